@@ -1,0 +1,26 @@
+"""pyshard: a key-value store on Twisted, sharded by key hash.
+
+``from pyshard import connect`` is the Deferred client, ``from pyshard import Pyshard`` the blocking one.
+"""
+
+from pyshard.blocking import BlockingIndex, Pyshard
+from pyshard.client import Client, Index, KeyPages, Record, connect
+from pyshard.documents import Document
+from pyshard.errors import PyshardError
+from pyshard.hashing import Key
+
+__version__ = "0.3.0"
+
+__all__ = [
+    "BlockingIndex",
+    "Client",
+    "Document",
+    "Index",
+    "Key",
+    "KeyPages",
+    "Pyshard",
+    "PyshardError",
+    "Record",
+    "__version__",
+    "connect",
+]

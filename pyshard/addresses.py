@@ -1,0 +1,102 @@
+"""How people write an address → a Twisted client endpoint. Parsing is pure; the reactor is an argument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from pyshard.errors import ConfigError
+from pyshard.settings import settings
+
+#: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
+Server: TypeAlias = str | Sequence[str | int]
+
+#: Makes the endpoint of a host and port; `pyshard.testing` gives one that stays in memory.
+Dial: TypeAlias = Callable[[str, int], IStreamClientEndpoint]
+
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_BETWEEN_ATTEMPTS = 0.05  # seconds until the next address of a name is tried as well ("localhost" often has two)
+
+
+@attrs.frozen
+class Address:
+    """A parsed address: host and port, or a Twisted endpoint `description`."""
+
+    host: str = ""
+    port: int = 0
+    description: str = ""
+
+    def __str__(self) -> str:
+        if self.description:
+            return self.description
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse(server: Server) -> Address:
+    """The address that a caller gave.
+
+    :param server: ``['host', port]``, ``'host:port'``, ``'[v6 address]:port'`` or a Twisted client endpoint string.
+    :raises ConfigError: it says what was found and what can stand there.
+    """
+    if isinstance(server, str):
+        plain = _HOST_PORT.fullmatch(server.strip())
+        if plain:
+            return _checked(server, plain["six"] or plain["host"], int(plain["port"]))
+        if ":" in server.strip(":"):
+            return Address(description=server.strip())
+    elif isinstance(server, Sequence) and len(server) == 2:
+        host, port = server
+        if isinstance(host, str) and isinstance(port, int) and not isinstance(port, bool):
+            return _checked(server, host, port)
+    raise _refused(server)
+
+
+def _checked(server: Server, host: str, port: int) -> Address:
+    if not host or not 1 <= port <= 65535:
+        raise _refused(server)
+    return Address(host, port)
+
+
+def _refused(server: object) -> ConfigError:
+    return ConfigError(
+        f"bootstrap server: found {server!r}, expected ['host', port], 'host:port' or a Twisted client endpoint "
+        "string such as 'tls:example.com:9192', with a port from 1 to 65535"
+    )
+
+
+def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
+    """The ordinary way to dial: TCP on `reactor`.
+
+    :param timeout: seconds that one attempt to connect may take.
+    """
+
+    def dial(host: str, port: int) -> IStreamClientEndpoint:
+        seconds = max(1, round(timeout))
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(reactor, host, port, seconds)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(reactor, host, port, seconds)
+        return HostnameEndpoint(reactor, host, port, seconds, attemptDelay=_BETWEEN_ATTEMPTS)
+
+    return dial
+
+
+def endpoint_of(reactor: object, address: Address, dial: Dial) -> IStreamClientEndpoint:
+    """The endpoint that leads to `address`.
+
+    :raises ConfigError: when Twisted doesn't understand the description.
+    """
+    if not address.description:
+        return dial(address.host, address.port)
+    try:
+        return clientFromString(reactor, address.description)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r}, which is no Twisted client endpoint string: {error}"
+        ) from None

@@ -1,0 +1,199 @@
+"""A private reactor that the calling threads run themselves, for as long as they wait for an answer.
+
+Rules kept here:
+
+- one thread at a time *leads*: it runs the reactor until its own answer is there. Others hand the reactor their
+  call and wait; when the leader has its answer, one of them leads on. So calls of many threads are in flight
+  together, and a slow one holds up nobody;
+- an engine belongs to one process: a forked child makes a new one and doesn't touch the parent's connections.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python import threadable
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from pyshard.errors import BlockingCallRefused
+
+try:
+    from twisted.internet.epollreactor import EPollReactor as _Reactor
+except ImportError:  # pragma: no cover  # no epoll on this system
+    from twisted.internet.selectreactor import SelectReactor as _Reactor  # type: ignore[assignment]
+
+_T = TypeVar("_T")
+_IDLE = 0.05  # seconds without anybody running the reactor after which it looks around before it sends
+_RESOLVERS = 4
+
+
+class PrivateReactor(_Reactor):
+    """A reactor that is not the process's own: no signal handlers, and threads (for names) that never hold up exit."""
+
+    _registerAsIOThread = False
+    _resolvers: ThreadPool | None = None
+
+    def getThreadPool(self) -> ThreadPool:
+        """The threads in which names are resolved."""
+        if self._resolvers is None:
+            self._resolvers = ThreadPool(0, _RESOLVERS, "pyshard-names")
+            self._resolvers.threadFactory = _daemon_thread  # type: ignore[assignment]  # Thread's signature
+            self._resolvers.start()
+        return self._resolvers
+
+    def dispose(self) -> None:
+        """Close every descriptor that the reactor has; it can't be used afterwards."""
+        self.disconnectAll()
+        self.removeAll()
+        if self._resolvers is not None:
+            for _ in range(self._resolvers.workers):
+                self._resolvers.stopAWorker()
+        self.waker.connectionLost(None)
+        poller = getattr(self, "_poller", None)
+        if poller is not None:
+            poller.close()
+
+
+def _daemon_thread(*arguments: Any, **options: Any) -> threading.Thread:
+    return threading.Thread(*arguments, daemon=True, **options)
+
+
+class _Call(Generic[_T]):
+    """One thread's call: what to start, how it ended, and how its thread is woken."""
+
+    def __init__(self, function: Callable[[], Deferred[_T]]) -> None:
+        self.function = function
+        self.wake = threading.Event()
+        self.started = False
+        self.done = False
+        self.leads = False
+        self.result: _T | Failure | None = None
+
+    def start(self) -> None:
+        """Call the function; in the leading thread."""
+        if self.started:
+            return
+        self.started = True
+        try:
+            self.function().addBoth(self._end)
+        except BaseException:
+            self._end(Failure())
+
+    def _end(self, result: _T | Failure) -> None:
+        self.result = result
+        self.done = True
+        self.wake.set()
+
+
+class Engine:
+    """Runs calls that give Deferreds, and waits for them.
+
+    :ivar reactor: what the calls are to use as their reactor.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.reactor = PrivateReactor()
+        self.reactor.startRunning(installSignalHandlers=False)
+        self._lock = threading.Lock()
+        self._led = False
+        self._leader: int | None = None
+        self._followers: list[_Call[Any]] = []
+        self._last_run = time.monotonic()
+
+    def run(self, function: Callable[[], Deferred[_T]]) -> _T:
+        """Call `function` where the reactor runs, and wait for its Deferred.
+
+        :return: what the Deferred fired with.
+        :raises BaseException: what it failed with.
+        :raises BlockingCallRefused: the call would stop a reactor that runs in this thread.
+        """
+        self._refuse_in_reactor()
+        call = _Call(function)
+        with self._lock:
+            call.leads = not self._led
+            self._led = True
+            if not call.leads:
+                self._followers.append(call)
+        if not call.leads:
+            self._follow(call)
+        if call.leads:
+            self._lead(call)
+        if isinstance(call.result, Failure):
+            call.result.raiseException()
+        return call.result  # type: ignore[return-value]  # a Deferred's result is never a Failure
+
+    def close(self, last: Callable[[], Deferred[None]]) -> None:
+        """Run a last function, let what it closed be closed, and dispose of the reactor."""
+        self.run(last)
+        self.reactor.iterate(0)
+        self.reactor.iterate(0)
+        self.dispose()
+
+    def dispose(self) -> None:
+        """Close every descriptor that the engine has; it can't be used afterwards."""
+        self.reactor.dispose()
+
+    def _follow(self, call: _Call[Any]) -> None:
+        """Have the leader start the call; wait until it is done, or until it is this thread's turn to lead."""
+        self.reactor.callFromThread(call.start)
+        try:
+            call.wake.wait()
+        except BaseException:  # such as KeyboardInterrupt: pass the lead on, if it was given to this thread
+            with self._lock:
+                if call in self._followers:
+                    self._followers.remove(call)
+            if call.leads:
+                self._hand_over()
+            raise
+        with self._lock:
+            if call in self._followers:
+                self._followers.remove(call)
+
+    def _lead(self, call: _Call[Any]) -> None:
+        """Run the reactor until the call is done, then let another thread lead."""
+        reactor = self.reactor
+        self._leader = threading.get_ident()
+        try:
+            if time.monotonic() - self._last_run > _IDLE:
+                reactor.iterate(0)  # connections that were closed meanwhile are noticed before anything is sent
+            call.start()
+            while not call.done:
+                reactor.runUntilCurrent()
+                if call.done:
+                    break
+                reactor.doIteration(reactor.timeout())
+        finally:
+            self._leader = None
+            self._last_run = time.monotonic()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the first thread that still waits lead; with none, the next call leads by itself."""
+        with self._lock:
+            heir = next((call for call in self._followers if not call.done), None)
+            if heir is None:
+                self._led = False
+            else:
+                self._followers.remove(heir)
+                heir.leads = True
+                heir.wake.set()
+
+    def _refuse_in_reactor(self) -> None:
+        if self._leader == threading.get_ident():
+            raise BlockingCallRefused(
+                "a blocking call was made from a callback of another one; use the Deferred client there"
+            )
+        installed = sys.modules.get("twisted.internet.reactor")
+        if installed is not None and getattr(installed, "running", False) and threadable.isInIOThread():
+            raise BlockingCallRefused(
+                "a blocking call would stop the reactor that runs in this thread; use pyshard.connect(reactor), or make "
+                "the call with twisted.internet.threads.deferToThread"
+            )

@@ -1,0 +1,226 @@
+"""`Pyshard`: the client's verbs as blocking calls."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from pyshard import addresses
+from pyshard.addresses import Server
+from pyshard.blocking.engine import Engine
+from pyshard.client import Client, KeyPages, Record, connect
+from pyshard.cluster import check_index_name
+from pyshard.documents import Document
+from pyshard.errors import ClientClosed
+from pyshard.hashing import Key
+from pyshard.settings import settings
+
+_T = TypeVar("_T")
+
+
+class Pyshard:
+    """A cluster, by blocking calls.
+
+    The verbs, their arguments and their errors are those of `pyshard.Client`; each call returns what the Deferred of
+    the client's verb fires with. One `Pyshard` can be used by many threads at once, next to a running reactor (from
+    other threads than its own), and in forked children, each of which connects anew at its first call. It is a
+    context manager: ``with Pyshard() as app: …`` closes it at the end.
+
+    :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
+        `settings.BOOTSTRAP_SERVER`.
+    :param deadline: seconds that an operation may take, unless it is given another.
+    :raises ConfigError: the address can't be used.
+    :raises Unavailable: no bootstrap answered within the deadline.
+    :raises BlockingCallRefused: it is called where it would stop a running reactor.
+    """
+
+    def __init__(self, bootstrap_server: Server | None = None, *, deadline: float = settings.DEADLINE) -> None:
+        self._server = settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server
+        addresses.parse(self._server)
+        self._deadline = deadline
+        self._closed = False
+        self._reset()
+        _instances.add(self)
+        self._connected()
+
+    def write(
+        self,
+        key: Key,
+        doc: Document,
+        index: str | None = None,
+        *,
+        if_absent: bool = False,
+        deadline: float | None = None,
+    ) -> int:
+        """Store a document, in place of one that is there; its size. See `pyshard.Client.write`."""
+        return self.run(lambda client: client.write(key, doc, index, if_absent=if_absent, deadline=deadline))
+
+    def read(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Record | None:
+        """Look a document up: ``{'hash_': …, 'record': …}`` or None. See `pyshard.Client.read`."""
+        return self.run(lambda client: client.read(key, index, deadline=deadline))
+
+    def pop(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Record | None:
+        """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
+        return self.run(lambda client: client.pop(key, index, deadline=deadline))
+
+    def remove(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> int:
+        """Remove a document; the size that `write` gave for it, or 0. See `pyshard.Client.remove`."""
+        return self.run(lambda client: client.remove(key, index, deadline=deadline))
+
+    def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> bool:
+        """Whether a key exists. See `pyshard.Client.has`."""
+        return self.run(lambda client: client.has(key, index, deadline=deadline))
+
+    def keys(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[str]:
+        """All keys of an index, in slot order, fetched page by page. See `pyshard.Client.keys`."""
+        if index is not None:
+            check_index_name(index)
+        pages: list[KeyPages] = []
+
+        def next_page(client: Client) -> Deferred[list[str]]:
+            if not pages:
+                pages.append(client.keys(index, deadline=deadline))
+            return pages[0].next_page()
+
+        def scan() -> Iterator[str]:
+            while page := self.run(next_page):
+                yield from page
+
+        return scan()
+
+    def create_index(self, name: str, *, deadline: float | None = None) -> None:
+        """Create an index. See `pyshard.Client.create_index`."""
+        self.run(lambda client: client.create_index(name, deadline=deadline))
+
+    def drop_index(self, name: str, *, deadline: float | None = None) -> None:
+        """Drop an index with all its documents. See `pyshard.Client.drop_index`."""
+        self.run(lambda client: client.drop_index(name, deadline=deadline))
+
+    def indexes(self, *, deadline: float | None = None) -> list[str]:
+        """The names of all indexes but the default one. See `pyshard.Client.indexes`."""
+        return self.run(lambda client: client.indexes(deadline=deadline))
+
+    def index(self, name: str) -> BlockingIndex:
+        """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
+        return BlockingIndex(self, check_index_name(name))
+
+    def stat(self, *, deadline: float | None = None) -> dict[str, object]:
+        """How the cluster fares. See `pyshard.Client.stat`."""
+        return self.run(lambda client: client.stat(deadline=deadline))
+
+    def readiness(self, *, deadline: float | None = None) -> list[dict[str, str]]:
+        """How ready each shard is, as the bootstrap sees it. See `pyshard.Client.readiness`."""
+        return self.run(lambda client: client.readiness(deadline=deadline))
+
+    def run(self, function: Callable[[Client], Deferred[_T]]) -> _T:
+        """Call a function of the Deferred client, and wait for its Deferred.
+
+        This is how many operations are in flight at once from blocking code: the function may start any number and
+        return, say, their ``gatherResults``. It is called in the thread that runs the reactor just then; it must not
+        block, and its Deferred must not depend on another reactor.
+
+        :return: what the Deferred fired with.
+        """
+        engine, client = self._connected()
+        return engine.run(lambda: function(client))
+
+    def close(self) -> None:
+        """End all connections. Every later call raises `ClientClosed`."""
+        with self._lock:
+            self._closed = True
+            engine, client, self._engine, self._client = self._engine, self._client, None, None
+            if engine is not None and client is not None:
+                engine.close(client.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connected(self) -> tuple[Engine, Client]:
+        """The engine and client of this process, made at the first call."""
+        engine, client = self._engine, self._client
+        if engine is not None and client is not None:
+            return engine, client
+        with self._lock:
+            if self._closed:
+                raise ClientClosed("this Pyshard is closed; make a new one")
+            if self._engine is None or self._client is None:
+                engine = Engine()
+                try:
+                    self._client = engine.run(lambda: connect(engine.reactor, self._server, deadline=self._deadline))
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine = engine
+            return self._engine, self._client
+
+    def _reset(self) -> None:
+        """Begin anew, without touching what there was."""
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._client: Client | None = None
+
+
+class BlockingIndex:
+    """One index of a cluster: the verbs of `Pyshard`, with the index filled in."""
+
+    def __init__(self, app: Pyshard, name: str) -> None:
+        self._app = app
+        self.name = name
+
+    def write(self, key: Key, doc: Document, *, if_absent: bool = False, deadline: float | None = None) -> int:
+        """See `Pyshard.write`."""
+        return self._app.write(key, doc, self.name, if_absent=if_absent, deadline=deadline)
+
+    def read(self, key: Key, *, deadline: float | None = None) -> Record | None:
+        """See `Pyshard.read`."""
+        return self._app.read(key, self.name, deadline=deadline)
+
+    def pop(self, key: Key, *, deadline: float | None = None) -> Record | None:
+        """See `Pyshard.pop`."""
+        return self._app.pop(key, self.name, deadline=deadline)
+
+    def remove(self, key: Key, *, deadline: float | None = None) -> int:
+        """See `Pyshard.remove`."""
+        return self._app.remove(key, self.name, deadline=deadline)
+
+    def has(self, key: Key, *, deadline: float | None = None) -> bool:
+        """See `Pyshard.has`."""
+        return self._app.has(key, self.name, deadline=deadline)
+
+    def keys(self, *, deadline: float | None = None) -> Iterator[str]:
+        """See `Pyshard.keys`."""
+        return self._app.keys(self.name, deadline=deadline)
+
+    def create(self, *, deadline: float | None = None) -> None:
+        """See `Pyshard.create_index`."""
+        self._app.create_index(self.name, deadline=deadline)
+
+    def drop(self, *, deadline: float | None = None) -> None:
+        """See `Pyshard.drop_index`."""
+        self._app.drop_index(self.name, deadline=deadline)
+
+
+_instances: weakref.WeakSet[Pyshard] = weakref.WeakSet()
+_parents: list[object] = []
+
+
+def _forked() -> None:
+    """In a forked child: let every `Pyshard` begin anew, and keep the parent's connections from being collected."""
+    for one in list(_instances):
+        _parents.append((one._engine, one._client))
+        one._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

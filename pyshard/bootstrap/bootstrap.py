@@ -1,0 +1,128 @@
+"""What the bootstrap does, without a network: owns the cluster state and judges who answers at an address.
+
+Rules kept here: a change is saved before anybody hears of it; a shard that another cluster has configured, that
+answers under another name, or that lost its durable data is refused and reported, never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+import attrs
+
+from pyshard.cluster import ClusterState
+from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
+from pyshard.peer import Greeting
+from pyshard.shardmap import ShardMap, ShardRange
+
+
+class Condition(Enum):
+    """How ready a shard is."""
+
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    READY = "ready"
+
+
+@attrs.frozen
+class ShardReadiness:
+    """One shard as the bootstrap sees it.
+
+    :param detail: why it isn't ready, in one line; empty when it is.
+    """
+
+    name: str
+    address: str
+    condition: Condition
+    detail: str
+
+    def described(self) -> dict[str, str]:
+        """For JSON."""
+        return {"name": self.name, "address": self.address, "state": self.condition.value, "detail": self.detail}
+
+
+def first_state(cluster: str, configured: ShardMap) -> ClusterState:
+    """The state of a new cluster."""
+    return ClusterState(cluster, 1, configured)
+
+
+def judge(state: ClusterState, own: ShardRange, greeting: Greeting) -> ClusterState:
+    """The state by which the shard that answered at `own`'s address is to be configured. Pure.
+
+    :return: `state`, or the next one when the shard's store is a new one that may take the place.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch: it may not; the message says why and what to do.
+    """
+    if greeting.role != "shard":
+        raise WrongIdentity(f"a {greeting.role} answers at {own.address}, where shard {own.name!r} should be")
+    if greeting.cluster and greeting.cluster != state.cluster:
+        raise ForeignCluster(
+            f"the shard at {own.address} belongs to another cluster ({greeting.cluster}, as {greeting.name!r}); this "
+            f"one is {state.cluster}. Correct the address, or restart that shard empty"
+        )
+    if greeting.name and greeting.name != own.name:
+        raise WrongIdentity(f"shard {greeting.name!r} answers at {own.address}, where shard {own.name!r} should be")
+    other = next((one for one in state.map.ranges if one.identity == greeting.identity and one.name != own.name), None)
+    if other is not None:
+        raise WrongIdentity(
+            f"the shard at {own.address} is {other.name!r} at {other.address} already; "
+            f"give {own.name!r} an address of its own"
+        )
+    if greeting.epoch > state.epoch:
+        raise StaleEpoch(
+            f"shard {own.name!r} knows epoch {greeting.epoch} and this bootstrap {state.epoch}; "
+            "restore the bootstrap's newest state file"
+        )
+    if own.identity == greeting.identity:
+        return state
+    if own.identity and (own.durable or greeting.cluster):
+        raise WrongIdentity(
+            f"the store at {own.address} is {greeting.identity}, but the documents of shard {own.name!r} are in store "
+            f"{own.identity}; start the shard with its own data"
+        )
+    return state.with_identity(own.name, greeting.identity, durable=not greeting.ephemeral)
+
+
+class Bootstrap:
+    """Keeper of the cluster state.
+
+    :param state: the state to begin with; it is saved already.
+    :param save: puts a state where it outlives this process, or raises.
+    """
+
+    def __init__(self, state: ClusterState, save: Callable[[ClusterState], None]) -> None:
+        self.state = state
+        self._save = save
+        self._listeners: list[Callable[[], None]] = []
+        self._readiness: dict[str, ShardReadiness] = {}
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after every change of the state."""
+        self._listeners.append(listener)
+
+    def change(self, state: ClusterState) -> None:
+        """Make `state` the cluster's: save it, then tell everybody.
+
+        :raises ConfigError: it can't be saved; nothing has changed.
+        """
+        if state != self.state:
+            self._save(state)
+            self.state = state
+            for listener in self._listeners:
+                listener()
+
+    def report(self, name: str, condition: Condition, detail: str = "") -> bool:
+        """Put down how ready a shard is; True when that is news."""
+        own = self.state.map.named(name)
+        readiness = ShardReadiness(name, own.address if own else "", condition, detail)
+        news = self._readiness.get(name) != readiness
+        self._readiness[name] = readiness
+        return news
+
+    def readiness(self) -> list[ShardReadiness]:
+        """How ready each shard is, in slot order."""
+        return [
+            self._readiness.get(one.name)
+            or ShardReadiness(one.name, one.address, Condition.UNREACHABLE, "not reached yet")
+            for one in self.state.map.ranges
+        ]

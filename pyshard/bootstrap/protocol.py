@@ -1,0 +1,79 @@
+"""The bootstrap's AMP side: each responder decodes, calls, encodes. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols import amp
+
+from pyshard import cluster, commands
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.server import ServerConnection, ServerFactory
+from pyshard.wire import Arguments
+
+
+class BootstrapProtocol(ServerConnection):
+    """One connection to the bootstrap.
+
+    :param bootstrap: what answers.
+    :param settle: gives a Deferred that fires when every shard in reach has the present state.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Bootstrap,
+        settle: Callable[[], Deferred[None]],
+        factory: ServerFactory,
+        clock: IReactorTime,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._settle = settle
+        super().__init__(factory, clock)
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        return [
+            (commands.Hello, self.hello),
+            (commands.Ping, self.ping),
+            (commands.GetMap, self.get_map),
+            (commands.CreateIndex, self.create_index),
+            (commands.DropIndex, self.drop_index),
+            (commands.Readiness, self.readiness),
+        ]
+
+    def hello(self, protocol: int) -> Arguments:
+        state = self._bootstrap.state
+        return {
+            "protocol": commands.PROTOCOL,
+            "role": "bootstrap",
+            "identity": "",
+            "cluster": state.cluster,
+            "name": "",
+            "epoch": state.epoch,
+            "ephemeral": False,
+            "connection": self.id,
+        }
+
+    def ping(self) -> Arguments:
+        return {}
+
+    def get_map(self) -> Arguments:
+        return {"state": cluster.to_json(self._bootstrap.state)}
+
+    def create_index(self, name: str) -> Deferred[Arguments]:
+        self._bootstrap.change(self._bootstrap.state.with_index(name))
+        return self._settled()
+
+    def drop_index(self, name: str) -> Deferred[Arguments]:
+        self._bootstrap.change(self._bootstrap.state.without_index(name))
+        return self._settled()
+
+    def readiness(self) -> Arguments:
+        return {"shards": msgspec.json.encode([one.described() for one in self._bootstrap.readiness()])}
+
+    def _settled(self) -> Deferred[Arguments]:
+        self.operations += 1
+        epoch = self._bootstrap.state.epoch
+        return self._settle().addCallback(lambda _: {"epoch": epoch})

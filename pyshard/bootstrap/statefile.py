@@ -1,0 +1,56 @@
+"""The bootstrap's own memory: the cluster state in a file, never half written.
+
+A save writes a temporary file beside it, syncs it, renames it over the old one and syncs the directory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pyshard import cluster
+from pyshard.cluster import ClusterState
+from pyshard.errors import BadRequest, ConfigError
+
+
+def default_path(config: Path) -> Path:
+    """Where the state of a config file's cluster is kept: beside it, etc/shards.json → etc/shards.state."""
+    return config.with_suffix(".state")
+
+
+def load(path: Path) -> ClusterState | None:
+    """The state in a file; None when there is no such file.
+
+    :raises ConfigError: in one line, when it can't be read or holds something else.
+    """
+    try:
+        return cluster.from_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: the cluster's state can't be read ({error.strerror})") from None
+    except BadRequest as error:
+        raise ConfigError(f"{path}: {error}; restore the file, or move it away to start a new cluster") from None
+
+
+def save(path: Path, state: ClusterState) -> None:
+    """Put a state into a file.
+
+    :raises ConfigError: in one line, when it can't be written; the old file stands.
+    """
+    beside = path.with_name(path.name + ".new")
+    try:
+        with open(beside, "wb") as file:
+            file.write(cluster.to_json(state))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the cluster's state can't be written ({error.strerror}); name a place that can with --state"
+        ) from None

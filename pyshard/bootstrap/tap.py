@@ -1,0 +1,81 @@
+"""``twistd pyshard-bootstrap``: options, and the service they make."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorTime
+from twisted.python import usage
+
+from pyshard import addresses, config, daemon
+from pyshard.bootstrap import statefile
+from pyshard.bootstrap.bootstrap import Bootstrap, first_state
+from pyshard.bootstrap.service import BootstrapService
+from pyshard.cluster import ClusterState
+from pyshard.errors import ConfigError
+from pyshard.shardmap import ShardMap
+
+
+class Options(usage.Options):
+    """Command line of the bootstrap."""
+
+    synopsis = "--config FILE [options]"
+    longdesc = (
+        "Run the bootstrap: configure the shards of a config file, keep them configured, and tell clients the map. "
+        "Two daemons in one folder need a --pidfile each (an option of twistd itself, before the plugin's name)."
+    )
+    optParameters = [
+        ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
+        ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
+        ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
+    ]
+
+    def postOptions(self) -> None:
+        """Read the config file and the state, and check where to listen, before anything is started."""
+        try:
+            if self["config"] is None:
+                raise ConfigError(
+                    "--config: found nothing, expected the cluster's config file, such as etc/shards.json"
+                )
+            path = Path(self["config"]).absolute()
+            cluster = config.load(self["config"])
+            self["state"] = Path(self["state"]).absolute() if self["state"] else statefile.default_path(path)
+            self["cluster state"] = open_state(self["state"], cluster.map)
+            if self["listen"] is None:
+                self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
+        except ConfigError as error:
+            daemon.end(error)
+
+
+def open_state(path: Path, configured: ShardMap) -> ClusterState:
+    """The state of the cluster, brought up to its config file, and saved.
+
+    :raises ConfigError: it can't be read or written, or the config file has other ranges.
+    """
+    known = statefile.load(path)
+    if known is None:
+        state = first_state(uuid.uuid4().hex, configured)
+    else:
+        try:
+            state = known.with_config(configured)
+        except ConfigError as error:
+            raise ConfigError(f"{error}. Restore the old ranges, or move {path} away to start a new cluster") from None
+    statefile.save(path, state)
+    return state
+
+
+def makeService(options: Options) -> IService:
+    """The service that twistd runs."""
+    from twisted.internet import reactor
+
+    assert IReactorTime.providedBy(reactor)
+    try:
+        endpoint = daemon.server_endpoint(reactor, options["listen"])
+    except ConfigError as error:
+        daemon.end(error)
+    bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
+    return BootstrapService(bootstrap, reactor, endpoint, addresses.dial_with(reactor), Random())

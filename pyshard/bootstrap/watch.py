@@ -1,0 +1,140 @@
+"""The bootstrap's eye on one shard: find it, judge it, configure it, and go on watching."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard import cluster, commands
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
+from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
+from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.settings import settings
+
+_REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
+
+
+class ShardWatch(Service):
+    """Keeps one shard configured while it runs.
+
+    :param bootstrap: whose state the shard gets.
+    :param name: the shard's name in the map.
+    :param endpoint: where the shard is.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, bootstrap: Bootstrap, name: str, clock: IReactorTime, endpoint: IStreamClientEndpoint, random: Random
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._shard = name
+        self._clock = clock
+        self._next_look: IDelayedCall | None = None
+        self._told = 0  # the epoch that the shard has, over the present connection
+        self._pushing = False
+        self._waiters: list[Deferred[None]] = []
+        self._why: Condition = Condition.UNREACHABLE
+        self._peer = Peer(clock, endpoint, self._approve, lambda: bool(self.running), self._up, self._down, random)
+        bootstrap.on_change(self._push)
+
+    def startService(self) -> None:
+        super().startService()
+        self._peer.ensure()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._stop_looking()
+        self._peer.close()
+
+    def settle(self) -> Deferred[None]:
+        """Have the shard told the present state.
+
+        :return: a Deferred that fires when the shard has it, or can't be told now (it will be when it is back).
+        """
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        self._push()
+        return waiter
+
+    @inlineCallbacks
+    def _approve(self, connection: PeerConnection, greeting: Greeting) -> Deferred[None]:
+        self._why = Condition.UNREACHABLE
+        bootstrap = self._bootstrap
+        own = bootstrap.state.map.named(self._shard)
+        assert own is not None  # the map's names never change
+        self._told = 0
+        try:
+            bootstrap.change(judge(bootstrap.state, own, greeting))
+            yield self._configure(connection)
+        except _REFUSALS:
+            self._why = Condition.REFUSED
+            raise
+
+    @inlineCallbacks
+    def _configure(self, connection: PeerConnection) -> Deferred[None]:
+        while self._told != self._bootstrap.state.epoch:
+            state = self._bootstrap.state
+            yield connection.call(commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster.to_json(state))
+            self._told = state.epoch
+
+    def _up(self, connection: PeerConnection) -> None:
+        if self._bootstrap.report(self._shard, Condition.READY):
+            own = self._bootstrap.state.map.named(self._shard)
+            self._log.info("shard {name} at {at}: ready", name=self._shard, at=own.address if own else "?")
+        self._look_later()
+
+    def _down(self, reason: str) -> None:
+        self._stop_looking()
+        if self._bootstrap.report(self._shard, self._why, reason):
+            own = self._bootstrap.state.map.named(self._shard)
+            self._log.warn(
+                "shard {name} at {at}: {condition}: {reason}",
+                name=self._shard,
+                at=own.address if own else "?",
+                condition=self._why.value,
+                reason=reason,
+            )
+        self._why = Condition.UNREACHABLE
+
+    def _push(self) -> None:
+        """Tell the shard the present state; one push at a time."""
+        connection = self._peer.connection
+        if connection is not None and not self._pushing and self._told != self._bootstrap.state.epoch:
+            self._pushing = True
+            self._configure(connection).addErrback(self._not_told, connection).addBoth(self._pushed)
+        elif not self._pushing:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def _pushed(self, _: object) -> None:
+        self._pushing = False
+        self._push()
+
+    def _not_told(self, failure: Failure, connection: PeerConnection) -> None:
+        self._why = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
+        self._down(reason_of(failure))
+        connection.abort()
+
+    def _look_later(self) -> None:
+        self._next_look = self._clock.callLater(settings.WATCH_INTERVAL, self._look)
+
+    def _look(self) -> None:
+        self._next_look = None
+        connection = self._peer.connection
+        if connection is not None:
+            connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
+                lambda _: self._look_later() if self._peer.connection is connection else None,
+                lambda _: connection.abort(),
+            )
+
+    def _stop_looking(self) -> None:
+        look, self._next_look = self._next_look, None
+        if look is not None:
+            look.cancel()

@@ -1,0 +1,130 @@
+"""Questions that aren't operations: to a peer that may not be there yet, each with its own deadline.
+
+Rules kept here: a question that only reads is asked again when its connection breaks; one that changes something
+is not (`OutcomeUnknown`); every question ends by its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from pyshard.errors import BadRequest, ClientClosed, OutcomeUnknown, PyshardError, ShuttingDown, Unavailable
+from pyshard.peer import PeerConnection
+from pyshard.wire import Command
+
+
+class _Question:
+    def __init__(self, command: type[Command], arguments: dict[str, object], changes: bool) -> None:
+        self.command = command
+        self.arguments = arguments
+        self.changes = changes
+        self.sent = False
+        self.answer: Deferred[dict[str, Any]] = Deferred()
+
+
+class Asking:
+    """Asks one peer.
+
+    :param clock: times the deadlines.
+    :param name: of the peer, for messages.
+    :param want: called when there is something to ask, to have the peer dialed.
+    :ivar why: why the peer can't be asked, in one line.
+    """
+
+    def __init__(self, clock: IReactorTime, name: Callable[[], str], want: Callable[[], None]) -> None:
+        self._clock = clock
+        self._name = name
+        self._want = want
+        self._open: list[_Question] = []
+        self._connection: PeerConnection | None = None
+        self.why = "not reached yet"
+
+    @property
+    def pending(self) -> bool:
+        """Whether a question waits for its answer."""
+        return bool(self._open)
+
+    def ask(self, command: type[Command], seconds: float, changes: bool = False, **arguments: object) -> Deferred[Any]:
+        """Ask the peer.
+
+        :param seconds: the deadline, from now.
+        :param changes: whether the command may change something.
+        :return: a Deferred of the answer's arguments by name.
+        :raises Unavailable: (in the Deferred) no answer came by then, and nothing was changed.
+        :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
+        """
+        question = _Question(command, arguments, changes)
+        self._open.append(question)
+        timer = self._clock.callLater(seconds, self._late, question, seconds)
+
+        def ended(outcome: object) -> object:
+            if timer.active():
+                timer.cancel()
+            return outcome
+
+        question.answer.addBoth(ended)
+        if self._connection is not None:
+            self._send(question, self._connection)
+        else:
+            self._want()
+        return question.answer
+
+    def up(self, connection: PeerConnection) -> None:
+        """The peer can be asked, over this connection."""
+        self._connection = connection
+        self.why = "it is connected and silent"
+        for question in list(self._open):
+            self._send(question, connection)
+
+    def down(self, why: str) -> None:
+        """The peer can't be asked now."""
+        self._connection = None
+        self.why = why
+
+    def close(self) -> None:
+        """Fail every open question."""
+        for question in list(self._open):
+            self._end(question, ClientClosed("the client was closed before the answer came"))
+
+    def _send(self, question: _Question, connection: PeerConnection) -> None:
+        question.sent = True
+        connection.callRemote(question.command, **question.arguments).addCallbacks(
+            lambda answer: self._end(question, answer), lambda failure: self._failed(question, connection, failure)
+        )
+
+    def _failed(self, question: _Question, connection: PeerConnection, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, ShuttingDown):
+            question.sent = False  # nothing was done; it goes out again on the next connection
+            self.why = str(error)
+        elif isinstance(error, PyshardError):
+            self._end(question, error)
+        elif isinstance(error, amp.UnhandledCommand | amp.UnknownRemoteError):
+            name = question.command.commandName.decode()
+            self._end(question, BadRequest(f"{self._name()} can't answer {name}; is it the right kind of daemon?"))
+        elif question.changes:
+            self._end(question, self._unknown(question, "the connection was lost before the answer came"))
+
+    def _late(self, question: _Question, seconds: float) -> None:
+        if question.changes and question.sent:
+            self._end(question, self._unknown(question, f"no answer came within {seconds:g} s"))
+        else:
+            self._end(question, Unavailable(f"{self._name()} gave no answer within {seconds:g} s: {self.why}"))
+
+    def _unknown(self, question: _Question, why: str) -> OutcomeUnknown:
+        name = question.command.commandName.decode()
+        return OutcomeUnknown(f"{name} was sent to {self._name()} and {why}: it may or may not have happened")
+
+    def _end(self, question: _Question, outcome: dict[str, Any] | PyshardError) -> None:
+        if question in self._open:
+            self._open.remove(question)
+            if isinstance(outcome, PyshardError):
+                question.answer.errback(outcome)
+            else:
+                question.answer.callback(outcome)

@@ -1,0 +1,320 @@
+"""A client's way to one shard: gathers operations into boxes, sends them, hands out the answers.
+
+Operations issued in one turn of the reactor share boxes; a bounded number of boxes is in flight. A connection is
+dialed when there is something to send. What a shard refuses for the moment (not configured, behind, shutting
+down, not the owner) goes back into the queue, the map is fetched anew, and the link holds off for a little.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from random import Random
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from pyshard import commands
+from pyshard.addresses import Dial
+from pyshard.batch import Result, Run, decode_answers, encode_runs
+from pyshard.client.asking import Asking
+from pyshard.client.operations import Box, Operation, OperationQueue
+from pyshard.cluster import ClusterState
+from pyshard.errors import (
+    AnswerFull,
+    BadRequest,
+    ClientClosed,
+    ForeignCluster,
+    IndexNotFound,
+    NotConfigured,
+    OutcomeUnknown,
+    PyshardError,
+    ShardBehind,
+    ShuttingDown,
+    Unavailable,
+    WrongIdentity,
+    WrongShard,
+)
+from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.settings import settings
+from pyshard.shardmap import ShardRange
+
+#: Errors after which nothing was applied and the same box may be sent again.
+_LATER = (NotConfigured, ShardBehind, ShuttingDown)
+
+#: Seconds for which a map counts as new when a shard doesn't know an index.
+_NEW_ENOUGH = 0.5
+
+
+class Routes(Protocol):
+    """What a link needs of the client that has it."""
+
+    state: ClusterState
+    #: When the fetch began that last brought a map, in the clock's seconds.
+    fetched: float
+
+    def refresh(self) -> Deferred[None]:
+        """Fetch the newest map; fires when that was tried."""
+        ...
+
+    def idle(self) -> None:
+        """A link has nothing in flight any more."""
+        ...
+
+
+class ShardLink:
+    """The link to one shard.
+
+    :param routes: the map, and the way to a newer one.
+    :param own: the shard's place in the map.
+    :param clock: times everything.
+    :param dial: leads to the shard.
+    :param random: jitter.
+    :ivar fenced: nothing is sent, because the shard is about to lose slots; see `pyshard.client.routing`.
+    """
+
+    def __init__(self, routes: Routes, own: ShardRange, clock: IReactorTime, dial: Dial, random: Random) -> None:
+        self._routes = routes
+        self._clock = clock
+        self._dial = dial
+        self._random = random
+        self._queue = OperationQueue()
+        self._flush: IDelayedCall | None = None
+        self._hold: IDelayedCall | None = None
+        self._refusals = 0
+        self._sweep: IDelayedCall | None = None
+        self._sweep_at = 0.0
+        self._closed = False
+        self.fenced = False
+        self.range = own
+        self.asking = Asking(clock, self._name, self._want)
+        self._peer = self._new_peer()
+
+    @property
+    def busy(self) -> bool:
+        """Whether boxes are in flight."""
+        return bool(self._queue.in_flight)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that can be used."""
+        return self._peer.connection is not None
+
+    def submit(self, operation: Operation) -> None:
+        """Have an operation done; its Deferred says how it went."""
+        try:
+            self._queue.add(operation)
+        except PyshardError as error:
+            operation.finish(error)
+            return
+        if self._sweep is None or operation.expires < self._sweep_at:
+            self._sweep_later(operation.expires)
+        if self._flush is None:
+            self._flush = self._clock.callLater(0, self._flush_now)
+
+    def take_waiting(self) -> list[Operation]:
+        """The operations that wait, to be submitted elsewhere."""
+        return self._queue.take_waiting()
+
+    def move(self, own: ShardRange) -> None:
+        """Take note of the shard's new place in the map; dial anew if its address or store is another one."""
+        old, self.range = self.range, own
+        if (old.host, old.port) != (own.host, own.port):
+            self._peer.close()
+            self._lost("the shard has another address now")
+            self._peer = self._new_peer()
+        elif old.identity != own.identity:
+            self._peer.drop()
+        self.fenced = False
+        self._pump()
+
+    def close(self, error: PyshardError | None = None) -> None:
+        """End everything; what waits fails with `error` (default: the client was closed)."""
+        if self._closed:
+            return
+        self._closed = True
+        for call in (self._flush, self._hold, self._sweep):
+            if call is not None and call.active():
+                call.cancel()
+        self._peer.close()
+        closed = error or ClientClosed("the client was closed before the answer came")
+        for operation in self._queue.take_waiting():
+            operation.finish(closed)
+        for box in list(self._queue.in_flight):
+            self._queue.landed(box)
+            for operation in box.operations:
+                operation.finish(self._unknown(operation, str(closed)) if operation.changes else closed)
+        self.asking.close()
+
+    # ------------------------------------------------------------------ connection
+
+    def _name(self) -> str:
+        return f"shard {self.range.name!r} at {self.range.address}"
+
+    def _new_peer(self) -> Peer:
+        endpoint = self._dial(self.range.host, self.range.port)
+        return Peer(self._clock, endpoint, self._approve, self._wanted, self._up, self._lost, self._random)
+
+    def _wanted(self) -> bool:
+        return not self._closed and (not self._queue.idle or self.asking.pending)
+
+    def _want(self) -> None:
+        self._peer.ensure()
+
+    def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
+        if greeting.role != "shard":
+            raise WrongIdentity(f"a {greeting.role} answers at {self.range.address}")
+        if greeting.cluster and greeting.cluster != self._routes.state.cluster:
+            raise ForeignCluster(f"the shard at {self.range.address} belongs to another cluster")
+        if self.range.identity != greeting.identity:
+            raise WrongIdentity(f"another store answers at {self.range.address} than the map says")
+
+    def _up(self, connection: PeerConnection) -> None:
+        self.asking.up(connection)
+        self._pump()
+
+    def _lost(self, why: str) -> None:
+        self.asking.down(why)
+        if self._wanted():
+            self._routes.refresh()
+
+    # ------------------------------------------------------------------ sending
+
+    def _flush_now(self) -> None:
+        self._flush = None
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send as many boxes as may go now."""
+        if self._closed or self.fenced or self._hold is not None or not len(self._queue):
+            return
+        connection = self._peer.connection
+        if connection is None:
+            self._peer.ensure()
+            return
+        while (box := self._queue.next_box(self._clock.seconds())) is not None:
+            runs = box.runs()
+            sent = connection.callRemote(commands.Apply, epoch=self._routes.state.epoch, batch=encode_runs(runs))
+            sent.addCallbacks(self._answered, self._failed, callbackArgs=(box, runs), errbackArgs=(box,))
+            sent.addErrback(self._broken, box)
+
+    def _answered(self, answer: dict[str, bytes], box: Box, runs: list[Run]) -> None:
+        answers = decode_answers(answer["answers"], runs)
+        self._refusals = 0
+        outcomes = chain.from_iterable(one.outcomes() for one in answers)
+        again: list[Operation] = []
+        finished: list[tuple[Operation, Result | PyshardError]] = []
+        for operation, outcome in zip(box.operations, outcomes, strict=True):
+            if isinstance(outcome, PyshardError) and self._another_time(operation, outcome):
+                again.append(operation)
+            else:
+                finished.append((operation, outcome))
+        self._land(box, again)
+        for operation, outcome in finished:
+            operation.finish(outcome)
+        self._pump()
+
+    def _another_time(self, operation: Operation, error: PyshardError) -> bool:
+        """Whether an operation that was refused is to be sent again; sees to what must come first."""
+        if isinstance(error, AnswerFull):
+            return True
+        if isinstance(error, WrongShard):
+            self._hold_off()
+            self._routes.refresh()
+            return True
+        if isinstance(error, IndexNotFound) and not self._index_is_missing(operation):
+            self._hold_off()
+            self._routes.refresh()
+            return True
+        return False
+
+    def _index_is_missing(self, operation: Operation) -> bool:
+        """Whether a map that is new enough agrees that there is no such index; the shard may be behind."""
+        if operation.refused is None:
+            operation.refused = self._clock.seconds()
+        new_enough = self._routes.fetched > operation.refused - _NEW_ENOUGH
+        return new_enough and operation.index not in self._routes.state.indexes
+
+    def _failed(self, failure: Failure, box: Box) -> None:
+        """The whole box came to nothing."""
+        error = failure.value
+        if isinstance(error, _LATER):
+            self._hold_off()
+            self._land(box, box.operations)
+            self.asking.why = str(error)
+            self._routes.refresh()
+            return
+        again: list[Operation] = []
+        finished: list[tuple[Operation, PyshardError]] = []
+        for operation in box.operations:
+            if isinstance(error, BadRequest):
+                finished.append((operation, error))
+            elif operation.changes:
+                finished.append((operation, self._unknown(operation, reason_of(failure))))
+            elif isinstance(error, PyshardError):
+                finished.append((operation, error))
+            else:
+                again.append(operation)
+        self._land(box, again)
+        for operation, refusal in finished:
+            operation.finish(refusal)
+        self._pump()
+
+    def _broken(self, failure: Failure, box: Box) -> None:
+        """The answer made no sense: what it was about is unknown, and the connection is not to be trusted."""
+        error = failure.value
+        self._land(box, [])
+        self._peer.drop()
+        for operation in box.operations:
+            known = isinstance(error, PyshardError) and not operation.changes
+            operation.finish(error if known else self._unknown(operation, reason_of(failure)))
+
+    def _land(self, box: Box, again: list[Operation]) -> None:
+        if box in self._queue.in_flight:
+            self._queue.landed(box)
+            self._queue.put_back(again)
+            if not self.busy:
+                self._routes.idle()
+
+    def _unknown(self, operation: Operation, why: str) -> OutcomeUnknown:
+        return OutcomeUnknown(f"{operation} was sent to {self._name()}, but {why}: it may or may not have happened")
+
+    def _hold_off(self) -> None:
+        """Send nothing for a little; longer each time, until a box is answered."""
+        if self._hold is None and not self._closed:
+            self._refusals += 1
+            longest = min(settings.RETRY_FIRST * 2.0 ** min(self._refusals - 1, 20), settings.RETRY_LONGEST)
+            self._hold = self._clock.callLater(longest * (0.5 + self._random.random() / 2), self._go_on)
+
+    def _go_on(self) -> None:
+        self._hold = None
+        self._pump()
+
+    # ------------------------------------------------------------------ deadlines
+
+    def _sweep_later(self, at: float) -> None:
+        if self._sweep is not None and self._sweep.active():
+            self._sweep.cancel()
+        self._sweep_at = at
+        self._sweep = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        """End what is past its deadline; drop a connection that has been silent for too long."""
+        self._sweep = None
+        now = self._clock.seconds()
+        waiting, flying = self._queue.expired(now)
+        if any(now - box.sent >= settings.DEADLINE for box in self._queue.in_flight):
+            self.asking.why = f"no answer for {settings.DEADLINE:g} s"
+            self._peer.drop()
+        for operation in waiting:
+            operation.finish(self._unavailable(operation, self.asking.why))
+        for operation in flying:
+            why = "no answer came before the deadline"
+            operation.finish(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
+        upcoming = self._queue.next_deadline()
+        if upcoming is not None and self._sweep is None and not self._closed:
+            self._sweep_later(upcoming)
+
+    def _unavailable(self, operation: Operation, why: str) -> Unavailable:
+        return Unavailable(f"{operation}: {self._name()} could not answer before the deadline: {why}")

@@ -1,0 +1,208 @@
+"""One operation of a client, from the call to its Deferred; and the queue in which operations wait for a shard.
+
+Rules the queue keeps, from which the client's promises follow:
+
+- operations leave in the order in which they were issued;
+- boxes in flight at the same time are concurrent for the shard, so no two of them hold the same key unless both
+  only read it; hence operations on one key take effect in the order issued, and one that must go out again
+  (redirected, or a read whose connection broke) goes to the front without overtaking or being overtaken;
+- what waits is bounded (`Overloaded`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+
+from pyshard import documents
+from pyshard.batch import Add, Has, Pop, Read, Remove, Result, Run, Write
+from pyshard.errors import Overloaded, PyshardError
+from pyshard.hashing import slot_to_hash
+from pyshard.settings import settings
+
+#: What a shard's client side can ask for, by the name of the client's verb.
+_RUNS: dict[str, type[Run]] = {"read": Read, "has": Has, "write": Write, "add": Add, "pop": Pop, "remove": Remove}
+
+
+class Operation:
+    """One verb on one key, and the Deferred that its caller holds.
+
+    :param verb: "read", "has", "write", "add", "pop" or "remove".
+    :param index: the index's name; empty for the default one.
+    :param record: what a write or add stores; else empty.
+    :param size: what a write or add answers when it stored the record.
+    :param expires: the deadline, in the clock's seconds.
+    """
+
+    __slots__ = ("deferred", "done", "expires", "index", "key", "record", "refused", "size", "slot", "verb")
+
+    def __init__(
+        self, verb: str, index: str, key: bytes, slot: int, expires: float, record: bytes = b"", size: int = 0
+    ) -> None:
+        self.verb = verb
+        self.index = index
+        self.key = key
+        self.slot = slot
+        self.expires = expires
+        self.record = record
+        self.size = size
+        self.deferred: Deferred[object] = Deferred()
+        self.done = False
+        self.refused: float | None = None  # when a shard first said that it doesn't know the index
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something, so that it must not be repeated when its answer is lost."""
+        return self.verb not in ("read", "has")
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it adds to a box."""
+        return len(self.key) + len(self.record)
+
+    def __str__(self) -> str:
+        key = self.key if len(self.key) <= 60 else self.key[:57] + b"..."
+        return f"{self.verb} of key {key.decode('utf-8', 'replace')!r}"
+
+    def finish(self, result: Result | PyshardError) -> None:
+        """Hand the shard's outcome to the caller, once."""
+        if self.done:
+            return
+        self.done = True
+        if isinstance(result, PyshardError):
+            self.deferred.errback(result)
+            return
+        try:
+            answer = self._answer(result)
+        except PyshardError as error:
+            self.deferred.errback(error)
+        else:
+            self.deferred.callback(answer)
+
+    def _answer(self, result: Result) -> object:
+        if self.verb in ("read", "pop"):
+            if not isinstance(result, bytes):
+                return None
+            return {"hash_": slot_to_hash(self.slot), "record": documents.decode(result)}
+        if self.verb in ("write", "add"):
+            return self.size if result else 0
+        if self.verb == "remove":
+            return documents.size_in(result) if isinstance(result, bytes) else 0
+        return bool(result)
+
+
+class Box:
+    """Operations that travel together."""
+
+    __slots__ = ("changed", "operations", "sent", "touched")
+
+    def __init__(self, operations: list[Operation], sent: float) -> None:
+        self.operations = operations
+        self.sent = sent
+        self.touched = {(one.index, one.key) for one in operations}
+        self.changed = {(one.index, one.key) for one in operations if one.changes}
+
+    def runs(self) -> list[Run]:
+        """The operations as runs: neighbors of one verb and index together."""
+        runs: list[Run] = []
+        verb = index = None
+        keys: list[bytes] = []
+        records: list[bytes] = []
+        for one in self.operations:
+            if one.verb != verb or one.index != index:
+                verb, index, keys, records = one.verb, one.index, [], []
+                kind = _RUNS[verb]
+                runs.append(kind(index, keys, records) if issubclass(kind, Write | Add) else kind(index, keys))
+            keys.append(one.key)
+            records.append(one.record)
+        return runs
+
+
+class OperationQueue:
+    """Operations for one shard: waiting, and in flight.
+
+    :param limit: boxes in flight at the same time.
+    """
+
+    def __init__(self, limit: int = settings.BOXES_IN_FLIGHT) -> None:
+        self._limit = limit
+        self._waiting: deque[Operation] = deque()
+        self._weight = 0
+        self.in_flight: list[Box] = []
+
+    def __len__(self) -> int:
+        """How many operations wait."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._waiting and not self.in_flight
+
+    def add(self, operation: Operation) -> None:
+        """Have an operation wait for its turn.
+
+        :raises Overloaded: too much waits already.
+        """
+        if len(self._waiting) >= settings.MAX_WAITING or self._weight >= settings.MAX_WAITING_BYTES:
+            raise Overloaded(
+                f"{len(self._waiting):,} operations with {self._weight:,} bytes wait for this shard already; "
+                "wait for answers before you issue more"
+            )
+        self._waiting.append(operation)
+        self._weight += operation.weight
+
+    def put_back(self, operations: Iterable[Operation]) -> None:
+        """Have operations that were in flight go out again, before all others, in the order given."""
+        again = [one for one in operations if not one.done]
+        self._waiting.extendleft(reversed(again))
+        self._weight += sum(one.weight for one in again)
+
+    def next_box(self, now: float) -> Box | None:
+        """The next operations to send, now in flight; None when nothing can go now."""
+        if not self._waiting or len(self.in_flight) >= self._limit:
+            return None
+        touched = set().union(*(box.touched for box in self.in_flight))
+        changed = set().union(*(box.changed for box in self.in_flight))
+        taken: list[Operation] = []
+        weight = 0
+        while self._waiting and len(taken) < settings.BOX_OPERATIONS:
+            one = self._waiting[0]
+            if not one.done:
+                if touched and (one.index, one.key) in (touched if one.changes else changed):
+                    break
+                if taken and weight + one.weight > settings.BOX_BYTES:
+                    break
+                taken.append(one)
+                weight += one.weight
+            self._waiting.popleft()
+            self._weight -= one.weight
+        if not taken:
+            return None
+        box = Box(taken, now)
+        self.in_flight.append(box)
+        return box
+
+    def landed(self, box: Box) -> None:
+        """A box is no longer in flight."""
+        self.in_flight.remove(box)
+
+    def take_waiting(self) -> list[Operation]:
+        """Everything that waits, in order; the queue forgets it."""
+        taken = [one for one in self._waiting if not one.done]
+        self._waiting.clear()
+        self._weight = 0
+        return taken
+
+    def expired(self, now: float) -> tuple[list[Operation], list[Operation]]:
+        """The operations past their deadline: those that wait, and those in flight."""
+        waiting = [one for one in self._waiting if not one.done and one.expires <= now]
+        flying = [one for box in self.in_flight for one in box.operations if not one.done and one.expires <= now]
+        return waiting, flying
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of all operations; None when there are none."""
+        flying = (one for box in self.in_flight for one in box.operations)
+        return min((one.expires for group in (self._waiting, flying) for one in group if not one.done), default=None)

@@ -1,0 +1,169 @@
+"""The client's map: which link an operation goes to, and how a newer map is fetched and taken up.
+
+Rules kept here:
+
+- one fetch at a time, with jitter, from the bootstrap, else from a shard;
+- an older map never replaces a newer one;
+- when shards lose slots to others, operations on one key must not pass each other on two connections: the losing
+  links are *fenced* (they send nothing more), the map is taken up once nothing of theirs is in flight, and what
+  waited there is routed anew.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from pyshard import cluster, commands
+from pyshard.addresses import Dial
+from pyshard.client.asking import Asking
+from pyshard.client.link import ShardLink
+from pyshard.client.operations import Operation
+from pyshard.cluster import ClusterState
+from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
+from pyshard.peer import Greeting, Peer, PeerConnection
+from pyshard.settings import settings
+
+_JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
+
+
+class Routing:
+    """The map that a client goes by, its links, and its way to the bootstrap.
+
+    :param clock: times everything.
+    :param bootstrap: the endpoint of the bootstrap.
+    :param name: the bootstrap's address, for messages.
+    :param dial: leads to shards.
+    :param random: jitter.
+    """
+
+    state: ClusterState
+
+    def __init__(
+        self, clock: IReactorTime, bootstrap: IStreamClientEndpoint, name: str, dial: Dial, random: Random
+    ) -> None:
+        self._clock = clock
+        self._dial = dial
+        self._random = random
+        self._links: dict[str, ShardLink] = {}
+        self._pending: ClusterState | None = None
+        self._waiters: list[Deferred[None]] = []
+        self._known = False
+        self.fetched = 0.0
+        self.closed = False
+        self.bootstrap = Asking(clock, lambda: f"the bootstrap at {name}", lambda: self._peer.ensure())
+        self._peer = Peer(
+            clock,
+            bootstrap,
+            self._approve,
+            lambda: self.bootstrap.pending and not self.closed,
+            self.bootstrap.up,
+            self.bootstrap.down,
+            random,
+        )
+
+    @property
+    def links(self) -> list[ShardLink]:
+        """The link to each shard, in slot order."""
+        return [self._links[one.name] for one in self.state.map.ranges]
+
+    def link_for(self, slot: int) -> ShardLink:
+        """The link to the shard that owns a slot."""
+        return self._links[self.state.map.lookup(slot).name]
+
+    def submit(self, operation: Operation) -> Deferred[object]:
+        """Send an operation to the shard that owns its key; its Deferred."""
+        if self.closed:
+            operation.finish(ClientClosed("the client is closed; connect() gives a new one"))
+        else:
+            self.link_for(operation.slot).submit(operation)
+        return operation.deferred
+
+    @inlineCallbacks
+    def start(self, seconds: float) -> Deferred[None]:
+        """Get the first map.
+
+        :param seconds: the deadline.
+        :raises Unavailable: there was none by then; the message says why.
+        """
+        answer = yield self.bootstrap.ask(commands.GetMap, seconds)
+        self.adopt(cluster.from_json(answer["state"]))
+
+    def refresh(self) -> Deferred[None]:
+        """Fetch the newest map; the Deferred fires when that was tried."""
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        if len(self._waiters) == 1:
+            self._clock.callLater(_JITTER * self._random.random(), self._fetch)
+        return waiter
+
+    def idle(self) -> None:
+        """A link has nothing in flight any more: take up the map that waited for it, if all are so."""
+        if self._pending is not None and not any(link.fenced and link.busy for link in self._links.values()):
+            pending, self._pending = self._pending, None
+            self._switch(pending)
+
+    def adopt(self, state: ClusterState) -> None:
+        """Go by a map from now on, or, where shards lose slots, as soon as their links have nothing in flight."""
+        newest = self._pending or (self.state if self._known else None)
+        if newest is not None and state.epoch <= newest.epoch:
+            return
+        losing = []
+        for link in self._links.values():
+            own = state.map.named(link.range.name)
+            if own is None or (own.start, own.end) != (link.range.start, link.range.end):
+                link.fenced = True
+                losing.append(link)
+        self._pending = state
+        self.idle()
+
+    def close(self) -> None:
+        """End every link and every question."""
+        self.closed = True
+        self._peer.close()
+        self.bootstrap.close()
+        for link in self._links.values():
+            link.close()
+
+    def _switch(self, state: ClusterState) -> None:
+        self.state, self._known = state, True
+        stranded: list[Operation] = []
+        for name, link in list(self._links.items()):
+            if link.fenced:
+                stranded += link.take_waiting()
+            if state.map.named(name) is None:
+                link.close()
+                del self._links[name]
+        for own in state.map.ranges:
+            if own.name in self._links:
+                self._links[own.name].move(own)
+            else:
+                self._links[own.name] = ShardLink(self, own, self._clock, self._dial, self._random)
+        for operation in stranded:
+            self.submit(operation)
+
+    def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
+        if self._known and greeting.cluster and greeting.cluster != self.state.cluster:
+            raise ForeignCluster(f"it has cluster {greeting.cluster} now; this client knows {self.state.cluster}")
+
+    @inlineCallbacks
+    def _fetch(self) -> Deferred[None]:
+        sources = [self.bootstrap, *(link.asking for link in self._links.values() if link.connected)]
+        for source in sources:
+            if self.closed:
+                break
+            began = self._clock.seconds()
+            try:
+                answer = yield source.ask(commands.GetMap, settings.TIMEOUT / 2)
+                state = cluster.from_json(answer["state"])
+                if state.cluster == self.state.cluster:
+                    self.fetched = began
+                    self.adopt(state)
+                    break
+            except PyshardError:
+                continue  # the next source may know; those who wait try again until their own deadline
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)

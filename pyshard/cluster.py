@@ -1,0 +1,180 @@
+"""The cluster state: map, epoch and list of indexes; one frozen value. Pure.
+
+The bootstrap owns it, keeps it in a file and pushes it to every shard; clients fetch it. Rules kept here:
+every change gives a new state whose epoch is one higher; an index gets an id that no other index of the cluster
+ever had, so that dropping and creating one name never brings old documents back. The JSON text of a state is
+the same in the file and on the wire (docs/protocol.md, "Cluster state").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+import msgspec
+
+from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName
+from pyshard.settings import settings
+from pyshard.shardmap import ShardMap, ShardRange
+
+#: The `format` number of the JSON text that this version reads and writes.
+FORMAT = 1
+
+#: The id of the default index, which always exists and has the empty name.
+DEFAULT_INDEX = 0
+
+_NAME = re.compile(r"[\w.-]+")
+
+
+def check_index_name(name: str) -> str:
+    """`name` itself, when an index can be called so: letters, digits, ``_``, ``.`` and ``-``.
+
+    :raises InvalidIndexName: it says what a name can be.
+    """
+    if not isinstance(name, str) or len(name) > settings.MAX_NAME or not _NAME.fullmatch(name):
+        shown = repr(name) if isinstance(name, str) and len(name) <= 60 else f"a {type(name).__name__}"
+        raise InvalidIndexName(
+            f"index name {shown}: expected a str of 1 to {settings.MAX_NAME} letters, digits, '_', '.' and '-'"
+        )
+    return name
+
+
+@attrs.frozen
+class ClusterState:
+    """What a cluster is at one epoch.
+
+    :param cluster: the cluster's id (hex UUID), made by its bootstrap's first start.
+    :param epoch: 1 at first, one more with every change.
+    :param map: the ranges and their shards.
+    :param indexes: name → id of each named index.
+    :param next_index: the id that the next index will get.
+    """
+
+    cluster: str
+    epoch: int
+    map: ShardMap
+    indexes: Mapping[str, int] = attrs.field(factory=dict, converter=lambda given: MappingProxyType(dict(given)))
+    next_index: int = DEFAULT_INDEX + 1
+
+    def index_id(self, name: str) -> int:
+        """The id of an index; the empty name is the default index.
+
+        :raises IndexNotFound: there is none of that name at this epoch.
+        """
+        if not name:
+            return DEFAULT_INDEX
+        try:
+            return self.indexes[name]
+        except KeyError:
+            raise index_not_found(name) from None
+
+    def with_index(self, name: str) -> ClusterState:
+        """The next state, with a new empty index.
+
+        :raises IndexExists: there is one of that name.
+        :raises InvalidIndexName: see `check_index_name`; or the cluster has `settings.MAX_INDEXES` already.
+        """
+        check_index_name(name)
+        if name in self.indexes:
+            raise IndexExists(f"index {name!r} exists already; use it, or drop it first")
+        if len(self.indexes) >= settings.MAX_INDEXES:
+            raise InvalidIndexName(f"index {name!r}: the cluster has {len(self.indexes)} indexes, the most it may have")
+        indexes = {**self.indexes, name: self.next_index}
+        return attrs.evolve(self, epoch=self.epoch + 1, indexes=indexes, next_index=self.next_index + 1)
+
+    def without_index(self, name: str) -> ClusterState:
+        """The next state, without the index.
+
+        :raises IndexNotFound: there is none of that name.
+        """
+        if name not in self.indexes:
+            raise index_not_found(name)
+        indexes = {one: number for one, number in self.indexes.items() if one != name}
+        return attrs.evolve(self, epoch=self.epoch + 1, indexes=indexes)
+
+    def with_identity(self, name: str, identity: str, durable: bool) -> ClusterState:
+        """The next state, in which the shard called `name` is served by the store with that id."""
+        return self._with_ranges(
+            attrs.evolve(one, identity=identity, durable=durable) if one.name == name else one
+            for one in self.map.ranges
+        )
+
+    def with_config(self, configured: ShardMap) -> ClusterState:
+        """The state for a config file's map: this one when nothing differs, else the next.
+
+        Addresses and limits may change. Names and ranges may not: documents don't move by themselves.
+
+        :raises ConfigError: it names the first range that differs.
+        """
+        known = {one.name: one for one in self.map.ranges}
+        for one in configured.ranges:
+            old = known.get(one.name)
+            if old is None or (old.start, old.end) != (one.start, one.end) or len(known) != len(configured.ranges):
+                was = f"{old.name!r} with {old.bounds}" if old else ", ".join(repr(name) for name in known)
+                raise ConfigError(
+                    f"shard {one.name!r}: found it with range {one.bounds}, but the cluster's state has {was} "
+                    f"({len(known)} in all), and documents don't move to other ranges by themselves"
+                )
+        ranges = tuple(
+            attrs.evolve(known[one.name], host=one.host, port=one.port, limit=one.limit) for one in configured.ranges
+        )
+        return self if ranges == self.map.ranges else self._with_ranges(ranges)
+
+    def _with_ranges(self, ranges: Iterable[ShardRange]) -> ClusterState:
+        return attrs.evolve(self, epoch=self.epoch + 1, map=ShardMap(ranges))
+
+
+def index_not_found(name: str) -> IndexNotFound:
+    """The error for an index that doesn't exist; one wording for shard, bootstrap and client."""
+    return IndexNotFound(f"there is no index {name!r}; create it with create_index({name!r})")
+
+
+class _Shard(msgspec.Struct):
+    name: str
+    start: int
+    end: int
+    size: int
+    host: str
+    port: int
+    identity: str
+    durable: bool
+
+
+class _State(msgspec.Struct):
+    format: int
+    cluster: str
+    epoch: int
+    shards: list[_Shard]
+    indexes: dict[str, int]
+    next_index: int
+
+
+def to_json(state: ClusterState) -> bytes:
+    """The state as JSON text in UTF-8; ranges in slots."""
+    shards = [
+        _Shard(one.name, one.start, one.end, one.limit, one.host, one.port, one.identity, one.durable)
+        for one in state.map.ranges
+    ]
+    return msgspec.json.encode(
+        _State(FORMAT, state.cluster, state.epoch, shards, dict(state.indexes), state.next_index)
+    )
+
+
+def from_json(text: bytes) -> ClusterState:
+    """The state of a JSON text.
+
+    :raises BadRequest: it says what is wrong with the text.
+    """
+    try:
+        read = msgspec.json.decode(text, type=_State)
+        if read.format != FORMAT:
+            raise BadRequest(f"the cluster state is of format {read.format}; this version knows format {FORMAT}")
+        ranges = ShardMap(
+            ShardRange(one.name, one.start, one.end, one.size, one.host, one.port, one.identity, one.durable)
+            for one in read.shards
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
+        raise BadRequest(f"this is no cluster state: {error}") from None
+    return ClusterState(read.cluster, read.epoch, ranges, read.indexes, read.next_index)

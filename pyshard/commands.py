@@ -1,0 +1,119 @@
+"""Every AMP command: the whole protocol on one page. docs/protocol.md tells it in prose.
+
+Who asks whom: anyone may ask either daemon for `Hello`, `Ping` and `GetMap`. The bootstrap asks shards for
+`Configure`. Clients ask shards for `Apply`, `Keys` and `Stat`, and the bootstrap for `CreateIndex`, `DropIndex`
+and `Readiness`. Every command may answer with any error of `pyshard.errors`; none of them ends the connection.
+"""
+
+from __future__ import annotations
+
+from twisted.protocols import amp
+
+from pyshard.wire import ChunkedBytes, Command
+
+#: The version of this protocol. A peer with another one is refused at `Hello`.
+PROTOCOL = 1
+
+
+class Hello(Command):
+    """Who are you? The first thing to ask on a connection."""
+
+    commandName = b"Hello"
+    arguments = [(b"protocol", amp.Integer())]
+    response = [
+        (b"protocol", amp.Integer()),
+        (b"role", amp.Unicode()),  # "shard" or "bootstrap"
+        (b"identity", amp.Unicode()),  # a shard: its store's id; a bootstrap: empty
+        (b"cluster", amp.Unicode()),  # the cluster's id; empty while a shard is not configured
+        (b"name", amp.Unicode()),  # a shard: the name it was given; else empty
+        (b"epoch", amp.Integer()),  # the newest epoch it knows; 0 while not configured
+        (b"ephemeral", amp.Boolean()),  # a shard: whether a restart loses its data
+        (b"connection", amp.Unicode()),  # this connection's id in the daemon's log and `stat`
+    ]
+
+
+class Ping(Command):
+    """Are you there?"""
+
+    commandName = b"Ping"
+    arguments: list[tuple[bytes, amp.Argument]] = []
+    response: list[tuple[bytes, amp.Argument]] = []
+
+
+class GetMap(Command):
+    """The cluster state that you know: map, epoch, indexes."""
+
+    commandName = b"GetMap"
+    arguments: list[tuple[bytes, amp.Argument]] = []
+    response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.cluster
+
+
+class Configure(Command):
+    """You are the shard called `name` in this cluster state."""
+
+    commandName = b"Configure"
+    arguments = [(b"name", amp.Unicode()), (b"state", ChunkedBytes())]
+    response: list[tuple[bytes, amp.Argument]] = []
+
+
+class Apply(Command):
+    """Apply a batch."""
+
+    commandName = b"Apply"
+    arguments = [
+        (b"epoch", amp.Integer()),  # the epoch of the map that the caller routed by
+        (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.batch
+    ]
+    response = [
+        (b"epoch", amp.Integer()),  # the shard's epoch
+        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.batch
+    ]
+
+
+class Keys(Command):
+    """One page of the keys of an index, in (slot, key) order."""
+
+    commandName = b"Keys"
+    arguments = [
+        (b"epoch", amp.Integer()),
+        (b"index", amp.Unicode()),  # empty: the default index
+        (b"slot", amp.Integer()),  # the first slot wanted
+        (b"after", ChunkedBytes(optional=True)),  # only keys behind this one of that slot
+    ]
+    response = [
+        (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
+        (b"end", amp.Integer()),  # first slot after the shard's range
+        (b"more", amp.Boolean()),  # whether the shard may have further ones
+    ]
+
+
+class Stat(Command):
+    """How the shard fares."""
+
+    commandName = b"Stat"
+    arguments: list[tuple[bytes, amp.Argument]] = []
+    response = [(b"stat", ChunkedBytes())]  # JSON, see docs/protocol.md
+
+
+class CreateIndex(Command):
+    """Create an index; answered when every shard that can be reached has it."""
+
+    commandName = b"CreateIndex"
+    arguments = [(b"name", amp.Unicode())]
+    response = [(b"epoch", amp.Integer())]
+
+
+class DropIndex(Command):
+    """Drop an index with its documents; answered when every shard that can be reached has dropped it."""
+
+    commandName = b"DropIndex"
+    arguments = [(b"name", amp.Unicode())]
+    response = [(b"epoch", amp.Integer())]
+
+
+class Readiness(Command):
+    """How ready each shard is, as the bootstrap sees it."""
+
+    commandName = b"Readiness"
+    arguments: list[tuple[bytes, amp.Argument]] = []
+    response = [(b"shards", ChunkedBytes())]  # JSON, see docs/protocol.md

@@ -1,0 +1,69 @@
+"""What the options of both daemons share: where to listen, and how to end with one line when that can't be.
+
+Everything here runs before twistd daemonizes, so that a mistake reaches the terminal and the exit code.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import NoReturn
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from pyshard.errors import ConfigError
+
+
+def end(error: ConfigError) -> NoReturn:
+    """End the process with an error's line on standard error and exit code 1."""
+    raise SystemExit(f"pyshard: {error}")
+
+
+def port_number(given: object, option: str) -> int:
+    """The port that an option gives.
+
+    :raises ConfigError: it names the option, what was found and what was expected.
+    """
+    text = str(given)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise ConfigError(f"{option}: found {text!r}, expected a port from 1 to 65535")
+    return int(text)
+
+
+def listen_string(host: str, port: int) -> str:
+    """The Twisted server endpoint string for a host (a name or an address of this machine) and port.
+
+    :raises ConfigError: the host is no address of this machine, or the port is in use.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a name"
+        raise ConfigError(f"can't listen on {host}:{port}: {host!r} has no address ({reason})") from None
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            raise ConfigError(
+                f"can't listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
+                "stop what listens there, or choose another port"
+            ) from None
+    kind = "tcp6" if family == socket.AF_INET6 else "tcp"
+    return f"{kind}:port={port}:interface={str(address[0]).replace(':', chr(92) + ':')}"
+
+
+def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:
+    """The endpoint of a Twisted server endpoint string.
+
+    :raises ConfigError: it is none.
+    """
+    try:
+        return serverFromString(reactor, description)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ConfigError(
+            f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
+            f"'tcp:5050:interface=127.0.0.1' ({error})"
+        ) from None

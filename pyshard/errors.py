@@ -1,0 +1,180 @@
+"""Every public exception of pyshard: one base, one file, named for what happened.
+
+Rules kept here:
+
+- an exception's only argument is its message, because AMP carries a declared error as a code and one string;
+- each class has a ``code`` of its own, and `AMP_ERRORS` (class → code) is what every command declares;
+- the message says what was given, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PyshardError(Exception):
+    """Base of every error that pyshard raises on purpose."""
+
+    code: ClassVar[str] = "PYSHARD_ERROR"
+
+
+class ConfigError(PyshardError):
+    """A config file, an address or an option can't be used; nothing was started."""
+
+    code = "CONFIG_ERROR"
+
+
+class InvalidKey(PyshardError):
+    """The key is no str, int or float, or too long. Nothing was sent."""
+
+    code = "INVALID_KEY"
+
+
+class InvalidDocument(PyshardError):
+    """The document holds something that can't be stored. Nothing was sent."""
+
+    code = "INVALID_DOCUMENT"
+
+
+class DocumentTooLarge(InvalidDocument):
+    """The document is larger than one document may be. Nothing was stored."""
+
+    code = "DOCUMENT_TOO_LARGE"
+
+
+class InvalidIndexName(PyshardError):
+    """The index name is empty, too long or has characters that a name can't have."""
+
+    code = "INVALID_INDEX_NAME"
+
+
+class IndexNotFound(PyshardError):
+    """There is no index of that name in the cluster."""
+
+    code = "INDEX_NOT_FOUND"
+
+
+class IndexExists(PyshardError):
+    """There is an index of that name already."""
+
+    code = "INDEX_EXISTS"
+
+
+class ShardFull(PyshardError):
+    """The write would take the shard past its limit; the shard kept what it had."""
+
+    code = "SHARD_FULL"
+
+
+class Unavailable(PyshardError):
+    """No answer could be had before the deadline, and nothing was changed."""
+
+    code = "UNAVAILABLE"
+
+
+class OutcomeUnknown(PyshardError):
+    """A change was sent and its answer was lost: it may or may not have happened."""
+
+    code = "OUTCOME_UNKNOWN"
+
+
+class Overloaded(PyshardError):
+    """Too many operations wait for this shard; nothing was sent. Issue fewer at a time."""
+
+    code = "OVERLOADED"
+
+
+class ClientClosed(PyshardError):
+    """The client was used after ``close()``."""
+
+    code = "CLIENT_CLOSED"
+
+
+class BlockingCallRefused(PyshardError):
+    """A blocking call was made where it would stop a running reactor."""
+
+    code = "BLOCKING_CALL_REFUSED"
+
+
+class NotConfigured(PyshardError):
+    """The shard waits for a bootstrap to tell it its range."""
+
+    code = "NOT_CONFIGURED"
+
+
+class ShuttingDown(PyshardError):
+    """The daemon is about to stop and takes nothing new; nothing was changed."""
+
+    code = "SHUTTING_DOWN"
+
+
+class WrongShard(PyshardError):
+    """Redirect: this shard doesn't own the key; a newer map says who does."""
+
+    code = "WRONG_SHARD"
+
+
+class ShardBehind(PyshardError):
+    """The caller knows a newer epoch than the shard, which refuses until it is told."""
+
+    code = "SHARD_BEHIND"
+
+
+class AnswerFull(PyshardError):
+    """The answer has no room for this operation; it was not applied: ask again."""
+
+    code = "ANSWER_FULL"
+
+
+class StaleEpoch(PyshardError):
+    """A configuration older than, or different from, the one the shard has."""
+
+    code = "STALE_EPOCH"
+
+
+class ForeignCluster(PyshardError):
+    """The peer belongs to another cluster; nothing was changed."""
+
+    code = "FOREIGN_CLUSTER"
+
+
+class WrongIdentity(PyshardError):
+    """The peer is not the shard that was expected at its address; nothing was changed."""
+
+    code = "WRONG_IDENTITY"
+
+
+class BadRequest(PyshardError):
+    """The request breaks the protocol: an argument is missing, malformed or past a limit."""
+
+    code = "BAD_REQUEST"
+
+
+class InternalError(PyshardError):
+    """The peer failed in a way its authors did not foresee; its log has the details."""
+
+    code = "INTERNAL_ERROR"
+
+
+def _public_errors(base: type[PyshardError]) -> list[type[PyshardError]]:
+    """`base` and all its subclasses, most derived first (AMP takes the first class that matches)."""
+    found: list[type[PyshardError]] = []
+    for subclass in base.__subclasses__():
+        found.extend(_public_errors(subclass))
+    return [*found, base]
+
+
+#: Exception class → AMP error code, for the ``errors`` of every command; a subclass stands before its base.
+AMP_ERRORS: dict[type[Exception], bytes] = {cls: cls.code.encode("ascii") for cls in _public_errors(PyshardError)}
+
+#: AMP error code → exception class, for errors that concern one operation of a batch.
+BY_CODE: dict[str, type[PyshardError]] = {cls.code: cls for cls in _public_errors(PyshardError)}
+
+
+def from_code(code: str, message: str) -> PyshardError:
+    """The exception for an error `code` as it crossed the wire.
+
+    A code that this version doesn't know (a newer peer's) comes back as `PyshardError` that names it.
+    """
+    cls = BY_CODE.get(code)
+    return PyshardError(f"{code}: {message}") if cls is None else cls(message)

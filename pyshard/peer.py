@@ -1,0 +1,186 @@
+"""An outgoing connection: dial, say Hello, check who answers, dial again with back-off.
+
+The bootstrap keeps one to each shard; a client keeps one to each shard that it talks to. Rules kept here: one
+connection at a time; nobody gets to use it before `Hello` was answered and approved; every attempt ends within
+its timeout; back-off has jitter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from pyshard import commands
+from pyshard.errors import BadRequest, PyshardError
+from pyshard.settings import settings
+from pyshard.wire import BoundedAMP
+
+
+@attrs.frozen
+class Greeting:
+    """Who answered, as `pyshard.commands.Hello` says it."""
+
+    protocol: int
+    role: str
+    identity: str
+    cluster: str
+    name: str
+    epoch: int
+    ephemeral: bool
+    connection: str
+
+
+class PeerConnection(BoundedAMP):
+    """The connection of a `Peer`: tells it when it is lost."""
+
+    lost: Callable[[Failure], None] | None = None
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        if self.lost is not None:
+            lost, self.lost = self.lost, None
+            lost(reason)
+
+
+class Peer:
+    """Keeps one connection to an endpoint for as long as somebody wants it.
+
+    :param clock: times attempts and back-off.
+    :param endpoint: where the peer is.
+    :param approve: is given the `Greeting` of each new connection and raises when it is not who it should be; may
+        return a Deferred of when the connection can be used.
+    :param wanted: whether to dial again after a failure or a loss.
+    :param on_up: called with each connection that can be used.
+    :param on_down: called with the reason, in one line, after each failed attempt and lost connection.
+    :param random: jitter.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        approve: Callable[[PeerConnection, Greeting], object],
+        wanted: Callable[[], bool],
+        on_up: Callable[[PeerConnection], None],
+        on_down: Callable[[str], None],
+        random: Random,
+    ) -> None:
+        self._clock = clock
+        self._endpoint = endpoint
+        self._approve = approve
+        self._wanted = wanted
+        self._on_up = on_up
+        self._on_down = on_down
+        self._random = random
+        self._failures = 0
+        self._dialing: Deferred[object] | None = None
+        self._retry: IDelayedCall | None = None
+        self._closed = False
+        self.connection: PeerConnection | None = None
+        self._factory = Factory.forProtocol(lambda: PeerConnection(clock))
+        self._factory.noisy = False
+
+    def ensure(self) -> None:
+        """Dial, unless there is a connection or an attempt already, or one is due after back-off."""
+        if not self._closed and self.connection is None and self._dialing is None and self._retry is None:
+            self._dial()
+
+    def drop(self) -> None:
+        """End the connection (its calls fail, `on_down` is called); it is dialed again if it is wanted."""
+        if self.connection is not None:
+            self.connection.abort()
+
+    def close(self) -> None:
+        """End everything, for good; nothing is called any more."""
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._dialing is not None:
+            self._dialing.cancel()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.lost = None
+            connection.transport.loseConnection()
+
+    def _dial(self) -> None:
+        self._retry = None
+        attempt: Deferred[object] = self._endpoint.connect(self._factory)
+        self._dialing = attempt
+        attempt.addCallback(self._greet)
+        attempt.addTimeout(settings.TIMEOUT, self._clock)
+        attempt.addCallbacks(self._up, self._failed)
+
+    def _greet(self, connection: PeerConnection) -> Deferred[PeerConnection]:
+        asked = connection.call(commands.Hello, settings.TIMEOUT, protocol=commands.PROTOCOL)
+
+        def greeted(answer: dict[str, object]) -> object:
+            greeting = Greeting(**answer)  # type: ignore[arg-type]  # AMP has checked the types
+            if greeting.protocol != commands.PROTOCOL:
+                raise BadRequest(
+                    f"the peer speaks version {greeting.protocol} of the protocol, this side {commands.PROTOCOL}"
+                )
+            return self._approve(connection, greeting)
+
+        def refused(failure: Failure) -> Failure:
+            connection.abort()
+            return failure
+
+        approved: Deferred[object] = asked.addCallback(greeted)
+        return approved.addCallbacks(lambda _: connection, refused)
+
+    def _up(self, connection: PeerConnection) -> None:
+        self._dialing = None
+        if self._closed or connection.transport is None:
+            if not self._closed:
+                self._down("the connection was lost")
+            else:
+                connection.abort()
+            return
+        self._failures = 0
+        self.connection = connection
+        connection.lost = self._lost
+        self._on_up(connection)
+
+    def _failed(self, failure: Failure) -> None:
+        self._dialing = None
+        if not self._closed:
+            self._down(reason_of(failure))
+
+    def _lost(self, failure: Failure) -> None:
+        self.connection = None
+        self._down(reason_of(failure))
+
+    def _down(self, reason: str) -> None:
+        self._failures += 1
+        self._on_down(reason)
+        if self._wanted() and not self._closed and self._retry is None and self._dialing is None:
+            longest = min(settings.RETRY_FIRST * 2.0 ** min(self._failures - 1, 20), settings.RETRY_LONGEST)
+            self._retry = self._clock.callLater(longest * (0.5 + self._random.random() / 2), self._redial)
+
+    def _redial(self) -> None:
+        self._retry = None
+        if self._wanted():
+            self._dial()
+
+
+def reason_of(failure: Failure) -> str:
+    """Why a connection could not be had or was lost, in one line without class names where they say nothing."""
+    error = failure.value
+    if isinstance(error, (PyshardError, DNSLookupError)):
+        return str(error)
+    if isinstance(error, ConnectError):
+        return str(error.args[0]).lower() if error.args and error.args[0] else str(error)
+    if isinstance(error, ConnectionClosed):
+        return "the connection was closed"
+    if isinstance(error, amp.UnhandledCommand):
+        return "the peer is no pyshard daemon"
+    return str(error) or type(error).__name__

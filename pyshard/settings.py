@@ -1,0 +1,70 @@
+"""Defaults, each set here and nowhere else.
+
+The seed's way to them stands: ``from pyshard.settings import settings``; ``settings.BOOTSTRAP_SERVER``.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Settings:
+    """The defaults of this release. Frozen: to run with another value, pass it where it is used."""
+
+    #: Where clients look for the bootstrap, and where it listens: [host, port].
+    BOOTSTRAP_SERVER: list[str | int] = attrs.field(factory=lambda: ["localhost", 9192])
+    #: The shard's port.
+    SHARD_PORT: int = 5050
+    #: Seconds that one operation may take, retries and reconnects included.
+    DEADLINE: float = 10.0
+    #: Seconds that one attempt to connect, or one answer to a housekeeping call, may take.
+    TIMEOUT: float = 5.0
+    #: Seconds between the bootstrap's looks at each shard.
+    WATCH_INTERVAL: float = 1.0
+    #: Seconds for which a stopping daemon waits for the answers it owes.
+    DRAIN: float = 5.0
+    #: First and longest delay, in seconds, between attempts to reach a peer.
+    RETRY_FIRST: float = 0.05
+    RETRY_LONGEST: float = 1.0
+
+    #: Bytes of one document as it is stored.
+    MAX_DOCUMENT_BYTES: int = 16 * 1024 * 1024
+    #: How deep lists and dicts of one document may nest.
+    MAX_NESTING: int = 100
+    #: Bytes of one key's text in UTF-8.
+    MAX_KEY_BYTES: int = 64 * 1024
+    #: Characters of a shard's or an index's name.
+    MAX_NAME: int = 100
+    #: Named indexes of a cluster.
+    MAX_INDEXES: int = 1000
+    #: Bytes that a shard counts for each document beside its key and its record.
+    ITEM_OVERHEAD: int = 128
+
+    #: Bytes of one AMP box, keys and lengths included: one document of the largest size, its key and room to spare.
+    MAX_BOX_BYTES: int = 18 * 1024 * 1024
+    #: Keys of one AMP box.
+    MAX_BOX_KEYS: int = 320
+    #: Seconds that a peer may take to finish a box that it began.
+    UNFINISHED_BOX: float = 30.0
+    #: Operations of one batch.
+    MAX_BATCH: int = 10_000
+    #: Bytes of keys and records after which an answer takes no further operation.
+    ANSWER_BYTES: int = 1024 * 1024
+    #: Keys and bytes of one page of keys.
+    PAGE_KEYS: int = 1000
+    PAGE_BYTES: int = 256 * 1024
+
+    #: The client's side: operations and bytes it puts into one box, boxes it keeps in flight for one shard,
+    #: operations and bytes that may wait for one shard.
+    BOX_OPERATIONS: int = 1000
+    BOX_BYTES: int = 1024 * 1024
+    BOXES_IN_FLIGHT: int = 4
+    MAX_WAITING: int = 100_000
+    MAX_WAITING_BYTES: int = 256 * 1024 * 1024
+
+    #: Bars of the histogram in `stat`.
+    HISTOGRAM_BARS: int = 10
+
+
+settings = Settings()

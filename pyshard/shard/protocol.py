@@ -1,0 +1,78 @@
+"""The shard's AMP side: each responder decodes, calls the `Shard`, encodes. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols import amp
+
+from pyshard import cluster, commands
+from pyshard.batch import decode_runs, encode_answers, encode_keys
+from pyshard.server import ServerConnection, ServerFactory
+from pyshard.shard.shard import Shard
+from pyshard.wire import Arguments
+
+
+class ShardProtocol(ServerConnection):
+    """One connection to a shard.
+
+    :param shard: what answers.
+    """
+
+    def __init__(self, shard: Shard, factory: ServerFactory, clock: IReactorTime) -> None:
+        self._shard = shard
+        super().__init__(factory, clock)
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        return [
+            (commands.Hello, self.hello),
+            (commands.Ping, self.ping),
+            (commands.GetMap, self.get_map),
+            (commands.Configure, self.configure),
+            (commands.Apply, self.apply),
+            (commands.Keys, self.keys),
+            (commands.Stat, self.stat),
+        ]
+
+    def hello(self, protocol: int) -> Arguments:
+        assignment, store = self._shard.assignment, self._shard.store
+        return {
+            "protocol": commands.PROTOCOL,
+            "role": "shard",
+            "identity": store.identity,
+            "cluster": assignment.state.cluster if assignment else "",
+            "name": assignment.name if assignment else "",
+            "epoch": assignment.state.epoch if assignment else 0,
+            "ephemeral": store.ephemeral,
+            "connection": self.id,
+        }
+
+    def ping(self) -> Arguments:
+        return {}
+
+    def get_map(self) -> Arguments:
+        return {"state": cluster.to_json(self._shard.configured().state)}
+
+    def configure(self, name: str, state: bytes) -> Deferred[Arguments]:
+        return self._shard.configure(name, cluster.from_json(state)).addCallback(lambda _: {})
+
+    def apply(self, epoch: int, batch: bytes) -> Deferred[Arguments]:
+        runs = decode_runs(batch)
+        self.operations += sum(len(run.keys) for run in runs)
+        return self._shard.apply(epoch, runs).addCallback(
+            lambda answers: {"epoch": self._shard.configured().state.epoch, "answers": encode_answers(answers)}
+        )
+
+    def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
+        end = self._shard.configured().range.end
+        self.operations += 1
+        return self._shard.keys(epoch, index, slot, after).addCallback(
+            lambda page: {"keys": encode_keys(page.keys), "end": end, "more": page.more}
+        )
+
+    def stat(self) -> Arguments:
+        connections = [one.described() for one in self.factory.connections]
+        return {"stat": msgspec.json.encode({**self._shard.stat(), "connections": connections})}

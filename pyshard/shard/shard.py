@@ -1,0 +1,258 @@
+"""What a shard does, without a network: owns a range, checks epoch and limit, applies batches to its store.
+
+Rules kept here:
+
+- until it is configured it does nothing (`NotConfigured`);
+- it keeps the newest epoch it was given and refuses an older one (`StaleEpoch`), another cluster's bootstrap
+  (`ForeignCluster`) and another shard's name (`WrongIdentity`), changing nothing;
+- it refuses callers that know a newer epoch (`ShardBehind`), since its range may be another one there;
+- a key outside its range is a redirect (`WrongShard`) for that operation alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from pyshard import cluster
+from pyshard.batch import Add, Answer, Run, Write
+from pyshard.cluster import ClusterState
+from pyshard.errors import (
+    BadRequest,
+    ForeignCluster,
+    IndexNotFound,
+    NotConfigured,
+    ShardBehind,
+    StaleEpoch,
+    WrongIdentity,
+    WrongShard,
+)
+from pyshard.hashing import SLOTS, slot_of, slot_to_hash
+from pyshard.settings import settings
+from pyshard.shardmap import ShardRange
+from pyshard.storage import IStore, Page, Task
+
+
+@attrs.frozen
+class Assignment:
+    """What a bootstrap told a shard: its name and the cluster state."""
+
+    name: str
+    state: ClusterState
+
+    @property
+    def range(self) -> ShardRange:
+        """The shard's own range in the map."""
+        own = self.state.map.named(self.name)
+        assert own is not None  # `accept` lets no other assignment pass
+        return own
+
+
+def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:
+    """The assignment that a shard takes on when a bootstrap proposes `name` and `state`. Pure.
+
+    :param current: what it has now.
+    :param identity: its store's id.
+    :param documents: how many documents it holds.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch, BadRequest: it keeps what it has.
+    """
+    proposed = Assignment(name, state)
+    own = state.map.named(name)
+    if own is None:
+        raise BadRequest(f"the cluster state has no shard {name!r}")
+    if own.identity != identity:
+        raise WrongIdentity(f"this shard's store is {identity}; the cluster state has {own.identity!r} for {name!r}")
+    if current is None:
+        return proposed
+    if state.cluster != current.state.cluster:
+        raise ForeignCluster(
+            f"this shard is {current.name!r} of cluster {current.state.cluster}; cluster {state.cluster} can't have it"
+        )
+    if name != current.name:
+        raise WrongIdentity(f"this shard is {current.name!r}, not {name!r}")
+    if state.epoch < current.state.epoch or (state.epoch == current.state.epoch and state != current.state):
+        raise StaleEpoch(f"this shard has epoch {current.state.epoch}; the given epoch {state.epoch} is no newer one")
+    moved = (own.start, own.end) != (current.range.start, current.range.end)
+    if moved and documents:
+        raise StaleEpoch(
+            f"this shard holds {documents:,} documents for {current.range.bounds}; "
+            f"they don't move to {own.bounds} by themselves"
+        )
+    return proposed
+
+
+class Shard:
+    """One shard's behavior.
+
+    :param store: where its records are; what the store remembers is taken up.
+    :param seconds: the clock, in seconds, for the uptime.
+    """
+
+    def __init__(self, store: IStore, seconds: Callable[[], float]) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._started = seconds()
+        self.operations = 0
+        self.assignment: Assignment | None = None
+        remembered = store.recall()
+        if remembered is not None:
+            name, text = msgspec.msgpack.decode(remembered, type=tuple[str, bytes])
+            self.assignment = Assignment(name, cluster.from_json(text))
+
+    @property
+    def store(self) -> IStore:
+        """The store it was made with."""
+        return self._store
+
+    def configured(self) -> Assignment:
+        """The assignment.
+
+        :raises NotConfigured: there is none yet.
+        """
+        if self.assignment is None:
+            raise NotConfigured(
+                "this shard is not configured yet; start the bootstrap that has its address in its config file "
+                "(twistd pyshard-bootstrap --config etc/shards.json)"
+            )
+        return self.assignment
+
+    @inlineCallbacks
+    def configure(self, name: str, state: ClusterState) -> Deferred[None]:
+        """Take on an assignment; see `accept` for what is refused."""
+        store = self._store
+        assignment = accept(self.assignment, name, state, store.identity, store.documents)
+        if assignment != self.assignment:
+            yield store.remember(msgspec.msgpack.encode((name, cluster.to_json(state))))
+            yield store.set_indexes(state.indexes)
+            self.assignment = assignment
+
+    def apply(self, epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+        """Apply a batch.
+
+        :param epoch: of the map that the caller routed by.
+        :return: a Deferred of one answer for each run.
+        :raises NotConfigured, ShardBehind, BadRequest: nothing was applied.
+        """
+        assignment = self._current(epoch)
+        operations = sum(len(run.keys) for run in runs)
+        if operations > settings.MAX_BATCH:
+            raise BadRequest(f"the batch has {operations:,} operations; a batch has at most {settings.MAX_BATCH:,}")
+        plan = _Plan(assignment)
+        for run in runs:
+            plan.add(run)
+        self.operations += operations
+        applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES)
+        return applied.addCallback(plan.merge)
+
+    def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
+        """One page of keys; see `pyshard.storage.interface.IStore.page`.
+
+        :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
+        :raises WrongShard: `slot` isn't in the shard's range.
+        """
+        assignment = self._current(epoch)
+        own = assignment.range
+        if not 0 <= slot < SLOTS:
+            raise BadRequest(f"slot {slot} is outside 0 … {SLOTS - 1}")
+        if not own.owns(slot):
+            raise not_owned(assignment, slot)
+        number = assignment.state.index_id(index)
+        self.operations += 1
+        return self._store.page(number, slot, after, own.end, settings.PAGE_KEYS, settings.PAGE_BYTES)
+
+    def stat(self) -> dict[str, object]:
+        """How the shard fares, as docs/protocol.md lists it (without connections and address)."""
+        store, assignment = self._store, self.assignment
+        found: dict[str, object] = {
+            "id": store.identity,
+            "documents": store.documents,
+            "bytes": store.used,
+            "operations": self.operations,
+            "uptime": round(self._seconds() - self._started, 3),
+            "ephemeral": store.ephemeral,
+        }
+        if assignment is not None:
+            own = assignment.range
+            found |= {
+                "name": own.name,
+                "range": [slot_to_hash(own.start), slot_to_hash(own.end)],
+                "epoch": assignment.state.epoch,
+                "limit": own.limit,
+                "histogram": store.histogram(own.start, own.end, settings.HISTOGRAM_BARS),
+            }
+        return found
+
+    def _current(self, epoch: int) -> Assignment:
+        assignment = self.configured()
+        if epoch > assignment.state.epoch:
+            raise ShardBehind(
+                f"shard {assignment.name!r} has epoch {assignment.state.epoch} and the caller {epoch}; the bootstrap "
+                "will tell the shard soon"
+            )
+        return assignment
+
+
+def not_owned(assignment: Assignment, slot: int) -> WrongShard:
+    """The redirect for a slot outside a shard's range."""
+    return WrongShard(
+        f"shard {assignment.name!r} owns {assignment.range.bounds} at epoch {assignment.state.epoch}, "
+        f"not {slot_to_hash(slot)}; get the newest map"
+    )
+
+
+class _Plan:
+    """A batch on its way to the store: which operations go there, and where their outcomes belong."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.tasks: list[Task] = []
+        self._runs: list[tuple[Answer, list[int]]] = []  # for each run: what was refused, the positions to apply
+
+    def add(self, run: Run) -> None:
+        """Put the operations of a run that this shard owns among the tasks; refuse the others."""
+        answer = Answer([None] * len(run.keys), {})
+        positions = list(range(len(run.keys)))
+        try:
+            number = self.assignment.state.index_id(run.index)
+        except IndexNotFound as error:
+            answer.errors = dict.fromkeys(positions, (error.code, str(error)))
+            positions = []
+        else:
+            name, own = run.index.encode(), self.assignment.range
+            slots = [slot_of(key, name) for key in run.keys]
+            if slots and not (own.start <= min(slots) and max(slots) < own.end):
+                for position, slot in enumerate(slots):
+                    if not own.owns(slot):
+                        answer.refuse(position, not_owned(self.assignment, slot))
+                positions = [position for position in positions if position not in answer.errors]
+                run, slots = _part(run, positions), [slots[position] for position in positions]
+            if positions:
+                self.tasks.append(Task(run, number, slots))
+        self._runs.append((answer, positions))
+
+    def merge(self, applied: list[Answer]) -> list[Answer]:
+        """The answers to the whole batch, given the store's answers to the tasks."""
+        from_store = iter(applied)
+        merged = []
+        for answer, positions in self._runs:
+            if positions and not answer.errors:
+                answer = next(from_store)
+            elif positions:
+                part = next(from_store)
+                for place, position in enumerate(positions):
+                    answer.results[position] = part.results[place]
+                    if place in part.errors:
+                        answer.errors[position] = part.errors[place]
+            merged.append(answer)
+        return merged
+
+
+def _part(run: Run, positions: list[int]) -> Run:
+    """The operations of a run at some positions."""
+    keys = [run.keys[position] for position in positions]
+    if isinstance(run, Write | Add):
+        return type(run)(run.index, keys, [run.records[position] for position in positions])
+    return type(run)(run.index, keys)

@@ -1,0 +1,50 @@
+"""How pyshard is built and what it needs. The metadata lives here; pyproject.toml sets up the tools."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+readme = Path(__file__).with_name("README.md")
+
+setup(
+    name="pyshard",
+    version="0.3.0",
+    description="A sharded key-value store on Twisted: twistd plugins, AMP, a Deferred client and a blocking one",
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description_content_type="text/markdown",
+    author="The pyshard authors",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Database :: Database Engines/Servers",
+        "Topic :: System :: Distributed Computing",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11",
+    # "twisted.plugins" has no __init__.py here: the one module in it is installed beside Twisted's own plugins.
+    packages=[*find_packages(include=["pyshard", "pyshard.*"]), "twisted.plugins"],
+    package_data={"pyshard": ["py.typed"]},
+    install_requires=[
+        "attrs>=23.2",
+        "click>=8.1",
+        "msgspec>=0.19",
+        "rich>=13.7",
+        "twisted>=24.7",
+        "zope.interface>=6",
+    ],
+    extras_require={
+        "examples": ["airportsdata"],
+        "test": ["airportsdata", "hypothesis>=6.100", "pytest>=9", "pytest-twisted>=1.14.3"],
+        "tls": ["twisted[tls]"],
+    },
+    entry_points={"console_scripts": ["pyshard = pyshard.cli:main"]},
+)

@@ -1,0 +1,67 @@
+"""The public errors: one base, a code for each, a message as the only argument."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pyshard import errors
+from pyshard.errors import AMP_ERRORS, BY_CODE, DocumentTooLarge, InvalidDocument, PyshardError, from_code
+
+CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_code_is_the_name(cls: type[PyshardError]) -> None:
+    """Each class has a code of its own: its name in capitals, with underscores between the words."""
+    expected = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
+    assert vars(cls)["code"] == expected
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_message_is_the_only_argument(cls: type[PyshardError]) -> None:
+    """An error is made of one message, and reads as that message."""
+    error = cls("what was found, what was expected")
+    assert (str(error), error.args) == ("what was found, what was expected", ("what was found, what was expected",))
+
+
+def test_amp_declares_every_error() -> None:
+    """Every error can cross AMP, under its code in ASCII."""
+    assert {cls: cls.code.encode("ascii") for cls in CLASSES} == AMP_ERRORS
+
+
+def test_codes_are_unique() -> None:
+    """No two errors share a code."""
+    assert {cls.code: cls for cls in CLASSES} == BY_CODE
+    assert len(BY_CODE) == len(CLASSES)
+
+
+def test_amp_finds_the_most_derived_class_first() -> None:
+    """AMP takes the first class that matches, so a subclass stands before its base."""
+    order = list(AMP_ERRORS)
+    misplaced = [
+        (base.__name__, later.__name__)
+        for place, base in enumerate(order)
+        for later in order[place + 1 :]
+        if issubclass(later, base)
+    ]
+    assert misplaced == []
+
+
+def test_document_too_large_is_an_invalid_document() -> None:
+    """Who catches InvalidDocument catches a document that is too large, too."""
+    assert issubclass(DocumentTooLarge, InvalidDocument)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_error_crosses_the_wire(cls: type[PyshardError]) -> None:
+    """A code and a message give back the class and the message they came from."""
+    error = from_code(cls.code, "why")
+    assert (type(error), str(error)) == (cls, "why")
+
+
+def test_unknown_code_is_named() -> None:
+    """A code that only a newer peer knows comes back as the base, which names it."""
+    error = from_code("FROM_THE_FUTURE", "why")
+    assert (type(error), str(error)) == (PyshardError, "FROM_THE_FUTURE: why")

@@ -1,0 +1,198 @@
+"""Key → text → slot: the seed's hash, and what can be a key."""
+
+from __future__ import annotations
+
+import enum
+from hashlib import md5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.errors import InvalidKey
+from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, slot_of, slot_to_hash
+from pyshard.settings import settings
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def seed_hash(text: str) -> float:
+    """The hash as the seed computes it."""
+    return float(int(md5(text.encode("utf-8")).hexdigest(), 16) % 1e7) / 1e7
+
+
+class Number(enum.IntEnum):
+    """An int with a text of its own."""
+
+    SEVEN = 7
+
+
+class Word(enum.StrEnum):
+    """A str by another name."""
+
+    COLOR = "red"
+
+
+class Loud(str):
+    """A str that shows itself as another text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "LOUD"
+
+
+class Price(float):
+    """A float that shows itself with its currency."""
+
+    def __repr__(self) -> str:
+        return "$" + super().__repr__()
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("test", 0.1671936),
+        ("test1", 0.8204544),
+        ("132346", 0.0),  # a hash of exactly zero
+        ("38576", 0.9999872),  # the highest hash there is
+        ("", 0.8999552),
+    ],
+)
+def test_known_hashes(text: str, expected: float) -> None:
+    """The README's numbers, and the two ends of the keyspace."""
+    assert slot_to_hash(slot_of(key_bytes(text))) == expected == seed_hash(text)
+
+
+@given(texts)
+def test_slot_is_the_seeds_hash(text: str) -> None:
+    """The slot of any text is the seed's hash of it, as an integer within the keyspace."""
+    slot = slot_of(key_bytes(text))
+    assert type(slot) is int
+    assert 0 <= slot < SLOTS
+    assert slot_to_hash(slot) == seed_hash(text)
+
+
+@given(texts, texts.filter(bool))
+def test_named_index_is_part_of_the_text(text: str, index: str) -> None:
+    """In a named index the hash is that of ``index:key``."""
+    assert slot_to_hash(slot_of(key_bytes(text), index.encode())) == seed_hash(f"{index}:{text}")
+
+
+@given(texts)
+def test_slots_are_multiples_of_128(text: str) -> None:
+    """The float arithmetic of the seed leaves 78,125 distinct slots."""
+    assert slot_of(key_bytes(text)) % 128 == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("", b""),
+        ("a:b", b"a:b"),
+        ("ключ", "ключ".encode()),
+        ("\U0001f600", b"\xf0\x9f\x98\x80"),
+        ("nul\0inside", b"nul\0inside"),
+        (1, b"1"),
+        (-1, b"-1"),
+        (0, b"0"),
+        (2**200, b"1606938044258990275541962092341162602522202993782792835301376"),
+        (1.0, b"1.0"),
+        (0.1, b"0.1"),
+        (-0.0, b"-0.0"),
+        (1e22, b"1e+22"),
+        (float("nan"), b"nan"),
+        (float("-inf"), b"-inf"),
+    ],
+)
+def test_key_is_its_text(key: Key, expected: bytes) -> None:
+    """A str, int or float is its text in UTF-8."""
+    assert key_bytes(key) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"), [(Number.SEVEN, b"7"), (Word.COLOR, b"red"), (Loud("quiet"), b"quiet"), (Price(1.5), b"1.5")]
+)
+def test_subclass_counts_as_its_base(key: Key, expected: bytes) -> None:
+    """A subclass is the same key as its plain value, whatever it prints as."""
+    assert key_bytes(key) == expected
+
+
+@given(st.integers() | st.floats())
+def test_number_and_its_text_are_one_key(key: float) -> None:
+    """1 and "1" are the same key."""
+    assert key_bytes(key) == key_bytes(str(key))
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (True, "key True is of type bool; a key is a str, int or float"),
+        (False, "key False is of type bool; a key is a str, int or float"),
+        (None, "key None is of type NoneType; a key is a str, int or float"),
+        (b"test", "key b'test' is of type bytes; a key is a str, int or float"),
+        (bytearray(b"test"), "key <bytearray> is of type bytearray; a key is a str, int or float"),
+        (("a", 1), "key <tuple> is of type tuple; a key is a str, int or float"),
+        (1j, "key <complex> is of type complex; a key is a str, int or float"),
+        (b"x" * 100, f"key b'{'x' * 55}... is of type bytes; a key is a str, int or float"),
+        ("a\ud800", "key 'a\\ud800' has lone surrogates, which UTF-8 can't carry; use text"),
+        (Loud("\udfff"), "key '\\udfff' has lone surrogates, which UTF-8 can't carry; use text"),
+        pytest.param(
+            10**5000, "the int given as a key has too many digits; use a shorter one", id="an int of 5,001 digits"
+        ),
+        pytest.param(
+            "k" * 65_537,
+            f"key '{'k' * 56}... has 65,537 bytes in UTF-8; a key has at most 65,536",
+            id="a long text",
+        ),
+    ],
+)
+def test_refused_key(key: object, message: str) -> None:
+    """What is no key is refused: the message says what was given and what a key is."""
+    with pytest.raises(InvalidKey) as refused:
+        key_bytes(key)  # type: ignore[arg-type]
+    assert str(refused.value) == message
+
+
+def test_short_key_is_shown_whole() -> None:
+    """A key whose repr has 60 characters is not cut in a message."""
+    with pytest.raises(InvalidKey) as refused:
+        key_bytes(b"x" * 57)  # type: ignore[arg-type]
+    assert str(refused.value) == f"key b'{'x' * 57}' is of type bytes; a key is a str, int or float"
+
+
+def test_longest_key() -> None:
+    """The limit counts bytes of UTF-8, not characters."""
+    longest = "é" * (settings.MAX_KEY_BYTES // 2)
+    assert key_bytes(longest) == longest.encode()
+    with pytest.raises(InvalidKey, match="65,537 bytes in UTF-8"):
+        key_bytes(longest + "x")
+
+
+@given(st.integers(0, SLOTS))
+def test_boundary_of_seven_decimals_is_its_slot(slot: int) -> None:
+    """A number written with seven decimal places is exactly its slot, there and back."""
+    written = float(f"{slot // SLOTS}.{slot % SLOTS:07}")
+    assert hash_to_slot(written) == slot
+    assert slot_to_hash(slot) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 0), (1, SLOTS), (0.0, 0), (1.0, SLOTS), (0.5, 5_000_000), (0.1 + 0.2, 3_000_000), (0.0000001, 1)],
+)
+def test_hash_to_slot(value: float, expected: int) -> None:
+    """Ints count as floats, and the noise of float arithmetic doesn't count."""
+    assert hash_to_slot(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [-0.1, -1e-12, 1.0000001, 1.5, 0.12345678, 0.00000001, float("nan"), float("inf"), float("-inf")]
+)
+def test_no_boundary(value: float) -> None:
+    """A number outside [0, 1], or between two slots, is no boundary."""
+    with pytest.raises(ValueError, match="is no number from 0 to 1 with at most seven decimal places") as refused:
+        hash_to_slot(value)
+    assert str(refused.value).startswith(repr(value))
