@@ -95,8 +95,9 @@ def endpoint_of(reactor: object, address: Address, dial: Dial) -> IStreamClientE
     if not address.description:
         return dial(address.host, address.port)
     try:
-        return clientFromString(reactor, address.description)
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, address.description)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
             f"bootstrap server: found {address.description!r}, which is no Twisted client endpoint string: {error}"
         ) from None
+    return endpoint

@@ -41,6 +41,10 @@ def check_index_name(name: str) -> str:
     return name
 
 
+def _frozen(given: Mapping[str, int]) -> Mapping[str, int]:
+    return MappingProxyType(dict(given))
+
+
 @attrs.frozen
 class ClusterState:
     """What a cluster is at one epoch.
@@ -55,7 +59,7 @@ class ClusterState:
     cluster: str
     epoch: int
     map: ShardMap
-    indexes: Mapping[str, int] = attrs.field(factory=dict, converter=lambda given: MappingProxyType(dict(given)))
+    indexes: Mapping[str, int] = attrs.field(factory=dict, converter=_frozen)
     next_index: int = DEFAULT_INDEX + 1
 
     def index_id(self, name: str) -> int:

@@ -11,6 +11,9 @@ from twisted.protocols import amp
 
 from pyshard.wire import ChunkedBytes, Command
 
+#: For commands without arguments, or whose answer has none.
+NOTHING: list[tuple[bytes, amp.Argument]] = []
+
 #: The version of this protocol. A peer with another one is refused at `Hello`.
 PROTOCOL = 1
 
@@ -36,15 +39,15 @@ class Ping(Command):
     """Are you there?"""
 
     commandName = b"Ping"
-    arguments: list[tuple[bytes, amp.Argument]] = []
-    response: list[tuple[bytes, amp.Argument]] = []
+    arguments = NOTHING
+    response = NOTHING
 
 
 class GetMap(Command):
     """The cluster state that you know: map, epoch, indexes."""
 
     commandName = b"GetMap"
-    arguments: list[tuple[bytes, amp.Argument]] = []
+    arguments = NOTHING
     response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.cluster
 
 
@@ -53,7 +56,7 @@ class Configure(Command):
 
     commandName = b"Configure"
     arguments = [(b"name", amp.Unicode()), (b"state", ChunkedBytes())]
-    response: list[tuple[bytes, amp.Argument]] = []
+    response = NOTHING
 
 
 class Apply(Command):
@@ -91,7 +94,7 @@ class Stat(Command):
     """How the shard fares."""
 
     commandName = b"Stat"
-    arguments: list[tuple[bytes, amp.Argument]] = []
+    arguments = NOTHING
     response = [(b"stat", ChunkedBytes())]  # JSON, see docs/protocol.md
 
 
@@ -115,5 +118,5 @@ class Readiness(Command):
     """How ready each shard is, as the bootstrap sees it."""
 
     commandName = b"Readiness"
-    arguments: list[tuple[bytes, amp.Argument]] = []
+    arguments = NOTHING
     response = [(b"shards", ChunkedBytes())]  # JSON, see docs/protocol.md

@@ -84,7 +84,7 @@ def parse(text: bytes) -> ClusterConfig:
         raise ConfigError(_explained(str(error), raw)) from None
     ranges = []
     for number, shard in enumerate(read.shards):
-        bounds = []
+        bounds: list[int] = []
         for field, value in (("start", shard.start), ("end", shard.end)):
             try:
                 bounds.append(hash_to_slot(value))
@@ -93,7 +93,8 @@ def parse(text: bytes) -> ClusterConfig:
                     f"shards[{number}].{field}: found {value!r}, expected a number from 0 to 1 with at most seven "
                     "decimal places"
                 ) from None
-        ranges.append(ShardRange(shard.name, *bounds, shard.size, shard.host, shard.port))
+        start, end = bounds
+        ranges.append(ShardRange(shard.name, start, end, shard.size, shard.host, shard.port))
     return ClusterConfig(ShardMap(ranges), read.bootstrap.host, read.bootstrap.port)
 
 

@@ -61,9 +61,10 @@ def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:
     :raises ConfigError: it is none.
     """
     try:
-        return serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ConfigError(
             f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
             f"'tcp:5050:interface=127.0.0.1' ({error})"
         ) from None
+    return endpoint

@@ -16,7 +16,7 @@ from pyshard.errors import DocumentTooLarge, InvalidDocument
 from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
-Document: TypeAlias = Union[None, bool, int, float, str, bytes, list["Document"], dict[str, "Document"]]
+Document: TypeAlias = Union[bool, int, float, str, bytes, list["Document"], dict[str, "Document"], None]  # noqa: UP007  # it names itself
 
 #: The format byte of records that this version writes.
 FORMAT = 1

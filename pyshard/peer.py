@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
@@ -43,7 +44,7 @@ class PeerConnection(BoundedAMP):
 
     lost: Callable[[Failure], None] | None = None
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         if self.lost is not None:
             lost, self.lost = self.lost, None
@@ -81,7 +82,7 @@ class Peer:
         self._on_down = on_down
         self._random = random
         self._failures = 0
-        self._dialing: Deferred[object] | None = None
+        self._dialing: Deferred[PeerConnection] | None = None
         self._retry: IDelayedCall | None = None
         self._closed = False
         self.connection: PeerConnection | None = None
@@ -109,13 +110,13 @@ class Peer:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.lost = None
-            connection.transport.loseConnection()
+            connection.close()
 
     def _dial(self) -> None:
         self._retry = None
-        attempt: Deferred[object] = self._endpoint.connect(self._factory)
+        dialing = cast("Deferred[PeerConnection]", self._endpoint.connect(self._factory))
+        attempt = dialing.addCallback(self._greet)
         self._dialing = attempt
-        attempt.addCallback(self._greet)
         attempt.addTimeout(settings.TIMEOUT, self._clock)
         attempt.addCallbacks(self._up, self._failed)
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from itertools import count
 
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import ShuttingDown
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, Limits
+from pyshard.wire import BoundedAMP, Limits, Steps
 
 _LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
 _CLOSE = 1.0  # seconds that a peer may take to read what is left and close
@@ -61,13 +62,12 @@ class ServerConnection(BoundedAMP):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        address = self.transport.getPeer()
-        host = getattr(address, "host", None)
-        self._peer = f"{host}:{address.port}" if host else str(address)
+        peer = self.transport.getPeer() if self.transport is not None else None
+        self._peer = f"{peer.host}:{peer.port}" if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
         self.factory.connections.append(self)
         self._log.info("connection {id} from {peer}: opened", id=self.id, peer=self._peer)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.remove(self)
         self._log.info(
             "connection {id} from {peer}: closed after {operations} operations: {reason}",
@@ -95,7 +95,7 @@ class ServerFactory(Factory):
         self.connections: list[ServerConnection] = []
         self.draining = False
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)
         connection.id = f"c{next(self._ids)}"
         return connection
@@ -146,7 +146,7 @@ class Listener(Service):
         self._log.info("listening on {address}", address=port.getHost())
 
     @inlineCallbacks
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Steps[None]:
         yield maybeDeferred(super().stopService)
         factory, port = self._factory, self._port
         factory.draining, self._port = True, None
@@ -154,14 +154,14 @@ class Listener(Service):
             yield maybeDeferred(port.stopListening)
         yield self._until(lambda: not any(one.answering for one in factory.connections), self._drain)
         for one in list(factory.connections):
-            one.transport.loseConnection()
+            one.close()
         yield self._until(lambda: not factory.connections, _CLOSE)
         for one in list(factory.connections):
             one.abort()
         factory.draining = False
 
     @inlineCallbacks
-    def _until(self, holds: Callable[[], bool], seconds: float) -> Deferred[None]:
+    def _until(self, holds: Callable[[], bool], seconds: float) -> Steps[None]:
         end = self._clock.seconds() + seconds
         while not holds() and self._clock.seconds() < end:
             yield deferLater(self._clock, _LOOK)

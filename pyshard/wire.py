@@ -12,13 +12,13 @@ Rules kept here (and why):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -28,6 +28,11 @@ from pyshard.settings import settings
 
 _CHUNK = 65_535
 _MESSAGE = 2000  # characters of an error message that cross the wire
+
+_T = TypeVar("_T")
+
+#: What the body of a function with ``@inlineCallbacks`` is; to callers the function returns a ``Deferred[_T]``.
+Steps: TypeAlias = Generator[Deferred[Any], Any, _T]
 
 #: What a responder gives back: the answer's arguments, now or later.
 Arguments: TypeAlias = Mapping[str, object]
@@ -101,8 +106,9 @@ class BoundedAMP(amp.AMP):
 
     _log = Logger()
     id = "?"
+    transport: ITCPTransport | None
 
-    def __init__(self, clock: IReactorTime, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+    def __init__(self, clock: IReactorTime, limits: Limits = Limits()) -> None:
         super().__init__()
         self._clock = clock
         self._limits = limits
@@ -149,6 +155,11 @@ class BoundedAMP(amp.AMP):
         asked.addBoth(answered)
         return result
 
+    def close(self) -> None:
+        """End the connection when what is to be written has been."""
+        if self.transport is not None:
+            self.transport.loseConnection()
+
     def abort(self) -> None:
         """End the connection now, whatever is still to be written."""
         self._stop_timer()
@@ -162,11 +173,11 @@ class BoundedAMP(amp.AMP):
 
         Like `connectionLost` it passes by what AMP itself does, which is to log each connection on lines of its own.
         """
-        if isinstance(self.transport.getPeer(), IPv4Address | IPv6Address):
+        if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
         amp.BinaryBoxProtocol.connectionLost(self, reason)
         self.transport = None
@@ -240,7 +251,7 @@ class BoundedAMP(amp.AMP):
             arguments: dict[str, object] = command.parseArguments(box, self)
         except PyshardError:
             raise
-        except Exception as error:  # whatever an argument's parser raises about the peer's bytes
+        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
             raise BadRequest(f"the arguments can't be read: {type(error).__name__}: {error}") from None
         return arguments
 

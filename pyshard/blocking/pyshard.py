@@ -45,7 +45,9 @@ class Pyshard:
         addresses.parse(self._server)
         self._deadline = deadline
         self._closed = False
-        self._reset()
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._client: Client | None = None
         _instances.add(self)
         self._connected()
 
@@ -167,8 +169,8 @@ class Pyshard:
     def _reset(self) -> None:
         """Begin anew, without touching what there was."""
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
-        self._client: Client | None = None
+        self._engine = None
+        self._client = None
 
 
 class BlockingIndex:

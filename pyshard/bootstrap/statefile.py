@@ -40,11 +40,11 @@ def save(path: Path, state: ClusterState) -> None:
     """
     beside = path.with_name(path.name + ".new")
     try:
-        with open(beside, "wb") as file:
+        with beside.open("wb") as file:
             file.write(cluster.to_json(state))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        beside.replace(path)
         directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)

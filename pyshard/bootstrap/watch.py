@@ -15,6 +15,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
+from pyshard.wire import Steps
 
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
@@ -63,7 +64,7 @@ class ShardWatch(Service):
         return waiter
 
     @inlineCallbacks
-    def _approve(self, connection: PeerConnection, greeting: Greeting) -> Deferred[None]:
+    def _approve(self, connection: PeerConnection, greeting: Greeting) -> Steps[None]:
         self._why = Condition.UNREACHABLE
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
@@ -77,7 +78,7 @@ class ShardWatch(Service):
             raise
 
     @inlineCallbacks
-    def _configure(self, connection: PeerConnection) -> Deferred[None]:
+    def _configure(self, connection: PeerConnection) -> Steps[None]:
         while self._told != self._bootstrap.state.epoch:
             state = self._bootstrap.state
             yield connection.call(commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster.to_json(state))

@@ -20,6 +20,7 @@ from pyshard.documents import Document
 from pyshard.errors import ClientClosed, PyshardError
 from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
 from pyshard.settings import settings
+from pyshard.wire import Steps
 
 
 class Record(TypedDict):
@@ -125,7 +126,7 @@ class Client:
         return self._change_indexes(commands.DropIndex, name, deadline)
 
     @inlineCallbacks
-    def indexes(self, *, deadline: float | None = None) -> Deferred[list[str]]:
+    def indexes(self, *, deadline: float | None = None) -> Steps[list[str]]:
         """The names of all indexes but the default one.
 
         :return: a Deferred of the sorted names, as the bootstrap has them.
@@ -143,7 +144,7 @@ class Client:
         return Index(self, check_index_name(name))
 
     @inlineCallbacks
-    def stat(self, *, deadline: float | None = None) -> Deferred[dict[str, object]]:
+    def stat(self, *, deadline: float | None = None) -> Steps[dict[str, object]]:
         """How the cluster fares.
 
         :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
@@ -171,7 +172,7 @@ class Client:
         return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
 
     @inlineCallbacks
-    def readiness(self, *, deadline: float | None = None) -> Deferred[list[dict[str, str]]]:
+    def readiness(self, *, deadline: float | None = None) -> Steps[list[dict[str, str]]]:
         """How ready each shard is, as the bootstrap sees it.
 
         :return: a Deferred of one dict a shard: name, address, state ("ready", "unreachable" or "refused") and detail,
@@ -216,7 +217,7 @@ class Client:
     @inlineCallbacks
     def _change_indexes(
         self, command: type[commands.CreateIndex] | type[commands.DropIndex], name: str, deadline: float | None
-    ) -> Deferred[None]:
+    ) -> Steps[None]:
         self._check_open()
         check_index_name(name)
         bootstrap, seconds = self._routing.bootstrap, self._seconds(deadline)

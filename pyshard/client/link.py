@@ -267,8 +267,10 @@ class ShardLink:
         self._land(box, [])
         self._peer.drop()
         for operation in box.operations:
-            known = isinstance(error, PyshardError) and not operation.changes
-            operation.finish(error if known else self._unknown(operation, reason_of(failure)))
+            if isinstance(error, PyshardError) and not operation.changes:
+                operation.finish(error)
+            else:
+                operation.finish(self._unknown(operation, reason_of(failure)))
 
     def _land(self, box: Box, again: list[Operation]) -> None:
         if box in self._queue.in_flight:

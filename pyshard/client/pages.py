@@ -6,7 +6,7 @@ from the scan's start to its end comes exactly once; one that comes or goes mean
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -24,6 +24,7 @@ from pyshard.errors import (
     WrongShard,
 )
 from pyshard.hashing import SLOTS, slot_of
+from pyshard.wire import Steps
 
 _PAUSE = 0.1  # seconds before a page that could not be had is asked for again
 
@@ -51,14 +52,14 @@ class KeyPages:
 
     async def __anext__(self) -> str:
         while not self._page:
-            page = await self.next_page()
+            page: list[str] = await self.next_page()
             if not page:
                 raise StopAsyncIteration
             self._page = page[::-1]
         return self._page.pop()
 
     @inlineCallbacks
-    def next_page(self) -> Deferred[list[str]]:
+    def next_page(self) -> Steps[list[str]]:
         """The next keys, in slot order; an empty list at the end.
 
         :raises IndexNotFound: (in the Deferred) there is no such index.
@@ -86,7 +87,7 @@ class KeyPages:
         return self._routing.fetched >= began - _PAUSE and self._index not in self._routing.state.indexes
 
     @inlineCallbacks
-    def _ask(self, seconds: float) -> Deferred[list[bytes]]:
+    def _ask(self, seconds: float) -> Steps[list[bytes]]:
         """One page of one shard; moves the cursor behind it."""
         routing = self._routing
         answer = yield routing.link_for(self._slot).asking.ask(

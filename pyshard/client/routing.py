@@ -25,6 +25,7 @@ from pyshard.cluster import ClusterState
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.peer import Greeting, Peer, PeerConnection
 from pyshard.settings import settings
+from pyshard.wire import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
 
@@ -53,7 +54,7 @@ class Routing:
         self._known = False
         self.fetched = 0.0
         self.closed = False
-        self.bootstrap = Asking(clock, lambda: f"the bootstrap at {name}", lambda: self._peer.ensure())
+        self.bootstrap = Asking(clock, lambda: f"the bootstrap at {name}", self._dial_bootstrap)
         self._peer = Peer(
             clock,
             bootstrap,
@@ -82,7 +83,7 @@ class Routing:
         return operation.deferred
 
     @inlineCallbacks
-    def start(self, seconds: float) -> Deferred[None]:
+    def start(self, seconds: float) -> Steps[None]:
         """Get the first map.
 
         :param seconds: the deadline.
@@ -144,12 +145,15 @@ class Routing:
         for operation in stranded:
             self.submit(operation)
 
+    def _dial_bootstrap(self) -> None:
+        self._peer.ensure()
+
     def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
         if self._known and greeting.cluster and greeting.cluster != self.state.cluster:
             raise ForeignCluster(f"it has cluster {greeting.cluster} now; this client knows {self.state.cluster}")
 
     @inlineCallbacks
-    def _fetch(self) -> Deferred[None]:
+    def _fetch(self) -> Steps[None]:
         sources = [self.bootstrap, *(link.asking for link in self._links.values() if link.connected)]
         for source in sources:
             if self.closed:

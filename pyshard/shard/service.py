@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.server import Listener, ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
+from pyshard.wire import Steps
 
 
 class ShardService(MultiService):
@@ -26,6 +27,6 @@ class ShardService(MultiService):
         Listener(clock, endpoint, factory).setServiceParent(self)
 
     @inlineCallbacks
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Steps[None]:
         yield maybeDeferred(super().stopService)
         yield self.shard.store.close()

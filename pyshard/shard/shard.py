@@ -34,6 +34,7 @@ from pyshard.hashing import SLOTS, slot_of, slot_to_hash
 from pyshard.settings import settings
 from pyshard.shardmap import ShardRange
 from pyshard.storage import IStore, Page, Task
+from pyshard.wire import Steps
 
 
 @attrs.frozen
@@ -120,7 +121,7 @@ class Shard:
         return self.assignment
 
     @inlineCallbacks
-    def configure(self, name: str, state: ClusterState) -> Deferred[None]:
+    def configure(self, name: str, state: ClusterState) -> Steps[None]:
         """Take on an assignment; see `accept` for what is refused."""
         store = self._store
         assignment = accept(self.assignment, name, state, store.identity, store.documents)

@@ -1,0 +1,177 @@
+"""A whole cluster in memory: real shards, a real bootstrap and real clients over `MemoryNetwork`.
+
+For pyshard's own tests and for yours::
+
+    from pyshard.testing import MemoryCluster
+
+    with MemoryCluster() as cluster:
+        client = cluster.connect()
+        assert cluster.run(client.write("test", "hello world")) == 60
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from itertools import pairwise
+from random import Random
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from pyshard.bootstrap.bootstrap import Bootstrap, first_state
+from pyshard.bootstrap.service import BootstrapService
+from pyshard.client import Client, connect
+from pyshard.cluster import ClusterState
+from pyshard.hashing import SLOTS
+from pyshard.settings import settings
+from pyshard.shard.service import ShardService
+from pyshard.shard.shard import Shard
+from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.storage import MemoryStore
+from pyshard.testing.network import MemoryNetwork
+
+_T = TypeVar("_T")
+_HOST = "127.0.0.1"
+_FIRST_PORT = 5050
+_SIZE = 1024**3
+
+
+class MemoryCluster:
+    """Some shards with equal parts of the keyspace, called ``shard0``, ``shard1``, …, and a bootstrap.
+
+    Everything is started and configured when it is made. Time stands still but for `run` and `advance`, and chance
+    comes from `seed`, so that a run repeats itself exactly.
+
+    :param shards: how many shards.
+    :param size: bytes that each may store.
+    :param seed: for all jitter and ids.
+    :ivar clock: the cluster's time.
+    :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
+    :ivar services: the running shards' services by name; ``services[name].shard`` is the shard itself.
+    """
+
+    def __init__(self, shards: int = 2, *, size: int = _SIZE, seed: int = 0) -> None:
+        self.clock = Clock()
+        self.network = MemoryNetwork(self.clock)
+        self.random = Random(seed)
+        self.services: dict[str, ShardService] = {}
+        self._clients: list[Client] = []
+        bounds = [SLOTS * number // shards for number in range(shards + 1)]
+        self.map = ShardMap(
+            ShardRange(f"shard{number}", start, end, size, _HOST, _FIRST_PORT + number)
+            for number, (start, end) in enumerate(pairwise(bounds))
+        )
+        self.state: ClusterState = first_state(self._id(), self.map)
+        self.bootstrap: BootstrapService | None = None
+        for name in self.names:
+            self.start_shard(name)
+        self.start_bootstrap()
+        self.advance(1)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The shards' names, in slot order."""
+        return [one.name for one in self.map.ranges]
+
+    def connect(self, *, deadline: float = settings.DEADLINE) -> Client:
+        """A new client, connected to the bootstrap."""
+        host, port = settings.BOOTSTRAP_SERVER
+        client = self.run(
+            connect(
+                self.clock, [host, port], deadline=deadline, dial=self.network.dial, random=Random(self.random.random())
+            )
+        )
+        self._clients.append(client)
+        return client
+
+    def run(self, work: Deferred[_T] | Coroutine[Deferred[Any], Any, _T], seconds: float = 60.0) -> _T:
+        """Let time pass until `work` is done.
+
+        :param work: a Deferred or a coroutine.
+        :param seconds: how much of the cluster's time it may take.
+        :return: its result.
+        :raises BaseException: what it failed with.
+        :raises AssertionError: it isn't done by then, or nothing is left that could ever finish it.
+        """
+        deferred = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+        outcome: list[_T | Failure] = []
+        deferred.addBoth(outcome.append)
+        end = self.clock.seconds() + seconds
+        self.network.settle()
+        while not outcome:
+            upcoming = self.network.next_call()
+            assert upcoming is not None, "nothing is left that could finish this"
+            assert upcoming <= end, f"not done within {seconds:g} s"
+            self.network.advance(max(0.0, upcoming - self.clock.seconds()))
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        return outcome[0]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.network.advance(seconds)
+
+    def start_shard(self, name: str) -> None:
+        """Start a shard that isn't running; its store is empty, as a memory store's is after a restart."""
+        own = self.map.named(name)
+        assert own is not None, f"there is no {name}"
+        assert name not in self.services, f"{name} runs already"
+        shard = Shard(MemoryStore(self._id()), self.clock.seconds)
+        service = ShardService(shard, self.clock, self.network.listen(own.host, own.port))
+        self.services[name] = service
+        service.startService()
+
+    def stop_shard(self, name: str) -> None:
+        """Stop a shard in an orderly way."""
+        self.run(maybeDeferred(self.services.pop(name).stopService))
+
+    def kill_shard(self, name: str) -> None:
+        """End a shard without a word: its connections break, what was under way is lost."""
+        own = self.map.named(name)
+        assert own is not None
+        self.network.listeners.pop((own.host, own.port))
+        self.network.cut(own.host, own.port)
+        self.network.settle()
+        self.run(maybeDeferred(self.services.pop(name).stopService))
+
+    def start_bootstrap(self) -> None:
+        """Start the bootstrap that isn't running, from the state it had."""
+        assert self.bootstrap is None, "the bootstrap runs already"
+        host, port = settings.BOOTSTRAP_SERVER
+        keeper = Bootstrap(self.state, self._save)
+        endpoint = self.network.listen(str(host), int(port))
+        self.bootstrap = BootstrapService(keeper, self.clock, endpoint, self.network.dial, self.random)
+        self.bootstrap.startService()
+
+    def stop_bootstrap(self) -> None:
+        """Stop the bootstrap in an orderly way."""
+        assert self.bootstrap is not None, "the bootstrap isn't running"
+        bootstrap, self.bootstrap = self.bootstrap, None
+        self.run(maybeDeferred(bootstrap.stopService))
+
+    def close(self) -> None:
+        """Close the clients, stop everything."""
+        for client in self._clients:
+            client.close()
+        if self.bootstrap is not None:
+            self.stop_bootstrap()
+        for name in list(self.services):
+            self.stop_shard(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _save(self, state: ClusterState) -> None:
+        self.state = state
+
+    def _id(self) -> str:
+        return UUID(int=self.random.getrandbits(128)).hex

@@ -1,0 +1,210 @@
+"""Addresses as people write them, and the endpoints they lead to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import implementer
+
+from pyshard.addresses import Address, Server, dial_with, endpoint_of, parse
+from pyshard.errors import ConfigError
+from pyshard.settings import settings
+
+EXPECTED = (
+    "expected ['host', port], 'host:port' or a Twisted client endpoint string such as 'tls:example.com:9192', "
+    "with a port from 1 to 65535"
+)
+
+
+@implementer(IReactorPluggableNameResolver, IHostnameResolver)
+class NamingReactor(MemoryReactorClock):
+    """A reactor in memory, for which every name has two addresses."""
+
+    @property
+    def nameResolver(self) -> NamingReactor:  # noqa: N802  # Twisted's name
+        """Who resolves names: the reactor itself."""
+        return self
+
+    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int, **_: object) -> Any:  # noqa: N802, N803
+        """Give two addresses at once."""
+        receiver.resolutionBegan(self)
+        for host in ("10.0.0.1", "10.0.0.2"):
+            receiver.addressResolved(IPv4Address("TCP", host, portNumber))
+        receiver.resolutionComplete()
+        return self
+
+
+def no_dial(host: str, port: int) -> IStreamClientEndpoint:
+    """What must not be called."""
+    raise AssertionError(f"dialed {host}:{port}")
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        (settings.BOOTSTRAP_SERVER, Address("localhost", 9192)),
+        (["localhost", 1], Address("localhost", 1)),
+        (("127.0.0.1", 65535), Address("127.0.0.1", 65535)),
+        (["::1", 9192], Address("::1", 9192)),
+        ("localhost:9192", Address("localhost", 9192)),
+        (" localhost:9192\n", Address("localhost", 9192)),
+        ("db-1.example.com:1", Address("db-1.example.com", 1)),
+        ("127.0.0.1:65535", Address("127.0.0.1", 65535)),
+        ("[::1]:9192", Address("::1", 9192)),
+        ("tcp:localhost:9192", Address(description="tcp:localhost:9192")),
+        ("tcp:host=localhost:port=9192", Address(description="tcp:host=localhost:port=9192")),
+        (" tls:example.com:9192 ", Address(description="tls:example.com:9192")),
+        ("unix:bootstrap.sock", Address(description="unix:bootstrap.sock")),
+    ],
+)
+def test_parse(server: Server, expected: Address) -> None:
+    """A list, a 'host:port' and an endpoint string all lead to an address."""
+    assert parse(server) == expected
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "",
+        "localhost",
+        ":",
+        "::",
+        ":9192",
+        "localhost:",
+        "::1",
+        "localhost:0",
+        "localhost:65536",
+        "[::1]:0",
+        ["localhost"],
+        ["localhost", 9192, 1],
+        ["localhost", "9192"],
+        ["localhost", True],
+        ["localhost", 9192.0],
+        ["localhost", 0],
+        ["localhost", -1],
+        ["localhost", 65536],
+        ["", 9192],
+        [b"localhost", 9192],
+        [9192, "localhost"],
+        b"localhost:9192",
+        b"ab",
+        {"localhost": 1, "port": 2},
+        None,
+        9192,
+    ],
+)
+def test_refused(server: object) -> None:
+    """What is no address is refused: the message says what was found and what can stand there."""
+    with pytest.raises(ConfigError) as refused:
+        parse(server)  # type: ignore[arg-type]
+    assert str(refused.value) == f"bootstrap server: found {server!r}, {EXPECTED}"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (Address("localhost", 9192), "localhost:9192"),
+        (Address("::1", 9192), "[::1]:9192"),
+        (Address(description="tls:example.com:9192"), "tls:example.com:9192"),
+    ],
+)
+def test_text(address: Address, expected: str) -> None:
+    """An address prints as it can be written, and parses back."""
+    assert str(address) == expected
+    assert parse(str(address)) == address
+
+
+def test_dial_is_asked_for_host_and_port() -> None:
+    """An address of host and port goes to the dial that was given."""
+    reactor = MemoryReactorClock()
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 9192)
+    dialed: list[tuple[str, int]] = []
+
+    def dial(host: str, port: int) -> Any:
+        dialed.append((host, port))
+        return endpoint
+
+    assert endpoint_of(reactor, Address("localhost", 9192), dial) is endpoint
+    assert dialed == [("localhost", 9192)]
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [("tcp:127.0.0.1:9192", HostnameEndpoint), ("unix:bootstrap.sock", UNIXClientEndpoint)],
+)
+def test_endpoint_string(description: str, expected: type) -> None:
+    """An endpoint string becomes Twisted's endpoint, and the dial isn't used."""
+    endpoint = endpoint_of(MemoryReactorClock(), Address(description=description), no_dial)
+    assert type(endpoint) is expected
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "nosuchtype:localhost:9192",
+        "tcp:host=localhost",
+        "tcp:localhost:port=x",
+        "tcp:localhost:9192:color=red",
+        "localhost:123456",
+        "::1:9192",
+        "http://localhost:9192",
+    ],
+)
+def test_no_endpoint_string(description: str) -> None:
+    """What Twisted doesn't understand is one error that shows it."""
+    with pytest.raises(ConfigError) as refused:
+        endpoint_of(MemoryReactorClock(), parse(description), no_dial)
+    assert str(refused.value).startswith(
+        f"bootstrap server: found {description!r}, which is no Twisted client endpoint string: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", TCP4ClientEndpoint),
+        ("::1", TCP6ClientEndpoint),
+        ("localhost", HostnameEndpoint),
+        ("1.2.3.4.example.com", HostnameEndpoint),
+    ],
+)
+def test_dial_by_kind_of_host(host: str, expected: type) -> None:
+    """IP addresses are dialed as they are, names are resolved."""
+    assert type(dial_with(MemoryReactorClock())(host, 9192)) is expected
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"), [(settings.TIMEOUT, 5), (0.2, 1), (2.6, 3), (60.0, 60)]
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_dial_connects(host: str, timeout: float, expected: int) -> None:
+    """A dialed endpoint connects to host and port, with the timeout in whole seconds, at least one."""
+    reactor = MemoryReactorClock()
+    dial_with(reactor, timeout)(host, 9192).connect(Factory())
+    found = [(host, port, seconds) for host, port, _, seconds, _ in reactor.tcpClients]
+    assert found == [(host, 9192, expected)]
+
+
+def test_default_timeout() -> None:
+    """Without a timeout, one attempt may take `settings.TIMEOUT`."""
+    reactor = MemoryReactorClock()
+    dial_with(reactor)("127.0.0.1", 9192).connect(Factory())
+    assert reactor.tcpClients[0][3] == settings.TIMEOUT
+
+
+def test_second_address_of_a_name_is_tried_soon() -> None:
+    """When the first address of a name doesn't answer, the next one is tried after 0.05 seconds."""
+    reactor = NamingReactor()
+    dial_with(reactor, 3)("db.example.com", 9192).connect(Factory())
+    tried: list[list[tuple[str, int, int]]] = []
+    for seconds in (0, 0.04, 0.02):
+        reactor.advance(seconds)
+        tried.append([(host, port, timeout) for host, port, _, timeout, _ in reactor.tcpClients])
+    first, second = ("10.0.0.1", 9192, 3), ("10.0.0.2", 9192, 3)
+    assert tried == [[first], [first], [first, second]]

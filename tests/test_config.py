@@ -1,0 +1,284 @@
+"""The config file: what it gives, and one line for each way to get it wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.config import ClusterConfig, load, parse
+from pyshard.errors import ConfigError
+from pyshard.shardmap import ShardMap, ShardRange
+
+CHECKOUT = Path(__file__).parent.parent
+
+#: The seed's example.
+SHARDS: list[dict[str, Any]] = [
+    {"name": "shard0-0.5", "start": 0.0, "end": 0.5, "size": 1024, "host": "127.0.0.1", "port": 5050},
+    {"name": "shard0.5-1", "start": 0.5, "end": 1.0, "size": 1024, "host": "127.0.0.1", "port": 5051},
+]
+MAP = ShardMap(
+    [
+        ShardRange("shard0-0.5", 0, 5_000_000, 1024, "127.0.0.1", 5050),
+        ShardRange("shard0.5-1", 5_000_000, 10_000_000, 1024, "127.0.0.1", 5051),
+    ]
+)
+
+
+def file_with(number: int = 0, **changes: object) -> bytes:
+    """The seed's example with other values in some fields of one shard; `...` takes a field away."""
+    shards = [dict(one) for one in SHARDS]
+    shards[number] = {name: value for name, value in {**shards[number], **changes}.items() if value is not ...}
+    return json.dumps({"shards": shards}).encode()
+
+
+def file_and(**fields: object) -> bytes:
+    """The seed's example with other values in some fields of the file itself."""
+    return json.dumps({"shards": SHARDS, **fields}).encode()
+
+
+def refusal(text: bytes) -> str:
+    """The message that refuses `text`."""
+    with pytest.raises(ConfigError) as refused:
+        parse(text)
+    return str(refused.value)
+
+
+def test_seed_example() -> None:
+    """The seed's config gives its two shards, and the bootstrap's default address."""
+    assert parse(file_with()) == ClusterConfig(MAP, "localhost", 9192)
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "expected"),
+    [
+        ({}, ("localhost", 9192)),
+        ({"host": "10.0.0.1"}, ("10.0.0.1", 9192)),
+        ({"port": 9000}, ("localhost", 9000)),
+        ({"host": "::1", "port": 65535}, ("::1", 65535)),
+    ],
+)
+def test_bootstrap(bootstrap: dict[str, object], expected: tuple[str, int]) -> None:
+    """The bootstrap's address can be given, in part or whole."""
+    config = parse(file_and(bootstrap=bootstrap))
+    assert (config.map, config.bootstrap_host, config.bootstrap_port) == (MAP, *expected)
+
+
+def test_order_of_shards_is_free() -> None:
+    """Shards may stand in any order."""
+    assert parse(file_and(shards=SHARDS[::-1])).map == MAP
+
+
+def test_bounds_may_be_ints() -> None:
+    """0 and 1 are as good as 0.0 and 1.0."""
+    assert parse(file_and(shards=[{**SHARDS[0], "start": 0}, {**SHARDS[1], "end": 1}])).map == MAP
+
+
+def test_bounds_of_seven_decimals() -> None:
+    """A boundary may have seven decimal places."""
+    map_ = parse(file_and(shards=[{**SHARDS[0], "end": 0.1671936}, {**SHARDS[1], "start": 0.1671936}])).map
+    assert [(one.start, one.end) for one in map_.ranges] == [(0, 1_671_936), (1_671_936, 10_000_000)]
+
+
+@pytest.mark.parametrize(
+    ("field", "smallest", "largest"),
+    [("port", 1, 65535), ("size", 1, 2**62), ("name", "x", "x" * 100), ("host", "h", "h" * 255)],
+)
+def test_limits_are_allowed(field: str, smallest: object, largest: object) -> None:
+    """The smallest and the largest value of a field can be given."""
+    attribute = {"size": "limit"}.get(field, field)
+    read = [getattr(parse(file_with(**{field: value})).map.ranges[0], attribute) for value in (smallest, largest)]
+    assert read == [smallest, largest]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # the file
+        (b"null", "the file: found null, expected a JSON object"),
+        (b"[]", "the file: found [], expected a JSON object"),
+        (b'"shards"', 'the file: found "shards", expected a JSON object'),
+        (b"{}", "shards: found nothing, expected this field to be given"),
+        (file_and(shards=None), "shards: found null, expected a JSON array"),
+        (file_and(shards={}), "shards: found {}, expected a JSON array"),
+        (file_and(shards=[]), "shards: found none, expected at least one"),
+        (file_and(shards=[*SHARDS, 5]), "shards[2]: found 5, expected a JSON object"),
+        (file_and(shards=[[]]), "shards[0]: found [], expected a JSON object"),
+        (file_and(color=1), "color: found a field that doesn't exist here, expected no such field"),
+        (file_and(**{"a\nb": 1}), r"a\nb: found a field that doesn't exist here, expected no such field"),
+        # a shard's fields
+        *(
+            (file_with(1, **{field: ...}), f"shards[1].{field}: found nothing, expected this field to be given")
+            for field in ("name", "start", "end", "size", "host", "port")
+        ),
+        (file_with(prot=1), "shards[0].prot: found a field that doesn't exist here, expected no such field"),
+        (file_with(identity=""), "shards[0].identity: found a field that doesn't exist here, expected no such field"),
+        (file_with(name=""), 'shards[0].name: found "", expected str of length >= 1'),
+        (file_with(name="x" * 101), f'shards[0].name: found "{"x" * 56}..., expected str of length <= 100'),
+        (file_with(name=["x" * 56]), f'shards[0].name: found ["{"x" * 56}"], expected str'),
+        (file_with(name=["x" * 57]), f'shards[0].name: found ["{"x" * 55}..., expected str'),
+        (file_with(name=1), "shards[0].name: found 1, expected str"),
+        (file_with(start=-0.1), "shards[0].start: found -0.1, expected float >= 0.0"),
+        (file_with(1, end=1.5), "shards[1].end: found 1.5, expected float <= 1.0"),
+        (file_with(start="0"), 'shards[0].start: found "0", expected float'),
+        (file_with(start=False), "shards[0].start: found false, expected float"),
+        (file_with(start=None), "shards[0].start: found null, expected float"),
+        (
+            file_with(1, start=0.12345678),
+            "shards[1].start: found 0.12345678, expected a number from 0 to 1 with at most seven decimal places",
+        ),
+        (
+            file_with(end=0.00000001),
+            "shards[0].end: found 1e-08, expected a number from 0 to 1 with at most seven decimal places",
+        ),
+        (file_with(size=0), "shards[0].size: found 0, expected int >= 1"),
+        (file_with(size=-1), "shards[0].size: found -1, expected int >= 1"),
+        (file_with(size=True), "shards[0].size: found true, expected int"),
+        (file_with(size=1.5), "shards[0].size: found 1.5, expected int"),
+        (file_with(size=1024.0), "shards[0].size: found 1024.0, expected int"),
+        (file_with(size="1G"), 'shards[0].size: found "1G", expected int'),
+        (file_with(host=""), 'shards[0].host: found "", expected str of length >= 1'),
+        (file_with(host=None), "shards[0].host: found null, expected str"),
+        (file_with(1, port=0), "shards[1].port: found 0, expected int >= 1"),
+        (file_with(1, port=65536), "shards[1].port: found 65536, expected int <= 65535"),
+        (file_with(1, port="5051"), 'shards[1].port: found "5051", expected int'),
+        (file_with(1, port=True), "shards[1].port: found true, expected int"),
+        # the bootstrap
+        (file_and(bootstrap=None), "bootstrap: found null, expected a JSON object"),
+        (file_and(bootstrap=["localhost", 9192]), 'bootstrap: found ["localhost",9192], expected a JSON object'),
+        (file_and(bootstrap={"port": 0}), "bootstrap.port: found 0, expected int >= 1"),
+        (file_and(bootstrap={"port": 65536}), "bootstrap.port: found 65536, expected int <= 65535"),
+        (file_and(bootstrap={"host": ""}), 'bootstrap.host: found "", expected str of length >= 1'),
+        (
+            file_and(bootstrap={"hots": "x"}),
+            "bootstrap.hots: found a field that doesn't exist here, expected no such field",
+        ),
+        # the map
+        (
+            file_with(end=0.4),
+            "shard 'shard0.5-1': start: found 0.5, a gap after shard 'shard0-0.5', expected 0.4",
+        ),
+        (
+            file_with(1, start=0.4),
+            "shard 'shard0.5-1': start: found 0.4, an overlap after shard 'shard0-0.5', expected 0.5",
+        ),
+        (
+            file_with(start=0.1),
+            "shard 'shard0-0.5': start: found 0.1, a gap after the start of the keyspace, expected 0.0",
+        ),
+        (
+            file_with(1, end=0.9),
+            "shard 'shard0.5-1': end: found 0.9, a gap before the end of the keyspace, expected 1.0",
+        ),
+        (
+            file_with(1, end=0.5),
+            "shard 'shard0.5-1': start and end: found 0.5 and 0.5, expected 0 <= start < end <= 1",
+        ),
+        (
+            file_with(1, name="shard0-0.5"),
+            "shard 'shard0-0.5': name: found it twice, expected a name for each shard",
+        ),
+        (
+            file_with(1, port=5050),
+            "shard 'shard0.5-1': host and port: found 127.0.0.1:5050, which is the address of shard 'shard0-0.5' too, "
+            "expected an address for each shard",
+        ),
+    ],
+)
+def test_mistake_is_one_line(text: bytes, message: str) -> None:
+    """The message names the field, what was found there and what was expected."""
+    assert refusal(text) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{,",
+        b"shards: []",
+        b"\xff",
+        b'"\xff"',
+        b"{} {}",
+        b"{'shards': []}",
+        b'{"shards": NaN}',
+        b'{"shards": 1e999}',
+        pytest.param(b"[" * 100_000, id="nested 100,000 deep"),
+    ],
+)
+def test_what_is_not_json(text: bytes) -> None:
+    """A text that is no JSON is refused in one line that says so."""
+    message = refusal(text)
+    assert message.startswith("found text that is not JSON (")
+    assert message.endswith("), expected an object with 'shards'")
+    assert len(message.splitlines()) == 1
+
+
+anything: st.SearchStrategy[object] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        st.builds(lambda value: json.dumps(value).encode(), anything),
+        st.builds(file_and, **{name: anything for name in ("shards", "bootstrap")}),
+        st.builds(file_with, **{name: anything for name in SHARDS[0]}),
+    )
+)
+def test_garbage_is_a_config_error(text: bytes) -> None:
+    """Whatever the bytes are, the answer is a config or ConfigError, never another error."""
+    try:
+        config = parse(text)
+    except ConfigError:
+        return
+    assert isinstance(config, ClusterConfig)
+
+
+@pytest.mark.parametrize("convert", [str, Path])
+def test_load(tmp_path: Path, convert: Any) -> None:
+    """A file is read from a path, be it a str or a Path."""
+    path = tmp_path / "shards.json"
+    path.write_bytes(file_with())
+    assert load(convert(path)) == ClusterConfig(MAP, "localhost", 9192)
+
+
+def test_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
+    """The message about a file's mistake begins with the file."""
+    path = tmp_path / "shards.json"
+    path.write_bytes(file_with(port=0))
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert str(refused.value) == f"{path}: shards[0].port: found 0, expected int >= 1"
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    """A file that isn't there is named, and why it can't be read."""
+    path = tmp_path / "nothing.json"
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert str(refused.value) == (
+        f"{path}: can't be read (No such file or directory); expected a config file in JSON"
+    )
+
+
+def test_folder(tmp_path: Path) -> None:
+    """A folder is no config file."""
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path)
+    assert str(refused.value) == f"{tmp_path}: can't be read (Is a directory); expected a config file in JSON"
+
+
+def test_example_file_loads() -> None:
+    """etc/shards.json of the checkout is the seed's example, with a size that stores something."""
+    config = load(CHECKOUT / "etc" / "shards.json")
+    found = [(one.name, one.start, one.end, one.address) for one in config.map.ranges]
+    assert found == [(one.name, one.start, one.end, one.address) for one in MAP.ranges]
+    assert (config.bootstrap_host, config.bootstrap_port) == ("localhost", 9192)
+    assert all(one.limit >= 1024 for one in config.map.ranges)

@@ -1,0 +1,378 @@
+"""Documents: what is read equals what was written, the seed's measure, and a clear error for the rest."""
+
+from __future__ import annotations
+
+import enum
+import platform
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pyshard import documents
+from pyshard.documents import HEAD, Document, decode, encode, measure, size_in
+from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.settings import Settings, settings
+
+MIB = 1024 * 1024
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+ints = st.integers() | st.integers(-(2**65), 2**65) | st.integers(-(2**300), 2**300)
+scalars = st.none() | st.booleans() | ints | st.floats() | texts | st.binary()
+trees: st.SearchStrategy[Document] = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=30
+)
+
+
+def typed(value: object) -> object:
+    """A value that is equal for two documents only when types, order of keys and the sign of zeros are equal too."""
+    if isinstance(value, dict):
+        return "dict", [(typed(key), typed(one)) for key, one in value.items()]
+    if isinstance(value, (list, tuple)):
+        return type(value).__name__, [typed(one) for one in value]
+    return type(value).__name__, repr(value)
+
+
+def nested(depth: int, document: object = None) -> object:
+    """`document` within `depth` lists."""
+    for _ in range(depth):
+        document = [document]
+    return document
+
+
+def record_of(body: bytes) -> bytes:
+    """A record of format 1 with the given MessagePack."""
+    return HEAD.pack(1, 0) + body
+
+
+class Number(enum.IntEnum):
+    """An int that isn't only an int."""
+
+    SEVEN = 7
+
+
+class Text(str):
+    """A str that isn't only a str."""
+
+    __slots__ = ()
+
+
+# -- what is read equals what was written --------------------------------------------------------------------------
+
+
+@given(trees)
+def test_round_trip(document: Document) -> None:
+    """Whatever can be written is read back equal, types included."""
+    record, _ = encode(document)
+    assert typed(decode(record)) == typed(document)
+
+
+@pytest.mark.parametrize("bits", [0, 7, 8, 31, 32, 63, 64, 71, 72, 2040, 20000])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_ints_of_any_size(bits: int, sign: int, off: int) -> None:
+    """Ints are exact on both sides of every boundary of the format, also within lists and dicts."""
+    value = sign * 2**bits + off
+    assert decode(encode(value)[0]) == value
+    assert decode(encode({"a": [value, {"b": value}]})[0]) == {"a": [value, {"b": value}]}
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [((), []), ((1, (2, "x")), [1, [2, "x"]]), ({"a": (None,)}, {"a": [None]}), ((2**70,), [2**70])],
+)
+def test_tuple_comes_back_as_a_list(written: object, expected: Document) -> None:
+    """A tuple is taken for a list, at any depth."""
+    assert typed(decode(encode(written)[0])) == typed(expected)
+
+
+def test_document_is_left_as_it_was() -> None:
+    """Writing doesn't change the caller's document, not even one with ints past 64 bits."""
+    document = {"a": [2**70, (1, 2)]}
+    encode(document)
+    assert document == {"a": [2**70, (1, 2)]}
+
+
+def test_one_list_may_stand_in_many_places() -> None:
+    """A list that stands in a document twice is no cycle."""
+    shared = [1]
+    assert decode(encode([shared, {"a": shared}])[0]) == [[1], {"a": [1]}]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("hello world", b"\x01\x00\x00\x00\x3c\xabhello world"),
+        (None, b"\x01\x00\x00\x00\x10\xc0"),
+        ({"hello": "world"}, b"\x01\x00\x00\x00\x36\x81\xa5hello\xa5world"),
+        (b"\x00\xff", b"\x01\x00\x00\x00\x23\xc4\x02\x00\xff"),
+        (1.5, b"\x01\x00\x00\x00\x18\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"),
+        (2**64 - 1, b"\x01\x00\x00\x00\x24\xcf" + b"\xff" * 8),
+        (2**64, b"\x01\x00\x00\x00\x24\xc7\x09\x01\x01" + b"\x00" * 8),
+        (-(2**63), b"\x01\x00\x00\x00\x24\xd3\x80" + b"\x00" * 7),
+        (-(2**63) - 1, b"\x01\x00\x00\x00\x24\xc7\x09\x01\xff\x7f" + b"\xff" * 7),
+    ],
+)
+def test_record(document: object, expected: bytes) -> None:
+    """A record is the format byte, the size in four bytes, and MessagePack."""
+    assert encode(document)[0] == expected
+
+
+# -- the seed's measure --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (None, 16),
+        (False, 24),
+        (True, 28),
+        (1.1, 24),
+        (float("nan"), 24),
+        (0, 24),
+        (1, 28),
+        (-1, 28),
+        (2**30 - 1, 28),
+        (2**30, 32),
+        (-(2**30), 32),
+        (2**60 - 1, 32),
+        (2**60, 36),
+        (2**64, 36),
+        (-(2**90) + 1, 36),
+        (2**90, 40),
+        (10**100, 72),
+        ("", 49),
+        ("hello world", 60),
+        ("\x7f", 50),
+        ("\x80", 74),
+        ("é", 74),
+        ("naïve", 78),
+        ("\xff" * 10, 83),
+        ("\u0100", 76),
+        ("мир", 80),
+        ("a\uffff", 78),
+        ("\U00010000", 80),
+        ("hi \U0001f600", 92),
+        (b"", 33),
+        (b"hello", 38),
+        ([], 0),
+        ({}, 0),
+        ((), 0),
+        ({"hello": "world"}, 54),
+        ({"a key of any length": 1}, 28),
+        ([1, 1], 56),
+        ((1, 1), 56),
+        ([None, True, "a", b"a", 1.0], 152),
+        ({"a": [1, {"b": None}], "c": {}}, 44),
+    ],
+)
+def test_measure(document: object, expected: int) -> None:
+    """A scalar counts what CPython 3.6 to 3.11 said, a dict or list the sum over its values."""
+    assert measure(document) == expected
+
+
+@given(trees)
+def test_size_is_the_measure(document: Document) -> None:
+    """The size that `encode` gives is the measure, and the record carries it in its head."""
+    record, size = encode(document)
+    assert size == measure(document) == size_in(record) == size_in(record[:5])
+
+
+@pytest.mark.skipif(
+    platform.python_implementation() != "CPython" or sys.version_info >= (3, 12) or sys.maxsize != 2**63 - 1,
+    reason="the measure is that of CPython 3.6 to 3.11 with 64 bits; this Python's own sizes differ",
+)
+@given(scalars)
+def test_measure_is_getsizeof(scalar: Any) -> None:
+    """For a scalar, the measure is what sys.getsizeof says of a fresh object on CPython up to 3.11."""
+    if isinstance(scalar, str):
+        # CPython keeps one object for each of these characters, which may carry its UTF-8 with it: never fresh.
+        assume(len(scalar) != 1 or scalar.isascii() or scalar > "\xff")
+        scalar = "".join(list(scalar))
+    assert measure(scalar) == sys.getsizeof(scalar)
+
+
+# -- what can't be stored ------------------------------------------------------------------------------------------
+
+HOLDS = "it can hold None, bool, int, float, str, bytes, list and dict with str keys"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({1}, f"the document holds a value of type builtins.set; {HOLDS}"),
+        (object(), f"the document holds a value of type builtins.object; {HOLDS}"),
+        (bytearray(b"x"), f"the document holds a value of type builtins.bytearray; {HOLDS}"),
+        (1j, f"the document holds a value of type builtins.complex; {HOLDS}"),
+        (Number.SEVEN, f"the document holds a value of type {__name__}.Number; {HOLDS}"),
+        (Text("x"), f"the document holds a value of type {__name__}.Text; {HOLDS}"),
+        ([1, {"a": {2}}], f"the document holds a value of type builtins.set; {HOLDS}"),
+        ({1: 2}, "the document holds a dict with a key of type int; keys of a dict are str"),
+        ([{None: 2}], "the document holds a dict with a key of type NoneType; keys of a dict are str"),
+        ({b"a": 2}, "the document holds a dict with a key of type bytes; keys of a dict are str"),
+        ({Text("a"): 2}, "the document holds a dict with a key of type Text; keys of a dict are str"),
+    ],
+)
+def test_invalid_document(document: object, message: str) -> None:
+    """What can't be stored is refused, at any depth: the message names its type."""
+    for refuse in (encode, measure):
+        with pytest.raises(InvalidDocument) as refused:
+            refuse(document)
+        assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("document", ["\ud800", ["a\udfffb"], {"a": "\ud800"}, {"\ud800": 1}, [2**70, "\ud800"]])
+def test_lone_surrogates(document: object) -> None:
+    """Text that UTF-8 can't carry is refused, as a value and as a key."""
+    with pytest.raises(InvalidDocument) as refused:
+        encode(document)
+    assert str(refused.value) == (
+        "the document has a str with lone surrogates, which UTF-8 can't carry; store bytes"
+    )
+
+
+def test_deepest_document() -> None:
+    """Lists may nest 100 deep, and no deeper."""
+    deepest = nested(settings.MAX_NESTING)
+    assert decode(encode(deepest)[0]) == deepest
+    with pytest.raises(InvalidDocument) as refused:
+        encode([deepest])
+    assert str(refused.value) == (
+        "the document nests deeper than 100 levels, or a list or dict in it contains itself"
+    )
+
+
+@pytest.mark.parametrize("document", [(nested(100),), {"a": nested(100)}, [[], nested(100)]])
+def test_every_container_is_a_level(document: object) -> None:
+    """Tuples and dicts count as levels too, wherever they stand."""
+    with pytest.raises(InvalidDocument, match="nests deeper than 100 levels"):
+        encode(document)
+
+
+def test_deepest_document_with_big_ints() -> None:
+    """The deepest document may hold ints past 64 bits."""
+    deepest = nested(settings.MAX_NESTING, 2**70)
+    assert decode(encode(deepest)[0]) == deepest
+
+
+def test_cycle() -> None:
+    """A list or dict that contains itself is refused."""
+    around: list[object] = []
+    around.append({"a": (around,)})
+    for refuse in (encode, measure):
+        with pytest.raises(InvalidDocument, match="contains itself"):
+            refuse(around)
+
+
+def test_largest_document() -> None:
+    """A document may have 16 MiB as it is stored, and not one byte more."""
+    largest = b"x" * (settings.MAX_DOCUMENT_BYTES - 5)  # MessagePack puts five bytes before a long binary
+    assert encode(largest)[1] == 33 + len(largest)
+    with pytest.raises(DocumentTooLarge) as refused:
+        encode(largest + b"x")
+    assert str(refused.value) == (
+        "the document has 16,777,217 bytes as stored; a document has at most 16,777,216"
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("x" * 101, "101"),
+        ("\u20ac" * 101, "101"),
+        (b"x" * 101, "101"),
+        (2**808, "101"),
+        (-(2**808), "101"),
+        (["x" * 50] * 2, "102"),
+        ([b"x" * 50] * 2, "102"),
+        ([2**400] * 2, "102"),
+        ({"a": "x" * 99}, "101"),
+        ({"k" * 100: 1}, "101"),
+        ([None] * 101, "101"),
+        (dict.fromkeys(map(str, range(101))), "101"),
+    ],
+)
+def test_too_large_is_known_before_writing_it_out(
+    document: object, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document that is bound to be too large is refused by what it holds, before it is encoded."""
+    monkeypatch.setattr(documents, "settings", Settings(MAX_DOCUMENT_BYTES=100))
+    with pytest.raises(DocumentTooLarge) as refused:
+        encode(document)
+    assert str(refused.value) == f"the document has more than {expected} bytes as stored; a document has at most 100"
+
+
+@pytest.mark.parametrize(
+    "document", ["x" * 98, b"x" * 98, 2**767, ["x" * 48] * 2, {"k" * 40: "x" * 50}, [None] * 97, [[[]] * 9] * 9]
+)
+def test_up_to_the_limit_nothing_is_refused(document: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a document holds is never counted for more than it takes when stored."""
+    record, _ = encode(document)
+    monkeypatch.setattr(documents, "settings", Settings(MAX_DOCUMENT_BYTES=len(record) - HEAD.size))
+    assert encode(document)[0] == record
+
+
+def test_list_that_multiplies_itself() -> None:
+    """Lists of the same lists, which would fill any memory once written out, are refused without doing so."""
+    document: list[object] = [1] * 10
+    for _ in range(90):
+        document = [document] * 10
+    with pytest.raises(DocumentTooLarge, match="the document has more than 16,777,2"):
+        encode(document)
+
+
+# -- records that this version can't read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("record", [b"", b"\x01", b"\x01\x00\x00\x00", b"\x02\x00\x00\x00\x10\xc0", b"\x00" * 9])
+def test_no_record_of_this_format(record: bytes) -> None:
+    """A record that is too short or of another format is refused, and shown."""
+    for read in (decode, size_in):
+        with pytest.raises(InvalidDocument) as refused:
+            read(record)
+        assert str(refused.value) == f"a record starts with {record[:5]!r}; this version reads format 1 only"
+
+
+def test_head_is_no_record() -> None:
+    """The head alone has a size, but no document."""
+    head = HEAD.pack(1, 60)
+    assert size_in(head) == 60
+    with pytest.raises(InvalidDocument):
+        decode(head)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xc1",  # a byte that MessagePack doesn't use
+        b"\xc0\xc0",  # two documents
+        b"\xabhello",  # cut short
+        b"\xa1\xff",  # no UTF-8
+        b"\x81\xa1\xff\x01",  # no UTF-8 in a key
+        b"\x81\x80\x01",  # a dict as a key
+        pytest.param(b"\x91" * 100_000 + b"\xc0", id="nested 100,000 deep"),
+    ],
+)
+def test_damaged_record(body: bytes) -> None:
+    """A record that can't be read is an error that says so, whatever is wrong with it."""
+    with pytest.raises(InvalidDocument, match=rf"^a record of {5 + len(body):,} bytes is damaged: "):
+        decode(record_of(body))
+
+
+def test_unknown_extension() -> None:
+    """An extension type that this version doesn't write is named."""
+    with pytest.raises(InvalidDocument) as refused:
+        decode(record_of(b"\x91\xd4\x02\x00"))
+    assert str(refused.value) == "a record holds extension type 2, which this version doesn't know"
+
+
+@given(st.binary() | st.builds(record_of, st.binary()))
+def test_garbage_is_an_invalid_document(record: bytes) -> None:
+    """Whatever the bytes are, reading them raises nothing but InvalidDocument."""
+    for read in (decode, size_in):
+        try:
+            read(record)
+        except InvalidDocument:
+            pass
