@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver, IStreamClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IHostnameResolver, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
@@ -22,17 +22,12 @@ EXPECTED = (
 )
 
 
-@implementer(IReactorPluggableNameResolver, IHostnameResolver)
-class NamingReactor(MemoryReactorClock):
-    """A reactor in memory, for which every name has two addresses."""
-
-    @property
-    def nameResolver(self) -> NamingReactor:  # noqa: N802  # Twisted's name
-        """Who resolves names: the reactor itself."""
-        return self
+@implementer(IHostnameResolver)
+class TwoAddresses:
+    """A resolver for which every name has two addresses."""
 
     def resolveHostName(self, receiver: Any, hostName: str, portNumber: int, **_: object) -> Any:  # noqa: N802, N803
-        """Give two addresses at once."""
+        """Give both at once."""
         receiver.resolutionBegan(self)
         for host in ("10.0.0.1", "10.0.0.2"):
             receiver.addressResolved(IPv4Address("TCP", host, portNumber))
@@ -136,12 +131,17 @@ def test_dial_is_asked_for_host_and_port() -> None:
 
 @pytest.mark.parametrize(
     ("description", "expected"),
-    [("tcp:127.0.0.1:9192", HostnameEndpoint), ("unix:bootstrap.sock", UNIXClientEndpoint)],
+    [
+        ("tcp:127.0.0.1:9192", ([("127.0.0.1", 9192)], [])),
+        ("tcp:host=127.0.0.1:port=9192:timeout=1", ([("127.0.0.1", 9192)], [])),
+        ("unix:bootstrap.sock", ([], ["bootstrap.sock"])),
+    ],
 )
-def test_endpoint_string(description: str, expected: type) -> None:
-    """An endpoint string becomes Twisted's endpoint, and the dial isn't used."""
-    endpoint = endpoint_of(MemoryReactorClock(), Address(description=description), no_dial)
-    assert type(endpoint) is expected
+def test_endpoint_string(description: str, expected: tuple[list[tuple[str, int]], list[str]]) -> None:
+    """An endpoint string becomes Twisted's endpoint, which connects there, and the dial isn't used."""
+    reactor = MemoryReactorClock()
+    endpoint_of(reactor, Address(description=description), no_dial).connect(Factory())
+    assert ([client[:2] for client in reactor.tcpClients], [client[0] for client in reactor.unixClients]) == expected
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,8 @@ def test_default_timeout() -> None:
 
 def test_second_address_of_a_name_is_tried_soon() -> None:
     """When the first address of a name doesn't answer, the next one is tried after 0.05 seconds."""
-    reactor = NamingReactor()
+    reactor = MemoryReactorClock()
+    reactor.installNameResolver(TwoAddresses())
     dial_with(reactor, 3)("db.example.com", 9192).connect(Factory())
     tried: list[list[tuple[str, int, int]]] = []
     for seconds in (0, 0.04, 0.02):

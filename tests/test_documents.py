@@ -182,11 +182,13 @@ def test_size_is_the_measure(document: Document) -> None:
 
 @pytest.mark.skipif(
     platform.python_implementation() != "CPython" or sys.version_info >= (3, 12) or sys.maxsize != 2**63 - 1,
-    reason="the measure is that of CPython 3.6 to 3.11 with 64 bits; this Python's own sizes differ",
+    reason="the measure is what CPython up to 3.11 said on 64 bits; this Python's own sizes differ",
 )
 @given(scalars)
 def test_measure_is_getsizeof(scalar: Any) -> None:
     """For a scalar, the measure is what sys.getsizeof says of a fresh object on CPython up to 3.11."""
+    # 0 and False: the measure keeps the 24 of CPython up to 3.10, where later ones count a digit that isn't used.
+    assume(not isinstance(scalar, int) or scalar != 0)
     if isinstance(scalar, str):
         # CPython keeps one object for each of these characters, which may carry its UTF-8 with it: never fresh.
         assume(len(scalar) != 1 or scalar.isascii() or scalar > "\xff")
