@@ -24,6 +24,8 @@ from pyshard.errors import BadRequest, PyshardError
 from pyshard.settings import settings
 from pyshard.wire import BoundedAMP
 
+_CLOSE = 1.0  # seconds that a connection may take to write what is left and close
+
 
 @attrs.frozen
 class Greeting:
@@ -85,6 +87,7 @@ class Peer:
         self._dialing: Deferred[PeerConnection] | None = None
         self._retry: IDelayedCall | None = None
         self._closed = False
+        self._greeting: PeerConnection | None = None  # connected, and not approved yet
         self.connection: PeerConnection | None = None
         self._factory = Factory.forProtocol(lambda: PeerConnection(clock))
         self._factory.noisy = False
@@ -99,18 +102,26 @@ class Peer:
         if self.connection is not None:
             self.connection.abort()
 
-    def close(self) -> None:
-        """End everything, for good; nothing is called any more."""
+    def close(self) -> Deferred[None]:
+        """End everything, for good; nothing is called any more.
+
+        :return: a Deferred that fires when the connection is closed.
+        """
         self._closed = True
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        closed: Deferred[None] = Deferred()
+        connection, self.connection = self.connection or self._greeting, None
+        if connection is None or connection.transport is None:
+            closed.callback(None)
+        else:
+            connection.lost = lambda _: closed.callback(None)
+            connection.close()
+            closed.addTimeout(_CLOSE, self._clock, lambda _, __: connection.abort())
         if self._dialing is not None:
             self._dialing.cancel()
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.lost = None
-            connection.close()
+        return closed
 
     def _dial(self) -> None:
         self._retry = None
@@ -121,6 +132,7 @@ class Peer:
         attempt.addCallbacks(self._up, self._failed)
 
     def _greet(self, connection: PeerConnection) -> Deferred[PeerConnection]:
+        self._greeting = connection
         asked = connection.call(commands.Hello, settings.TIMEOUT, protocol=commands.PROTOCOL)
 
         def greeted(answer: dict[str, object]) -> object:
@@ -139,7 +151,7 @@ class Peer:
         return approved.addCallbacks(lambda _: connection, refused)
 
     def _up(self, connection: PeerConnection) -> None:
-        self._dialing = None
+        self._dialing = self._greeting = None
         if self._closed or connection.transport is None:
             if not self._closed:
                 self._down("the connection was lost")
@@ -152,7 +164,7 @@ class Peer:
         self._on_up(connection)
 
     def _failed(self, failure: Failure) -> None:
-        self._dialing = None
+        self._dialing = self._greeting = None
         if not self._closed:
             self._down(reason_of(failure))
 

@@ -135,10 +135,8 @@ class Engine:
         return call.result  # type: ignore[return-value]  # a Deferred's result is never a Failure
 
     def close(self, last: Callable[[], Deferred[None]]) -> None:
-        """Run a last function, let what it closed be closed, and dispose of the reactor."""
+        """Run a last function and dispose of the reactor."""
         self.run(last)
-        self.reactor.iterate(0)
-        self.reactor.iterate(0)
         self.dispose()
 
     def dispose(self) -> None:

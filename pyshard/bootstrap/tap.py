@@ -44,9 +44,10 @@ class Options(usage.Options):
             path = Path(self["config"]).absolute()
             cluster = config.load(self["config"])
             self["state"] = Path(self["state"]).absolute() if self["state"] else statefile.default_path(path)
-            self["cluster state"] = open_state(self["state"], cluster.map)
             if self["listen"] is None:
                 self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
+            # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
+            self["cluster state"] = open_state(self["state"], cluster.map)
         except ConfigError as error:
             daemon.end(error)
 

@@ -185,11 +185,9 @@ class Client:
     def close(self) -> Deferred[None]:
         """End all connections. Operations whose answer is still out fail.
 
-        :return: a Deferred that has fired.
+        :return: a Deferred that fires when all connections are closed.
         """
-        if not self._routing.closed:
-            self._routing.close()
-        return succeed(None)
+        return succeed(None) if self._routing.closed else self._routing.close()
 
     # ------------------------------------------------------------------ inside
 
@@ -296,9 +294,14 @@ def connect(
         return fail()
     routing = Routing(reactor, endpoint, str(address), dial, random or Random())
     client = Client(reactor, routing, deadline)
+    return _started(client, routing, deadline)
 
-    def failed(failure: Failure) -> Failure:
-        routing.close()
-        return failure
 
-    return routing.start(deadline).addCallbacks(lambda _: client, failed)
+@inlineCallbacks
+def _started(client: Client, routing: Routing, deadline: float) -> Steps[Client]:
+    try:
+        yield routing.start(deadline)
+    except PyshardError:
+        yield routing.close()
+        raise
+    return client

@@ -11,7 +11,7 @@ from itertools import chain
 from random import Random
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -129,16 +129,19 @@ class ShardLink:
         self.fenced = False
         self._pump()
 
-    def close(self, error: PyshardError | None = None) -> None:
-        """End everything; what waits fails with `error` (default: the client was closed)."""
+    def close(self) -> Deferred[None]:
+        """End everything; what waits fails.
+
+        :return: a Deferred that fires when the connection is closed.
+        """
         if self._closed:
-            return
+            return succeed(None)
         self._closed = True
         for call in (self._flush, self._hold, self._sweep):
             if call is not None and call.active():
                 call.cancel()
-        self._peer.close()
-        closed = error or ClientClosed("the client was closed before the answer came")
+        connection_closed = self._peer.close()
+        closed = ClientClosed("the client was closed before the answer came")
         for operation in self._queue.take_waiting():
             operation.finish(closed)
         for box in list(self._queue.in_flight):
@@ -146,6 +149,7 @@ class ShardLink:
             for operation in box.operations:
                 operation.finish(self._unknown(operation, str(closed)) if operation.changes else closed)
         self.asking.close()
+        return connection_closed
 
     # ------------------------------------------------------------------ connection
 

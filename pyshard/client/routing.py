@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from random import Random
 
-from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
 from pyshard import cluster, commands
 from pyshard.addresses import Dial
@@ -51,6 +51,7 @@ class Routing:
         self._links: dict[str, ShardLink] = {}
         self._pending: ClusterState | None = None
         self._waiters: list[Deferred[None]] = []
+        self._refreshing: IDelayedCall | None = None
         self._known = False
         self.fetched = 0.0
         self.closed = False
@@ -97,7 +98,7 @@ class Routing:
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         if len(self._waiters) == 1:
-            self._clock.callLater(_JITTER * self._random.random(), self._fetch)
+            self._refreshing = self._clock.callLater(_JITTER * self._random.random(), self._fetch)
         return waiter
 
     def idle(self) -> None:
@@ -120,13 +121,18 @@ class Routing:
         self._pending = state
         self.idle()
 
-    def close(self) -> None:
-        """End every link and every question."""
+    def close(self) -> Deferred[None]:
+        """End every link and every question.
+
+        :return: a Deferred that fires when all connections are closed.
+        """
         self.closed = True
-        self._peer.close()
+        if self._refreshing is not None and self._refreshing.active():
+            self._refreshing.cancel()
+            self._refreshed()
+        closing = [self._peer.close(), *(link.close() for link in self._links.values())]
         self.bootstrap.close()
-        for link in self._links.values():
-            link.close()
+        return gatherResults(closing).addCallback(lambda _: None)
 
     def _switch(self, state: ClusterState) -> None:
         self.state, self._known = state, True
@@ -168,6 +174,9 @@ class Routing:
                     break
             except PyshardError:
                 continue  # the next source may know; those who wait try again until their own deadline
+        self._refreshed()
+
+    def _refreshed(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.callback(None)

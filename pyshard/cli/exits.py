@@ -1,0 +1,71 @@
+"""How the command ends: its exit codes (docs/cli.md lists them), and its last line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import click
+
+from pyshard.errors import (
+    ConfigError,
+    IndexExists,
+    IndexNotFound,
+    InvalidDocument,
+    InvalidIndexName,
+    InvalidKey,
+    NotConfigured,
+    OutcomeUnknown,
+    Overloaded,
+    PyshardError,
+    ShardFull,
+    ShuttingDown,
+    Unavailable,
+)
+
+
+class Code(IntEnum):
+    """The exit codes."""
+
+    OK = 0
+    #: There is no such key; nothing was written or removed. `stat`: a shard is down. `up`: a daemon failed.
+    NEGATIVE = 1
+    #: An option, an argument, a config file or a line of input can't be used.
+    USAGE = 2
+    #: No answer within the deadline; nothing was changed.
+    UNAVAILABLE = 3
+    #: A change was sent and its answer was lost.
+    OUTCOME_UNKNOWN = 4
+    #: The cluster said no: shard full, index exists, no such index.
+    REFUSED = 5
+    #: Anything else: a peer of another cluster or version, a failure inside a daemon.
+    FAILED = 6
+    #: Ctrl-C.
+    INTERRUPTED = 130
+    #: Who read the output went away.
+    OUTPUT_CLOSED = 141
+
+
+_CODES: list[tuple[tuple[type[PyshardError], ...], Code]] = [
+    ((ConfigError, InvalidKey, InvalidDocument, InvalidIndexName), Code.USAGE),
+    ((Unavailable, Overloaded, NotConfigured, ShuttingDown), Code.UNAVAILABLE),
+    ((OutcomeUnknown,), Code.OUTCOME_UNKNOWN),
+    ((ShardFull, IndexExists, IndexNotFound), Code.REFUSED),
+]
+
+
+def code_of(error: PyshardError) -> Code:
+    """The exit code for an error."""
+    return next((code for classes, code in _CODES if isinstance(error, classes)), Code.FAILED)
+
+
+class End(click.ClickException):
+    """Ends the command with a line on standard error and an exit code."""
+
+    def __init__(self, message: str, code: Code) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def one_line(message: str) -> str:
+    """A message as the command's last line: ``pyshard: …``."""
+    return "pyshard: " + " ".join(message.split())

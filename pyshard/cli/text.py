@@ -1,0 +1,134 @@
+"""Document ⇄ text, at the command line's edge. Pure.
+
+Rules kept here:
+
+- text that is JSON is taken as JSON; other text is a str, except that text which starts with ``{`` or ``[`` must be
+  JSON. ``NaN``, ``Infinity`` and ``-Infinity`` are JSON here;
+- what `as_json` and `as_text` write, `parse` reads back as an equal document;
+- what JSON can't carry is an object with one field: bytes are ``{"$bytes": base64}``, ints of more than 2,000 bits
+  ``{"$int": hexadecimal}``. A dict that looks so itself gets one more ``$``, which reading takes off again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from typing import cast
+
+from pyshard.documents import Document
+
+_TAG = re.compile(r"\$+(bytes|int)")
+_HEXADECIMAL = re.compile(r"-?0x[0-9a-fA-F]+")
+
+#: Python refuses to read or write longer ints in decimal (it may be set to refuse those past 640 digits).
+_LONGEST_INT = 2000  # bits
+
+#: Characters which JSON leaves as they are, but which some take for the end of a line or for a terminal's command.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")
+
+_SPACE = " \t\n\r"
+
+
+class TextError(ValueError):
+    """Text that is no document.
+
+    :param reason: what was found and what is expected, in one line.
+    :param line: where in the text it was found, from 1; 0 when that can't be said.
+    :param column: likewise.
+    """
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(f"line {line}, column {column}: {reason}" if line else reason)
+        self.reason = reason
+        self.line = line
+        self.column = column
+
+
+def parse(text: str) -> Document:
+    """The document that a text stands for.
+
+    :raises TextError: it starts like JSON and isn't, or its JSON holds something that is no document.
+    """
+    try:
+        return cast("Document", _decoder.decode(text))
+    except TextError:
+        raise
+    except json.JSONDecodeError as error:
+        start = text.lstrip(_SPACE)[:1]
+        if start not in ("{", "["):
+            return text
+        raise TextError(
+            f"text that starts with {start} must be JSON, and this is not ({error.msg[:1].lower()}{error.msg[1:]}); "
+            "put it in double quotes to have a string",
+            error.lineno,
+            error.colno,
+        ) from None
+    except RecursionError:
+        raise TextError("the document nests too deep") from None
+    except ValueError:
+        raise TextError('an int has too many digits; write it as {"$int": "0x…"}, in hexadecimal') from None
+
+
+def as_json(document: Document) -> str:
+    """A document as one line of JSON."""
+    try:
+        text = _encoder.encode(document)
+    except (TypeError, ValueError):  # bytes, or an int that is too long
+        text = _encoder.encode(_escaped(document))
+    else:
+        if '{"$' in text:
+            text = _encoder.encode(_escaped(document))
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def as_text(document: Document) -> str:
+    """A document as `parse` reads it: a str stands for itself when it can, else it is JSON."""
+    if isinstance(document, str) and document.isprintable() and _is_plain(document):
+        return document
+    return as_json(document)
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        return parse(text) == text
+    except TextError:
+        return False
+
+
+def _escaped(value: Document) -> Document:
+    """A copy without anything that JSON can't carry."""
+    if isinstance(value, bytes):
+        return {"$bytes": b64encode(value).decode()}
+    if isinstance(value, int) and value.bit_length() > _LONGEST_INT:
+        return {"$int": f"{value:#x}"}
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    if isinstance(value, dict):
+        copy = {key: _escaped(one) for key, one in value.items()}
+        return {f"${key}" if _TAG.fullmatch(key) else key: one for key, one in copy.items()} if len(copy) == 1 else copy
+    return value
+
+
+def _unescaped(given: dict[str, object]) -> object:
+    """What an object of the JSON text stands for."""
+    if len(given) != 1:
+        return given
+    [(key, value)] = given.items()
+    if not _TAG.fullmatch(key):
+        return given
+    if key.startswith("$$"):
+        return {key[1:]: value}
+    try:
+        if key == "$bytes" and isinstance(value, str):
+            return b64decode(value, validate=True)
+        if key == "$int" and isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+            return int(value, 16)
+    except ValueError:
+        pass
+    expected = "text in base64" if key == "$bytes" else 'text such as "0x1f"'
+    raise TextError(f'an object with the one field "{key}" must hold {expected}; to store it as it is, write "${key}"')
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False)
+_decoder = json.JSONDecoder(object_hook=_unescaped)

@@ -1,0 +1,77 @@
+"""README.md and docs/ can be believed: every block is run somewhere, and links lead to files."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from blocks import CHECKOUT, blocks, tagged
+
+from pyshard import config
+from pyshard.settings import settings
+from pyshard.shard.tap import Options
+
+#: Where the blocks of each kind are run.
+RUN_BY = {
+    "run: up": "tests/functional/test_readme.py",
+    "run: sh": "tests/functional/test_readme.py",
+    "run: pycon": "tests/functional/test_readme.py",
+    "run: python": "tests/functional/test_readme.py or tests/test_docs.py",
+    "run: output": "tests/functional/test_readme.py",
+    "run: daemons": "tests/functional/test_readme.py",
+    "run: end": "tests/functional/test_readme.py",
+    "run: stock": "tests/functional/test_readme.py",
+    "run: config": "tests/test_docs.py",
+    "run: cli": "tests/functional/test_cli.py",
+    "ci: tests": ".ci/run",
+}
+
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (CHECKOUT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
+def test_every_block_is_run(page: str) -> None:
+    """A block that nothing runs has no place in a page for users."""
+    assert [block.text for block in blocks(page) if block.tag not in RUN_BY] == []
+
+
+@pytest.mark.parametrize("number", range(len(tagged("docs/testing.md", "run: python"))))
+def test_testing_guide(number: int) -> None:
+    """The examples of docs/testing.md work as printed."""
+    exec(compile(tagged("docs/testing.md", "run: python")[number], "docs/testing.md", "exec"), {})
+
+
+def test_config_in_readme() -> None:
+    """The README's config file is etc/shards.json, with the default bootstrap spelled out."""
+    (text,) = tagged("README.md", "run: config")
+    assert config.parse(text.encode()) == config.load(CHECKOUT / "etc" / "shards.json")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_named_in_pages_exist(page: str) -> None:
+    """A path that a page names is there."""
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"\b((?:docs|etc|examples|pyshard|tests)/[\w./-]*\w)\b", text)) - {"etc/shards.state"}
+    assert [one for one in sorted(named) if not (CHECKOUT / one).exists()] == []
+
+
+def test_limits_in_protocol() -> None:
+    """docs/protocol.md gives the limits that the code has."""
+    text = (CHECKOUT / "docs/protocol.md").read_text(encoding="utf-8")
+    for number in (
+        settings.MAX_BOX_KEYS,
+        settings.MAX_BOX_BYTES,
+        settings.MAX_BATCH,
+        settings.MAX_DOCUMENT_BYTES,
+        settings.MAX_KEY_BYTES,
+        settings.MAX_NAME,
+        settings.MAX_INDEXES,
+        settings.PAGE_KEYS,
+        settings.ITEM_OVERHEAD,
+    ):
+        assert f"{number:,}" in text, number
+
+
+def test_default_port() -> None:
+    """The port that README and protocol print is the default."""
+    assert Options().defaults["port"] == settings.SHARD_PORT == 5050
