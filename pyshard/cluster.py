@@ -132,7 +132,8 @@ class ClusterState:
 
 def index_not_found(name: str) -> IndexNotFound:
     """The error for an index that doesn't exist; one wording for shard, bootstrap and client."""
-    return IndexNotFound(f"there is no index {name!r}; create it with create_index({name!r})")
+    shown = repr(name[: settings.MAX_NAME])  # a batch may name anything, and each of its operations answers with this
+    return IndexNotFound(f"there is no index {shown}; create it with create_index({shown})")
 
 
 class _Shard(msgspec.Struct):

@@ -25,7 +25,7 @@ def port_number(given: object, option: str) -> int:
     :raises ConfigError: it names the option, what was found and what was expected.
     """
     text = str(given)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
         raise ConfigError(f"{option}: found {text!r}, expected a port from 1 to 65535")
     return int(text)
 
@@ -37,7 +37,7 @@ def listen_string(host: str, port: int) -> str:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: IDNA can't encode it, or it has a NUL
         reason = error.strerror if isinstance(error, OSError) else "not a name"
         raise ConfigError(f"can't listen on {host}:{port}: {host!r} has no address ({reason})") from None
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)

@@ -13,7 +13,7 @@ from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols import amp
@@ -47,10 +47,11 @@ class PeerConnection(BoundedAMP):
     lost: Callable[[Failure], None] | None = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
+        # First, so that whoever is told below that a call failed doesn't make the next one on this connection.
         if self.lost is not None:
             lost, self.lost = self.lost, None
             lost(reason)
+        super().connectionLost(reason)
 
 
 class Peer:
@@ -98,9 +99,12 @@ class Peer:
             self._dial()
 
     def drop(self) -> None:
-        """End the connection (its calls fail, `on_down` is called); it is dialed again if it is wanted."""
-        if self.connection is not None:
-            self.connection.abort()
+        """End the connection (`on_down` is called, its calls fail); it is dialed again if it is wanted."""
+        connection = self.connection
+        if connection is not None:
+            connection.lost = None
+            connection.abort()
+            self._lost(Failure(ConnectionAborted()))
 
     def close(self) -> Deferred[None]:
         """End everything, for good; nothing is called any more.
@@ -128,7 +132,7 @@ class Peer:
         dialing = cast("Deferred[PeerConnection]", self._endpoint.connect(self._factory))
         attempt = dialing.addCallback(self._greet)
         self._dialing = attempt
-        attempt.addTimeout(settings.TIMEOUT, self._clock)
+        attempt.addTimeout(settings.TIMEOUT, self._clock, _too_late)
         attempt.addCallbacks(self._up, self._failed)
 
     def _greet(self, connection: PeerConnection) -> Deferred[PeerConnection]:
@@ -183,6 +187,10 @@ class Peer:
         self._retry = None
         if self._wanted():
             self._dial()
+
+
+def _too_late(_: object, seconds: float) -> PeerConnection:
+    raise TimeoutError(f"no connection and greeting within {seconds:g} s")
 
 
 def reason_of(failure: Failure) -> str:

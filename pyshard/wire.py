@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -168,11 +168,12 @@ class BoundedAMP(amp.AMP):
 
     # ------------------------------------------------------------------ what Twisted calls
 
-    def connectionMade(self) -> None:
-        """Send small boxes at once, and let the system notice peers that are gone.
+    def makeConnection(self, transport: ITransport) -> None:
+        """Like `connectionLost` it passes by what AMP itself does: it logs each connection on lines of its own."""
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
 
-        Like `connectionLost` it passes by what AMP itself does, which is to log each connection on lines of its own.
-        """
+    def connectionMade(self) -> None:
+        """Send small boxes at once, and let the system notice peers that are gone."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
@@ -192,9 +193,8 @@ class BoundedAMP(amp.AMP):
             self._watch()
 
     def proto_init(self, string: bytes) -> str:
-        self._keys = self._size = 0
-        result: str = super().proto_init(string)
-        self._count(string)
+        self._keys, self._size = 0, 2  # the bytes that end the box
+        result: str = super().proto_init(string)  # a key, which `proto_key` counts
         return result
 
     def proto_key(self, string: bytes) -> str:
@@ -217,6 +217,9 @@ class BoundedAMP(amp.AMP):
     def ampBoxReceived(self, box: amp.AmpBox) -> None:
         if amp.COMMAND in box and amp.ASK not in box:
             self._breach("a command that wants no answer")
+            return
+        if amp.ERROR in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
+            self._breach("an error without its code or description")  # before AMP forgets whose error it is
             return
         try:
             super().ampBoxReceived(box)

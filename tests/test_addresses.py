@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import attrs
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IHostnameResolver, IStreamClientEndpoint
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
@@ -22,17 +21,36 @@ EXPECTED = (
 )
 
 
+@implementer(IHostResolution)
+@attrs.frozen
+class Resolution:
+    """A name that was looked up."""
+
+    name: str
+
+    def cancel(self) -> None:
+        """Nothing to cancel: it is done at once."""
+
+
 @implementer(IHostnameResolver)
 class TwoAddresses:
     """A resolver for which every name has two addresses."""
 
-    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int, **_: object) -> Any:  # noqa: N802, N803
+    def resolveHostName(  # noqa: N802
+        self,
+        resolutionReceiver: IResolutionReceiver,  # noqa: N803
+        hostName: str,  # noqa: N803
+        portNumber: int = 0,  # noqa: N803
+        addressTypes: object = None,  # noqa: N803
+        transportSemantics: str = "TCP",  # noqa: N803
+    ) -> IHostResolution:
         """Give both at once."""
-        receiver.resolutionBegan(self)
+        resolution = Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
         for host in ("10.0.0.1", "10.0.0.2"):
-            receiver.addressResolved(IPv4Address("TCP", host, portNumber))
-        receiver.resolutionComplete()
-        return self
+            resolutionReceiver.addressResolved(IPv4Address("TCP", host, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return resolution
 
 
 def no_dial(host: str, port: int) -> IStreamClientEndpoint:
@@ -54,7 +72,7 @@ def no_dial(host: str, port: int) -> IStreamClientEndpoint:
         ("[::1]:9192", Address("::1", 9192)),
         ("tcp:localhost:9192", Address(description="tcp:localhost:9192")),
         ("tcp:host=localhost:port=9192", Address(description="tcp:host=localhost:port=9192")),
-        (" tls:example.com:9192 ", Address(description="tls:example.com:9192")),
+        (" tls:example.com:9192 ", Address("", 0, "tls:example.com:9192")),
         ("unix:bootstrap.sock", Address(description="unix:bootstrap.sock")),
     ],
 )
@@ -118,10 +136,10 @@ def test_text(address: Address, expected: str) -> None:
 def test_dial_is_asked_for_host_and_port() -> None:
     """An address of host and port goes to the dial that was given."""
     reactor = MemoryReactorClock()
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 9192)
+    endpoint: IStreamClientEndpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 9192)
     dialed: list[tuple[str, int]] = []
 
-    def dial(host: str, port: int) -> Any:
+    def dial(host: str, port: int) -> IStreamClientEndpoint:
         dialed.append((host, port))
         return endpoint
 
@@ -179,9 +197,7 @@ def test_dial_by_kind_of_host(host: str, expected: type) -> None:
     assert type(dial_with(MemoryReactorClock())(host, 9192)) is expected
 
 
-@pytest.mark.parametrize(
-    ("timeout", "expected"), [(settings.TIMEOUT, 5), (0.2, 1), (2.6, 3), (60.0, 60)]
-)
+@pytest.mark.parametrize(("timeout", "expected"), [(settings.TIMEOUT, 5), (0.2, 1), (2.6, 3), (60.0, 60)])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_dial_connects(host: str, timeout: float, expected: int) -> None:
     """A dialed endpoint connects to host and port, with the timeout in whole seconds, at least one."""

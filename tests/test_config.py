@@ -91,7 +91,7 @@ def test_bounds_of_seven_decimals() -> None:
 def test_limits_are_allowed(field: str, smallest: object, largest: object) -> None:
     """The smallest and the largest value of a field can be given."""
     attribute = {"size": "limit"}.get(field, field)
-    read = [getattr(parse(file_with(**{field: value})).map.ranges[0], attribute) for value in (smallest, largest)]
+    read = [getattr(parse(file_with(0, **{field: value})).map.ranges[0], attribute) for value in (smallest, largest)]
     assert read == [smallest, largest]
 
 
@@ -228,8 +228,8 @@ anything: st.SearchStrategy[object] = st.recursive(
     st.one_of(
         st.binary(),
         st.builds(lambda value: json.dumps(value).encode(), anything),
-        st.builds(file_and, **{name: anything for name in ("shards", "bootstrap")}),
-        st.builds(file_with, **{name: anything for name in SHARDS[0]}),
+        st.builds(file_and, **dict.fromkeys(("shards", "bootstrap"), anything)),
+        st.builds(file_with, **dict.fromkeys(SHARDS[0], anything)),
     )
 )
 def test_garbage_is_a_config_error(text: bytes) -> None:
@@ -263,9 +263,7 @@ def test_no_such_file(tmp_path: Path) -> None:
     path = tmp_path / "nothing.json"
     with pytest.raises(ConfigError) as refused:
         load(path)
-    assert str(refused.value) == (
-        f"{path}: can't be read (No such file or directory); expected a config file in JSON"
-    )
+    assert str(refused.value) == (f"{path}: can't be read (No such file or directory); expected a config file in JSON")
 
 
 def test_folder(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_number_and_its_text_are_one_key(key: float) -> None:
         (bytearray(b"test"), "key <bytearray> is of type bytearray; a key is a str, int or float"),
         (("a", 1), "key <tuple> is of type tuple; a key is a str, int or float"),
         (1j, "key <complex> is of type complex; a key is a str, int or float"),
-        (b"x" * 100, f"key b'{'x' * 55}... is of type bytes; a key is a str, int or float"),
+        (b"x" * 58, f"key b'{'x' * 55}... is of type bytes; a key is a str, int or float"),
         ("a\ud800", "key 'a\\ud800' has lone surrogates, which UTF-8 can't carry; use text"),
         (Loud("\udfff"), "key '\\udfff' has lone surrogates, which UTF-8 can't carry; use text"),
         pytest.param(
@@ -193,6 +193,6 @@ def test_hash_to_slot(value: float, expected: int) -> None:
 )
 def test_no_boundary(value: float) -> None:
     """A number outside [0, 1], or between two slots, is no boundary."""
-    with pytest.raises(ValueError, match="is no number from 0 to 1 with at most seven decimal places") as refused:
+    with pytest.raises(ValueError, match="is no number") as refused:
         hash_to_slot(value)
-    assert str(refused.value).startswith(repr(value))
+    assert str(refused.value) == f"{value!r} is no number from 0 to 1 with at most seven decimal places"

@@ -181,6 +181,12 @@ def test_ranges_are_kept_in_slot_order() -> None:
     assert hash(ShardMap([high, low])) == hash(ShardMap([low, high]))
 
 
+def test_repr() -> None:
+    """A map shows its ranges, and nothing that is derived from them."""
+    one = shard(0, SLOTS)
+    assert repr(ShardMap([one])) == f"ShardMap(ranges=({one!r},))"
+
+
 def test_named() -> None:
     """A range is found by its name; a name that no range has gives None."""
     low, high = shard(0, QUARTER, "low"), shard(QUARTER, SLOTS, "high")

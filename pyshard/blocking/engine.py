@@ -10,7 +10,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from twisted.python import threadable
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from pyshard.errors import BlockingCallRefused
+from pyshard.errors import BlockingCallRefused, ClientClosed
 
 try:
     from twisted.internet.epollreactor import EPollReactor as _Reactor
@@ -103,11 +102,11 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        self.process = os.getpid()
         self.reactor = PrivateReactor()
         self.reactor.startRunning(installSignalHandlers=False)
         self._lock = threading.Lock()
         self._led = False
+        self._closed = False
         self._leader: int | None = None  # the thread's number
         self._followers: list[_Call[Any]] = []
         self._last_run = time.monotonic()
@@ -118,18 +117,25 @@ class Engine:
         :return: what the Deferred fired with.
         :raises BaseException: what it failed with.
         :raises BlockingCallRefused: the call would stop a reactor that runs in this thread.
+        :raises ClientClosed: after `dispose`.
         """
         self._refuse_in_reactor()
         call = _Call(function)
-        with self._lock:
-            call.leads = not self._led
-            self._led = True
+        try:
+            with self._lock:
+                if self._closed:
+                    raise ClientClosed("this engine is closed; make a new one")
+                call.leads = not self._led
+                self._led = True
+                if not call.leads:
+                    self._followers.append(call)
             if not call.leads:
-                self._followers.append(call)
-        if not call.leads:
-            self._follow(call)
-        if call.leads:
-            self._lead(call)
+                self.reactor.callFromThread(call.start)
+                call.wake.wait()  # until the leader has finished the call, or it is this thread's turn to lead
+            if call.leads:
+                self._lead(call)
+        finally:  # KeyboardInterrupt can end this thread's part at any point
+            self._leave(call)
         if isinstance(call.result, Failure):
             call.result.raiseException()
         return call.result  # type: ignore[return-value]  # a Deferred's result is never a Failure
@@ -140,27 +146,15 @@ class Engine:
         self.dispose()
 
     def dispose(self) -> None:
-        """Close every descriptor that the engine has; it can't be used afterwards."""
-        self.reactor.dispose()
-
-    def _follow(self, call: _Call[Any]) -> None:
-        """Have the leader start the call; wait until it is done, or until it is this thread's turn to lead."""
-        self.reactor.callFromThread(call.start)
-        try:
-            call.wake.wait()
-        except BaseException:  # such as KeyboardInterrupt: pass the lead on, if it was given to this thread
-            with self._lock:
-                if call in self._followers:
-                    self._followers.remove(call)
-            if call.leads:
-                self._hand_over()
-            raise
+        """Take no further call; close every descriptor that the engine has, once no thread's call is under way."""
         with self._lock:
-            if call in self._followers:
-                self._followers.remove(call)
+            self._closed = True
+            unused = not self._led
+        if unused:
+            self.reactor.dispose()
 
     def _lead(self, call: _Call[Any]) -> None:
-        """Run the reactor until the call is done, then let another thread lead."""
+        """Run the reactor until the call is done."""
         reactor = self.reactor
         self._leader = threading.get_ident()
         try:
@@ -173,18 +167,24 @@ class Engine:
         finally:
             self._leader = None
             self._last_run = time.monotonic()
-            self._hand_over()
 
-    def _hand_over(self) -> None:
-        """Let the first thread that still waits lead; with none, the next call leads by itself."""
+    def _leave(self, call: _Call[Any]) -> None:
+        """Let the first thread that still waits lead on if this one led; with none, the next call leads by itself."""
         with self._lock:
-            heir = next((call for call in self._followers if not call.done), None)
-            if heir is None:
-                self._led = False
-            else:
+            if call in self._followers:
+                self._followers.remove(call)
+            if not call.leads:
+                return
+            heir = next((one for one in self._followers if not one.done), None)
+            if heir is not None:
                 self._followers.remove(heir)
                 heir.leads = True
                 heir.wake.set()
+                return
+            self._led = False
+            last = self._closed
+        if last:
+            self.reactor.dispose()
 
     def _refuse_in_reactor(self) -> None:
         if self._leader == threading.get_ident():

@@ -135,10 +135,9 @@ class Pyshard:
     def close(self) -> None:
         """End all connections. Every later call raises `ClientClosed`."""
         with self._lock:
-            self._closed = True
-            engine, client, self._engine, self._client = self._engine, self._client, None, None
-            if engine is not None and client is not None:
-                engine.close(client.close)
+            if self._engine is not None and self._client is not None:
+                self._engine.close(self._client.close)
+            self._closed, self._engine, self._client = True, None, None
 
     def __enter__(self) -> Self:
         return self

@@ -41,6 +41,7 @@ class ShardWatch(Service):
         self._pushing = False
         self._waiters: list[Deferred[None]] = []
         self._why: Condition = Condition.UNREACHABLE
+        self._reason = ""  # why this side ended the connection; empty when it didn't
         self._peer = Peer(clock, endpoint, self._approve, lambda: bool(self.running), self._up, self._down, random)
         bootstrap.on_change(self._push)
 
@@ -65,7 +66,7 @@ class ShardWatch(Service):
 
     @inlineCallbacks
     def _approve(self, connection: PeerConnection, greeting: Greeting) -> Steps[None]:
-        self._why = Condition.UNREACHABLE
+        self._why, self._reason = Condition.UNREACHABLE, ""
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
         assert own is not None  # the map's names never change
@@ -92,6 +93,7 @@ class ShardWatch(Service):
 
     def _down(self, reason: str) -> None:
         self._stop_looking()
+        reason = self._reason or reason
         if self._bootstrap.report(self._shard, self._why, reason):
             own = self._bootstrap.state.map.named(self._shard)
             self._log.warn(
@@ -101,26 +103,38 @@ class ShardWatch(Service):
                 condition=self._why.value,
                 reason=reason,
             )
-        self._why = Condition.UNREACHABLE
+        self._why, self._reason = Condition.UNREACHABLE, ""
 
     def _push(self) -> None:
         """Tell the shard the present state; one push at a time."""
         connection = self._peer.connection
-        if connection is not None and not self._pushing and self._told != self._bootstrap.state.epoch:
+        if self._pushing:
+            return
+        if connection is None or self._told == self._bootstrap.state.epoch:
+            self._settled()
+        else:
             self._pushing = True
-            self._configure(connection).addErrback(self._not_told, connection).addBoth(self._pushed)
-        elif not self._pushing:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.callback(None)
+            self._configure(connection).addCallbacks(self._pushed, self._not_told, errbackArgs=(connection,))
 
-    def _pushed(self, _: object) -> None:
+    def _pushed(self, _: None) -> None:
         self._pushing = False
         self._push()
 
     def _not_told(self, failure: Failure, connection: PeerConnection) -> None:
-        self._why = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
-        self._down(reason_of(failure))
+        self._pushing = False
+        self._end(connection, failure)
+        self._settled()
+
+    def _settled(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+
+    def _end(self, connection: PeerConnection, failure: Failure) -> None:
+        """Give a connection up; `_down` reports why once it is gone."""
+        if not self._reason:  # what fails because of it comes here too
+            self._why = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
+            self._reason = reason_of(failure)
         connection.abort()
 
     def _look_later(self) -> None:
@@ -132,7 +146,7 @@ class ShardWatch(Service):
         if connection is not None:
             connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
                 lambda _: self._look_later() if self._peer.connection is connection else None,
-                lambda _: connection.abort(),
+                lambda failure: self._end(connection, failure) if self._peer.connection is connection else None,
             )
 
     def _stop_looking(self) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-import click
-
 from pyshard.errors import (
     ConfigError,
     IndexExists,
@@ -58,12 +56,12 @@ def code_of(error: PyshardError) -> Code:
     return next((code for classes, code in _CODES if isinstance(error, classes)), Code.FAILED)
 
 
-class End(click.ClickException):
+class End(Exception):
     """Ends the command with a line on standard error and an exit code."""
 
     def __init__(self, message: str, code: Code) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.code = code
 
 
 def one_line(message: str) -> str:

@@ -2,66 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from typing import BinaryIO
 
-import click
+from rich.console import Console, RenderableType
 
-from pyshard.cli.exits import Code, one_line
+_WIDE = 200  # columns, where the output is no terminal
+
+
+def _stdout() -> BinaryIO:
+    if sys.stdout is None:  # the command was started without one
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+    return sys.stdout.buffer
 
 
 def put(line: str) -> None:
     """Write one line."""
-    click.get_binary_stream("stdout").write(line.encode("utf-8") + b"\n")
+    _stdout().write(line.encode("utf-8") + b"\n")
+
+
+def show(*things: RenderableType) -> None:
+    """Write tables and the like, as wide as the terminal."""
+    console = Console(
+        highlight=False, markup=False, width=None if sys.stdout is not None and sys.stdout.isatty() else _WIDE
+    )
+    with console.capture() as text:
+        console.print(*things, sep="\n")
+    put(text.get().rstrip("\n"))
 
 
 def flush() -> None:
-    """Have everything that was put written out."""
-    click.get_binary_stream("stdout").flush()
+    """Have everything that was written go out."""
+    if sys.stdout is not None:
+        sys.stdout.buffer.flush()
 
 
 def abandon() -> None:
     """Let go of a standard output that can't be written to, so that Python's own flush at the end is quiet."""
+    if sys.stdout is None:
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-class Interrupt:
-    """What SIGINT does to every command but `up`: a line, and exit code 130, at once.
-
-    An exception in the signal's place (KeyboardInterrupt) could be raised inside a Deferred, and end up as its result.
-
-    :param message: gives the line.
-    """
-
-    def __init__(self, message: Callable[[], str] = lambda: "interrupted") -> None:
-        self.message = message
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        shown_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-        os.write(2, f"{shown_cursor}\n{one_line(self.message())}\n".encode())
-        os._exit(Code.INTERRUPTED)
-
-    def install(self) -> None:
-        """Take SIGINT, unless it is ignored."""
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self)
-
-
-@contextmanager
-def interrupt_says(message: Callable[[], str]) -> Iterator[None]:
-    """While it lasts, an interrupt tells this."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not isinstance(handler, Interrupt):
-        yield
-        return
-    before, handler.message = handler.message, message
-    try:
-        yield
-    finally:
-        handler.message = before

@@ -1,13 +1,14 @@
 """Questions that aren't operations: to a peer that may not be there yet, each with its own deadline.
 
 Rules kept here: a question that only reads is asked again when its connection breaks; one that changes something
-is not (`OutcomeUnknown`); every question ends by its deadline.
+is not (`OutcomeUnknown`); every question ends by its deadline; a connection that gives no answer for too long is
+dropped, since its peer may be gone without a word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +18,8 @@ from twisted.python.failure import Failure
 from pyshard.errors import BadRequest, ClientClosed, OutcomeUnknown, PyshardError, ShuttingDown, Unavailable
 from pyshard.peer import PeerConnection
 from pyshard.wire import Command
+
+_T = TypeVar("_T")
 
 
 class _Question:
@@ -34,13 +37,25 @@ class Asking:
     :param clock: times the deadlines.
     :param name: of the peer, for messages.
     :param want: called when there is something to ask, to have the peer dialed.
+    :param drop: called to have the connection dropped.
+    :param patience: seconds for which a connection may owe answers and give none.
     :ivar why: why the peer can't be asked, in one line.
     """
 
-    def __init__(self, clock: IReactorTime, name: Callable[[], str], want: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        name: Callable[[], str],
+        want: Callable[[], None],
+        drop: Callable[[], None],
+        patience: float,
+    ) -> None:
         self._clock = clock
         self._name = name
         self._want = want
+        self._drop = drop
+        self._patience = patience
+        self._owing: float | None = None  # since when answers are owed and none came
         self._open: list[_Question] = []
         self._connection: PeerConnection | None = None
         self.why = "not reached yet"
@@ -77,14 +92,14 @@ class Asking:
 
     def up(self, connection: PeerConnection) -> None:
         """The peer can be asked, over this connection."""
-        self._connection = connection
+        self._connection, self._owing = connection, None
         self.why = "it is connected and silent"
         for question in list(self._open):
             self._send(question, connection)
 
     def down(self, why: str) -> None:
         """The peer can't be asked now."""
-        self._connection = None
+        self._connection = self._owing = None
         self.why = why
 
     def close(self) -> None:
@@ -94,11 +109,19 @@ class Asking:
 
     def _send(self, question: _Question, connection: PeerConnection) -> None:
         question.sent = True
-        connection.callRemote(question.command, **question.arguments).addCallbacks(
-            lambda answer: self._end(question, answer), lambda failure: self._failed(question, connection, failure)
-        )
+        if self._owing is None:
+            self._owing = self._clock.seconds()
+        asked = connection.callRemote(question.command, **question.arguments)
+        asked.addBoth(self._heard, question, connection)
+        asked.addCallbacks(lambda answer: self._end(question, answer), lambda why: self._failed(question, why))
 
-    def _failed(self, question: _Question, connection: PeerConnection, failure: Failure) -> None:
+    def _heard(self, outcome: _T, question: _Question, connection: PeerConnection) -> _T:
+        if connection is self._connection:
+            others = any(one.sent for one in self._open if one is not question)
+            self._owing = self._clock.seconds() if others else None
+        return outcome
+
+    def _failed(self, question: _Question, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, ShuttingDown):
             question.sent = False  # nothing was done; it goes out again on the next connection
@@ -116,6 +139,8 @@ class Asking:
             self._end(question, self._unknown(question, f"no answer came within {seconds:g} s"))
         else:
             self._end(question, Unavailable(f"{self._name()} gave no answer within {seconds:g} s: {self.why}"))
+        if self._owing is not None and self._owing + self._patience <= self._clock.seconds():
+            self._drop()
 
     def _unknown(self, question: _Question, why: str) -> OutcomeUnknown:
         name = question.command.commandName.decode()

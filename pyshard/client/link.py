@@ -43,6 +43,9 @@ from pyshard.shardmap import ShardRange
 #: Errors after which nothing was applied and the same box may be sent again.
 _LATER = (NotConfigured, ShardBehind, ShuttingDown)
 
+#: Seconds between two sweeps for each operation that waits, so that a long queue doesn't cost all the processor's time.
+_SWEEP_COST = 1e-6
+
 #: Seconds for which a map counts as new when a shard doesn't know an index.
 _NEW_ENOUGH = 0.5
 
@@ -88,7 +91,7 @@ class ShardLink:
         self._closed = False
         self.fenced = False
         self.range = own
-        self.asking = Asking(clock, self._name, self._want)
+        self.asking = Asking(clock, self._name, self._want, self._drop, settings.DEADLINE)
         self._peer = self._new_peer()
 
     @property
@@ -108,8 +111,7 @@ class ShardLink:
         except PyshardError as error:
             operation.finish(error)
             return
-        if self._sweep is None or operation.expires < self._sweep_at:
-            self._sweep_later(operation.expires)
+        self._sweep_by(operation.expires)
         if self._flush is None:
             self._flush = self._clock.callLater(0, self._flush_now)
 
@@ -166,6 +168,9 @@ class ShardLink:
     def _want(self) -> None:
         self._peer.ensure()
 
+    def _drop(self) -> None:
+        self._peer.drop()
+
     def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
         if greeting.role != "shard":
             raise WrongIdentity(f"a {greeting.role} answers at {self.range.address}")
@@ -202,6 +207,7 @@ class ShardLink:
             sent = connection.callRemote(commands.Apply, epoch=self._routes.state.epoch, batch=encode_runs(runs))
             sent.addCallbacks(self._answered, self._failed, callbackArgs=(box, runs), errbackArgs=(box,))
             sent.addErrback(self._broken, box)
+            self._sweep_by(box.sent + settings.DEADLINE)
 
     def _answered(self, answer: dict[str, bytes], box: Box, runs: list[Run]) -> None:
         answers = decode_answers(answer["answers"], runs)
@@ -299,28 +305,33 @@ class ShardLink:
 
     # ------------------------------------------------------------------ deadlines
 
-    def _sweep_later(self, at: float) -> None:
-        if self._sweep is not None and self._sweep.active():
+    def _sweep_by(self, at: float) -> None:
+        if self._sweep is not None:
+            if self._sweep_at <= at:
+                return
             self._sweep.cancel()
         self._sweep_at = at
         self._sweep = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._sweep_now)
 
     def _sweep_now(self) -> None:
-        """End what is past its deadline; drop a connection that has been silent for too long."""
+        """End what is past its deadline; drop a connection that leaves a box without answer for too long."""
         self._sweep = None
         now = self._clock.seconds()
         waiting, flying = self._queue.expired(now)
-        if any(now - box.sent >= settings.DEADLINE for box in self._queue.in_flight):
-            self.asking.why = f"no answer for {settings.DEADLINE:g} s"
+        if any(box.sent + settings.DEADLINE <= now for box in self._queue.in_flight):
             self._peer.drop()
+            self.asking.why = f"no answer for {settings.DEADLINE:g} s"
         for operation in waiting:
             operation.finish(self._unavailable(operation, self.asking.why))
         for operation in flying:
             why = "no answer came before the deadline"
             operation.finish(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
-        upcoming = self._queue.next_deadline()
-        if upcoming is not None and self._sweep is None and not self._closed:
-            self._sweep_later(upcoming)
+        upcoming = [box.sent + settings.DEADLINE for box in self._queue.in_flight if box.sent + settings.DEADLINE > now]
+        deadline = self._queue.next_deadline()
+        if deadline is not None:
+            upcoming.append(deadline)
+        if upcoming and not self._closed:
+            self._sweep_by(max(min(upcoming), now + len(self._queue) * _SWEEP_COST))
 
     def _unavailable(self, operation: Operation, why: str) -> Unavailable:
         return Unavailable(f"{operation}: {self._name()} could not answer before the deadline: {why}")

@@ -170,17 +170,15 @@ class OperationQueue:
         weight = 0
         while self._waiting and len(taken) < settings.BOX_OPERATIONS:
             one = self._waiting[0]
-            if not one.done:
-                if touched and (one.index, one.key) in (touched if one.changes else changed):
-                    break
-                if taken and weight + one.weight > settings.BOX_BYTES:
-                    break
-                taken.append(one)
-                weight += one.weight
-            self._waiting.popleft()
-            self._weight -= one.weight
+            if touched and (one.index, one.key) in (touched if one.changes else changed):
+                break
+            if taken and weight + one.weight > settings.BOX_BYTES:
+                break
+            taken.append(self._waiting.popleft())
+            weight += one.weight
         if not taken:
             return None
+        self._weight -= weight
         box = Box(taken, now)
         self.in_flight.append(box)
         return box
@@ -191,14 +189,17 @@ class OperationQueue:
 
     def take_waiting(self) -> list[Operation]:
         """Everything that waits, in order; the queue forgets it."""
-        taken = [one for one in self._waiting if not one.done]
+        taken = list(self._waiting)
         self._waiting.clear()
         self._weight = 0
         return taken
 
     def expired(self, now: float) -> tuple[list[Operation], list[Operation]]:
-        """The operations past their deadline: those that wait, and those in flight."""
-        waiting = [one for one in self._waiting if not one.done and one.expires <= now]
+        """The operations past their deadline: those that wait, which the queue forgets, and those in flight."""
+        waiting = [one for one in self._waiting if one.expires <= now]
+        if waiting:
+            self._waiting = deque(one for one in self._waiting if one.expires > now)
+            self._weight -= sum(one.weight for one in waiting)
         flying = [one for box in self.in_flight for one in box.operations if not one.done and one.expires <= now]
         return waiting, flying
 

@@ -67,6 +67,7 @@ class KeyPages:
         """
         end = self._clock.seconds() + self._deadline
         keys: list[bytes] = []
+        missing_since: float | None = None
         while self._slot < SLOTS and not keys:
             if self._routing.closed:
                 raise ClientClosed("the client is closed; connect() gives a new one")
@@ -74,17 +75,19 @@ class KeyPages:
             try:
                 keys = yield self._ask(max(0.0, end - began))
             except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
-                if isinstance(error, IndexNotFound) and self._missing(began):
-                    raise
+                if isinstance(error, IndexNotFound):
+                    missing_since = began if missing_since is None else missing_since
+                    if self._missing(missing_since):
+                        raise
                 if self._clock.seconds() + _PAUSE >= end:
                     raise Unavailable(f"no page of keys could be had within {self._deadline:g} s: {error}") from None
                 yield self._routing.refresh()
                 yield deferLater(self._clock, _PAUSE)
         return [key.decode("utf-8") for key in keys]
 
-    def _missing(self, began: float) -> bool:
-        """Whether a map as new as the question agrees that there is no such index."""
-        return self._routing.fetched >= began - _PAUSE and self._index not in self._routing.state.indexes
+    def _missing(self, since: float) -> bool:
+        """Whether a map fetched after a shard first refused the index agrees that there is none."""
+        return self._routing.fetched >= since and self._index not in self._routing.state.indexes
 
     @inlineCallbacks
     def _ask(self, seconds: float) -> Steps[list[bytes]]:

@@ -55,7 +55,13 @@ class Routing:
         self._known = False
         self.fetched = 0.0
         self.closed = False
-        self.bootstrap = Asking(clock, lambda: f"the bootstrap at {name}", self._dial_bootstrap)
+        self.bootstrap = Asking(
+            clock,
+            lambda: f"the bootstrap at {name}",
+            self._dial_bootstrap,
+            self._drop_bootstrap,
+            settings.TIMEOUT,
+        )
         self._peer = Peer(
             clock,
             bootstrap,
@@ -153,6 +159,9 @@ class Routing:
 
     def _dial_bootstrap(self) -> None:
         self._peer.ensure()
+
+    def _drop_bootstrap(self) -> None:
+        self._peer.drop()
 
     def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
         if self._known and greeting.cluster and greeting.cluster != self.state.cluster:

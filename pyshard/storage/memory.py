@@ -173,7 +173,7 @@ class _Application:
         found = list(map(index.records.get, keys))
         total = sum(map(len, filter(None, found)))
         answer.results = list(found)
-        if total > self.room:
+        if total >= self.room:
             for position, record in enumerate(found):
                 if self.room <= 0:
                     answer.results[position] = None

@@ -1,0 +1,208 @@
+"""`pyshard load` and `pyshard cat`: many documents in and out, a window at a time.
+
+Rules kept here: a window's operations are in flight together; nothing is read or written while they are, so that a
+slow pipe can't use up their deadlines; what is held is one window.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from itertools import islice
+from typing import TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.python.failure import Failure
+
+from pyshard.blocking import Pyshard
+from pyshard.cli.exits import Code, End, code_of
+from pyshard.cli.lines import WINDOW, format_line, parse_line, windows
+from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.output import put
+from pyshard.cli.signals import interrupt_says
+from pyshard.cli.text import TextError
+from pyshard.documents import Document
+from pyshard.errors import IndexExists, PyshardError
+from pyshard.hashing import Key
+
+_T = TypeVar("_T")
+
+#: Bytes of documents that `cat` wants in flight at a time, as far as it can tell beforehand.
+_CAT_BYTES = 16 * 1024 * 1024
+_CAT_FIRST = 100  # reads of the first window
+
+
+@click.command()
+@on_cluster()
+@click.option("--jsonl", is_flag=True, help='Lines are {"key": …, "doc": …}.')
+@click.option("--create", is_flag=True, help="Create the index of --index, if there is none.")
+@click.argument("file", type=click.File("rb"))
+def load(target: Target, jsonl: bool, create: bool, file: BufferedReader) -> None:
+    """Store the documents of FILE, or of standard input (-), one key|document a line.
+
+    The first | of a line separates. The document is JSON when it can be, else a string; what starts with { or [ must
+    be JSON. Empty lines are passed over. An error ends it; what it wrote until then stays.
+
+    \b
+    Examples:
+      printf '%s\\n' '1|test' '2|{"test": "test"}' '3|42' | pyshard load -
+      pyshard load --index pages --create --jsonl pages.jsonl
+    """
+    if create and target.index is None:
+        raise click.UsageError("--create needs --index NAME", click.get_current_context())
+    with target.connect() as app:
+        if create and target.index is not None:
+            with suppress(IndexExists):
+                app.create_index(target.index)
+        loading = Loading(app, target.index, jsonl)
+        told = interrupt_says(lambda: f"interrupted; {documents(loading.written)} written, and maybe some more")
+        with told, _progress(file) as advance:
+            loading.run(file, advance)
+    put(f"{documents(loading.written)} written")
+
+
+class Loading:
+    """One run of `load`.
+
+    :ivar written: how many documents the cluster has acknowledged.
+    """
+
+    def __init__(self, app: Pyshard, index: str | None, jsonl: bool) -> None:
+        self._app = app
+        self._index = index
+        self._jsonl = jsonl
+        self._line = 0
+        self.written = 0
+
+    def run(self, file: BufferedReader, advance: Callable[[int, int], None]) -> None:
+        """Load a file.
+
+        :param advance: called after each window with its bytes and with `written`.
+        :raises End: it says which line could not be stored, and why.
+        """
+        try:
+            for lines in windows(file):
+                self._store(lines)
+                advance(sum(map(len, lines)) + len(lines), self.written)
+        except TextError as error:
+            self._line += 1
+            raise self._ended(self._line, error.reason, Code.USAGE) from None
+
+    def _store(self, lines: list[bytes]) -> None:
+        writes: list[tuple[int, Key, Document]] = []
+        refused: TextError | None = None
+        for line in lines:
+            self._line += 1
+            if not line.strip():
+                continue
+            try:
+                writes.append((self._line, *parse_line(line, self._jsonl)))
+            except TextError as error:
+                refused = error
+                break
+        outcomes = self._app.run(
+            lambda client: together([client.write(key, doc, self._index) for _, key, doc in writes])
+        )
+        failed = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, PyshardError)]
+        self.written += len(writes) - len(failed)
+        if failed:
+            first = outcomes[failed[0]]
+            assert isinstance(first, PyshardError)
+            more = (
+                f", as did {len(failed) - 1:,} of the next {len(writes) - 1 - failed[0]:,}" if len(failed) > 1 else ""
+            )
+            raise self._ended(writes[failed[0]][0], f"{first}{more}", code_of(first))
+        if refused is not None:
+            column = f", column {refused.column}" if refused.column else ""
+            raise self._ended(self._line, refused.reason, Code.USAGE, column)
+
+    def _ended(self, number: int, why: str, code: Code, column: str = "") -> End:
+        return End(f"line {number}{column}: {why} ({documents(self.written)} written)", code)
+
+
+@click.command()
+@on_cluster()
+@click.option("--jsonl", is_flag=True, help='Write lines {"key": …, "doc": …}, for any key.')
+def cat(target: Target, jsonl: bool) -> None:
+    """Write all documents to standard output, one key|document a line, as `load` reads them.
+
+    A key with | or a line break in it can't be written so, and ends it; --jsonl writes every key.
+
+    \b
+    Examples:
+      pyshard cat > backup.txt
+      pyshard cat --index pages --jsonl | pyshard load --index copy --create --jsonl -
+    """
+    with target.connect() as app:
+        keys = app.keys(target.index)
+        count = _CAT_FIRST
+        while window := list(islice(keys, count)):
+            count = next_count(count, len(window), _print_all(app, target.index, window, jsonl))
+
+
+def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool) -> int:
+    """Print the documents of these keys, but for those that were removed meanwhile; how many characters that took."""
+    outcomes = app.run(lambda client: together([client.read(key, index) for key in keys]))
+    printed = 0
+    for key, outcome in zip(keys, outcomes, strict=True):
+        if isinstance(outcome, PyshardError):
+            raise outcome
+        if outcome is None:
+            continue
+        try:
+            line = format_line(key, outcome["record"], jsonl)
+        except TextError as error:
+            raise End(str(error), Code.USAGE) from None
+        put(line)
+        printed += len(line)
+    return printed
+
+
+def next_count(count: int, keys: int, size: int) -> int:
+    """How many documents to read next, after a window of `keys` that took `size` characters.
+
+    It goes to the most by doubling, and down as far as the documents are large.
+    """
+    return max(1, min(2 * count, WINDOW, _CAT_BYTES * keys // max(size, 1)))
+
+
+def documents(count: int) -> str:
+    """``1 document``, ``2 documents``."""
+    return f"{count} document{'' if count == 1 else 's'}"
+
+
+def together(operations: list[Deferred[_T]]) -> Deferred[list[_T | PyshardError]]:
+    """A Deferred of the outcomes of all these, in their order: results and pyshard's errors."""
+
+    def known(failure: Failure) -> PyshardError:
+        failure.trap(PyshardError)
+        error = failure.value
+        assert isinstance(error, PyshardError)
+        return error
+
+    return gatherResults([one.addErrback(known) for one in operations], consumeErrors=True)
+
+
+@contextmanager
+def _progress(file: BufferedReader) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, if that is a terminal on which nobody types the lines; gives what advances it."""
+    if not sys.stderr.isatty() or file.isatty():
+        yield lambda _size, _written: None
+        return
+    about = os.fstat(file.fileno())
+    columns = (
+        TextColumn("{task.fields[written]:,} documents"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=about.st_size if stat.S_ISREG(about.st_mode) else None, written=0)
+        yield lambda size, written: bar.update(task, advance=size, written=written)

@@ -1,0 +1,156 @@
+"""What the subcommands share: the options that say which cluster and index, and how arguments are taken.
+
+``--bootstrap``, ``--index`` and ``--deadline`` can stand before the subcommand and behind it; behind it wins.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+import click
+from click.core import ParameterSource
+
+from pyshard import addresses
+from pyshard.blocking import Pyshard
+from pyshard.errors import ConfigError
+from pyshard.settings import settings
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: The environment variable that holds the bootstrap's address.
+BOOTSTRAP_VARIABLE = "PYSHARD_BOOTSTRAP"
+
+_COMMON = ("bootstrap", "index", "deadline")
+_NEGATIVE = re.compile(r"-(\.?\d.*|Infinity)")
+_LONGEST_DEADLINE = 86_400
+
+
+@attrs.frozen
+class Target:
+    """What a subcommand works on.
+
+    :param bootstrap: the bootstrap's address; None for the default one.
+    :param index: the index's name; None for the default one.
+    :param deadline: seconds that connecting, and each operation, may take.
+    """
+
+    bootstrap: str | None
+    index: str | None
+    deadline: float
+
+    def connect(self) -> Pyshard:
+        """The cluster."""
+        return Pyshard(self.bootstrap, deadline=self.deadline)
+
+
+class Verb(click.Command):
+    """A subcommand whose arguments may be negative numbers: ``pyshard write balance -5`` needs no ``--``."""
+
+    ignore_unknown_options = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments; what looks like an option, is none, and stands before any ``--``, is refused."""
+        free = args[args.index("--") :] if "--" in args else []
+        rest = super().parse_args(ctx, args)
+        for name in [one.name for one in self.params if isinstance(one, click.Argument) and one.name]:
+            value = ctx.params.get(name)
+            if isinstance(value, str) and re.match("-.", value) and not _NEGATIVE.fullmatch(value):
+                if value in free:
+                    continue
+                raise click.NoSuchOption(value, ctx=ctx)
+        return rest
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            addresses.parse(value)
+        except ConfigError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+    return value
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and (math.isnan(value) or not 0 < value <= _LONGEST_DEADLINE):
+        raise click.BadParameter(
+            f"found {value:g}, expected seconds, above 0 and at most {_LONGEST_DEADLINE:,}", ctx, param
+        )
+    return value
+
+
+def common_options(
+    index: bool = True, deadline: float = settings.DEADLINE, variable: str | None = None
+) -> Callable[[_Function], _Function]:
+    """Adds the options to a command.
+
+    :param index: whether ``--index`` is one of them.
+    :param deadline: the default, for the help.
+    :param variable: the environment variable that gives the bootstrap's address.
+    """
+    host, port = settings.BOOTSTRAP_SERVER
+    help_bootstrap = "Where the bootstrap is; a Twisted client endpoint string is good, too."
+    default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
+
+    def add(function: _Function) -> _Function:
+        click.option(
+            "--deadline",
+            type=float,
+            callback=_seconds,
+            metavar="SECONDS",
+            help=f"How long each operation may take.  [default: {deadline:g}]",
+        )(function)
+        if index:
+            help_index = "The index to work on.  [default: the default index]"
+            click.option("--index", metavar="NAME", help=help_index)(function)
+        click.option(
+            "--bootstrap",
+            envvar=variable,
+            callback=_address,
+            metavar="HOST:PORT",
+            help=f"{help_bootstrap}  {default_bootstrap}",
+        )(function)
+        return function
+
+    return add
+
+
+def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Callable[[Callable[..., None]], Any]:
+    """Adds the options to a subcommand, whose first argument is then its `Target`.
+
+    :param index: whether the subcommand works on one index.
+    :param deadline: in seconds, when no option gives it.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def with_target(**given: Any) -> None:
+            context = click.get_current_context()
+            if not index:
+                refuse_outer(context, "index")
+            chosen = {name: given.pop(name, None) for name in _COMMON}
+            for name, value in context.find_root().params.items():
+                if chosen.get(name, ...) is None:
+                    chosen[name] = value
+            if chosen["deadline"] is None:
+                chosen["deadline"] = deadline
+            function(Target(**chosen), **given)
+
+        return common_options(index, deadline)(with_target)
+
+    return decorate
+
+
+def refuse_outer(context: click.Context, *names: str) -> None:
+    """Refuse options that stand before a subcommand for which they mean nothing.
+
+    :raises click.UsageError: one of them was given.
+    """
+    root = context.find_root()
+    for name in names or _COMMON:
+        if root.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} means nothing to {context.info_name!r}", context)

@@ -1,0 +1,177 @@
+"""What `pyshard up` is to run: its cluster, checked before anything starts, and the command of each daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import sysconfig
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+
+from pyshard import config, daemon
+from pyshard.cli import child
+from pyshard.config import ClusterConfig
+from pyshard.errors import ConfigError
+from pyshard.hashing import SLOTS, slot_to_hash
+from pyshard.settings import settings
+from pyshard.shardmap import ShardMap, ShardRange
+
+_HOST = "127.0.0.1"
+_LIMIT = 1024**3
+
+#: The file in the run directory that keeps the state of the bootstrap.
+STATE = "cluster.state"
+
+#: The cluster that `up` runs when it is given none: that of etc/shards.json.
+DEFAULT = ClusterConfig(
+    ShardMap(
+        [
+            ShardRange("shard0-0.5", 0, SLOTS // 2, _LIMIT, _HOST, settings.SHARD_PORT),
+            ShardRange("shard0.5-1", SLOTS // 2, SLOTS, _LIMIT, _HOST, settings.SHARD_PORT + 1),
+        ]
+    ),
+    str(settings.BOOTSTRAP_SERVER[0]),
+    int(settings.BOOTSTRAP_SERVER[1]),
+)
+
+
+@attrs.frozen
+class Daemon:
+    """One process that `up` runs.
+
+    :param name: as messages call it: ``shard 'a'`` or ``the bootstrap``.
+    :param log: its log.
+    :param pidfile: where it writes its process id.
+    :param command: twistd and its arguments.
+    """
+
+    name: str
+    log: Path
+    pidfile: Path
+    command: list[str]
+
+    @property
+    def wrapped(self) -> list[str]:
+        """The arguments of the process that becomes `command`, for a child of this process."""
+        shim = [sys.executable, "-I", "-S", child.__file__]
+        return [*shim, str(os.getpid()), str(self.log), str(self.pidfile), *self.command]
+
+
+def check_ports(cluster: ClusterConfig) -> None:
+    """Refuse a cluster that can't run on this machine now.
+
+    :raises ConfigError: a host is none of this machine's addresses, or a port is in use, or used twice.
+    """
+    used: dict[str, str] = {}
+    places = [(f"shard {one.name!r}", one.host, one.port) for one in cluster.map.ranges]
+    for name, host, port in [*places, ("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)]:
+        try:
+            listening = daemon.listen_string(host, port)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        if listening in used:
+            raise ConfigError(f"{name}: found {host}:{port}, where {used[listening]} listens too, expected a free port")
+        used[listening] = name
+
+
+def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
+    """The cluster, with a free port in place of each one that is in use; and a line about each of them."""
+    notes = []
+    with ExitStack() as held:  # every port that was chosen stays bound, so that none is chosen twice
+
+        def free(name: str, host: str, port: int) -> int:
+            try:
+                daemon.listen_string(host, port)
+            except ConfigError:
+                probe = held.enter_context(socket.socket())
+                probe.bind((_HOST, 0))
+                chosen: int = probe.getsockname()[1]
+                notes.append(f"Port {port} is in use: {name} listens on {chosen} instead.")
+                return chosen
+            return port
+
+        ranges = [attrs.evolve(one, port=free(f"shard {one.name!r}", one.host, one.port)) for one in cluster.map.ranges]
+        port = free("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)
+    return ClusterConfig(ShardMap(ranges), cluster.bootstrap_host, port), notes
+
+
+def as_file(cluster: ClusterConfig) -> str:
+    """The text of a config file that says this."""
+    shards = [
+        {
+            "name": one.name,
+            "start": slot_to_hash(one.start),
+            "end": slot_to_hash(one.end),
+            "size": one.limit,
+            "host": one.host,
+            "port": one.port,
+        }
+        for one in cluster.map.ranges
+    ]
+    bootstrap = {"host": cluster.bootstrap_host, "port": cluster.bootstrap_port}
+    return json.dumps({"shards": shards, "bootstrap": bootstrap}, indent=2) + "\n"
+
+
+def read(path: Path) -> ClusterConfig:
+    """The cluster of a config file, fit to be run here; see `config.load` and `check_ports`."""
+    cluster = config.load(path)
+    try:
+        check_ports(cluster)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return cluster
+
+
+def find_twistd() -> str | None:
+    """The `twistd` of this Python, else one that PATH has, else None."""
+    folders = (Path(sys.executable).parent, Path(sysconfig.get_path("scripts")))
+    own = [str(folder / "twistd") for folder in folders if os.access(folder / "twistd", os.X_OK)]
+    return own[0] if own else shutil.which("twistd")
+
+
+def daemons(cluster: ClusterConfig, twistd: str, config_file: Path, directory: Path) -> list[Daemon]:
+    """The processes of a cluster.
+
+    :param config_file: the cluster's.
+    :param directory: for logs, pid files and the bootstrap's state.
+    """
+    taken = {"up", "bootstrap"}
+
+    def one(name: str, file: str, arguments: list[str]) -> Daemon:
+        log, pidfile = directory / f"{file}.log", directory / f"{file}.pid"
+        options = ["--nodaemon", f"--pidfile={pidfile}", f"--logfile={log}"]
+        return Daemon(name, log, pidfile, [twistd, *options, *arguments])
+
+    found = [
+        one(
+            f"shard {shard.name!r}",
+            file_name(shard.name, taken),
+            ["pyshard-shard", f"--host={shard.host}", f"--port={shard.port}"],
+        )
+        for shard in cluster.map.ranges
+    ]
+    found.append(
+        one(
+            "the bootstrap",
+            "bootstrap",
+            ["pyshard-bootstrap", f"--config={config_file}", f"--state={directory / STATE}"],
+        )
+    )
+    return found
+
+
+def file_name(name: str, taken: set[str]) -> str:
+    """A file's name, without its suffix, for a shard's; it is added to those that are taken."""
+    plain = base = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "shard"
+    number = 1
+    while plain.lower() in taken:
+        number += 1
+        plain = f"{base}-{number}"
+    taken.add(plain.lower())
+    return plain

@@ -1,0 +1,87 @@
+"""`pyshard stat`: how the cluster fares, as a table or as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from pyshard.cli.exits import Code
+from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.output import put, show
+from pyshard.settings import settings
+
+
+@click.command()
+@on_cluster(index=False, deadline=settings.TIMEOUT)
+@click.option("--json", "as_json", is_flag=True, help="Everything there is, as one line of JSON.")
+def stat(target: Target, as_json: bool) -> None:
+    """Show how each shard fares. Exit code 1 when one can't be reached.
+
+    The deadline is 5 seconds by default, since a shard that is down is waited for.
+
+    \b
+    Examples:
+      pyshard stat
+      pyshard stat --json | python3 -m json.tool
+    """
+    with target.connect() as app:
+        found: dict[str, Any] = app.stat()
+    if as_json:
+        put(msgspec.json.encode(found).decode())
+    else:
+        show(summary(found), table(found["shards"]))
+        for shard in found["shards"]:
+            if "error" in shard:
+                put(f"{shard['name']}: {shard['error']}")
+    if any("error" in shard for shard in found["shards"]):
+        click.get_current_context().exit(Code.NEGATIVE)
+
+
+def summary(found: dict[str, Any]) -> Text:
+    """The line above the table."""
+    documents = sum(shard.get("documents", 0) for shard in found["shards"])
+    indexes = ", ".join(found["indexes"]) or "none but the default one"
+    return Text(f"Cluster {found['cluster']}, epoch {found['epoch']}, {documents:,} documents. Indexes: {indexes}.")
+
+
+def table(shards: list[dict[str, Any]]) -> Table:
+    """A row for each shard. It fits 80 columns; the rest of what there is, `--json` gives."""
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("shard", "address", "range"):
+        made.add_column(name, no_wrap=True)
+    for name in ("documents", "used", "limit"):
+        made.add_column(name, no_wrap=True, justify="right")
+    made.add_column("state", no_wrap=True)
+    for shard in shards:
+        start, end = shard["range"]
+        if "error" in shard:
+            documents, used, state = "", "", "down"
+        else:
+            documents, used = f"{shard['documents']:,}", size(shard["bytes"])
+            state = f"up {span(shard['uptime'])}"
+        cells = [shard["name"], shard["address"], f"[{start}, {end})", documents, used, size(shard["limit"]), state]
+        made.add_row(*(Text(cell) for cell in cells))
+    return made
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it: 1536 → ``1.5 KiB``."""
+    amount, units = float(count), ["KiB", "MiB", "GiB", "TiB", "PiB"]
+    if count < 1024:
+        return f"{count} B"
+    unit = "B"
+    while amount >= 1024 and units:
+        amount, unit = amount / 1024, units.pop(0)
+    return f"{amount:.1f} {unit}"
+
+
+def span(seconds: float) -> str:
+    """A time as people read it: 4000 → ``1 h``."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds / length)} {unit}"
+    return f"{int(seconds)} s"

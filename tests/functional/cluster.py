@@ -1,0 +1,257 @@
+"""Real clusters for the functional tests: daemons started by `twistd` in folders of their own, ended by pid.
+
+Rules kept here: every wait is a bounded poll; every port is one that a dialing socket never gets by itself, so
+that nobody connects to himself while a daemon is down; what a daemon logs is looked through (`Daemon.complaints`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from pyshard import Pyshard
+from pyshard.hashing import SLOTS, slot_of
+
+HOST = "127.0.0.1"
+TWISTD = str(Path(sysconfig.get_path("scripts")) / "twistd")
+
+#: Seconds after which a wait has failed; far more than it takes, for machines that are busy.
+PATIENCE = 30.0
+
+_T = TypeVar("_T")
+_PAUSE = 0.02
+_COMPLAINT = re.compile(r"traceback|unhandled|critical", re.IGNORECASE)
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Wait until something holds.
+
+    :raises AssertionError: it didn't within `seconds`; the message says what was waited for.
+    """
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(_PAUSE)
+
+
+def in_thread(function: Callable[[], _T]) -> _T:
+    """Call a function in another thread and wait for it: pytest-twisted's reactor has this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, outside of the range from which the system takes ports for dialing."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def run(
+    folder: Path, environment: Mapping[str, str], *command: str, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with `text` as its standard input."""
+    return subprocess.run(
+        command, cwd=folder, env=environment, input=text, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def shard(name: str, start: float, end: float, port: int, size: int = 1 << 30) -> dict[str, Any]:
+    """A shard as it stands in a config file."""
+    return {"name": name, "start": start, "end": end, "size": size, "host": HOST, "port": port}
+
+
+def write_config(path: Path, shards: object, bootstrap_port: int) -> None:
+    """Write a config file, with its folder."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"shards": shards, "bootstrap": {"host": HOST, "port": bootstrap_port}}))
+
+
+class Daemon:
+    """One daemon, which can be started and ended again and again.
+
+    :param folder: its working directory; ``NAME.log``, ``NAME.err`` and ``NAME.pid`` are written there.
+    :param arguments: the plugin's name and options.
+    """
+
+    def __init__(self, folder: Path, name: str, port: int, environment: Mapping[str, str], *arguments: str) -> None:
+        self.name = name
+        self.port = port
+        self.pid_file = folder / f"{name}.pid"
+        self._folder = folder
+        self._files = [folder / f"{name}.log", folder / f"{name}.err"]
+        self._environment = environment
+        self._command = [TWISTD, "--nodaemon", f"--pidfile={name}.pid", f"--logfile={name}.log", *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._seen = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process, without waiting for it to listen."""
+        assert not self.running
+        with self._files[1].open("ab") as errors:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+            )
+
+    def wait_listening(self) -> None:
+        """Wait until it accepts connections."""
+        until(lambda: listens(self.port) or not self.running, f"{self.name} listens")
+        assert self.running, self.log()
+
+    def send(self, number: int) -> None:
+        """Send the process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the process to end; its exit code."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """End the process with a signal; its exit code."""
+        self.send(number)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End the process without giving it a chance, if it is there."""
+        if self.running:
+            self.end(signal.SIGKILL)
+
+    def log(self) -> str:
+        """All that it has logged, and written to standard output and error."""
+        return "".join(file.read_text() for file in self._files if file.exists())
+
+    def complaints(self) -> list[str]:
+        """The lines of trouble that came into its log since this was last asked."""
+        text = self.log()
+        new, self._seen = text[self._seen :], len(text)
+        return [f"{self.name}: {line}" for line in new.splitlines() if _COMPLAINT.search(line)]
+
+
+class Cluster:
+    """A bootstrap and its shards, which divide the keyspace evenly and are called a, b, …
+
+    :param folder: where the daemons run; ``etc/shards.json`` is written there.
+    :param shards: how many.
+    :param size: the limit of each, in bytes.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], shards: int = 2, size: int = 1 << 30) -> None:
+        self.folder = folder
+        self.environment = environment
+        bounds = [round(number / shards, 7) for number in range(shards + 1)]
+        names = "abcdefgh"[:shards]
+        self.shards = [
+            Daemon(folder, name, port, environment, "pyshard-shard", f"--port={port}")
+            for name, port in zip(names, (free_port() for _ in names), strict=True)
+        ]
+        self.config = [
+            shard(one.name, bounds[number], bounds[number + 1], one.port, size)
+            for number, one in enumerate(self.shards)
+        ]
+        self.bootstrap = Daemon(
+            folder, "bootstrap", free_port(), environment, "pyshard-bootstrap", "--config=etc/shards.json"
+        )
+        self.write_config()
+
+    @property
+    def daemons(self) -> list[Daemon]:
+        """Bootstrap and shards."""
+        return [self.bootstrap, *self.shards]
+
+    @property
+    def server(self) -> str:
+        """What clients are to be given: the bootstrap's address."""
+        return f"{HOST}:{self.bootstrap.port}"
+
+    def write_config(self) -> None:
+        """Write `config` to the config file."""
+        write_config(self.folder / "etc" / "shards.json", self.config, self.bootstrap.port)
+
+    def start(self) -> None:
+        """Start every daemon that isn't running, and wait until all are ready."""
+        for daemon in self.daemons:
+            if not daemon.running:
+                daemon.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until the bootstrap calls every shard ready."""
+        self.wait_states(*["ready"] * len(self.shards))
+
+    def wait_states(self, *states: str) -> list[dict[str, str]]:
+        """Wait until the shards are in these states, in slot order; what the bootstrap says of each."""
+        seen: list[dict[str, str]] = []
+
+        def as_wanted(app: Pyshard) -> bool:
+            seen[:] = app.readiness()
+            return [one["state"] for one in seen] == list(states)
+
+        def wait() -> None:
+            with Pyshard(self.server, deadline=PATIENCE) as app:
+                until(lambda: as_wanted(app), f"shards are {states}")
+
+        in_thread(wait)
+        return seen
+
+    def keys(self, number: int, amount: int, index: str = "") -> list[str]:
+        """Some keys that a shard owns.
+
+        :param number: the shard's, from 0.
+        """
+        return list(islice(self._keys(number, index), amount))
+
+    def _keys(self, number: int, index: str) -> Iterator[str]:
+        own = self.config[number]
+        for text in map("key{}".format, count()):
+            if own["start"] <= slot_of(text.encode(), index.encode()) / SLOTS < own["end"]:
+                yield text
+
+    def script(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python code in a process of its own."""
+        return run(self.folder, self.environment, sys.executable, "-c", code, *arguments)
+
+
+#: Makes a cluster that isn't started yet; arguments: how many shards, and the limit of each.
+NewCluster: TypeAlias = Callable[..., Cluster]
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment, without what could lead a child to other modules than it is to have."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYSHARD"))}

@@ -1,0 +1,463 @@
+"""The queue of one shard: what leaves when, in which order, and how each verb answers."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from pyshard import documents
+from pyshard.batch import Add, Has, Pop, Read, Remove, Result, Run, Write
+from pyshard.client import operations
+from pyshard.client.operations import Box, Operation, OperationQueue
+from pyshard.errors import InvalidDocument, Overloaded, PyshardError, ShardFull, Unavailable
+from pyshard.settings import settings
+
+READING = ["read", "has"]
+CHANGING = ["write", "add", "pop", "remove"]
+
+
+def operation(
+    verb: str = "write",
+    key: str = "k",
+    record: bytes = b"r",
+    *,
+    index: str = "",
+    expires: float = 10.0,
+    slot: int = 0,
+    size: int = 0,
+) -> Operation:
+    """An operation; one that stores nothing has no record."""
+    return Operation(verb, index, key.encode(), slot, expires, record if verb in ("write", "add") else b"", size)
+
+
+def queue_of(*waiting: Operation, limit: int = settings.BOXES_IN_FLIGHT) -> OperationQueue:
+    """A queue in which these wait."""
+    queue = OperationQueue(limit)
+    for one in waiting:
+        queue.add(one)
+    return queue
+
+
+def next_box(queue: OperationQueue, now: float = 0.0) -> Box:
+    """The next box; there must be one."""
+    box = queue.next_box(now)
+    assert box is not None
+    return box
+
+
+def outcome(deferred: Deferred[object]) -> object:
+    """What a Deferred has fired with, or the exception."""
+    found: list[object] = []
+    deferred.addCallbacks(found.append, lambda failure: found.append(failure.value))
+    assert len(found) == 1
+    return found[0]
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
+    """Have the queue go by other settings."""
+    monkeypatch.setattr(operations, "settings", attrs.evolve(settings, **changed))
+
+
+# ---------------------------------------------------------------------- boxes
+
+
+def test_operations_leave_in_the_order_of_issue() -> None:
+    """A box holds what waited, in the order in which it was issued, whatever the verbs, keys and indexes."""
+    issued = [
+        operation(verb, key, index=index)
+        for verb, key, index in [
+            ("write", "b", ""),
+            ("read", "a", ""),
+            ("pop", "b", "pages"),
+            ("has", "c", ""),
+            ("add", "a", ""),
+            ("remove", "b", ""),
+        ]
+    ]
+    queue = queue_of(*issued)
+    assert len(queue) == 6
+    assert next_box(queue, 3.5).operations == issued
+    assert queue.in_flight[0].sent == 3.5
+    assert len(queue) == 0
+    assert queue.next_box(4.0) is None
+
+
+def test_runs_join_neighbors_only() -> None:
+    """Neighbors of one verb and index become one run; nothing is sorted, so the order stays."""
+    box = Box(
+        [
+            operation("write", "a", b"1"),
+            operation("write", "a", b"2"),
+            operation("read", "a"),
+            operation("write", "b", b"3"),
+            operation("write", "b", b"4", index="pages"),
+            operation("add", "c", b"5", index="pages"),
+            operation("has", "c"),
+            operation("pop", "c"),
+            operation("remove", "c"),
+            operation("remove", "d"),
+        ],
+        0.0,
+    )
+    expected: list[Run] = [
+        Write("", [b"a", b"a"], [b"1", b"2"]),
+        Read("", [b"a"]),
+        Write("", [b"b"], [b"3"]),
+        Write("pages", [b"b"], [b"4"]),
+        Add("pages", [b"c"], [b"5"]),
+        Has("", [b"c"]),
+        Pop("", [b"c"]),
+        Remove("", [b"c", b"d"]),
+    ]
+    assert box.runs() == expected
+
+
+def test_a_box_has_at_most_so_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box takes BOX_OPERATIONS and leaves the rest to the next ones."""
+    limit(monkeypatch, BOX_OPERATIONS=3)
+    issued = [operation("read", f"{number}") for number in range(7)]
+    queue = queue_of(*issued)
+    assert [next_box(queue).operations for _ in range(3)] == [issued[:3], issued[3:6], issued[6:]]
+
+
+def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box takes keys and records up to BOX_BYTES; an operation that alone has more travels alone."""
+    limit(monkeypatch, BOX_BYTES=10)
+    sizes = [4, 5, 1, 1, 30, 2, 9]
+    issued = [operation("write", f"{place}", b"x" * (size - 1)) for place, size in enumerate(sizes)]
+    queue = queue_of(*issued, limit=10)
+    boxes = [[one.weight for one in next_box(queue).operations] for _ in range(5)]
+    assert boxes == [[4, 5, 1], [1], [30], [2], [9]]
+
+
+def test_only_so_many_boxes_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No box leaves while as many as allowed are in flight; one that lands makes room for one."""
+    limit(monkeypatch, BOX_OPERATIONS=1)
+    queue = queue_of(*(operation("read", f"{number}") for number in range(4)), limit=2)
+    first, _ = next_box(queue), next_box(queue)
+    assert queue.next_box(0.0) is None
+    queue.landed(first)
+    next_box(queue)
+    assert queue.next_box(0.0) is None
+    assert len(queue) == 1
+
+
+@pytest.mark.parametrize("first", READING + CHANGING)
+@pytest.mark.parametrize("second", READING + CHANGING)
+def test_boxes_in_flight_share_a_key_only_to_read_it(first: str, second: str) -> None:
+    """While a box is in flight, an operation on one of its keys leaves only if both do nothing but read."""
+    queue = queue_of(operation(first))
+    box = next_box(queue)
+    queue.add(operation(second))
+    if first in READING and second in READING:
+        next_box(queue)
+    else:
+        assert queue.next_box(0.0) is None
+        queue.landed(box)
+        next_box(queue)
+
+
+def test_a_change_waits_for_every_box_that_reads_its_key() -> None:
+    """A key that two boxes in flight read is changed only when both have landed."""
+    queue = queue_of(operation("read"))
+    first = next_box(queue)
+    queue.add(operation("read"))
+    second = next_box(queue)
+    queue.add(operation("write"))
+    queue.landed(first)
+    assert queue.next_box(0.0) is None
+    queue.landed(second)
+    next_box(queue)
+
+
+def test_one_box_may_hold_a_key_many_times() -> None:
+    """Operations on one key that wait together share a box: a batch takes effect in its order."""
+    issued = [operation(verb) for verb in ("write", "read", "pop", "add", "has", "remove")]
+    assert next_box(queue_of(*issued)).operations == issued
+
+
+def test_a_key_of_another_index_is_another_key() -> None:
+    """The same text in two indexes names two keys, which don't wait for each other."""
+    queue = queue_of(operation("write", index=""))
+    next_box(queue)
+    queue.add(operation("write", index="pages"))
+    next_box(queue)
+
+
+def test_nothing_overtakes_an_operation_that_must_wait() -> None:
+    """What was issued after an operation whose key is in flight waits with it."""
+    queue = queue_of(operation("write", "a"))
+    box = next_box(queue)
+    free, blocked, behind = operation("write", "b"), operation("write", "a"), operation("write", "c")
+    for one in (free, blocked, behind):
+        queue.add(one)
+    assert next_box(queue).operations == [free]
+    assert queue.next_box(0.0) is None
+    queue.landed(box)
+    assert next_box(queue).operations == [blocked, behind]
+
+
+def test_what_is_put_back_goes_before_all_others() -> None:
+    """Operations that must go out again leave first, in the order given; those that are done meanwhile don't."""
+    first, done, second, later = (operation("write", key) for key in "abcd")
+    queue = queue_of(first, done, second)
+    box = next_box(queue)
+    queue.add(later)
+    done.finish(Unavailable("too late"))
+    outcome(done.deferred)
+    queue.landed(box)
+    queue.put_back(box.operations)
+    assert len(queue) == 3
+    assert next_box(queue).operations == [first, second, later]
+
+
+# ---------------------------------------------------------------------- bounds
+
+
+def test_only_so_many_operations_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One operation more than MAX_WAITING is refused; what has left doesn't count."""
+    limit(monkeypatch, MAX_WAITING=3)
+    queue = queue_of(*(operation("read") for _ in range(3)))
+    with pytest.raises(Overloaded, match="3 operations"):
+        queue.add(operation("read"))
+    next_box(queue)
+    queue.add(operation("read"))
+    assert len(queue) == 1
+
+
+def test_only_so_many_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With MAX_WAITING_BYTES of keys and records waiting nothing more is taken, until some of them have left."""
+    limit(monkeypatch, MAX_WAITING_BYTES=100, BOX_OPERATIONS=1)
+    first, second = operation("write", "a", b"x" * 50), operation("write", "b", b"x" * 48)
+    queue = queue_of(first, second)
+    with pytest.raises(Overloaded, match="100 bytes"):
+        queue.add(operation("write", "c", b""))
+    box = next_box(queue)
+    queue.add(operation("write", "c", b"x"))
+    queue.landed(box)
+    queue.put_back([first])
+    with pytest.raises(Overloaded, match="102 bytes"):
+        queue.add(operation("write", "d", b""))
+
+
+def test_what_is_taken_out_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`take_waiting` gives everything in order, and leaves an empty queue that takes as much as a new one."""
+    limit(monkeypatch, MAX_WAITING=2, MAX_WAITING_BYTES=10)
+    issued = [operation("write", "a", b"xxxx"), operation("write", "b", b"xxxx")]
+    queue = queue_of(*issued)
+    assert queue.take_waiting() == issued
+    assert queue.idle
+    for one in issued:
+        queue.add(one)
+
+
+def test_what_has_expired_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations that ended at their deadline count no longer, so a shard that is away doesn't fill its queue."""
+    limit(monkeypatch, MAX_WAITING=2, MAX_WAITING_BYTES=10)
+    queue = queue_of(operation("write", "a", b"xxxx", expires=1.0), operation("write", "b", b"xxxx", expires=2.0))
+    waiting, flying = queue.expired(1.0)
+    assert ([one.key for one in waiting], flying, len(queue)) == ([b"a"], [], 1)
+    queue.add(operation("write", "c", b"xxxx"))
+    assert [one.key for one in next_box(queue).operations] == [b"b", b"c"]
+
+
+def test_idle_is_nothing_waiting_and_nothing_in_flight() -> None:
+    """A queue is idle until something is added, and again when the last box has landed."""
+    queue = OperationQueue()
+    idle = [queue.idle]
+    queue.add(operation())
+    idle.append(queue.idle)
+    box = next_box(queue)
+    idle.append(queue.idle)
+    queue.landed(box)
+    idle.append(queue.idle)
+    assert idle == [True, False, False, True]
+
+
+# ---------------------------------------------------------------------- deadlines
+
+
+def test_expired_tells_waiting_from_flying() -> None:
+    """An operation has expired at its deadline, not before; those in flight come apart from those that wait."""
+    queue = queue_of(operation("read", "a", expires=5.0), operation("read", "b", expires=6.0))
+    flying_early, flying_late = next_box(queue).operations
+    waiting_early, waiting_late = operation("read", "c", expires=5.0), operation("read", "d", expires=6.0)
+    queue.add(waiting_early)
+    queue.add(waiting_late)
+    assert queue.expired(4.999) == ([], [])
+    assert queue.expired(5.0) == ([waiting_early], [flying_early])
+    flying_early.finish(None)
+    assert queue.expired(6.0) == ([waiting_late], [flying_late])
+
+
+def test_the_next_deadline_is_the_earliest_of_what_is_not_done() -> None:
+    """`next_deadline` looks at what waits and what is in flight, and passes by what is done."""
+    queue = OperationQueue()
+    assert queue.next_deadline() is None
+    queue.add(operation("read", "a", expires=3.0))
+    box = next_box(queue)
+    queue.add(operation("read", "b", expires=4.0))
+    assert queue.next_deadline() == 3.0
+    box.operations[0].finish(None)
+    assert queue.next_deadline() == 4.0
+    queue.take_waiting()
+    assert queue.next_deadline() is None
+
+
+# ---------------------------------------------------------------------- answers
+
+RECORD, SIZE = documents.encode({"hello": "world"})
+
+
+@pytest.mark.parametrize(
+    ("verb", "result", "expected"),
+    [
+        ("read", RECORD, {"hash_": 0.1671936, "record": {"hello": "world"}}),
+        ("read", None, None),
+        ("pop", RECORD, {"hash_": 0.1671936, "record": {"hello": "world"}}),
+        ("pop", None, None),
+        ("has", True, True),
+        ("has", False, False),
+        ("write", True, 54),
+        ("add", True, 54),
+        ("add", False, 0),
+        ("remove", RECORD[:5], 54),
+        ("remove", None, 0),
+    ],
+)
+def test_each_verb_has_its_answer(verb: str, result: Result, expected: object) -> None:
+    """What the shard answers becomes what the verb promises."""
+    one = operation(verb, "test", RECORD, slot=1671936, size=SIZE)
+    one.finish(result)
+    found = outcome(one.deferred)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+def test_an_operation_is_finished_once() -> None:
+    """The first outcome counts; whatever comes later changes nothing."""
+    one = operation("read")
+    one.finish(Unavailable("too late"))
+    one.finish(RECORD)
+    one.finish(ShardFull("full"))
+    assert isinstance(outcome(one.deferred), Unavailable)
+
+
+@pytest.mark.parametrize(("verb", "result"), [("read", b"\xffjunk"), ("pop", b"\x01\0\0\0\x10"), ("remove", b"\xff")])
+def test_a_record_that_cannot_be_read_is_an_error(verb: str, result: bytes) -> None:
+    """A record in another format fails its own operation, with a `PyshardError`."""
+    one = operation(verb)
+    one.finish(result)
+    assert isinstance(outcome(one.deferred), InvalidDocument)
+
+
+def test_an_operation_names_itself() -> None:
+    """Messages name verb and key; a long key is cut."""
+    assert str(operation("pop", "a b")) == "pop of key 'a b'"
+    assert len(str(operation("read", "x" * 5000))) < 80
+
+
+@pytest.mark.parametrize("verb", READING + CHANGING)
+def test_only_reading_changes_nothing(verb: str) -> None:
+    """`read` and `has` may be repeated; every other verb may not."""
+    assert operation(verb).changes == (verb in CHANGING)
+
+
+# ---------------------------------------------------------------------- all of it together
+
+STEPS = st.one_of(
+    st.tuples(st.just("issue"), st.sampled_from(READING + CHANGING), st.sampled_from("abc")),
+    st.tuples(st.just("send")),
+    st.tuples(st.just("land"), st.integers(0, 9), st.sampled_from(["done", "again", "end again", "a again"])),
+)
+
+
+class Shard:
+    """A shard as the queue meets it: boxes land in any order, some operations of a box must go out again."""
+
+    def __init__(self) -> None:
+        self.queue = OperationQueue(3)
+        self.issued: list[Operation] = []
+        self.applied: list[Operation] = []
+        self.leaves: dict[Operation, int] = {}
+        self.returns: dict[Operation, int] = {}
+
+    def issue(self, verb: str, key: str) -> None:
+        one = operation(verb, key)
+        self.issued.append(one)
+        self.queue.add(one)
+
+    def send(self) -> None:
+        """Whatever leaves must be free to take effect in any order among the boxes in flight."""
+        others = [one for box in self.queue.in_flight for one in box.operations]
+        box = self.queue.next_box(0.0)
+        if box is None:
+            return
+        for place, one in enumerate(box.operations):
+            self.leaves[one] = self.leaves.get(one, 0) + 1
+            assert not any(_conflict(one, other) for other in others)
+            before = self.issued[: self.issued.index(one)]
+            assert all(other.done or other in box.operations[:place] for other in before if _conflict(one, other)), (
+                "an operation that must come first has neither been done nor stands before"
+            )
+
+    def land(self, number: int, how: str) -> None:
+        if not self.queue.in_flight:
+            return
+        box = self.queue.in_flight[number % len(self.queue.in_flight)]
+        self.queue.landed(box)
+        middle = len(box.operations) // 2
+        again = {
+            "done": [],
+            "again": box.operations,
+            "end again": box.operations[middle:],  # as with AnswerFull
+            "a again": [one for one in box.operations if one.key == b"a"],  # as with WrongShard
+        }[how]
+        for one in box.operations:
+            if one not in again:
+                self.applied.append(one)
+                one.finish(None)
+        for one in again:
+            self.returns[one] = self.returns.get(one, 0) + 1
+        self.queue.put_back(again)
+
+
+def _conflict(one: Operation, other: Operation) -> bool:
+    return one.key == other.key and (one.changes or other.changes)
+
+
+@given(st.lists(STEPS, max_size=80))
+def test_order_holds_whatever_happens(steps: list[tuple[str, str, str] | tuple[str, int, str] | tuple[str]]) -> None:
+    """Operations on one key take effect in the order of issue, and each leaves once and once more for each return.
+
+    Two that only read have no order between them.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        limit(monkeypatch, BOX_OPERATIONS=3)
+        shard = Shard()
+        for step in steps:
+            getattr(shard, step[0])(*step[1:])
+        for _ in range(len(shard.issued)):
+            shard.send()
+            shard.land(0, "done")
+    assert shard.queue.idle
+    assert all(one.done for one in shard.issued)
+    for key in (b"a", b"b", b"c"):
+        order = [shard.issued.index(one) for one in shard.applied if one.key == key]
+        assert len(order) == len(set(order))
+        for earlier, later in combinations(order, 2):
+            assert earlier < later or not (shard.issued[earlier].changes or shard.issued[later].changes)
+    assert shard.leaves == {one: 1 + shard.returns.get(one, 0) for one in shard.issued}
+
+
+def test_an_error_reaches_its_caller() -> None:
+    """A shard's refusal of one operation is what its Deferred fails with."""
+    one = operation("write")
+    refusal: PyshardError = ShardFull("no room")
+    one.finish(refusal)
+    assert outcome(one.deferred) is refusal
