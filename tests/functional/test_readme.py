@@ -48,6 +48,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.fixture
+def daemons_end(clone: Path) -> Iterator[None]:
+    """Whatever happens in the test, no daemon of the clone's pid files outlives it."""
+    yield
+    for file in clone.glob("*.pid"):
+        os.kill(int(file.read_text()), signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def environment(clone: Path) -> dict[str, str]:
     """What the newcomer's shell has: python3 is this Python, and .venv/bin of the clone is on the path."""
@@ -128,6 +136,7 @@ def test_interrupt_ends_everything(up: subprocess.Popen[str], clone: Path) -> No
     assert [port for port in _PORTS if _listening(port)] == []
 
 
+@pytest.mark.usefixtures("daemons_end")
 def test_daemons_and_stock_amp(up: subprocess.Popen[str], clone: Path, environment: dict[str, str]) -> None:
     """The twistd way works as printed, in any order, and docs/protocol.md's stock AMP program talks to a shard."""
     assert up.poll() is not None, "it runs after the test that ends `pyshard up`"
