@@ -62,7 +62,11 @@ def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:
     """
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ImportError, NameError):  # what Twisted's TLS endpoints raise without pyOpenSSL
+        raise ConfigError(
+            f"--listen: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # each kind of endpoint has a parser of its own, which raises anything
         raise ConfigError(
             f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
             f"'tcp:5050:interface=127.0.0.1' ({error})"

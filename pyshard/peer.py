@@ -120,9 +120,15 @@ class Peer:
         if connection is None or connection.transport is None:
             closed.callback(None)
         else:
-            connection.lost = lambda _: closed.callback(None)
+            too_late = self._clock.callLater(_CLOSE, connection.abort)
+
+            def lost(_: Failure) -> None:
+                if too_late.active():
+                    too_late.cancel()
+                closed.callback(None)
+
+            connection.lost = lost
             connection.close()
-            closed.addTimeout(_CLOSE, self._clock, lambda _, __: connection.abort())
         if self._dialing is not None:
             self._dialing.cancel()
         return closed

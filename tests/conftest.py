@@ -27,7 +27,7 @@ TakeErrors = Callable[..., list[BaseException]]
 
 @implementer(ILogObserver)
 class _Logged:
-    """A log observer: the errors, and the lines of pyshard's own loggers."""
+    """A log observer: the errors, and the lines of all loggers but Twisted's own."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
@@ -40,7 +40,7 @@ class _Logged:
             self.errors.append(failure.value)
         elif event.get("isError") or level >= LogLevel.error:
             self.errors.append(AssertionError(formatEvent(event)))
-        if str(event.get("log_namespace", "")).startswith("pyshard"):
+        if not str(event.get("log_namespace", "log_legacy")).startswith(("twisted", "log_legacy")):
             self.lines.append(f"{level.name}: {formatEvent(event)}")
 
     def take(self, *classes: type[BaseException]) -> list[BaseException]:
@@ -96,5 +96,5 @@ def logged_errors(_logged: _Logged) -> TakeErrors:
 
 @pytest.fixture
 def log_lines(_logged: _Logged) -> list[str]:
-    """What pyshard's own loggers said so far, as ``level: text``."""
+    """What was logged so far, but by Twisted itself, as ``level: text``."""
     return _logged.lines

@@ -76,7 +76,7 @@ def test_operations_leave_in_the_order_of_issue() -> None:
             ("read", "a", ""),
             ("pop", "b", "pages"),
             ("has", "c", ""),
-            ("add", "a", ""),
+            ("add", "d", ""),
             ("remove", "b", ""),
         ]
     ]
@@ -177,9 +177,23 @@ def test_a_change_waits_for_every_box_that_reads_its_key() -> None:
 
 
 def test_one_box_may_hold_a_key_many_times() -> None:
-    """Operations on one key that wait together share a box: a batch takes effect in its order."""
-    issued = [operation(verb) for verb in ("write", "read", "pop", "add", "has", "remove")]
+    """Changes of one key, and reads behind them, share a box: a batch takes effect in its order."""
+    issued = [operation(verb) for verb in ("write", "pop", "add", "remove", "has", "read")]
     assert next_box(queue_of(*issued)).operations == issued
+
+
+@pytest.mark.parametrize("reading", READING)
+@pytest.mark.parametrize("changing", CHANGING)
+def test_a_box_does_not_change_a_key_after_reading_it(reading: str, changing: str) -> None:
+    """A read whose answer is lost goes out again; were the change behind it in the same box, it would read that."""
+    read, other, change = operation(reading), operation(changing, "other"), operation(changing)
+    queue = queue_of(read, other, change)
+    box = next_box(queue)
+    assert box.operations == [read, other]
+    queue.landed(box)
+    queue.put_back([read])
+    assert next_box(queue).operations == [read]
+    assert queue.next_box(0.0) is None
 
 
 def test_a_key_of_another_index_is_another_key() -> None:

@@ -46,16 +46,15 @@ class Later(Command):
     """Is answered when the test says so."""
 
     commandName = b"Later"
-    arguments: list[tuple[bytes, amp.Argument]] = []
-    response: list[tuple[bytes, amp.Argument]] = []
 
 
 class Answering(BoundedAMP):
     """The side that answers."""
 
-    def __init__(self, clock: Clock, limits: Limits = Limits()) -> None:
-        super().__init__(clock, limits)
+    def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
+        super().__init__(clock, limits or Limits())
         self.failing: BaseException | None = None
+        self.gives: Any = ...
         self.waiting: list[Deferred[Mapping[str, object]]] = []
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
@@ -64,10 +63,10 @@ class Answering(BoundedAMP):
     def echo(self, data: bytes) -> Mapping[str, object]:
         return {"data": data}
 
-    def add(self, a: int, b: int | None) -> Mapping[str, object]:
+    def add(self, a: int, b: int | None) -> Any:
         if self.failing is not None:
             raise self.failing
-        return {"sum": a + (b or 0)}
+        return {"sum": a + (b or 0)} if self.gives is ... else self.gives
 
     def later(self) -> Deferred[Mapping[str, object]]:
         self.waiting.append(Deferred())
@@ -117,7 +116,6 @@ class Line:
     protocol: Answering
     transport: StringTransport
 
-    @property
     def closed(self) -> bool:
         """Whether it has closed the connection."""
         return bool(self.transport.disconnecting)
@@ -127,7 +125,7 @@ class Line:
         return [dict(box) for box in amp.parseString(self.transport.value())]
 
 
-def line(limits: Limits = Limits()) -> Line:
+def line(limits: Limits | None = None) -> Line:
     """A new connection to an answering side."""
     clock = Clock()
     protocol, transport = Answering(clock, limits), StringTransport()
@@ -201,7 +199,12 @@ def test_foreign_chunk_sizes() -> None:
 def test_optional_bytes() -> None:
     """Optional bytes that aren't given have no key, and arrive as None; empty ones arrive as empty."""
     argument = ChunkedBytes(optional=True)
-    for given_, strings in ({"data": None}, {}), ({}, {}), ({"data": b""}, {b"data": b"0"}):
+    cases: list[tuple[dict[str, bytes | None], dict[bytes, bytes]]] = [
+        ({"data": None}, {}),
+        ({}, {}),
+        ({"data": b""}, {b"data": b"0"}),
+    ]
+    for given_, strings in cases:
         sent: dict[bytes, bytes] = {}
         argument.toBox(b"data", sent, given_, None)
         assert sent == strings
@@ -214,8 +217,10 @@ def test_optional_bytes() -> None:
 
 def test_bytes_that_must_be_given(pair: Pair) -> None:
     """A caller that leaves them out gets an error, and sends nothing."""
-    with pytest.raises(KeyError):
+    with pytest.raises(amp.InvalidSignature):
         pair.ask(Echo)
+    with pytest.raises(KeyError, match="data"):
+        pair.ask(Echo, data=None)
     assert pair.ask(Echo, data=b"next") == {"data": b"next"}
 
 
@@ -228,7 +233,7 @@ def test_bytes_that_must_be_given(pair: Pair) -> None:
         ({b"data": b"1.0"}, "argument b'data': found b'1.0', expected the number of its chunks"),
         ({b"data": b" 1"}, "argument b'data': found b' 1', expected the number of its chunks"),
         ({b"data": b"0x1"}, "argument b'data': found b'0x1', expected the number of its chunks"),
-        ({b"data": "١".encode()}, "argument b'data': found b'\\xd9\\xa1', expected the number of its chunks"),
+        ({b"data": b"\xd9\xa1"}, "argument b'data': found b'\\xd9\\xa1', expected the number of its chunks"),
         ({b"data": b"1000000"}, "argument b'data': found b'1000000', expected the number of its chunks"),
         ({b"data": b"9" * 5000}, f"argument b'data': found {b'9' * 5000!r}, expected the number of its chunks"),
         ({b"data": b"1"}, "argument b'data': 1 chunks were announced, b'data.0' isn't there"),
@@ -255,7 +260,7 @@ def test_wrong_chunks_are_answered() -> None:
     assert (refused[b"_error"], refused[b"_error_code"]) == (b"1", b"BAD_REQUEST")
     assert refused[b"_error_description"] == b"argument b'data': 2 chunks were announced, b'data.0' isn't there"
     assert answered == {b"_answer": b"2", b"sum": b"3"}
-    assert not one.closed
+    assert not one.closed()
 
 
 # -- limits of a box ------------------------------------------------------------------------------------------------
@@ -266,17 +271,15 @@ def test_limits_by_default() -> None:
     assert Limits() == Limits(settings.MAX_BOX_KEYS, settings.MAX_BOX_BYTES, settings.UNFINISHED_BOX)
 
 
-@pytest.mark.parametrize(
-    ("keys", "closed"),
-    [(pytest.param(4, True, id="over"), pytest.param(5, False, id="at"), pytest.param(6, False, id="under"))][0],
-)
-def test_keys_of_a_box(keys: int, closed: bool, log_lines: list[str]) -> None:
+@pytest.mark.parametrize("spare", [-1, 0, 1])
+def test_keys_of_a_box(spare: int, log_lines: list[str]) -> None:
     """A box with as many keys as the limit is answered, one with one more closes the connection."""
-    one = line(Limits(keys=keys, size=1_000_000))
-    one.protocol.dataReceived(box(_ask="1", _command="Add", a=1, b=2, c=3) * 2)
-    assert (one.closed, len(one.answers())) == ((True, 0) if closed else (False, 2))
+    call = box(_ask="1", _command="Add", a=1, b=2, c=3)
+    one = line(Limits(keys=5 + spare, size=1_000_000))
+    one.protocol.dataReceived(call * 3)
+    assert (one.closed(), len(one.answers())) == ((True, 0) if spare < 0 else (False, 3))
     breach = "warn: connection ?: closed, the peer broke the protocol: a box past 4 keys or 1,000,000 bytes"
-    assert log_lines == ([breach] if closed else [])
+    assert log_lines == ([breach] if spare < 0 else [])
 
 
 @pytest.mark.parametrize("spare", [-1, 0, 1])
@@ -286,7 +289,7 @@ def test_bytes_of_a_box(call: bytes, spare: int, log_lines: list[str]) -> None:
     size = len(call) + spare
     one = line(Limits(size=size))
     one.protocol.dataReceived(call * 3)
-    assert (one.closed, len(one.answers())) == ((True, 0) if spare < 0 else (False, 3))
+    assert (one.closed(), len(one.answers())) == ((True, 0) if spare < 0 else (False, 3))
     breach = f"warn: connection ?: closed, the peer broke the protocol: a box past 320 keys or {size:,} bytes"
     assert log_lines == ([breach] if spare < 0 else [])
 
@@ -297,7 +300,7 @@ def test_nothing_is_kept_of_a_box_past_its_limit() -> None:
     endless = b"\0\x01k\xff\xff" + b"x" * 65_535
     for _ in range(1000):
         one.protocol.dataReceived(endless)
-    assert one.closed
+    assert one.closed()
     assert len(one.protocol._unprocessed) < 200_000
     assert one.transport.value() == b""
 
@@ -306,14 +309,14 @@ def test_one_key_again_and_again() -> None:
     """A box that repeats one key is counted by what was sent, not by what is kept of it."""
     one = line(Limits(keys=10))
     one.protocol.dataReceived(b"\0\x01k\0\x01v" * 11)
-    assert one.closed
+    assert one.closed()
 
 
 def test_long_key(log_lines: list[str]) -> None:
     """A key of more than 255 bytes ends the connection, with one line in the log."""
     one = line()
     one.protocol.dataReceived(b"\x01\x00" + b"k" * 256)
-    assert one.closed
+    assert one.closed()
     assert log_lines == [
         "warn: connection ?: closed, the peer broke the protocol: a key of 256 bytes; AMP's keys have at most 255"
     ]
@@ -337,9 +340,9 @@ def test_unfinished_box(begun: bytes, log_lines: list[str]) -> None:
     one.clock.advance(100)  # a silent peer that began nothing may stay
     one.protocol.dataReceived(begun)
     one.clock.advance(29.9)
-    assert not one.closed
+    assert not one.closed()
     one.clock.advance(0.2)
-    assert one.closed
+    assert one.closed()
     assert log_lines == [
         "warn: connection ?: closed, the peer broke the protocol: a box that was not finished within 30 s"
     ]
@@ -348,13 +351,11 @@ def test_unfinished_box(begun: bytes, log_lines: list[str]) -> None:
 def test_box_that_trickles_in() -> None:
     """Bytes that go on coming don't prolong a box's time."""
     one = line(Limits(unfinished=30))
-    for number, byte in enumerate(add("1", 1, 2)):
-        assert not one.closed, number
+    for byte in add("1", 1, 2)[:30]:
+        assert not one.closed()
         one.protocol.dataReceived(bytes([byte]))
         one.clock.advance(1)
-        if number == 30:
-            break
-    assert one.closed
+    assert one.closed()
 
 
 def test_slow_peer_that_finishes() -> None:
@@ -370,7 +371,7 @@ def test_slow_peer_that_finishes() -> None:
     for _ in range(10):
         one.clock.advance(29)
         one.protocol.dataReceived(call[10:] + call[:10])
-    assert not one.closed
+    assert not one.closed()
     assert len(one.answers()) == 20
 
 
@@ -382,23 +383,24 @@ def test_box_behind_another_has_its_own_time() -> None:
     one.clock.advance(29)
     one.protocol.dataReceived(call[10:] + call[:10])
     one.clock.advance(29.9)
-    assert not one.closed
+    assert not one.closed()
     one.clock.advance(30)
-    assert one.closed
+    assert one.closed()
 
 
 def test_no_timer_stays_behind() -> None:
     """A connection that ends takes its timer with it."""
-    for end in (
-        lambda one: one.protocol.connectionLost(Failure(ConnectionDone())),
-        lambda one: one.protocol.abort(),
-        lambda one: one.protocol.dataReceived(add("1", 1, 2)[1:]),
-        lambda one: one.protocol.dataReceived(b"\xff\xff" * 10),
-    ):
+    ends: list[Callable[[Answering], object]] = [
+        lambda one: one.connectionLost(Failure(ConnectionDone())),
+        lambda one: one.abort(),
+        lambda one: one.dataReceived(add("1", 1, 2)[1:]),
+        lambda one: one.dataReceived(b"\0"),  # an empty box, which is a breach
+    ]
+    for end in ends:
         one = line()
         one.protocol.dataReceived(b"\0")
         assert len(one.clock.getDelayedCalls()) == 1
-        end(one)
+        end(one.protocol)
         assert one.clock.getDelayedCalls() == []
 
 
@@ -423,7 +425,7 @@ def test_error_of_a_subclass_crosses(pair: Pair) -> None:
         pass
 
     pair.answering.failing = SpecialFull("why")
-    with pytest.raises(ShardFull, match="^why$"):
+    with pytest.raises(ShardFull, match=r"^why$"):
         pair.ask(Add, a=1)
 
 
@@ -433,7 +435,7 @@ def test_error_in_a_deferred_crosses(pair: Pair) -> None:
     pair.flush()
     pair.answering.waiting[0].errback(ShardFull("why"))
     pair.flush()
-    with pytest.raises(ShardFull, match="^why$"):
+    with pytest.raises(ShardFull, match=r"^why$"):
         result(asked)
 
 
@@ -483,10 +485,10 @@ def test_unexpected_exception(
 @pytest.mark.parametrize("answer", [None, {}, {"sum": "x"}, 5], ids=repr)
 def test_answer_that_cannot_be_sent(pair: Pair, answer: Any, logged_errors: Callable[..., list[BaseException]]) -> None:
     """A responder whose answer isn't one is a mistake of this side, and leaves the connection whole as well."""
-    pair.answering.add = lambda a, b: answer  # type: ignore[method-assign]
-    pair.answering._responders[b"Add"] = (Add, lambda a, b: answer)
+    pair.answering.gives = answer
     with pytest.raises(InternalError):
         pair.ask(Add, a=1)
+    pair.answering.gives = ...
     assert len(logged_errors()) == 1
     assert pair.ask(Echo, data=b"x") == {"data": b"x"}
 
@@ -544,7 +546,7 @@ def test_arguments_nobody_knows() -> None:
 
 @pytest.mark.parametrize("name", ["", "Nothing", "add", "StartTLS", "SwitchTo", "_responders", "echo"])
 def test_unknown_command(name: str) -> None:
-    """A command that this side doesn't have is refused, AMP's own StartTLS among them; the connection goes on."""
+    """A command that this side doesn't have is refused, also AMP's own StartTLS; the connection goes on as it is."""
     one = line()
     one.protocol.dataReceived(box(_ask="1", _command=name, tls_localCertificate="") + add("2", 1, 2))
     refused, answered = one.answers()
@@ -554,7 +556,8 @@ def test_unknown_command(name: str) -> None:
         b"_error_description": f"Unhandled Command: {name.encode()!r}".encode(),
     }
     assert answered[b"_answer"] == b"2"
-    assert not one.closed
+    assert not one.closed()
+    assert one.protocol.innerProtocol is None
 
 
 def test_unknown_command_for_the_caller(pair: Pair) -> None:
@@ -566,30 +569,6 @@ def test_unknown_command_for_the_caller(pair: Pair) -> None:
     with pytest.raises(amp.UnhandledCommand):
         pair.ask(Nothing)
     assert pair.ask(Add, a=1) == {"sum": 1}
-
-
-class SwitchTo(amp.ProtocolSwitchCommand):  # type: ignore[misc]  # Twisted has no types here
-    """AMP's way to speak another protocol on the same connection."""
-
-    commandName = b"SwitchTo"
-
-
-def test_protocol_switch_is_not_answered(pair: Pair) -> None:
-    """A peer that wants to switch protocols is refused, and nothing is switched."""
-    with pytest.raises(amp.UnhandledCommand):
-        result(_asked(pair, SwitchTo))
-    assert pair.answering.innerProtocol is None
-    assert pair.ask(Add, a=1) == {"sum": 1}
-
-
-def _asked(pair: Pair, command: type[amp.Command]) -> Deferred[object]:
-    class Factory:
-        def clientConnectionFailed(self, connector: object, reason: object) -> None:
-            pass
-
-    asked: Deferred[object] = pair.asking.callRemote(command, Factory())
-    pair.flush()
-    return asked
 
 
 # -- boxes that make no sense ---------------------------------------------------------------------------------------
@@ -615,7 +594,7 @@ def test_boxes_that_make_no_sense(sent: bytes, what: str, log_lines: list[str]) 
     """Each costs the peer its connection, at once, with one line in the log."""
     one = line()
     one.protocol.dataReceived(sent + add("2", 1, 2))
-    assert (one.closed, one.answers()) == (True, [])
+    assert (one.closed(), one.answers()) == (True, [])
     assert log_lines == [f"warn: connection ?: closed, the peer broke the protocol: {what}"]
 
 
@@ -667,11 +646,11 @@ def test_split_anywhere(calls: bytes) -> None:
         two = line()
         two.protocol.dataReceived(calls[:cut])
         two.protocol.dataReceived(calls[cut:])
-        assert (two.transport.value(), two.closed) == (whole.transport.value(), whole.closed)
+        assert (two.transport.value(), two.closed()) == (whole.transport.value(), whole.closed())
     single = line()
     for byte in calls:
         single.protocol.dataReceived(bytes([byte]))
-    assert (single.transport.value(), single.closed) == (whole.transport.value(), whole.closed)
+    assert (single.transport.value(), single.closed()) == (whole.transport.value(), whole.closed())
 
 
 _boxes = st.dictionaries(
@@ -690,9 +669,9 @@ def test_garbage(pieces: list[bytes]) -> None:
     for piece in pieces:
         one.protocol.dataReceived(piece)
     one.answers()  # whole boxes
-    assert one.closed or not one.protocol._broken
+    assert one.closed() or not one.protocol._broken
     one.clock.advance(2 * settings.UNFINISHED_BOX + 1)
-    assert one.closed == (one.protocol._broken)
+    assert one.closed() == (one.protocol._broken)
     one.protocol.connectionLost(Failure(ConnectionDone()))
     assert one.clock.getDelayedCalls() == []
 
@@ -750,47 +729,38 @@ def test_call_that_loses_its_connection(pair: Pair) -> None:
 
 def test_call_that_cannot_be_sent(pair: Pair) -> None:
     """Arguments that can't be sent fail the call alone."""
-    with pytest.raises(ValueError, match="invalid literal|not a number|x"):
+    with pytest.raises(TypeError):
         result(pair.asking.call(Add, 5, a="x"))
     assert pair.clock.getDelayedCalls() == []
     assert pair.ask(Add, a=1) == {"sum": 1}
 
 
-def test_answer_that_cannot_be_read(pair: Pair) -> None:
+def test_answer_that_cannot_be_read() -> None:
     """An answer whose arguments can't be read fails its call alone."""
-    asked = pair.asking.call(Later, 5)
-    broken = pair.asking.call(Add, 5, a=1)
-    pair.answering.sendBox(amp.AmpBox(_answer=b"2", sum=b"many"))
-    pair.flush()
+    clock = Clock()
+    asking, transport = BoundedAMP(clock), StringTransport()
+    asking.makeConnection(transport)
+    first, second = asking.call(Add, 5, a=1), asking.call(Add, 5, a=2)
+    one, other = amp.parseString(transport.value())
+    asking.dataReceived(box(_answer=one[b"_ask"], sum="many") + box(_answer=other[b"_ask"], sum=2))
     with pytest.raises(ValueError, match="many"):
-        result(broken)
-    assert not asked.called
-    pair.asking.abort()
+        result(first)
+    assert result(second) == {"sum": 2}
+    assert not transport.disconnecting
 
 
 # -- the transport --------------------------------------------------------------------------------------------------
 
 
-class TunedTransport(FakeTransport):  # type: ignore[misc]  # Twisted has no types here
-    """Remembers how it was set up."""
-
-    def __init__(self, protocol: BoundedAMP) -> None:
-        super().__init__(protocol, False)
-        self.options: dict[str, bool] = {}
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self.options["no delay"] = enabled
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        self.options["keep alive"] = enabled
-
-
-def test_tcp_options() -> None:
+def test_tcp_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small boxes go out at once, and the system looks whether the peer is still there."""
+    options: dict[str, bool] = {}
     protocol = BoundedAMP(Clock())
-    transport = TunedTransport(protocol)
+    transport = FakeTransport(protocol, False)
+    monkeypatch.setattr(transport, "setTcpNoDelay", lambda on: options.update(delay=not on))
+    monkeypatch.setattr(transport, "setTcpKeepAlive", lambda on: options.update(alive=on))
     protocol.makeConnection(transport)
-    assert transport.options == {"no delay": True, "keep alive": True}
+    assert options == {"delay": False, "alive": True}
 
 
 def test_closing_without_a_connection() -> None:

@@ -131,11 +131,11 @@ class ShardWatch(Service):
             waiter.callback(None)
 
     def _end(self, connection: PeerConnection, failure: Failure) -> None:
-        """Give a connection up; `_down` reports why once it is gone."""
-        if not self._reason:  # what fails because of it comes here too
+        """Give a connection up, if it is still the present one, and report why."""
+        if self._peer.connection is connection:
             self._why = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
             self._reason = reason_of(failure)
-        connection.abort()
+            self._peer.drop()
 
     def _look_later(self) -> None:
         self._next_look = self._clock.callLater(settings.WATCH_INTERVAL, self._look)
@@ -146,7 +146,7 @@ class ShardWatch(Service):
         if connection is not None:
             connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
                 lambda _: self._look_later() if self._peer.connection is connection else None,
-                lambda failure: self._end(connection, failure) if self._peer.connection is connection else None,
+                lambda failure: self._end(connection, failure),
             )
 
     def _stop_looking(self) -> None:

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 
 #: Bytes of documents that `cat` wants in flight at a time, as far as it can tell beforehand.
 _CAT_BYTES = 16 * 1024 * 1024
-_CAT_FIRST = 100  # reads of the first window
+_CAT_FIRST = 10  # reads of the first window
 
 
 @click.command()

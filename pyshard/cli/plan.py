@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -89,9 +90,7 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
             try:
                 daemon.listen_string(host, port)
             except ConfigError:
-                probe = held.enter_context(socket.socket())
-                probe.bind((_HOST, 0))
-                chosen: int = probe.getsockname()[1]
+                chosen = _bind_free_port(held.enter_context(socket.socket()))
                 notes.append(f"Port {port} is in use: {name} listens on {chosen} instead.")
                 return chosen
             return port
@@ -99,6 +98,20 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
         ranges = [attrs.evolve(one, port=free(f"shard {one.name!r}", one.host, one.port)) for one in cluster.map.ranges]
         port = free("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)
     return ClusterConfig(ShardMap(ranges), cluster.bootstrap_host, port), notes
+
+
+def _bind_free_port(probe: socket.socket) -> int:
+    """Bind to a port that is free, and lies outside of the range from which the system takes ports for dialing.
+
+    Else the system might give a daemon's port to somebody who dials it while the daemon is down.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            continue
+        return port
 
 
 def as_file(cluster: ClusterConfig) -> str:

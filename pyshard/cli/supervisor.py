@@ -44,6 +44,7 @@ class Supervisor(ProcessMonitor):
 
     def __init__(self, reactor: IReactorProcess, ended: Callable[[str, int], None]) -> None:
         super().__init__(reactor)
+        self._time = IReactorTime(reactor)
         self._ended = ended
         self._starts: Counter[str] = Counter()
 
@@ -59,7 +60,7 @@ class Supervisor(ProcessMonitor):
     def stopService(self) -> Steps[None]:  # type: ignore[override]  # IService allows a Deferred, procmon gives none
         super().stopService()
         while self.protocols:
-            yield deferLater(self._clock, _LOOK / 4)
+            yield deferLater(self._time, _LOOK / 4)
 
 
 class Reactor(IReactorCore, IReactorFromThreads, IReactorProcess, IReactorTime):

@@ -5,8 +5,9 @@ Rules kept here:
 - text that is JSON is taken as JSON; other text is a str, except that text which starts with ``{`` or ``[`` must be
   JSON. ``NaN``, ``Infinity`` and ``-Infinity`` are JSON here;
 - what `as_json` and `as_text` write, `parse` reads back as an equal document;
-- what JSON can't carry is an object with one field: bytes are ``{"$bytes": base64}``, ints of more than 2,000 bits
-  ``{"$int": hexadecimal}``. A dict that looks so itself gets one more ``$``, which reading takes off again.
+- what JSON can't carry is an object with one field: bytes are ``{"$bytes": base64}``, ints that Python
+  refuses in decimal (more than 4,300 digits) ``{"$int": hexadecimal}``. A dict that looks so itself gets one more
+  ``$``, which reading takes off again.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from pyshard.documents import Document
 
 _TAG = re.compile(r"\$+(bytes|int)")
 _HEXADECIMAL = re.compile(r"-?0x[0-9a-fA-F]+")
-
-#: Python refuses to read or write longer ints in decimal (it may be set to refuse those past 640 digits).
-_LONGEST_INT = 2000  # bits
 
 #: Characters which JSON leaves as they are, but which some take for the end of a line or for a terminal's command.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")
@@ -100,14 +98,23 @@ def _escaped(value: Document) -> Document:
     """A copy without anything that JSON can't carry."""
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode()}
-    if isinstance(value, int) and value.bit_length() > _LONGEST_INT:
-        return {"$int": f"{value:#x}"}
+    if isinstance(value, int):
+        return value if _is_decimal(value) else {"$int": f"{value:#x}"}
     if isinstance(value, list):
         return [_escaped(one) for one in value]
     if isinstance(value, dict):
         copy = {key: _escaped(one) for key, one in value.items()}
         return {f"${key}" if _TAG.fullmatch(key) else key: one for key, one in copy.items()} if len(copy) == 1 else copy
     return value
+
+
+def _is_decimal(number: int) -> bool:
+    """Whether Python writes and reads an int in decimal; `sys.set_int_max_str_digits` is the limit."""
+    try:
+        str(number)
+    except ValueError:
+        return False
+    return True
 
 
 def _unescaped(given: dict[str, object]) -> object:

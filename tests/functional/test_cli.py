@@ -1,0 +1,339 @@
+"""The `pyshard` command as users run it: real daemons, real pipes, real signals; and what docs/cli.md shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from blocks import tagged
+from functional.cluster import HOST, PATIENCE, Cluster, free_port, shard, until, write_config
+
+pytestmark = pytest.mark.functional
+
+COMMAND = [sys.executable, "-m", "pyshard.cli"]
+
+#: Runs a line of shell, in which `pyshard` is the command; exit code, standard output and error.
+Shell: TypeAlias = Callable[[str], tuple[int, str, str]]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended (a child that nobody has waited for has)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+class Up:
+    """A running `pyshard up`.
+
+    :param folder: where it runs; its run directory, unless `options` say otherwise, is ``run`` in it.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *options: str) -> None:
+        self.folder = folder
+        self.bootstrap = free_port()
+        shards = [shard("a", 0.0, 0.5, free_port()), shard("b", 0.5, 1.0, free_port())]
+        write_config(folder / "etc" / "shards.json", shards, self.bootstrap)
+        self.output = folder / "up.out"
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [*COMMAND, "up", "--config=etc/shards.json", *(options or ["--run-dir=run"])],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until it says that the cluster is ready."""
+        until(lambda: "Ctrl-C ends the cluster" in self.text() or self.process.poll() is not None, "up is ready")
+        assert self.process.poll() is None, self.text()
+
+    def text(self) -> str:
+        """All that it has said."""
+        return self.output.read_text()
+
+    def pids(self) -> list[int]:
+        """The process ids of its daemons."""
+        return [self.pid(name) for name in ("a", "b", "bootstrap")]
+
+    def pid(self, name: str) -> int:
+        """The process id of one of them; 0 while it has none."""
+        file = self.folder / "run" / f"{name}.pid"
+        try:
+            return int(file.read_text())
+        except (OSError, ValueError):
+            return 0
+
+
+@pytest.fixture
+def up(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Up]:
+    """A cluster that `pyshard up` runs, ready."""
+    made = Up(tmp_path, environment)
+    pids: list[int] = []
+    try:
+        made.wait_ready()
+        pids = made.pids()
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.process.terminate()
+        made.process.wait(PATIENCE)
+        sys.stdout.write(made.text())
+        for pid in [*pids, *made.pids()]:
+            if pid and not gone(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def shell(shared: Cluster, environment: Mapping[str, str], tmp_path: Path) -> Shell:
+    """Lines of shell on a cluster."""
+    return shell_on(shared.server, environment, tmp_path)
+
+
+def shell_on(server: str, environment: Mapping[str, str], folder: Path) -> Shell:
+    """Runs lines of shell, with `pyshard` in PATH and the cluster of this bootstrap."""
+    script = folder / "bin" / "pyshard"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pyshard.cli "$@"\n')
+    script.chmod(0o755)
+    path = os.pathsep.join([str(script.parent), environment["PATH"]])
+    settings = {**environment, "PATH": path, "PYSHARD_BOOTSTRAP": server, "LC_ALL": "C.UTF-8"}
+
+    def line(text: str) -> tuple[int, str, str]:
+        ended = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", text],
+            cwd=folder,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE * 2,
+            check=False,
+        )
+        return ended.returncode, ended.stdout, ended.stderr
+
+    return line
+
+
+# -- up -------------------------------------------------------------------------------------------------------------
+
+
+def test_up_runs_a_cluster(up: Up, environment: Mapping[str, str]) -> None:
+    """It says how to use the cluster, and that works."""
+    assert f"│ bootstrap  {HOST}:{up.bootstrap} " in up.text()
+    assert f"pyshard write --bootstrap {HOST}:{up.bootstrap} KEY DOC" in up.text()
+    pyshard = shell_on(f"{HOST}:{up.bootstrap}", environment, up.folder)
+    assert pyshard("pyshard write test 'hello world' && pyshard read test") == (0, '60\n"hello world"\n', "")
+    assert pyshard("pyshard stat --json | grep -c '\"documents\":1'") == (0, "1\n", "")
+
+
+def test_up_starts_a_killed_shard_again(up: Up, environment: Mapping[str, str]) -> None:
+    """A shard that was killed is back after a moment, and the cluster goes on."""
+    pyshard = shell_on(f"{HOST}:{up.bootstrap}", environment, up.folder)
+    assert pyshard("pyshard write test1 1")[0] == 0  # on the other shard
+    before = up.pid("a")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: up.pid("a") not in (0, before), "shard a is started again")
+    assert "shard 'a' ended, and is started again" in up.text()
+    assert pyshard("pyshard write test 1 && pyshard read test1") == (0, "28\n1\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_ends_with_a_signal(up: Up, number: int) -> None:
+    """A signal ends every daemon in order, with exit code 0."""
+    pids = up.pids()
+    began = time.monotonic()
+    up.process.send_signal(number)
+    assert up.process.wait(PATIENCE) == 0
+    assert time.monotonic() - began < 8
+    assert [pid for pid in pids if not gone(pid)] == []
+    for name in ("a", "b", "bootstrap"):
+        assert "Server Shut Down" in (up.folder / "run" / f"{name}.log").read_text()
+    assert up.pids() == [0, 0, 0]  # twistd removes its pid file
+
+
+def test_up_ends_with_ctrl_c(up: Up) -> None:
+    """Ctrl-C signals the whole process group, and somebody impatient does it twice: the end is orderly all the same."""
+    pids = up.pids()
+    os.killpg(up.process.pid, signal.SIGINT)
+    os.killpg(up.process.pid, signal.SIGINT)
+    assert up.process.wait(PATIENCE) == 0
+    assert [pid for pid in pids if not gone(pid)] == []
+    for name in ("a", "b", "bootstrap"):
+        log = (up.folder / "run" / f"{name}.log").read_text()
+        assert log.count("Received SIGTERM") == 1
+        assert "SIGINT" not in log
+    assert "Traceback" not in (up.folder / "run" / "up.log").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent was killed")
+def test_daemons_end_with_a_killed_up(up: Up) -> None:
+    """When `up` itself is killed, its daemons end."""
+    pids = up.pids()
+    up.process.kill()
+    up.process.wait(PATIENCE)
+    until(lambda: all(map(gone, pids)), "all daemons have ended")
+
+
+def test_up_keeps_its_run_directory(up: Up, environment: Mapping[str, str]) -> None:
+    """A second run in the same directory is refused while the first one goes on, and then takes up its state."""
+    refused = Up(up.folder, environment)
+    assert refused.process.wait(PATIENCE) == 2
+    assert refused.text() == "pyshard: --run-dir: run is in use by another pyshard up\n"
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(PATIENCE) == 0
+    cluster = json.loads((up.folder / "run" / "cluster.state").read_text())["cluster"]
+    again = Up(up.folder, environment)
+    again.wait_ready()
+    again.process.send_signal(signal.SIGINT)
+    assert again.process.wait(PATIENCE) == 0
+    assert json.loads((up.folder / "run" / "cluster.state").read_text())["cluster"] == cluster
+
+
+def test_up_removes_its_temporary_directory(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """Without --run-dir everything is in a temporary folder, of which nothing is left."""
+    (tmp_path / "tmp").mkdir()
+    up = Up(tmp_path, {**environment, "TMPDIR": str(tmp_path / "tmp")}, "--config=etc/shards.json")
+    try:
+        up.wait_ready()
+        assert len(list((tmp_path / "tmp").glob("pyshard-*/*.log"))) == 4
+    finally:
+        up.process.terminate()
+        up.process.wait(PATIENCE)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["etc", "tmp", "up.out"]
+
+
+def test_up_ends_before_it_is_ready(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """A signal right after the start ends it, too."""
+    up = Up(tmp_path, environment)
+    until(lambda: "Starting" in up.text(), "up has begun")
+    up.process.terminate()
+    assert up.process.wait(PATIENCE) == 0
+    assert all(pid == 0 or gone(pid) for pid in up.pids())
+
+
+def test_up_shows_why_a_daemon_fails(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """A daemon that can't start is named, with the end of its log; the others are ended, and the exit code is 1."""
+    port = free_port()
+    shards = [shard("a", 0.0, 0.5, port), shard("b", 0.5, 1.0, port)]
+    shards[0]["host"] = "0.0.0.0"  # which takes the port from b, once a runs
+    write_config(tmp_path / "etc" / "shards.json", shards, free_port())
+    ended = subprocess.run(
+        [*COMMAND, "up", "--config=etc/shards.json", "--run-dir=run"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+        check=False,
+    )
+    assert ended.returncode == 1
+    head, *tail = ended.stderr.splitlines()
+    assert re.fullmatch(r"pyshard: shard '[ab]' ended 2 times before the cluster was ready; the end of its log:", head)
+    assert any("address already in use" in line for line in tail)
+    assert all(line.startswith("    ") for line in tail)
+    assert list((tmp_path / "run").glob("*.pid")) == []
+
+
+# -- the other subcommands ------------------------------------------------------------------------------------------
+
+
+def test_documentation(new_cluster: Callable[[], Cluster], environment: Mapping[str, str], tmp_path: Path) -> None:
+    """The sessions of docs/cli.md, typed one after the other, print what stands there."""
+    cluster = new_cluster()
+    cluster.start()
+    pyshard = shell_on(cluster.server, environment, tmp_path)
+    sessions = tagged("docs/cli.md", "run: cli")
+    assert sessions
+    for session in sessions:
+        for typed, printed in re.findall(r"^\$ (.*\n)((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+            _, out, error = pyshard(typed)
+            assert (typed, out + error) == (typed, printed)
+
+
+def test_unreachable(shell: Shell) -> None:
+    """No bootstrap: one line, and an exit code that isn't that of a missing key."""
+    code, out, error = shell(f"pyshard read test --bootstrap {HOST}:{free_port()} --deadline 0.5")
+    assert (code, out) == (3, "")
+    assert error.startswith("pyshard: the bootstrap at 127.0.0.1:")
+    assert error.count("\n") == 1
+
+
+def test_stat_with_a_shard_down(cluster: Cluster, environment: Mapping[str, str], tmp_path: Path) -> None:
+    """A shard that is down is listed with its error, and the exit code is 1."""
+    cluster.shards[1].kill()
+    pyshard = shell_on(cluster.server, environment, tmp_path)
+    code, out, error = pyshard("pyshard stat --json --deadline 1")
+    assert (code, error) == (1, "")
+    up, down = json.loads(out)["shards"]
+    assert up["documents"] == 0
+    assert "error" in down
+    code, out, _ = pyshard("pyshard stat --deadline 1")
+    assert code == 1
+    assert "down" in out
+
+
+def test_airports(shell: Shell, tmp_path: Path) -> None:
+    """28,000 airports go in and come out the same, by file and by pipe."""
+    airports = pytest.importorskip("airportsdata").load("ICAO")
+    lines = [f"{key}|{json.dumps(airport, ensure_ascii=False)}" for key, airport in airports.items()]
+    (tmp_path / "airports.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    count = f"{len(lines)} documents written\n"
+    assert shell("pyshard load --index airports --create airports.txt") == (0, count, "")
+    assert shell("pyshard cat --index airports > out.txt") == (0, "", "")
+    assert sorted((tmp_path / "out.txt").read_text(encoding="utf-8").splitlines()) == sorted(lines)
+    piped = "pyshard cat --index airports --jsonl | pyshard load --index copies --create --jsonl -"
+    assert shell(piped) == (0, count, "")
+    assert shell("pyshard keys --index copies | wc -l") == (0, f"{len(lines)}\n", "")
+
+
+def test_quiet_when_nobody_reads(shell: Shell) -> None:
+    """`head` that has enough ends the command, which says nothing about it."""
+    assert shell("seq 100000 | sed 's/$/|x/' | pyshard load --index many --create -")[0] == 0
+    for verb in ("keys", "cat"):
+        code, out, error = shell(f"pyshard {verb} --index many | head -1")
+        assert (code, out.count("\n"), error) == (141, 1, "")
+
+
+def test_slow_pipe(shell: Shell) -> None:
+    """Lines are stored as they come, and waiting for the next one costs no deadline."""
+    code, out, error = shell("(echo '1|a'; sleep 2; echo '2|b') | pyshard load --index slow --create --deadline 1 -")
+    assert (code, out, error) == (0, "2 documents written\n", "")
+
+
+def test_closed_output(shell: Shell) -> None:
+    """An output that can't be written is one line, and exit code 6."""
+    assert shell("pyshard has test >&-") == (6, "", "pyshard: standard output: Bad file descriptor\n")
+
+
+def test_interrupt(shared: Cluster, environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Ctrl-C ends a command at once, with exit code 130; `load` says how far it came."""
+    command = [*COMMAND, "--bootstrap", shared.server, "load", "--index", "interrupted", "--create", "-"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"1|a\n2|b\n")
+    process.stdin.flush()
+    pyshard = shell_on(shared.server, environment, tmp_path)
+    until(lambda: pyshard("pyshard has --index interrupted 2")[0] == 0, "two lines are stored")
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert (out, error) == (b"", b"pyshard: interrupted; 2 documents written, and maybe some more\n")

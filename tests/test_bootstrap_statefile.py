@@ -1,0 +1,164 @@
+"""The bootstrap's file: what is saved is loaded, and a save that fails leaves what was there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyshard.bootstrap import statefile
+from pyshard.cluster import ClusterState, to_json
+from pyshard.errors import ConfigError
+from pyshard.hashing import SLOTS
+from pyshard.shardmap import ShardMap, ShardRange
+
+OLD = ClusterState("c1", 7, ShardMap([ShardRange("all", 0, SLOTS, 1000, "127.0.0.1", 5050)]), {"pages": 1}, 2)
+NEW = OLD.with_index("links")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a state is to be kept."""
+    return tmp_path / "shards.state"
+
+
+class Crash(BaseException):
+    """The machine stops."""
+
+
+def test_default_path() -> None:
+    """The state is kept beside the config file, under its name."""
+    assert statefile.default_path(Path("etc/shards.json")) == Path("etc/shards.state")
+    assert statefile.default_path(Path("/a/shards.old.json")) == Path("/a/shards.old.state")
+    assert statefile.default_path(Path("shards")) == Path("shards.state")
+
+
+def test_load_nothing(path: Path) -> None:
+    """Without a file there is no state yet."""
+    assert statefile.load(path) is None
+
+
+def test_round_trip(path: Path) -> None:
+    """What was saved is loaded, in place of what was there before, and nothing else is left behind."""
+    for state in (OLD, NEW, OLD):
+        statefile.save(path, state)
+        assert statefile.load(path) == state
+    assert path.read_bytes() == to_json(OLD)
+    assert [one.name for one in path.parent.iterdir()] == ["shards.state"]
+
+
+def test_saved_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is synced before it takes the old one's place, and its folder after that."""
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        number = os.fstat(descriptor).st_ino
+        folder = path.parent
+        done.extend(f"sync {one.name}" for one in (folder, *folder.iterdir()) if one.stat().st_ino == number)
+        sync(descriptor)
+
+    def replaced(self: Path, target: Path) -> Path:
+        done.append(f"{self.name} to {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replaced)
+    statefile.save(path, OLD)
+    assert done == ["sync shards.state.new", "shards.state.new to shards.state", f"sync {path.parent.name}"]
+
+
+@pytest.mark.parametrize("stops_at", ["fsync", "replace"])
+def test_crash_before_the_rename(path: Path, monkeypatch: pytest.MonkeyPatch, stops_at: str) -> None:
+    """A machine that stops before the new file took its place finds the old one, and can save again."""
+    statefile.save(path, OLD)
+
+    def stop(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((os, "fsync", stop) if stops_at == "fsync" else (Path, "replace", stop)))
+        with pytest.raises(Crash):
+            statefile.save(path, NEW)
+    assert statefile.load(path) == OLD
+    statefile.save(path, NEW)
+    assert statefile.load(path) == NEW
+    assert [one.name for one in path.parent.iterdir()] == ["shards.state"]
+
+
+def test_half_written_leftover(path: Path) -> None:
+    """What a crash left of a save disturbs neither loading nor saving, however long it is."""
+    statefile.save(path, OLD)
+    path.with_name("shards.state.new").write_bytes(b"half" * 10_000)
+    assert statefile.load(path) == OLD
+    statefile.save(path, NEW)
+    assert path.read_bytes() == to_json(NEW)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+    ids=["folder", "loop"],
+)
+def test_load_unreadable(path: Path, spoil: Callable[[Path], None], reason: str) -> None:
+    """A file that can't be read is an error that says why, never a new cluster."""
+    spoil(path)
+    with pytest.raises(ConfigError) as refused:
+        statefile.load(path)
+    assert str(refused.value) == f"{path}: the cluster's state can't be read ({reason})"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "this is no cluster state: Input data was truncated"),
+        (to_json(OLD)[:-10], "this is no cluster state: Input data was truncated"),
+        (b"\0" * 100, "this is no cluster state: JSON is malformed: invalid character (byte 0)"),
+        (
+            to_json(OLD).replace(b'"format":1', b'"format":2'),
+            "the cluster state is of format 2; this version knows format 1",
+        ),
+    ],
+    ids=["empty", "cut", "zeros", "another format"],
+)
+def test_load_something_else(path: Path, text: bytes, reason: str) -> None:
+    """A file with something else in it is an error that says what to do, and the file stays."""
+    path.write_bytes(text)
+    with pytest.raises(ConfigError) as refused:
+        statefile.load(path)
+    assert str(refused.value) == f"{path}: {reason}; restore the file, or move it away to start a new cluster"
+    assert path.read_bytes() == text
+
+
+def test_save_where_no_file_can_be(path: Path) -> None:
+    """A save that can't be made says so, and what to do."""
+    nowhere = path.parent / "none" / "shards.state"
+    with pytest.raises(ConfigError) as refused:
+        statefile.save(nowhere, OLD)
+    assert str(refused.value) == (
+        f"{nowhere}: the cluster's state can't be written (No such file or directory); "
+        "name a place that can with --state"
+    )
+
+
+@pytest.mark.parametrize("fails_at", ["open", "fsync", "replace"])
+def test_save_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str) -> None:
+    """A disk that is full, or fails otherwise, leaves the old file."""
+    statefile.save(path, OLD)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if fails_at == "fsync":
+            patch.setattr(os, "fsync", full)
+        else:
+            patch.setattr(Path, fails_at, full)
+        with pytest.raises(ConfigError, match=r"can't be written \(No space left on device\)"):
+            statefile.save(path, NEW)
+    assert statefile.load(path) == OLD

@@ -1,0 +1,258 @@
+"""``twistd pyshard-bootstrap``: its options, the state it opens, and the service they make."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from twisted.application.service import IService
+from twisted.python import usage
+
+from pyshard import config, daemon
+from pyshard.bootstrap import statefile
+from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.tap import Options, makeService, open_state
+from pyshard.cluster import ClusterState
+from pyshard.errors import ConfigError
+
+SHARDS: list[dict[str, Any]] = [
+    {"name": "low", "start": 0.0, "end": 0.5, "size": 1000, "host": "127.0.0.1", "port": 5050},
+    {"name": "high", "start": 0.5, "end": 1.0, "size": 1000, "host": "127.0.0.1", "port": 5051},
+]
+SPLIT = [{**SHARDS[0], "end": 0.25}, {**SHARDS[1], "start": 0.25}]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The hosts and ports that were to be listened on; each of them can be."""
+    found: list[tuple[str, int]] = []
+
+    def listen_string(host: str, port: int) -> str:
+        found.append((host, port))
+        return f"tcp:port={port}:interface=127.0.0.1"
+
+    monkeypatch.setattr(daemon, "listen_string", listen_string)
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A config file."""
+    return written(tmp_path / "shards.json")
+
+
+def written(path: Path, **fields: object) -> Path:
+    """A config file with `SHARDS` and some fields more."""
+    path.write_text(json.dumps({"shards": SHARDS, **fields}))
+    return path
+
+
+def parsed(*arguments: str | Path) -> Options:
+    """The options of a command line."""
+    options = Options()
+    options.parseOptions([str(argument) for argument in arguments])
+    return options
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line with which a command line is refused."""
+    with pytest.raises(SystemExit) as ended:
+        parsed(*arguments)
+    line = ended.value.code
+    assert isinstance(line, str)
+    assert "\n" not in line
+    return line
+
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+def test_defaults(file: Path, asked: list[tuple[str, int]]) -> None:
+    """It listens where the config file says, else on localhost:9192; the state is kept beside the config file."""
+    options = parsed("--config", file)
+    assert asked == [("localhost", 9192)]
+    assert options["listen"] == "tcp:port=9192:interface=127.0.0.1"
+    assert options["state"] == file.with_name("shards.state")
+    assert statefile.load(options["state"]) == options["cluster state"]
+
+
+def test_bootstrap_in_the_config_file(file: Path, asked: list[tuple[str, int]]) -> None:
+    """The config file may name where the bootstrap listens."""
+    written(file, bootstrap={"host": "10.0.0.1", "port": 6000})
+    parsed("-c", file)
+    assert asked == [("10.0.0.1", 6000)]
+
+
+def test_listen_in_place_of_the_config_file(file: Path, asked: list[tuple[str, int]]) -> None:
+    """An endpoint string is taken as it is."""
+    options = parsed("--config", file, "--listen", "unix:a socket")
+    assert (options["listen"], asked) == ("unix:a socket", [])
+
+
+def test_state_elsewhere(file: Path, tmp_path: Path, asked: list[tuple[str, int]]) -> None:
+    """The state may be kept anywhere."""
+    options = parsed("--config", file, "--state", tmp_path / "elsewhere")
+    assert options["state"] == tmp_path / "elsewhere"
+    assert statefile.load(tmp_path / "elsewhere") == options["cluster state"]
+    assert not file.with_name("shards.state").exists()
+
+
+def test_paths_survive_a_change_of_folder(
+    file: Path, tmp_path: Path, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """twistd changes its working directory when it daemonizes: paths are absolute by then."""
+    monkeypatch.chdir(tmp_path)
+    assert parsed("--config", "shards.json")["state"] == tmp_path / "shards.state"
+    assert parsed("--config", "shards.json", "--state", "here")["state"] == tmp_path / "here"
+
+
+def test_no_config() -> None:
+    """Without a config file there is nothing to start."""
+    assert refused() == "pyshard: --config: found nothing, expected the cluster's config file, such as etc/shards.json"
+
+
+def test_config_that_is_not_there(tmp_path: Path) -> None:
+    """A config file that can't be read is named as it was given."""
+    line = refused("--config", tmp_path / "none.json")
+    assert line.startswith(f"pyshard: {tmp_path / 'none.json'}: can't be read (No such file or directory)")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"shards": []}', '{"shards": [{}]}', '{"shards": 5}'])
+def test_config_that_makes_no_sense(file: Path, text: str) -> None:
+    """A config file that can't be used is refused, and no state is begun."""
+    file.write_text(text)
+    assert refused("--config", file).startswith(f"pyshard: {file}: ")
+    assert not file.with_name("shards.state").exists()
+
+
+def test_port_in_use(file: Path) -> None:
+    """A port that is taken is noticed before the state is touched: its bootstrap may be running."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        written(file, bootstrap={"host": "127.0.0.1", "port": port})
+        line = refused("--config", file)
+    assert line.startswith(f"pyshard: can't listen on 127.0.0.1:{port}: address already in use; ")
+    assert not file.with_name("shards.state").exists()
+
+
+def test_state_that_cannot_be_read(file: Path, asked: list[tuple[str, int]]) -> None:
+    """A state file that holds something else is refused, and left as it is."""
+    state = file.with_name("shards.state")
+    state.write_text("precious")
+    line = refused("--config", file)
+    assert line.startswith(f"pyshard: {state}: this is no cluster state: ")
+    assert line.endswith("; restore the file, or move it away to start a new cluster")
+    assert state.read_text() == "precious"
+
+
+def test_state_that_is_the_config_file(file: Path, asked: list[tuple[str, int]]) -> None:
+    """A config file that is given as the state's file isn't overwritten."""
+    before = file.read_bytes()
+    assert refused("--config", file, "--state", file).startswith(f"pyshard: {file}: this is no cluster state: ")
+    assert file.read_bytes() == before
+
+
+def test_state_that_cannot_be_written(file: Path, tmp_path: Path, asked: list[tuple[str, int]]) -> None:
+    """A place where no state can be kept is noticed before anything is started."""
+    path = tmp_path / "no folder" / "state"
+    assert refused("--config", file, "--state", path) == (
+        f"pyshard: {path}: the cluster's state can't be written (No such file or directory); "
+        "name a place that can with --state"
+    )
+
+
+def test_other_ranges(file: Path, asked: list[tuple[str, int]]) -> None:
+    """Ranges that aren't those of the cluster are refused, with both ways out, and the state stays."""
+    parsed("--config", file)
+    state = file.with_name("shards.state")
+    before = state.read_bytes()
+    written(file, shards=SPLIT)
+    line = refused("--config", file)
+    assert line.startswith("pyshard: shard 'low': found it with range [0.0, 0.25), but the cluster's state has ")
+    assert line.endswith(f". Restore the old ranges, or move {state} away to start a new cluster")
+    assert state.read_bytes() == before
+
+
+def test_unknown_options(file: Path) -> None:
+    """What isn't an option is twistd's to refuse."""
+    for arguments in (["--confg", "x"], ["surplus"]):
+        with pytest.raises(usage.UsageError):
+            parsed(*arguments)
+
+
+def test_help() -> None:
+    """The help names every option."""
+    text = str(Options())
+    for words in ("--config=", "--state=", "--listen="):
+        assert words in text
+
+
+# -- the state ------------------------------------------------------------------------------------------------------
+
+
+def test_new_cluster(file: Path, tmp_path: Path) -> None:
+    """Without a state a new cluster begins, at epoch 1, with an id of its own, and is saved."""
+    configured = config.load(file).map
+    state = open_state(tmp_path / "one", configured)
+    assert (state.epoch, state.map, dict(state.indexes)) == (1, configured, {})
+    assert re.fullmatch(r"[0-9a-f]{32}", state.cluster)
+    assert statefile.load(tmp_path / "one") == state
+    assert open_state(tmp_path / "other", configured).cluster != state.cluster
+
+
+def test_known_cluster(file: Path, tmp_path: Path) -> None:
+    """A cluster that is known goes on where it was: id, epoch, indexes and identities."""
+    configured = config.load(file).map
+    known = open_state(tmp_path / "one", configured).with_index("pages").with_identity("low", "1d", durable=True)
+    statefile.save(tmp_path / "one", known)
+    assert open_state(tmp_path / "one", configured) == known
+    assert known.epoch == 3
+
+
+def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
+    """Addresses and limits that the config file has anew make the next epoch, and are saved."""
+    known = open_state(tmp_path / "one", config.load(file).map)
+    written(file, shards=[{**SHARDS[0], "port": 6000, "size": 5}, SHARDS[1]])
+    state = open_state(tmp_path / "one", config.load(file).map)
+    low = attrs.evolve(known.map.ranges[0], port=6000, limit=5)
+    assert (state.cluster, state.epoch, state.map.ranges) == (known.cluster, 2, (low, known.map.ranges[1]))
+    assert statefile.load(tmp_path / "one") == state
+
+
+# -- the service ----------------------------------------------------------------------------------------------------
+
+
+def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
+    """The service has the state that was opened, saves changes in its file, and listens nowhere yet."""
+    options = parsed("--config", file)
+    service = makeService(options)
+    assert IService.providedBy(service)
+    assert isinstance(service, BootstrapService)
+    assert not service.running
+    state: ClusterState = options["cluster state"]
+    assert service.bootstrap.state == state
+    service.bootstrap.change(state.with_index("pages"))
+    assert statefile.load(file.with_name("shards.state")) == state.with_index("pages")
+
+
+def test_service_that_cannot_save(file: Path, asked: list[tuple[str, int]]) -> None:
+    """A change that can't be saved is refused by the service too."""
+    options = parsed("--config", file)
+    service = makeService(options)
+    assert isinstance(service, BootstrapService)
+    file.with_name("shards.state.new").mkdir()
+    with pytest.raises(ConfigError):
+        service.bootstrap.change(service.bootstrap.state.with_index("pages"))
+    assert service.bootstrap.state == options["cluster state"]
+
+
+def test_service_that_cannot_listen(file: Path) -> None:
+    """An endpoint string that is none ends the process with one line."""
+    with pytest.raises(SystemExit) as ended:
+        makeService(parsed("--config", file, "--listen", "5050"))
+    assert str(ended.value.code).startswith("pyshard: --listen: found '5050', expected a Twisted server endpoint ")

@@ -1,0 +1,154 @@
+"""How the command ends: exit codes, one line for each failure, and quiet when nobody reads."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_runs import Commands, Ended
+
+from pyshard import errors
+from pyshard.cli import group, verbs
+from pyshard.cli.exits import Code, code_of, one_line
+from pyshard.cli.signals import EndSignals, Interrupt, interrupt_says
+from pyshard.errors import PyshardError
+from pyshard.testing import MemoryCluster
+
+CHECKOUT = Path(__file__).parent.parent
+
+EXPECTED = {
+    "ConfigError": 2,
+    "InvalidKey": 2,
+    "InvalidDocument": 2,
+    "DocumentTooLarge": 2,
+    "InvalidIndexName": 2,
+    "Unavailable": 3,
+    "Overloaded": 3,
+    "NotConfigured": 3,
+    "ShuttingDown": 3,
+    "OutcomeUnknown": 4,
+    "ShardFull": 5,
+    "IndexExists": 5,
+    "IndexNotFound": 5,
+}
+
+
+@pytest.fixture
+def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
+    """The command, on a cluster of two shards."""
+    with MemoryCluster() as cluster:
+        yield Commands(cluster, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "cls", [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
+)
+def test_code_of(cls: type[PyshardError]) -> None:
+    """Each error has its exit code; those that nobody can expect have 6."""
+    assert code_of(cls("why")) == EXPECTED.get(cls.__name__, 6)
+
+
+def test_codes_are_documented() -> None:
+    """docs/cli.md has a row for each exit code."""
+    text = (CHECKOUT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [code for code in Code if f"\n| {code} | " not in text] == []
+
+
+def test_one_line() -> None:
+    """A message of several lines becomes one."""
+    assert one_line("first\n  second\tthird\n") == "pyshard: first second third"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.OutcomeUnknown("maybe"), Ended(4, "", "pyshard: maybe\n")),
+        (errors.InternalError("two\nlines"), Ended(6, "", "pyshard: two lines\n")),
+        (KeyboardInterrupt(), Ended(130, "", "\npyshard: interrupted\n")),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), Ended(141, "", "")),
+        (OSError(errno.ENOSPC, "No space left"), Ended(6, "", "pyshard: input or output: No space left\n")),
+        (OSError(errno.EIO, "I/O error", "f.txt"), Ended(6, "", "pyshard: f.txt: I/O error\n")),
+    ],
+)
+def test_failures(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, error: BaseException, expected: Ended) -> None:
+    """A failure is one line and an exit code."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(verbs, "put", fail)
+    monkeypatch.setattr(group, "abandon", lambda: None)
+    assert pyshard("has", "test") == expected
+
+
+def test_a_bug_has_its_traceback(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has foreseen is not dressed up as a failure."""
+    monkeypatch.setattr(verbs, "put", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pyshard("has", "test")
+
+
+class Exited(Exception):
+    """Stands for the end of the process."""
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt writes its line and ends the process, without any exception on the way."""
+    written: list[bytes] = []
+
+    def leave(code: int) -> None:
+        raise Exited(code)
+
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(os, "write", lambda _, data: written.append(data))
+    monkeypatch.setattr(os, "_exit", leave)
+    interrupt = Interrupt()
+    with pytest.raises(Exited, match="130"):
+        interrupt(2, None)
+    assert written == [b"pyshard: interrupted\n"]
+
+
+def test_interrupt_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an interrupt tells can be changed for a time, if it is this command's to tell."""
+    interrupt = Interrupt()
+    monkeypatch.setattr(signal, "getsignal", lambda _: interrupt)
+    with interrupt_says(lambda: "stopped at 7"):
+        assert interrupt.message() == "stopped at 7"
+    assert interrupt.message() == "interrupted"
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+    with interrupt_says(lambda: "never told"):
+        pass
+
+
+@pytest.mark.parametrize(("now", "taken"), [("default_int_handler", [2]), ("SIG_IGN", [])])
+def test_interrupt_leaves_an_ignored_signal_alone(monkeypatch: pytest.MonkeyPatch, now: str, taken: list[int]) -> None:
+    """A command in the background, where SIGINT is ignored, goes on ignoring it."""
+    installed: list[int] = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: getattr(signal, now))
+    monkeypatch.setattr(signal, "signal", lambda number, _: installed.append(number))
+    Interrupt().install()
+    assert installed == taken
+
+
+@pytest.mark.parametrize(("hangup", "taken"), [("SIG_DFL", [2, 15, 1]), ("SIG_IGN", [2, 15])])
+def test_end_signals(monkeypatch: pytest.MonkeyPatch, hangup: str, taken: list[int]) -> None:
+    """`up` takes the signals that end it, but not a hangup under nohup; one that came early is not forgotten."""
+    installed: list[int] = []
+    calls: list[str] = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: getattr(signal, hangup))
+    monkeypatch.setattr(signal, "signal", lambda number, _: installed.append(int(number)))
+    ending = EndSignals()
+    ending.install()
+    assert installed == taken
+    before = ending.came
+    ending(2, None)
+    assert (before, ending.came) == (False, True)
+    ending.on_signal = lambda: calls.append("end")
+    ending(15, None)
+    assert calls == ["end"]

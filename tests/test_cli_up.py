@@ -1,0 +1,243 @@
+"""What `up` decides before it starts anything: the cluster, its ports, the commands, the run directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from click.testing import CliRunner
+
+from pyshard import config
+from pyshard.cli import cli, plan
+from pyshard.cli.exits import End
+from pyshard.cli.plan import DEFAULT, check_ports, daemons, file_name, with_free_ports
+from pyshard.cli.up import _directory, usage
+from pyshard.config import ClusterConfig
+from pyshard.errors import ConfigError
+from pyshard.hashing import SLOTS
+from pyshard.shardmap import ShardMap, ShardRange
+
+CHECKOUT = Path(__file__).parent.parent
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cluster(*ports: int, bootstrap: int, host: str = HOST) -> ClusterConfig:
+    """A cluster with a shard at each of these ports, called a, b, …"""
+    bounds = [SLOTS * number // len(ports) for number in range(len(ports) + 1)]
+    shards = [
+        ShardRange("abcdef"[number], bounds[number], bounds[number + 1], 2**20, host, port)
+        for number, port in enumerate(ports)
+    ]
+    return ClusterConfig(ShardMap(shards), HOST, bootstrap)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.socket() as listening:
+        listening.bind((HOST, 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+def test_default_is_the_example() -> None:
+    """Without a config file it is the cluster of etc/shards.json."""
+    assert config.load(CHECKOUT / "etc" / "shards.json") == DEFAULT
+
+
+def test_as_file() -> None:
+    """The config file that is written says what it was made of."""
+    moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
+    assert config.parse(plan.as_file(moved).encode()) == moved
+
+
+def test_free_ports_stay() -> None:
+    """Ports that are free are used as they are."""
+    wanted = cluster(free_port(), bootstrap=free_port())
+    assert with_free_ports(wanted) == (wanted, [])
+
+
+def test_ports_in_use_are_replaced(taken: int) -> None:
+    """A port in use gives way to a free one, which is told; the rest stays."""
+    shard = free_port()
+    chosen, notes = with_free_ports(cluster(shard, bootstrap=taken))
+    assert [one.port for one in chosen.map.ranges] == [shard]
+    assert chosen.bootstrap_port not in (taken, shard)
+    assert notes == [f"Port {taken} is in use: the bootstrap listens on {chosen.bootstrap_port} instead."]
+    assert 20_000 <= chosen.bootstrap_port < 32_000
+    check_ports(chosen)
+
+
+def test_no_port_is_chosen_twice(taken: int) -> None:
+    """All ports in use give way to different ones."""
+    ranges = [attrs.evolve(one, port=taken) for one in DEFAULT.map.ranges]
+    wanted = ClusterConfig(ShardMap([ranges[0], attrs.evolve(ranges[1], host="localhost")]), HOST, taken)
+    chosen, notes = with_free_ports(wanted)
+    assert len({taken, chosen.bootstrap_port, *(one.port for one in chosen.map.ranges)}) == 4
+    assert len(notes) == 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_port_in_use(taken: int, number: int) -> None:
+    """A config file's port that is in use is an error which names the daemon."""
+    ports = [free_port(), free_port(), free_port()]
+    ports[number] = taken
+    with pytest.raises(ConfigError) as refused:
+        check_ports(cluster(*ports[:2], bootstrap=ports[2]))
+    name = ["shard 'a'", "shard 'b'", "the bootstrap"][number]
+    assert str(refused.value).startswith(f"{name}: can't listen on {HOST}:{taken}: address already in use")
+
+
+def test_port_used_twice() -> None:
+    """Two daemons at one address are an error, whatever the address is called."""
+    port = free_port()
+    with pytest.raises(ConfigError) as refused:
+        check_ports(cluster(port, bootstrap=port))
+    assert str(refused.value) == (
+        f"the bootstrap: found {HOST}:{port}, where shard 'a' listens too, expected a free port"
+    )
+
+
+def test_host_of_another_machine() -> None:
+    """A host that isn't this machine's is an error."""
+    with pytest.raises(
+        ConfigError, match=r"^shard 'a': can't listen on 192.0.2.1:\d+: cannot assign requested address"
+    ):
+        check_ports(cluster(free_port(), bootstrap=free_port(), host="192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("shard0-0.5", "shard0-0.5"),
+        ("a/b c", "a_b_c"),
+        ("..", "shard"),
+        (".hidden", "hidden"),
+        ("bootstrap", "bootstrap-2"),
+        ("Up", "Up-2"),
+        ("ключ", "____"),
+    ],
+)
+def test_file_name(name: str, expected: str) -> None:
+    """Any shard's name gives a file name, and never that of another daemon."""
+    used = {"up", "bootstrap"}
+    assert file_name(name, used) == expected
+    assert file_name(name, used) != expected
+
+
+def test_daemons() -> None:
+    """A twistd for each shard and one for the bootstrap, each with files of its own."""
+    found = daemons(cluster(1001, 1002, bootstrap=1003), "bin/twistd", Path("etc/c.json"), Path("run"))
+    options = ["--nodaemon", "--pidfile=run/a.pid", "--logfile=run/a.log"]
+    assert [one.name for one in found] == ["shard 'a'", "shard 'b'", "the bootstrap"]
+    assert found[0].command == ["bin/twistd", *options, "pyshard-shard", f"--host={HOST}", "--port=1001"]
+    assert found[2].command[4:] == ["pyshard-bootstrap", "--config=etc/c.json", "--state=run/cluster.state"]
+    assert found[2].wrapped[-len(found[2].command) :] == found[2].command
+    assert found[2].wrapped[4:7] == [str(os.getpid()), "run/bootstrap.log", "run/bootstrap.pid"]
+
+
+def test_find_twistd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """twistd is looked for beside this Python, then where this Python installs scripts, then in PATH."""
+    places = [tmp_path / name for name in ("bin", "scripts", "path")]
+    for place in places:
+        place.mkdir()
+        (place / "twistd").touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(places[0] / "python"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(places[1]))
+    monkeypatch.setenv("PATH", str(places[2]))
+    for place in places:
+        assert plan.find_twistd() == str(place / "twistd")
+        shutil.rmtree(place)
+    assert plan.find_twistd() is None
+
+
+def test_no_twistd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a twistd nothing is begun."""
+    monkeypatch.setattr(plan, "find_twistd", lambda: None)
+    ended = CliRunner().invoke(cli, ["up"])
+    assert ended.exit_code == 1
+    assert ended.stderr == f"pyshard: no twistd beside {sys.executable}, nor in PATH; install Twisted there\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (None, "can't be read (No such file or directory)"),
+        ("{", "found text that is not JSON"),
+        ('{"shards": 3}', "shards: found 3, expected a JSON array"),
+    ],
+)
+def test_bad_config(tmp_path: Path, text: str | None, error: str) -> None:
+    """A config file that can't be used is one line, and exit code 2."""
+    path = tmp_path / "c.json"
+    if text is not None:
+        path.write_text(text)
+    ended = CliRunner().invoke(cli, ["up", "--config", str(path)])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"pyshard: {path}: {error}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_config_with_a_port_in_use(tmp_path: Path, taken: int) -> None:
+    """So is one whose port is in use."""
+    path = tmp_path / "c.json"
+    path.write_text(plan.as_file(cluster(free_port(), bootstrap=taken)))
+    ended = CliRunner().invoke(cli, ["up", "--config", str(path)])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"pyshard: {path}: the bootstrap: can't listen on {HOST}:{taken}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_temporary_directory() -> None:
+    """Without --run-dir, a folder that is removed at the end, whatever is in it."""
+    with _directory(None) as made:
+        (made / "file").touch()
+    assert not made.exists()
+
+
+def test_run_directory(tmp_path: Path) -> None:
+    """--run-dir is made, kept, and held: two runs can't share it."""
+    folder = tmp_path / "a" / "b"
+    with _directory(folder) as made:
+        (made / "file").touch()
+        with pytest.raises(End, match="is in use by another pyshard up"), _directory(folder):
+            pass
+    with _directory(folder) as again:
+        assert (again / "file").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(End, match="can't be used: File exists"), _directory(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("port", "variable", "shell", "python"),
+    [
+        (9192, None, "pyshard write KEY DOC", "app = Pyshard()"),
+        (9192, "other:1", "pyshard write --bootstrap localhost:9192 KEY DOC", "app = Pyshard()"),
+        (4711, None, "pyshard write --bootstrap localhost:4711 KEY DOC", "app = Pyshard('localhost:4711')"),
+    ],
+)
+def test_usage(monkeypatch: pytest.MonkeyPatch, port: int, variable: str | None, shell: str, python: str) -> None:
+    """How to use the cluster, with the bootstrap's address where the default isn't right."""
+    monkeypatch.delenv("PYSHARD_BOOTSTRAP", raising=False)
+    if variable:
+        monkeypatch.setenv("PYSHARD_BOOTSTRAP", variable)
+    lines = usage(attrs.evolve(DEFAULT, bootstrap_port=port)).plain.splitlines()
+    assert f"bootstrap  localhost:{port}" in lines
+    assert shell in lines
+    assert python in lines

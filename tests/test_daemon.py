@@ -1,0 +1,173 @@
+"""Where a daemon listens, and how it ends with one line when that can't be."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.testing import MemoryReactor
+
+from pyshard import daemon
+from pyshard.errors import ConfigError
+
+
+def test_end() -> None:
+    """The process ends with the error's line on standard error (SystemExit prints a text) and exit code 1."""
+    with pytest.raises(SystemExit) as ended:
+        daemon.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
+    assert ended.value.code == "pyshard: --port: found 'x', expected a port from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("given", "port"), [(1, 1), (5050, 5050), (65535, 65535), ("1", 1), ("5050", 5050), ("05050", 5050)]
+)
+def test_port_number(given: object, port: int) -> None:
+    """A port is a number from 1 to 65535, as the option gives it."""
+    assert daemon.port_number(given, "--port") == port
+
+
+@pytest.mark.parametrize(
+    "given",
+    [0, 65536, -1, "0", "65536", "", " ", "+1", "-1", "5050 ", "5_0", "0x10", "1.0", "http", "\u0661", "9" * 5000],
+)
+def test_no_port_number(given: object) -> None:
+    """Anything else is refused: which option, what was found, what was expected."""
+    with pytest.raises(ConfigError) as refused:
+        daemon.port_number(given, "--port")
+    assert str(refused.value) == f"--port: found {str(given)!r}, expected a port from 1 to 65535"
+
+
+# -- host and port --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of 127.0.0.1 on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.fixture
+def free() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0")]
+)
+def test_listen_string(host: str, address: str, free: int) -> None:
+    """A host and a port that can be listened on become an endpoint string; the port stays free."""
+    for _ in range(2):
+        assert daemon.listen_string(host, free) == f"tcp:port={free}:interface={address}"
+
+
+def test_listen_string_for_ipv6(free: int) -> None:
+    """An IPv6 address becomes a string that Twisted reads back as that address."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    listen = daemon.listen_string("::1", free)
+    assert listen == rf"tcp6:port={free}:interface=\:\:1"
+    endpoint = daemon.server_endpoint(MemoryReactor(), listen)
+    assert isinstance(endpoint, TCP6ServerEndpoint)
+    assert (endpoint._port, endpoint._interface) == (free, "::1")
+
+
+def test_ipv4_comes_first(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Of a name's addresses one of IPv4 is taken, whatever their order."""
+    addresses = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", free, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    assert daemon.listen_string("name", free) == f"tcp:port={free}:interface=127.0.0.1"
+
+
+def test_port_in_use(taken: int) -> None:
+    """A port on which somebody listens is refused before anything is started."""
+    with pytest.raises(ConfigError) as refused:
+        daemon.listen_string("127.0.0.1", taken)
+    assert str(refused.value) == (
+        f"can't listen on 127.0.0.1:{taken}: address already in use; stop what listens there, or choose another port"
+    )
+
+
+def test_foreign_address(free: int) -> None:
+    """An address that isn't this machine's is refused."""
+    with pytest.raises(ConfigError) as refused:
+        daemon.listen_string("192.0.2.1", free)
+    assert str(refused.value).startswith(f"can't listen on 192.0.2.1:{free}: cannot assign requested address; ")
+
+
+def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without an address is refused, with the system's reason."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ConfigError) as refused:
+        daemon.listen_string("nowhere", 5050)
+    assert str(refused.value) == "can't listen on nowhere:5050: 'nowhere' has no address (Name or service not known)"
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "two..dots"])
+def test_no_name(host: str) -> None:
+    """What can't be a name at all is refused too."""
+    with pytest.raises(ConfigError) as refused:
+        daemon.listen_string(host, 5050)
+    assert str(refused.value) == f"can't listen on {host}:5050: {host!r} has no address (not a name)"
+
+
+# -- endpoint strings -----------------------------------------------------------------------------------------------
+
+
+def test_server_endpoint() -> None:
+    """Any Twisted server endpoint string will do."""
+    reactor = MemoryReactor()
+    tcp = daemon.server_endpoint(reactor, "tcp:5050:interface=127.0.0.1")
+    assert isinstance(tcp, TCP4ServerEndpoint)
+    assert (tcp._reactor, tcp._port, tcp._interface) == (reactor, 5050, "127.0.0.1")
+    assert isinstance(daemon.server_endpoint(reactor, "unix:socket"), UNIXServerEndpoint)
+
+
+@pytest.mark.parametrize(
+    ("description", "reason"),
+    [
+        ("", "Unknown endpoint type: ''"),
+        ("5050", "Unknown endpoint type: '5050'"),
+        ("127.0.0.1:5050", "Unknown endpoint type: '127.0.0.1'"),
+        ("tcp", "_parseTCP() missing 1 required positional argument: 'port'"),
+        ("tcp:http", "invalid literal for int() with base 10: 'http'"),
+        ("tcp:5050:host=x", "_parseTCP() got an unexpected keyword argument 'host'"),
+        ("=", "list index out of range"),
+    ],
+)
+def test_no_server_endpoint(description: str, reason: str) -> None:
+    """Any other text is refused, with Twisted's reason."""
+    with pytest.raises(ConfigError) as refused:
+        daemon.server_endpoint(MemoryReactor(), description)
+    assert str(refused.value) == (
+        f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
+        f"'tcp:5050:interface=127.0.0.1' ({reason})"
+    )
+
+
+@pytest.mark.parametrize(
+    "missing", [ModuleNotFoundError("No module named 'OpenSSL'"), NameError("SNIConnectionCreator")]
+)
+def test_tls_is_not_installed(monkeypatch: pytest.MonkeyPatch, missing: Exception) -> None:
+    """A TLS endpoint without the library for it is refused, with the way to it."""
+
+    def fail(*_: object) -> None:
+        raise missing
+
+    monkeypatch.setattr(daemon, "serverFromString", fail)
+    with pytest.raises(ConfigError) as refused:
+        daemon.server_endpoint(MemoryReactor(), "ssl:5050")
+    assert str(refused.value) == (
+        "--listen: found 'ssl:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
+    )

@@ -1,0 +1,454 @@
+"""The shard over its protocol: what each command takes and answers, byte for byte where it matters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from pyshard import cluster, commands
+from pyshard.batch import Answer, Has, Pop, Read, Run, Write, decode_answers, decode_keys, encode_runs
+from pyshard.cluster import ClusterState
+from pyshard.errors import (
+    BadRequest,
+    ForeignCluster,
+    IndexNotFound,
+    NotConfigured,
+    PyshardError,
+    ShardBehind,
+    StaleEpoch,
+    WrongIdentity,
+    WrongShard,
+)
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.settings import settings
+from pyshard.shard.service import ShardService
+from pyshard.shard.shard import Assignment, Shard
+from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.storage import IStore, MemoryStore
+from pyshard.testing import MemoryNetwork
+from pyshard.wire import BoundedAMP
+
+_T = TypeVar("_T")
+
+WHERE = ("127.0.0.1", 5050)
+LOW = ShardRange("low", 0, SLOTS // 2, 10**9, *WHERE, identity="1d")
+HIGH = ShardRange("high", SLOTS // 2, SLOTS, 10**9, "127.0.0.1", 5051, identity="2e")
+STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
+
+
+class Bench:
+    """A shard that listens on a network in memory, and peers of it."""
+
+    def __init__(self, store: IStore | None = None) -> None:
+        self.clock = Clock()
+        self.network = MemoryNetwork(self.clock)
+        self.shard = Shard(store or MemoryStore("1d"), self.clock.seconds)
+        self.service = ShardService(self.shard, self.clock, self.network.listen(*WHERE))
+        self.service.startService()
+        self.peer = self.connect(BoundedAMP(self.clock))
+
+    def connect(self, peer: amp.AMP) -> Any:
+        """Have a peer connected."""
+        result(self.network.dial(*WHERE).connect(Factory.forProtocol(lambda: peer)))
+        self.network.settle()
+        return peer
+
+    def ask(self, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
+        """The answer to a command; raises what it fails with."""
+        asked = self.peer.call(command, 5, **arguments)
+        self.network.settle()
+        return result(asked)
+
+    def configure(self, state: ClusterState = STATE, name: str = "low") -> None:
+        """Tell the shard its place."""
+        assert self.ask(commands.Configure, name=name, state=cluster.to_json(state)) == {}
+
+    def apply(self, *runs: Run, epoch: int = 7) -> list[Answer]:
+        """The answers to a batch."""
+        answer = self.ask(commands.Apply, epoch=epoch, batch=encode_runs(list(runs)))
+        return decode_answers(answer["answers"], list(runs))
+
+
+def result(deferred: Deferred[_T]) -> _T:
+    """What a Deferred has come to; raises what it failed with."""
+    found: list[_T | Failure] = []
+    deferred.addBoth(found.append)
+    assert found, "it hasn't fired"
+    if isinstance(found[0], Failure):
+        found[0].raiseException()
+    return found[0]
+
+
+@pytest.fixture
+def new() -> Bench:
+    """A shard that was told nothing yet."""
+    return Bench()
+
+
+@pytest.fixture
+def bench(new: Bench) -> Bench:
+    """The shard called low of `STATE`."""
+    new.configure()
+    return new
+
+
+# -- who it is ------------------------------------------------------------------------------------------------------
+
+
+def test_hello_of_a_new_shard(new: Bench) -> None:
+    """A shard that isn't configured says so by an empty cluster and name, and epoch 0."""
+    assert new.ask(commands.Hello, protocol=1) == {
+        "protocol": 1,
+        "role": "shard",
+        "identity": "1d",
+        "cluster": "",
+        "name": "",
+        "epoch": 0,
+        "ephemeral": True,
+        "connection": "c1",
+    }
+
+
+def test_hello(bench: Bench) -> None:
+    """A configured shard tells its place; who asks learns which connection he has."""
+    bench.peer = bench.connect(BoundedAMP(bench.clock))
+    assert bench.ask(commands.Hello, protocol=1) == {
+        "protocol": 1,
+        "role": "shard",
+        "identity": "1d",
+        "cluster": "c1",
+        "name": "low",
+        "epoch": 7,
+        "ephemeral": True,
+        "connection": "c2",
+    }
+
+
+def test_hello_from_another_version(new: Bench) -> None:
+    """A peer of another version is told this side's: the caller decides."""
+    assert new.ask(commands.Hello, protocol=99)["protocol"] == 1
+
+
+def test_ping(new: Bench) -> None:
+    """It is there."""
+    assert new.ask(commands.Ping) == {}
+
+
+def test_get_map(bench: Bench) -> None:
+    """It gives the cluster state that it was told."""
+    assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == STATE
+
+
+def test_nothing_works_before_it_is_configured(new: Bench) -> None:
+    """Until it is configured it refuses all commands that need a range, and goes on answering."""
+    asks: list[tuple[type[amp.Command], dict[str, object]]] = [
+        (commands.GetMap, {}),
+        (commands.Apply, {"epoch": 0, "batch": encode_runs([])}),
+        (commands.Keys, {"epoch": 0, "index": "", "slot": 0}),
+    ]
+    for command, arguments in asks:
+        with pytest.raises(NotConfigured):
+            new.ask(command, **arguments)
+    assert new.ask(commands.Ping) == {}
+
+
+@pytest.mark.parametrize("command", [commands.CreateIndex, commands.DropIndex])
+def test_commands_of_the_bootstrap(bench: Bench, command: type[amp.Command]) -> None:
+    """A shard doesn't answer what only a bootstrap can."""
+    with pytest.raises(amp.UnhandledCommand):
+        bench.ask(command, name="pages")
+    with pytest.raises(amp.UnhandledCommand):
+        bench.ask(commands.Readiness)
+    assert bench.ask(commands.Ping) == {}
+
+
+# -- configure ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "error"),
+    [
+        ("low", attrs.evolve(STATE, cluster="c2", epoch=9), ForeignCluster),
+        ("high", attrs.evolve(STATE, epoch=9), WrongIdentity),
+        ("mid", attrs.evolve(STATE, epoch=9), BadRequest),
+        ("low", attrs.evolve(STATE, epoch=6), StaleEpoch),
+    ],
+)
+def test_configure_refused(bench: Bench, name: str, state: ClusterState, error: type[PyshardError]) -> None:
+    """What a shard doesn't take on is refused with an error of its own, and changes nothing."""
+    with pytest.raises(error):
+        bench.configure(state, name)
+    assert bench.shard.assignment == Assignment("low", STATE)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b"[" * 100_000])
+def test_configure_with_garbage(bench: Bench, text: bytes) -> None:
+    """What is no cluster state is the caller's mistake."""
+    with pytest.raises(BadRequest, match=r"^this is no cluster state: "):
+        bench.ask(commands.Configure, name="low", state=text)
+    assert bench.shard.assignment == Assignment("low", STATE)
+
+
+def test_configure_with_many_indexes(bench: Bench) -> None:
+    """A state of more than one chunk arrives."""
+    names = {f"{'n' * 90}{number}": number for number in range(1, 1001)}
+    state = attrs.evolve(STATE, epoch=8, indexes=names, next_index=1001)
+    assert len(cluster.to_json(state)) > 65_535
+    bench.configure(state)
+    assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == state
+
+
+# -- apply ----------------------------------------------------------------------------------------------------------
+
+
+def test_apply_as_bytes(bench: Bench) -> None:
+    """A batch and its answers, as any peer reads and writes them."""
+    assert slot_of(b"test") < LOW.end <= slot_of(b"test1")
+    batch = b"\x92\x94\xa5write\xa0\x91\xc4\x04test\x91\xc4\x01\x01\x93\xa4read\xa0\x92\xc4\x04test\xc4\x05test1"
+    message = b"shard 'low' owns [0.0, 0.5) at epoch 7, not 0.8204544; get the newest map"
+    answers = (
+        b"\x92\x92\x91\xc3\x80\x92\x92\xc4\x01\x01\xc0\x81\x01\x92\xabWRONG_SHARD\xd9" + bytes([len(message)]) + message
+    )
+    assert bench.ask(commands.Apply, epoch=7, batch=batch) == {"epoch": 7, "answers": answers}
+
+
+def test_apply(bench: Bench) -> None:
+    """Each run has its answer, in order; what others own is a redirect."""
+    write, read, has = bench.apply(
+        Write("", [b"test"], [b"one"]), Read("", [b"test", b"test1"]), Has("gone", [b"test"])
+    )
+    assert write == Answer([True])
+    assert read.results == [b"one", None]
+    assert [(position, code) for position, (code, _) in read.errors.items()] == [(1, "WRONG_SHARD")]
+    assert has.errors[0][0] == "INDEX_NOT_FOUND"
+
+
+def test_apply_tells_the_epoch(bench: Bench) -> None:
+    """Who routed by an older map learns from the answer that there is a newer one."""
+    bench.configure(attrs.evolve(STATE, epoch=8))
+    answer = bench.ask(commands.Apply, epoch=7, batch=encode_runs([]))
+    assert answer == {"epoch": 8, "answers": b"\x90"}
+
+
+def test_apply_with_a_newer_epoch(bench: Bench) -> None:
+    """Who routed by a newer map is refused as a whole."""
+    with pytest.raises(ShardBehind):
+        bench.apply(Write("", [b"test"], [b"one"]), epoch=8)
+    assert bench.shard.store.documents == 0
+
+
+@pytest.mark.parametrize(
+    "batch", [b"", b"\xc1", b"\x91\x90", b"\x91\x93\xa4burn\xa0\x90", b"\x91\x94\xa5write\xa0\x91\xc4\x01a\x90"]
+)
+def test_apply_garbage(bench: Bench, batch: bytes) -> None:
+    """What is no batch is the caller's mistake, and nothing is applied."""
+    with pytest.raises(BadRequest, match=r"^the batch "):
+        bench.ask(commands.Apply, epoch=7, batch=batch)
+    assert bench.ask(commands.Ping) == {}
+
+
+def test_apply_too_much(bench: Bench) -> None:
+    """More operations than a batch may have are refused as a whole."""
+    with pytest.raises(BadRequest, match=r"^the batch has 10,001 operations"):
+        bench.apply(Has("", [b"test"] * 10_001))
+    assert bench.apply(Has("", [b"test"] * 10_000)) == [Answer([False] * 10_000)]
+
+
+def test_largest_document(bench: Bench) -> None:
+    """A record of the largest size crosses both ways, with a key of the largest size."""
+    key = next(
+        key
+        for key in (b"%d" % number + b"k" * (settings.MAX_KEY_BYTES - 2) for number in range(10, 99))
+        if slot_of(key) < LOW.end
+    )
+    record = b"r" * (settings.MAX_DOCUMENT_BYTES + 5)
+    assert bench.apply(Write("", [key], [record])) == [Answer([True])]
+    assert bench.apply(Pop("", [key])) == [Answer([record])]
+
+
+def test_many_batches_in_flight(bench: Bench) -> None:
+    """Each answer goes to the batch that it belongs to."""
+    keys = [key for key in (b"%d" % number for number in range(200)) if slot_of(key) < LOW.end]
+    bench.apply(Write("", keys, keys))
+    asked = [bench.peer.callRemote(commands.Apply, epoch=7, batch=encode_runs([Read("", [key])])) for key in keys]
+    bench.network.settle()
+    found = [decode_answers(result(one)["answers"], [Read("", [b""])])[0].results[0] for one in asked]
+    assert found == keys
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_keys(bench: Bench) -> None:
+    """A page, the end of the shard's range, and whether there is more."""
+    keys = sorted((b"%d" % number for number in range(20)), key=slot_of)
+    own = [key for key in keys if slot_of(key) < LOW.end]
+    bench.apply(Write("", own, own))
+    answer = bench.ask(commands.Keys, epoch=7, index="", slot=0)
+    assert (decode_keys(answer["keys"]), answer["end"], answer["more"]) == (own, LOW.end, False)
+    answer = bench.ask(commands.Keys, epoch=7, index="", slot=slot_of(own[2]), after=own[2])
+    assert decode_keys(answer["keys"]) == own[3:]
+    answer = bench.ask(commands.Keys, epoch=7, index="pages", slot=0)
+    assert (decode_keys(answer["keys"]), answer["more"]) == ([], False)
+
+
+def test_pages_lead_through_all_keys(bench: Bench) -> None:
+    """Going on behind each page's last key gives every key once, in order."""
+    own = [key for key in (b"%d" % number for number in range(5000)) if slot_of(key) < LOW.end]
+    bench.apply(Write("", own, own))
+    found: list[bytes] = []
+    answer = bench.ask(commands.Keys, epoch=7, index="", slot=0)
+    while answer["more"]:
+        found += decode_keys(answer["keys"])
+        answer = bench.ask(commands.Keys, epoch=7, index="", slot=slot_of(found[-1]), after=found[-1])
+    found += decode_keys(answer["keys"])
+    assert found == sorted(own, key=lambda key: (slot_of(key), key))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"epoch": 8, "index": "", "slot": 0}, ShardBehind),
+        ({"epoch": 7, "index": "gone", "slot": 0}, IndexNotFound),
+        ({"epoch": 7, "index": "", "slot": LOW.end}, WrongShard),
+        ({"epoch": 7, "index": "", "slot": -1}, BadRequest),
+        ({"epoch": 7, "index": "", "slot": SLOTS}, BadRequest),
+    ],
+)
+def test_keys_refused(bench: Bench, arguments: dict[str, object], error: type[PyshardError]) -> None:
+    """What can't be answered is refused with an error of its own."""
+    with pytest.raises(PyshardError) as refused:
+        bench.ask(commands.Keys, **arguments)
+    assert type(refused.value) is error
+
+
+# -- stat -----------------------------------------------------------------------------------------------------------
+
+
+def test_stat(bench: Bench) -> None:
+    """What the shard tells of itself, and of each connection: operations count where they came in."""
+    bench.network.advance(2)
+    other = bench.connect(BoundedAMP(bench.clock))
+    bench.apply(Write("", [b"test"], [b"one"]), Has("", [b"test", b"test1"]))
+    bench.ask(commands.Keys, epoch=7, index="", slot=0)
+    told = json.loads(bench.ask(commands.Stat)["stat"])
+    connections = told.pop("connections")
+    assert connections == [
+        {"id": "c1", "peer": "127.0.0.1:40001", "age": 2.0, "operations": 4},
+        {"id": "c2", "peer": "127.0.0.1:40002", "age": 0.0, "operations": 0},
+    ]
+    assert told == {
+        "id": "1d",
+        "name": "low",
+        "range": [0.0, 0.5],
+        "epoch": 7,
+        "limit": 10**9,
+        "documents": 1,
+        "bytes": 4 + 3 + 128,
+        "histogram": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        "operations": 4,
+        "uptime": 2.0,
+        "ephemeral": True,
+    }
+    other.abort()
+    bench.network.settle()
+    assert len(json.loads(bench.ask(commands.Stat)["stat"])["connections"]) == 1
+
+
+def test_stat_of_a_new_shard(new: Bench) -> None:
+    """A shard that isn't configured tells of itself too."""
+    told = json.loads(new.ask(commands.Stat)["stat"])
+    assert (told["id"], told["documents"], "name" in told, len(told["connections"])) == ("1d", 0, False, 1)
+
+
+# -- any peer -------------------------------------------------------------------------------------------------------
+
+
+class StockApply(amp.Command):
+    """`Apply`, as a peer declares it that has nothing but Twisted."""
+
+    commandName = b"Apply"
+    arguments = [(b"epoch", amp.Integer()), (b"batch", amp.Integer()), (b"batch.0", amp.String())]
+    response = [(b"epoch", amp.Integer()), (b"answers", amp.Integer()), (b"answers.0", amp.String())]
+
+
+def test_stock_amp(bench: Bench) -> None:
+    """A stock AMP peer can talk to a shard."""
+    peer = bench.connect(amp.AMP())
+    batch = encode_runs([Write("", [b"test"], [b"one"]), Read("", [b"test"])])
+    asked = peer.callRemote(StockApply, epoch=7, batch=1, **{"batch.0": batch})
+    bench.network.settle()
+    assert result(asked) == {"epoch": 7, "answers": 1, "answers.0": b"\x92\x92\x91\xc3\x80\x92\x91\xc4\x03one\x80"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {b"batch": b"1", b"batch.0": b"\x90"},
+        {b"epoch": b"now", b"batch": b"1", b"batch.0": b"\x90"},
+        {b"epoch": b"7"},
+        {b"epoch": b"7", b"batch": b"2", b"batch.0": b"\x90"},
+        {b"epoch": b"7", b"batch": b"0"},
+    ],
+)
+def test_arguments_that_make_no_sense(bench: Bench, arguments: dict[bytes, bytes]) -> None:
+    """Arguments that are missing or malformed are the caller's mistake; the connection goes on."""
+    peer = bench.connect(amp.AMP())
+    found: list[amp.AmpBox] = []
+    peer.ampBoxReceived = found.append
+    peer.sendBox(amp.AmpBox(_ask=b"1", _command=b"Apply", **{key.decode(): value for key, value in arguments.items()}))
+    bench.network.settle()
+    assert [box[b"_error_code"] for box in found] == [b"BAD_REQUEST"]
+    assert peer.transport.disconnecting == 0
+
+
+# -- the service ----------------------------------------------------------------------------------------------------
+
+
+class ClosingStore(MemoryStore):
+    """Answers when the test says so, and notes when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__("1d")
+        self.log: list[str] = []
+        self.pending: Deferred[list[Answer]] = Deferred()
+        self.closing: Deferred[None] = Deferred()
+
+    def apply(self, *_: object) -> Deferred[list[Answer]]:
+        return self.pending.addCallback(self._applied)
+
+    def _applied(self, answers: list[Answer]) -> list[Answer]:
+        self.log.append("applied")
+        return answers
+
+    def close(self) -> Deferred[None]:
+        self.log.append("closed")
+        return self.closing
+
+
+def test_store_is_closed_last() -> None:
+    """A shard that stops answers what it owes, then closes its store, and has stopped when that is done."""
+    store = ClosingStore()
+    bench = Bench(store)
+    bench.configure()
+    asked = bench.peer.callRemote(commands.Apply, epoch=7, batch=encode_runs([Has("", [b"test"])]))
+    bench.network.settle()
+    stopping: Deferred[None] = bench.service.stopService()
+    bench.network.advance(1)
+    assert store.log == []
+    store.pending.callback([Answer([False])])
+    bench.network.advance(1)
+    assert result(asked)["answers"] == b"\x91\x92\x91\xc2\x80"
+    assert store.log == ["applied", "closed"]
+    assert not stopping.called
+    store.closing.callback(None)
+    assert result(stopping) is None
+    assert WHERE not in bench.network.listeners

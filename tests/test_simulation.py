@@ -1,0 +1,449 @@
+"""Seeded runs of a whole cluster under faults: whatever happens, the history of every key must make sense.
+
+Each run has a few clients that issue random verbs on few keys, while connections break, answers are held back,
+shards answer late and out of order, restart empty, hand ranges to each other, and the bootstrap comes and goes. A
+witness at the stores writes down what truly happened, in order; the `moment` of a thing is how many operations had
+been applied by then. Afterwards every call is compared with that truth:
+
+- a change was applied at most once; exactly once, between call and answer, when it was acknowledged; never, when it
+  failed with `Unavailable`;
+- an answer was true at some moment between the call and the answer;
+- the changes of one client to one key happened in the order issued, and its reads lie where they were issued.
+
+That makes the history of each key linearizable. Every call ends by its deadline, and when the faults are over
+everything works.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from pyshard import Client, documents
+from pyshard.batch import Add, Answer, Pop, Remove, Run, Write
+from pyshard.bootstrap.bootstrap import Condition
+from pyshard.client import operations
+from pyshard.cluster import ClusterState
+from pyshard.errors import OutcomeUnknown, Unavailable
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.settings import settings
+from pyshard.shard import shard as shard_module
+from pyshard.shard.shard import Assignment, Shard
+from pyshard.shardmap import ShardMap
+from pyshard.storage import IStore, Task
+from pyshard.testing import MemoryCluster
+
+SEEDS = 200
+BLOCK = 20
+STEPS = 40
+KEYS = ["test", "test1", "a", "b"]
+INDEXES = ["", "pages"]
+VERBS = ["write", "write", "add", "read", "read", "has", "pop", "remove"]
+BOUNDS = [1, 1_500_000, 2_500_000, 5_000_000, 8_000_000, 9_999_999]
+
+Place = tuple[str, str]  # index and key
+
+
+class Truth:
+    """What happened at the stores."""
+
+    def __init__(self) -> None:
+        self.moment = 0
+        self.values: dict[Place, list[tuple[int, int | None]]] = {}  # moment → what the key has from then on
+        self.stored: dict[int, list[int]] = {}  # value → the moments at which a shard was told to store it
+        self.taken: dict[int, tuple[int, str]] = {}  # value → when it was removed, and by which verb
+        self.takes: Counter[tuple[Place, str]] = Counter()  # how often a shard was told to pop or remove
+
+    def timeline(self, place: Place) -> list[tuple[int, int | None]]:
+        """The values of a key, with the moment from which on each stood."""
+        return self.values.setdefault(place, [(0, None)])
+
+    def applied(self, run: Run, answer: Answer) -> None:
+        """Write down a run that a store has applied."""
+        for position, key in enumerate(run.keys):
+            if position in answer.errors:
+                continue
+            self.moment += 1
+            place, result = (run.index, key.decode()), answer.results[position]
+            line = self.timeline(place)
+            if isinstance(run, Write | Add):
+                value = documents.decode(run.records[position])
+                assert isinstance(value, int)
+                self.stored.setdefault(value, []).append(self.moment)
+                if result:
+                    line.append((self.moment, value))
+            elif isinstance(run, Pop | Remove):
+                verb = "pop" if isinstance(run, Pop) else "remove"
+                self.takes[place, verb] += 1
+                old = line[-1][1]
+                assert (old is None) == (result is None)
+                if old is not None:
+                    self.taken[old] = (self.moment, verb)
+                    line.append((self.moment, None))
+
+    def lost(self, place: Place) -> None:
+        """Write down that a key went with its store."""
+        self.moment += 1
+        self.timeline(place).append((self.moment, None))
+
+    def was(self, place: Place, holds: Callable[[int | None], bool], first: int, last: int) -> bool:
+        """Whether a key had such a value at some moment from first to last."""
+        line = [*self.timeline(place), (self.moment + 1, None)]
+        return any(holds(value) and begin <= last and end > first for (begin, value), (end, _) in pairwise(line))
+
+
+@attrs.define(eq=False)
+class Call:
+    """One call of one client."""
+
+    client: int
+    place: Place
+    verb: str
+    value: int
+    issued: int
+    due: float
+    answered: int = -1
+    late: bool = False
+    outcome: Any = None
+
+    @property
+    def changes(self) -> bool:
+        return self.verb not in ("read", "has")
+
+
+class Simulation:
+    """One seeded run."""
+
+    def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.random = random = Random(seed)
+        monkeypatch.setattr(
+            operations, "settings", attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000]))
+        )
+        monkeypatch.setattr(
+            shard_module,
+            "settings",
+            attrs.evolve(settings, ANSWER_BYTES=random.choice([20, 100, settings.ANSWER_BYTES])),
+        )
+        self.cluster = MemoryCluster(random.choice([1, 2, 3]), seed=seed)
+        self.truth = Truth()
+        self.calls: list[Call] = []
+        self.values = 0
+        #: Whether shards apply boxes late and out of order; a box may then take effect after its connection is gone.
+        self.shuffles = random.random() < 0.4
+        #: For how many seconds at most shards keep boxes and answers back.
+        self.delay = random.choice([0.0, 0.02, 0.3])
+        self.silent: set[tuple[str, int]] = set()
+        for service in self.cluster.services.values():
+            self._witness(service.shard)
+        self.clients = [
+            self.cluster.connect(deadline=random.choice([0.5, 2, 10])) for _ in range(random.choice([1, 3]))
+        ]
+        self.cluster.run(self.clients[0].create_index("pages"))
+
+    def _witness(self, shard: Shard) -> None:
+        store, apply, truth, clock = shard.store, shard.store.apply, self.truth, self.cluster.clock
+
+        def watched(tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+            def note(answers: list[Answer]) -> list[Answer]:
+                if room < 10**9:  # else it is a hand-over
+                    for task, answer in zip(tasks, answers, strict=True):
+                        truth.applied(task.run, answer)
+                return answers
+
+            return apply(tasks, limit, room).addCallback(note)
+
+        store.apply = watched  # type: ignore[method-assign]
+        shard_apply: Callable[..., Any] = shard.apply
+
+        def delayed(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+            seconds = self.random.random() * self.delay
+            applied: Deferred[list[Answer]]
+            if self.shuffles and seconds:
+                applied = deferLater(clock, seconds, shard_apply, epoch, runs)
+            else:
+                applied = shard_apply(epoch, runs)
+                if seconds:
+                    applied.addCallback(lambda answers: deferLater(clock, seconds, lambda: answers))
+            return applied
+
+        shard.apply = delayed  # type: ignore[method-assign]
+
+    # ------------------------------------------------------------------ what happens
+
+    def issue(self) -> None:
+        """One random call."""
+        random, cluster = self.random, self.cluster
+        number = random.randrange(len(self.clients))
+        client: Client = self.clients[number]
+        index, key, verb = random.choice(INDEXES), random.choice(KEYS), random.choice(VERBS)
+        self.values += 1
+        seconds = random.choice([None, None, 0.1, 1, 15])
+        due = cluster.clock.seconds() + (client._deadline if seconds is None else seconds)
+        call = Call(number, (index, key), verb, self.values, self.truth.moment, due)
+        self.calls.append(call)
+        work: Deferred[Any]
+        if verb in ("write", "add"):
+            work = client.write(key, call.value, index or None, if_absent=verb == "add", deadline=seconds)
+        else:
+            work = getattr(client, verb)(key, index or None, deadline=seconds)
+
+        def ended(outcome: Any) -> None:
+            call.outcome = outcome.value if isinstance(outcome, Failure) else outcome
+            call.answered = self.truth.moment
+            call.late = cluster.clock.seconds() > call.due + 0.001
+
+        work.addBoth(ended)
+
+    def fault(self) -> None:
+        """One random fault, or the end of one."""
+        random, cluster = self.random, self.cluster
+        own = random.choice(cluster.map.ranges)
+        address = random.choice([(own.host, own.port)] * 3 + [("localhost", 9192)])
+        kind = random.choice(["cut", "cut", "silence", "silence", "unsilence", "bootstrap", "move", "move", "restart"])
+        if kind == "cut":
+            cluster.network.cut(*address)
+        elif kind == "silence":
+            self.silent.add(address)
+            cluster.network.silence(*address)
+        elif kind == "unsilence":
+            self.unsilence()
+        elif kind == "bootstrap":
+            if cluster.bootstrap is None:
+                cluster.start_bootstrap()
+            else:
+                cluster.stop_bootstrap()
+        elif kind == "move":
+            self.move()
+        elif random.random() < 0.3:
+            self.restart(own.name)
+
+    def unsilence(self) -> None:
+        """End all silences; half of the time what was held back is lost."""
+        lost = self.random.random() < 0.5
+        for address in sorted(self.silent):
+            if lost:
+                self.cluster.network.cut(*address)
+            self.cluster.network.unsilence(*address)
+        self.silent.clear()
+
+    def restart(self, name: str) -> None:
+        """Restart a shard empty."""
+        if name not in self.cluster.services or self.cluster.bootstrap is None:
+            return
+        assignment = self.cluster.services[name].shard.assignment
+        self.cluster.kill_shard(name)
+        for index in INDEXES:
+            for key in KEYS:
+                if assignment is not None and assignment.range.owns(slot_of(key.encode(), index.encode())):
+                    self.truth.lost((index, key))
+        self.cluster.advance(self.random.random())
+        self.cluster.start_shard(name)
+        self._witness(self.cluster.services[name].shard)
+
+    def move(self) -> None:
+        """Hand ranges over between the shards, at one moment; the bootstrap tells of it a little later."""
+        cluster, random = self.cluster, self.random
+        if cluster.bootstrap is None or len(cluster.map.ranges) == 1:
+            return
+        keeper = cluster.bootstrap.bootstrap
+        if any(one.condition is not Condition.READY for one in keeper.readiness()):
+            return
+        bounds = sorted(random.sample(BOUNDS, len(cluster.map.ranges) - 1))
+        ranges = [
+            attrs.evolve(own, start=start, end=end)
+            for own, (start, end) in zip(keeper.state.map.ranges, pairwise([0, *bounds, SLOTS]), strict=True)
+        ]
+        state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges))
+        hand_over(cluster, state)
+        cluster.advance(random.choice([0, 0.02, 0.2]))
+        keeper.change(state)
+
+    # ------------------------------------------------------------------ how it ends
+
+    def heal(self) -> None:
+        """End all faults, and let every call come to its end."""
+        cluster = self.cluster
+        self.unsilence()
+        self.delay = 0
+        if cluster.bootstrap is None:
+            cluster.start_bootstrap()
+        end = cluster.clock.seconds() + 20
+        while any(call.answered < 0 for call in self.calls) and cluster.clock.seconds() < end:
+            cluster.advance(0.5)
+
+    def check(self) -> None:
+        """Compare every call with the truth."""
+        truth = self.truth
+        for call in self.calls:
+            assert call.answered >= 0, f"{call} never ended"
+            assert not call.late, f"{call} ended after its deadline"
+            if isinstance(call.outcome, Exception):
+                allowed = (Unavailable, OutcomeUnknown) if call.changes else (Unavailable,)
+                assert type(call.outcome) in allowed, call
+            self._applied_as_often_as_told(call)
+        for place in {call.place for call in self.calls}:
+            for verb in ("pop", "remove"):
+                ended = [one.outcome for one in self.calls if one.place == place and one.verb == verb]
+                least = sum(not isinstance(outcome, Exception) for outcome in ended)
+                most = least + sum(isinstance(outcome, OutcomeUnknown) for outcome in ended)
+                assert least <= truth.takes[place, verb] <= most, (
+                    f"{verb} of {place} was applied too often or too rarely"
+                )
+            for number in range(len(self.clients)):
+                self._in_order([one for one in self.calls if one.place == place and one.client == number])
+        popped = Counter(call.outcome["record"] for call in self.calls if call.verb == "pop" and _record(call))
+        assert max(popped.values(), default=1) == 1, "two pops gave the same document"
+
+    def _applied_as_often_as_told(self, call: Call) -> None:
+        moments = self.truth.stored.get(call.value, [])
+        if call.verb not in ("write", "add"):
+            assert not moments
+        elif isinstance(call.outcome, Unavailable):
+            assert not moments, f"{call} happened after all"
+        elif isinstance(call.outcome, OutcomeUnknown):
+            assert len(moments) <= 1, f"{call} happened more than once"
+        else:
+            assert len(moments) == 1, f"{call} happened {len(moments)} times"
+            assert call.issued < moments[0] <= call.answered, f"{call} happened at {moments[0]}"
+
+    def _happened(self, call: Call) -> int | None:
+        """The moment of a change, where it can be told."""
+        if call.verb in ("write", "add"):
+            if isinstance(call.outcome, OutcomeUnknown) and self.shuffles:
+                return None
+            moments = self.truth.stored.get(call.value)
+            return moments[0] if moments else None
+        if call.verb == "pop" and _record(call):
+            moment, verb = self.truth.taken[call.outcome["record"]]
+            assert verb == "pop", call
+            assert call.issued < moment <= call.answered, call
+            return moment
+        return None
+
+    def _in_order(self, calls: list[Call]) -> None:
+        """The calls of one client on one key: each between those around it."""
+        moments = [self._happened(call) for call in calls]
+        known = [moment for moment in moments if moment is not None]
+        assert known == sorted(known), f"changes of client {calls[0].client} to {calls[0].place} out of order: {known}"
+        for number, call in enumerate(calls):
+            if isinstance(call.outcome, Exception) or call.verb == "write":
+                continue
+            before = [moment for moment in moments[:number] if moment is not None]
+            after = [moment - 1 for moment in moments[number + 1 :] if moment is not None]
+            first, last = max([call.issued, *before]), min([call.answered, *after])
+            moment = moments[number]
+            if moment is not None:
+                first = last = moment - 1  # what it found
+            assert self.truth.was(call.place, _expected(call), first, last), (
+                f"{call}: never true from {first} to {last}"
+            )
+
+    def finish(self) -> None:
+        """Everything works, and every client reads the truth."""
+        truth, cluster = self.truth, self.cluster
+        began = cluster.clock.seconds()
+        for client in self.clients:
+            for index in INDEXES:
+                for key in KEYS:
+                    found = cluster.run(client.read(key, index or None, deadline=10))
+                    assert (found and found["record"]) == truth.timeline((index, key))[-1][1]
+        for index in INDEXES:
+            listed = cluster.run(_all_keys(self.clients[0], index or None))
+            here = [key for key in KEYS if truth.timeline((index, key))[-1][1] is not None]
+            assert listed == sorted(here, key=lambda key: slot_of(key.encode(), index.encode()))
+        assert cluster.clock.seconds() - began < 5
+        cluster.close()
+        assert cluster.clock.getDelayedCalls() == []
+
+
+def _record(call: Call) -> bool:
+    return isinstance(call.outcome, dict)
+
+
+def _expected(call: Call) -> Callable[[int | None], bool]:
+    """What the key must have had for this answer."""
+    if call.verb in ("read", "pop"):
+        record = call.outcome["record"] if _record(call) else None
+        return lambda value: value == record
+    if call.verb == "add":
+        return lambda value: (value is None) == (call.outcome > 0)
+    return lambda value: (value is not None) == bool(call.outcome)
+
+
+async def _all_keys(client: Client, index: str | None) -> list[str]:
+    pages = client.keys(index, deadline=10)
+    return [key async for key in pages]
+
+
+def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
+    """Put a new map into force at the shards, at one moment: documents move with their ranges."""
+    moving: list[tuple[int, int, bytes, bytes]] = []
+    stores: dict[str, IStore] = {name: service.shard.store for name, service in cluster.services.items()}
+    for store in stores.values():
+        for name, number in {"": 0, **state.indexes}.items():
+            page = _now(store.page(number, 0, None, SLOTS, 10**9, 10**9))
+            slots = [slot_of(key, name.encode()) for key in page.keys]
+            (popped,) = _now(store.apply([Task(Pop(name, page.keys), number, slots)], 10**12, 10**12))
+            for slot, key, record in zip(slots, page.keys, popped.results, strict=True):
+                moving.append((number, slot, key, record))
+    for number, slot, key, record in moving:
+        task = Task(Write("", [key], [record]), number, [slot])
+        _now(stores[state.map.lookup(slot).name].apply([task], 10**12, 10**12))
+    for name, service in cluster.services.items():
+        service.shard.assignment = Assignment(name, state)
+
+
+def _now(deferred: Deferred[Any]) -> Any:
+    found: list[Any] = []
+    deferred.addCallback(found.append)
+    return found[0]
+
+
+def simulate(seed: int) -> None:
+    """One run."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run = Simulation(seed, monkeypatch)
+        for _ in range(STEPS):
+            for _ in range(run.random.choice([0, 1, 1, 3, 8])):
+                run.issue()
+            if run.random.random() < 0.25:
+                run.fault()
+            run.cluster.advance(run.random.choice([0, 0, 0.001, 0.01, 0.1, 0.5]))
+        run.heal()
+        run.check()
+        run.finish()
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_the_history_of_every_key_makes_sense(first: int) -> None:
+    """Under every fault of every seed, the history of each key is linearizable and in each client's order."""
+    for seed in range(first, first + BLOCK):
+        try:
+            simulate(seed)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+
+def test_a_run_repeats_itself() -> None:
+    """The same seed gives the same run, to the last moment: a failure can be looked at."""
+    histories = []
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            run = Simulation(7, monkeypatch)
+            for _ in range(30):
+                run.issue()
+                run.fault()
+                run.cluster.advance(0.05)
+            run.heal()
+            histories.append([(call.verb, call.issued, call.answered, str(call.outcome)) for call in run.calls])
+            run.cluster.close()
+    assert histories[0] == histories[1]
