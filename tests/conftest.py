@@ -71,6 +71,7 @@ def _logged(request: pytest.FixtureRequest) -> Iterator[_Logged]:
         yield logged
         _let_go(request.node)
         gc.collect()  # what was left in Deferreds is logged now
+        gc.freeze()  # what pytest and Hypothesis keep of each test needn't be looked through after every later one
     finally:
         globalLogPublisher.removeObserver(logged)
     if logged.errors:

@@ -83,12 +83,15 @@ class Pyshard:
         """All keys of an index, in slot order, fetched page by page. See `pyshard.Client.keys`."""
         if index is not None:
             check_index_name(index)
-        pages: list[KeyPages] = []
+        begun: list[tuple[Client, KeyPages]] = []
 
         def next_page(client: Client) -> Deferred[list[str]]:
-            if not pages:
-                pages.append(client.keys(index, deadline=deadline))
-            return pages[0].next_page()
+            if not begun:
+                begun.append((client, client.keys(index, deadline=deadline)))
+            owner, pages = begun[0]
+            if owner is not client:
+                raise ClientClosed("this scan belongs to the process that was forked; begin a new one")
+            return pages.next_page()
 
         def scan() -> Iterator[str]:
             while page := self.run(next_page):

@@ -4,8 +4,10 @@ Rules the queue keeps, from which the client's promises follow:
 
 - operations leave in the order in which they were issued;
 - boxes in flight at the same time are concurrent for the shard, so no two of them hold the same key unless both
-  only read it; hence operations on one key take effect in the order issued, and one that must go out again
-  (redirected, or a read whose connection broke) goes to the front without overtaking or being overtaken;
+  only read it; nor does a box change a key after reading it, for the read may have to go out again when the change
+  has happened and the answers were lost; hence operations on one key take effect in the order issued (two reads with
+  no change between them have none), and one that must go out again (redirected, or a read whose connection broke)
+  goes to the front without overtaking or being overtaken;
 - what waits is bounded (`Overloaded`).
 """
 
@@ -34,14 +36,16 @@ class Operation:
     :param record: what a write or add stores; else empty.
     :param size: what a write or add answers when it stored the record.
     :param expires: the deadline, in the clock's seconds.
+    :ivar changes: whether it may change something, so that it must not be repeated when its answer is lost.
     """
 
-    __slots__ = ("deferred", "done", "expires", "index", "key", "record", "refused", "size", "slot", "verb")
+    __slots__ = ("changes", "deferred", "done", "expires", "index", "key", "record", "refused", "size", "slot", "verb")
 
     def __init__(
         self, verb: str, index: str, key: bytes, slot: int, expires: float, record: bytes = b"", size: int = 0
     ) -> None:
         self.verb = verb
+        self.changes = verb not in ("read", "has")
         self.index = index
         self.key = key
         self.slot = slot
@@ -51,11 +55,6 @@ class Operation:
         self.deferred: Deferred[object] = Deferred()
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
-
-    @property
-    def changes(self) -> bool:
-        """Whether it may change something, so that it must not be repeated when its answer is lost."""
-        return self.verb not in ("read", "has")
 
     @property
     def weight(self) -> int:
@@ -166,12 +165,19 @@ class OperationQueue:
             return None
         touched = set().union(*(box.touched for box in self.in_flight))
         changed = set().union(*(box.changed for box in self.in_flight))
+        read: set[tuple[str, bytes]] = set()
         taken: list[Operation] = []
         weight = 0
         while self._waiting and len(taken) < settings.BOX_OPERATIONS:
             one = self._waiting[0]
-            if touched and (one.index, one.key) in (touched if one.changes else changed):
-                break
+            if one.changes:
+                if (touched or read) and ((one.index, one.key) in touched or (one.index, one.key) in read):
+                    break
+            else:
+                place = (one.index, one.key)
+                if place in changed:
+                    break
+                read.add(place)
             if taken and weight + one.weight > settings.BOX_BYTES:
                 break
             taken.append(self._waiting.popleft())

@@ -1,0 +1,431 @@
+"""The blocking client against a cluster in memory: each verb, scans, closing, forks. Nothing here opens a socket."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.internet.task import LoopingCall
+from twisted.python import threadable
+
+from pyshard import Client, Pyshard
+from pyshard.blocking import BlockingIndex
+from pyshard.blocking import pyshard as blocking_module
+from pyshard.errors import (
+    BlockingCallRefused,
+    ClientClosed,
+    ConfigError,
+    IndexExists,
+    IndexNotFound,
+    InvalidDocument,
+    InvalidIndexName,
+    InvalidKey,
+    Unavailable,
+)
+from pyshard.hashing import slot_of
+from pyshard.settings import settings
+from pyshard.testing import MemoryCluster
+
+_T = TypeVar("_T")
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+class Connector:
+    """Stands in for `pyshard.connect`: clients of a cluster in memory, whose time the engine's reactor drives."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.cluster = cluster
+        self.asked: list[tuple[object, float]] = []
+        self.clients: list[Client] = []
+
+    def __call__(self, reactor: Any, server: object, *, deadline: float) -> Deferred[Client]:
+        """What `Pyshard` calls."""
+        self.asked.append((server, deadline))
+        self.clients.append(self.cluster.connect(deadline=deadline))
+        driver = LoopingCall(self.cluster.advance, 0.01)
+        driver.clock = reactor
+        driver.start(0.001)
+        return succeed(self.clients[-1])
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the test's thread not be taken for that of pytest-twisted's reactor, in which blocking calls are refused."""
+    monkeypatch.setattr(threadable, "isInIOThread", lambda: False)
+
+
+@pytest.fixture
+def cluster() -> Iterator[MemoryCluster]:
+    """Two shards and a bootstrap."""
+    with MemoryCluster() as made:
+        yield made
+
+
+@pytest.fixture
+def connector(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Connector:
+    """What makes the clients of `app`."""
+    made = Connector(cluster)
+    monkeypatch.setattr(blocking_module, "connect", made)
+    return made
+
+
+@pytest.fixture
+def app(connector: Connector) -> Iterator[Pyshard]:
+    """A blocking client of `cluster`."""
+    with Pyshard() as made:
+        yield made
+
+
+def in_threads(functions: list[Callable[[], _T]]) -> list[_T]:
+    """The outcomes of functions that run at once, each in a thread of its own."""
+    found: dict[int, _T] = {}
+    threads = [
+        threading.Thread(target=lambda number=number, one=one: found.__setitem__(number, one()), daemon=True)
+        for number, one in enumerate(functions)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(found) == list(range(len(functions))), "a thread failed or hangs"
+    return [found[number] for number in range(len(functions))]
+
+
+# ---------------------------------------------------------------------- verbs
+
+
+def test_a_document_from_write_to_remove(app: Pyshard) -> None:
+    """Every verb returns what the Deferred of the client's verb fires with."""
+    assert app.read("test") is None
+    assert app.write("test", "hello world") == 60
+    assert app.write("test", "other", if_absent=True) == 0
+    assert app.read("test") == {"hash_": 0.1671936, "record": "hello world"}
+    assert app.has("test") is True
+    assert app.remove("test") == 60
+    assert app.has("test") is False
+    assert app.write("test1", {"hello": "world"}) == 54
+    assert app.pop("test1") == {"hash_": 0.8204544, "record": {"hello": "world"}}
+    assert app.pop("test1") is None
+    assert app.remove("test1") == 0
+
+
+def test_indexes(app: Pyshard) -> None:
+    """Indexes are created, listed, used by name and by handle, and dropped."""
+    app.create_index("b")
+    pages = app.index("a")
+    assert isinstance(pages, BlockingIndex)
+    assert pages.name == "a"
+    pages.create()
+    assert app.indexes() == ["a", "b"]
+    with pytest.raises(IndexExists):
+        app.create_index("a")
+    assert pages.write("k", 1) == 28
+    assert pages.write("k", 2, if_absent=True) == 0
+    assert app.read("k", "a") == pages.read("k") == {"hash_": slot_of(b"k", b"a") / 1e7, "record": 1}
+    assert (app.has("k"), app.has("k", "b"), pages.has("k")) == (False, False, True)
+    assert list(pages.keys()) == ["k"]
+    assert pages.pop("k") == {"hash_": slot_of(b"k", b"a") / 1e7, "record": 1}
+    assert pages.remove("k") == 0
+    app.write("k", 1, "b")
+    assert (app.pop("k", "b"), app.remove("k", "b")) == ({"hash_": slot_of(b"k", b"b") / 1e7, "record": 1}, 0)
+    pages.drop()
+    app.drop_index("b")
+    assert app.indexes() == []
+    with pytest.raises(IndexNotFound):
+        pages.read("k")
+
+
+def test_stat_and_readiness(app: Pyshard) -> None:
+    """The cluster's state comes in the shape that the client gives."""
+    app.write("test", 1)
+    stat = app.stat()
+    assert isinstance(stat["shards"], list)
+    assert [(one["name"], one["documents"]) for one in stat["shards"]] == [("shard0", 1), ("shard1", 0)]
+    assert [one["state"] for one in app.readiness()] == ["ready", "ready"]
+
+
+def test_errors_are_raised(app: Pyshard, cluster: MemoryCluster) -> None:
+    """What the Deferred would fail with is raised by the call."""
+    with pytest.raises(InvalidKey):
+        app.write(None, 1)  # type: ignore[arg-type]
+    with pytest.raises(InvalidDocument):
+        app.write("k", {1, 2})  # type: ignore[arg-type]
+    with pytest.raises(IndexNotFound):
+        app.read("k", "nowhere")
+    with pytest.raises(InvalidIndexName):
+        app.index("a b")
+    cluster.kill_shard("shard0")
+    with pytest.raises(Unavailable):
+        app.read("test", deadline=0.3)
+    assert app.write("test1", 1) == 28
+
+
+def test_deadlines_are_passed_on(connector: Connector) -> None:
+    """A `Pyshard`'s deadline is its client's; a verb's own one replaces it."""
+    with Pyshard(["somewhere", 1], deadline=0.4) as app:
+        assert connector.asked == [(["somewhere", 1], 0.4)]
+        connector.cluster.kill_shard("shard0")
+        clock = connector.cluster.clock
+        for deadline, expected in ((None, 0.4), (1.0, 1.0)):
+            began = clock.seconds()
+            with pytest.raises(Unavailable):
+                app.read("test", deadline=deadline)
+            assert expected <= clock.seconds() - began < expected + 0.2
+
+
+def test_the_default_server_is_that_of_the_settings(app: Pyshard, connector: Connector) -> None:
+    """Without an argument `Pyshard` asks the bootstrap that the settings name, with their deadline."""
+    assert connector.asked == [(settings.BOOTSTRAP_SERVER, settings.DEADLINE)]
+
+
+# ---------------------------------------------------------------------- scans and many at once
+
+
+def test_keys_is_an_iterator_over_all_pages(app: Pyshard) -> None:
+    """`keys` gives all keys in slot order, page by page as they are asked for."""
+    keys = [f"key{number}" for number in range(1500)]
+    app.run(lambda client: gatherResults([client.write(key, 1) for key in keys]))
+    scan = app.keys()
+    first = next(scan)
+    expected = sorted(keys, key=lambda key: (slot_of(key.encode()), key))
+    assert [first, *scan] == expected
+    assert list(app.keys()) == expected
+
+
+def test_keys_refuses_a_bad_name_at_once(app: Pyshard) -> None:
+    """A name that can be no index's is refused when `keys` is called; one that no index has, by the first key."""
+    with pytest.raises(InvalidIndexName):
+        app.keys("a b")
+    scan = app.keys("nowhere")
+    with pytest.raises(IndexNotFound):
+        next(scan)
+
+
+def test_run_has_many_operations_under_way(app: Pyshard) -> None:
+    """`run` waits for the Deferred of any work on the client."""
+    assert app.run(lambda client: gatherResults([client.write(key, "x") for key in range(2000)])) == [50] * 2000
+    assert len(list(app.keys())) == 2000
+
+
+def test_threads_share_an_app(app: Pyshard) -> None:
+    """Many threads use one `Pyshard` at once; each has its own answers."""
+
+    def work(number: int) -> list[object]:
+        found: list[object] = []
+        for turn in range(20):
+            key = f"{number} {turn}"
+            app.write(key, [number, turn])
+            record = app.read(key)
+            found.append(record and record["record"])
+        return found
+
+    outcomes = in_threads([lambda number=number: work(number) for number in range(8)])  # type: ignore[misc]
+    assert outcomes == [[[number, turn] for turn in range(20)] for number in range(8)]
+
+
+# ---------------------------------------------------------------------- beginning and end
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_made(connector: Connector) -> None:
+    """A bad address is a `ConfigError` at once."""
+    for server in ("nowhere", ["localhost"], ["localhost", 0], 7):
+        with pytest.raises(ConfigError):
+            Pyshard(server)  # type: ignore[arg-type]
+    assert connector.asked == []
+
+
+def test_close_ends_everything_once(connector: Connector) -> None:
+    """After close, or the end of the with block, every call raises `ClientClosed`; closing again does nothing."""
+    with Pyshard() as app:
+        app.write("test", 1)
+        scan = app.keys()
+        pages = app.index("pages")
+    assert connector.clients[0]._routing.closed
+    app.close()
+    calls: list[Callable[[], object]] = [
+        lambda: app.read("test"),
+        lambda: app.write("test", 1),
+        lambda: pages.has("test"),
+        lambda: next(scan),
+        app.stat,
+        lambda: app.run(lambda _: succeed(None)),
+    ]
+    for call in calls:
+        with pytest.raises(ClientClosed):
+            call()
+    assert len(connector.clients) == 1
+
+
+def test_a_with_block_that_fails_closes_too(connector: Connector) -> None:
+    """An error in the block passes through, and the connections are closed."""
+    with pytest.raises(ValueError, match="mine"), Pyshard():
+        raise ValueError("mine")
+    assert connector.clients[0]._routing.closed
+
+
+def test_other_threads_see_the_end(app: Pyshard, connector: Connector) -> None:
+    """A call that waits in another thread ends with `ClientClosed` when the app is closed; nobody hangs."""
+    connector.cluster.kill_shard("shard0")
+
+    def wait() -> type[BaseException] | None:
+        try:
+            app.read("test")
+        except ClientClosed as error:
+            return type(error)
+        return None
+
+    def close() -> None:
+        time.sleep(0.05)
+        app.close()
+
+    assert in_threads([wait, wait, close]) == [ClientClosed, ClientClosed, None]
+
+
+def test_an_app_is_not_made_in_a_running_reactors_thread(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a reactor runs even the first call is refused, before anything is connected."""
+    from twisted.internet import reactor
+
+    monkeypatch.setattr(threadable, "isInIOThread", lambda: True)
+    monkeypatch.setattr(reactor, "running", True)
+    with pytest.raises(BlockingCallRefused):
+        Pyshard()
+    monkeypatch.undo()
+    assert connector.asked == []
+
+
+def test_a_call_within_a_callback_is_refused(app: Pyshard) -> None:
+    """A blocking call inside `run` would wait for itself; a refused close closes nothing."""
+
+    def read(client: Client) -> Deferred[None]:
+        app.read("test")
+        return succeed(None)
+
+    def close(client: Client) -> Deferred[None]:
+        app.close()
+        return succeed(None)
+
+    for inner in (read, close):
+        with pytest.raises(BlockingCallRefused):
+            app.run(inner)
+    assert app.write("test", 1) == 28
+
+
+@pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="descriptors are counted as Linux lists them")
+def test_nothing_is_left_of_a_closed_app(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apps that were closed, or that could not connect, give back every descriptor."""
+
+    def use() -> None:
+        with Pyshard() as app:
+            app.write("test", 1)
+
+    def no_use() -> None:
+        with pytest.raises(Unavailable):
+            Pyshard()
+
+    use()
+    before = len(list(_DESCRIPTORS.iterdir()))
+    for _ in range(5):
+        use()
+    monkeypatch.setattr(blocking_module, "connect", lambda *_, **__: fail(Unavailable("nobody there")))
+    for _ in range(5):
+        no_use()
+    assert len(list(_DESCRIPTORS.iterdir())) == before
+
+
+# ---------------------------------------------------------------------- forks
+
+
+def in_child(function: Callable[[], str]) -> str:
+    """What a function returns in a forked child, or the name of what it raises."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, when there are other threads
+        child = os.fork()
+    if child == 0:  # pragma: no cover  # measured in the parent only
+        answer = "nothing"
+        try:
+            answer = function()
+        except BaseException as error:  # noqa: BLE001  # the parent judges it
+            answer = type(error).__name__
+        finally:
+            os.write(writing, answer.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answers:
+        found = answers.read()
+    os.waitpid(child, 0)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_connects_anew(app: Pyshard, connector: Connector) -> None:
+    """A child's first call makes a client of its own; the parent's goes on untouched."""
+    app.write("test", "from the parent")
+
+    def child() -> str:
+        found = app.read("test")
+        assert found is not None
+        app.write("test", "from the child")
+        return f"{found['record']!r}, {len(connector.clients)} clients"
+
+    assert in_child(child) == "'from the parent', 2 clients"
+    assert len(connector.clients) == 1
+    assert app.read("test") == {"hash_": 0.1671936, "record": "from the parent"}  # each has its own memory
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_in_the_midst_of_calls(app: Pyshard, connector: Connector) -> None:
+    """A child that is forked while other threads call, and hold locks, works all the same."""
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            app.write("test", 1)
+
+    threads = [threading.Thread(target=busy, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    client = SimpleNamespace(has=lambda *_, **__: succeed("here"))  # the child's copy of the cluster is half changed
+
+    def child() -> str:
+        vars(blocking_module)["connect"] = lambda *_, **__: succeed(client)
+        return str(app.has("test"))
+
+    try:
+        assert [in_child(child) for _ in range(5)] == ["here"] * 5
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+    assert app.write("test", 1) == 28
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_scan_does_not_go_on_in_a_forked_child(app: Pyshard) -> None:
+    """A scan belongs to its process: in a child it raises instead of touching the parent's connections."""
+    app.run(lambda client: gatherResults([client.write(key, 1) for key in range(100)]))
+    scan = app.keys()
+    first = next(scan)
+
+    def child() -> str:
+        return str(len(list(scan)))
+
+    assert in_child(child) == "ClientClosed"
+    assert len([first, *scan]) == 100
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_an_app_that_was_closed_is_closed_in_a_child_too(connector: Connector) -> None:
+    """A fork doesn't open again what was closed."""
+    app = Pyshard()
+    app.close()
+    assert in_child(lambda: str(app.has("test"))) == "ClientClosed"

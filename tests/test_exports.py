@@ -1,0 +1,121 @@
+"""The public names, and that the four faces of one API (Client, Pyshard, Index, BlockingIndex) agree."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Generator, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+import pyshard
+import pyshard.blocking
+import pyshard.client
+import pyshard.storage
+import pyshard.testing
+from pyshard import BlockingIndex, Client, Index, KeyPages, Pyshard
+
+
+def methods(cls: type) -> dict[str, Callable[..., Any]]:
+    """A class's own public methods."""
+    return {name: one for name, one in vars(cls).items() if inspect.isfunction(one) and not name.startswith("_")}
+
+
+def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """A method's parameters without `self`, with the types that the annotations mean."""
+    hints = typing.get_type_hints(function)
+    found = list(inspect.signature(function).parameters.values())[1:]
+    return [one.replace(annotation=hints[one.name]) for one in found]
+
+
+def answer(function: Callable[..., Any]) -> Any:
+    """What a method returns, or what its Deferred fires with (`Steps`: under ``@inlineCallbacks``)."""
+    found = typing.get_type_hints(function)["return"]
+    if typing.get_origin(found) in (Deferred, Generator):
+        found = typing.get_args(found)[-1]
+    blocking: dict[Any, Any] = {KeyPages: Iterator[str], Index: BlockingIndex, None: type(None)}
+    return blocking.get(found, found)
+
+
+def test_the_public_names() -> None:
+    """What `pyshard` offers is this; adding to it is a decision, taking away breaks programs."""
+    assert pyshard.__all__ == [
+        "BlockingIndex",
+        "Client",
+        "Document",
+        "Index",
+        "Key",
+        "KeyPages",
+        "Pyshard",
+        "PyshardError",
+        "Record",
+        "__version__",
+        "connect",
+    ]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [pyshard, pyshard.blocking, pyshard.client, pyshard.storage, pyshard.testing],
+    ids=lambda one: one.__name__,
+)
+def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
+    """Each name of an `__all__` can be imported, and stands there once."""
+    names = list(module.__all__)
+    assert all(hasattr(module, name) for name in names)
+    assert len(names) == len(set(names))
+
+
+def test_the_verbs() -> None:
+    """The verbs of both clients and of both indexes; `run` is what only blocking code needs."""
+    verbs = {"write", "read", "pop", "remove", "has", "keys"}
+    cluster = {"create_index", "drop_index", "indexes", "index", "stat", "readiness", "close"}
+    assert set(methods(Client)) == verbs | cluster
+    assert set(methods(Pyshard)) == verbs | cluster | {"run"}
+    assert set(methods(Index)) == set(methods(BlockingIndex)) == verbs | {"create", "drop"}
+
+
+@pytest.mark.parametrize("verb", sorted(methods(Client)))
+def test_the_blocking_client_has_the_same_signatures(verb: str) -> None:
+    """Each verb of `Pyshard` takes what `Client`'s takes and returns what that one's Deferred fires with."""
+    theirs, ours = methods(Client)[verb], methods(Pyshard)[verb]
+    assert parameters(ours) == parameters(theirs)
+    assert answer(ours) == answer(theirs)
+
+
+@pytest.mark.parametrize("verb", sorted(methods(Index)))
+def test_the_blocking_index_has_the_same_signatures(verb: str) -> None:
+    """Each verb of `BlockingIndex` takes what `Index`'s takes and returns what that one's Deferred fires with."""
+    theirs, ours = methods(Index)[verb], methods(BlockingIndex)[verb]
+    assert parameters(ours) == parameters(theirs)
+    assert answer(ours) == answer(theirs)
+
+
+@pytest.mark.parametrize(("cls", "app"), [(Index, Client), (BlockingIndex, Pyshard)], ids=["Index", "BlockingIndex"])
+def test_an_index_has_its_clients_signatures(cls: type, app: type) -> None:
+    """A handle's verbs are those of its client without the index, which it fills in."""
+    for verb, ours in methods(cls).items():
+        name = {"create": "create_index", "drop": "drop_index"}.get(verb, verb)
+        theirs = methods(app)[name]
+        assert parameters(ours) == [one for one in parameters(theirs) if one.name not in ("index", "name")], verb
+        assert answer(ours) == answer(theirs), verb
+
+
+@pytest.mark.parametrize("cls", [Client, Pyshard, Index, BlockingIndex])
+def test_options_are_given_by_name(cls: type) -> None:
+    """Key, document, index and name may be given by position; every option stands behind the asterisk."""
+    for verb, function in methods(cls).items():
+        by_place = [one.name for one in parameters(function) if one.kind is not inspect.Parameter.KEYWORD_ONLY]
+        assert set(by_place) <= {"key", "doc", "index", "name", "function"}, verb
+
+
+def test_both_ways_to_connect_take_the_same() -> None:
+    """`connect` and `Pyshard` share server and deadline, with the same defaults."""
+    connecting = typing.get_type_hints(pyshard.connect), inspect.signature(pyshard.connect).parameters
+    making = typing.get_type_hints(Pyshard.__init__), inspect.signature(Pyshard).parameters
+    for name in ("bootstrap_server", "deadline"):
+        assert connecting[0][name] == making[0][name]
+        assert connecting[1][name].default == making[1][name].default
