@@ -487,6 +487,15 @@ def test_full_answer_stops_everything_behind_it(bench: Bench, filler: type[Read 
     assert bench.store.used == before
 
 
+def test_room_is_one_for_the_batch(bench: Bench) -> None:
+    """All runs of a batch share the room, whichever verbs they have."""
+    bench.fill(dict.fromkeys([b"a", b"b", b"c", b"d"], b"12345"))
+    assert bench.answers(
+        Read("", [b"a"]), Read("", [b"b"]), Pop("", [b"b"]), Remove("", [b"c"]), Read("", [b"d"]), room=16
+    ) == [[b"12345"], [b"12345"], [b"12345"], [b"12345"], ["ANSWER_FULL"]]
+    assert bench.answers(Has("", [b"b", b"c", b"d"])) == [[False, False, True]]
+
+
 @pytest.mark.parametrize("verb", [Pop, Remove])
 def test_full_answer_stops_removing(bench: Bench, verb: type[Pop | Remove]) -> None:
     """What is behind the record that filled the answer stays in the store."""

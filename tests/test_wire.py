@@ -375,6 +375,16 @@ def test_slow_peer_that_finishes() -> None:
     assert len(one.answers()) == 20
 
 
+def test_silence_after_a_box_in_pieces() -> None:
+    """A peer whose box came in many pieces and was finished may be silent for ever, and no timer stays."""
+    one = line(Limits(unfinished=30))
+    for byte in add("1", 1, 2):
+        one.protocol.dataReceived(bytes([byte]))
+    assert one.clock.getDelayedCalls() == []
+    one.clock.advance(1000)
+    assert not one.closed()
+
+
 def test_box_behind_another_has_its_own_time() -> None:
     """A box that began in the bytes that ended another is given its whole time, and not more than twice that."""
     call = add("1", 1, 2)
