@@ -118,6 +118,37 @@ def test_keys_that_share_a_slot_come_once(
     assert max(len(page) for page in pages) == number
 
 
+@pytest.mark.parametrize("number", [1, 1000])
+def test_a_key_in_the_first_slot_of_a_shard(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Ranges are half-open, for scans too: what lies on the boundary comes once."""
+    page_keys(monkeypatch, number)
+    boundary = slot_of(b"key7")
+    first, second = cluster.state.map.ranges
+    ranges = [attrs.evolve(first, end=boundary), attrs.evolve(second, start=boundary)]
+    assert cluster.bootstrap is not None
+    cluster.bootstrap.bootstrap.change(attrs.evolve(cluster.state, epoch=cluster.state.epoch + 1, map=ShardMap(ranges)))
+    cluster.advance(1)
+    keys = fill(cluster, client, [f"key{value}" for value in range(50)])
+    assert [key for page in scan(cluster, client.keys()) for key in page] == keys
+
+
+@pytest.mark.parametrize("latency", [0, 0.02])
+def test_an_index_that_a_shard_has_not_heard_of_yet(cluster: MemoryCluster, client: Client, latency: float) -> None:
+    """A shard that missed an index's creation doesn't make it missing: the scan of a client with an old map waits."""
+    shard = cluster.services["shard0"].shard
+    behind = shard.assignment
+    cluster.run(cluster.connect().create_index("pages"))
+    newest, shard.assignment = shard.assignment, behind
+    outcome = watch(client.keys("pages").next_page())
+    _with_latency(cluster, latency, lambda: not outcome, 2)
+    assert outcome == []
+    shard.assignment = newest
+    cluster.advance(1.1)
+    assert outcome == [[]]
+
+
 def test_a_page_has_only_so_many_bytes(cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long keys make pages of few keys; a key longer than a page's bytes comes on a page of its own."""
     page_keys(monkeypatch, 1000, 10_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice, pairwise
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import pytest
@@ -19,6 +19,7 @@ from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.cluster import ClusterState
 from pyshard.errors import IndexNotFound, OutcomeUnknown, Unavailable
 from pyshard.hashing import SLOTS, slot_of
+from pyshard.server import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Assignment
 from pyshard.shardmap import ShardMap
@@ -164,6 +165,23 @@ def test_a_newer_map_comes_from_any_node_that_has_it(cluster: MemoryCluster, cli
     with pytest.raises(IndexNotFound):
         cluster.run(other.read("test", "old"))
     assert cluster.clock.seconds() < began + (0.2 if map_from == "bootstrap" else 4)
+
+
+def test_an_index_that_a_shard_has_not_heard_of_yet(cluster: MemoryCluster, client: Client) -> None:
+    """A shard that missed an index's creation doesn't make it missing: a client with an old map waits."""
+    shard = cluster.services["shard0"].shard
+    behind = shard.assignment
+    cluster.run(cluster.connect().create_index("pages"))
+    newest, shard.assignment = shard.assignment, behind
+    cluster.advance(1)
+    key = next(f"{value}" for value in count() if slot_of(f"{value}".encode(), b"pages") < SLOTS // 2)
+    write, scan = watch(client.write(key, 1, "pages")), watch(cluster.connect().keys("pages").next_page())
+    cluster.advance(5)
+    assert (write, scan) == ([], [])
+    shard.assignment = newest
+    cluster.advance(1.1)
+    assert write == [28]
+    assert kinds([scan]) == [[list]]
 
 
 def test_another_clusters_bootstrap_is_not_followed(cluster: MemoryCluster, client: Client) -> None:
@@ -354,6 +372,7 @@ def test_nothing_goes_to_the_new_owner_while_the_old_one_is_at_work(
         return answer
 
     monkeypatch.setattr(loser, "apply", slow)
+    free = keys_on(cluster, "shard0", 1)[0]
     first = watch(client.write("test", 1))
     cluster.advance(0)
     state = with_bounds(cluster.state, 1)
@@ -361,15 +380,16 @@ def test_nothing_goes_to_the_new_owner_while_the_old_one_is_at_work(
     hand_over(cluster, state)
     cluster.run(client.indexes())  # the client has the new map now
     second, elsewhere = watch(client.write("test", 2)), watch(client.read("test"))
+    waiting, going_on = watch(client.write(free, 1)), watch(client.write("test1", 1))
     cluster.advance(1)
-    assert (first, second, elsewhere) == ([], [], [])
-    assert (len(answers), gainer.store.documents) == (1, 0)
+    assert (first, second, elsewhere, waiting, going_on) == ([], [], [], [], [28])
+    assert (len(answers), gainer.store.documents) == (1, 1)
     answers[0]()  # a redirect by now
     cluster.advance(1)
-    assert (first, second) == ([28], [28])
+    assert (first, second, waiting) == ([28], [28], [28])
     assert elsewhere == [{"hash_": 0.1671936, "record": 2}]
     assert len(answers) == 1
-    assert (loser.store.documents, gainer.store.documents) == (0, 1)
+    assert (loser.store.documents, gainer.store.documents) == (0, 3)
 
 
 def test_an_older_map_never_replaces_a_newer_one(cluster: MemoryCluster, client: Client) -> None:
@@ -397,10 +417,13 @@ def test_a_shard_that_leaves_the_map_and_one_that_comes() -> None:
         fewer = attrs.evolve(full, epoch=full.epoch + 1, map=ShardMap([first, attrs.evolve(second, end=SLOTS)]))
         hand_over(cluster, fewer)
         routing = client._routing
+        connections = cast("ServerFactory", cluster.network.listeners["127.0.0.1", 5052]).connections
+        before = len(connections)
         routing.adopt(fewer)
         found = cluster.run(gatherResults([client.read(key) for key in range(200)]))
         assert [one and one["record"] for one in found] == list(range(200))
         assert [link.range.name for link in routing.links] == ["shard0", "shard1"]
+        assert len(connections) == before - 1
         again = attrs.evolve(full, epoch=full.epoch + 2)
         hand_over(cluster, again)
         routing.adopt(again)

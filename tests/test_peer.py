@@ -559,6 +559,7 @@ def test_close_while_greeting(bench: Bench, silent: bool) -> None:
     bench.peer.ensure()
     bench.network.settle()
     closed = bench.peer.close()
+    assert not closed.called
     bench.network.settle()
     assert result(closed) is None
     assert bench.daemons[0].transport is None
@@ -567,9 +568,10 @@ def test_close_while_greeting(bench: Bench, silent: bool) -> None:
 
 
 def test_close_during_a_pause(bench: Bench) -> None:
-    """A pause is ended, and nothing is dialed after it."""
+    """A pause is ended, and nothing is dialed after it; closing again is no mistake."""
     bench.peer.ensure()
-    assert result(bench.peer.close()) is None
+    for _ in range(2):
+        assert result(bench.peer.close()) is None
     assert bench.clock.getDelayedCalls() == []
     assert (len(bench.dials), len(bench.downs)) == (1, 1)
 

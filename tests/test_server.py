@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
 
 from pyshard.commands import NOTHING, Ping
@@ -150,6 +151,27 @@ def test_log(bench: Bench, log_lines: list[str]) -> None:
     bench.network.settle()
     who, why = "info: connection c1 from 127.0.0.1:40001", "Connection was closed cleanly: Connection done."
     assert log_lines[1:] == [f"{who}: opened", f"{who}: closed after 1 operations: {why}"]
+
+
+def test_tcp_options(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers go out at once, and the system looks whether the peer is still there."""
+    options: dict[str, bool] = {}
+    connection = bench.factory.buildProtocol(None)
+    transport = FakeTransport(connection, True)
+    monkeypatch.setattr(transport, "setTcpNoDelay", lambda on: options.update(delay=not on))
+    monkeypatch.setattr(transport, "setTcpKeepAlive", lambda on: options.update(alive=on))
+    connection.makeConnection(transport)
+    assert options == {"delay": False, "alive": True}
+
+
+def test_lost_connection_leaves_nothing(bench: Bench) -> None:
+    """A connection that is lost in the middle of a box takes its timer with it."""
+    connection = bench.factory.buildProtocol(None)
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(b"\0")
+    assert len(bench.clock.getDelayedCalls()) == 1
+    connection.connectionLost(Failure(ConnectionDone()))
+    assert (bench.clock.getDelayedCalls(), connection.transport, bench.factory.connections) == ([], None, [])
 
 
 def test_limits() -> None:

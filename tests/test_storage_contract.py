@@ -96,6 +96,7 @@ class Bench:
 
 def outcomes(answer: Answer) -> list[Outcome]:
     """Results, with the code of the refusal where there is one."""
+    assert [answer.results[position] for position in answer.errors] == [None] * len(answer.errors)
     return [one.code if isinstance(one, PyshardError) else one for one in answer.outcomes()]
 
 
@@ -627,10 +628,23 @@ def test_histogram(kind: str, keys: set[bytes], bars: int, start: int, length: i
         counts = bench.store.histogram(start, end, bars)
         assert sum(counts) == bench.store.documents == len(slots)
     assert len(counts) == bars
-    for bar in range(bars):  # so many documents must lie, or can lie, below the bar's upper bound
-        bound = start + (end - start) * (bar + 1) / bars
+    check_bars(counts, slots, start, end)
+
+
+def check_bars(counts: list[int], slots: list[int], start: int, end: int) -> None:
+    """Each document counts in a bar that is at most 8,192 slots away from it."""
+    for bar in range(len(counts)):
+        bound = start + (end - start) * (bar + 1) / len(counts)
         assert sum(counts[: bar + 1]) >= sum(slot < bound - 8192 for slot in slots)
         assert sum(counts[bar + 1 :]) >= sum(slot >= bound + 8192 for slot in slots)
+
+
+def test_histogram_of_a_small_range(bench: Bench) -> None:
+    """Bars that are as narrow as the bounds may be off are still right to that measure."""
+    end = 40 * 8192
+    keys = [key for key in (b"%d" % number for number in range(30_000)) if slot_of(key) < end]
+    bench.fill(dict.fromkeys(keys, b""))
+    check_bars(bench.store.histogram(0, end, 40), [slot_of(key) for key in keys], 0, end)
 
 
 def test_histogram_after_removing(bench: Bench) -> None:

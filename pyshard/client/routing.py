@@ -118,12 +118,10 @@ class Routing:
         newest = self._pending or (self.state if self._known else None)
         if newest is not None and state.epoch <= newest.epoch:
             return
-        losing = []
         for link in self._links.values():
-            own = state.map.named(link.range.name)
-            if own is None or (own.start, own.end) != (link.range.start, link.range.end):
+            old, own = link.range, state.map.named(link.range.name)
+            if own is None or own.start > old.start or own.end < old.end:
                 link.fenced = True
-                losing.append(link)
         self._pending = state
         self.idle()
 
