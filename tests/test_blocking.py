@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import threading
 import time
 import warnings
@@ -360,7 +362,9 @@ def in_child(function: Callable[[], str]) -> str:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answers:
-        found = answers.read()
+        found = answers.read() if select.select([answers], [], [], 20)[0] else "it hangs"
+    if found == "it hangs":
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return found
 
@@ -407,6 +411,14 @@ def test_a_fork_in_the_midst_of_calls(app: Pyshard, connector: Connector) -> Non
         for thread in threads:
             thread.join(10)
     assert app.write("test", 1) == 28
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_while_a_lock_is_held(app: Pyshard) -> None:
+    """A lock that another thread held at the fork is held for ever in the child, which therefore has one of its own."""
+    app.write("test", 1)
+    with app._lock:
+        assert in_child(lambda: str(app.has("test"))) == "True"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

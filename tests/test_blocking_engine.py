@@ -201,13 +201,22 @@ def test_threads_take_turns_without_end(engine: Engine) -> None:
     assert engine._followers == []
 
 
-def test_a_followers_error_is_raised_in_its_own_thread(engine: Engine) -> None:
-    """An error reaches the thread that made the call; the leader's goes on."""
+@pytest.mark.parametrize("error", [Unavailable("gone"), ValueError("bug"), SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_followers_error_is_raised_in_its_own_thread(engine: Engine, error: BaseException, raised: bool) -> None:
+    """An error, of the Deferred or the function itself, reaches the thread that made the call; the leader goes on."""
+
+    def fails() -> Deferred[None]:
+        if raised:
+            raise error
+        return fail(error)
+
     release: Deferred[str] = Deferred()
     leader = Thread(lambda: engine.run(lambda: release))
     until(lambda: engine._leader == leader.ident)
-    with pytest.raises(Unavailable):
-        apart(lambda: engine.run(lambda: fail(Unavailable("gone"))))
+    with pytest.raises(type(error)) as found:
+        apart(lambda: engine.run(fails))
+    assert found.value is error
     assert leader.is_alive()
     engine.reactor.callFromThread(release.callback, "fine")
     assert leader.outcome() == "fine"
@@ -417,6 +426,33 @@ def test_closing_waits_for_the_calls_of_other_threads() -> None:
     assert leader.is_alive()
     engine.reactor.callFromThread(release.callback, "finished")
     assert leader.outcome() == "finished"
+    until(lambda: not hasattr(engine.reactor.waker, "o"))
+
+
+def test_a_reactor_is_not_closed_under_a_thread_that_is_just_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower's call may be done before it has finished handing it over: the reactor, whose waker it uses, waits."""
+    engine = Engine()
+    release: Deferred[str] = Deferred()
+    leader = Thread(lambda: engine.run(lambda: release))
+    until(lambda: engine._leader == leader.ident)
+    wake_up, go_on = engine.reactor.wakeUp, threading.Event()
+
+    def slow() -> None:
+        wake_up()
+        if threading.current_thread() is follower:
+            go_on.wait(10)
+            wake_up()
+
+    monkeypatch.setattr(engine.reactor, "wakeUp", slow)
+    start = threading.Event()
+    follower = Thread(lambda: start.wait(10) and engine.run(lambda: succeed("followed")))
+    start.set()
+    until(lambda: any(one.done for one in engine._followers))
+    engine.reactor.callFromThread(release.callback, "led")
+    assert leader.outcome() == "led"
+    engine.dispose()
+    go_on.set()
+    assert follower.outcome() == "followed"
     until(lambda: not hasattr(engine.reactor.waker, "o"))
 
 

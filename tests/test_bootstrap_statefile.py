@@ -52,10 +52,14 @@ def test_round_trip(path: Path) -> None:
 def test_saved_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is synced before it takes the old one's place, and its folder after that."""
     done: list[str] = []
+    descriptors: list[int] = []
     sync, replace = os.fsync, Path.replace
 
     def fsync(descriptor: int) -> None:
         number = os.fstat(descriptor).st_ino
+        descriptors.append(descriptor)
+        if len(descriptors) == 1:
+            assert path.with_name("shards.state.new").read_bytes() == to_json(OLD), "all of it is synced"
         folder = path.parent
         done.extend(f"sync {one.name}" for one in (folder, *folder.iterdir()) if one.stat().st_ino == number)
         sync(descriptor)
@@ -68,6 +72,9 @@ def test_saved_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "replace", replaced)
     statefile.save(path, OLD)
     assert done == ["sync shards.state.new", "shards.state.new to shards.state", f"sync {path.parent.name}"]
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
 
 
 @pytest.mark.parametrize("stops_at", ["fsync", "replace"])

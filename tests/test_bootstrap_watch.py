@@ -19,6 +19,7 @@ from pyshard.cluster import ClusterState
 from pyshard.errors import ConfigError
 from pyshard.hashing import SLOTS
 from pyshard.settings import settings
+from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Assignment, Shard
 from pyshard.shardmap import ShardMap, ShardRange
@@ -320,6 +321,45 @@ def test_shard_that_comes_back_with_its_data(bench: Bench) -> None:
     assert bench.conditions() == [Condition.READY, Condition.READY]
 
 
+def test_shard_that_forgot_its_place(bench: Bench) -> None:
+    """A shard that comes back with its store, but doesn't know its place any more, is told again."""
+    store = DurableStore("durable")
+    bench.start_shard("high", store)
+    bench.start(["low", "bootstrap"], 1)
+    before = bench.state
+    bench.kill_shard("high")
+    store._remembered = None
+    bench.start_shard("high", store)
+    bench.network.advance(2)
+    assert bench.everybody_knows()
+    assert bench.state is before
+
+
+def test_present_reason(running: Bench) -> None:
+    """What is told of a shard is why it isn't ready now, not why it wasn't before."""
+    running.network.silence(*HIGH)
+    running.network.advance(6.1)
+    assert running.detail("high") == "no answer to Ping within 5 s"
+    running.kill_shard("high")
+    running.network.unsilence(*HIGH)
+    running.network.advance(10)
+    assert running.detail("high") == "connection refused"
+
+
+def test_refused_shard_that_goes(bench: Bench) -> None:
+    """A shard that was refused and is gone now is unreachable."""
+    bench.start_shard("high", DurableStore("durable"))
+    bench.start(["low", "bootstrap"], 1)
+    bench.kill_shard("high")
+    bench.start_shard("high", DurableStore("other"))
+    bench.network.advance(10)
+    assert bench.conditions() == [Condition.READY, Condition.REFUSED]
+    bench.kill_shard("high")
+    bench.network.advance(10)
+    assert bench.conditions() == [Condition.READY, Condition.UNREACHABLE]
+    assert bench.detail("high") == "connection refused"
+
+
 def test_connection_that_breaks(running: Bench) -> None:
     """A shard whose connection broke is found again at once; it is the same one, and nothing changes."""
     before = running.state
@@ -346,20 +386,24 @@ def test_shard_that_fell_silent(running: Bench, log_lines: list[str]) -> None:
     ]
 
 
-def test_looks_are_regular(running: Bench) -> None:
-    """Each shard is asked once a second whether it is there, and by nobody else."""
-    pings = 0
+@pytest.mark.parametrize("cuts", [0, 5])
+def test_looks_are_regular(bench: Bench, monkeypatch: pytest.MonkeyPatch, cuts: int) -> None:
+    """Each shard is asked once a second whether it is there, also after its connection broke some times."""
+    pings: list[ShardProtocol] = []
 
-    def ping() -> dict[str, object]:
-        nonlocal pings
-        pings += 1
+    def ping(self: ShardProtocol) -> dict[str, object]:
+        pings.append(self)
         return {}
 
-    factory = running.network.listeners[HIGH]
-    (connection,) = factory.connections  # type: ignore[attr-defined]  # a ServerFactory
-    connection._responders[b"Ping"] = (connection._responders[b"Ping"][0], ping)
-    running.network.advance(10)
-    assert pings == 10
+    monkeypatch.setattr(ShardProtocol, "ping", ping)
+    bench.running()
+    for _ in range(cuts):
+        bench.network.cut(*HIGH)
+        bench.network.cut(*LOW)
+        bench.network.advance(0.1)
+    pings.clear()
+    bench.network.advance(10)
+    assert len(pings) == 20
 
 
 # -- telling --------------------------------------------------------------------------------------------------------
@@ -400,6 +444,27 @@ def test_changes_during_a_push(running: Bench) -> None:
     assert running.everybody_knows()
     assert result(settling) is None
     assert running.conditions() == [Condition.READY, Condition.READY]
+
+
+def test_one_push_at_a_time(running: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard that is slow to take a state on is told the newest one next, not all those in between."""
+    told: list[int] = []
+    shard = running.shards["high"].shard
+    configure = shard.configure
+
+    def noted(name: str, state: ClusterState) -> Deferred[None]:
+        told.append(state.epoch)
+        return configure(name, state)
+
+    monkeypatch.setattr(shard, "configure", noted)
+    first = running.state.epoch + 1
+    running.network.silence(*HIGH)
+    for number in range(5):
+        running.bootstrap.change(running.state.with_index(f"index{number}"))
+        running.network.settle()
+    running.network.unsilence(*HIGH)
+    running.network.settle()
+    assert told == [first, first + 4]
 
 
 def test_settled(running: Bench) -> None:
@@ -481,14 +546,19 @@ def test_stop(running: Bench, silent: bool) -> None:
         running.network.silence(*HIGH)
         running.bootstrap.change(running.state.with_index("pages"))
     before = running.conditions()
-    assert running.service is not None
-    stopping: Deferred[object] = running.service.stopService()
-    running.network.advance(10)
+    service = running.service
+    assert service is not None
+    assert ("localhost", 9192) in running.network.listeners
+    stopping: Deferred[object] = service.stopService()
+    running.network.advance(0.1)
     result(stopping)
+    assert running.clock.getDelayedCalls() == []
     assert running.conditions() == before
+    assert [one.running for one in (service, *service.services)] == [0] * 4
+    assert ("localhost", 9192) not in running.network.listeners
     running.network.unsilence(*HIGH)
     running.network.advance(100)
-    assert running.clock.getDelayedCalls() == []
+    assert running.conditions() == before
     assert running.told()[0] is not None
 
 

@@ -357,6 +357,20 @@ def test_a_shard_that_goes_on_refusing_is_unavailable(
     assert "not configured" in str(outcome[0])
 
 
+def test_the_deadline_of_a_page_is_one_for_all_attempts(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard that first refuses and then is silent has the page's deadline for both together."""
+    refuse(cluster, monkeypatch, 1.5)
+    outcome = watch(client.keys(deadline=2).next_page())
+    cluster.advance(1.45)
+    cluster.network.silence("127.0.0.1", 5050)
+    cluster.advance(0.549)
+    assert outcome == []
+    cluster.advance(0.001)
+    assert [type(one) for one in outcome] == [Unavailable]
+
+
 def test_a_page_that_leads_nowhere_is_no_page(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

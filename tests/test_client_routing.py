@@ -379,8 +379,8 @@ def test_nothing_goes_to_the_new_owner_while_the_old_one_is_at_work(
     announce(cluster, state)
     hand_over(cluster, state)
     cluster.run(client.indexes())  # the client has the new map now
-    second, elsewhere = watch(client.write("test", 2)), watch(client.read("test"))
     waiting, going_on = watch(client.write(free, 1)), watch(client.write("test1", 1))
+    second, elsewhere = watch(client.write("test", 2)), watch(client.read("test"))
     cluster.advance(1)
     assert (first, second, elsewhere, waiting, going_on) == ([], [], [], [], [28])
     assert (len(answers), gainer.store.documents) == (1, 1)

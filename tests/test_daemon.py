@@ -95,6 +95,17 @@ def test_port_in_use(taken: int) -> None:
     )
 
 
+def test_port_just_left() -> None:
+    """A port on which connections of a daemon that has ended still linger can be listened on again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, _ = server.accept()
+            accepted.close()
+            assert client.recv(1) == b""
+    assert daemon.listen_string("127.0.0.1", port) == f"tcp:port={port}:interface=127.0.0.1"
+
+
 def test_foreign_address(free: int) -> None:
     """An address that isn't this machine's is refused."""
     with pytest.raises(ConfigError) as refused:

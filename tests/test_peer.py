@@ -513,6 +513,7 @@ def test_close(bench: Bench) -> None:
     bench.network.settle()
     assert result(closed) is None
     assert bench.daemons[0].transport is None
+    assert bench.clock.getDelayedCalls() == []
     bench.peer.ensure()
     bench.network.advance(100)
     assert (bench.downs, len(bench.dials), bench.peer.connection) == ([], 1, None)

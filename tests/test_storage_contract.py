@@ -647,6 +647,17 @@ def test_histogram_of_a_small_range(bench: Bench) -> None:
     check_bars(bench.store.histogram(0, end, 40), [slot_of(key) for key in keys], 0, end)
 
 
+def test_histogram_at_the_ends(bench: Bench) -> None:
+    """Documents at the very ends of the range asked for count in the first and the last bar."""
+    keys = [b"%d" % number for number in range(2000)]
+    for key in keys:
+        slot = slot_of(key)
+        bench.fill({key: b""})
+        for start, end in ((slot, SLOTS), (0, slot + 1), (slot, slot + 1)):
+            assert sum(bench.store.histogram(start, end, 3)) == 1
+        bench.answers(Remove("", [key]))
+
+
 def test_histogram_after_removing(bench: Bench) -> None:
     """Documents that were removed don't count."""
     keys = [b"%d" % number for number in range(1000)]

@@ -461,13 +461,24 @@ def test_silence_hides_the_end() -> None:
     link = Link()
     link.network.silence("here", 1)
     assert link.server.transport is not None
+    link.server.send(b"unheard")
     link.server.transport.loseConnection()
     link.network.advance(60)
     assert link.client.lost == []
     assert link.client.transport is not None
     link.client.transport.loseConnection()
     link.network.settle()
-    assert len(link.client.lost) == 1
+    assert (len(link.client.lost), link.client.received) == (1, [])
+
+
+def test_ended_connections_are_forgotten() -> None:
+    """A network in which connections come and go doesn't grow."""
+    link = Link()
+    for _ in range(10):
+        link.connect()
+    link.network.cut("here", 1)
+    link.network.settle()
+    assert link.network._wires == []
 
 
 def test_network_that_never_rests() -> None:

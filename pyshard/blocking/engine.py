@@ -149,7 +149,7 @@ class Engine:
         """Take no further call; close every descriptor that the engine has, once no thread's call is under way."""
         with self._lock:
             self._closed = True
-            unused = not self._led
+            unused = self._unused()
         if unused:
             self.reactor.dispose()
 
@@ -173,18 +173,20 @@ class Engine:
         with self._lock:
             if call in self._followers:
                 self._followers.remove(call)
-            if not call.leads:
-                return
-            heir = next((one for one in self._followers if not one.done), None)
-            if heir is not None:
-                self._followers.remove(heir)
-                heir.leads = True
-                heir.wake.set()
-                return
-            self._led = False
-            last = self._closed
+            if call.leads:
+                heir = next((one for one in self._followers if not one.done), None)
+                self._led = heir is not None
+                if heir is not None:
+                    self._followers.remove(heir)
+                    heir.leads = True
+                    heir.wake.set()
+            last = self._closed and self._unused()
         if last:
             self.reactor.dispose()
+
+    def _unused(self) -> bool:
+        """Whether no thread is between the beginning and the end of a call; under the lock."""
+        return not self._led and not self._followers
 
     def _refuse_in_reactor(self) -> None:
         if self._leader == threading.get_ident():

@@ -66,7 +66,6 @@ class ShardWatch(Service):
 
     @inlineCallbacks
     def _approve(self, connection: PeerConnection, greeting: Greeting) -> Steps[None]:
-        self._why, self._reason = Condition.UNREACHABLE, ""
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
         assert own is not None  # the map's names never change
