@@ -90,6 +90,7 @@ class Bench:
             if not page.more:
                 return
             assert page.keys, "a page that isn't the last one has keys"
+            assert after is None or page.keys[-1] != after, "a page leads on"
             after = page.keys[-1]
             start = slot_of(after, index.encode())
 
@@ -795,8 +796,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         while True:
             page = self.bench.result(store.page(self.ids[name], start, after, SLOTS, most, most_bytes))
             found += page.keys
+            assert len(found) <= len(self.model.indexes[name])
             if not page.more:
                 break
+            assert page.keys, "a page that isn't the last one has keys"
             start, after = slot_of(found[-1], name.encode()), found[-1]
         assert found == in_order(list(self.model.indexes[name]), name)
 

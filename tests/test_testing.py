@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.client import Client
-from pyshard.errors import OutcomeUnknown, PyshardError, Unavailable
+from pyshard.errors import ClientClosed, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.hashing import SLOTS
 from pyshard.testing import MemoryCluster, MemoryNetwork
 
@@ -112,7 +112,7 @@ def test_clients() -> None:
     assert cluster.run(other.has("test"))
     cluster.close()
     for client in (one, other):
-        with pytest.raises(PyshardError):
+        with pytest.raises(ClientClosed):
             cluster.run(client.has("test"))
 
 
@@ -410,6 +410,20 @@ def test_nobody_listens() -> None:
     link.client.send(b"still")
     link.network.settle()
     assert link.server.received == [b"still"]
+
+
+def test_listener_that_takes_nobody() -> None:
+    """A listener, or a client, that makes no protocol refuses the connection."""
+
+    class Nobody(Factory):
+        def buildProtocol(self, addr: object) -> None:
+            return None
+
+    link = Link()
+    result(link.network.listen("here", 2).listen(Nobody()))
+    for port, factory in ((2, Factory.forProtocol(Peer)), (1, Nobody())):
+        with pytest.raises(ConnectionRefusedError):
+            result(link.network.dial("here", port).connect(factory))
 
 
 @pytest.mark.parametrize("end", ["client", "server"])
