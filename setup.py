@@ -36,6 +36,7 @@ setup(
     install_requires=[
         "attrs>=23.2",
         "click>=8.1",
+        "lmdb>=1.5",
         "msgspec>=0.19",
         "rich>=13.7",
         "twisted>=24.7",

@@ -4,8 +4,8 @@
 """
 
 from pyshard.blocking import BlockingIndex, Pyshard
-from pyshard.client import Client, Index, KeyPages, Record, connect
-from pyshard.documents import Document
+from pyshard.client import Client, Index, Item, KeyPages, Record, connect
+from pyshard.documents import Document, Storable
 from pyshard.errors import PyshardError
 from pyshard.hashing import Key
 
@@ -16,11 +16,13 @@ __all__ = [
     "Client",
     "Document",
     "Index",
+    "Item",
     "Key",
     "KeyPages",
     "Pyshard",
     "PyshardError",
     "Record",
+    "Storable",
     "__version__",
     "connect",
 ]

@@ -100,4 +100,8 @@ def endpoint_of(reactor: object, address: Address, dial: Dial) -> IStreamClientE
         raise ConfigError(
             f"bootstrap server: found {address.description!r}, which is no Twisted client endpoint string: {error}"
         ) from None
+    except (NameError, ImportError, AttributeError):  # what Twisted raises where pyOpenSSL is missing
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r}, which needs TLS: pip install 'pyshard[tls]'"
+        ) from None
     return endpoint

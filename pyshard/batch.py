@@ -7,11 +7,19 @@ MessagePack array: the verb, then the fields in the order they stand here (docs/
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import struct
+from collections import deque
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code
+from pyshard.settings import settings
+
+#: Milliseconds of the longest time to live; the shortest is 0, for ever.
+LONGEST_TTL = 100 * 366 * 86_400_000
+
+Ttl: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_TTL)]
 
 
 class _Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -22,38 +30,89 @@ class _Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Read(_Run, tag="read", frozen=True):
-    """Result for each key: its record, or nil."""
+    """Result for each key: its version and record (`VERSION`, then the record), or nil."""
 
 
 class Has(_Run, tag="has", frozen=True):
     """Result for each key: true or false."""
 
 
+class Item(_Run, tag="item", frozen=True):
+    """Result for each key: its version, its time to live and its record (`ITEM`, then the record), or nil."""
+
+
 class Write(_Run, tag="write", frozen=True):
-    """Store each record, in place of one that is there. Result: true."""
+    """Store each record, in place of one that is there. Result: true; false where the condition is unmet.
+
+    :param conditions: for each key `ALWAYS`, `ABSENT` or the version that it must have; nil: all `ALWAYS`.
+    :param ttls: for each key the milliseconds for which it lives, 0 for ever; nil: all 0.
+    """
 
     records: list[bytes]
-
-
-class Add(_Run, tag="add", frozen=True):
-    """Store each record whose key doesn't exist. Result: true when it was stored, else false."""
-
-    records: list[bytes]
+    conditions: list[int] | None = None
+    ttls: list[Ttl] | None = None
 
 
 class Pop(_Run, tag="pop", frozen=True):
-    """Remove each key. Result: the record it had, or nil."""
+    """Remove each key. Result: as `Read`, what it had; nil where there was none or the condition is unmet."""
+
+    conditions: list[int] | None = None
 
 
 class Remove(_Run, tag="remove", frozen=True):
-    """Remove each key. Result: the first five bytes of the record it had, or nil."""
+    """Remove each key. Result: the first `HEAD_BYTES` of the record it had, or nil as with `Pop`."""
+
+    conditions: list[int] | None = None
 
 
-Run: TypeAlias = Read | Has | Write | Add | Pop | Remove
+class Touch(_Run, tag="touch", frozen=True):
+    """Give each key that exists a new time to live, in milliseconds from now, 0 for ever. Result: whether it exists."""
+
+    ttls: list[Ttl]
+
+
+class Increment(_Run, tag="increment", frozen=True):
+    """Add to each key's int. Result: the record of the new value.
+
+    :param amounts: records of ints: what is added.
+    :param initials: records of ints: what a key that doesn't exist counts for.
+    """
+
+    amounts: list[bytes]
+    initials: list[bytes]
+
+
+Run: TypeAlias = Read | Has | Item | Write | Pop | Remove | Touch | Increment
 Result: TypeAlias = bytes | bool | None
+
+#: What stands before a record in the results of `Read` and `Pop`: its version (unsigned, 8 bytes, big-endian).
+VERSION = struct.Struct(">Q")
+
+#: What stands before a record in the results of `Item`: version, expiry (milliseconds since 1970) and milliseconds
+#: until then; the latter two are 0 for a record that doesn't expire.
+ITEM = struct.Struct(">QQQ")
+
+#: Conditions on a write: none; that the key doesn't exist. Any other number is the version that the key must have.
+ALWAYS, ABSENT = -1, 0
 
 #: How many bytes of a removed record `remove` answers with.
 HEAD_BYTES = 5
+
+
+def columns(run: Run) -> list[list[Any] | None]:
+    """What a run gives for each key, besides index and keys, in the order of its fields."""
+    return [getattr(run, name) for name in run.__struct_fields__[2:]]
+
+
+def part(run: Run, positions: list[int]) -> Run:
+    """The operations of a run at some positions."""
+    names = run.__struct_fields__[1:]
+    picked = {name: _picked(getattr(run, name), positions) for name in names}
+    return msgspec.structs.replace(run, **picked)
+
+
+def _picked(column: list[Any] | None, positions: list[int]) -> list[Any] | None:
+    return None if column is None else [column[position] for position in positions]
 
 
 class Answer(msgspec.Struct, array_like=True):
@@ -78,10 +137,26 @@ class Answer(msgspec.Struct, array_like=True):
         return outcomes
 
 
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One record of a snapshot.
+
+    :param index: the id of its index; 0 is the default index.
+    :param key: the key's text in UTF-8.
+    :param expires: milliseconds since 1970 from which it is gone; 0: never.
+    :param record: the record.
+    """
+
+    index: int
+    key: bytes
+    expires: int
+    record: bytes
+
+
 _encoder = msgspec.msgpack.Encoder()
 _runs = msgspec.msgpack.Decoder(list[Run])
 _answers = msgspec.msgpack.Decoder(list[Answer])
 _keys = msgspec.msgpack.Decoder(list[bytes])
+_rows = msgspec.msgpack.Decoder(list[Row])
 
 
 def encode_runs(runs: list[Run]) -> bytes:
@@ -99,9 +174,25 @@ def decode_runs(data: bytes) -> list[Run]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the batch can't be read: {error}") from None
     for run in runs:
-        if isinstance(run, (Write, Add)) and len(run.keys) != len(run.records):
-            raise BadRequest(f"the batch has a run of {len(run.keys)} keys and {len(run.records)} records")
+        for column in columns(run):
+            if column is not None and len(column) != len(run.keys):
+                raise BadRequest(f"the batch has a run of {len(run.keys)} keys with a column of {len(column)}")
+        if isinstance(run, Write | Increment):
+            _check_new(run)
     return runs
+
+
+def _check_new(run: Write | Increment) -> None:
+    """Refuse what other clients could not read: a key that is no text or too long, a record that is too large."""
+    records = run.records if isinstance(run, Write) else [*run.amounts, *run.initials]
+    if max(map(len, run.keys), default=0) > settings.MAX_KEY_BYTES:
+        raise BadRequest(f"the batch has a key of more than {settings.MAX_KEY_BYTES:,} bytes")
+    if max(map(len, records), default=0) > settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:
+        raise BadRequest(f"the batch has a record of more than {settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:,} bytes")
+    try:
+        deque(map(bytes.decode, run.keys), maxlen=0)
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the batch has a key that is not UTF-8: {error}") from None
 
 
 def encode_answers(answers: list[Answer]) -> bytes:
@@ -142,3 +233,20 @@ def decode_keys(data: bytes) -> list[bytes]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the keys can't be read: {error}") from None
     return keys
+
+
+def encode_rows(rows: list[Row]) -> bytes:
+    """A snapshot's page as MessagePack."""
+    return _encoder.encode(rows)
+
+
+def decode_rows(data: bytes) -> list[Row]:
+    """A snapshot's page from MessagePack.
+
+    :raises BadRequest: when it is none.
+    """
+    try:
+        rows: list[Row] = _rows.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"the snapshot's page can't be read: {error}") from None
+    return rows

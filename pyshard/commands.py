@@ -1,8 +1,9 @@
 """Every AMP command: the whole protocol on one page. docs/protocol.md tells it in prose.
 
 Who asks whom: anyone may ask either daemon for `Hello`, `Ping` and `GetMap`. The bootstrap asks shards for
-`Configure`. Clients ask shards for `Apply`, `Keys` and `Stat`, and the bootstrap for `CreateIndex`, `DropIndex`
-and `Readiness`. Every command may answer with any error of `pyshard.errors`; none of them ends the connection.
+`Configure`. Clients ask shards for `Apply`, `Keys`, `Stat` and, to back them up, `OpenSnapshot`, `ReadSnapshot` and
+`CloseSnapshot`; and the bootstrap for `CreateIndex`, `DropIndex` and `Readiness`. Every command may answer with any
+error of `pyshard.errors`; none of them ends the connection.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Apply(Command):
 
 
 class Keys(Command):
-    """One page of the keys of an index, in (slot, key) order."""
+    """One page of the keys of an index, in slot order."""
 
     commandName = b"Keys"
     arguments = [
@@ -96,6 +97,34 @@ class Stat(Command):
     commandName = b"Stat"
     arguments = NOTHING
     response = [(b"stat", ChunkedBytes())]  # JSON, see docs/protocol.md
+
+
+class OpenSnapshot(Command):
+    """Keep what you hold at this moment, to be read over this connection."""
+
+    commandName = b"OpenSnapshot"
+    arguments = NOTHING
+    response = [
+        (b"snapshot", amp.Unicode()),  # its id
+        (b"documents", amp.Integer()),  # how many documents it has
+        (b"epoch", amp.Integer()),  # the shard's epoch, by which the indexes' ids are to be understood
+    ]
+
+
+class ReadSnapshot(Command):
+    """The next records of a snapshot, in no particular order."""
+
+    commandName = b"ReadSnapshot"
+    arguments = [(b"snapshot", amp.Unicode())]
+    response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.batch.Row`; empty at the end
+
+
+class CloseSnapshot(Command):
+    """The snapshot isn't needed any more."""
+
+    commandName = b"CloseSnapshot"
+    arguments = [(b"snapshot", amp.Unicode())]
+    response = NOTHING
 
 
 class CreateIndex(Command):

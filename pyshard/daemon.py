@@ -5,6 +5,7 @@ Everything here runs before twistd daemonizes, so that a mistake reaches the ter
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import NoReturn
 
@@ -53,6 +54,20 @@ def listen_string(host: str, port: int) -> str:
             ) from None
     kind = "tcp6" if family == socket.AF_INET6 else "tcp"
     return f"{kind}:port={port}:interface={str(address[0]).replace(':', chr(92) + ':')}"
+
+
+def check_listen(description: str) -> None:
+    """Refuse a TCP server endpoint string whose port is in use; others show when they are listened on.
+
+    :raises ConfigError: in one line.
+    """
+    kind, *rest = re.split(r"(?<!\\):", description)
+    named = dict(part.split("=", 1) for part in rest if "=" in part)
+    plain = [part for part in rest if "=" not in part]
+    port = named.get("port", plain[0] if plain else "")
+    if kind in ("tcp", "tcp6") and port.isdigit() and int(port):
+        interface = named.get("interface", "").replace("\\:", ":") or ("::" if kind == "tcp6" else "0.0.0.0")
+        listen_string(interface, port_number(port, "--listen"))
 
 
 def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:

@@ -8,6 +8,7 @@ type 1: two's complement, big-endian.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias, Union
 
 import msgspec
@@ -17,6 +18,10 @@ from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
 Document: TypeAlias = Union[bool, int, float, str, bytes, list["Document"], dict[str, "Document"], None]  # noqa: UP007  # it names itself
+
+#: What a type checker is to let through as a document: wider than `Document`, so that a ``dict[str, str]`` or a
+#: TypedDict passes; what it holds is checked when it is encoded.
+Storable: TypeAlias = bool | int | float | str | bytes | Sequence[object] | Mapping[str, object] | None
 
 #: The format byte of records that this version writes.
 FORMAT = 1
@@ -51,28 +56,30 @@ def encode(document: object) -> tuple[bytes, int]:
     return HEAD.pack(FORMAT, size) + body, size
 
 
-def decode(record: bytes) -> Document:
+def decode(record: bytes, begin: int = 0) -> Document:
     """The document of a record.
 
+    :param begin: where in the bytes the record begins.
     :raises InvalidDocument: when the record is of a format that this version doesn't know, or damaged.
     """
-    if len(record) <= HEAD.size or record[0] != FORMAT:
-        raise InvalidDocument(f"a record starts with {record[:5]!r}; this version reads format {FORMAT} only")
+    if len(record) <= begin + HEAD.size or record[begin] != FORMAT:
+        raise _unknown_format(record[begin:])
     try:
-        document: Document = _decoder.decode(memoryview(record)[HEAD.size :])
+        document: Document = _decoder.decode(memoryview(record)[begin + HEAD.size :])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidDocument(f"a record of {len(record):,} bytes is damaged: {error}") from None
     return document
 
 
-def size_in(record: bytes) -> int:
+def size_in(record: bytes, begin: int = 0) -> int:
     """The size, in the seed's measure, that a record (or its head) carries.
 
+    :param begin: where in the bytes the record begins.
     :raises InvalidDocument: as `decode`.
     """
-    if len(record) < HEAD.size or record[0] != FORMAT:
-        raise InvalidDocument(f"a record starts with {record[:5]!r}; this version reads format {FORMAT} only")
-    size: int = HEAD.unpack_from(record)[1]
+    if len(record) < begin + HEAD.size or record[begin] != FORMAT:
+        raise _unknown_format(record[begin:])
+    size: int = HEAD.unpack_from(record, begin)[1]
     return size
 
 
@@ -166,6 +173,10 @@ class _Walk:
     def check(self) -> None:
         if self.floor > settings.MAX_DOCUMENT_BYTES:
             raise _too_large(f"more than {self.floor:,}")
+
+
+def _unknown_format(record: bytes) -> InvalidDocument:
+    return InvalidDocument(f"a record starts with {record[:5]!r}; this version reads format {FORMAT} only")
 
 
 def _too_large(found: str) -> DocumentTooLarge:

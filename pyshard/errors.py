@@ -30,6 +30,12 @@ class InvalidKey(PyshardError):
     code = "INVALID_KEY"
 
 
+class InvalidArgument(PyshardError):
+    """An argument of a verb can't be used, such as a negative ``ttl``. Nothing was sent."""
+
+    code = "INVALID_ARGUMENT"
+
+
 class InvalidDocument(PyshardError):
     """The document holds something that can't be stored. Nothing was sent."""
 
@@ -64,6 +70,54 @@ class ShardFull(PyshardError):
     """The write would take the shard past its limit; the shard kept what it had."""
 
     code = "SHARD_FULL"
+
+
+class NotANumber(PyshardError):
+    """`increment` met a document that is no int; nothing was changed."""
+
+    code = "NOT_A_NUMBER"
+
+
+class StorageFailed(PyshardError):
+    """The shard's disk did not take the change, which was undone, while reads go on; or it could not be read."""
+
+    code = "STORAGE_FAILED"
+
+
+class SnapshotEnded(PyshardError):
+    """The snapshot that was read from is gone; what was read of it is no backup. Begin again with a new one."""
+
+    code = "SNAPSHOT_ENDED"
+
+
+class TooManySnapshots(PyshardError):
+    """The shard has as many snapshots open as it may; try again when another backup has ended."""
+
+    code = "TOO_MANY_SNAPSHOTS"
+
+
+class BackupFailed(PyshardError):
+    """The backup could not be taken; what was written of it was removed."""
+
+    code = "BACKUP_FAILED"
+
+
+class BackupDamaged(PyshardError):
+    """The directory holds no finished backup, or not the one that was written; nothing was restored from it."""
+
+    code = "BACKUP_DAMAGED"
+
+
+class NotEmpty(PyshardError):
+    """The cluster that was to be restored into has documents or indexes; nothing was changed."""
+
+    code = "NOT_EMPTY"
+
+
+class RestoreIncomplete(PyshardError):
+    """The restore stopped on the way: the cluster has a part of the backup. The message says why."""
+
+    code = "RESTORE_INCOMPLETE"
 
 
 class Unavailable(PyshardError):

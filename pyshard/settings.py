@@ -55,6 +55,12 @@ class Settings:
     PAGE_KEYS: int = 1000
     PAGE_BYTES: int = 256 * 1024
 
+    #: Snapshots that a shard may have open, seconds after which one that nobody reads from is closed, and bytes of
+    #: one page of a snapshot.
+    MAX_SNAPSHOTS: int = 4
+    SNAPSHOT_IDLE: float = 60.0
+    SNAPSHOT_BYTES: int = 1024 * 1024
+
     #: The client's side: operations and bytes it puts into one box, boxes it keeps in flight for one shard,
     #: operations and bytes that may wait for one shard.
     BOX_OPERATIONS: int = 1000

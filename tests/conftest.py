@@ -56,6 +56,21 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Take off again what pytest-twisted wraps around the function that Hypothesis calls.
+
+    It does so for every parameter of a test, and can't run what it has wrapped before.
+    """
+    hypothesis = getattr(pyfuncitem.obj, "hypothesis", None)
+    inner = getattr(hypothesis, "inner_test", None)
+    try:
+        return (yield)
+    finally:
+        if hypothesis is not None:
+            hypothesis.inner_test = inner
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_log() -> None:
     """Keep Twisted from storing events, and the objects in them, until somebody begins to log."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -13,39 +13,64 @@ from hypothesis import strategies as st
 
 from pyshard import documents
 from pyshard.batch import (
+    ABSENT,
+    ALWAYS,
     HEAD_BYTES,
-    Add,
+    ITEM,
+    LONGEST_TTL,
+    VERSION,
     Answer,
     Has,
+    Increment,
+    Item,
     Pop,
     Read,
     Remove,
     Result,
     Run,
+    Touch,
     Write,
+    columns,
     decode_answers,
     decode_keys,
     decode_runs,
     encode_answers,
     encode_keys,
     encode_runs,
+    part,
 )
 from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
+from pyshard.settings import settings
+
+_T = TypeVar("_T")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-keys = st.lists(st.binary())
+keys = st.lists(texts.map(str.encode))
 
 
 @st.composite
-def with_records(draw: st.DrawFn) -> Run:
-    """A run that has a record for each key."""
-    pairs = draw(st.lists(st.tuples(st.binary(), st.binary())))
-    index, keys, records = draw(texts), [key for key, _ in pairs], [record for _, record in pairs]
-    return Write(index, keys, records) if draw(st.booleans()) else Add(index, keys, records)
+def with_columns(draw: st.DrawFn) -> Run:
+    """A run that has more for each key than the key."""
+    index, keys = draw(texts), draw(st.lists(texts.map(str.encode), max_size=5))
+
+    def column(values: st.SearchStrategy[_T]) -> list[_T]:
+        return draw(st.lists(values, min_size=len(keys), max_size=len(keys)))
+
+    verb = draw(st.sampled_from(["write", "pop", "remove", "touch", "increment"]))
+    if verb == "increment":
+        return Increment(index, keys, column(st.binary()), column(st.binary()))
+    ttls = column(st.integers(0, LONGEST_TTL))
+    if verb == "touch":
+        return Touch(index, keys, ttls)
+    conditions = draw(st.sampled_from([None, column(st.integers(-1, 2**64 - 1))]))
+    if verb == "write":
+        return Write(index, keys, column(st.binary()), conditions, draw(st.sampled_from([None, ttls])))
+    return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
 
 
 run_lists: st.SearchStrategy[list[Run]] = st.lists(
-    with_records() | st.builds(lambda kind, *rest: kind(*rest), st.sampled_from([Read, Has, Pop, Remove]), texts, keys)
+    with_columns() | st.builds(lambda kind, *rest: kind(*rest), st.sampled_from([Read, Has, Item]), texts, keys),
+    max_size=8,
 )
 
 
@@ -62,32 +87,88 @@ def answered(draw: st.DrawFn) -> tuple[list[Run], list[Answer]]:
     return runs, answers
 
 
-#: A batch with one run of each verb.
+#: A batch with each verb, with and without what may be left out.
 RUNS: list[Run] = [
     Read("", [b"a", b"b"]),
     Has("pages", [b"a"]),
+    Item("", [b"a"]),
     Write("", [b"a"], [b"\x01"]),
-    Add("", [b"a"], [b"\x02"]),
+    Write("", [b"a", b"b"], [b"\x01", b""], [ABSENT, ALWAYS], [0, 1000]),
     Pop("", [b"a"]),
+    Pop("", [b"a"], [7]),
     Remove("", []),
+    Touch("", [b"a"], [5]),
+    Increment("", [b"a"], [b"\x01"], [b"\x02"]),
 ]
 
 #: `RUNS`, as every peer reads and writes them.
 BYTES = (
-    b"\x96"
+    b"\x9a"
     b"\x93\xa4read\xa0\x92\xc4\x01a\xc4\x01b"
     b"\x93\xa3has\xa5pages\x91\xc4\x01a"
-    b"\x94\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01"
-    b"\x94\xa3add\xa0\x91\xc4\x01a\x91\xc4\x01\x02"
-    b"\x93\xa3pop\xa0\x91\xc4\x01a"
-    b"\x93\xa6remove\xa0\x90"
+    b"\x93\xa4item\xa0\x91\xc4\x01a"
+    b"\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\xc0\xc0"
+    b"\x96\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x92\xc4\x01\x01\xc4\x00\x92\x00\xff\x92\x00\xcd\x03\xe8"
+    b"\x94\xa3pop\xa0\x91\xc4\x01a\xc0"
+    b"\x94\xa3pop\xa0\x91\xc4\x01a\x91\x07"
+    b"\x94\xa6remove\xa0\x90\xc0"
+    b"\x94\xa5touch\xa0\x91\xc4\x01a\x91\x05"
+    b"\x95\xa9increment\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\xc4\x01\x02"
 )
 
 
 def test_runs_as_bytes() -> None:
-    """Each run is one array: verb, index, keys and, to store, records."""
+    """Each run is one array: verb, index, keys and what else the verb wants for each key."""
     assert encode_runs(RUNS) == BYTES
     assert decode_runs(BYTES) == RUNS
+
+
+@pytest.mark.parametrize(
+    ("data", "run"),
+    [
+        (b"\x94\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01", Write("", [b"a"], [b"\x01"])),
+        (b"\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\x00", Write("", [b"a"], [b"\x01"], [ABSENT])),
+        (b"\x93\xa3pop\xa0\x91\xc4\x01a", Pop("", [b"a"])),
+        (b"\x93\xa6remove\xa0\x91\xc4\x01a", Remove("", [b"a"])),
+    ],
+)
+def test_conditions_and_ttls_may_be_left_out(data: bytes, run: Run) -> None:
+    """A peer that wants no conditions and no times to live needn't send any."""
+    assert decode_runs(b"\x91" + data) == [run]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (Read("", [b"a"]), []),
+        (Write("", [b"a"], [b"r"]), [[b"r"], None, None]),
+        (Write("", [b"a"], [b"r"], [7], [5]), [[b"r"], [7], [5]]),
+        (Pop("", [b"a"], [7]), [[7]]),
+        (Touch("", [b"a"], [5]), [[5]]),
+        (Increment("", [b"a"], [b"1"], [b"2"]), [[b"1"], [b"2"]]),
+    ],
+)
+def test_columns(run: Run, expected: list[Any]) -> None:
+    """The columns of a run are its fields behind index and keys."""
+    assert columns(run) == expected
+
+
+@given(with_columns(), st.data())
+def test_part(run: Run, data: st.DataObject) -> None:
+    """A part of a run has, of every column, what stands at the positions, in their order."""
+    positions = data.draw(st.lists(st.sampled_from(range(len(run.keys))), max_size=5)) if run.keys else []
+    picked = part(run, positions)
+    assert (type(picked), picked.index, picked.keys) == (type(run), run.index, [run.keys[one] for one in positions])
+    assert columns(picked) == [
+        None if column is None else [column[one] for one in positions] for column in columns(run)
+    ]
+
+
+def test_what_stands_before_a_record() -> None:
+    """Versions, expiries and remaining times have 8 bytes each, big-endian."""
+    assert VERSION.pack(1) == b"\0\0\0\0\0\0\0\1"
+    assert ITEM.pack(1, 2, 3) == VERSION.pack(1) + VERSION.pack(2) + VERSION.pack(3)
+    assert (ALWAYS, ABSENT) == (-1, 0)
 
 
 @given(run_lists)
@@ -114,6 +195,7 @@ def test_empty_batch() -> None:
 def test_later_fields_are_skipped() -> None:
     """A newer peer may append fields to a run and to an answer."""
     assert decode_runs(b"\x91\x94\xa3has\xa0\x91\xc4\x01a\xa3new") == [Has("", [b"a"])]
+    assert decode_runs(b"\x91\x97\xa5write\xa0\x90\x90\xc0\xc0\xa3new") == [Write("", [], [])]
     assert decode_answers(b"\x91\x93\x91\xc3\x80\xa3new", [Has("", [b"a"])]) == [Answer([True])]
 
 
@@ -122,14 +204,38 @@ def test_later_fields_are_skipped() -> None:
     [
         pytest.param(b"\x91\x94\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x91\xc4\x00", (2, 1), id="write, too few"),
         pytest.param(b"\x91\x94\xa5write\xa0\x90\x91\xc4\x00", (0, 1), id="write, too many"),
-        pytest.param(b"\x92\x93\xa3has\xa0\x90\x94\xa3add\xa0\x91\xc4\x01a\x90", (1, 0), id="add, behind another run"),
+        pytest.param(
+            b"\x92\x93\xa3has\xa0\x90\x94\xa5write\xa0\x91\xc4\x01a\x90", (1, 0), id="write, behind another run"
+        ),
+        pytest.param(b"\x91\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\x90", (1, 0), id="write, conditions"),
+        pytest.param(
+            b"\x91\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\xc0\x92\x00\x00", (1, 2), id="write, times to live"
+        ),
+        pytest.param(b"\x91\x94\xa3pop\xa0\x91\xc4\x01a\x92\x01\x02", (1, 2), id="pop, conditions"),
+        pytest.param(b"\x91\x94\xa6remove\xa0\x91\xc4\x01a\x90", (1, 0), id="remove, conditions"),
+        pytest.param(b"\x91\x94\xa5touch\xa0\x91\xc4\x01a\x90", (1, 0), id="touch, times to live"),
+        pytest.param(b"\x91\x95\xa9increment\xa0\x91\xc4\x01a\x90\x91\xc4\x00", (1, 0), id="increment, amounts"),
+        pytest.param(b"\x91\x95\xa9increment\xa0\x90\x90\x91\xc4\x00", (0, 1), id="increment, initials"),
     ],
 )
-def test_each_key_needs_a_record(data: bytes, found: tuple[int, int]) -> None:
-    """A run with another number of records than keys is refused."""
+def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) -> None:
+    """A run with a column of another length than its keys is refused."""
     with pytest.raises(BadRequest) as refused:
         decode_runs(data)
-    assert str(refused.value) == f"the batch has a run of {found[0]} keys and {found[1]} records"
+    assert str(refused.value) == f"the batch has a run of {found[0]} keys with a column of {found[1]}"
+
+
+@pytest.mark.parametrize("ttl", [-1, LONGEST_TTL + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("kind", ["write", "touch"])
+def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
+    """A time to live is 0 to 100 years: no peer can store an expiry that isn't one."""
+    for tried, fits in ((ttl, False), (0, True), (LONGEST_TTL, True)):
+        run: Run = Touch("", [b"a"], [tried]) if kind == "touch" else Write("", [b"a"], [b""], None, [tried])
+        if fits:
+            assert decode_runs(encode_runs([run])) == [run]
+        else:
+            with pytest.raises(BadRequest, match="the batch can't be read: Expected `int`"):
+                decode_runs(encode_runs([run]))
 
 
 def test_answers_as_bytes() -> None:
@@ -283,6 +389,12 @@ def test_nothing_at_all(decode: Decoder, what: str, data: bytes) -> None:
         pytest.param(b"\x93\xa4read\xa0\x91\xa1a", id="key that is no binary"),
         pytest.param(b"\x93\xa4read\xa0\xc4\x01a", id="keys that are no array"),
         pytest.param(b"\x94\xa5write\xa0\x91\xc4\x01a\x91\xc0", id="record that is no binary"),
+        pytest.param(b"\x95\xa5write\xa0\x90\x90\x91\xa1a", id="condition that is no int"),
+        pytest.param(b"\x94\xa3pop\xa0\x90\x91\xcb" + b"\0" * 8, id="condition that is a float"),
+        pytest.param(b"\x93\xa5touch\xa0\x90", id="no times to live"),
+        pytest.param(b"\x94\xa5touch\xa0\x91\xc4\x01a\xc0", id="times to live that are nil"),
+        pytest.param(b"\x94\xa9increment\xa0\x90\x90", id="no initial values"),
+        pytest.param(b"\x94\xa3add\xa0\x90\x90", id="verb of an older version"),
         pytest.param(b"\x94\xa4read\xa0\x90" + b"\x91" * 100_000, id="later field nested 100,000 deep"),
     ],
 )
@@ -336,3 +448,24 @@ def test_garbage_is_a_bad_request(data: bytes) -> None:
 def test_outcomes_without_errors_are_the_results(results: list[Result]) -> None:
     """Without errors, the outcomes are the results."""
     assert Answer(results).outcomes() == results
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Write("", [b"\xff"], [b"record"]),
+        Write("", [b"k" * (settings.MAX_KEY_BYTES + 1)], [b"record"]),
+        Write("", [b"key"], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
+        Increment("", [b"\xc3"], [b"amount"], [b"initial"]),
+    ],
+)
+def test_what_others_could_not_read_is_refused(run: Run) -> None:
+    """A shard takes no key that isn't text or is too long, and no record past the limit: they would break readers."""
+    with pytest.raises(BadRequest):
+        decode_runs(encode_runs([run]))
+
+
+def test_largest_things_pass() -> None:
+    """At the limits all is well."""
+    run = Write("", [b"k" * settings.MAX_KEY_BYTES], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES)])
+    assert decode_runs(encode_runs([run])) == [run]

@@ -73,8 +73,8 @@ class Bench:
         own = MAP.named(name)
         assert own is not None
         self.stores += 1
-        shard = Shard(store or MemoryStore(f"store{self.stores}"), self.clock.seconds)
-        self.shards[name] = ShardService(shard, self.clock, self.network.listen(own.host, own.port))
+        shard = Shard(store or MemoryStore(f"store{self.stores}", self.clock.seconds), self.clock.seconds)
+        self.shards[name] = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port))
         self.shards[name].startService()
         return shard
 
@@ -217,7 +217,7 @@ def test_another_reason(bench: Bench, log_lines: list[str]) -> None:
 
 def test_foreign_shard(bench: Bench, log_lines: list[str]) -> None:
     """A shard of another cluster is refused, reported once with the reason, and left as it is."""
-    theirs = bench.start_shard("high", MemoryStore("theirs"))
+    theirs = bench.start_shard("high", MemoryStore("theirs", bench.clock.seconds))
     foreign = attrs.evolve(
         first_state("c2", MAP), map=ShardMap([MAP.ranges[0], attrs.evolve(MAP.ranges[1], identity="theirs")])
     )
@@ -240,12 +240,12 @@ def test_foreign_shard(bench: Bench, log_lines: list[str]) -> None:
 
 def test_durable_shard_that_lost_its_data(bench: Bench) -> None:
     """A durable shard that comes back with another store is refused, until it comes with its own."""
-    store = DurableStore("durable")
+    store = DurableStore("durable", bench.clock.seconds)
     bench.start_shard("high", store)
     bench.start(["low", "bootstrap"], 1)
     epoch = bench.state.epoch
     bench.kill_shard("high")
-    lost = bench.start_shard("high", DurableStore("other"))
+    lost = bench.start_shard("high", DurableStore("other", bench.clock.seconds))
     bench.network.advance(10)
     assert bench.conditions() == [Condition.READY, Condition.REFUSED]
     assert bench.detail("high").endswith("are in store durable; start the shard with its own data")
@@ -308,7 +308,7 @@ def test_shard_in_memory_that_was_restarted(running: Bench, log_lines: list[str]
 
 def test_shard_that_comes_back_with_its_data(bench: Bench) -> None:
     """A shard that comes back with its store goes on under the same epoch."""
-    store = DurableStore("durable")
+    store = DurableStore("durable", bench.clock.seconds)
     bench.start_shard("high", store)
     bench.start(["low", "bootstrap"], 1)
     before = bench.state
@@ -323,7 +323,7 @@ def test_shard_that_comes_back_with_its_data(bench: Bench) -> None:
 
 def test_shard_that_forgot_its_place(bench: Bench) -> None:
     """A shard that comes back with its store, but doesn't know its place any more, is told again."""
-    store = DurableStore("durable")
+    store = DurableStore("durable", bench.clock.seconds)
     bench.start_shard("high", store)
     bench.start(["low", "bootstrap"], 1)
     before = bench.state
@@ -348,10 +348,10 @@ def test_present_reason(running: Bench) -> None:
 
 def test_refused_shard_that_goes(bench: Bench) -> None:
     """A shard that was refused and is gone now is unreachable."""
-    bench.start_shard("high", DurableStore("durable"))
+    bench.start_shard("high", DurableStore("durable", bench.clock.seconds))
     bench.start(["low", "bootstrap"], 1)
     bench.kill_shard("high")
-    bench.start_shard("high", DurableStore("other"))
+    bench.start_shard("high", DurableStore("other", bench.clock.seconds))
     bench.network.advance(10)
     assert bench.conditions() == [Condition.READY, Condition.REFUSED]
     bench.kill_shard("high")
@@ -552,7 +552,6 @@ def test_stop(running: Bench, silent: bool) -> None:
     stopping: Deferred[object] = service.stopService()
     running.network.advance(0.1)
     result(stopping)
-    assert running.clock.getDelayedCalls() == []
     assert running.conditions() == before
     assert [one.running for one in (service, *service.services)] == [0] * 4
     assert ("localhost", 9192) not in running.network.listeners
@@ -560,6 +559,9 @@ def test_stop(running: Bench, silent: bool) -> None:
     running.network.advance(100)
     assert running.conditions() == before
     assert running.told()[0] is not None
+    for shard in running.shards.values():
+        shard.stopService()
+    assert running.clock.getDelayedCalls() == []
 
 
 def test_stop_while_waiting_for_a_shard(bench: Bench) -> None:

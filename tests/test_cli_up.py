@@ -15,14 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 from pyshard import config
+from pyshard.bootstrap.tap import open_state
 from pyshard.cli import cli, plan
 from pyshard.cli.exits import End
-from pyshard.cli.plan import DEFAULT, check_ports, daemons, file_name, with_free_ports
-from pyshard.cli.up import _directory, usage
+from pyshard.cli.plan import DEFAULT, Data, check_ports, daemons, file_name, with_free_ports
+from pyshard.cli.up import _directory, _held, fate, usage
 from pyshard.config import ClusterConfig
 from pyshard.errors import ConfigError
 from pyshard.hashing import SLOTS
 from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.storage import DataDirectory
 
 CHECKOUT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -149,6 +151,83 @@ def test_daemons() -> None:
     assert found[2].command[4:] == ["pyshard-bootstrap", "--config=etc/c.json", "--state=run/cluster.state"]
     assert found[2].wrapped[-len(found[2].command) :] == found[2].command
     assert found[2].wrapped[4:7] == [str(os.getpid()), "run/bootstrap.log", "run/bootstrap.pid"]
+
+
+@pytest.mark.parametrize(("durability", "options"), [(None, []), ("async", ["--durability=async"])])
+def test_durable_daemons(durability: str | None, options: list[str]) -> None:
+    """With a data directory each shard has a folder in it, named as its log is, and the bootstrap its state."""
+    made = cluster(1001, 1002, bootstrap=1003)
+    renamed = ShardMap([attrs.evolve(made.map.ranges[0], name="a/b"), attrs.evolve(made.map.ranges[1], name="a b")])
+    data = Data(Path("data"), durability)
+    found = daemons(attrs.evolve(made, map=renamed), "bin/twistd", Path("etc/c.json"), Path("run"), data)
+    assert found[0].command[-1 - len(options) :] == ["--data-dir=data/a_b", *options]
+    assert found[1].command[-1 - len(options) :] == ["--data-dir=data/a_b-2", *options]
+    assert [one.log for one in found] == [Path("run/a_b.log"), Path("run/a_b-2.log"), Path("run/bootstrap.log")]
+    assert found[2].command[-1] == "--state=data/cluster.state"
+    assert options or not any("durability" in word for one in found for word in one.command)
+
+
+@pytest.mark.parametrize("name", ["cluster.state", "shards.json", "UP.lock", "shards.json.new", "bootstrap"])
+def test_names_of_other_files(name: str) -> None:
+    """No shard's folder takes the place of a file of the cluster's."""
+    made = cluster(1001, bootstrap=1003)
+    renamed = ShardMap([attrs.evolve(made.map.ranges[0], name=name)])
+    found = daemons(attrs.evolve(made, map=renamed), "twistd", Path("c"), Path("run"), Data(Path("data")))
+    assert found[0].command[-1] == f"--data-dir=data/{name}-2"
+
+
+def test_remembered_cluster(tmp_path: Path) -> None:
+    """Without a config file it is the cluster that the data directory had the last time, else the default one."""
+    data = Data(tmp_path)
+    assert plan.remembered(None) == plan.remembered(data) == DEFAULT
+    for port in (1003, 1004, 1004):
+        plan.remember(data, cluster(1001, 1002, bootstrap=port))
+        assert plan.remembered(data) == cluster(1001, 1002, bootstrap=port)
+    assert [path.name for path in tmp_path.iterdir()] == ["shards.json"]
+
+
+def test_data_directory_in_use(tmp_path: Path) -> None:
+    """Two runs can't share a data directory, and a file is none."""
+    with _held(tmp_path, "--data-dir"):
+        ended = CliRunner().invoke(cli, ["up", "--data-dir", str(tmp_path)])
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert ended.stderr == f"pyshard: --data-dir: {tmp_path} is in use by another pyshard up\n"
+    (tmp_path / "file").touch()
+    ended = CliRunner().invoke(cli, ["up", "--data-dir", str(tmp_path / "file")])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr == f"pyshard: --data-dir: {tmp_path / 'file'} can't be used: File exists\n"
+
+
+def test_data_directory_of_a_shard(tmp_path: Path) -> None:
+    """What `twistd pyshard-shard` keeps is one shard's, and no place for a cluster."""
+    DataDirectory(tmp_path).close()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    ended = CliRunner().invoke(cli, ["up", "--data-dir", str(tmp_path)])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        f"pyshard: --data-dir: {tmp_path} is the data directory of one shard, expected one for a cluster\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
+    """A config file with other ranges than those that the documents are divided by is refused, and not remembered."""
+    (tmp_path / "data").mkdir()
+    open_state(tmp_path / "data" / "cluster.state", DEFAULT.map)
+    path = tmp_path / "c.json"
+    path.write_text(plan.as_file(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))
+    ended = CliRunner().invoke(cli, ["up", "--config", str(path), "--data-dir", str(tmp_path / "data")])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "Restore the old ranges" in ended.stderr
+    assert plan.remembered(Data(tmp_path / "data")) == DEFAULT
+
+
+def test_fate() -> None:
+    """The last line says what becomes of the documents, and how to have them again."""
+    assert fate(None) == "Documents are kept in memory: they are gone when their shard ends."
+    assert fate(Data(Path("/a/my data"))) == (
+        "Documents are kept on disk: pyshard up --data-dir '/a/my data' has them again."
+    )
 
 
 def test_find_twistd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

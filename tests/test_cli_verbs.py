@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from cli_runs import Commands, Ended
+from cli_runs import Commands, Ended, MemoryPyshard
 
+from pyshard.client import Client
 from pyshard.testing import MemoryCluster
 
 
@@ -52,6 +55,129 @@ def test_if_absent(pyshard: Commands, doc: str, size: str) -> None:
         1, "", 'pyshard: key "key" exists; nothing was written\n'
     )
     assert pyshard("read", "key") == Ended(0, f"{doc}\n", "")
+
+
+@pytest.mark.parametrize(("doc", "size"), [("42", "28"), ("{}", "0"), ("[]", "0")])
+def test_if_version(pyshard: Commands, doc: str, size: str) -> None:
+    """Only the version that `item` gave writes, once; for an empty document as well."""
+    pyshard("write", "key", '"old"')
+    version = json.loads(pyshard("item", "key").out)["version"]
+    assert pyshard("write", "key", doc, "--if-version", str(version)) == Ended(0, f"{size}\n", "")
+    for other in (version, version + 7):
+        assert pyshard("write", "key", doc, "--if-version", str(other)) == Ended(
+            1, "", f'pyshard: key "key" does not have version {other}; nothing was written\n'
+        )
+    assert pyshard("write", "none", doc, "--if-version", "1").code == 1
+    assert pyshard("has", "none").code == 1
+    assert pyshard("read", "key") == Ended(0, f"{doc}\n", "")
+
+
+@pytest.mark.parametrize("verb", ["pop", "remove"])
+def test_removing_if_version(pyshard: Commands, verb: str) -> None:
+    """pop and remove leave a key of another version alone."""
+    pyshard("write", "key", "[]")
+    version = json.loads(pyshard("item", "key").out)["version"]
+    assert pyshard(verb, "key", "--if-version", str(version + 1)) == Ended(
+        1, "", f'pyshard: key "key" does not have version {version + 1}; nothing was removed\n'
+    )
+    assert pyshard("has", "key").code == 0
+    assert pyshard(verb, "key", "--if-version", str(version)) == Ended(0, {"pop": "[]\n", "remove": "0\n"}[verb], "")
+    assert pyshard("has", "key").code == 1
+    assert pyshard(verb, "key", "--if-version", str(version)).code == 1
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, absent: bool) -> None:
+    """Of two that write under one condition, one is told that it did, even when it is an empty document."""
+    version = 0
+    if not absent:
+        pyshard("write", "key", "1")
+        version = json.loads(pyshard("item", "key").out)["version"]
+    other = pyshard.cluster.connect()
+    run = MemoryPyshard.run
+    sizes: list[int] = []
+
+    def interrupted(self: MemoryPyshard, function: Callable[[Client], Any]) -> Any:
+        """A call, and right behind it the other's try."""
+        result = run(self, function)
+        condition: dict[str, Any] = {"if_absent": True} if absent else {"if_version": version}
+        sizes.append(pyshard.cluster.run(other.write("key", "the other's", **condition)))
+        return result
+
+    monkeypatch.setattr(MemoryPyshard, "run", interrupted)
+    arguments = ["--if-absent"] if absent else ["--if-version", str(version)]
+    won = pyshard("write", *arguments, "key", "{}").code == 0
+    assert won is not any(sizes)
+
+
+def test_empty_documents_fail_as_others_do(pyshard: Commands) -> None:
+    """A conditional write of an empty document that can't be done has its own error."""
+    ended = pyshard("write", "--if-absent", "--index", "nope", "key", "{}")
+    assert (ended.code, ended.out) == (5, "")
+    assert "there is no index 'nope'" in ended.error
+
+
+def test_item(pyshard: Commands) -> None:
+    """All fields as one line of JSON, with what JSON can't carry as `read` shows it."""
+    pyshard("write", "test", '{"$bytes": "AAH/"}')
+    ended = pyshard("item", "test")
+    assert (ended.code, ended.error, ended.out.count("\n")) == (0, "", 1)
+    found = json.loads(ended.out)
+    assert found.pop("version") > 0
+    assert found == {
+        "key": "test", "hash_": 0.1671936, "record": {"$bytes": "AAH/"}, "expiry": None, "ttl": None, "size": 36
+    }  # fmt: skip
+    assert pyshard("item", "none") == Ended(1, "", 'pyshard: there is no key "none"\n')
+
+
+def test_ttl(pyshard: Commands) -> None:
+    """A document is gone after its time to live; writing it anew without one lets it stay."""
+    assert pyshard("write", "--ttl", "2.5", "key", "1").code == 0
+    assert pyshard("write", "--ttl", "2.5", "other", "1").code == 0
+    found = json.loads(pyshard("item", "key").out)
+    assert 2 < found["ttl"] <= 2.5
+    assert found["expiry"] - pyshard.cluster.clock.seconds() == pytest.approx(found["ttl"], abs=0.01)
+    pyshard("write", "other", "1")
+    pyshard.cluster.advance(3)
+    assert pyshard("read", "key").code == 1
+    assert pyshard("write", "--if-absent", "key", "{}") == Ended(0, "0\n", "")
+    assert pyshard("read", "other").code == 0
+
+
+def test_touch(pyshard: Commands) -> None:
+    """A new time to live, or none; the version stays."""
+    pyshard("write", "key", "1")
+    version = json.loads(pyshard("item", "key").out)["version"]
+    assert pyshard("touch", "key", "2") == Ended(0, "", "")
+    assert 1 < json.loads(pyshard("item", "key").out)["ttl"] <= 2
+    assert pyshard("touch", "key", "never") == Ended(0, "", "")
+    pyshard.cluster.advance(3)
+    found = json.loads(pyshard("item", "key").out)
+    assert (found["ttl"], found["version"]) == (None, version)
+    assert pyshard("touch", "key", "0.5").code == 0
+    pyshard.cluster.advance(1)
+    assert pyshard("touch", "key", "never") == Ended(1, "", 'pyshard: there is no key "key"\n')
+
+
+def test_incr(pyshard: Commands) -> None:
+    """The new value is printed; a key that is missing begins with --initial."""
+    assert pyshard("incr", "visits") == Ended(0, "1\n", "")
+    assert pyshard("incr", "visits", "--by", "-11") == Ended(0, "-10\n", "")
+    assert pyshard("incr", "visits", "--initial", "5") == Ended(0, "-9\n", "")
+    assert pyshard("incr", "stock", "--initial=100", "--by=-3") == Ended(0, "97\n", "")
+    assert pyshard("incr", "--by", '{"$int": "0x10"}', "stock") == Ended(0, "113\n", "")
+    assert pyshard("read", "stock") == Ended(0, "113\n", "")
+
+
+@pytest.mark.parametrize("doc", ["text", "1.5", "true", "null", "[1]"])
+def test_incr_of_something_else(pyshard: Commands, doc: str) -> None:
+    """What is no integer is refused, with exit code 5, and stays."""
+    pyshard("write", "key", doc)
+    before = pyshard("item", "key").out
+    ended = pyshard("incr", "key")
+    assert (ended.code, ended.out) == (5, "")
+    assert "increment takes an int" in ended.error
+    assert pyshard("item", "key").out == before
 
 
 def test_remove_of_an_empty_document(pyshard: Commands) -> None:
@@ -105,6 +231,25 @@ def test_bytes_and_nan(pyshard: Commands) -> None:
         (["--deadline", "3", "up"], "--deadline means nothing to 'up'"),
         (["stat", "--index", "a"], "No such option"),
         (["unheard"], "No such command 'unheard'"),
+        (["write", "k", "1", "--ttl", "0"], "Invalid value for '--ttl': found 0.0, expected a number of seconds"),
+        (["write", "k", "1", "--ttl", "-3"], "Invalid value for '--ttl': found -3.0, expected a number of seconds"),
+        (["write", "k", "1", "--ttl", "nan"], "Invalid value for '--ttl': found nan, expected a number of seconds"),
+        (["write", "k", "1", "--ttl", "1e10"], "more than 0 and at most 100 years"),
+        (["write", "k", "1", "--if-version", "0"], "Invalid value for '--if-version': found 0, expected a version"),
+        (["pop", "k", "--if-version", "-1"], "Invalid value for '--if-version': found -1, expected a version"),
+        (["remove", "k", "--if-version", "x"], "'x' is not a valid integer"),
+        (["write", "k", "1", "--if-absent", "--if-version", "3"], "found both, expected one of them"),
+        (["touch", "k"], "Missing argument 'SECONDS|never'"),
+        (["touch", "k", "soon"], "found 'soon', expected seconds, or never"),
+        (["touch", "k", "-1"], "found -1.0, expected a number of seconds"),
+        (["incr", "k", "--by", "1.5"], "Invalid value for '--by': found 1.5, expected an integer"),
+        (["incr", "k", "--initial", "true"], "Invalid value for '--initial': found true, expected an integer"),
+        (["incr", "k", "--by", '{"a"'], "Invalid value for '--by': line 1, column 5"),
+        (["up", "--durability", "fsync"], "--durability: found it without --data-dir, expected both or neither"),
+        (["up", "--durability", "maybe", "--data-dir", "d"], "'maybe' is not one of 'fsync', 'async', 'none'"),
+        (["up", "--data-dir", "d", "--run-dir", "./d"], "--run-dir and --data-dir: found d twice"),
+        (["--index", "a", "backup", "d"], "--index means nothing to 'backup'"),
+        (["restore"], "Missing argument 'DIR'"),
         (["load", "no/such/file"], "'no/such/file': No such file or directory"),
         (["load", "--create", "-"], "--create needs --index NAME"),
     ],

@@ -12,14 +12,29 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from pyshard import documents
-from pyshard.batch import Add, Has, Pop, Read, Remove, Result, Run, Write
+from pyshard.batch import (
+    ABSENT,
+    ALWAYS,
+    ITEM,
+    VERSION,
+    Has,
+    Increment,
+    Item,
+    Pop,
+    Read,
+    Remove,
+    Result,
+    Run,
+    Touch,
+    Write,
+)
 from pyshard.client import operations
-from pyshard.client.operations import Box, Operation, OperationQueue
+from pyshard.client.operations import NO_OPTIONS, Box, Operation, OperationQueue, Options
 from pyshard.errors import InvalidDocument, Overloaded, PyshardError, ShardFull, Unavailable
 from pyshard.settings import settings
 
-READING = ["read", "has"]
-CHANGING = ["write", "add", "pop", "remove"]
+READING = ["read", "has", "item"]
+CHANGING = ["write", "pop", "remove", "touch", "increment"]
 
 
 def operation(
@@ -31,9 +46,11 @@ def operation(
     expires: float = 10.0,
     slot: int = 0,
     size: int = 0,
+    options: Options = NO_OPTIONS,
 ) -> Operation:
     """An operation; one that stores nothing has no record."""
-    return Operation(verb, index, key.encode(), slot, expires, record if verb in ("write", "add") else b"", size)
+    record = record if verb in ("write", "increment") else b""
+    return Operation(verb, index, key.encode(), slot, expires, record, size, options)
 
 
 def queue_of(*waiting: Operation, limit: int = settings.BOXES_IN_FLIGHT) -> OperationQueue:
@@ -76,12 +93,14 @@ def test_operations_leave_in_the_order_of_issue() -> None:
             ("read", "a", ""),
             ("pop", "b", "pages"),
             ("has", "c", ""),
-            ("add", "d", ""),
+            ("touch", "d", ""),
             ("remove", "b", ""),
+            ("item", "e", ""),
+            ("increment", "b", ""),
         ]
     ]
     queue = queue_of(*issued)
-    assert len(queue) == 6
+    assert len(queue) == 8
     assert next_box(queue, 3.5).operations == issued
     assert queue.in_flight[0].sent == 3.5
     assert len(queue) == 0
@@ -97,11 +116,15 @@ def test_runs_join_neighbors_only() -> None:
             operation("read", "a"),
             operation("write", "b", b"3"),
             operation("write", "b", b"4", index="pages"),
-            operation("add", "c", b"5", index="pages"),
+            operation("increment", "c", b"5", index="pages", options=Options(initial=b"6")),
+            operation("increment", "d", b"7", index="pages", options=Options(initial=b"8")),
             operation("has", "c"),
             operation("pop", "c"),
             operation("remove", "c"),
             operation("remove", "d"),
+            operation("touch", "c", options=Options(ttl=1000)),
+            operation("touch", "d"),
+            operation("item", "c"),
         ],
         0.0,
     )
@@ -110,12 +133,36 @@ def test_runs_join_neighbors_only() -> None:
         Read("", [b"a"]),
         Write("", [b"b"], [b"3"]),
         Write("pages", [b"b"], [b"4"]),
-        Add("pages", [b"c"], [b"5"]),
+        Increment("pages", [b"c", b"d"], [b"5", b"7"], [b"6", b"8"]),
         Has("", [b"c"]),
         Pop("", [b"c"]),
         Remove("", [b"c", b"d"]),
+        Touch("", [b"c", b"d"], [1000, 0]),
+        Item("", [b"c"]),
     ]
     assert box.runs() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "conditions", "ttls"),
+    [
+        ([NO_OPTIONS, NO_OPTIONS], None, None),
+        ([Options(ABSENT), NO_OPTIONS], [ABSENT, ALWAYS], None),
+        ([NO_OPTIONS, Options(7)], [ALWAYS, 7], None),
+        ([NO_OPTIONS, Options(ttl=5)], None, [0, 5]),
+        ([Options(7, 5), Options(8)], [7, 8], [5, 0]),
+    ],
+)
+def test_runs_carry_conditions_and_ttls(
+    options: list[Options], conditions: list[int] | None, ttls: list[int] | None
+) -> None:
+    """A run of writes says for each which condition and time to live it has, and nothing when none has any."""
+    writes = [operation("write", key, b"r", options=one) for key, one in zip("ab", options, strict=True)]
+    assert Box(writes, 0.0).runs() == [Write("", [b"a", b"b"], [b"r", b"r"], conditions, ttls)]
+    if ttls is None:
+        for verb, kind in (("pop", Pop), ("remove", Remove)):
+            some = [operation(verb, key, options=one) for key, one in zip("ab", options, strict=True)]
+            assert Box(some, 0.0).runs() == [kind("", [b"a", b"b"], conditions)]
 
 
 def test_a_box_has_at_most_so_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +181,15 @@ def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
     queue = queue_of(*issued, limit=10)
     boxes = [[one.weight for one in next_box(queue).operations] for _ in range(5)]
     assert boxes == [[4, 5, 1], [1], [30], [2], [9]]
+
+
+def test_an_increments_initial_value_weighs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an increment begins with travels with it, and counts among the bytes of its box."""
+    limit(monkeypatch, BOX_BYTES=10)
+    issued = [operation("increment", "k", b"xx", options=Options(initial=b"x" * 4)) for _ in range(2)]
+    queue = queue_of(*issued)
+    assert [one.weight for one in issued] == [7, 7]
+    assert next_box(queue).operations == issued[:1]
 
 
 def test_only_so_many_boxes_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +234,7 @@ def test_a_change_waits_for_every_box_that_reads_its_key() -> None:
 
 def test_one_box_may_hold_a_key_many_times() -> None:
     """Changes of one key, and reads behind them, share a box: a batch takes effect in its order."""
-    issued = [operation(verb) for verb in ("write", "pop", "add", "remove", "has", "read")]
+    issued = [operation(verb) for verb in ("write", "pop", "increment", "remove", "touch", "has", "item", "read")]
     assert next_box(queue_of(*issued)).operations == issued
 
 
@@ -327,20 +383,28 @@ def test_the_next_deadline_is_the_earliest_of_what_is_not_done() -> None:
 # ---------------------------------------------------------------------- answers
 
 RECORD, SIZE = documents.encode({"hello": "world"})
+FOUND = VERSION.pack(7) + RECORD
+ITSELF = {"key": "test", "hash_": 0.1671936, "record": {"hello": "world"}, "version": 7, "size": 54}
 
 
 @pytest.mark.parametrize(
     ("verb", "result", "expected"),
     [
-        ("read", RECORD, {"hash_": 0.1671936, "record": {"hello": "world"}}),
+        ("read", FOUND, {"hash_": 0.1671936, "record": {"hello": "world"}}),
         ("read", None, None),
-        ("pop", RECORD, {"hash_": 0.1671936, "record": {"hello": "world"}}),
+        ("pop", FOUND, {"hash_": 0.1671936, "record": {"hello": "world"}}),
         ("pop", None, None),
+        ("item", ITEM.pack(7, 0, 0) + RECORD, {**ITSELF, "expiry": None, "ttl": None}),
+        ("item", ITEM.pack(7, 1_000_000_001, 1) + RECORD, {**ITSELF, "expiry": 1_000_000.001, "ttl": 0.001}),
+        ("item", None, None),
         ("has", True, True),
         ("has", False, False),
         ("write", True, 54),
-        ("add", True, 54),
-        ("add", False, 0),
+        ("write", False, 0),
+        ("touch", True, True),
+        ("touch", False, False),
+        ("increment", documents.encode(2**70)[0], 2**70),
+        ("increment", documents.encode(-1)[0], -1),
         ("remove", RECORD[:5], 54),
         ("remove", None, 0),
     ],
@@ -357,12 +421,22 @@ def test_an_operation_is_finished_once() -> None:
     """The first outcome counts; whatever comes later changes nothing."""
     one = operation("read")
     one.finish(Unavailable("too late"))
-    one.finish(RECORD)
+    one.finish(FOUND)
     one.finish(ShardFull("full"))
     assert isinstance(outcome(one.deferred), Unavailable)
 
 
-@pytest.mark.parametrize(("verb", "result"), [("read", b"\xffjunk"), ("pop", b"\x01\0\0\0\x10"), ("remove", b"\xff")])
+@pytest.mark.parametrize(
+    ("verb", "result"),
+    [
+        ("read", VERSION.pack(1) + b"\xffjunk"),
+        ("pop", VERSION.pack(1) + b"\x01\0\0\0\x10"),
+        ("pop", VERSION.pack(1)),
+        ("item", ITEM.pack(1, 0, 0) + b"\xffjunk"),
+        ("remove", b"\xff"),
+        ("increment", b"\xff"),
+    ],
+)
 def test_a_record_that_cannot_be_read_is_an_error(verb: str, result: bytes) -> None:
     """A record in another format fails its own operation, with a `PyshardError`."""
     one = operation(verb)
@@ -378,7 +452,7 @@ def test_an_operation_names_itself() -> None:
 
 @pytest.mark.parametrize("verb", READING + CHANGING)
 def test_only_reading_changes_nothing(verb: str) -> None:
-    """`read` and `has` may be repeated; every other verb may not."""
+    """`read`, `has` and `item` may be repeated; every other verb may not."""
     assert operation(verb).changes == (verb in CHANGING)
 
 

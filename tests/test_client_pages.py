@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import attrs
 import pytest
+from handover import hand_over
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from pyshard import Client
@@ -16,7 +17,6 @@ from pyshard.errors import BadRequest, ClientClosed, IndexNotFound, NotConfigure
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
-from pyshard.shard.shard import Assignment
 from pyshard.shardmap import ShardMap
 from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
@@ -218,26 +218,13 @@ def test_a_scan_goes_on_when_ranges_move(
     while page := cluster.run(pages.next_page()):
         found += page
         if len(found) == 50:
-            stores = [service.shard.store for service in cluster.services.values()]
-            records = {
-                key: record
-                for store in stores
-                for key, record in store._indexes[0].records.items()  # type: ignore[attr-defined]
-            }
             first, second = cluster.state.map.ranges
             state = attrs.evolve(
                 cluster.state,
                 epoch=cluster.state.epoch + 1,
                 map=ShardMap([attrs.evolve(first, end=moved_to), attrs.evolve(second, start=moved_to)]),
             )
-            for own, service in zip(state.map.ranges, cluster.services.values(), strict=True):
-                index = service.shard.store._indexes[0]  # type: ignore[attr-defined]
-                for key in list(index.records):
-                    index.take(key, slot_of(key))
-                for key, record in records.items():
-                    if own.owns(slot_of(key)):
-                        index.put(key, record, slot_of(key), len(record))
-                service.shard.assignment = Assignment(own.name, state)
+            hand_over(cluster, state)
             assert cluster.bootstrap is not None
             cluster.bootstrap.bootstrap.change(state)
     assert found == keys

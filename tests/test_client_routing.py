@@ -9,11 +9,12 @@ from typing import Any, TypeVar, cast
 
 import attrs
 import pytest
+from handover import UNLIMITED, hand_over
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from pyshard import Client, documents
-from pyshard.batch import Answer, Pop, Run, Write
+from pyshard.batch import Answer, Run, Write
 from pyshard.bootstrap.bootstrap import first_state
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.cluster import ClusterState
@@ -72,28 +73,6 @@ def with_bounds(state: ClusterState, *bounds: int) -> ClusterState:
         attrs.evolve(own, start=start, end=end) for own, (start, end) in zip(state.map.ranges, edges, strict=True)
     ]
     return attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(ranges))
-
-
-def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
-    """Put a new map into force at the shards, at one moment: documents move with their ranges."""
-    moving: list[tuple[int, int, bytes, bytes]] = []
-    stores = {name: service.shard.store for name, service in cluster.services.items()}
-    for store in stores.values():
-        for name, number in {"": 0, **state.indexes}.items():
-            page = cluster.run(store.page(number, 0, None, SLOTS, 10**9, 10**9))
-            slots = [slot_of(key, name.encode()) for key in page.keys]
-            (popped,) = cluster.run(store.apply([Task(Pop(name, page.keys), number, slots)], 10**12, 10**12))
-            moving += [
-                (number, slot, key, record)
-                for slot, key, record in zip(slots, page.keys, popped.results, strict=True)
-                if isinstance(record, bytes)
-            ]
-    for number, slot, key, record in moving:
-        task = Task(Write("", [key], [record]), number, [slot])
-        cluster.run(stores[state.map.lookup(slot).name].apply([task], 10**12, 10**12))
-    for name, service in cluster.services.items():
-        if state.map.named(name) is not None:
-            service.shard.assignment = Assignment(name, state)
 
 
 def announce(cluster: MemoryCluster, state: ClusterState) -> None:
@@ -343,7 +322,7 @@ def applied_to(cluster: MemoryCluster, key: bytes) -> list[tuple[bytes, object]]
         def apply(
             tasks: Sequence[Task], limit: int, room: int, apply: Callable[..., Any] = store.apply
         ) -> Deferred[list[Answer]]:
-            if limit < 10**12:  # not `hand_over`
+            if limit != UNLIMITED:  # not `hand_over`
                 for task in tasks:
                     if isinstance(task.run, Write):
                         pairs = zip(task.run.keys, task.run.records, strict=True)

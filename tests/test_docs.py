@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
+import msgspec
 import pytest
 from blocks import CHECKOUT, blocks, tagged
 
 from pyshard import config
+from pyshard.batch import LONGEST_TTL, Run
 from pyshard.settings import settings
 from pyshard.shard.tap import Options
+from pyshard.storage import Durability
 
 #: Where the blocks of each kind are run.
 RUN_BY = {
     "run: up": "tests/functional/test_readme.py",
     "run: sh": "tests/functional/test_readme.py",
     "run: pycon": "tests/functional/test_readme.py",
-    "run: python": "tests/functional/test_readme.py or tests/test_docs.py",
+    "run: python": "tests/functional/test_readme.py, tests/test_docs.py or tests/test_backup.py",
     "run: output": "tests/functional/test_readme.py",
     "run: daemons": "tests/functional/test_readme.py",
     "run: end": "tests/functional/test_readme.py",
     "run: stock": "tests/functional/test_readme.py",
     "run: config": "tests/test_docs.py",
     "run: cli": "tests/functional/test_cli.py",
+    "run: backup": "tests/functional/test_readme.py",
+    "run: restore": "tests/functional/test_readme.py or tests/functional/test_cli.py",
     "ci: tests": ".ci/run",
 }
 
@@ -68,8 +74,25 @@ def test_limits_in_protocol() -> None:
         settings.MAX_INDEXES,
         settings.PAGE_KEYS,
         settings.ITEM_OVERHEAD,
+        LONGEST_TTL,
     ):
         assert f"{number:,}" in text, number
+
+
+@pytest.mark.parametrize("run", get_args(Run), ids=lambda run: run.__struct_config__.tag)
+def test_runs_in_protocol(run: type[msgspec.Struct]) -> None:
+    """docs/protocol.md has each run with its columns, in their order."""
+    text = (CHECKOUT / "docs/protocol.md").read_text(encoding="utf-8")
+    assert f'\n| `["{run.__struct_config__.tag}", {", ".join(run.__struct_fields__)}]` |' in text
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/storage.md"])
+def test_modes_of_durability(page: str) -> None:
+    """Each mode has a row in the tables, in the same order; the default one comes first, and says so."""
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`( \(default\))? \| .*(?:disk|committed).* \| nothing \|", text, re.MULTILINE)
+    assert [name for name, _ in rows] == [mode.value for mode in Durability]
+    assert [bool(default) for _, default in rows] == [True, False, False]
 
 
 def test_default_port() -> None:

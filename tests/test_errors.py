@@ -15,7 +15,7 @@ CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and iss
 @pytest.mark.parametrize("cls", CLASSES)
 def test_code_is_the_name(cls: type[PyshardError]) -> None:
     """Each class has a code of its own: its name in capitals, with underscores between the words."""
-    expected = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
+    expected = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).upper()
     assert vars(cls)["code"] == expected
 
 

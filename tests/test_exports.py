@@ -47,11 +47,13 @@ def test_the_public_names() -> None:
         "Client",
         "Document",
         "Index",
+        "Item",
         "Key",
         "KeyPages",
         "Pyshard",
         "PyshardError",
         "Record",
+        "Storable",
         "__version__",
         "connect",
     ]
@@ -71,7 +73,7 @@ def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
 
 def test_the_verbs() -> None:
     """The verbs of both clients and of both indexes; `run` is what only blocking code needs."""
-    verbs = {"write", "read", "pop", "remove", "has", "keys"}
+    verbs = {"write", "read", "item", "pop", "remove", "touch", "increment", "has", "keys"}
     cluster = {"create_index", "drop_index", "indexes", "index", "stat", "readiness", "close"}
     assert set(methods(Client)) == verbs | cluster
     assert set(methods(Pyshard)) == verbs | cluster | {"run"}
@@ -106,10 +108,11 @@ def test_an_index_has_its_clients_signatures(cls: type, app: type) -> None:
 
 @pytest.mark.parametrize("cls", [Client, Pyshard, Index, BlockingIndex])
 def test_options_are_given_by_name(cls: type) -> None:
-    """Key, document, index and name may be given by position; every option stands behind the asterisk."""
+    """What a verb is about may be given by position; every option stands behind the asterisk."""
+    own = {"touch": {"ttl"}, "increment": {"by", "initial"}, "run": {"function"}}
     for verb, function in methods(cls).items():
         by_place = [one.name for one in parameters(function) if one.kind is not inspect.Parameter.KEYWORD_ONLY]
-        assert set(by_place) <= {"key", "doc", "index", "name", "function"}, verb
+        assert set(by_place) <= {"key", "doc", "index", "name"} | own.get(verb, set()), verb
 
 
 def test_both_ways_to_connect_take_the_same() -> None:

@@ -33,13 +33,14 @@ LAYERS = [
     "shard",
     "bootstrap",
     "client",
+    "backup",
     "blocking",
     "testing",
     "cli",
 ]
 
 #: Parts that meet over the wire only: neither imports the other, though one of them stands first in the list.
-SIBLINGS = {"bootstrap": {"shard"}, "client": {"shard", "bootstrap"}}
+SIBLINGS = {"bootstrap": {"shard"}, "client": {"shard", "bootstrap"}, "backup": {"shard", "bootstrap"}}
 
 #: Who may import from the package itself, ``from pyshard import Pyshard``, as its users do.
 ROOT_USERS = {"cli"}

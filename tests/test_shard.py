@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
@@ -10,11 +11,29 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import bare
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.batch import Add, Answer, Has, Pop, Read, Remove, Result, Run, Write
+from pyshard import documents
+from pyshard.batch import (
+    ABSENT,
+    ALWAYS,
+    VERSION,
+    Answer,
+    Has,
+    Increment,
+    Item,
+    Pop,
+    Read,
+    Remove,
+    Result,
+    Run,
+    Touch,
+    Write,
+    columns,
+)
 from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
@@ -55,6 +74,7 @@ def keys_of(own: ShardRange, index: str = "") -> list[bytes]:
     return found
 
 
+ONE, TWO, THREE = (documents.encode(number)[0] for number in (1, 2, 3))
 A, B, C, D, E = keys_of(LOW)
 X, Y, *_ = keys_of(HIGH)
 
@@ -74,9 +94,15 @@ def outcomes(answers: list[Answer]) -> list[list[Outcome]]:
     return [[one.code if isinstance(one, PyshardError) else one for one in answer.outcomes()] for answer in answers]
 
 
-def answers(shard: Shard, *runs: Run, epoch: int = 7) -> list[list[Outcome]]:
+def applied(shard: Shard, *runs: Run, epoch: int = 7) -> list[list[Outcome]]:
     """Apply runs as one batch."""
     return outcomes(result(shard.apply(epoch, runs)))
+
+
+def answers(shard: Shard, *runs: Run, epoch: int = 7) -> list[list[Outcome]]:
+    """Apply runs as one batch; records come without what stands before them."""
+    found = applied(shard, *runs, epoch=epoch)
+    return [[bare(run, one) for one in each] for run, each in zip(runs, found, strict=True)]
 
 
 @pytest.fixture
@@ -88,7 +114,7 @@ def clock() -> Clock:
 @pytest.fixture
 def new(clock: Clock) -> Shard:
     """A shard that was told nothing yet."""
-    return Shard(MemoryStore("1d"), clock.seconds)
+    return Shard(MemoryStore("1d", clock.seconds), clock.seconds)
 
 
 @pytest.fixture
@@ -301,8 +327,8 @@ def test_assignment_is_kept_with_the_documents(shard: Shard, clock: Clock) -> No
 class SlowStore(MemoryStore):
     """Remembers when the test says so."""
 
-    def __init__(self, identity: str) -> None:
-        super().__init__(identity)
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
         self.remembering: list[Deferred[None]] = []
 
     def remember(self, text: bytes) -> Deferred[None]:
@@ -313,19 +339,66 @@ class SlowStore(MemoryStore):
 
 def test_configured_when_it_is_kept(clock: Clock) -> None:
     """A shard goes by an assignment once its store has it, and not before."""
-    store = SlowStore("1d")
+    store = SlowStore()
     shard = Shard(store, clock.seconds)
-    configuring = shard.configure("low", STATE)
-    assert not configuring.called
+    configured: list[None] = []
+    shard.configure("low", STATE).addCallback(configured.append)
+    assert configured == []
     assert shard.assignment is None
     store.remembering[0].callback(None)
-    assert result(configuring) is None
+    assert configured == [None]
     assert shard.assignment == Assignment("low", STATE)
+
+
+def test_configurations_wait_for_each_other(clock: Clock) -> None:
+    """However long the store takes to keep one: the newest assignment is the one that stays."""
+    store = SlowStore()
+    shard = Shard(store, clock.seconds)
+    told = [shard.configure("low", state) for state in (STATE, attrs.evolve(STATE, epoch=9), NEXT)]
+    for keeping in (0, 1):
+        store.remembering[keeping].callback(None)
+    assert [result(one) for one in told[:2]] == [None, None]
+    with pytest.raises(StaleEpoch, match="this shard has epoch 9; the given epoch 8 is no newer one"):
+        result(told[2])
+    assert shard.assignment == Assignment("low", attrs.evolve(STATE, epoch=9))
+    assert Shard(store, clock.seconds).assignment == shard.assignment
+
+
+class DyingStore(MemoryStore):
+    """Keeps so many more things, and then nothing any more."""
+
+    steps = 2
+
+    def _step(self, deferred: Callable[[], Deferred[None]]) -> Deferred[None]:
+        self.steps -= 1
+        return deferred() if self.steps >= 0 else Deferred()
+
+    def remember(self, text: bytes) -> Deferred[None]:
+        return self._step(partial(super().remember, text))
+
+    def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
+        return self._step(partial(super().set_indexes, indexes))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_ended_while_it_is_configured(clock: Clock, steps: int) -> None:
+    """Wherever a shard ends while it takes on an assignment: once it is told again, it has the indexes."""
+    store = DyingStore("1d", clock.seconds)
+    result(Shard(store, clock.seconds).configure("low", STATE))
+    newer = STATE.with_index("links")
+    store.steps = steps
+    Shard(store, clock.seconds).configure("low", newer)  # it ends here
+    store.steps = 2
+    again = Shard(store, clock.seconds)
+    result(again.configure("low", newer))
+    assert again.assignment == Assignment("low", newer)
+    key = keys_of(LOW, "links")[0]
+    assert answers(again, Write("links", [key], [b"one"]), epoch=8) == [[True]]
 
 
 def test_configuration_that_cannot_be_kept(clock: Clock) -> None:
     """When the store fails to keep an assignment the shard doesn't go by it."""
-    store = SlowStore("1d")
+    store = SlowStore()
     shard = Shard(store, clock.seconds)
     configuring = shard.configure("low", STATE)
     store.remembering[0].errback(OSError("disk full"))
@@ -342,12 +415,15 @@ def test_apply(shard: Shard) -> None:
     assert answers(
         shard,
         Write("", [A, B], [b"one", b"two"]),
-        Add("", [A, C], [b"no", b"three"]),
+        Write("", [A, C], [b"no", b"three"], [ABSENT, ABSENT]),
         Has("", [A, D]),
         Read("", [C, A, D]),
         Pop("", [A, D]),
         Remove("", [B]),
-        Read("", [A, B, C]),
+        Touch("", [B, C], [1, 0]),
+        Increment("", [D], [ONE], [TWO]),
+        Item("", [A, C]),
+        Read("", [A, B, C, D]),
     ) == [
         [True, True],
         [False, True],
@@ -355,7 +431,10 @@ def test_apply(shard: Shard) -> None:
         [b"three", b"one", None],
         [b"one", None],
         [b"two"],
-        [None, None, b"three"],
+        [False, True],
+        [THREE],
+        [None, b"three"],
+        [None, None, b"three", THREE],
     ]
 
 
@@ -443,15 +522,15 @@ def test_index_decides_the_slot(shard: Shard) -> None:
 
 def test_unknown_index(shard: Shard) -> None:
     """Operations on an index that the shard doesn't know are refused one by one; the rest of the batch goes on."""
-    applied = result(shard.apply(7, [Write("gone", [A, X], [b"", b""]), Write("", [A], [b"one"])]))
-    assert outcomes(applied) == [["INDEX_NOT_FOUND", "INDEX_NOT_FOUND"], [True]]
-    assert str(applied[0].outcomes()[0]) == "there is no index 'gone'; create it with create_index('gone')"
+    found = result(shard.apply(7, [Write("gone", [A, X], [b"", b""]), Write("", [A], [b"one"])]))
+    assert outcomes(found) == [["INDEX_NOT_FOUND", "INDEX_NOT_FOUND"], [True]]
+    assert str(found[0].outcomes()[0]) == "there is no index 'gone'; create it with create_index('gone')"
 
 
 def test_unknown_index_with_a_long_name(shard: Shard) -> None:
     """A name that nobody could have given an index doesn't come back whole for each operation."""
-    applied = result(shard.apply(7, [Read("n" * 1_000_000, [A, B])]))
-    assert [len(str(one)) < 300 for one in applied[0].outcomes()] == [True, True]
+    found = result(shard.apply(7, [Read("n" * 1_000_000, [A, B])]))
+    assert [len(str(one)) < 300 for one in found[0].outcomes()] == [True, True]
 
 
 def test_limit_is_that_of_the_range(new: Shard) -> None:
@@ -494,8 +573,8 @@ def test_empty_batch(shard: Shard) -> None:
 class ShiftingStore(MemoryStore):
     """Answers when the test says so."""
 
-    def __init__(self, identity: str) -> None:
-        super().__init__(identity)
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
         self.applying: list[tuple[Deferred[list[Answer]], list[Answer]]] = []
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
@@ -506,7 +585,7 @@ class ShiftingStore(MemoryStore):
 
 def test_answers_that_come_later(clock: Clock) -> None:
     """A batch is answered when its store has answered, each with its own outcomes, in whatever order they come."""
-    store = ShiftingStore("1d")
+    store = ShiftingStore()
     shard = Shard(store, clock.seconds)
     result(shard.configure("low", STATE))
     first = shard.apply(7, [Write("", [X, A], [b"x", b"a"])])
@@ -515,18 +594,18 @@ def test_answers_that_come_later(clock: Clock) -> None:
     for deferred, found in reversed(store.applying):
         deferred.callback(found)
     assert outcomes(result(first)) == [["WRONG_SHARD", True]]
-    assert outcomes(result(second)) == [[b"a"], ["WRONG_SHARD"]]
+    assert outcomes(result(second)) == [[VERSION.pack(1) + b"a"], ["WRONG_SHARD"]]
 
 
 def test_store_that_fails(clock: Clock) -> None:
     """What a store fails with is what the batch fails with."""
-    store = ShiftingStore("1d")
+    store = ShiftingStore()
     shard = Shard(store, clock.seconds)
     result(shard.configure("low", STATE))
-    applied = shard.apply(7, [Read("", [A])])
+    applying = shard.apply(7, [Read("", [A])])
     store.applying[0][0].errback(OSError("disk"))
     with pytest.raises(OSError, match="disk"):
-        result(applied)
+        result(applying)
 
 
 _some_keys = st.lists(st.sampled_from([A, B, C, X, Y]), max_size=8)
@@ -537,17 +616,19 @@ _indexes = st.sampled_from(["", "pages", "gone"])
 def _runs(draw: st.DrawFn) -> Run:
     keys = draw(_some_keys)
     index = draw(_indexes)
-    verb = draw(st.sampled_from(["read", "has", "write", "add", "pop", "remove"]))
     records = [b"%d" % number for number, _ in enumerate(keys)]
-    runs: Mapping[str, Run] = {
-        "read": Read(index, keys),
-        "has": Has(index, keys),
-        "write": Write(index, keys, records),
-        "add": Add(index, keys, records),
-        "pop": Pop(index, keys),
-        "remove": Remove(index, keys),
-    }
-    return runs[verb]
+    conditions = draw(st.sampled_from([None, *([one] * len(keys) for one in (ABSENT, ALWAYS, 1, 2, 3))]))
+    runs: list[Run] = [
+        Read(index, keys),
+        Has(index, keys),
+        Item(index, keys),
+        Write(index, keys, records, conditions, draw(st.sampled_from([None, [5] * len(keys)]))),
+        Pop(index, keys, conditions),
+        Remove(index, keys, conditions),
+        Touch(index, keys, [7] * len(keys)),
+        Increment(index, keys, [ONE] * len(keys), [TWO] * len(keys)),
+    ]
+    return draw(st.sampled_from(runs))
 
 
 def one_by_one(shard: Shard, runs: list[Run]) -> list[list[Outcome]]:
@@ -556,21 +637,18 @@ def one_by_one(shard: Shard, runs: list[Run]) -> list[list[Outcome]]:
     for run in runs:
         found.append([])
         for position, key in enumerate(run.keys):
-            if isinstance(run, Write | Add):
-                single: Run = type(run)(run.index, [key], [run.records[position]])
-            else:
-                single = type(run)(run.index, [key])
-            found[-1] += answers(shard, single)[0]
+            own: list[Any] = [None if column is None else [column[position]] for column in columns(run)]
+            found[-1] += applied(shard, type(run)(run.index, [key], *own))[0]
     return found
 
 
 @given(st.lists(_runs(), max_size=6))
 def test_batch_is_its_operations(runs: list[Run]) -> None:
     """Any batch comes to what its operations come to one after the other."""
-    whole, single = (Shard(MemoryStore("1d"), lambda: 0.0) for _ in range(2))
+    whole, single = (Shard(MemoryStore("1d", lambda: 0.0), lambda: 0.0) for _ in range(2))
     for shard in (whole, single):
         result(shard.configure("low", STATE))
-    assert answers(whole, *runs) == one_by_one(single, runs)
+    assert applied(whole, *runs) == one_by_one(single, runs)
     assert (whole.store.documents, whole.store.used) == (single.store.documents, single.store.used)
 
 
@@ -678,6 +756,6 @@ def test_uptime_counts_from_the_start() -> None:
     """A clock that began long before the shard doesn't count."""
     clock = Clock()
     clock.advance(1000)
-    shard = Shard(MemoryStore("1d"), clock.seconds)
+    shard = Shard(MemoryStore("1d", clock.seconds), clock.seconds)
     clock.advance(1)
     assert shard.stat()["uptime"] == 1.0

@@ -14,7 +14,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard import cluster, commands
-from pyshard.batch import Answer, Has, Pop, Read, Run, Write, decode_answers, decode_keys, encode_runs
+from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write, decode_answers, decode_keys, encode_runs
 from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
@@ -50,8 +50,8 @@ class Bench:
     def __init__(self, store: IStore | None = None) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
-        self.shard = Shard(store or MemoryStore("1d"), self.clock.seconds)
-        self.service = ShardService(self.shard, self.clock, self.network.listen(*WHERE))
+        self.shard = Shard(store or MemoryStore("1d", self.clock.seconds), self.clock.seconds)
+        self.service = ShardService(lambda: self.shard, self.clock, self.network.listen(*WHERE))
         self.service.startService()
         self.peer = self.connect(BoundedAMP(self.clock))
 
@@ -214,9 +214,8 @@ def test_apply_as_bytes(bench: Bench) -> None:
     assert slot_of(b"test") < LOW.end <= slot_of(b"test1")
     batch = b"\x92\x94\xa5write\xa0\x91\xc4\x04test\x91\xc4\x01\x01\x93\xa4read\xa0\x92\xc4\x04test\xc4\x05test1"
     message = b"shard 'low' owns [0.0, 0.5) at epoch 7, not 0.8204544; get the newest map"
-    answers = (
-        b"\x92\x92\x91\xc3\x80\x92\x92\xc4\x01\x01\xc0\x81\x01\x92\xabWRONG_SHARD\xd9" + bytes([len(message)]) + message
-    )
+    answers = b"\x92\x92\x91\xc3\x80\x92\x92\xc4\x09" + VERSION.pack(1) + b"\x01\xc0\x81\x01\x92\xabWRONG_SHARD\xd9"
+    answers += bytes([len(message)]) + message
     assert bench.ask(commands.Apply, epoch=7, batch=batch) == {"epoch": 7, "answers": answers}
 
 
@@ -226,7 +225,7 @@ def test_apply(bench: Bench) -> None:
         Write("", [b"test"], [b"one"]), Read("", [b"test", b"test1"]), Has("gone", [b"test"])
     )
     assert write == Answer([True])
-    assert read.results == [b"one", None]
+    assert read.results == [VERSION.pack(1) + b"one", None]
     assert [(position, code) for position, (code, _) in read.errors.items()] == [(1, "WRONG_SHARD")]
     assert has.errors[0][0] == "INDEX_NOT_FOUND"
 
@@ -271,7 +270,7 @@ def test_largest_document(bench: Bench) -> None:
     )
     record = b"r" * (settings.MAX_DOCUMENT_BYTES + 5)
     assert bench.apply(Write("", [key], [record])) == [Answer([True])]
-    assert bench.apply(Pop("", [key])) == [Answer([record])]
+    assert bench.apply(Pop("", [key])) == [Answer([VERSION.pack(1) + record])]
 
 
 def test_many_batches_in_flight(bench: Bench) -> None:
@@ -281,7 +280,7 @@ def test_many_batches_in_flight(bench: Bench) -> None:
     asked = [bench.peer.callRemote(commands.Apply, epoch=7, batch=encode_runs([Read("", [key])])) for key in keys]
     bench.network.settle()
     found = [decode_answers(result(one)["answers"], [Read("", [b""])])[0].results[0] for one in asked]
-    assert found == keys
+    assert found == [VERSION.pack(number) + key for number, key in enumerate(keys, 1)]
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------
@@ -386,7 +385,8 @@ def test_stock_amp(bench: Bench) -> None:
     batch = encode_runs([Write("", [b"test"], [b"one"]), Read("", [b"test"])])
     asked = peer.callRemote(StockApply, epoch=7, batch=1, **{"batch.0": batch})
     bench.network.settle()
-    assert result(asked) == {"epoch": 7, "answers": 1, "answers.0": b"\x92\x92\x91\xc3\x80\x92\x91\xc4\x03one\x80"}
+    answers = b"\x92\x92\x91\xc3\x80\x92\x91\xc4\x0b" + VERSION.pack(1) + b"one\x80"
+    assert result(asked) == {"epoch": 7, "answers": 1, "answers.0": answers}
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ class ClosingStore(MemoryStore):
     """Answers when the test says so, and notes when it is closed."""
 
     def __init__(self) -> None:
-        super().__init__("1d")
+        super().__init__("1d", lambda: 0.0)
         self.log: list[str] = []
         self.pending: Deferred[list[Answer]] = Deferred()
         self.closing: Deferred[None] = Deferred()

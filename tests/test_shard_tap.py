@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from twisted.application.service import IService
@@ -14,8 +15,9 @@ from pyshard import daemon
 from pyshard.server import Listener
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
+from pyshard.shard.shard import Shard
 from pyshard.shard.tap import Options, makeService
-from pyshard.storage import MemoryStore
+from pyshard.storage import Durability, LmdbStore, MemoryStore
 
 
 @pytest.fixture
@@ -106,26 +108,100 @@ def test_unknown_options(arguments: list[str]) -> None:
         parsed(*arguments)
 
 
+def opened(service: IService) -> Shard:
+    """The shard that a service opens when it starts."""
+    assert isinstance(service, ShardService)
+    return service._open_shard()
+
+
 def test_service(asked: list[tuple[str, int]]) -> None:
     """The service is a shard with an empty store in memory, and listens nowhere yet."""
     service = makeService(parsed("--port", "6000"))
     assert IService.providedBy(service)
     assert isinstance(service, ShardService)
     assert not service.running
-    assert isinstance(service.shard.store, MemoryStore)
-    assert (service.shard.store.documents, service.shard.assignment) == (0, None)
     assert listener_of(service)._port is None
+    shard = opened(service)
+    assert isinstance(shard.store, MemoryStore)
+    assert (shard.store.documents, shard.assignment) == (0, None)
 
 
 def test_identities(asked: list[tuple[str, int]]) -> None:
     """Each start has a store of its own: 32 hex digits that no other has."""
-    identities = set()
-    for _ in range(2):
-        service = makeService(parsed())
-        assert isinstance(service, ShardService)
-        identities.add(service.shard.store.identity)
+    identities = {opened(makeService(parsed())).store.identity for _ in range(2)}
     assert len(identities) == 2
     assert all(re.fullmatch(r"[0-9a-f]{32}", identity) for identity in identities)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "durability"),
+    [
+        ([], Durability.FSYNC),
+        (["--durability", "fsync"], Durability.FSYNC),
+        (["--durability", "async"], Durability.ASYNC),
+        (["--durability=none"], Durability.NONE),
+    ],
+)
+def test_data_directory(
+    arguments: list[str], durability: Durability, asked: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    """With a data directory the documents are kept there, and fsynced unless a weaker mode is asked for by name."""
+    store = opened(makeService(parsed("--data-dir", str(tmp_path / "data"), *arguments))).store
+    assert isinstance(store, LmdbStore)
+    assert (store._durability, store.ephemeral) == (durability, False)
+    assert (tmp_path / "data" / "records" / "data.mdb").exists()
+    store.close()
+
+
+def test_data_directory_is_found_from_anywhere(
+    asked: list[tuple[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is one from where the command was given, although twistd changes its directory."""
+    monkeypatch.chdir(tmp_path)
+    options = parsed("-d", "data")
+    monkeypatch.chdir("/")
+    store = options["store"](None)
+    assert store._directory.path == tmp_path / "data"
+    store.close()
+
+
+def test_data_directory_is_locked_at_once(asked: list[tuple[str, int]], tmp_path: Path) -> None:
+    """A directory that is in use ends the process with one line, before anything is started."""
+    store = parsed("--data-dir", str(tmp_path / "data"))["store"](None)
+    with pytest.raises(SystemExit) as ended:
+        parsed("--data-dir", str(tmp_path / "data"))
+    assert ended.value.code == (
+        f"pyshard: {tmp_path}/data: another process uses this data directory; stop that shard, or choose another "
+        "directory"
+    )
+    store.close()
+
+
+def test_data_that_cannot_be_opened(asked: list[tuple[str, int]], tmp_path: Path) -> None:
+    """Data that are damaged end the process with one line, before anything is started."""
+    parsed("--data-dir", str(tmp_path))["store"](None).close()
+    (tmp_path / "records" / "data.mdb").write_bytes(b"garbage" * 10_000)
+    with pytest.raises(SystemExit) as ended:
+        parsed("--data-dir", str(tmp_path))
+    line = str(ended.value.code)
+    assert line.startswith(f"pyshard: {tmp_path}/records: the data can't be opened (")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--durability", "fsync"], "--durability: found it without --data-dir, expected both or neither"),
+        (["--durability", "maybe"], "--durability: found 'maybe', expected one of fsync, async, none"),
+        (["--durability", "FSYNC"], "--durability: found 'FSYNC', expected one of fsync, async, none"),
+        (["--data-dir", "/dev/null"], "/dev/null: can't be used as a data directory (File exists)"),
+    ],
+)
+def test_durability_refused(arguments: list[str], line: str, asked: list[tuple[str, int]]) -> None:
+    """A mode that there isn't, or that means nothing, ends the process with one line."""
+    with pytest.raises(SystemExit) as ended:
+        parsed(*arguments)
+    assert ended.value.code == f"pyshard: {line}"
 
 
 @pytest.mark.parametrize("listen", ["", "5050", "tcp:http", "nothing:at=all"])
@@ -141,5 +217,7 @@ def test_service_that_cannot_listen(listen: str) -> None:
 def test_help() -> None:
     """The help names every option, and says what its default is."""
     text = str(Options())
-    for words in ("--port=", "--host=", "--listen=", "5050", "127.0.0.1"):
-        assert words in text
+    for option in ("--port=", "--host=", "--listen=", "--data-dir=", "--durability="):
+        assert option in text
+    for default in ("5050", "127.0.0.1", "memory", "fsync"):
+        assert default in text

@@ -24,22 +24,22 @@ from typing import Any
 
 import attrs
 import pytest
+from handover import UNLIMITED, hand_over
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard import Client, documents
-from pyshard.batch import Add, Answer, Pop, Remove, Run, Write
+from pyshard.batch import Answer, Pop, Remove, Run, Write
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.client import operations
-from pyshard.cluster import ClusterState
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
-from pyshard.shard.shard import Assignment, Shard
+from pyshard.shard.shard import Shard
 from pyshard.shardmap import ShardMap
-from pyshard.storage import IStore, Task
+from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
 
 SEEDS = 200
@@ -47,7 +47,9 @@ BLOCK = 20
 STEPS = 40
 KEYS = ["test", "test1", "a", "b"]
 INDEXES = ["", "pages"]
-VERBS = ["write", "write", "add", "read", "read", "has", "pop", "remove"]
+#: "add" and "swap" are writes with a condition: that the key doesn't exist; that it has the version last seen.
+VERBS = ["write", "write", "add", "swap", "read", "read", "item", "has", "pop", "remove"]
+STORING = ("write", "add", "swap")
 BOUNDS = [1, 1_500_000, 2_500_000, 5_000_000, 8_000_000, 9_999_999]
 
 Place = tuple[str, str]  # index and key
@@ -75,7 +77,7 @@ class Truth:
             self.moment += 1
             place, result = (run.index, key.decode()), answer.results[position]
             line = self.timeline(place)
-            if isinstance(run, Write | Add):
+            if isinstance(run, Write):
                 value = documents.decode(run.records[position])
                 assert isinstance(value, int)
                 self.stored.setdefault(value, []).append(self.moment)
@@ -111,13 +113,16 @@ class Call:
     value: int
     issued: int
     due: float
+    seen: int | None = None  # of a swap: the value of the version that the key must have
+    seen_before: int = 0  # of a swap: how often ranges had moved when that version was asked for
+    moved: bool = False  # of a swap: whether ranges moved meanwhile, which gives records other versions
     answered: int = -1
     late: bool = False
     outcome: Any = None
 
     @property
     def changes(self) -> bool:
-        return self.verb not in ("read", "has")
+        return self.verb not in ("read", "item", "has")
 
 
 class Simulation:
@@ -137,6 +142,9 @@ class Simulation:
         self.truth = Truth()
         self.calls: list[Call] = []
         self.values = 0
+        #: The versions that each client has seen: (client, place) → version, value, and moves when it was asked for.
+        self.seen: dict[tuple[int, Place], tuple[int, int, int]] = {}
+        self.moves = 0
         #: Whether shards apply boxes late and out of order; a box may then take effect after its connection is gone.
         self.shuffles = random.random() < 0.4
         #: For how many seconds at most shards keep boxes and answers back.
@@ -154,7 +162,7 @@ class Simulation:
 
         def watched(tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
             def note(answers: list[Answer]) -> list[Answer]:
-                if room < 10**9:  # else it is a hand-over
+                if room != UNLIMITED:  # else it is a hand-over
                     for task, answer in zip(tasks, answers, strict=True):
                         truth.applied(task.run, answer)
                 return answers
@@ -191,14 +199,24 @@ class Simulation:
         call = Call(number, (index, key), verb, self.values, self.truth.moment, due)
         self.calls.append(call)
         work: Deferred[Any]
-        if verb in ("write", "add"):
-            work = client.write(key, call.value, index or None, if_absent=verb == "add", deadline=seconds)
+        if verb in STORING:
+            if_version = None
+            if verb == "swap":  # a version that nobody has seen is no record's
+                if_version, call.seen, call.seen_before = self.seen.get((number, call.place), (2**62, -1, 0))
+            work = client.write(
+                key, call.value, index or None, if_absent=verb == "add", if_version=if_version, deadline=seconds
+            )
         else:
             work = getattr(client, verb)(key, index or None, deadline=seconds)
+
+        moves = self.moves
 
         def ended(outcome: Any) -> None:
             call.outcome = outcome.value if isinstance(outcome, Failure) else outcome
             call.answered = self.truth.moment
+            if verb == "item" and _record(call):
+                self.seen[number, call.place] = call.outcome["version"], call.outcome["record"], moves
+            call.moved = self.moves > call.seen_before
             call.late = cluster.clock.seconds() > call.due + 0.001
 
         work.addBoth(ended)
@@ -264,6 +282,7 @@ class Simulation:
         ]
         state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges))
         hand_over(cluster, state)
+        self.moves += 1
         cluster.advance(random.choice([0, 0.02, 0.2]))
         keeper.change(state)
 
@@ -305,7 +324,7 @@ class Simulation:
 
     def _applied_as_often_as_told(self, call: Call) -> None:
         moments = self.truth.stored.get(call.value, [])
-        if call.verb not in ("write", "add"):
+        if call.verb not in STORING:
             assert not moments
         elif isinstance(call.outcome, Unavailable):
             assert not moments, f"{call} happened after all"
@@ -317,7 +336,7 @@ class Simulation:
 
     def _happened(self, call: Call) -> int | None:
         """The moment of a change, where it can be told."""
-        if call.verb in ("write", "add"):
+        if call.verb in STORING:
             if isinstance(call.outcome, OutcomeUnknown) and self.shuffles:
                 return None
             moments = self.truth.stored.get(call.value)
@@ -371,41 +390,19 @@ def _record(call: Call) -> bool:
 
 def _expected(call: Call) -> Callable[[int | None], bool]:
     """What the key must have had for this answer."""
-    if call.verb in ("read", "pop"):
+    if call.verb in ("read", "item", "pop"):
         record = call.outcome["record"] if _record(call) else None
         return lambda value: value == record
     if call.verb == "add":
         return lambda value: (value is None) == (call.outcome > 0)
+    if call.verb == "swap":
+        return lambda value: call.moved or (value == call.seen) == (call.outcome > 0)
     return lambda value: (value is not None) == bool(call.outcome)
 
 
 async def _all_keys(client: Client, index: str | None) -> list[str]:
     pages = client.keys(index, deadline=10)
     return [key async for key in pages]
-
-
-def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
-    """Put a new map into force at the shards, at one moment: documents move with their ranges."""
-    moving: list[tuple[int, int, bytes, bytes]] = []
-    stores: dict[str, IStore] = {name: service.shard.store for name, service in cluster.services.items()}
-    for store in stores.values():
-        for name, number in {"": 0, **state.indexes}.items():
-            page = _now(store.page(number, 0, None, SLOTS, 10**9, 10**9))
-            slots = [slot_of(key, name.encode()) for key in page.keys]
-            (popped,) = _now(store.apply([Task(Pop(name, page.keys), number, slots)], 10**12, 10**12))
-            for slot, key, record in zip(slots, page.keys, popped.results, strict=True):
-                moving.append((number, slot, key, record))
-    for number, slot, key, record in moving:
-        task = Task(Write("", [key], [record]), number, [slot])
-        _now(stores[state.map.lookup(slot).name].apply([task], 10**12, 10**12))
-    for name, service in cluster.services.items():
-        service.shard.assignment = Assignment(name, state)
-
-
-def _now(deferred: Deferred[Any]) -> Any:
-    found: list[Any] = []
-    deferred.addCallback(found.append)
-    return found[0]
 
 
 def simulate(seed: int) -> None:

@@ -1,5 +1,6 @@
 """The blocking face of the client."""
 
-from pyshard.blocking.pyshard import BlockingIndex, Pyshard
+from pyshard.blocking.index import BlockingIndex
+from pyshard.blocking.pyshard import Pyshard
 
 __all__ = ["BlockingIndex", "Pyshard"]

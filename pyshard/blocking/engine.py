@@ -49,6 +49,7 @@ class PrivateReactor(_Reactor):
 
     def dispose(self) -> None:
         """Close every descriptor that the reactor has; it can't be used afterwards."""
+        self.runUntilCurrent()  # aborted connections close in the next turn
         self.disconnectAll()
         self.removeAll()
         if self._resolvers is not None:

@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from pyshard import addresses
 from pyshard.addresses import Server
 from pyshard.blocking.engine import Engine
-from pyshard.client import Client, KeyPages, Record, connect
+from pyshard.blocking.index import BlockingIndex
+from pyshard.client import Client, Item, KeyPages, Record, connect
 from pyshard.cluster import check_index_name
-from pyshard.documents import Document
+from pyshard.documents import Storable
 from pyshard.errors import ClientClosed
 from pyshard.hashing import Key
 from pyshard.settings import settings
@@ -54,26 +55,50 @@ class Pyshard:
     def write(
         self,
         key: Key,
-        doc: Document,
+        doc: Storable,
         index: str | None = None,
         *,
         if_absent: bool = False,
+        if_version: int | None = None,
+        ttl: float | None = None,
         deadline: float | None = None,
     ) -> int:
         """Store a document, in place of one that is there; its size. See `pyshard.Client.write`."""
-        return self.run(lambda client: client.write(key, doc, index, if_absent=if_absent, deadline=deadline))
+        return self.run(
+            lambda client: client.write(
+                key, doc, index, if_absent=if_absent, if_version=if_version, ttl=ttl, deadline=deadline
+            )
+        )
 
     def read(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Record | None:
         """Look a document up: ``{'hash_': …, 'record': …}`` or None. See `pyshard.Client.read`."""
         return self.run(lambda client: client.read(key, index, deadline=deadline))
 
-    def pop(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Record | None:
-        """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
-        return self.run(lambda client: client.pop(key, index, deadline=deadline))
+    def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Item | None:
+        """Look a document up, with its version, expiry and size. See `pyshard.Client.item`."""
+        return self.run(lambda client: client.item(key, index, deadline=deadline))
 
-    def remove(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> int:
+    def pop(
+        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> Record | None:
+        """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
+        return self.run(lambda client: client.pop(key, index, if_version=if_version, deadline=deadline))
+
+    def remove(
+        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> int:
         """Remove a document; the size that `write` gave for it, or 0. See `pyshard.Client.remove`."""
-        return self.run(lambda client: client.remove(key, index, deadline=deadline))
+        return self.run(lambda client: client.remove(key, index, if_version=if_version, deadline=deadline))
+
+    def touch(self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None) -> bool:
+        """Give a document a new time to live; whether the key exists. See `pyshard.Client.touch`."""
+        return self.run(lambda client: client.touch(key, ttl, index, deadline=deadline))
+
+    def increment(
+        self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
+    ) -> int:
+        """Add to a document that is an int; the new value. See `pyshard.Client.increment`."""
+        return self.run(lambda client: client.increment(key, by, initial, index, deadline=deadline))
 
     def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> bool:
         """Whether a key exists. See `pyshard.Client.has`."""
@@ -173,46 +198,6 @@ class Pyshard:
         self._lock = threading.Lock()
         self._engine = None
         self._client = None
-
-
-class BlockingIndex:
-    """One index of a cluster: the verbs of `Pyshard`, with the index filled in."""
-
-    def __init__(self, app: Pyshard, name: str) -> None:
-        self._app = app
-        self.name = name
-
-    def write(self, key: Key, doc: Document, *, if_absent: bool = False, deadline: float | None = None) -> int:
-        """See `Pyshard.write`."""
-        return self._app.write(key, doc, self.name, if_absent=if_absent, deadline=deadline)
-
-    def read(self, key: Key, *, deadline: float | None = None) -> Record | None:
-        """See `Pyshard.read`."""
-        return self._app.read(key, self.name, deadline=deadline)
-
-    def pop(self, key: Key, *, deadline: float | None = None) -> Record | None:
-        """See `Pyshard.pop`."""
-        return self._app.pop(key, self.name, deadline=deadline)
-
-    def remove(self, key: Key, *, deadline: float | None = None) -> int:
-        """See `Pyshard.remove`."""
-        return self._app.remove(key, self.name, deadline=deadline)
-
-    def has(self, key: Key, *, deadline: float | None = None) -> bool:
-        """See `Pyshard.has`."""
-        return self._app.has(key, self.name, deadline=deadline)
-
-    def keys(self, *, deadline: float | None = None) -> Iterator[str]:
-        """See `Pyshard.keys`."""
-        return self._app.keys(self.name, deadline=deadline)
-
-    def create(self, *, deadline: float | None = None) -> None:
-        """See `Pyshard.create_index`."""
-        self._app.create_index(self.name, deadline=deadline)
-
-    def drop(self, *, deadline: float | None = None) -> None:
-        """See `Pyshard.drop_index`."""
-        self._app.drop_index(self.name, deadline=deadline)
 
 
 _instances: weakref.WeakSet[Pyshard] = weakref.WeakSet()

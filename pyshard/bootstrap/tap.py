@@ -46,6 +46,8 @@ class Options(usage.Options):
             self["state"] = Path(self["state"]).absolute() if self["state"] else statefile.default_path(path)
             if self["listen"] is None:
                 self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
+            else:
+                daemon.check_listen(self["listen"])
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
             self["cluster state"] = open_state(self["state"], cluster.map)
         except ConfigError as error:

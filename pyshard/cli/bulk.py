@@ -137,7 +137,7 @@ def cat(target: Target, jsonl: bool) -> None:
 
     \b
     Examples:
-      pyshard cat > backup.txt
+      pyshard cat > documents.txt
       pyshard cat --index pages --jsonl | pyshard load --index copy --create --jsonl -
     """
     with target.connect() as app:

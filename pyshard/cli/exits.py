@@ -5,18 +5,25 @@ from __future__ import annotations
 from enum import IntEnum
 
 from pyshard.errors import (
+    BackupDamaged,
     ConfigError,
     IndexExists,
     IndexNotFound,
+    InvalidArgument,
     InvalidDocument,
     InvalidIndexName,
     InvalidKey,
+    NotANumber,
     NotConfigured,
+    NotEmpty,
     OutcomeUnknown,
     Overloaded,
     PyshardError,
     ShardFull,
     ShuttingDown,
+    SnapshotEnded,
+    StorageFailed,
+    TooManySnapshots,
     Unavailable,
 )
 
@@ -25,17 +32,17 @@ class Code(IntEnum):
     """The exit codes."""
 
     OK = 0
-    #: There is no such key; nothing was written or removed. `stat`: a shard is down. `up`: a daemon failed.
+    #: No such key, or an unmet condition; nothing was changed. `stat`: a shard is down. `up`: a daemon failed.
     NEGATIVE = 1
-    #: An option, an argument, a config file or a line of input can't be used.
+    #: An option, an argument, a config file, a line of input or a backup can't be used.
     USAGE = 2
-    #: No answer within the deadline; nothing was changed.
+    #: No answer within the deadline, or no backup for now; nothing was changed.
     UNAVAILABLE = 3
     #: A change was sent and its answer was lost.
     OUTCOME_UNKNOWN = 4
-    #: The cluster said no: shard full, index exists, no such index.
+    #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty.
     REFUSED = 5
-    #: Anything else: a peer of another cluster or version, a failure inside a daemon.
+    #: Anything else: a peer of another cluster or version, a failure inside a daemon, half a restore.
     FAILED = 6
     #: Ctrl-C.
     INTERRUPTED = 130
@@ -44,10 +51,10 @@ class Code(IntEnum):
 
 
 _CODES: list[tuple[tuple[type[PyshardError], ...], Code]] = [
-    ((ConfigError, InvalidKey, InvalidDocument, InvalidIndexName), Code.USAGE),
-    ((Unavailable, Overloaded, NotConfigured, ShuttingDown), Code.UNAVAILABLE),
+    ((ConfigError, InvalidKey, InvalidArgument, InvalidDocument, InvalidIndexName, BackupDamaged), Code.USAGE),
+    ((Unavailable, Overloaded, NotConfigured, ShuttingDown, SnapshotEnded, TooManySnapshots), Code.UNAVAILABLE),
     ((OutcomeUnknown,), Code.OUTCOME_UNKNOWN),
-    ((ShardFull, IndexExists, IndexNotFound), Code.REFUSED),
+    ((ShardFull, StorageFailed, IndexExists, IndexNotFound, NotANumber, NotEmpty), Code.REFUSED),
 ]
 
 

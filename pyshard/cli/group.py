@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import bulk, stat, up, verbs
+from pyshard.cli import backups, bulk, indexes, stat, up, verbs
 from pyshard.cli.exits import Code, End, code_of, one_line
 from pyshard.cli.options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.output import abandon, flush
@@ -73,7 +73,8 @@ def _say(message: str, code: int) -> int:
     cls=Command,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 no such key, 2 bad usage or input, 3 unavailable, 4 outcome unknown, 5 refused.",
+    epilog="Exit codes: 0 done, 1 no such key or unmet condition, 2 bad usage or input, 3 unavailable, 4 outcome "
+    "unknown, 5 refused, 6 failed.",
 )
 @common_options(variable=BOOTSTRAP_VARIABLE)
 @click.version_option(__version__, prog_name="pyshard")
@@ -96,14 +97,19 @@ def cli(ctx: click.Context, /, **_: object) -> None:
 for _command in (
     up.up,
     verbs.read,
+    verbs.item,
     verbs.write,
     verbs.pop,
     verbs.remove,
     verbs.has,
-    verbs.keys,
+    verbs.touch,
+    verbs.incr,
+    indexes.keys,
     stat.stat,
-    verbs.index,
+    indexes.index,
     bulk.load,
     bulk.cat,
+    backups.backup,
+    backups.restore,
 ):
     cli.add_command(_command)

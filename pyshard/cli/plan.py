@@ -26,8 +26,17 @@ from pyshard.shardmap import ShardMap, ShardRange
 _HOST = "127.0.0.1"
 _LIMIT = 1024**3
 
-#: The file in the run directory that keeps the state of the bootstrap.
+#: The file, in the run directory or the data directory, that keeps the state of the bootstrap.
 STATE = "cluster.state"
+
+#: The config file in the run directory, when none was given; in a data directory that of its cluster.
+CONFIG = "shards.json"
+
+#: The file by which a directory is held for one `up`.
+LOCK = "up.lock"
+
+#: What no shard's files may be called.
+_RESERVED = ("up", "bootstrap", STATE, f"{STATE}.new", CONFIG, f"{CONFIG}.new", LOCK)
 
 #: The cluster that `up` runs when it is given none: that of etc/shards.json.
 DEFAULT = ClusterConfig(
@@ -40,6 +49,18 @@ DEFAULT = ClusterConfig(
     str(settings.BOOTSTRAP_SERVER[0]),
     int(settings.BOOTSTRAP_SERVER[1]),
 )
+
+
+@attrs.frozen
+class Data:
+    """Where a cluster keeps its documents over its end.
+
+    :param directory: holds a data directory for each shard, the bootstrap's state and the config file.
+    :param durability: when a change is acknowledged; None: as shards have it by default.
+    """
+
+    directory: Path
+    durability: str | None = None
 
 
 @attrs.frozen
@@ -141,6 +162,28 @@ def read(path: Path) -> ClusterConfig:
     return cluster
 
 
+def remembered(data: Data | None) -> ClusterConfig:
+    """The cluster to run when no config file is given: that of the data directory, if it has one, else the default."""
+    path = None if data is None else data.directory / CONFIG
+    return DEFAULT if path is None or not path.exists() else config.load(path)
+
+
+def remember(data: Data, cluster: ClusterConfig) -> None:
+    """Have `remembered` give this cluster from now on.
+
+    :raises OSError: it can't be written; what was remembered stands.
+    """
+    path = data.directory / CONFIG
+    if path.exists() and path.read_text() == as_file(cluster):
+        return
+    beside = path.with_name(f"{CONFIG}.new")
+    with beside.open("w") as file:
+        file.write(as_file(cluster))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
 def find_twistd() -> str | None:
     """The `twistd` of this Python, else one that PATH has, else None."""
     folders = (Path(sys.executable).parent, Path(sysconfig.get_path("scripts")))
@@ -148,35 +191,40 @@ def find_twistd() -> str | None:
     return own[0] if own else shutil.which("twistd")
 
 
-def daemons(cluster: ClusterConfig, twistd: str, config_file: Path, directory: Path) -> list[Daemon]:
+def daemons(
+    cluster: ClusterConfig, twistd: str, config_file: Path, directory: Path, data: Data | None = None
+) -> list[Daemon]:
     """The processes of a cluster.
 
     :param config_file: the cluster's.
-    :param directory: for logs, pid files and the bootstrap's state.
+    :param directory: for logs, pid files and, without `data`, the bootstrap's state.
+    :param data: where shards keep their documents; None: in memory.
     """
-    taken = {"up", "bootstrap"}
+    taken = set(_RESERVED)
 
     def one(name: str, file: str, arguments: list[str]) -> Daemon:
         log, pidfile = directory / f"{file}.log", directory / f"{file}.pid"
         options = ["--nodaemon", f"--pidfile={pidfile}", f"--logfile={log}"]
         return Daemon(name, log, pidfile, [twistd, *options, *arguments])
 
-    found = [
-        one(
-            f"shard {shard.name!r}",
-            file_name(shard.name, taken),
-            ["pyshard-shard", f"--host={shard.host}", f"--port={shard.port}"],
-        )
-        for shard in cluster.map.ranges
-    ]
+    found = []
+    for shard in cluster.map.ranges:
+        file = file_name(shard.name, taken)
+        arguments = ["pyshard-shard", f"--host={shard.host}", f"--port={shard.port}"]
+        if data is not None:
+            arguments.append(f"--data-dir={data.directory / file}")
+            arguments += [] if data.durability is None else [f"--durability={data.durability}"]
+        found.append(one(f"shard {shard.name!r}", file, arguments))
+    state = state_file(directory, data)
     found.append(
-        one(
-            "the bootstrap",
-            "bootstrap",
-            ["pyshard-bootstrap", f"--config={config_file}", f"--state={directory / STATE}"],
-        )
+        one("the bootstrap", "bootstrap", ["pyshard-bootstrap", f"--config={config_file}", f"--state={state}"])
     )
     return found
+
+
+def state_file(directory: Path, data: Data | None) -> Path:
+    """Where the bootstrap of a run keeps its state."""
+    return (directory if data is None else data.directory) / STATE
 
 
 def file_name(name: str, taken: set[str]) -> str:

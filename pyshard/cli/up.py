@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,7 @@ from pyshard.cli.output import flush, put, show
 from pyshard.cli.signals import EndSignals
 from pyshard.config import ClusterConfig
 from pyshard.settings import settings
+from pyshard.storage import Durability
 
 
 @click.command()
@@ -38,44 +40,91 @@ from pyshard.settings import settings
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),
-    help="Where logs, pid files and the bootstrap's state are kept.  [default: a temporary folder, removed at the end]",
+    metavar="DIR",
+    help="Where logs, pid files and, without --data-dir, the bootstrap's state are kept.  [default: a temporary "
+    "folder, removed at the end]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where documents, and the bootstrap's state, are kept for the next time.  [default: in memory]",
+)
+@click.option(
+    "--durability",
+    type=click.Choice([mode.value for mode in Durability]),
+    help="With --data-dir, when a change is acknowledged: it is on the disk, it will be within a second, or when the "
+    "system likes.  [default: fsync]",
 )
 @click.pass_context
-def up(context: click.Context, config_file: Path | None, run_dir: Path | None) -> None:
+def up(
+    context: click.Context,
+    config_file: Path | None,
+    run_dir: Path | None,
+    data_dir: Path | None,
+    durability: str | None,
+) -> None:
     """Run the bootstrap and all shards of a cluster, until Ctrl-C.
 
     Every daemon is a twistd process; one that ends is started again. Without --config it is two shards of 1 GiB,
     at 127.0.0.1:5050 and 5051, and the bootstrap at localhost:9192; other ports are chosen where these are in use.
+    With --data-dir the cluster is there again at the next `up` with the same DIR.
 
     \b
     Examples:
       pyshard up
+      pyshard up --data-dir data
       pyshard up --config etc/shards.json --run-dir run
     """
     refuse_outer(context)
+    data = _data(context, data_dir, durability, run_dir)
     twistd = plan.find_twistd()
     if twistd is None:
         raise End(f"no twistd beside {sys.executable}, nor in PATH; install Twisted there", Code.NEGATIVE)
-    if config_file is None:
-        cluster, notes = plan.with_free_ports(plan.DEFAULT)
-    else:
-        cluster, notes = plan.read(config_file), []
-    signals = EndSignals()
-    signals.install()
-    with _directory(run_dir) as directory:
-        path = directory / "shards.json" if config_file is None else config_file.absolute()
+    given = None if config_file is None else plan.read(config_file)
+    with ExitStack() as held:
+        if data is not None:
+            held.enter_context(_held(data.directory, "--data-dir"))
+        wanted = given or plan.remembered(data)
+        cluster, notes = (wanted, []) if given else plan.with_free_ports(wanted)
+        signals = EndSignals()
+        signals.install()
+        directory = held.enter_context(_directory(run_dir))
+        path = directory / plan.CONFIG if config_file is None else config_file.absolute()
         if config_file is None:
             path.write_text(plan.as_file(cluster))
-        open_state(directory / plan.STATE, cluster.map)
-        failure = _run(signals, cluster, notes, plan.daemons(cluster, twistd, path, directory), directory)
+        open_state(plan.state_file(directory, data), cluster.map)
+        if data is not None:
+            plan.remember(data, wanted)
+        failure = _run(signals, cluster, notes, plan.daemons(cluster, twistd, path, directory, data), directory, data)
     if failure:
         head, _, rest = failure.partition("\n")
         click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
         context.exit(Code.NEGATIVE)
 
 
+def _data(
+    context: click.Context, data_dir: Path | None, durability: str | None, run_dir: Path | None
+) -> plan.Data | None:
+    """Where the cluster is to be kept, by the options."""
+    if data_dir is None:
+        if durability is not None:
+            raise click.UsageError("--durability: found it without --data-dir, expected both or neither", context)
+        return None
+    if run_dir is not None and run_dir.resolve() == data_dir.resolve():
+        raise click.UsageError(f"--run-dir and --data-dir: found {data_dir} twice, expected two directories", context)
+    if (data_dir / "shard.json").exists():
+        raise End(f"--data-dir: {data_dir} is the data directory of one shard, expected one for a cluster", Code.USAGE)
+    return plan.Data(data_dir.absolute(), durability)
+
+
 def _run(
-    signals: EndSignals, cluster: ClusterConfig, notes: list[str], daemons: list[plan.Daemon], directory: Path
+    signals: EndSignals,
+    cluster: ClusterConfig,
+    notes: list[str],
+    daemons: list[plan.Daemon],
+    directory: Path,
+    data: plan.Data | None,
 ) -> str | None:
     """Run the cluster until it is ended; why, if nobody asked for that."""
     from twisted.internet import reactor
@@ -85,7 +134,7 @@ def _run(
     def ready() -> None:
         with suppress(OSError):
             show(Panel(usage(cluster), title="The cluster is ready", expand=False))
-        tell("Documents are kept in memory: they are gone when their shard ends. Ctrl-C ends the cluster.")
+        tell(f"{fate(data)} Ctrl-C ends the cluster.")
 
     for note in notes:
         tell(note)
@@ -109,6 +158,14 @@ def tell(line: str) -> None:
     with suppress(OSError):
         put(line)
         flush()
+
+
+def fate(data: plan.Data | None) -> str:
+    """What becomes of the documents when the cluster ends."""
+    if data is None:
+        return "Documents are kept in memory: they are gone when their shard ends."
+    again = f"pyshard up --data-dir {shlex.quote(str(data.directory))}"
+    return f"Documents are kept on disk: {again} has them again."
 
 
 def usage(cluster: ClusterConfig) -> Text:
@@ -141,14 +198,24 @@ def _directory(given: Path | None) -> Iterator[Path]:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return
+    with _held(given, "--run-dir"):
+        yield given.absolute()
+
+
+@contextmanager
+def _held(directory: Path, option: str) -> Iterator[None]:
+    """Make a directory, and hold it for this process.
+
+    :param option: names it in messages.
+    """
     try:
-        given.mkdir(parents=True, exist_ok=True)
-        lock = (given / "up.lock").open("w")
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / plan.LOCK).open("w")
     except OSError as error:
-        raise End(f"--run-dir: {given} can't be used: {error.strerror}", Code.USAGE) from None
+        raise End(f"{option}: {directory} can't be used: {error.strerror}", Code.USAGE) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise End(f"--run-dir: {given} is in use by another pyshard up", Code.USAGE) from None
-        yield given.absolute()
+            raise End(f"{option}: {directory} is in use by another pyshard up", Code.USAGE) from None
+        yield

@@ -1,16 +1,24 @@
-"""The subcommands on one key, on the list of keys, and on indexes."""
+"""The subcommands on one key."""
 
 from __future__ import annotations
 
+from typing import cast
+
 import click
+from twisted.internet.defer import Deferred
 
 from pyshard import documents
 from pyshard.cli.exits import Code, End
 from pyshard.cli.options import Target, Verb, on_cluster
 from pyshard.cli.output import put
 from pyshard.cli.text import TextError, as_json, parse
-from pyshard.client import Record
+from pyshard.client import Client, Record
+from pyshard.client.raw import RawClient
+from pyshard.client.records import condition_of, milliseconds
+from pyshard.cluster import check_index_name
 from pyshard.documents import Document
+from pyshard.errors import InvalidArgument
+from pyshard.hashing import key_bytes
 
 
 def _document(ctx: click.Context, param: click.Parameter, value: str) -> Document:
@@ -18,6 +26,48 @@ def _document(ctx: click.Context, param: click.Parameter, value: str) -> Documen
         return parse(value)
     except TextError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _integer(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    number = _document(ctx, param, value)
+    if type(number) is not int:
+        raise click.BadParameter(f"found {as_json(number)}, expected an integer", ctx, param)
+    return number
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    try:
+        condition_of(False, value)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error).removeprefix("if_version: "), ctx, param) from None
+    return value
+
+
+def _ttl(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    try:
+        milliseconds(value)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error).removeprefix("ttl: "), ctx, param) from None
+    return value
+
+
+def _ttl_or_never(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
+    if value == "never":
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise click.BadParameter(f"found {value!r}, expected seconds, or never", ctx, param) from None
+    return _ttl(ctx, param, seconds)
+
+
+_if_version = click.option(
+    "--if-version",
+    type=int,
+    callback=_version,
+    metavar="N",
+    help="Change nothing when the key's version (`pyshard item`) isn't N; exit code 1 then.",
+)
 
 
 @click.command(cls=Verb)
@@ -34,24 +84,7 @@ def read(target: Target, key: str) -> None:
       pyshard read --index pages https://example.com/
     """
     with target.connect() as app:
-        _show(app.read(key, target.index), key)
-
-
-@click.command(cls=Verb)
-@on_cluster()
-@click.argument("key")
-def pop(target: Target, key: str) -> None:
-    """Remove KEY, and print the document that it had, as `read` does.
-
-    \b
-    Example:
-      pyshard pop test
-    """
-    with target.connect() as app:
-        _show(app.pop(key, target.index), key)
-
-
-def _show(found: Record | None, key: str) -> None:
+        found = app.read(key, target.index)
     if found is None:
         raise _missing(key)
     put(as_json(found["record"]))
@@ -59,10 +92,52 @@ def _show(found: Record | None, key: str) -> None:
 
 @click.command(cls=Verb)
 @on_cluster()
+@click.argument("key")
+def item(target: Target, key: str) -> None:
+    """Print all that is known of KEY, as one line of JSON.
+
+    That is its document, version, time to live, size and hash. "expiry" is in seconds since 1970 and "ttl" in seconds
+    from now; both are null for a document that stays.
+
+    \b
+    Example:
+      pyshard item test | python3 -m json.tool
+    """
+    with target.connect() as app:
+        found = app.item(key, target.index)
+    if found is None:
+        raise _missing(key)
+    put(as_json(cast("Document", found)))
+
+
+@click.command(cls=Verb)
+@on_cluster()
+@_if_version
+@click.argument("key")
+def pop(target: Target, key: str, if_version: int | None) -> None:
+    """Remove KEY, and print the document that it had, as `read` does.
+
+    \b
+    Example:
+      pyshard pop test
+    """
+    put(as_json(_popped(target, key, if_version)["record"]))
+
+
+@click.command(cls=Verb)
+@on_cluster()
 @click.option("--if-absent", is_flag=True, help="Write nothing when the key exists; exit code 1 then.")
+@_if_version
+@click.option(
+    "--ttl",
+    type=float,
+    callback=_ttl,
+    metavar="SECONDS",
+    help="The document is gone after so many seconds.  [default: it stays]",
+)
 @click.argument("key")
 @click.argument("doc", callback=_document)
-def write(target: Target, key: str, doc: Document, if_absent: bool) -> None:
+def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: int | None, ttl: float | None) -> None:
     """Store DOC under KEY, and print its size.
 
     DOC is JSON when it can be, else a string; what starts with { or [ must be JSON.
@@ -73,32 +148,42 @@ def write(target: Target, key: str, doc: Document, if_absent: bool) -> None:
       pyshard write test1 '{"hello": "world"}'
       pyshard write answer 42
       pyshard write answer '"42"'          # the string
-      pyshard write --if-absent lock me
+      pyshard write --if-absent --ttl 30 lock me
+      pyshard write --if-version 1795300000000001 test 'hello again'
     """
+    if if_absent and if_version is not None:
+        raise click.UsageError(
+            "--if-absent and --if-version: found both, expected one of them", click.get_current_context()
+        )
+    record, size = documents.encode(doc)
+    index = "" if target.index is None else check_index_name(target.index)
+    condition = condition_of(if_absent, if_version)
+
+    def write_record(client: Client) -> Deferred[bool]:
+        # Not by the verb: its 0, for nothing written, is also the size of an empty list or object.
+        return RawClient(client).write(index, key_bytes(key), record, milliseconds(ttl), target.deadline, condition)
+
     with target.connect() as app:
-        # An empty list or object has the size 0, which also says that the key was there.
-        absent = if_absent and documents.measure(doc) == 0 and not app.has(key, target.index)
-        size = app.write(key, doc, target.index, if_absent=if_absent)
-    if if_absent and not size and not absent:
-        raise End(f"key {as_json(key)} exists; nothing was written", Code.NEGATIVE)
+        written = app.run(write_record)
+    if not written:
+        why = "exists" if if_absent else f"does not have version {if_version}"
+        raise End(f"key {as_json(key)} {why}; nothing was written", Code.NEGATIVE)
     put(str(size))
 
 
 @click.command(cls=Verb)
 @on_cluster()
+@_if_version
 @click.argument("key")
-def remove(target: Target, key: str) -> None:
+def remove(target: Target, key: str, if_version: int | None) -> None:
     """Remove KEY, and print the size of the document that it had.
 
     \b
     Example:
       pyshard remove test
     """
-    with target.connect() as app:
-        found = app.pop(key, target.index)  # `remove` answers 0 for an empty list or object as for nothing
-    if found is None:
-        raise _missing(key)
-    put(str(documents.measure(found["record"])))
+    # `Pyshard.remove` answers 0 for an empty list or object as for nothing.
+    put(str(documents.measure(_popped(target, key, if_version)["record"])))
 
 
 @click.command(cls=Verb)
@@ -118,72 +203,55 @@ def has(target: Target, key: str) -> None:
         click.get_current_context().exit(Code.NEGATIVE)
 
 
-@click.command()
+@click.command(cls=Verb)
 @on_cluster()
-@click.option("--json", "quoted", is_flag=True, help="Each key as a JSON string; needed for keys with line breaks.")
-def keys(target: Target, quoted: bool) -> None:
-    """Print all keys, one a line, in the order of their hashes.
+@click.argument("key")
+@click.argument("seconds", callback=_ttl_or_never, metavar="SECONDS|never")
+def touch(target: Target, key: str, seconds: float | None) -> None:
+    """Have the document of KEY gone after SECONDS, or never.
+
+    The version stays. Exit code 1 when there is no such key.
 
     \b
     Examples:
-      pyshard keys | head
-      pyshard keys --index pages | wc -l
+      pyshard touch session 1800
+      pyshard touch session never
     """
     with target.connect() as app:
-        for key in app.keys(target.index):
-            if not quoted and "\n" in key:
-                raise End(f"key {as_json(key)} takes more than one line; use --json", Code.USAGE)
-            put(as_json(key) if quoted else key)
+        found = app.touch(key, seconds, target.index)
+    if not found:
+        raise _missing(key)
 
 
-@click.group(no_args_is_help=False)
-def index() -> None:
-    """Create, drop or list indexes.
-
-    An index is a set of keys of its own; --index NAME has the other commands work on it.
-    """
-
-
-@index.command()
-@on_cluster(index=False)
-@click.argument("name")
-def create(target: Target, name: str) -> None:
-    """Create the index NAME.
+@click.command(cls=Verb)
+@on_cluster()
+@click.option("--by", default="1", callback=_integer, metavar="N", help="What is added; may be negative.  [default: 1]")
+@click.option(
+    "--initial", default="0", callback=_integer, metavar="N", help="What a missing key counts for.  [default: 0]"
+)
+@click.argument("key")
+def incr(target: Target, key: str, by: int, initial: int) -> None:
+    """Add to the integer of KEY, in one go, and print the new value.
 
     \b
-    Example:
-      pyshard index create pages && pyshard write --index pages key doc
+    Examples:
+      pyshard incr visits
+      pyshard incr stock --by -3 --initial 100
     """
     with target.connect() as app:
-        app.create_index(name)
+        value = app.increment(key, by, initial, target.index)
+    put(as_json(value))
 
 
-@index.command()
-@on_cluster(index=False)
-@click.argument("name")
-def drop(target: Target, name: str) -> None:
-    """Drop the index NAME, with all its documents.
-
-    \b
-    Example:
-      pyshard index drop pages
-    """
+def _popped(target: Target, key: str, if_version: int | None) -> Record:
+    """What a key had that is now removed."""
     with target.connect() as app:
-        app.drop_index(name)
-
-
-@index.command("list")
-@on_cluster(index=False)
-def list_(target: Target) -> None:
-    """Print the names of all indexes but the default one, one a line.
-
-    \b
-    Example:
-      pyshard index list
-    """
-    with target.connect() as app:
-        for name in app.indexes():
-            put(name)
+        found = app.pop(key, target.index, if_version=if_version)
+    if found is None and if_version is not None:
+        raise End(f"key {as_json(key)} does not have version {if_version}; nothing was removed", Code.NEGATIVE)
+    if found is None:
+        raise _missing(key)
+    return found
 
 
 def _missing(key: str) -> End:

@@ -1,6 +1,8 @@
 """The Deferred client."""
 
-from pyshard.client.client import Client, Index, Record, connect
+from pyshard.client.client import Client, connect
+from pyshard.client.index import Index
 from pyshard.client.pages import KeyPages
+from pyshard.client.records import Item, Record
 
-__all__ = ["Client", "Index", "KeyPages", "Record", "connect"]
+__all__ = ["Client", "Index", "Item", "KeyPages", "Record", "connect"]

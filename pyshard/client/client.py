@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TypedDict, cast
+from typing import cast
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks, succeed
@@ -12,22 +12,17 @@ from twisted.python.failure import Failure
 
 from pyshard import addresses, cluster, commands, documents
 from pyshard.addresses import Dial, Server
-from pyshard.client.operations import Operation
+from pyshard.client.index import Index
+from pyshard.client.operations import NO_OPTIONS, Operation, Options
 from pyshard.client.pages import KeyPages
+from pyshard.client.records import Item, Record, condition_of, milliseconds
 from pyshard.client.routing import Routing
 from pyshard.cluster import check_index_name
-from pyshard.documents import Document
-from pyshard.errors import ClientClosed, PyshardError
+from pyshard.documents import Storable
+from pyshard.errors import ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
 from pyshard.settings import settings
 from pyshard.wire import Steps
-
-
-class Record(TypedDict):
-    """What `read` and `pop` give: the key's hash, a number in [0, 1), and the document."""
-
-    hash_: float
-    record: Document
 
 
 class Client:
@@ -54,25 +49,32 @@ class Client:
     def write(
         self,
         key: Key,
-        doc: Document,
+        doc: Storable,
         index: str | None = None,
         *,
         if_absent: bool = False,
+        if_version: int | None = None,
+        ttl: float | None = None,
         deadline: float | None = None,
     ) -> Deferred[int]:
         """Store a document, in place of one that is there.
 
         :param if_absent: write nothing when the key exists.
-        :return: a Deferred of the document's size in the seed's measure (`pyshard.documents.measure`); 0 when
-            `if_absent` found the key.
+        :param if_version: write nothing when the key's version (`item`) isn't this one.
+        :param ttl: seconds after which the document is gone, to the millisecond; None: never. It replaces a time to
+            live that the key had.
+        :return: a Deferred of the document's size in the seed's measure (`pyshard.documents.measure`); 0 when nothing
+            was written because `if_absent` or `if_version` was not met.
         :raises ShardFull: the document doesn't fit into its shard's limit any more.
+        :raises InvalidArgument: a `ttl` that is no positive number, an `if_version` that is no version, or both
+            conditions at once.
         """
         try:
             record, size = documents.encode(doc)
+            options = Options(condition=condition_of(if_absent, if_version), ttl=milliseconds(ttl))
         except PyshardError:
             return fail()
-        verb = "add" if if_absent else "write"
-        return cast("Deferred[int]", self._operate(verb, key, index, deadline, record, size))
+        return cast("Deferred[int]", self._operate("write", key, index, deadline, record, size, options))
 
     def read(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Record | None]:
         """Look a document up.
@@ -81,19 +83,72 @@ class Client:
         """
         return cast("Deferred[Record | None]", self._operate("read", key, index, deadline))
 
-    def pop(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Record | None]:
+    def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Item | None]:
+        """Look a document up, with all that is known of it.
+
+        :return: a Deferred of an `Item`, or of None when there is no such key.
+        """
+        return cast("Deferred[Item | None]", self._operate("item", key, index, deadline))
+
+    def pop(
+        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> Deferred[Record | None]:
         """Remove a document and give it.
 
-        :return: as `read`.
+        :param if_version: remove nothing when the key's version isn't this one.
+        :return: as `read`; None also when `if_version` was not met.
         """
-        return cast("Deferred[Record | None]", self._operate("pop", key, index, deadline))
+        return cast("Deferred[Record | None]", self._conditional("pop", key, index, if_version, deadline))
 
-    def remove(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[int]:
+    def remove(
+        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> Deferred[int]:
         """Remove a document.
 
-        :return: a Deferred of the size that `write` gave for it; 0 when there was none.
+        :param if_version: remove nothing when the key's version isn't this one.
+        :return: a Deferred of the size that `write` gave for it; 0 when there was none, or `if_version` was not met.
         """
-        return cast("Deferred[int]", self._operate("remove", key, index, deadline))
+        return cast("Deferred[int]", self._conditional("remove", key, index, if_version, deadline))
+
+    def touch(
+        self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None
+    ) -> Deferred[bool]:
+        """Give a document a new time to live; its version stays.
+
+        :param ttl: seconds from now; None: for ever.
+        :return: a Deferred of whether the key exists.
+        :raises InvalidArgument: (in the Deferred) `ttl` is no positive number.
+        """
+        try:
+            options = Options(ttl=milliseconds(ttl))
+        except PyshardError:
+            return fail()
+        return cast("Deferred[bool]", self._operate("touch", key, index, deadline, options=options))
+
+    def increment(
+        self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
+    ) -> Deferred[int]:
+        """Add to a document that is an int, on its shard, in one go; a time to live that it has stays.
+
+        :param by: what is added; may be negative.
+        :param initial: what a key that doesn't exist counts for.
+        :return: a Deferred of the new value.
+        :raises NotANumber: (in the Deferred) the document is no int.
+        :raises InvalidArgument: `by` or `initial` is no int.
+        :raises DocumentTooLarge: `by` and `initial`, or the sum, are past the size of a document.
+        """
+        if type(by) is not int or type(initial) is not int:
+            return fail(InvalidArgument(f"by and initial: found {by!r} and {initial!r}, expected ints"))
+        try:
+            amount, options = documents.encode(by)[0], Options(initial=documents.encode(initial)[0])
+            if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
+                raise DocumentTooLarge(
+                    f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "
+                    f"together they have at most {settings.MAX_DOCUMENT_BYTES:,}"
+                )
+        except PyshardError:
+            return fail()
+        return cast("Deferred[int]", self._operate("increment", key, index, deadline, amount, options=options))
 
     def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[bool]:
         """Whether a key exists.
@@ -192,7 +247,14 @@ class Client:
     # ------------------------------------------------------------------ inside
 
     def _operate(
-        self, verb: str, key: Key, index: str | None, deadline: float | None, record: bytes = b"", size: int = 0
+        self,
+        verb: str,
+        key: Key,
+        index: str | None,
+        deadline: float | None,
+        record: bytes = b"",
+        size: int = 0,
+        options: Options = NO_OPTIONS,
     ) -> Deferred[object]:
         try:
             text = key_bytes(key)
@@ -200,7 +262,17 @@ class Client:
         except PyshardError:
             return fail()
         expires = self._clock.seconds() + self._seconds(deadline)
-        return self._routing.submit(Operation(verb, name, text, slot_of(text, name.encode()), expires, record, size))
+        slot = slot_of(text, name.encode())
+        return self._routing.submit(Operation(verb, name, text, slot, expires, record, size, options))
+
+    def _conditional(
+        self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None
+    ) -> Deferred[object]:
+        try:
+            options = Options(condition=condition_of(False, if_version))
+        except PyshardError:
+            return fail()
+        return self._operate(verb, key, index, deadline, options=options)
 
     def _index_name(self, index: str | None) -> str:
         return "" if index is None else check_index_name(index)
@@ -225,48 +297,6 @@ class Client:
         except PyshardError:
             return  # the change is done all the same; a map without it is found out when the index is used
         self._routing.adopt(cluster.from_json(answer["state"]))
-
-
-class Index:
-    """One index of a cluster: the verbs of `Client`, with the index filled in."""
-
-    def __init__(self, client: Client, name: str) -> None:
-        self._client = client
-        self.name = name
-
-    def write(
-        self, key: Key, doc: Document, *, if_absent: bool = False, deadline: float | None = None
-    ) -> Deferred[int]:
-        """See `Client.write`."""
-        return self._client.write(key, doc, self.name, if_absent=if_absent, deadline=deadline)
-
-    def read(self, key: Key, *, deadline: float | None = None) -> Deferred[Record | None]:
-        """See `Client.read`."""
-        return self._client.read(key, self.name, deadline=deadline)
-
-    def pop(self, key: Key, *, deadline: float | None = None) -> Deferred[Record | None]:
-        """See `Client.pop`."""
-        return self._client.pop(key, self.name, deadline=deadline)
-
-    def remove(self, key: Key, *, deadline: float | None = None) -> Deferred[int]:
-        """See `Client.remove`."""
-        return self._client.remove(key, self.name, deadline=deadline)
-
-    def has(self, key: Key, *, deadline: float | None = None) -> Deferred[bool]:
-        """See `Client.has`."""
-        return self._client.has(key, self.name, deadline=deadline)
-
-    def keys(self, *, deadline: float | None = None) -> KeyPages:
-        """See `Client.keys`."""
-        return self._client.keys(self.name, deadline=deadline)
-
-    def create(self, *, deadline: float | None = None) -> Deferred[None]:
-        """See `Client.create_index`."""
-        return self._client.create_index(self.name, deadline=deadline)
-
-    def drop(self, *, deadline: float | None = None) -> Deferred[None]:
-        """See `Client.drop_index`."""
-        return self._client.drop_index(self.name, deadline=deadline)
 
 
 def connect(

@@ -32,6 +32,7 @@ from pyshard.errors import (
     PyshardError,
     ShardBehind,
     ShuttingDown,
+    StorageFailed,
     Unavailable,
     WrongIdentity,
     WrongShard,
@@ -258,7 +259,7 @@ class ShardLink:
         again: list[Operation] = []
         finished: list[tuple[Operation, PyshardError]] = []
         for operation in box.operations:
-            if isinstance(error, BadRequest):
+            if isinstance(error, BadRequest | StorageFailed):
                 finished.append((operation, error))
             elif operation.changes:
                 finished.append((operation, self._unknown(operation, reason_of(failure))))

@@ -15,43 +15,73 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from pyshard import documents
-from pyshard.batch import Add, Has, Pop, Read, Remove, Result, Run, Write
+from pyshard.batch import ALWAYS, ITEM, VERSION, Has, Increment, Item, Pop, Read, Remove, Result, Run, Touch, Write
 from pyshard.errors import Overloaded, PyshardError
 from pyshard.hashing import slot_to_hash
 from pyshard.settings import settings
 
-#: What a shard's client side can ask for, by the name of the client's verb.
-_RUNS: dict[str, type[Run]] = {"read": Read, "has": Has, "write": Write, "add": Add, "pop": Pop, "remove": Remove}
+
+@attrs.frozen
+class Options:
+    """What only some verbs have.
+
+    :param condition: on a write, pop or remove.
+    :param ttl: of a write or touch, in milliseconds; 0 is for ever.
+    :param initial: the record that an increment begins with.
+    """
+
+    condition: int = ALWAYS
+    ttl: int = 0
+    initial: bytes = b""
+
+
+NO_OPTIONS = Options()
 
 
 class Operation:
     """One verb on one key, and the Deferred that its caller holds.
 
-    :param verb: "read", "has", "write", "add", "pop" or "remove".
+    :param verb: the name of its run, such as "read" (`pyshard.batch`).
     :param index: the index's name; empty for the default one.
-    :param record: what a write or add stores; else empty.
-    :param size: what a write or add answers when it stored the record.
     :param expires: the deadline, in the clock's seconds.
+    :param record: what a write stores, or an increment adds; else empty.
+    :param size: what a write answers when it stored the record.
+    :param options: what only some verbs have.
     :ivar changes: whether it may change something, so that it must not be repeated when its answer is lost.
     """
 
-    __slots__ = ("changes", "deferred", "done", "expires", "index", "key", "record", "refused", "size", "slot", "verb")
+    __slots__ = (
+        "changes", "deferred", "done", "expires", "index", "key", "options", "record", "refused", "size", "slot",
+        "verb",
+    )  # fmt: skip
 
     def __init__(
-        self, verb: str, index: str, key: bytes, slot: int, expires: float, record: bytes = b"", size: int = 0
+        self,
+        verb: str,
+        index: str,
+        key: bytes,
+        slot: int,
+        expires: float,
+        record: bytes = b"",
+        size: int = 0,
+        options: Options = NO_OPTIONS,
     ) -> None:
         self.verb = verb
-        self.changes = verb not in ("read", "has")
+        self.changes = verb not in ("read", "has", "item")
         self.index = index
         self.key = key
         self.slot = slot
         self.expires = expires
         self.record = record
         self.size = size
+        self.options = options
         self.deferred: Deferred[object] = Deferred()
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
@@ -59,7 +89,7 @@ class Operation:
     @property
     def weight(self) -> int:
         """Bytes that it adds to a box."""
-        return len(self.key) + len(self.record)
+        return len(self.key) + len(self.record) + len(self.options.initial)
 
     def __str__(self) -> str:
         key = self.key if len(self.key) <= 60 else self.key[:57] + b"..."
@@ -84,12 +114,28 @@ class Operation:
         if self.verb in ("read", "pop"):
             if not isinstance(result, bytes):
                 return None
-            return {"hash_": slot_to_hash(self.slot), "record": documents.decode(result)}
-        if self.verb in ("write", "add"):
+            return {"hash_": slot_to_hash(self.slot), "record": documents.decode(result, VERSION.size)}
+        if self.verb == "write":
             return self.size if result else 0
         if self.verb == "remove":
             return documents.size_in(result) if isinstance(result, bytes) else 0
+        if self.verb == "item":
+            return self._item(result) if isinstance(result, bytes) else None
+        if self.verb == "increment":
+            return documents.decode(result) if isinstance(result, bytes) else None
         return bool(result)
+
+    def _item(self, result: bytes) -> dict[str, object]:
+        version, expires, remaining = ITEM.unpack_from(result)
+        return {
+            "key": self.key.decode(),
+            "hash_": slot_to_hash(self.slot),
+            "record": documents.decode(result, ITEM.size),
+            "version": version,
+            "expiry": expires / 1000 if expires else None,
+            "ttl": remaining / 1000 if expires else None,
+            "size": documents.size_in(result, ITEM.size),
+        }
 
 
 class Box:
@@ -105,18 +151,32 @@ class Box:
 
     def runs(self) -> list[Run]:
         """The operations as runs: neighbors of one verb and index together."""
-        runs: list[Run] = []
-        verb = index = None
-        keys: list[bytes] = []
-        records: list[bytes] = []
-        for one in self.operations:
-            if one.verb != verb or one.index != index:
-                verb, index, keys, records = one.verb, one.index, [], []
-                kind = _RUNS[verb]
-                runs.append(kind(index, keys, records) if issubclass(kind, Write | Add) else kind(index, keys))
-            keys.append(one.key)
-            records.append(one.record)
-        return runs
+        return [
+            _run(verb, index, list(neighbors))
+            for (verb, index), neighbors in groupby(self.operations, attrgetter("verb", "index"))
+        ]
+
+
+def _run(verb: str, index: str, operations: list[Operation]) -> Run:
+    """Operations of one verb on one index as a run."""
+    keys = [one.key for one in operations]
+    records = [one.record for one in operations]
+    ttls = [one.options.ttl for one in operations]
+    conditions: list[int] | None = [one.options.condition for one in operations]
+    if all(condition == ALWAYS for condition in conditions or ()):
+        conditions = None
+    if verb == "write":
+        return Write(index, keys, records, conditions, ttls if any(ttls) else None)
+    if verb == "touch":
+        return Touch(index, keys, ttls)
+    if verb == "increment":
+        return Increment(index, keys, records, [one.options.initial for one in operations])
+    if verb == "pop":
+        return Pop(index, keys, conditions)
+    if verb == "remove":
+        return Remove(index, keys, conditions)
+    reading: dict[str, type[Read | Has | Item]] = {"read": Read, "has": Has, "item": Item}
+    return reading[verb](index, keys)
 
 
 class OperationQueue:

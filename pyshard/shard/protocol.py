@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
+from twisted.python.failure import Failure
 
 from pyshard import cluster, commands
-from pyshard.batch import decode_runs, encode_answers, encode_keys
+from pyshard.batch import decode_runs, encode_answers, encode_keys, encode_rows
 from pyshard.server import ServerConnection, ServerFactory
 from pyshard.shard.shard import Shard
+from pyshard.shard.snapshots import Snapshots
 from pyshard.wire import Arguments
 
 
@@ -20,10 +23,12 @@ class ShardProtocol(ServerConnection):
     """One connection to a shard.
 
     :param shard: what answers.
+    :param snapshots: the shard's open ones.
     """
 
-    def __init__(self, shard: Shard, factory: ServerFactory, clock: IReactorTime) -> None:
+    def __init__(self, shard: Shard, snapshots: Snapshots, factory: ServerFactory, clock: IReactorTime) -> None:
         self._shard = shard
+        self._snapshots = snapshots
         super().__init__(factory, clock)
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
@@ -35,7 +40,14 @@ class ShardProtocol(ServerConnection):
             (commands.Apply, self.apply),
             (commands.Keys, self.keys),
             (commands.Stat, self.stat),
+            (commands.OpenSnapshot, self.open_snapshot),
+            (commands.ReadSnapshot, self.read_snapshot),
+            (commands.CloseSnapshot, self.close_snapshot),
         ]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._snapshots.close_all(self)
+        super().connectionLost(reason)
 
     def hello(self, protocol: int) -> Arguments:
         assignment, store = self._shard.assignment, self._shard.store
@@ -76,3 +88,14 @@ class ShardProtocol(ServerConnection):
     def stat(self) -> Arguments:
         connections = [one.described() for one in self.factory.connections]
         return {"stat": msgspec.json.encode({**self._shard.stat(), "connections": connections})}
+
+    def open_snapshot(self) -> Arguments:
+        opened = self._snapshots.open(self)
+        return {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
+
+    def read_snapshot(self, snapshot: str) -> Arguments:
+        return {"rows": encode_rows(self._snapshots.read(self, snapshot))}
+
+    def close_snapshot(self, snapshot: str) -> Arguments:
+        self._snapshots.close(self, snapshot)
+        return {}

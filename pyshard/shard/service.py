@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.application.service import MultiService
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
-from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pyshard.server import Listener, ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
+from pyshard.shard.snapshots import Snapshots
 from pyshard.wire import Steps
+
+_SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
+_SWEEP_ON = 0.005  # seconds between steps while there are more
+_SWEEP_MOST = 500  # records of one step
 
 
 class ShardService(MultiService):
     """Everything that a shard runs.
 
-    :param shard: what it does.
+    :param open_shard: makes the shard; called when the service starts, which is after twistd has daemonized.
     :param clock: a reactor, or a Clock.
     :param endpoint: where to listen.
     """
 
-    def __init__(self, shard: Shard, clock: IReactorTime, endpoint: IStreamServerEndpoint) -> None:
+    shard: Shard
+    snapshots: Snapshots
+    _log = Logger()
+
+    def __init__(self, open_shard: Callable[[], Shard], clock: IReactorTime, endpoint: IStreamServerEndpoint) -> None:
         super().__init__()
-        self.shard = shard
-        factory = ServerFactory(lambda made: ShardProtocol(shard, made, clock))
+        self._open_shard = open_shard
+        self._clock = clock
+        self._next_sweep: IDelayedCall | None = None
+        factory = ServerFactory(lambda made: ShardProtocol(self.shard, self.snapshots, made, clock))
         Listener(clock, endpoint, factory).setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open the store, then listen."""
+        self.shard = self._open_shard()
+        self.snapshots = Snapshots(self.shard, self._clock)
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Begin to serve, and to sweep."""
+        if not hasattr(self, "shard"):
+            self.privilegedStartService()
+        super().startService()
+        self._sweep_later(more=False)
 
     @inlineCallbacks
     def stopService(self) -> Steps[None]:
+        """Answer what is owed, then close the store."""
+        if self._next_sweep is not None:
+            self._next_sweep.cancel()
+            self._next_sweep = None
         yield maybeDeferred(super().stopService)
         yield self.shard.store.close()
+
+    def _sweep_later(self, more: bool) -> None:
+        if self.running:
+            self._next_sweep = self._clock.callLater(_SWEEP_ON if more else _SWEEP_EVERY, self._sweep)
+
+    def _sweep(self) -> None:
+        self._next_sweep = None
+        maybeDeferred(self.shard.store.sweep, _SWEEP_MOST).addCallbacks(self._sweep_later, self._not_swept)
+
+    def _not_swept(self, failure: Failure) -> None:
+        self._log.warn("the room of expired records could not be given back: {why}", why=failure.getErrorMessage())
+        self._sweep_later(more=False)

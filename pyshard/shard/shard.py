@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
 
 from pyshard import cluster
-from pyshard.batch import Add, Answer, Run, Write
+from pyshard.batch import Answer, Run, part
 from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
@@ -98,6 +98,7 @@ class Shard:
         self._started = seconds()
         self.operations = 0
         self.assignment: Assignment | None = None
+        self._configuring = DeferredLock()
         remembered = store.recall()
         if remembered is not None:
             name, text = msgspec.msgpack.decode(remembered, type=tuple[str, bytes])
@@ -120,15 +121,10 @@ class Shard:
             )
         return self.assignment
 
-    @inlineCallbacks
-    def configure(self, name: str, state: ClusterState) -> Steps[None]:
-        """Take on an assignment; see `accept` for what is refused."""
-        store = self._store
-        assignment = accept(self.assignment, name, state, store.identity, store.documents)
-        if assignment != self.assignment:
-            yield store.remember(msgspec.msgpack.encode((name, cluster.to_json(state))))
-            yield store.set_indexes(state.indexes)
-            self.assignment = assignment
+    def configure(self, name: str, state: ClusterState) -> Deferred[None]:
+        """Take on an assignment, when those before it have been; see `accept` for what is refused."""
+        configured: Deferred[None] = self._configuring.run(self._configure, name, state)
+        return configured
 
     def apply(self, epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
         """Apply a batch.
@@ -186,6 +182,16 @@ class Shard:
             }
         return found
 
+    @inlineCallbacks
+    def _configure(self, name: str, state: ClusterState) -> Steps[None]:
+        store = self._store
+        assignment = accept(self.assignment, name, state, store.identity, store.documents)
+        if assignment != self.assignment:
+            # The indexes first: a shard that ends in between is told the assignment again, as it doesn't remember it.
+            yield store.set_indexes(state.indexes)
+            yield store.remember(msgspec.msgpack.encode((name, cluster.to_json(state))))
+            self.assignment = assignment
+
     def _current(self, epoch: int) -> Assignment:
         assignment = self.configured()
         if epoch > assignment.state.epoch:
@@ -229,7 +235,7 @@ class _Plan:
                     if not own.owns(slot):
                         answer.refuse(position, not_owned(self.assignment, slot))
                 positions = [position for position in positions if position not in answer.errors]
-                run, slots = _part(run, positions), [slots[position] for position in positions]
+                run, slots = part(run, positions), [slots[position] for position in positions]
             if positions:
                 self.tasks.append(Task(run, number, slots))
         self._runs.append((answer, positions))
@@ -242,18 +248,10 @@ class _Plan:
             if positions and not answer.errors:
                 answer = next(from_store)
             elif positions:
-                part = next(from_store)
+                applied_part = next(from_store)
                 for place, position in enumerate(positions):
-                    answer.results[position] = part.results[place]
-                    if place in part.errors:
-                        answer.errors[position] = part.errors[place]
+                    answer.results[position] = applied_part.results[place]
+                    if place in applied_part.errors:
+                        answer.errors[position] = applied_part.errors[place]
             merged.append(answer)
         return merged
-
-
-def _part(run: Run, positions: list[int]) -> Run:
-    """The operations of a run at some positions."""
-    keys = [run.keys[position] for position in positions]
-    if isinstance(run, Write | Add):
-        return type(run)(run.index, keys, [run.records[position] for position in positions])
-    return type(run)(run.index, keys)

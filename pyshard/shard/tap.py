@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 from twisted.application.service import IService
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python import usage
 
 from pyshard import daemon
@@ -13,7 +16,7 @@ from pyshard.errors import ConfigError
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.storage import MemoryStore
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
 
 
 class Options(usage.Options):
@@ -21,13 +24,22 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Run one shard. It keeps its documents in memory, waits until a bootstrap configures it, then serves. "
+        "Run one shard. It waits until a bootstrap configures it, then serves. Without --data-dir its documents are in "
+        "memory and a restart loses them. "
         "Two daemons in one folder need a --pidfile each (an option of twistd itself, before the plugin's name)."
     )
     optParameters = [
         ["port", "p", settings.SHARD_PORT, "TCP port to listen on."],
         ["host", None, "127.0.0.1", "Name or IP address to listen on."],
         ["listen", "l", None, "Twisted server endpoint string to listen on, in place of --host and --port."],
+        ["data-dir", "d", None, "Directory that keeps the documents over a restart [default: memory]."],
+        [
+            "durability",
+            None,
+            None,
+            "With --data-dir, when a change is acknowledged: fsync (it is on the disk), async (it will be within a "
+            "second) or none (when the system likes) [default: fsync].",
+        ],
     ]
 
     def postOptions(self) -> None:
@@ -35,8 +47,26 @@ class Options(usage.Options):
         try:
             if self["listen"] is None:
                 self["listen"] = daemon.listen_string(self["host"], daemon.port_number(self["port"], "--port"))
+            else:
+                daemon.check_listen(self["listen"])
+            self["store"] = self._store()
         except ConfigError as error:
             daemon.end(error)
+
+    def _store(self) -> Callable[[Callable[..., object]], IStore]:
+        """What opens the store later, given the reactor's callFromThread; the data directory is locked from now on."""
+        given = self["durability"]
+        modes = [mode.value for mode in Durability]
+        if given is not None and given not in modes:
+            raise ConfigError(f"--durability: found {given!r}, expected one of {', '.join(modes)}")
+        if self["data-dir"] is None:
+            if given is not None:
+                raise ConfigError("--durability: found it without --data-dir, expected both or neither")
+            return lambda _: MemoryStore(uuid.uuid4().hex, time.time)
+        directory = DataDirectory(Path(self["data-dir"]).absolute())
+        LmdbStore.check(directory)
+        durability = Durability(given or Durability.FSYNC.value)
+        return lambda call_from_thread: LmdbStore(directory, time.time, call_from_thread, durability)
 
 
 def makeService(options: Options) -> IService:
@@ -44,9 +74,13 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     assert IReactorTime.providedBy(reactor)
+    assert IReactorFromThreads.providedBy(reactor)
     try:
         endpoint = daemon.server_endpoint(reactor, options["listen"])
     except ConfigError as error:
         daemon.end(error)
-    shard = Shard(MemoryStore(uuid.uuid4().hex), reactor.seconds)
-    return ShardService(shard, reactor, endpoint)
+
+    def open_shard() -> Shard:
+        return Shard(options["store"](reactor.callFromThread), reactor.seconds)
+
+    return ShardService(open_shard, reactor, endpoint)

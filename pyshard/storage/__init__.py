@@ -1,6 +1,8 @@
 """Where a shard keeps its records: the interface, and the stores."""
 
-from pyshard.storage.interface import IStore, Page, Task
+from pyshard.storage.directory import DataDirectory
+from pyshard.storage.interface import ISnapshot, IStore, Page, Task
+from pyshard.storage.lmdb import Durability, LmdbStore
 from pyshard.storage.memory import MemoryStore
 
-__all__ = ["IStore", "MemoryStore", "Page", "Task"]
+__all__ = ["DataDirectory", "Durability", "ISnapshot", "IStore", "LmdbStore", "MemoryStore", "Page", "Task"]

@@ -4,10 +4,13 @@ Rules every store keeps (tests/test_storage_contract.py runs over all of them):
 
 - a batch takes effect in its order, and no other batch comes between its operations;
 - an answer is given once its effects are as safe as the store makes them;
-- `used` is the sum, over all documents, of key bytes + record bytes + `settings.ITEM_OVERHEAD`, and an operation
-  that would take it past the limit is refused with `ShardFull` while the rest of the batch goes on;
+- each write gives its record a version that is higher than every version before, over restarts too;
+- a record whose time is over is never seen again, from that very moment;
+- `used` is the sum, over all records that take up room (expired and dropped ones until they are swept away), of key
+  bytes + record bytes + `settings.ITEM_OVERHEAD`, and an operation that would take it past the limit is refused with
+  `ShardFull` while the rest of the batch goes on;
 - an answer that has no room left refuses everything that is left of the batch with `AnswerFull`, unapplied;
-- records are opaque.
+- records are opaque, but for `increment`.
 
 A store knows no range and no epoch; batches and pages name indexes by id, and slots come with the keys.
 """
@@ -20,7 +23,7 @@ from typing import Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
-from pyshard.batch import Answer, Run
+from pyshard.batch import Answer, Row, Run
 
 
 @attrs.frozen
@@ -37,6 +40,37 @@ class Task:
     slots: Sequence[int]
 
 
+@attrs.frozen
+class Page:
+    """Some keys of an index, in slot order.
+
+    :param keys: the keys.
+    :param more: whether there may be further ones behind them.
+    """
+
+    keys: list[bytes]
+    more: bool
+
+
+class ISnapshot(Protocol):
+    """All records that a store had at one moment, while the store goes on changing."""
+
+    #: How many records it has; those that had expired at that moment aren't among them.
+    documents: int
+
+    def page(self, most_bytes: int) -> list[Row]:
+        """The next records, in an order of the store's own; an empty list at the end.
+
+        :param most_bytes: bytes that the page may have, encoded; a single record may have more.
+        :raises SnapshotEnded: the store had to end the snapshot, or it was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it keeps. Closing it again does nothing."""
+        ...
+
+
 class IStore(Protocol):
     """Keeps documents for one shard."""
 
@@ -47,7 +81,7 @@ class IStore(Protocol):
 
     @property
     def documents(self) -> int:
-        """How many documents there are, in all indexes."""
+        """How many documents there are, in all indexes; expired ones count until they are swept away."""
         ...
 
     @property
@@ -61,13 +95,14 @@ class IStore(Protocol):
         :param limit: bytes that `used` may reach.
         :param room: bytes of records after which the answers take no further operation.
         :return: a Deferred of one answer for each task, in order.
+        :raises StorageFailed: (in the Deferred) nothing was applied.
         """
         ...
 
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
-        """The next keys of an index in (slot, key) order.
+        """The next keys of an index by slot, and within a slot in a fixed order of the store's own.
 
-        :param start: first slot to look at; with `after`, only the keys behind (`start`, `after`).
+        :param start: first slot to look at; with `after`, only the keys of `start` behind that one.
         :param end: first slot not to look at.
         :param most: how many keys at the most.
         :param most_bytes: bytes of keys after which the page takes no further one.
@@ -78,12 +113,28 @@ class IStore(Protocol):
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
         """Have exactly these named indexes (name → id) and the default one.
 
-        Ids that are new are created empty; ids that are gone are dropped with their documents.
+        Ids that are new are created empty; ids that are gone are out of sight at once, and swept away bit by bit.
+        """
+        ...
+
+    def sweep(self, most: int) -> Deferred[bool]:
+        """Give back the room of records that nobody can see any more (expired, or of dropped indexes).
+
+        :param most: how many records to remove at the most, so that nobody waits long for it.
+        :return: a Deferred of whether there are more to remove now.
         """
         ...
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
         """How many documents lie in each of `bars` equal parts of [start, end); bounds may be off by 8,192 slots."""
+        ...
+
+    def snapshot(self) -> ISnapshot:
+        """A view of all records as they are now: of what was acknowledged everything, of a batch all or nothing.
+
+        It costs room until it is closed (in memory for what has changed since, on disk for what was removed since).
+        A store may have to end it early; the page after that says so.
+        """
         ...
 
     def remember(self, text: bytes) -> Deferred[None]:
@@ -97,15 +148,3 @@ class IStore(Protocol):
     def close(self) -> Deferred[None]:
         """Finish what was begun and let go of everything; the store isn't used afterwards."""
         ...
-
-
-@attrs.frozen
-class Page:
-    """Some keys of an index, in (slot, key) order.
-
-    :param keys: the keys.
-    :param more: whether there may be further ones behind them.
-    """
-
-    keys: list[bytes]
-    more: bool

@@ -1,108 +1,156 @@
-"""A store in memory: a dict for each index, and beside it the keys by slot.
+"""A store in memory: for each index a dict, and beside it the keys by slot.
 
-Operations touch the dict alone as far as they can. For pages and histograms each index keeps, for every
-*bucket* of 8,192 slots, the list of its keys. Removing leaves the key in the list and counts it as dead; a
-bucket with more dead entries than live ones is written anew.
+Operations touch the dict alone as far as they can. For pages each index keeps, for every bucket of 8,192 slots,
+the list of its keys. Removing leaves the key in the list and counts it as dead; a bucket with more dead entries
+than live ones is written anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.batch import HEAD_BYTES, Add, Answer, Has, Pop, Read, Result, Write
+from pyshard.batch import VERSION, Answer, Result
 from pyshard.cluster import DEFAULT_INDEX
-from pyshard.errors import AnswerFull, IndexNotFound, ShardFull
 from pyshard.hashing import slot_of
-from pyshard.settings import settings
+from pyshard.storage.application import Application, Found, cost, no_such_index
+from pyshard.storage.buckets import BUCKET_BITS, histogram, new_counts
 from pyshard.storage.interface import Page, Task
+from pyshard.storage.snapshot import Snapshot, copied_rows
 
-_BUCKET_BITS = 13
 _FEW_DEAD = 16
+_FEW_EXPIRING = 1000
 
 
 class _Index:
-    """One index: its name, its records, its keys by bucket, its bytes."""
+    """One index, and the `Table` of every batch that uses it.
 
-    __slots__ = ("buckets", "dead", "name", "records", "used")
+    :ivar records: key → version and record.
+    :ivar expiries: key → expiry, of the records that have one.
+    """
 
-    def __init__(self, name: bytes) -> None:
+    def __init__(self, store: MemoryStore, number: int, name: bytes) -> None:
+        self._store = store
+        self._number = number
+        self._buckets: dict[int, list[bytes]] = {}
+        self._dead: dict[int, int] = {}
         self.name = name
         self.records: dict[bytes, bytes] = {}
-        self.buckets: dict[int, list[bytes]] = {}
-        self.dead: dict[int, int] = {}
-        self.used = 0
+        self.expiries: dict[bytes, int] = {}
 
-    def put(self, key: bytes, record: bytes, slot: int, change: int) -> None:
-        """Store a record that takes `change` bytes more (or less) than before."""
-        if key not in self.records:
-            self.buckets.setdefault(slot >> _BUCKET_BITS, []).append(key)
-        self.records[key] = record
-        self.used += change
+    def find(self, key: bytes, slot: int) -> Found | None:
+        """See `Table`."""
+        stored = self.records.get(key)
+        if stored is None:
+            return None
+        return Found(VERSION.unpack_from(stored)[0], self.expiries.get(key, 0), stored[VERSION.size :])
 
-    def take(self, key: bytes, slot: int) -> bytes | None:
-        """Remove a key; the record it had, or None."""
-        record = self.records.pop(key, None)
-        if record is not None:
-            self.used -= len(key) + len(record) + settings.ITEM_OVERHEAD
-            bucket = slot >> _BUCKET_BITS
-            dead = self.dead[bucket] = self.dead.get(bucket, 0) + 1
-            if dead > _FEW_DEAD and dead * 2 > len(self.buckets[bucket]):
-                self._sweep(bucket)
-        return record
-
-    def _sweep(self, bucket: int) -> None:
-        live = self.live(bucket)
-        del self.dead[bucket]
-        if live:
-            self.buckets[bucket] = live
+    def put(self, key: bytes, slot: int, new: Found, old: Found | None) -> None:
+        """See `Table`."""
+        store = self._store
+        if old is None:
+            self._buckets.setdefault(slot >> BUCKET_BITS, []).append(key)
+            store.counts[slot >> BUCKET_BITS] += 1
+            store.used += cost(key, new.record)
         else:
-            del self.buckets[bucket]
+            store.used += len(new.record) - len(old.record)
+        self.records[key] = VERSION.pack(new.version) + new.record
+        if new.expires:
+            self.expiries[key] = new.expires
+            store.will_expire(new.expires, self._number, key)
+        elif old is not None and old.expires:
+            del self.expiries[key]
 
-    def live(self, bucket: int) -> list[bytes]:
+    def delete(self, key: bytes, slot: int, old: Found) -> None:
+        """See `Table`."""
+        store, bucket = self._store, slot >> BUCKET_BITS
+        del self.records[key]
+        self.expiries.pop(key, None)
+        store.used -= cost(key, old.record)
+        store.counts[bucket] -= 1
+        dead = self._dead[bucket] = self._dead.get(bucket, 0) + 1
+        if dead > _FEW_DEAD and dead * 2 > len(self._buckets[bucket]):
+            self._write_anew(bucket)
+
+    def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
+        """See `Table`."""
+        return [one is not None for one in self.read(keys, slots, now, 0)]
+
+    def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
+        """See `Table`."""
+        found: list[Result] = list(map(self.records.get, keys))
+        if self.expiries:
+            expiry = self.expiries.get
+            found = [None if 0 < expiry(key, 0) <= now else one for key, one in zip(keys, found, strict=True)]
+        return found
+
+    def in_bucket(self, bucket: int, now: int) -> list[tuple[int, bytes]]:
+        """The live keys of a bucket with their slots, in order."""
+        expiry = self.expiries.get
+        return sorted((slot_of(key, self.name), key) for key in self._live(bucket) if not 0 < expiry(key, 0) <= now)
+
+    def forget(self) -> None:
+        """Take the index out of the store's counts; its records still use room."""
+        for bucket, keys in self._buckets.items():
+            self._store.counts[bucket] -= len(keys) - self._dead.get(bucket, 0)
+        self._buckets.clear()
+        self.expiries.clear()
+
+    def _live(self, bucket: int) -> list[bytes]:
         """The keys of a bucket, each once."""
         records = self.records
-        return [key for key in dict.fromkeys(self.buckets.get(bucket, ())) if key in records]
+        return [key for key in dict.fromkeys(self._buckets.get(bucket, ())) if key in records]
 
-    def count(self, bucket: int) -> int:
-        """How many keys of a bucket live."""
-        return len(self.buckets[bucket]) - self.dead.get(bucket, 0)
+    def _write_anew(self, bucket: int) -> None:
+        live = self._live(bucket)
+        del self._dead[bucket]
+        if live:
+            self._buckets[bucket] = live
+        else:
+            del self._buckets[bucket]
 
 
 class MemoryStore:
     """`IStore` in this process's memory; see `pyshard.storage.interface` for what each method promises.
 
     :param identity: hex UUID; a new one for each start, since a restart loses the data.
+    :param seconds: the time since 1970, for versions and expiry.
     """
 
     ephemeral = True
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, seconds: Callable[[], float]) -> None:
         self.identity = identity
-        self._indexes: dict[int, _Index] = {DEFAULT_INDEX: _Index(b"")}
+        self._seconds = seconds
+        # Versions begin with the time in microseconds, so that they rise over a restart as well.
+        self._version = int(seconds() * 1_000_000)
+        self._indexes = {DEFAULT_INDEX: _Index(self, DEFAULT_INDEX, b"")}
+        self._dropped: list[_Index] = []
         self._remembered: bytes | None = None
+        self.used = 0
+        self.counts: array[int] = new_counts()
+        # A heap: expiry, index, key. An expiry that was changed stays in it until there are too many of them.
+        self._expiring: list[tuple[int, int, bytes]] = []
+        self._most_expiring = _FEW_EXPIRING
 
     @property
     def documents(self) -> int:
         return sum(len(index.records) for index in self._indexes.values())
 
-    @property
-    def used(self) -> int:
-        return sum(index.used for index in self._indexes.values())
-
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        application = _Application(self._indexes, self.used, limit, room)
+        application = Application(self._indexes.get, self.used, limit, room, self._now(), self._next_version)
         return succeed([application.answer(task) for task in tasks])
 
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
-        if index not in self._indexes:
+        one = self._indexes.get(index)
+        if one is None:
             return fail(no_such_index(index))
-        one = self._indexes[index]
         page: list[bytes] = []
-        for bucket in range(start >> _BUCKET_BITS, ((end - 1) >> _BUCKET_BITS) + 1):
-            found = sorted((slot_of(key, one.name), key) for key in one.live(bucket))
-            for slot, key in found:
+        for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
+            for slot, key in one.in_bucket(bucket, self._now()):
                 if slot < start or slot >= end or (after is not None and slot == start and key <= after):
                     continue
                 if len(page) >= most or most_bytes <= 0:
@@ -113,17 +161,53 @@ class MemoryStore:
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
         wanted = {DEFAULT_INDEX: b""} | {number: name.encode() for name, number in indexes.items()}
-        self._indexes = {number: self._indexes.get(number) or _Index(name) for number, name in wanted.items()}
+        for number in set(self._indexes) - set(wanted):
+            dropped = self._indexes.pop(number)
+            dropped.forget()
+            self._dropped.append(dropped)
+        for number in set(wanted) - set(self._indexes):
+            self._indexes[number] = _Index(self, number, wanted[number])
         return succeed(None)
 
+    def sweep(self, most: int) -> Deferred[bool]:
+        now = self._now()
+        while most > 0 and self._expiring and self._expiring[0][0] <= now:
+            expires, number, key = heapq.heappop(self._expiring)
+            index = self._indexes.get(number)
+            if index is not None and index.expiries.get(key) == expires:
+                slot = slot_of(key, index.name)
+                found = index.find(key, slot)
+                assert found is not None  # a key with an expiry has a record
+                index.delete(key, slot, found)
+            most -= 1
+        while most > 0 and self._dropped:
+            records = self._dropped[-1].records
+            if records:
+                key, stored = records.popitem()
+                self.used -= cost(key, stored) - VERSION.size
+                most -= 1
+            else:
+                self._dropped.pop()
+        return succeed(bool(self._dropped) or bool(self._expiring and self._expiring[0][0] <= now))
+
+    def will_expire(self, expires: int, number: int, key: bytes) -> None:
+        """Have `sweep` remove a key when its time is over, unless it has another expiry then."""
+        heapq.heappush(self._expiring, (expires, number, key))
+        if len(self._expiring) > self._most_expiring:
+            self._expiring = [
+                (expires, number, key) for number, one in self._indexes.items() for key, expires in one.expiries.items()
+            ]
+            heapq.heapify(self._expiring)
+            self._most_expiring = 2 * len(self._expiring) + _FEW_EXPIRING
+
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
-        counts = [0] * bars
-        for index in self._indexes.values():
-            for bucket in index.buckets:
-                middle = (bucket << _BUCKET_BITS) + (1 << (_BUCKET_BITS - 1))
-                bar = (middle - start) * bars // (end - start)
-                counts[max(0, min(bar, bars - 1))] += index.count(bucket)
-        return counts
+        return histogram(self.counts, start, end, bars)
+
+    def snapshot(self) -> Snapshot:
+        now = self._now()
+        copies = {number: (dict(one.records), dict(one.expiries)) for number, one in self._indexes.items()}
+        expired = sum(expires <= now for _, expiries in copies.values() for expires in expiries.values())
+        return Snapshot(self.documents - expired, copied_rows(copies, now))
 
     def remember(self, text: bytes) -> Deferred[None]:
         self._remembered = text
@@ -134,102 +218,14 @@ class MemoryStore:
 
     def close(self) -> Deferred[None]:
         self._indexes = {}
+        self._dropped = []
+        self._expiring = []
+        self.used = 0
         return succeed(None)
 
+    def _now(self) -> int:
+        return int(self._seconds() * 1000)
 
-def no_such_index(index: int) -> IndexNotFound:
-    """The error for an id that no index has (any more)."""
-    return IndexNotFound(f"the index with id {index} has been dropped")
-
-
-class _Application:
-    """One batch on its way through the store: what it may still take and still answer."""
-
-    def __init__(self, indexes: Mapping[int, _Index], used: int, limit: int, room: int) -> None:
-        self.indexes = indexes
-        self.free = limit - used
-        self.limit = limit
-        self.room = room
-
-    def answer(self, task: Task) -> Answer:
-        run = task.run
-        index = self.indexes.get(task.index)
-        if index is None or self.room <= 0:
-            error = no_such_index(task.index) if index is None else _ANSWER_FULL
-            refused = (error.code, str(error))
-            return Answer([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refused))
-        answer = Answer([], {})
-        if isinstance(run, Read):
-            self._read(answer, index, run.keys)
-        elif isinstance(run, Has):
-            answer.results = list(map(index.records.__contains__, run.keys))
-        elif isinstance(run, Write | Add):
-            self._write(answer, index, run.keys, run.records, task.slots, only_new=isinstance(run, Add))
-        else:
-            self._take(answer, index, run.keys, task.slots, whole=isinstance(run, Pop))
-        return answer
-
-    def _read(self, answer: Answer, index: _Index, keys: list[bytes]) -> None:
-        found = list(map(index.records.get, keys))
-        total = sum(map(len, filter(None, found)))
-        answer.results = list(found)
-        if total >= self.room:
-            for position, record in enumerate(found):
-                if self.room <= 0:
-                    answer.results[position] = None
-                    answer.refuse(position, _ANSWER_FULL)
-                else:
-                    self.room -= len(record or b"")
-        else:
-            self.room -= total
-
-    def _write(
-        self,
-        answer: Answer,
-        index: _Index,
-        keys: list[bytes],
-        records: list[bytes],
-        slots: Sequence[int],
-        only_new: bool,
-    ) -> None:
-        known, results = index.records, answer.results
-        for position, (key, record, slot) in enumerate(zip(keys, records, slots, strict=True)):
-            old = known.get(key)
-            if old is None:
-                change = len(key) + len(record) + settings.ITEM_OVERHEAD
-            elif only_new:
-                results.append(False)
-                continue
-            else:
-                change = len(record) - len(old)
-            if change > self.free and change > 0:
-                results.append(None)
-                answer.refuse(position, self._full(change))
-                continue
-            self.free -= change
-            index.put(key, record, slot, change)
-            results.append(True)
-
-    def _full(self, change: int) -> ShardFull:
-        return ShardFull(
-            f"the shard holds {self.limit - self.free:,} of {self.limit:,} bytes and this write needs {change:,} more; "
-            "remove documents or raise the shard's size"
-        )
-
-    def _take(self, answer: Answer, index: _Index, keys: list[bytes], slots: Sequence[int], whole: bool) -> None:
-        results: list[Result] = answer.results
-        before = index.used
-        for position, (key, slot) in enumerate(zip(keys, slots, strict=True)):
-            if self.room <= 0:
-                results.append(None)
-                answer.refuse(position, _ANSWER_FULL)
-                continue
-            record = index.take(key, slot)
-            if record is not None and not whole:
-                record = record[:HEAD_BYTES]
-            results.append(record)
-            self.room -= len(record or b"")
-        self.free += before - index.used
-
-
-_ANSWER_FULL = AnswerFull("the answer is full and this operation was not applied; ask for it again")
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version

@@ -11,7 +11,7 @@ For pyshard's own tests and for yours::
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import pairwise
 from random import Random
 from types import TracebackType
@@ -31,7 +31,7 @@ from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.shardmap import ShardMap, ShardRange
-from pyshard.storage import MemoryStore
+from pyshard.storage import IStore, MemoryStore
 from pyshard.testing.network import MemoryNetwork
 
 _T = TypeVar("_T")
@@ -49,17 +49,27 @@ class MemoryCluster:
     :param shards: how many shards.
     :param size: bytes that each may store.
     :param seed: for all jitter and ids.
+    :param store: opens the store of a shard that starts, given the shard's name and the time in seconds; default: a
+        new `pyshard.storage.MemoryStore`.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
     :ivar services: the running shards' services by name; ``services[name].shard`` is the shard itself.
     """
 
-    def __init__(self, shards: int = 2, *, size: int = _SIZE, seed: int = 0) -> None:
+    def __init__(
+        self,
+        shards: int = 2,
+        *,
+        size: int = _SIZE,
+        seed: int = 0,
+        store: Callable[[str, Callable[[], float]], IStore] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.random = Random(seed)
         self.services: dict[str, ShardService] = {}
         self._clients: list[Client] = []
+        self._open_store = store or (lambda _, seconds: MemoryStore(self._id(), seconds))
         bounds = [SLOTS * number // shards for number in range(shards + 1)]
         self.map = ShardMap(
             ShardRange(f"shard{number}", start, end, size, _HOST, _FIRST_PORT + number)
@@ -116,12 +126,12 @@ class MemoryCluster:
         self.network.advance(seconds)
 
     def start_shard(self, name: str) -> None:
-        """Start a shard that isn't running; its store is empty, as a memory store's is after a restart."""
+        """Start a shard that isn't running; a store in memory is empty then."""
         own = self.map.named(name)
         assert own is not None, f"there is no {name}"
         assert name not in self.services, f"{name} runs already"
-        shard = Shard(MemoryStore(self._id()), self.clock.seconds)
-        service = ShardService(shard, self.clock, self.network.listen(own.host, own.port))
+        shard = Shard(self._open_store(name, self.clock.seconds), self.clock.seconds)
+        service = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port))
         self.services[name] = service
         service.startService()
 

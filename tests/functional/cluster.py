@@ -115,6 +115,12 @@ class Daemon:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the process, without waiting for it to listen."""
         assert not self.running
@@ -170,15 +176,31 @@ class Cluster:
     :param folder: where the daemons run; ``etc/shards.json`` is written there.
     :param shards: how many.
     :param size: the limit of each, in bytes.
+    :param durable: whether they keep their data, in ``data-NAME``.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], shards: int = 2, size: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        shards: int = 2,
+        size: int = 1 << 30,
+        durable: bool = False,
+    ) -> None:
         self.folder = folder
         self.environment = environment
         bounds = [round(number / shards, 7) for number in range(shards + 1)]
         names = "abcdefgh"[:shards]
         self.shards = [
-            Daemon(folder, name, port, environment, "pyshard-shard", f"--port={port}")
+            Daemon(
+                folder,
+                name,
+                port,
+                environment,
+                "pyshard-shard",
+                f"--port={port}",
+                *([f"--data-dir=data-{name}"] if durable else []),
+            )
             for name, port in zip(names, (free_port() for _ in names), strict=True)
         ]
         self.config = [

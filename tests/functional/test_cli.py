@@ -39,17 +39,20 @@ class Up:
     """A running `pyshard up`.
 
     :param folder: where it runs; its run directory, unless `options` say otherwise, is ``run`` in it.
+    :param configured: whether it is given a config file.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *options: str) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *options: str, configured: bool = True) -> None:
         self.folder = folder
         self.bootstrap = free_port()
-        shards = [shard("a", 0.0, 0.5, free_port()), shard("b", 0.5, 1.0, free_port())]
-        write_config(folder / "etc" / "shards.json", shards, self.bootstrap)
+        if configured:
+            shards = [shard("a", 0.0, 0.5, free_port()), shard("b", 0.5, 1.0, free_port())]
+            write_config(folder / "etc" / "shards.json", shards, self.bootstrap)
+            options = ("--config=etc/shards.json", *(options or ["--run-dir=run"]))
         self.output = folder / "up.out"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, "up", "--config=etc/shards.json", *(options or ["--run-dir=run"])],
+                [*COMMAND, "up", *options],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -70,6 +73,12 @@ class Up:
     def pids(self) -> list[int]:
         """The process ids of its daemons."""
         return [self.pid(name) for name in ("a", "b", "bootstrap")]
+
+    def kill(self, name: str) -> None:
+        """Kill one of them, and wait until it is started again."""
+        before = self.pid(name)
+        os.kill(before, signal.SIGKILL)
+        until(lambda: self.pid(name) not in (0, before), f"{name} is started again")
 
     def pid(self, name: str) -> int:
         """The process id of one of them; 0 while it has none."""
@@ -146,9 +155,7 @@ def test_up_starts_a_killed_shard_again(up: Up, environment: Mapping[str, str]) 
     """A shard that was killed is back after a moment, and the cluster goes on."""
     pyshard = shell_on(f"{HOST}:{up.bootstrap}", environment, up.folder)
     assert pyshard("pyshard write test1 1")[0] == 0  # on the other shard
-    before = up.pid("a")
-    os.kill(before, signal.SIGKILL)
-    until(lambda: up.pid("a") not in (0, before), "shard a is started again")
+    up.kill("a")
     assert "shard 'a' ended, and is started again" in up.text()
     assert pyshard("pyshard write test 1 && pyshard read test1") == (0, "28\n1\n", "")
 
@@ -205,6 +212,41 @@ def test_up_keeps_its_run_directory(up: Up, environment: Mapping[str, str]) -> N
     assert json.loads((up.folder / "run" / "cluster.state").read_text())["cluster"] == cluster
 
 
+def test_up_keeps_documents(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """With --data-dir a killed shard, Ctrl-C and the end of `up` lose nothing; the next one needs no config file."""
+    up = Up(tmp_path, environment, "--run-dir=run", "--data-dir=my data")
+    pyshard = shell_on(f"{HOST}:{up.bootstrap}", environment, tmp_path)
+    written = "pyshard index create pages && pyshard write --index pages test a && pyshard write --ttl 600 test1 b"
+    try:
+        up.wait_ready()
+        data = tmp_path / "my data"
+        assert f"Documents are kept on disk: pyshard up --data-dir '{data}' has them again. Ctrl-C" in up.text()
+        assert pyshard(written) == (0, "50\n50\n", "")
+        items = [pyshard(f"pyshard item {one}")[1] for one in ("--index=pages test", "test1")]
+        for name in ("a", "b"):
+            up.kill(name)
+        assert pyshard("pyshard read --index pages test && pyshard read test1") == (0, '"a"\n"b"\n', "")
+    finally:
+        os.killpg(up.process.pid, signal.SIGINT)
+        assert up.process.wait(PATIENCE) == 0, up.text()
+    assert sorted(path.name for path in data.iterdir()) == ["a", "b", "cluster.state", "shards.json", "up.lock"]
+    assert not (tmp_path / "run" / "cluster.state").exists()
+
+    again = Up(tmp_path, environment, "--run-dir=run", "--data-dir=my data", configured=False)
+    try:
+        again.wait_ready()
+        assert f"│ bootstrap  {HOST}:{up.bootstrap} " in again.text()
+        for one, before in zip(("--index=pages test", "test1"), map(json.loads, items), strict=True):
+            code, out, error = pyshard(f"pyshard item {one}")
+            assert (code, error) == (0, "")
+            found = json.loads(out)
+            assert (found.pop("ttl") is None) is (before.pop("ttl") is None)
+            assert found == before
+    finally:
+        again.process.terminate()
+        assert again.process.wait(PATIENCE) == 0, again.text()
+
+
 def test_up_removes_its_temporary_directory(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """Without --run-dir everything is in a temporary folder, of which nothing is left."""
     (tmp_path / "tmp").mkdir()
@@ -255,16 +297,17 @@ def test_up_shows_why_a_daemon_fails(tmp_path: Path, environment: Mapping[str, s
 
 
 def test_documentation(new_cluster: Callable[[], Cluster], environment: Mapping[str, str], tmp_path: Path) -> None:
-    """The sessions of docs/cli.md, typed one after the other, print what stands there."""
-    cluster = new_cluster()
-    cluster.start()
-    pyshard = shell_on(cluster.server, environment, tmp_path)
-    sessions = tagged("docs/cli.md", "run: cli")
-    assert sessions
-    for session in sessions:
-        for typed, printed in re.findall(r"^\$ (.*\n)((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
-            _, out, error = pyshard(typed)
-            assert (typed, out + error) == (typed, printed)
+    """The sessions of docs/cli.md, typed one after the other, print what stands there; those that restore come last."""
+    for tag in ("run: cli", "run: restore"):
+        cluster = new_cluster()
+        cluster.start()
+        pyshard = shell_on(cluster.server, environment, tmp_path)
+        sessions = tagged("docs/cli.md", tag)
+        assert sessions
+        for session in sessions:
+            for typed, printed in re.findall(r"^\$ (.*\n)((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+                _, out, error = pyshard(typed)
+                assert re.fullmatch(re.escape(printed).replace("…", r"[\d.]+"), out + error), (typed, out + error)
 
 
 def test_unreachable(shell: Shell) -> None:

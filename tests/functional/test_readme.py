@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.functional
 _PORTS = (5050, 5051, 9192)
 _READY = "from pyshard import Pyshard; print({one['state'] for one in Pyshard().readiness()})"
 _NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".tox", ".hypothesis", ".*_cache", "__pycache__", "*.egg-info", "*.state"
+    ".git", ".venv", ".tox", ".hypothesis", ".*_cache", "__pycache__", "*.egg-info", "*.state", "data", "monday"
 )
 
 
@@ -96,6 +98,12 @@ def up(clone: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[st
                 raise
 
 
+def _sh(tag: str, clone: Path, environment: dict[str, str]) -> list[str]:
+    """The lines that the README's block of shell with this tag prints."""
+    (text,) = tagged("README.md", tag)
+    return _run(text, clone, environment, "bash", "-e").splitlines()
+
+
 def _run(text: str, clone: Path, environment: dict[str, str], *command: str) -> str:
     done = subprocess.run(
         [*command], input=text, cwd=clone, env=environment, text=True, capture_output=True, timeout=60, check=False
@@ -107,17 +115,15 @@ def _run(text: str, clone: Path, environment: dict[str, str], *command: str) -> 
 @pytest.mark.usefixtures("up")
 def test_shell(clone: Path, environment: dict[str, str]) -> None:
     """The commands for the other terminal work, and read gives what write wrote."""
-    (text,) = tagged("README.md", "run: sh")
-    output = _run(text, clone, environment, "bash", "-e").splitlines()
+    output = _sh("run: sh", clone, environment)
     assert output[:2] == ["60", '"hello world"']
     assert "shard0-0.5" in "\n".join(output)
 
 
 @pytest.mark.usefixtures("up")
 def test_blocking_session(clone: Path, environment: dict[str, str]) -> None:
-    """The seed's session prints exactly what stands there."""
-    (text,) = tagged("README.md", "run: pycon")
-    (clone / "session.txt").write_text(text)
+    """The seed's session, and what goes on with it, print exactly what stands there."""
+    (clone / "session.txt").write_text("\n".join(tagged("README.md", "run: pycon")))
     assert _run("", clone, environment, "python", "-m", "doctest", "session.txt") == ""
 
 
@@ -129,6 +135,14 @@ def test_deferred_program(clone: Path, environment: dict[str, str]) -> None:
     assert _run(program, clone, environment, "python", "-") == output
 
 
+@pytest.mark.usefixtures("up")
+def test_backup(clone: Path, environment: dict[str, str]) -> None:
+    """The backup is made, of what the sessions above have left."""
+    (printed,) = _sh("run: backup", clone, environment)
+    assert re.fullmatch(r"1\d\d\d documents backed up", printed)
+    assert (clone / "monday" / "manifest.json").exists()
+
+
 def test_interrupt_ends_everything(up: subprocess.Popen[str], clone: Path) -> None:
     """Ctrl-C ends `pyshard up` and all its daemons, with exit code 0."""
     os.killpg(up.pid, signal.SIGINT)
@@ -138,14 +152,25 @@ def test_interrupt_ends_everything(up: subprocess.Popen[str], clone: Path) -> No
 
 @pytest.mark.usefixtures("daemons_end")
 def test_daemons_and_stock_amp(up: subprocess.Popen[str], clone: Path, environment: dict[str, str]) -> None:
-    """The twistd way works as printed, in any order, and docs/protocol.md's stock AMP program talks to a shard."""
+    """The twistd way works as printed, in any order, and docs/protocol.md's stock AMP program talks to a shard.
+
+    The shards are durable: the backup that is restored at first is there after the restart.
+    """
     assert up.poll() is not None, "it runs after the test that ends `pyshard up`"
     (start,), (end,) = tagged("README.md", "run: daemons"), tagged("README.md", "run: end")
-    for lines in (start.splitlines(), start.splitlines()[::-1]):
+    read = "pyshard read test && pyshard stat --json"
+    restored = ""
+    for again, lines in enumerate((start.splitlines(), start.splitlines()[::-1])):
         _run("\n".join(lines), clone, environment, "bash", "-e")
         try:
             _wait(lambda: all(map(_listening, _PORTS)), "three daemons")
             _wait(lambda: _run(_READY, clone, environment, "python", "-") == "{'ready'}\n", "a ready cluster")
+            if not again:
+                (restored,) = _sh("run: restore", clone, environment)
+                assert re.fullmatch(r"1\d\d\d documents restored", restored)
+            text, stat = _run(read, clone, environment, "bash", "-e").splitlines()
+            assert text == '"hello world"'
+            assert sum(shard["documents"] for shard in json.loads(stat)["shards"]) == int(restored.split()[0])
             (program,) = tagged("docs/protocol.md", "run: stock")
             assert _run(program, clone, environment, "python", "-") == "[[True], {}]\nhello world\n"
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
-from functional.cluster import HOST, Cluster
+from functional.cluster import HOST, Cluster, NewCluster
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.protocols import amp
 
@@ -79,6 +79,19 @@ async def dialed(port: int) -> AsyncIterator[amp.AMP]:
         peer.transport.loseConnection()
 
 
+async def applied(shard: amp.AMP, epoch: int, *runs: list[Any]) -> Any:
+    """The answers to a batch."""
+    batch = {"epoch": epoch, "batch": 1, "batch.0": msgspec.msgpack.encode(runs)}
+    answer = await shard.callRemote(Apply, **batch)
+    assert answer["answers"] == 1
+    return msgspec.msgpack.decode(answer["answers.0"])
+
+
+def record_of(number: int) -> bytes:
+    """The record of a small int."""
+    return b"\x01" + (28).to_bytes(4, "big") + msgspec.msgpack.encode(number)
+
+
 @pytest_twisted.ensureDeferred
 async def test_stock_peer(cluster: Cluster) -> None:
     """Hello, map, write, read and keys: all that a client in another language needs."""
@@ -99,20 +112,15 @@ async def test_stock_peer(cluster: Cluster) -> None:
         assert (greeting["identity"], greeting["name"]) == (owner["identity"], owner["name"])
 
         async def apply(*runs: list[Any]) -> Any:
-            batch = {"epoch": state["epoch"], "batch": 1, "batch.0": msgspec.msgpack.encode(runs)}
-            answer = await shard.callRemote(Apply, **batch)
-            assert answer["answers"] == 1
-            return msgspec.msgpack.decode(answer["answers.0"])
+            return await applied(shard, state["epoch"], *runs)
 
-        size = (60).to_bytes(4, "big")
-        record = b"\x01" + size + msgspec.msgpack.encode("hello world")
+        record = b"\x01" + (60).to_bytes(4, "big") + msgspec.msgpack.encode("hello world")
         assert await apply(["write", "", [b"test"], [record]]) == [[[True], {}]]
-        assert await apply(["read", "", [b"test", b"key0"]], ["has", "", [b"test"]]) == [
-            [[record, None], {}],
-            [[True], {}],
-        ]
+        ((results, errors), has) = await apply(["read", "", [b"test", b"key0"]], ["has", "", [b"test"]])
+        assert (results[0][8:], results[1], errors, has) == (record, None, {}, [[True], {}])
+        version = results[0][:8]
         ((results, errors),) = await apply(["read", "", [b"test1", b"test"]])
-        assert results == [None, record]
+        assert results == [None, version + record]
         assert errors[0][0] == "WRONG_SHARD"
         ((results, errors),) = await apply(["read", "nowhere", [b"test"]])
         assert errors[0][0] == "INDEX_NOT_FOUND"
@@ -125,3 +133,47 @@ async def test_stock_peer(cluster: Cluster) -> None:
             await shard.callRemote(Apply, **{"epoch": state["epoch"] + 1, "batch": 1, "batch.0": b"\x90"})
         with pytest.raises(NoSense, match="the batch can't be read"):
             await shard.callRemote(Apply, **{"epoch": state["epoch"], "batch": 1, "batch.0": b"\xc1"})
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_stock_verbs(new_cluster: NewCluster, durable: bool) -> None:
+    """Conditions, times to live and counters, with versions and times where docs/protocol.md says that they are."""
+    cluster = new_cluster(1, durable=durable)
+    cluster.start()
+    async with dialed(cluster.shards[0].port) as shard:
+
+        async def apply(*runs: list[Any]) -> Any:
+            return await applied(shard, 0, *runs)
+
+        record = b"\x01" + (60).to_bytes(4, "big") + msgspec.msgpack.encode("hello world")
+        assert await apply(["write", "", [b"test"], [record]]) == [[[True], {}]]
+        (((found,), _),) = await apply(["read", "", [b"test"]])
+        first = int.from_bytes(found[:8], "big")
+
+        # Conditions, for each key of a run: none, that it doesn't exist, that it has a version.
+        keys = [b"test", b"test", b"key0", b"test", b"test"]
+        written = await apply(["write", "", keys, [record] * 5, [0, first + 1, 0, first, -1], [0, 0, 60_000, 0, 0]])
+        assert written == [[[False, False, True, True, True], {}]]
+        ((items, _),) = await apply(["item", "", [b"test", b"key0", b"key1"]])
+        versions = [int.from_bytes(one[:8], "big") for one in items[:2]]
+        times = [(int.from_bytes(one[8:16], "big"), int.from_bytes(one[16:24], "big")) for one in items[:2]]
+        assert first < versions[1] < versions[0]
+        assert times[0] == (0, 0)
+        assert 50_000 < times[1][1] <= 60_000 < times[1][0]
+        assert (items[0][24:], items[1][24:], items[2]) == (record, record, None)
+        assert await apply(["touch", "", [b"key0", b"key1"], [0, 0]]) == [[[True, False], {}]]
+        ((items, _),) = await apply(["item", "", [b"key0"]])
+        assert items[0] == versions[1].to_bytes(8, "big") + bytes(16) + record
+        assert await apply(["remove", "", [b"key0", b"key0"], [first, versions[1]]]) == [[[None, record[:5]], {}]]
+        assert await apply(["pop", "", [b"key0"]], ["pop", "", [b"test"], None]) == [
+            [[None], {}],
+            [[versions[0].to_bytes(8, "big") + record], {}],
+        ]
+
+        assert await apply(["write", "", [b"test"], [record]]) == [[[True], {}]]
+        counting = ["increment", "", [b"key0", b"key0", b"test"], [record_of(5)] * 3, [record_of(100)] * 3]
+        ((results, errors),) = await apply(counting)
+        assert results == [record_of(105), record_of(110), None]
+        assert errors[2][0] == "NOT_A_NUMBER"
+        assert await apply(["remove", "", [b"key0"]]) == [[[record_of(0)[:5]], {}]]

@@ -1,0 +1,158 @@
+"""Read a backup, believing nothing: every byte is checked, and each error names the file that is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+from zlib import crc32
+
+import attrs
+
+from pyshard import cluster
+from pyshard.backup import manifest
+from pyshard.backup.manifest import FileEntry, Manifest
+from pyshard.backup.writing import BLOCK
+from pyshard.batch import Row, decode_rows
+from pyshard.cluster import DEFAULT_INDEX, ClusterState
+from pyshard.errors import BackupDamaged, BadRequest
+from pyshard.settings import settings
+
+
+@attrs.frozen
+class Contents:
+    """A backup that was found in order.
+
+    :param directory: where it is.
+    :param manifest: its manifest.
+    :param state: the cluster state in it.
+    """
+
+    directory: Path
+    manifest: Manifest
+    state: ClusterState
+
+    def blocks(self) -> Iterator[list[Row]]:
+        """All records, block by block, from all files in turn.
+
+        :raises BackupDamaged: a file is not what it was when it was checked.
+        """
+        files = [(block.rows for block in _blocks(self.directory, entry)) for entry in self.manifest.files]
+        while files:
+            for file in list(files):
+                rows = next(file, None)
+                if rows is None:
+                    files.remove(file)
+                else:
+                    yield rows
+
+
+def verify(directory: str | Path) -> Manifest:
+    """Check a backup, every byte of it. No cluster is needed.
+
+    :return: its manifest.
+    :raises BackupDamaged: there is no finished backup, or it isn't what was written; the message names the file.
+    """
+    checking = check(Path(directory))
+    while True:
+        try:
+            next(checking)
+        except StopIteration as finished:
+            found: Contents = finished.value
+            return found.manifest
+
+
+def check(directory: Path) -> Generator[None, None, Contents]:
+    """Check a backup, every byte of it, in steps of a block each.
+
+    :return: what it is.
+    :raises BackupDamaged: as `verify`.
+    """
+    made = _read_manifest(directory)
+    state = _read_state(directory, made)
+    indexes = {DEFAULT_INDEX, *state.indexes.values()}
+    for entry in made.files:
+        digest, documents = sha256(), 0
+        for block in _blocks(directory, entry):
+            digest.update(block.data)
+            documents += len(block.rows)
+            unknown = {row.index for row in block.rows} - indexes
+            if unknown:
+                raise _damaged(entry, f"found a record of index {min(unknown)}, which isn't in {manifest.STATE}")
+            yield
+        if documents != entry.documents:
+            raise _damaged(entry, f"found {documents:,} documents, expected {entry.documents:,}")
+        if digest.hexdigest() != entry.sha256:
+            raise _damaged(entry, "its SHA-256 isn't the one in the manifest")
+    return Contents(directory, made, state)
+
+
+@attrs.frozen
+class _Block:
+    """A block as it is in the file, and the rows in it."""
+
+    data: bytes
+    rows: list[Row]
+
+
+def _blocks(directory: Path, entry: FileEntry) -> Iterator[_Block]:
+    """The blocks of a file, whose length and checksums are right."""
+    try:
+        with (directory / entry.name).open("rb") as file:
+            left = entry.bytes
+            while left:
+                block = _next_block(file, entry, left)
+                left -= len(block.data)
+                yield block
+            if file.read(1):
+                raise _damaged(entry, f"it is longer than {entry.bytes:,} bytes")
+    except OSError as error:
+        raise _damaged(entry, f"it can't be read ({error.strerror or error})") from None
+
+
+def _next_block(file: IO[bytes], entry: FileEntry, left: int) -> _Block:
+    head = file.read(BLOCK.size)
+    if len(head) < BLOCK.size:
+        raise _damaged(entry, f"it is shorter than {entry.bytes:,} bytes")
+    length, checksum = BLOCK.unpack(head)
+    if length > min(left - BLOCK.size, settings.MAX_BOX_BYTES):
+        raise _damaged(entry, f"found a block of {length:,} bytes, which has no room in it")
+    payload = file.read(length)
+    if len(payload) < length:
+        raise _damaged(entry, f"it is shorter than {entry.bytes:,} bytes")
+    if crc32(payload) != checksum:
+        raise _damaged(entry, "the checksum of a block doesn't fit it")
+    try:
+        return _Block(head + payload, decode_rows(payload))
+    except BadRequest as error:
+        raise _damaged(entry, f"a block holds no records: {error}") from None
+
+
+def _read_manifest(directory: Path) -> Manifest:
+    path = directory / manifest.MANIFEST
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise BackupDamaged(f"{path}: there is no such file, so {directory} holds no finished backup") from None
+    except OSError as error:
+        raise BackupDamaged(f"{path}: it can't be read ({error.strerror or error})") from None
+    return manifest.decode(text)
+
+
+def _read_state(directory: Path, made: Manifest) -> ClusterState:
+    entry = made.state
+    try:
+        text = (directory / entry.name).read_bytes()
+        state = cluster.from_json(text)
+    except (OSError, BadRequest) as error:
+        raise _damaged(entry, f"it can't be read ({error})") from None
+    if len(text) != entry.bytes or sha256(text).hexdigest() != entry.sha256:
+        raise _damaged(entry, "its length or its SHA-256 isn't the one in the manifest")
+    if (state.cluster, state.epoch) != (made.cluster, made.epoch):
+        raise _damaged(entry, "its cluster and epoch aren't those in the manifest")
+    return state
+
+
+def _damaged(entry: FileEntry, what: str) -> BackupDamaged:
+    return BackupDamaged(f"{entry.name}: {what}; use another copy of the backup")

@@ -1,0 +1,151 @@
+"""The directory of a backup that is being taken.
+
+Rules kept here: nothing that was there before is touched; the manifest comes last, under its name only when
+everything it names is on the disk; a backup that fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from struct import Struct
+from typing import IO
+from zlib import crc32
+
+from pyshard.backup import manifest
+from pyshard.backup.manifest import FileEntry, Manifest
+from pyshard.errors import BackupFailed
+
+#: What stands before each block of a file with records: length and CRC32 of its payload.
+BLOCK = Struct(">II")
+
+
+class RecordsFile:
+    """One file of a backup, written block by block.
+
+    :ivar documents: how many records were written.
+    """
+
+    def __init__(self, path: Path, shard: str) -> None:
+        self._path = path
+        self._shard = shard
+        self._digest = sha256()
+        self._bytes = 0
+        self._file: IO[bytes] = path.open("xb")
+        self.documents = 0
+
+    def write_block(self, payload: bytes, documents: int) -> None:
+        """Add a page of rows.
+
+        :param payload: the rows in MessagePack.
+        :param documents: how many they are.
+        :raises BackupFailed: the disk did not take it.
+        """
+        self.write(BLOCK.pack(len(payload), crc32(payload)))
+        self.write(payload)
+        self.documents += documents
+
+    def write(self, data: bytes) -> None:
+        """Add bytes.
+
+        :raises BackupFailed: the disk did not take them.
+        """
+        with _disk(self._path):
+            self._file.write(data)
+        self._digest.update(data)
+        self._bytes += len(data)
+
+    def finish(self) -> FileEntry:
+        """Bring it all to the disk.
+
+        :return: the file's entry in the manifest.
+        :raises BackupFailed: the disk did not take it.
+        """
+        with _disk(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return FileEntry(self._path.name, self._shard, self.documents, self._bytes, self._digest.hexdigest())
+
+    def abandon(self) -> None:
+        """Close it, whatever became of what was written."""
+        with suppress(OSError):  # what it still had to write may not fit; it is removed anyway
+            self._file.close()
+
+
+class NewBackup:
+    """A directory that becomes a backup.
+
+    :param directory: where; it must not exist yet, or be empty.
+    :raises BackupFailed: it can't be used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: list[RecordsFile] = []
+        self._paths: list[Path] = []
+        with _disk(directory):
+            self._made = not directory.exists()
+            directory.mkdir(parents=True, exist_ok=True)
+            found = next(directory.iterdir(), None)
+        if found is not None:
+            raise BackupFailed(
+                f"{directory}: found {found.name!r} in it, expected a directory that is empty or doesn't exist yet"
+            )
+
+    def new_file(self, name: str, shard: str = "") -> RecordsFile:
+        """Begin a file.
+
+        :raises BackupFailed: it can't be written.
+        """
+        path = self._directory / name
+        with _disk(path):
+            file = RecordsFile(path, shard)
+        self._paths.append(path)
+        self._files.append(file)
+        return file
+
+    def finish(self, text: Manifest) -> None:
+        """Make it a backup: put the manifest beside the files, which are finished.
+
+        :raises BackupFailed: the disk did not take it.
+        """
+        path = self._directory / manifest.MANIFEST
+        beside = self.new_file(manifest.MANIFEST + ".new")
+        beside.write(manifest.encode(text))
+        beside.finish()
+        with _disk(path):
+            self._paths[-1].rename(path)
+            self._paths[-1] = path
+            _sync(self._directory)
+            _sync(self._directory.absolute().parent)
+
+    def abandon(self) -> None:
+        """Remove everything that was written, as far as that can be done."""
+        for file in self._files:
+            file.abandon()
+        with suppress(OSError):  # without a manifest it is no backup, and the error that led here says more
+            for path in self._paths:
+                path.unlink(missing_ok=True)
+            if self._made:
+                self._directory.rmdir()
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Turn what the system says about a path into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise BackupFailed(f"{path}: can't be written ({error.strerror or error})") from None
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""`pyshard backup` and `pyshard restore`: the whole cluster into a directory, and back (docs/backup.md)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from pyshard import backup as backups
+from pyshard.cli.bulk import documents
+from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.output import put
+from pyshard.cli.signals import interrupt_says
+
+_directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+
+
+@click.command()
+@on_cluster(index=False)
+@_directory
+def backup(target: Target, directory: Path) -> None:
+    """Write all documents of the cluster into DIR.
+
+    Indexes and times to live are in it, too. DIR must be empty, or not exist yet. The cluster goes on serving.
+
+    \b
+    Example:
+      pyshard backup monday
+    """
+    told = interrupt_says(lambda: f"interrupted; what is in {directory} is no backup and can be deleted")
+    with target.connect() as app, told, progress("backed up") as show:
+        made = app.run(lambda client: backups.backup(client, directory, show))
+    put(f"{documents(made.documents)} backed up")
+
+
+@click.command()
+@on_cluster(index=False)
+@_directory
+def restore(target: Target, directory: Path) -> None:
+    """Write the backup in DIR into an empty cluster.
+
+    The cluster must have no documents and no indexes. All of the backup is checked before anything is written.
+
+    \b
+    Example:
+      pyshard restore monday
+    """
+    told = interrupt_says(
+        lambda: "interrupted; the cluster may have a part of the backup: begin again with an empty one"
+    )
+    with target.connect() as app, told, progress("restored") as show:
+        done = app.run(lambda client: backups.restore(client, directory, show))
+    expired = f"; {done.expired} had expired" if done.expired else ""
+    put(f"{documents(done.documents)} restored{expired}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, if that is a terminal.
+
+    :param what: what is done to documents, such as ``restored``.
+    :return: gives what moves it: called with the documents that are done, and with how many there are.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    columns = (
+        TextColumn(f"{{task.completed:,}} documents {what}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)  # until the first documents are done, how many there are isn't known
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,78 @@
+"""The subcommands on the list of keys, and on indexes."""
+
+from __future__ import annotations
+
+import click
+
+from pyshard.cli.exits import Code, End
+from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.output import put
+from pyshard.cli.text import as_json
+
+
+@click.command()
+@on_cluster()
+@click.option("--json", "quoted", is_flag=True, help="Each key as a JSON string; needed for keys with line breaks.")
+def keys(target: Target, quoted: bool) -> None:
+    """Print all keys, one a line, in the order of their hashes.
+
+    \b
+    Examples:
+      pyshard keys | head
+      pyshard keys --index pages | wc -l
+    """
+    with target.connect() as app:
+        for key in app.keys(target.index):
+            if not quoted and "\n" in key:
+                raise End(f"key {as_json(key)} takes more than one line; use --json", Code.USAGE)
+            put(as_json(key) if quoted else key)
+
+
+@click.group(no_args_is_help=False)
+def index() -> None:
+    """Create, drop or list indexes.
+
+    An index is a set of keys of its own; --index NAME has the other commands work on it.
+    """
+
+
+@index.command()
+@on_cluster(index=False)
+@click.argument("name")
+def create(target: Target, name: str) -> None:
+    """Create the index NAME.
+
+    \b
+    Example:
+      pyshard index create pages && pyshard write --index pages key doc
+    """
+    with target.connect() as app:
+        app.create_index(name)
+
+
+@index.command()
+@on_cluster(index=False)
+@click.argument("name")
+def drop(target: Target, name: str) -> None:
+    """Drop the index NAME, with all its documents.
+
+    \b
+    Example:
+      pyshard index drop pages
+    """
+    with target.connect() as app:
+        app.drop_index(name)
+
+
+@index.command("list")
+@on_cluster(index=False)
+def list_(target: Target) -> None:
+    """Print the names of all indexes but the default one, one a line.
+
+    \b
+    Example:
+      pyshard index list
+    """
+    with target.connect() as app:
+        for name in app.indexes():
+            put(name)

@@ -1,0 +1,79 @@
+"""Below the verbs: whole shards, and records as they are stored. For pyshard itself; no part of the public API.
+
+What is written here is not looked into: a record goes to its shard byte by byte as it came from one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
+
+from pyshard import cluster, commands
+from pyshard.batch import ABSENT
+from pyshard.client.asking import Asking
+from pyshard.client.client import Client
+from pyshard.client.operations import Operation, Options
+from pyshard.cluster import ClusterState
+from pyshard.hashing import slot_of
+from pyshard.wire import Command, Steps
+
+
+class RawShard:
+    """One shard, to ask what the verbs don't.
+
+    :ivar name: its name in the map.
+    """
+
+    def __init__(self, name: str, asking: Asking) -> None:
+        self.name = name
+        self._asking = asking
+
+    def ask(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
+        """Ask it something that changes nothing; see `pyshard.client.asking.Asking.ask`."""
+        return self._asking.ask(command, seconds, False, **arguments)
+
+
+class RawClient:
+    """A client's connections, for other work than the verbs.
+
+    :param client: whose connections they are; it is the one to be closed.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._routing = client._routing
+        self.clock: IReactorTime = client._clock
+
+    @property
+    def shards(self) -> list[RawShard]:
+        """Every shard of the newest map that the client has, in slot order."""
+        return [RawShard(link.range.name, link.asking) for link in self._routing.links]
+
+    @inlineCallbacks
+    def state(self, seconds: float) -> Steps[ClusterState]:
+        """The cluster state, as the bootstrap has it now; the client goes by it from now on.
+
+        :raises Unavailable: (in the Deferred) the bootstrap gave no answer by then.
+        """
+        answer = yield self._routing.bootstrap.ask(commands.GetMap, seconds)
+        state = cluster.from_json(answer["state"])
+        self._routing.adopt(state)
+        return state
+
+    def write(
+        self, index: str, key: bytes, record: bytes, ttl: int, seconds: float, condition: int = ABSENT
+    ) -> Deferred[bool]:
+        """Store a record where a condition is met.
+
+        :param index: the index's name; empty for the default one.
+        :param ttl: milliseconds for which it lives; 0: for ever.
+        :param seconds: the deadline, from now.
+        :param condition: see `pyshard.batch`; default: that the key doesn't exist.
+        :return: a Deferred of whether it was stored. It fails as `Client.write` does.
+        """
+        slot = slot_of(key, index.encode())
+        expires = self.clock.seconds() + seconds
+        options = Options(condition=condition, ttl=ttl)
+        operation = Operation("write", index, key, slot, expires, record, size=1, options=options)
+        return self._routing.submit(operation).addCallback(bool)

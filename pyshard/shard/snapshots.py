@@ -1,0 +1,124 @@
+"""The snapshots that a shard has open: whose they are, how many there may be, and when one is given up.
+
+Rules kept here: a snapshot is read over the connection that opened it, and ends with it; one that nobody has read
+from for a while is closed; its id is never given again, so that nobody reads on in another one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Hashable
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from pyshard.batch import Row
+from pyshard.errors import SnapshotEnded, TooManySnapshots
+from pyshard.settings import settings
+from pyshard.shard.shard import Shard
+from pyshard.storage import ISnapshot
+
+
+@attrs.define
+class _Open:
+    owner: Hashable
+    snapshot: ISnapshot
+    idle: IDelayedCall
+
+
+@attrs.frozen
+class Opened:
+    """A snapshot that was opened.
+
+    :param id: what `Snapshots.read` wants.
+    :param documents: how many documents it has.
+    :param epoch: the shard's epoch.
+    """
+
+    id: str
+    documents: int
+    epoch: int
+
+
+class Snapshots:
+    """The open snapshots of one shard.
+
+    :param shard: whose store they are taken of.
+    :param clock: times idle ones.
+    :param most: how many there may be.
+    :param idle: seconds after which one that nobody reads from is closed.
+    :param new_id: gives the ids.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        clock: IReactorTime,
+        most: int = settings.MAX_SNAPSHOTS,
+        idle: float = settings.SNAPSHOT_IDLE,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._shard = shard
+        self._clock = clock
+        self._most = most
+        self._idle = idle
+        self._new_id = new_id
+        self._open: dict[str, _Open] = {}
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    def open(self, owner: Hashable) -> Opened:
+        """Take a snapshot of the store.
+
+        :param owner: the connection.
+        :raises NotConfigured, TooManySnapshots:
+        """
+        assignment = self._shard.configured()
+        if len(self._open) >= self._most:
+            raise TooManySnapshots(
+                f"shard {assignment.name!r} has {len(self._open)} snapshots open, the most it may have; "
+                "try again when another backup has ended"
+            )
+        snapshot = self._shard.store.snapshot()
+        number = self._new_id()
+        self._open[number] = _Open(owner, snapshot, self._clock.callLater(self._idle, self._end, number))
+        return Opened(number, snapshot.documents, assignment.state.epoch)
+
+    def read(self, owner: Hashable, number: str) -> list[Row]:
+        """The next page of a snapshot; see `pyshard.storage.interface.ISnapshot.page`.
+
+        :param number: its id.
+        :raises SnapshotEnded: the owner has no such snapshot (any more).
+        """
+        found = self._open.get(number)
+        if found is None or found.owner != owner:
+            raise SnapshotEnded(
+                f"the shard has no snapshot {number} for this connection: the connection was lost, the shard was "
+                f"restarted, or nothing was read for {self._idle:g} s; start the backup again"
+            )
+        try:
+            page = found.snapshot.page(settings.SNAPSHOT_BYTES)
+        except SnapshotEnded:
+            self._end(number)
+            raise
+        found.idle.reset(self._idle)
+        return page
+
+    def close(self, owner: Hashable, number: str) -> None:
+        """Close a snapshot; one that there isn't (any more) is closed."""
+        if number in self._open and self._open[number].owner == owner:
+            self._end(number)
+
+    def close_all(self, owner: Hashable) -> None:
+        """Close the snapshots of a connection that is gone."""
+        for number, found in list(self._open.items()):
+            if found.owner == owner:
+                self._end(number)
+
+    def _end(self, number: str) -> None:
+        found = self._open.pop(number)
+        if found.idle.active():
+            found.idle.cancel()
+        found.snapshot.close()

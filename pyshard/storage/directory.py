@@ -1,0 +1,124 @@
+"""A data directory: whose it is, which format it has, and that only one process uses it.
+
+``shard.json`` holds the format's number and the store's identity; ``lock`` is locked for as long as the directory
+is in use; ``records/`` is the LMDB environment. docs/storage.md describes all of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from pyshard.errors import ConfigError
+
+#: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
+FORMAT = 1
+
+_MARK = "shard.json"
+_NEW_MARK = "shard.json.new"
+_LOCK = "lock"
+
+
+class _Mark(msgspec.Struct):
+    format: int
+    identity: str
+
+
+class DataDirectory:
+    """A data directory, locked for this process (and children that daemonizing forks).
+
+    A directory that doesn't exist, or is empty, becomes one.
+
+    :param path: where it is.
+    :raises ConfigError: in one line: it can't be used, and why.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _refuse_foreign(path)  # before anything is put there
+            lock = (path / _LOCK).open("a")
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be used as a data directory ({error.strerror})") from None
+        try:
+            self._lock: IO[str] = _locked(path, lock)
+            self.identity = _read_mark(path)
+        except ConfigError:
+            lock.close()
+            raise
+
+    @property
+    def records(self) -> Path:
+        """Where the LMDB environment is."""
+        return self.path / "records"
+
+    def close(self) -> None:
+        """Let other processes have it."""
+        self._lock.close()
+
+
+def _locked(path: Path, lock: IO[str]) -> IO[str]:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(
+            f"{path}: another process uses this data directory; stop that shard, or choose another directory"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the data directory can't be locked ({error.strerror})") from None
+    return lock
+
+
+def _refuse_foreign(path: Path) -> None:
+    names = {one.name for one in path.iterdir()}
+    others = sorted(names - {_LOCK, _NEW_MARK})
+    if others and _MARK not in names:
+        raise ConfigError(
+            f"{path}: found {others[0]!r} and no {_MARK}; expected an empty directory or the data of a shard"
+        )
+
+
+def _read_mark(path: Path) -> str:
+    """The identity in a data directory's mark, which is made when there is none."""
+    mark = path / _MARK
+    try:
+        text = mark.read_bytes()
+    except FileNotFoundError:
+        return _make_mark(mark)
+    except OSError as error:
+        raise ConfigError(f"{mark}: can't be read ({error.strerror})") from None
+    try:
+        read = msgspec.json.decode(text, type=_Mark)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{mark}: found something else than the mark of a data directory ({error})") from None
+    if read.format != FORMAT:
+        raise ConfigError(
+            f"{mark}: the data has format {read.format}, and this version of pyshard knows format {FORMAT}; "
+            "docs/storage.md says what to do"
+        )
+    return read.identity
+
+
+def _make_mark(mark: Path) -> str:
+    identity = uuid.uuid4().hex
+    beside = mark.with_name(_NEW_MARK)
+    try:
+        with beside.open("wb") as file:
+            file.write(msgspec.json.encode(_Mark(FORMAT, identity)))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(mark)
+        directory = os.open(mark.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise ConfigError(f"{mark}: can't be written ({error.strerror})") from None
+    return identity

@@ -1,0 +1,87 @@
+"""How records lie in LMDB: keys and values as bytes. Pure. docs/storage.md says the same in prose.
+
+A database key is the index's id and the slot (4 bytes each, big-endian), so that a hash range of an index lies
+together in slot order, then 0 and the key; or, for keys past `LONGEST`, 1 and the key's 32-byte BLAKE2b digest, with
+the whole key in the value. A value is version and expiry (8 bytes each), for long keys the key's length (4 bytes)
+and the key, then the record.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+
+from pyshard.batch import VERSION
+from pyshard.storage.application import Found
+
+#: Bytes of the longest key that stands in the database key itself (LMDB's keys have at most 511).
+LONGEST = 502
+
+PREFIX = struct.Struct(">II")
+_HEAD = struct.Struct(">QQ")
+_LENGTH = struct.Struct(">I")
+_SHORT, _LONG = b"\x00", b"\x01"
+_EXPIRY = struct.Struct(">Q")
+
+
+def database_key(index: int, slot: int, key: bytes) -> bytes:
+    """The database key of a record."""
+    if len(key) <= LONGEST:
+        return PREFIX.pack(index, slot) + _SHORT + key
+    return PREFIX.pack(index, slot) + _LONG + blake2b(key, digest_size=32).digest()
+
+
+def is_long(database: bytes | memoryview) -> bool:
+    """Whether the value has the whole key."""
+    return database[PREFIX.size] == 1
+
+
+def pack(key: bytes, found: Found) -> bytes:
+    """The value of a record."""
+    head = _HEAD.pack(found.version, found.expires)
+    return head + found.record if len(key) <= LONGEST else head + _LENGTH.pack(len(key)) + key + found.record
+
+
+def whole_key(database: memoryview, value: memoryview) -> bytes:
+    """The key of a record."""
+    if not is_long(database):
+        return bytes(database[PREFIX.size + 1 :])
+    (length,) = _LENGTH.unpack_from(value, _HEAD.size)
+    return bytes(value[_HEAD.size + _LENGTH.size : _HEAD.size + _LENGTH.size + length])
+
+
+def expiry_of(value: memoryview) -> int:
+    """When a record expires; see `Found`."""
+    return int(_EXPIRY.unpack_from(value, VERSION.size)[0])
+
+
+def unpack(key: bytes, value: memoryview) -> Found | None:
+    """The record of a value; None when the value is another key's with the same digest."""
+    begin = _record_begins(key, value)
+    if begin is None:
+        return None
+    version, expires = _HEAD.unpack_from(value)
+    return Found(version, expires, bytes(value[begin:]))
+
+
+def is_live(key: bytes, value: memoryview, now: int) -> bool:
+    """Whether a value is that of `key` and hasn't expired."""
+    return not 0 < expiry_of(value) <= now and _record_begins(key, value) is not None
+
+
+def _record_begins(key: bytes, value: memoryview) -> int | None:
+    if len(key) <= LONGEST:
+        return _HEAD.size
+    (length,) = _LENGTH.unpack_from(value, _HEAD.size)
+    begin = _HEAD.size + _LENGTH.size
+    return begin + length if value[begin : begin + length] == key else None
+
+
+def expiry_key(expires: int, database: bytes) -> bytes:
+    """The key of a record's entry among the expiries: expiry, then a digest of its database key."""
+    return _EXPIRY.pack(expires) + blake2b(database, digest_size=16).digest()
+
+
+def expired(entry: bytes | memoryview, now: int) -> bool:
+    """Whether an entry among the expiries is due, given the time in milliseconds since 1970."""
+    return bool(_EXPIRY.unpack_from(entry)[0] <= now)

@@ -1,0 +1,100 @@
+"""Group commit: one thread takes every job that waits, does them in one transaction, and answers them together.
+
+Knows nothing of databases: it is given the function that does a group of jobs and says how each one went. Rules
+kept here: jobs are done in the order in which they were given; a job's Deferred fires in the reactor's thread, when
+the whole group is committed; closing does what still waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+_J = TypeVar("_J")
+
+#: How many jobs go into one group at the most.
+GROUP = 1000
+
+
+class GroupCommit(Generic[_J]):
+    """A queue of jobs and the thread that does them.
+
+    :param commit: does a group of jobs, in order, and gives the outcome of each: a result, or a Failure.
+    :param call_from_thread: has a function called in the reactor's thread; None: there is no thread, and each job is
+        done at once where it is given, as a group of its own (for tests and tools).
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[_J]], Sequence[object]],
+        call_from_thread: Callable[..., Any] | None,
+    ) -> None:
+        self._commit = commit
+        self._call_from_thread = call_from_thread
+        self._waiting: deque[tuple[_J, Deferred[Any]]] = deque()
+        self._changed = threading.Condition()
+        self._closed: Deferred[None] | None = None
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: _J) -> Deferred[Any]:
+        """Have a job done.
+
+        :return: a Deferred of its result, fired when it is committed.
+        """
+        done: Deferred[Any] = Deferred()
+        if self._call_from_thread is None:
+            _fire([done], self._outcomes([job]))
+            return done
+        with self._changed:
+            self._waiting.append((job, done))
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
+            self._thread.start()
+        return done
+
+    def close(self) -> Deferred[None]:
+        """Do what waits, and end the thread.
+
+        :return: a Deferred that fires when it has ended.
+        """
+        closed: Deferred[None] = Deferred()
+        if self._thread is None:
+            closed.callback(None)
+            return closed
+        with self._changed:
+            self._closed = closed
+            self._changed.notify()
+        return closed
+
+    def _run(self) -> None:
+        assert self._call_from_thread is not None
+        while True:
+            with self._changed:
+                while not self._waiting and self._closed is None:
+                    self._changed.wait()
+                group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+                if not group and self._closed is not None:
+                    self._call_from_thread(self._closed.callback, None)
+                    return
+            outcomes = self._outcomes([job for job, _ in group])
+            self._call_from_thread(_fire, [done for _, done in group], outcomes)
+
+    def _outcomes(self, jobs: Sequence[_J]) -> Sequence[object]:
+        try:
+            return self._commit(jobs)
+        except Exception:  # noqa: BLE001  # else nobody would answer these jobs, nor do any other
+            return [Failure()] * len(jobs)
+
+
+def _fire(deferreds: Sequence[Deferred[Any]], outcomes: Sequence[object]) -> None:
+    for done, outcome in zip(deferreds, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            done.errback(outcome)
+        else:
+            done.callback(outcome)

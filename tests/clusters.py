@@ -1,0 +1,73 @@
+"""Clusters in memory whose shards have each kind of store, for tests of what clients are promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from stores import START, folder
+from twisted.internet.defer import Deferred, gatherResults
+
+from pyshard import Client
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
+from pyshard.testing import MemoryCluster
+
+KINDS = ["memory", "lmdb"]
+
+
+@contextmanager
+def cluster_of(kind: str, shards: int = 2, size: int = 1 << 30) -> Iterator[MemoryCluster]:
+    """A cluster, at the time `START`."""
+    with folder() as path:
+
+        def durable(name: str, seconds: Callable[[], float]) -> IStore:
+            return LmdbStore(DataDirectory(path / name), seconds, None, Durability.NONE)
+
+        with MemoryCluster(shards, size=size, store=None if kind == "memory" else durable) as cluster:
+            for call in cluster.clock.getDelayedCalls():  # as if all that time had passed already
+                call.delay(START)
+            cluster.clock.rightNow += START
+            cluster.advance(1)
+            yield cluster
+
+
+def restart(cluster: MemoryCluster, seconds: float = 0.0) -> None:
+    """Kill every shard, and start it again a while later."""
+    for name in cluster.names:
+        cluster.kill_shard(name)
+    cluster.advance(seconds)
+    for name in cluster.names:
+        cluster.start_shard(name)
+    cluster.advance(2)
+
+
+def all_keys(cluster: MemoryCluster, client: Client, index: str | None = None) -> list[str]:
+    """All keys of an index, sorted."""
+
+    async def scan() -> list[str]:
+        return sorted([key async for key in client.keys(index)])
+
+    return cluster.run(scan())
+
+
+def outcome(cluster: MemoryCluster, work: Deferred[Any]) -> Any:
+    """What a Deferred comes to, or what it fails with."""
+    return cluster.run(work.addErrback(lambda failure: failure.value))
+
+
+def all_of(cluster: MemoryCluster, work: Sequence[Deferred[Any]]) -> list[Any]:
+    """What Deferreds come to, in order."""
+    found: list[Any] = cluster.run(gatherResults(work))
+    return found
+
+
+def operations(cluster: MemoryCluster) -> int:
+    """How many operations the shards have served."""
+    return sum(service.shard.operations for service in cluster.services.values())
+
+
+def used(cluster: MemoryCluster) -> tuple[int, int]:
+    """Documents and bytes of all shards."""
+    stores = [service.shard.store for service in cluster.services.values()]
+    return sum(store.documents for store in stores), sum(store.used for store in stores)

@@ -1,0 +1,282 @@
+"""Stores on a bench: each kind of them, with a clock, on a disk in memory where there is one."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from pyshard.batch import ITEM, VERSION, Answer, Item, Pop, Read, Result, Run, Write
+from pyshard.cluster import DEFAULT_INDEX
+from pyshard.errors import PyshardError
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.settings import settings
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task, layout
+from pyshard.storage.buckets import BUCKET_BITS, BUCKETS
+
+_T = TypeVar("_T")
+
+OVERHEAD = settings.ITEM_OVERHEAD
+PLENTY = 1 << 40
+
+#: When the clocks of benches begin, in seconds since 1970.
+START = 1_000_000
+
+#: Bytes of a map that a few documents fill.
+SMALL_MAP = 1 << 17
+
+#: The indexes that tests use: name → id.
+INDEXES = {"": DEFAULT_INDEX, "pages": 1, "links": 2, "gone": 3}
+NAMED = {"pages": 1, "links": 2}
+
+#: An outcome as tests compare it: a result, or the code of a refusal.
+Outcome: TypeAlias = Result | str
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """An empty folder, in memory if the system has such a disk: there a sync costs nothing."""
+    base = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=base, prefix="pyshard-test-") as made:
+        yield Path(made)
+
+
+class Calls:
+    """Stands in for a reactor's `callFromThread`: what is to be called, until somebody calls it."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Callable[[], object]] = queue.Queue()
+
+    def put(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have a function called."""
+        self._waiting.put(lambda: function(*arguments))
+
+    def next(self) -> None:
+        """Wait for the next call, and make it."""
+        self._waiting.get(timeout=30)()
+
+    def make_waiting(self) -> None:
+        """Make the calls that wait already."""
+        while not self._waiting.empty():
+            self.next()
+
+    def result(self, deferred: Deferred[_T]) -> _T:
+        """Make calls until a Deferred has fired; what it came to."""
+        found: list[_T | Failure] = []
+        deferred.addBoth(found.append)
+        while not found:
+            self.next()
+        return at_once(found)
+
+
+def at_once(outcome: Deferred[_T] | list[_T | Failure]) -> _T:
+    """What a Deferred (or its `addBoth`, put into a list) has come to, or raise what it failed with."""
+    found: list[_T | Failure] = []
+    if isinstance(outcome, Deferred):
+        outcome.addBoth(found.append)
+    else:
+        found = outcome
+    assert found, "it has not fired"
+    if isinstance(found[0], Failure):
+        found[0].raiseException()
+    return found[0]
+
+
+class Bench:
+    """A store, its clock, and how to wait for what it promises.
+
+    :param kind: one of `KINDS`.
+    :param path: an empty folder.
+    :param clock: default: one that begins at `START`.
+    """
+
+    store: IStore
+
+    def __init__(self, kind: str, path: Path, clock: Clock | None = None) -> None:
+        self.kind = kind
+        self._path = path
+        self.calls = Calls()
+        self.clock = clock or Clock()
+        self.clock.rightNow = max(self.clock.rightNow, START)
+        self.open()
+
+    @property
+    def durable(self) -> bool:
+        """Whether the store is one that outlives a restart."""
+        return self.kind != "memory"
+
+    @property
+    def now(self) -> int:
+        """The time in milliseconds since 1970."""
+        return int(self.clock.seconds() * 1000)
+
+    def open(self) -> None:
+        """Open the store, a durable one with the data that it had."""
+        if not self.durable:
+            self.store = MemoryStore("1d", self.clock.seconds)
+            return
+        directory = DataDirectory(self._path / "data")
+        calls = self.calls.put if self.kind == "lmdb with a thread" else None
+        options = {"first_map": SMALL_MAP} if self.kind == "lmdb with a small map" else {}
+        self.store = LmdbStore(directory, self.clock.seconds, calls, Durability.NONE, **options)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.result(self.store.close())
+
+    def restart(self) -> None:
+        """Close the store and open it again."""
+        self.close()
+        self.open()
+
+    def result(self, deferred: Deferred[_T]) -> _T:
+        """What a Deferred comes to; what it fails with is raised."""
+        return self.calls.result(deferred) if self.kind == "lmdb with a thread" else at_once(deferred)
+
+    def applied(self, *runs: Run, limit: int = PLENTY, room: int = PLENTY) -> list[list[Outcome]]:
+        """Apply runs as one batch; for each, results and codes of refusals in the order of its keys."""
+        tasks = [task(run) for run in runs]
+        return [outcomes(answer) for answer in self.result(self.store.apply(tasks, limit, room))]
+
+    def answers(self, *runs: Run, limit: int = PLENTY, room: int = PLENTY) -> list[list[Outcome]]:
+        """As `applied`, with records alone, without what stands before them."""
+        found = self.applied(*runs, limit=limit, room=room)
+        return [[bare(run, one) for one in each] for run, each in zip(runs, found, strict=True)]
+
+    def one(self, run: Run, limit: int = PLENTY) -> Outcome:
+        """Apply a run of one key; as `answers`."""
+        ((found,),) = self.answers(run, limit=limit)
+        return found
+
+    def version(self, key: bytes, index: str = "") -> int:
+        """The version of a key that exists."""
+        ((found,),) = self.applied(Item(index, [key]))
+        assert isinstance(found, bytes)
+        version: int = ITEM.unpack_from(found)[0]
+        return version
+
+    def fill(self, records: Mapping[bytes, bytes], index: str = "", ttl: int = 0) -> None:
+        """Store records."""
+        stored = self.answers(Write(index, list(records), list(records.values()), None, [ttl] * len(records)))
+        assert stored == [[True] * len(records)]
+
+    def sweep(self, most: int = 1000) -> int:
+        """Have everything swept away that nobody can see; in how many steps."""
+        steps = 1
+        while self.result(self.store.sweep(most)):
+            steps += 1
+            assert steps < 1000, "sweeping never ends"
+        return steps
+
+    def page(
+        self,
+        start: int = 0,
+        after: bytes | None = None,
+        end: int = SLOTS,
+        most: int = 1000,
+        most_bytes: int = PLENTY,
+        index: str = "",
+    ) -> Page:
+        """One page of an index."""
+        return self.result(self.store.page(INDEXES[index], start, after, end, most, most_bytes))
+
+    def scan(
+        self, start: int = 0, end: int = SLOTS, most: int = 1000, most_bytes: int = PLENTY, index: str = ""
+    ) -> list[bytes]:
+        """All keys of an index, page after page."""
+        pages = list(self.pages(start, end, most, most_bytes, index))
+        return [key for page in pages for key in page.keys]
+
+    def pages(self, start: int, end: int, most: int, most_bytes: int, index: str) -> Iterator[Page]:
+        """The pages of an index, each asked for when it is wanted."""
+        after: bytes | None = None
+        while True:
+            page = self.page(start, after, end, most, most_bytes, index)
+            yield page
+            if not page.more:
+                return
+            assert page.keys, "a page that isn't the last one has keys"
+            after = page.keys[-1]
+            start = slot_of(after, index.encode())
+
+    def in_order(self, keys: Iterator[bytes] | list[bytes] | set[bytes], index: str = "") -> list[bytes]:
+        """Keys in slot order, and within a slot in the store's own."""
+        name = index.encode()
+        if self.durable:
+            return sorted(keys, key=lambda key: layout.database_key(0, slot_of(key, name), key))
+        return sorted(keys, key=lambda key: (slot_of(key, name), key))
+
+
+#: Each kind of store.
+KINDS = ["memory", "lmdb", "lmdb with a small map", "lmdb with a thread"]
+
+#: Those for tests with many examples.
+FAST_KINDS = ["memory", "lmdb with a small map"]
+
+
+@contextmanager
+def prepared(kind: str) -> Iterator[Bench]:
+    """An empty store of a kind, with the indexes `NAMED`."""
+    with folder() as path:
+        bench = Bench(kind, path)
+        bench.result(bench.store.set_indexes(NAMED))
+        yield bench
+        bench.close()
+
+
+def check_consistent(store: LmdbStore) -> None:
+    """Compare what a store counts, and its list of expiries, with a full look through its records."""
+    documents: Counter[int] = Counter()
+    buckets: Counter[int] = Counter()
+    used, newest, expiries = 0, 0, set[tuple[bytes, bytes]]()
+    with store._environment.begin() as transaction:
+        for database, value in transaction.cursor(db=store.records):
+            key = layout.whole_key(memoryview(database), memoryview(value))
+            found = layout.unpack(key, memoryview(value))
+            assert found is not None
+            index, slot = layout.PREFIX.unpack_from(database)
+            assert database == layout.database_key(index, slot, key)
+            documents[index] += 1
+            buckets[slot >> BUCKET_BITS] += 1
+            used += weight(key, found.record)
+            newest = max(newest, found.version)
+            if found.expires:
+                expiries.add((layout.expiry_key(found.expires, database), database))
+        assert set(transaction.cursor(db=store.expiries)) == expiries
+    state = store._state
+    dropped = sum(documents[index] for index in state.dropped)
+    assert {index: documents[index] for index in state.documents} == state.documents
+    assert sum(documents.values()) == store.documents + dropped
+    assert (state.used, list(state.counts)) == (used, [buckets[bucket] for bucket in range(BUCKETS)])
+    assert state.version >= newest
+
+
+def task(run: Run) -> Task:
+    """The task of a run, in one of `INDEXES`."""
+    return Task(run, INDEXES[run.index], [slot_of(key, run.index.encode()) for key in run.keys])
+
+
+def outcomes(answer: Answer) -> list[Outcome]:
+    """Results, with the code of the refusal where there is one."""
+    return [one.code if isinstance(one, PyshardError) else one for one in answer.outcomes()]
+
+
+def bare(run: Run, outcome: Outcome) -> Outcome:
+    """An outcome without what stands before its record."""
+    before = VERSION.size if isinstance(run, Read | Pop) else ITEM.size if isinstance(run, Item) else 0
+    return outcome[before:] if isinstance(outcome, bytes) else outcome
+
+
+def weight(key: bytes, record: bytes) -> int:
+    """Bytes that a document counts."""
+    return len(key) + len(record) + OVERHEAD

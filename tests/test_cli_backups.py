@@ -1,0 +1,130 @@
+"""`backup` and `restore`: what they print, how they end, and the bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_runs import Commands, Ended
+
+from pyshard.cli.backups import progress
+from pyshard.testing import MemoryCluster
+
+
+@pytest.fixture
+def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
+    """The command, on a cluster of two shards with an index."""
+    with MemoryCluster() as cluster:
+        commands = Commands(cluster, monkeypatch)
+        commands("load", "--index", "pages", "--create", "-", text="1|a\n2|b\n")
+        commands("write", "test", "hello world")
+        yield commands
+
+
+def test_there_and_back(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A backup goes into an empty cluster of another shape, which has the same documents then."""
+    folder = str(tmp_path / "monday")
+    assert pyshard("backup", folder) == Ended(0, "3 documents backed up\n", "")
+    with MemoryCluster(3) as cluster:
+        other = Commands(cluster, monkeypatch)
+        assert other("restore", folder) == Ended(0, "3 documents restored\n", "")
+        assert other("read", "test").out == '"hello world"\n'
+        assert sorted(other("cat", "--index", "pages").out.split()) == ["1|a", "2|b"]
+
+
+def test_expired_meanwhile(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What has expired since is left out, and told. (By the wall clock, the cluster's time is long past.)"""
+    pyshard("write", "--ttl", "60", "key", "1")
+    assert pyshard("backup", str(tmp_path / "monday")).out == "4 documents backed up\n"
+    with MemoryCluster() as cluster:
+        other = Commands(cluster, monkeypatch)
+        assert other("restore", str(tmp_path / "monday")) == Ended(0, "3 documents restored; 1 had expired\n", "")
+        assert other("has", "key").code == 1
+
+
+def test_a_directory_in_use(pyshard: Commands, tmp_path: Path) -> None:
+    """A backup goes nowhere where something is."""
+    (tmp_path / "note").touch()
+    ended = pyshard("backup", str(tmp_path))
+    assert (ended.code, ended.out) == (6, "")
+    assert ended.error == (
+        f"pyshard: {tmp_path}: found 'note' in it, expected a directory that is empty or doesn't exist yet\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+def test_a_shard_is_down(pyshard: Commands, tmp_path: Path) -> None:
+    """A backup of a part of the cluster is none: exit code 3, and nothing is left of it."""
+    pyshard.cluster.kill_shard("shard0")
+    ended = pyshard("backup", str(tmp_path / "monday"))
+    assert (ended.code, ended.out, ended.error.count("\n")) == (3, "", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_backup(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A directory that is no backup, or a damaged one, is bad input."""
+    folder = tmp_path / "monday"
+    pyshard("backup", str(folder))
+    with MemoryCluster() as cluster:
+        other = Commands(cluster, monkeypatch)
+        ended = other("restore", str(tmp_path / "tuesday"))
+        assert (ended.code, ended.out) == (2, "")
+        assert "holds no finished backup" in ended.error
+        records = next(path for path in folder.glob("*.records") if path.stat().st_size)
+        records.write_bytes(records.read_bytes()[:-1])
+        ended = other("restore", str(folder))
+        assert (ended.code, ended.out) == (2, "")
+        assert records.name in ended.error
+        assert other("keys").out == other("index", "list").out == ""
+
+
+def test_cluster_in_use(pyshard: Commands, tmp_path: Path) -> None:
+    """A cluster that holds something refuses, with exit code 5, and stays as it is."""
+    pyshard("backup", str(tmp_path / "monday"))
+    before = pyshard("item", "test").out
+    ended = pyshard("restore", str(tmp_path / "monday"))
+    assert (ended.code, ended.out) == (5, "")
+    assert "the cluster has the index 'pages'" in ended.error
+    assert pyshard("item", "test").out == before
+
+
+def test_half_a_restore(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A restore that stops on the way says so; exit code 6, since something was written."""
+    pyshard("load", "-", text="".join(f"{number}|x\n" for number in range(20)))
+    pyshard("backup", str(tmp_path / "monday"))
+    with MemoryCluster(1, size=1500) as cluster:
+        ended = Commands(cluster, monkeypatch)("restore", str(tmp_path / "monday"))
+    assert (ended.code, ended.out, ended.error.count("\n")) == (6, "", 1)
+    assert "of 23 documents" in ended.error
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It does."""
+        return True
+
+
+def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a bar shows how far it is, from before the first documents on."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("restored") as show:
+        show(500, 2000)
+        show(1500, 2000)
+    assert "1,500 documents restored" in terminal.getvalue()
+    assert "75%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("error", [io.StringIO(), None])
+def test_no_bar_elsewhere(monkeypatch: pytest.MonkeyPatch, error: io.StringIO | None) -> None:
+    """A standard error that is no terminal, or isn't there, gets nothing."""
+    monkeypatch.setattr(sys, "stderr", error)
+    with progress("restored") as show:
+        show(1500, 2000)
+    assert error is None or error.getvalue() == ""
