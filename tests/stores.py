@@ -240,7 +240,7 @@ def check_consistent(store: LmdbStore) -> None:
     buckets: Counter[int] = Counter()
     used, newest, expiries = 0, 0, set[tuple[bytes, bytes]]()
     with store._environment.begin() as transaction:
-        for database, value in transaction.cursor(db=store.records):
+        for database, value in transaction.cursor(db=store._databases.records):
             key = layout.whole_key(memoryview(database), memoryview(value))
             found = layout.unpack(key, memoryview(value))
             assert found is not None
@@ -252,7 +252,7 @@ def check_consistent(store: LmdbStore) -> None:
             newest = max(newest, found.version)
             if found.expires:
                 expiries.add((layout.expiry_key(found.expires, database), database))
-        assert set(transaction.cursor(db=store.expiries)) == expiries
+        assert set(transaction.cursor(db=store._databases.expiries)) == expiries
     state = store._state
     dropped = sum(documents[index] for index in state.dropped)
     assert {index: documents[index] for index in state.documents} == state.documents

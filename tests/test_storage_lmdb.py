@@ -132,7 +132,7 @@ def test_a_job_that_fails_fails_alone(store: LmdbStore) -> None:
     """In a group, a job that raises leaves no trace, and the others are done."""
 
     def bad(transaction: lmdb.Transaction, state: Any) -> None:
-        transaction.put(b"half", b"done", db=store.records)
+        transaction.put(b"half", b"done", db=store._databases.records)
         state.used += 1000
         raise ZeroDivisionError
 
@@ -146,7 +146,7 @@ def test_a_job_that_fails_fails_alone(store: LmdbStore) -> None:
     assert outcomes[1].check(ZeroDivisionError)
     assert store.used == 2
     with store._environment.begin() as transaction:
-        assert transaction.get(b"half", db=store.records) is None
+        assert transaction.get(b"half", db=store._databases.records) is None
 
 
 @pytest.mark.parametrize("durability", list(Durability))

@@ -12,27 +12,26 @@ short and are waited for; snapshots keep theirs for long, and are ended.
 from __future__ import annotations
 
 import threading
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-import attrs
 import lmdb
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.batch import VERSION, Answer, Has, Item, Read, Result
+from pyshard.batch import Answer, Has, Item, Read
 from pyshard.cluster import DEFAULT_INDEX
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.storage import layout
-from pyshard.storage.application import Application, Found, cost, no_such_index
-from pyshard.storage.buckets import BUCKET_BITS, histogram, new_counts
+from pyshard.storage.application import Application, no_such_index
+from pyshard.storage.buckets import histogram, new_counts
 from pyshard.storage.directory import DataDirectory
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.snapshot import Snapshot, expired_in, stored_rows
+from pyshard.storage.transaction import Counters, Databases, LmdbTable, State, sweep
 from pyshard.storage.writer import GroupCommit
 
 _FIRST_MAP = 64 * 1024**3  # of address space, not of memory or disk
@@ -49,114 +48,7 @@ class Durability(Enum):
     NONE = "none"
 
 
-class _Counters(msgspec.Struct, array_like=True):
-    """What is counted, as it is saved with each commit.
-
-    :param version: the last one given.
-    :param used: bytes that count against the limit.
-    :param documents: index id → documents; an index that is dropped and not yet swept away is in `dropped`.
-    :param dropped: ids of such indexes.
-    :param buckets: the counts of `pyshard.storage.buckets`.
-    """
-
-    version: int
-    used: int
-    documents: dict[int, int]
-    dropped: list[int]
-    buckets: bytes
-
-
-@attrs.define
-class _State:
-    """The counters of one transaction; those of the last commit stay as they are until it is committed."""
-
-    version: int
-    used: int
-    documents: dict[int, int]
-    dropped: list[int]
-    counts: array[int]
-
-    def copy(self) -> _State:
-        return _State(self.version, self.used, dict(self.documents), list(self.dropped), self.counts[:])
-
-    def packed(self) -> bytes:
-        return msgspec.msgpack.encode(
-            _Counters(self.version, self.used, self.documents, self.dropped, self.counts.tobytes())
-        )
-
-    def next_version(self) -> int:
-        self.version += 1
-        return self.version
-
-
-class _Table:
-    """`Table` of one index within one transaction; without `state`, for reading only."""
-
-    def __init__(self, store: LmdbStore, transaction: lmdb.Transaction, index: int, state: _State | None) -> None:
-        self._store = store
-        self._transaction = transaction
-        self._index = index
-        self._state = state
-
-    def find(self, key: bytes, slot: int) -> Found | None:
-        """See `Table`."""
-        value = self._transaction.get(layout.database_key(self._index, slot, key), db=self._store.records)
-        return None if value is None else layout.unpack(key, memoryview(value))
-
-    def put(self, key: bytes, slot: int, new: Found, old: Found | None) -> None:
-        """See `Table`."""
-        assert self._state is not None
-        database = layout.database_key(self._index, slot, key)
-        self._transaction.put(database, layout.pack(key, new), db=self._store.records)
-        if old is None:
-            self._count(slot, 1, cost(key, new.record))
-        else:
-            self._state.used += len(new.record) - len(old.record)
-        self._move_expiry(database, old.expires if old else 0, new.expires)
-
-    def delete(self, key: bytes, slot: int, old: Found) -> None:
-        """See `Table`."""
-        database = layout.database_key(self._index, slot, key)
-        self._transaction.delete(database, db=self._store.records)
-        self._count(slot, -1, -cost(key, old.record))
-        self._move_expiry(database, old.expires, 0)
-
-    def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
-        """See `Table`."""
-        found: list[Result] = []
-        for key, slot in zip(keys, slots, strict=True):
-            value = self._transaction.get(layout.database_key(self._index, slot, key), db=self._store.records)
-            found.append(value is not None and layout.is_live(key, memoryview(value), now))
-        return found
-
-    def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
-        """See `Table`."""
-        found: list[Result] = []
-        for key, slot in zip(keys, slots, strict=True):
-            if room <= 0:
-                break
-            one = self.find(key, slot)
-            if one is None or 0 < one.expires <= now:
-                found.append(None)
-            else:
-                found.append(VERSION.pack(one.version) + one.record)
-                room -= VERSION.size + len(one.record)
-        return found
-
-    def _count(self, slot: int, documents: int, used: int) -> None:
-        assert self._state is not None
-        self._state.documents[self._index] = self._state.documents.get(self._index, 0) + documents
-        self._state.counts[slot >> BUCKET_BITS] += documents
-        self._state.used += used
-
-    def _move_expiry(self, database: bytes, old: int, new: int) -> None:
-        if old and old != new:
-            self._transaction.delete(layout.expiry_key(old, database), db=self._store.expiries)
-        if new and old != new:
-            self._transaction.put(layout.expiry_key(new, database), database, db=self._store.expiries)
-
-
-_Job = Callable[[lmdb.Transaction, _State], Any]
+_Job = Callable[[lmdb.Transaction, State], Any]
 
 
 class LmdbStore:
@@ -201,12 +93,10 @@ class LmdbStore:
                 metasync=durability is Durability.FSYNC,
                 readahead=False,
             )
-            self.records = self._environment.open_db(b"records")
-            self.expiries = self._environment.open_db(b"expiries")
-            self._meta = self._environment.open_db(b"meta")
+            self._databases = Databases(*map(self._environment.open_db, (b"records", b"expiries", b"meta")))
             with self._environment.begin() as transaction:
-                saved = transaction.get(_COUNTERS, db=self._meta)
-                self._remembered: bytes | None = transaction.get(_ASSIGNMENT, db=self._meta)
+                saved = transaction.get(_COUNTERS, db=self._databases.meta)
+                self._remembered: bytes | None = transaction.get(_ASSIGNMENT, db=self._databases.meta)
             self._state = self._restored(saved)
         except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError) as error:
             directory.close()
@@ -247,7 +137,7 @@ class LmdbStore:
         first = layout.PREFIX.pack(index, start) if after is None else layout.database_key(index, start, after)
         behind = layout.PREFIX.pack(index, end)
         try:
-            with self._map, self._environment.begin(db=self.records, buffers=True) as transaction:
+            with self._map, self._environment.begin(db=self._databases.records, buffers=True) as transaction:
                 cursor = transaction.cursor()
                 if cursor.set_range(first):
                     for database, value in cursor.iternext():
@@ -266,7 +156,7 @@ class LmdbStore:
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
         wanted = {DEFAULT_INDEX, *indexes.values()}
 
-        def job(_: lmdb.Transaction, state: _State) -> None:
+        def job(_: lmdb.Transaction, state: State) -> None:
             for number in set(state.documents) - wanted:
                 del state.documents[number]
                 state.dropped.append(number)
@@ -278,7 +168,9 @@ class LmdbStore:
     def sweep(self, most: int) -> Deferred[bool]:
         if not self._state.dropped and not self._something_expired() and not self._unsynced:
             return succeed(False)
-        return self._writer.submit(lambda transaction, state: self._swept(transaction, state, most))
+        return self._writer.submit(
+            lambda transaction, state: sweep(transaction, self._databases, state, self._now(), most)
+        )
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
         return histogram(self._state.counts, start, end, bars)
@@ -288,10 +180,10 @@ class LmdbStore:
         with self._map:
             transaction = self._environment.begin(buffers=True)
             # The counters of the same transaction: those in memory may be a commit behind what it sees.
-            saved = transaction.get(_COUNTERS, db=self._meta)
+            saved = transaction.get(_COUNTERS, db=self._databases.meta)
             documents = self._restored(None if saved is None else bytes(saved)).documents
-            expired = expired_in(transaction.cursor(db=self.expiries), documents, now)
-            rows = stored_rows(transaction.cursor(db=self.records), sorted(documents), now)
+            expired = expired_in(transaction.cursor(db=self._databases.expiries), documents, now)
+            rows = stored_rows(transaction.cursor(db=self._databases.records), sorted(documents), now)
 
             def let_go() -> None:
                 self._snapshots.discard(opened)
@@ -302,8 +194,8 @@ class LmdbStore:
         return opened
 
     def remember(self, text: bytes) -> Deferred[None]:
-        def job(transaction: lmdb.Transaction, _: _State) -> None:
-            transaction.put(_ASSIGNMENT, text, db=self._meta)
+        def job(transaction: lmdb.Transaction, _: State) -> None:
+            transaction.put(_ASSIGNMENT, text, db=self._databases.meta)
 
         def committed(_: object) -> None:
             self._remembered = text
@@ -328,28 +220,28 @@ class LmdbStore:
     def _now(self) -> int:
         return int(self._seconds() * 1000)
 
-    def _restored(self, saved: bytes | None) -> _State:
+    def _restored(self, saved: bytes | None) -> State:
         if saved is None:
             # Versions begin with the time in microseconds, as a memory store's do.
-            return _State(int(self._seconds() * 1_000_000), 0, {DEFAULT_INDEX: 0}, [], new_counts())
-        counters = msgspec.msgpack.decode(saved, type=_Counters)
-        return _State(
+            return State(int(self._seconds() * 1_000_000), 0, {DEFAULT_INDEX: 0}, [], new_counts())
+        counters = msgspec.msgpack.decode(saved, type=Counters)
+        return State(
             counters.version, counters.used, counters.documents, counters.dropped, new_counts(counters.buckets)
         )
 
     def _applied(
         self,
         transaction: lmdb.Transaction,
-        state: _State,
+        state: State,
         tasks: Sequence[Task],
         limit: int,
         room: int,
         reading: bool,
     ) -> list[Answer]:
-        def table(index: int) -> _Table | None:
+        def table(index: int) -> LmdbTable | None:
             if index not in state.documents:
                 return None
-            return _Table(self, transaction, index, None if reading else state)
+            return LmdbTable(self._databases, transaction, index, None if reading else state)
 
         application = Application(table, state.used, limit, room, self._now(), state.next_version)
         return [application.answer(task) for task in tasks]
@@ -362,7 +254,7 @@ class LmdbStore:
                 try:
                     with self._environment.begin(write=True, buffers=True) as transaction:
                         outcomes = [job(transaction, state) for job in jobs]
-                        transaction.put(_COUNTERS, state.packed(), db=self._meta)
+                        transaction.put(_COUNTERS, state.packed(), db=self._databases.meta)
                 except lmdb.MapFullError:
                     self._grow()
                     continue
@@ -401,42 +293,9 @@ class LmdbStore:
             snapshot.end(why)
 
     def _something_expired(self) -> bool:
-        with self._map, self._environment.begin(db=self.expiries) as transaction:
+        with self._map, self._environment.begin(db=self._databases.expiries) as transaction:
             cursor = transaction.cursor()
             return bool(cursor.first()) and layout.expired(cursor.key(), self._now())
-
-    def _swept(self, transaction: lmdb.Transaction, state: _State, most: int) -> bool:
-        """Remove up to `most` records that nobody can see; whether there are more."""
-        now = self._now()
-        expiries = transaction.cursor(db=self.expiries)
-        while most > 0 and expiries.first() and layout.expired(expiries.key(), now):
-            self._forget(transaction, state, bytes(expiries.value()))
-            most -= 1
-        for index in list(state.dropped):
-            cursor, prefix = transaction.cursor(db=self.records), layout.PREFIX.pack(index, 0)[:4]
-            while most > 0 and cursor.set_range(prefix) and cursor.key()[:4] == prefix:
-                self._forget(transaction, state, bytes(cursor.key()))
-                most -= 1
-            if most > 0:
-                state.dropped.remove(index)
-        return most <= 0
-
-    def _forget(self, transaction: lmdb.Transaction, state: _State, database: bytes) -> None:
-        """Remove one record, by its database key, with its expiry and what is counted for it."""
-        stored = transaction.get(database, db=self.records)
-        assert stored is not None  # every expiry has its record
-        value = memoryview(stored)
-        key = layout.whole_key(memoryview(database), value)
-        found = layout.unpack(key, value)
-        assert found is not None  # the key is the value's own
-        transaction.delete(database, db=self.records)
-        index, slot = layout.PREFIX.unpack_from(database)
-        if index in state.documents:
-            state.documents[index] -= 1
-        state.counts[slot >> BUCKET_BITS] -= 1
-        state.used -= cost(key, found.record)
-        if found.expires:
-            transaction.delete(layout.expiry_key(found.expires, database), db=self.expiries)
 
 
 def _unreadable(error: lmdb.Error) -> StorageFailed:

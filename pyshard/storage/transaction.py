@@ -1,0 +1,169 @@
+"""What happens within one LMDB transaction: records found and kept, counted, and swept away.
+
+Counters belong to a transaction as its records do: each works on a copy of those of the last commit, and saves them
+with its effects.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import attrs
+import lmdb
+import msgspec
+
+from pyshard.batch import VERSION, Result
+from pyshard.storage import layout
+from pyshard.storage.application import Found, cost
+from pyshard.storage.buckets import BUCKET_BITS
+
+
+@attrs.frozen
+class Databases:
+    """The handles of an environment's named databases; docs/storage.md says what is in them."""
+
+    records: lmdb._Database
+    expiries: lmdb._Database
+    meta: lmdb._Database
+
+
+class Counters(msgspec.Struct, array_like=True):
+    """What is counted, as it is saved with each commit.
+
+    :param version: the last one given.
+    :param used: bytes that count against the limit.
+    :param documents: index id → documents; an index that is dropped and not yet swept away is in `dropped`.
+    :param dropped: ids of such indexes.
+    :param buckets: the counts of `pyshard.storage.buckets`.
+    """
+
+    version: int
+    used: int
+    documents: dict[int, int]
+    dropped: list[int]
+    buckets: bytes
+
+
+@attrs.define
+class State:
+    """The counters of one transaction; those of the last commit stay as they are until it is committed."""
+
+    version: int
+    used: int
+    documents: dict[int, int]
+    dropped: list[int]
+    counts: array[int]
+
+    def copy(self) -> State:
+        return State(self.version, self.used, dict(self.documents), list(self.dropped), self.counts[:])
+
+    def packed(self) -> bytes:
+        return msgspec.msgpack.encode(
+            Counters(self.version, self.used, self.documents, self.dropped, self.counts.tobytes())
+        )
+
+    def next_version(self) -> int:
+        self.version += 1
+        return self.version
+
+
+class LmdbTable:
+    """`Table` of one index within one transaction; without `state`, for reading only."""
+
+    def __init__(self, databases: Databases, transaction: lmdb.Transaction, index: int, state: State | None) -> None:
+        self._databases = databases
+        self._transaction = transaction
+        self._index = index
+        self._state = state
+
+    def find(self, key: bytes, slot: int) -> Found | None:
+        """See `Table`."""
+        value = self._transaction.get(layout.database_key(self._index, slot, key), db=self._databases.records)
+        return None if value is None else layout.unpack(key, memoryview(value))
+
+    def put(self, key: bytes, slot: int, new: Found, old: Found | None) -> None:
+        """See `Table`."""
+        assert self._state is not None
+        database = layout.database_key(self._index, slot, key)
+        self._transaction.put(database, layout.pack(key, new), db=self._databases.records)
+        if old is None:
+            self._count(slot, 1, cost(key, new.record))
+        else:
+            self._state.used += len(new.record) - len(old.record)
+        self._move_expiry(database, old.expires if old else 0, new.expires)
+
+    def delete(self, key: bytes, slot: int, old: Found) -> None:
+        """See `Table`."""
+        database = layout.database_key(self._index, slot, key)
+        self._transaction.delete(database, db=self._databases.records)
+        self._count(slot, -1, -cost(key, old.record))
+        self._move_expiry(database, old.expires, 0)
+
+    def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
+        """See `Table`."""
+        found: list[Result] = []
+        for key, slot in zip(keys, slots, strict=True):
+            value = self._transaction.get(layout.database_key(self._index, slot, key), db=self._databases.records)
+            found.append(value is not None and layout.is_live(key, memoryview(value), now))
+        return found
+
+    def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
+        """See `Table`."""
+        found: list[Result] = []
+        for key, slot in zip(keys, slots, strict=True):
+            if room <= 0:
+                break
+            one = self.find(key, slot)
+            if one is None or 0 < one.expires <= now:
+                found.append(None)
+            else:
+                found.append(VERSION.pack(one.version) + one.record)
+                room -= VERSION.size + len(one.record)
+        return found
+
+    def _count(self, slot: int, documents: int, used: int) -> None:
+        assert self._state is not None
+        self._state.documents[self._index] = self._state.documents.get(self._index, 0) + documents
+        self._state.counts[slot >> BUCKET_BITS] += documents
+        self._state.used += used
+
+    def _move_expiry(self, database: bytes, old: int, new: int) -> None:
+        if old and old != new:
+            self._transaction.delete(layout.expiry_key(old, database), db=self._databases.expiries)
+        if new and old != new:
+            self._transaction.put(layout.expiry_key(new, database), database, db=self._databases.expiries)
+
+
+def sweep(transaction: lmdb.Transaction, databases: Databases, state: State, now: int, most: int) -> bool:
+    """Remove up to `most` records that nobody can see; whether there are more."""
+    expiries = transaction.cursor(db=databases.expiries)
+    while most > 0 and expiries.first() and layout.expired(expiries.key(), now):
+        _forget(transaction, databases, state, bytes(expiries.value()))
+        most -= 1
+    for index in list(state.dropped):
+        cursor, prefix = transaction.cursor(db=databases.records), layout.PREFIX.pack(index, 0)[:4]
+        while most > 0 and cursor.set_range(prefix) and cursor.key()[:4] == prefix:
+            _forget(transaction, databases, state, bytes(cursor.key()))
+            most -= 1
+        if most > 0:
+            state.dropped.remove(index)
+    return most <= 0
+
+
+def _forget(transaction: lmdb.Transaction, databases: Databases, state: State, database: bytes) -> None:
+    """Remove one record, by its database key, with its expiry and what is counted for it."""
+    stored = transaction.get(database, db=databases.records)
+    assert stored is not None  # every expiry has its record
+    value = memoryview(stored)
+    key = layout.whole_key(memoryview(database), value)
+    found = layout.unpack(key, value)
+    assert found is not None  # the key is the value's own
+    transaction.delete(database, db=databases.records)
+    index, slot = layout.PREFIX.unpack_from(database)
+    if index in state.documents:
+        state.documents[index] -= 1
+    state.counts[slot >> BUCKET_BITS] -= 1
+    state.used -= cost(key, found.record)
+    if found.expires:
+        transaction.delete(layout.expiry_key(found.expires, database), db=databases.expiries)
