@@ -181,7 +181,7 @@ def test_async_for(cluster: MemoryCluster, client: Client, monkeypatch: pytest.M
 # ---------------------------------------------------------------------- while things change
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_scan_while_keys_come_and_go(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that exist from the start to the end come exactly once; those that come or go, once or not at all."""
     random = Random(seed)

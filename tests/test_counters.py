@@ -79,6 +79,7 @@ def test_what_is_no_int(cluster: MemoryCluster, client: Client, by: Any, initial
     assert operations(cluster) == before
 
 
+@pytest.mark.parametrize("cluster", ["lmdb"], indirect=True)  # what it is about happens before the store
 def test_ints_that_are_too_large(cluster: MemoryCluster, client: Client) -> None:
     """What is past the size of a document is refused, whether it is given or what it comes to."""
     largest = (1 << (8 * (settings.MAX_DOCUMENT_BYTES - 6) - 1)) - 1  # 6 bytes say that it is an int, and its length

@@ -42,7 +42,7 @@ from pyshard.shardmap import ShardMap
 from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
 
-SEEDS = 200
+SEEDS = 160
 BLOCK = 20
 STEPS = 40
 KEYS = ["test", "test1", "a", "b"]

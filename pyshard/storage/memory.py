@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -87,10 +87,13 @@ class _Index:
             found = [None if 0 < expiry(key, 0) <= now else one for key, one in zip(keys, found, strict=True)]
         return found
 
-    def in_bucket(self, bucket: int, now: int) -> list[tuple[int, bytes]]:
-        """The live keys of a bucket with their slots, in order."""
+    def between(self, start: int, end: int, now: int) -> Iterator[tuple[int, bytes]]:
+        """The live keys of [start, end) and the rest of their buckets, with their slots, in order."""
         expiry = self.expiries.get
-        return sorted((slot_of(key, self.name), key) for key in self._live(bucket) if not 0 < expiry(key, 0) <= now)
+        for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
+            if bucket in self._buckets:
+                live = (key for key in self._live(bucket) if not 0 < expiry(key, 0) <= now)
+                yield from sorted((slot_of(key, self.name), key) for key in live)
 
     def forget(self) -> None:
         """Take the index out of the store's counts; its records still use room."""
@@ -102,7 +105,7 @@ class _Index:
     def _live(self, bucket: int) -> list[bytes]:
         """The keys of a bucket, each once."""
         records = self.records
-        return [key for key in dict.fromkeys(self._buckets.get(bucket, ())) if key in records]
+        return [key for key in dict.fromkeys(self._buckets[bucket]) if key in records]
 
     def _write_anew(self, bucket: int) -> None:
         live = self._live(bucket)
@@ -149,14 +152,13 @@ class MemoryStore:
         if one is None:
             return fail(no_such_index(index))
         page: list[bytes] = []
-        for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
-            for slot, key in one.in_bucket(bucket, self._now()):
-                if slot < start or slot >= end or (after is not None and slot == start and key <= after):
-                    continue
-                if len(page) >= most or most_bytes <= 0:
-                    return succeed(Page(page, True))
-                page.append(key)
-                most_bytes -= len(key)
+        for slot, key in one.between(start, end, self._now()):
+            if slot < start or slot >= end or (after is not None and slot == start and key <= after):
+                continue
+            if len(page) >= most or most_bytes <= 0:
+                return succeed(Page(page, True))
+            page.append(key)
+            most_bytes -= len(key)
         return succeed(Page(page, False))
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
