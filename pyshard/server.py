@@ -1,19 +1,27 @@
 """The listening side that both daemons share: connections with ids, a listener that drains when it stops.
 
-Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`;
-a stopping daemon accepts nobody, answers what it was asked before, refuses what comes after (`ShuttingDown`),
-and then closes.
+Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`; a
+peer that doesn't read its answers isn't read from; a stopping daemon accepts nobody, answers what it was asked
+before, refuses what comes after (`ShuttingDown`), and then closes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from typing import cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IListeningPort,
+    IPushProducer,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -56,6 +64,12 @@ class ServerConnection(BoundedAMP):
             return self._refuse
         return super().locateResponder(name)
 
+    def close(self) -> None:
+        """End the connection when what is to be written has been."""
+        if self.transport is not None:
+            cast(IConsumer, self.transport).unregisterProducer()  # a transport that feeds a producer doesn't close
+        super().close()
+
     def _refuse(self, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
         error = ShuttingDown("this daemon is shutting down; ask again when it is back")
         raise amp.RemoteAmpError(error.code.encode(), str(error), False)
@@ -64,6 +78,10 @@ class ServerConnection(BoundedAMP):
         super().connectionMade()
         peer = self.transport.getPeer() if self.transport is not None else None
         self._peer = f"{peer.host}:{peer.port}" if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
+        if self.transport is not None:
+            # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
+            # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
+            cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
         self.factory.connections.append(self)
         self._log.info("connection {id} from {peer}: opened", id=self.id, peer=self._peer)
 

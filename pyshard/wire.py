@@ -187,7 +187,7 @@ class BoundedAMP(amp.AMP):
         if self._broken:
             return
         super().dataReceived(data)
-        if self._currentBox is None and not self._unprocessed:
+        if self.paused or (self._currentBox is None and not self._unprocessed):  # paused: it is this side that waits
             self._stop_timer()
         elif self._timer is None and not self._broken:
             self._watch()

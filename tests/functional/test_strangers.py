@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import ssl
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from functional.cluster import HOST, Cluster, Daemon, NewCluster, until
 from twisted.protocols.amp import AmpBox
@@ -61,6 +64,40 @@ def closed_after(daemon: Daemon, sent: bytes) -> bytes:
         except ConnectionError:
             pass
     return received
+
+
+def resident(daemon: Daemon) -> int:
+    """Bytes of memory that a daemon's process has."""
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+
+
+def test_a_peer_that_never_reads(cluster: Cluster) -> None:
+    """Who asks for a thousand large documents and reads no answer fills nothing, and holds up nobody else.
+
+    When he reads after all, every answer comes.
+    """
+    cluster.start()
+    key, daemon = cluster.keys(0, 1)[0], cluster.shards[0]
+    batch = msgspec.msgpack.encode([["read", "", [key.encode()]]])
+    asking = [
+        AmpBox({b"_command": b"Apply", b"_ask": b"%d" % n, b"epoch": b"0", b"batch": b"1", b"batch.0": batch})
+        for n in range(1000)
+    ]
+    with Pyshard(cluster.server) as app, socket.socket() as stranger:
+        app.write(key, b"x" * 300_000)
+        before = resident(daemon)
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stranger.connect((HOST, daemon.port))
+        stranger.sendall(b"".join(box.serialize() for box in asking))
+        for _ in range(20):
+            assert app.has(key)
+        assert resident(daemon) - before < 64 * 1024 * 1024
+        assert len(shards_of(app)[0]["connections"]) == 3
+        stranger.settimeout(10)
+        wanted = 1000 * 300_000
+        while wanted > 0:
+            wanted -= len(stranger.recv(1 << 20))
 
 
 @pytest.mark.parametrize("kind", _BROKEN)
