@@ -1,198 +1,542 @@
-"""What is the durable store's own: the map's growth, a disk that fails, jobs that fail, when it syncs."""
+"""The durable store: what it promises beyond the contract of all stores (tests/test_storage_contract.py).
+
+How its map grows, what a disk does to it that is full or fails, how it is opened, and what its thread may and may not
+hold up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import resource
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import msgspec
 import pytest
 from conftest import TakeErrors
+from stores import PLENTY, SMALL_MAP, START, Bench, Calls, at_once, check_consistent, folder, prepared, task
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
+from twisted.internet.task import Clock
 
-from pyshard.batch import Answer, Read, Run, Write
+from pyshard.batch import Has, Increment, Item, Pop, Read, Run, Touch, Write
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.hashing import slot_of
-from pyshard.storage import DataDirectory, Durability, LmdbStore, Task
-
-_LIMIT, _ROOM = 1 << 40, 1 << 30
-
-
-class Time:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, Task, layout
+from pyshard.storage.application import Found
+from pyshard.storage.buckets import BUCKETS
 
 
-class Environment:
-    """An LMDB environment whose commits fail while `broken`, and which counts its syncs."""
+@pytest.fixture
+def path() -> Iterator[Path]:
+    """A data directory's place."""
+    with folder() as made:
+        yield made / "data"
 
-    def __init__(self, real: lmdb.Environment) -> None:
-        self._real = real
-        self.broken = False
-        self.syncs = 0
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """An empty store with a small map, without a thread."""
+    with prepared("lmdb with a small map") as made:
+        yield made
+
+
+@pytest.fixture
+def threaded() -> Iterator[Bench]:
+    """An empty store with a thread."""
+    with prepared("lmdb with a thread") as made:
+        yield made
+
+
+def lmdb_of(bench: Bench) -> LmdbStore:
+    """The bench's store."""
+    assert isinstance(bench.store, LmdbStore)
+    return bench.store
+
+
+def map_size(store: IStore) -> int:
+    """Bytes of its map."""
+    assert isinstance(store, LmdbStore)
+    size: int = store._environment.info()["map_size"]
+    return size
+
+
+def opened(path: Path, seconds: Callable[[], float] = lambda: START, **options: Any) -> LmdbStore:
+    """The store of a data directory."""
+    return LmdbStore(DataDirectory(path), seconds, **options)
+
+
+def refusal(path: Path) -> str:
+    """The line with which the data of a directory are refused."""
+    with pytest.raises(ConfigError) as refused:
+        opened(path)
+    line = str(refused.value)
+    assert line.startswith(f"{path}/records: the data can't be opened (")
+    assert "\n" not in line
+    return line
+
+
+# -- growth ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_map_grows(bench: Bench) -> None:
+    """A full map is doubled, and what filled it is stored as if nothing had been; it is as large after a restart."""
+    records = {b"%d" % each: bytes([each]) * 5000 for each in range(200)}
+    for key, record in records.items():
+        bench.fill({key: record})
+    assert bench.answers(Read("", list(records))) == [list(records.values())]
+    assert map_size(bench.store) > 8 * SMALL_MAP
+    check_consistent(lmdb_of(bench))
+    bench.restart()
+    assert map_size(bench.store) >= len(records) * 5000
+    assert bench.answers(Read("", list(records))) == [list(records.values())]
+
+
+def test_the_map_grows_many_times_at_once(bench: Bench) -> None:
+    """One change may need a map that is many times as large; each of its operations is applied once."""
+    large = bytes(range(256)) * 40_000
+    one = b"\x01\0\0\0\x1c\x01"
+    counting = Increment("", [b"n", b"n"], [one, one], [one, one])
+    answers = bench.answers(counting, Write("", [b"large"], [large]), counting)
+    assert [each[-1] for each in answers] == [b"\x01\0\0\0\x1c\x03", True, b"\x01\0\0\0\x1c\x05"]
+    assert bench.one(Read("", [b"large"])) == large
+    check_consistent(lmdb_of(bench))
+
+
+def test_the_map_grows_under_reads(threaded: Bench) -> None:
+    """Reads in the reactor's thread and growth in the writer's don't disturb each other."""
+    store = lmdb_of(threaded)
+    threaded.fill({b"a": b"here"})
+    store._environment.set_mapsize(SMALL_MAP)
+    keys = [b"%d" % each for each in range(400)]
+    writing = [store.apply([task(Write("", [key], [key * 1000]))], PLENTY, PLENTY) for key in keys]
+    reads = 0
+    while not writing[-1].called:
+        threaded.calls.make_waiting()
+        assert threaded.one(Read("", [b"a"])) == b"here"
+        assert set(threaded.scan(most=50)) <= {b"a", *keys}
+        reads += 1
+    assert reads > 1
+    assert map_size(store) > SMALL_MAP
+    assert threaded.answers(Read("", keys)) == [[key * 1000 for key in keys]]
+
+
+def test_the_first_map_is_large_enough_for_the_data(path: Path) -> None:
+    """A store begins with room to grow beyond its data, however small a map it is to begin with."""
+    store = opened(path, first_map=1 << 24)
+    run = Write("", [b"%d" % each for each in range(50)], [b"x" * 50_000] * 50)
+    at_once(store.apply([task(run)], PLENTY, PLENTY))
+    at_once(store.close())
+    again = opened(path, first_map=SMALL_MAP)
+    assert map_size(again) >= 2 * 2_500_000
+    assert at_once(again.apply([task(Has("", [b"49"]))], PLENTY, PLENTY))[0].results == [True]
+    at_once(again.close())
+
+
+def test_the_address_space_is_used_up(bench: Bench, logged_errors: TakeErrors) -> None:
+    """A map that can't grow is a failure of the change, which is undone; what fits is stored."""
+    broken = Broken(lmdb_of(bench))
+    broken.grows = False
+    with pytest.raises(StorageFailed, match="no room for a map"):
+        bench.fill({b"large": bytes(10 * SMALL_MAP)})
+    bench.fill({b"small": b""})
+    assert bench.scan() == [b"small"]
+    assert len(logged_errors(AssertionError)) == 1
+
+
+# -- a disk that is full, or fails ----------------------------------------------------------------------------------
+
+
+class Broken:
+    """Stands between a store and its LMDB environment, and has some of what it is asked for fail.
+
+    :ivar synced: how often the store has asked for a sync.
+    """
+
+    def __init__(self, store: LmdbStore) -> None:
+        self._environment = store._environment
+        self.commits = self.reads = self.syncs = self.grows = True
+        self.synced = 0
+        store._environment = self  # type: ignore[assignment]  # as much of one as the store uses
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+        return getattr(self._environment, name)
 
     @contextmanager
     def begin(self, write: bool = False, **options: Any) -> Iterator[lmdb.Transaction]:
-        """A transaction; one that writes is aborted with an error at its end while the disk is broken."""
-        with self._real.begin(write=write, **options) as transaction:
+        """A transaction; one that writes may fail when it is committed."""
+        if not write and not self.reads:
+            raise lmdb.PanicError("MDB_PANIC")
+        with self._environment.begin(write=write, **options) as transaction:
             yield transaction
-            if write and self.broken:
+            if write and not self.commits:
                 raise lmdb.DiskError("No space left on device")
 
+    def set_mapsize(self, size: int) -> None:
+        """Have the map grow."""
+        if not self.grows:
+            raise lmdb.MemoryError("no room for a map")
+        self._environment.set_mapsize(size)
+
     def sync(self, force: bool) -> None:
-        """Count it."""
-        self.syncs += 1
-        self._real.sync(force)
+        """Bring everything to the disk."""
+        self.synced += 1
+        if not self.syncs:
+            raise lmdb.DiskError("Input/output error")
+        self._environment.sync(force)
 
 
-def result(deferred: Deferred[Any]) -> Any:
-    """What a Deferred that has fired fired with; it raises what it failed with."""
-    outcome: list[Any] = []
-    deferred.addBoth(outcome.append)
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    return outcome[0]
+CHANGES: list[Run] = [
+    Write("", [b"a", b"new"], [b"two", b""], None, [1000, 0]),
+    Pop("", [b"a"]),
+    Touch("", [b"a"], [1000]),
+    Increment("", [b"n"], [b"\x01\0\0\0\x1c\x01"], [b"\x01\0\0\0\x1c\x01"]),
+]
 
 
-def apply(store: LmdbStore, *runs: Run) -> list[Answer]:
-    """Apply runs on the default index."""
-    tasks = [Task(run, 0, [slot_of(key) for key in run.keys]) for run in runs]
-    answers: list[Answer] = result(store.apply(tasks, _LIMIT, _ROOM))
-    return answers
+@pytest.mark.parametrize("run", CHANGES, ids=lambda run: type(run).__name__)
+def test_a_commit_that_fails(bench: Bench, run: Run, logged_errors: TakeErrors) -> None:
+    """Its writer is told why, nothing of it is done, reads go on, and so do changes when the disk takes them again."""
+    store = lmdb_of(bench)
+    bench.fill({b"a": b"one"})
+
+    def all_of_it() -> list[object]:
+        return [bench.applied(Item("", [b"a", b"new", b"n"])), store.documents, store.used, list(store._state.counts)]
+
+    before = all_of_it()
+    broken = Broken(store)
+    broken.commits = False
+    with pytest.raises(StorageFailed) as failed:
+        bench.answers(run)
+    assert str(failed.value) == "the shard's disk did not take the change: No space left on device"
+    assert [str(error) for error in logged_errors(AssertionError)] == [
+        "the disk did not take a change: No space left on device"
+    ]
+    assert all_of_it() == before
+    assert bench.scan() == [b"a"]
+    check_consistent(store)
+    broken.commits = True
+    bench.answers(run)
+    assert all_of_it() != before
+    check_consistent(store)
 
 
-def records(store: LmdbStore, keys: list[bytes]) -> list[bytes | None]:
-    """The records of some keys, without their versions."""
-    return [one[8:] if isinstance(one, bytes) else None for one in apply(store, Read("", keys))[0].results]
+def test_what_is_no_batch_fails_too(bench: Bench, logged_errors: TakeErrors) -> None:
+    """Indexes and the text to remember stay as they were when the disk doesn't take them; sweeping fails."""
+    bench.fill({b"a": b"one"}, "pages", ttl=1000)
+    at_once(bench.store.remember(b"old"))
+    bench.clock.advance(1)
+    broken = Broken(lmdb_of(bench))
+    broken.commits = False
+    asks: list[Callable[[], Deferred[Any]]] = [
+        lambda: bench.store.remember(b"new"),
+        lambda: bench.store.set_indexes({"links": 2}),
+        lambda: bench.store.sweep(10),
+    ]
+    for ask in asks:
+        with pytest.raises(StorageFailed):
+            at_once(ask())
+    assert len(logged_errors(AssertionError)) == 3
+    assert bench.store.recall() == b"old"
+    assert bench.store.documents == 1
+    assert bench.answers(Has("pages", [b"a"])) == [[False]]
+    broken.commits = True
+    bench.sweep()
+    assert bench.store.documents == 0
 
 
-@pytest.fixture
-def time() -> Time:
-    """The stores' time."""
-    return Time()
+def test_a_disk_that_is_really_full(bench: Bench, logged_errors: TakeErrors) -> None:
+    """Where the file can't grow any more, changes fail until it can; what was stored before is there."""
+    bench.fill({b"before": b"here"})
+    stored: list[bytes] = []
+
+    def fill_up() -> None:
+        for each in range(100):
+            bench.fill({b"%d" % each: b"x" * 20_000})
+            stored.append(b"%d" % each)
+
+    with small_files(lmdb_of(bench)._directory.records / "data.mdb", 200_000), pytest.raises(StorageFailed):
+        fill_up()
+    assert 0 < len(stored) < 100
+    assert len(logged_errors(AssertionError)) == 1
+    assert sorted(bench.scan()) == sorted([b"before", *stored])
+    check_consistent(lmdb_of(bench))
+    bench.fill({b"after": b"x" * 20_000})
+    bench.restart()
+    assert sorted(bench.scan()) == sorted([b"before", b"after", *stored])
+    check_consistent(lmdb_of(bench))
 
 
-@pytest.fixture
-def store(tmp_path: Path, time: Time) -> Iterator[LmdbStore]:
-    """A store with a small map."""
-    made = LmdbStore(DataDirectory(tmp_path / "data"), time, first_map=1 << 20)
-    yield made
-    result(made.close())
+@contextmanager
+def small_files(file: Path, more: int) -> Iterator[None]:
+    """Let no file of this process grow past that one's size and some more bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def broken(store: LmdbStore) -> Environment:
-    """Put an environment that can fail in the place of a store's own."""
-    environment = Environment(store._environment)
-    store._environment = environment  # type: ignore[assignment]  # as much of one as the store uses
-    return environment
+def test_data_that_cannot_be_read(bench: Bench) -> None:
+    """Reads that fail are an error to who reads, not the end of anything."""
+    bench.fill({b"a": b"one"})
+    broken = Broken(lmdb_of(bench))
+    broken.reads = False
+    asks: list[Callable[[], Deferred[Any]]] = [
+        lambda: bench.store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY),
+        lambda: bench.store.page(0, 0, None, 10, 10, 10),
+    ]
+    for ask in asks:
+        with pytest.raises(StorageFailed, match="the shard's disk could not be read: MDB_PANIC"):
+            at_once(ask())
+    broken.reads = True
+    assert bench.one(Read("", [b"a"])) == b"one"
 
 
-def test_the_map_grows(store: LmdbStore) -> None:
-    """More data than the map holds goes in, in batches and in one record, and all of it is there."""
-    keys = [b"key%d" % number for number in range(3000)]
-    for begin in range(0, len(keys), 500):
-        part = keys[begin : begin + 500]
-        apply(store, Write("", part, [b"x" * 1000 + key for key in part]))
-    apply(store, Write("", [b"large"], [b"y" * (8 << 20)]))
-    assert store._environment.info()["map_size"] >= 16 << 20
-    assert records(store, keys) == [b"x" * 1000 + key for key in keys]
-    assert records(store, [b"large"]) == [b"y" * (8 << 20)]
-    assert store.documents == 3001
-    assert store.used == sum(len(key) * 2 + 1000 + 128 for key in keys) + 5 + (8 << 20) + 128
+# -- groups ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_disk_that_fails(store: LmdbStore, logged_errors: TakeErrors) -> None:
-    """The writer is told, nothing of the batch is there nor counted; reads go on, and writes once it is mended."""
-    apply(store, Write("", [b"before"], [b"1"]))
-    counted = store.documents, store.used
-    environment = broken(store)
-    environment.broken = True
-    with pytest.raises(StorageFailed, match="No space left on device"):
-        apply(store, Write("", [b"before", b"new"], [b"2", b"2"]))
-    assert len(logged_errors()) == 1
-    assert records(store, [b"before", b"new"]) == [b"1", None]
-    assert (store.documents, store.used) == counted
-    environment.broken = False
-    apply(store, Write("", [b"before", b"new"], [b"3", b"3"]))
-    assert records(store, [b"before", b"new"]) == [b"3", b"3"]
+def test_a_job_that_raises_hurts_no_other(bench: Bench) -> None:
+    """In a group in which one job fails unexpectedly the others are done, each once, and it alone has failed."""
+    store = lmdb_of(bench)
 
-
-def test_a_job_that_fails_fails_alone(store: LmdbStore) -> None:
-    """In a group, a job that raises leaves no trace, and the others are done."""
+    def write(key: bytes) -> Callable[..., Any]:
+        return lambda transaction, state: store._applied(
+            transaction, state, [task(Write("", [key], [b""]))], PLENTY, PLENTY, reading=False
+        )
 
     def bad(transaction: lmdb.Transaction, state: Any) -> None:
-        transaction.put(b"half", b"done", db=store._databases.records)
-        state.used += 1000
+        write(b"half")(transaction, state)
         raise ZeroDivisionError
 
-    def good(transaction: lmdb.Transaction, state: Any) -> str:
-        state.used += 1
-        return "done"
-
-    outcomes = store._commit([good, bad, good])
-    assert [outcomes[0], outcomes[2]] == ["done", "done"]
-    assert isinstance(outcomes[1], Failure)
-    assert outcomes[1].check(ZeroDivisionError)
-    assert store.used == 2
-    with store._environment.begin() as transaction:
-        assert transaction.get(b"half", db=store._databases.records) is None
+    first, failed, last = store._commit([write(b"a"), bad, write(b"b")])
+    assert [one[0].results for one in (first, last)] == [[True], [True]]  # type: ignore[index]  # they are answers
+    assert failed.type is ZeroDivisionError  # type: ignore[attr-defined]  # it is a Failure
+    assert sorted(bench.scan()) == [b"a", b"b"]
+    check_consistent(store)
 
 
-@pytest.mark.parametrize("durability", list(Durability))
-def test_when_it_syncs(tmp_path: Path, time: Time, durability: Durability) -> None:
-    """LMDB syncs each commit itself with `fsync`; with `async` the store does within a second; with `none` nobody."""
-    store = LmdbStore(DataDirectory(tmp_path / "data"), time, durability=durability)
-    environment = broken(store)
-    flags = environment.flags()
-    assert (flags["sync"], flags["metasync"]) == ((True, True) if durability is Durability.FSYNC else (False, False))
-    apply(store, Write("", [b"a"], [b"1"]))
-    time.now += 0.9
-    result(store.sweep(10))
-    before = environment.syncs
-    time.now += 0.2
-    result(store.sweep(10))  # nothing is written any more; the shard looks for something to sweep twice a second
-    assert (before, environment.syncs) == ((0, 1) if durability is Durability.ASYNC else (0, 0))
-    result(store.sweep(10))
-    assert environment.syncs == (1 if durability is Durability.ASYNC else 0)
-    result(store.close())
+def test_reads_do_not_wait_for_a_commit(threaded: Bench) -> None:
+    """While a change is on its way to the disk reads are answered, from what was committed before it."""
+    store = lmdb_of(threaded)
+    threaded.fill({b"a": b"old"})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(transaction: lmdb.Transaction, state: Any) -> None:
+        store._applied(transaction, state, [task(Write("", [b"a"], [b"new"]))], PLENTY, PLENTY, reading=False)
+        begun.set()
+        assert go_on.wait(30)
+
+    writing: Deferred[Any] = store._writer.submit(slow)
+    later = store.apply([task(Read("", [b"a"])), task(Write("", [b"b"], [b""]))], PLENTY, PLENTY)
+    assert begun.wait(30)
+    reading = store.apply([task(Read("", [b"a"])), task(Has("", [b"b"]))], PLENTY, PLENTY)
+    paging = store.page(0, 0, None, 10_000_000, 10, 1000)
+    assert reading.called
+    assert [answer.results for answer in at_once(reading)][1] == [False]
+    assert at_once(paging).keys == [b"a"]
+    assert threaded.one(Read("", [b"a"])) == b"old"
+    go_on.set()
+    threaded.result(writing)
+    assert threaded.result(later)[0].results[0][-3:] == b"new"  # type: ignore[index]  # a record
+    assert threaded.one(Read("", [b"a"])) == b"new"
 
 
-def test_data_that_is_no_data(tmp_path: Path, time: Time) -> None:
-    """A damaged environment is refused in one line."""
-    directory = DataDirectory(tmp_path / "data")
-    directory.records.mkdir()
-    (directory.records / "data.mdb").write_bytes(b"no LMDB" * 10_000)
-    with pytest.raises(ConfigError, match="the data can't be opened") as refused:
-        LmdbStore(directory, time)
-    assert "\n" not in str(refused.value)
-    directory.close()
+def test_closing_finishes_what_was_begun(path: Path) -> None:
+    """What was asked for before the store is closed is committed, and answered before it has closed."""
+    calls = Calls()
+    store = opened(path, call_from_thread=calls.put)
+    asked = [store.apply([task(Write("", [b"%d" % each], [b""]))], PLENTY, PLENTY) for each in range(300)]
+    closing = store.close()
+    calls.result(closing)
+    assert all(one.called for one in asked)
+    again = opened(path)
+    assert again.documents == 300
+    at_once(again.close())
 
 
-def test_another_key_with_the_same_digest(store: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should two long keys ever have one digest, neither is taken for the other."""
-    mine, other = b"a" * 600, b"b" * 600
-    monkeypatch.setattr("pyshard.storage.layout.blake2b", lambda *_, digest_size: _Digest(digest_size))
-    apply(store, Write("", [other], [b"theirs"]))
-    slot = slot_of(other)
-    answers = result(store.apply([Task(Read("", [mine]), 0, [slot])], _LIMIT, _ROOM))
-    assert answers[0].results == [None]
+# -- durability -----------------------------------------------------------------------------------------------------
 
 
-class _Digest:
-    def __init__(self, size: int) -> None:
-        self._size = size
+def test_fsync_is_the_default(path: Path) -> None:
+    """Unless a weaker mode is asked for, LMDB syncs with each commit."""
+    store = opened(path)
+    assert store._durability is Durability.FSYNC
+    assert (store._environment.flags()["sync"], store._environment.flags()["metasync"]) == (True, True)
+    at_once(store.close())
 
-    def digest(self) -> bytes:
-        """The same for everything."""
-        return b"d" * self._size
+
+@pytest.mark.parametrize("durability", [Durability.ASYNC, Durability.NONE])
+def test_weaker_modes_do_not_sync_with_each_commit(path: Path, durability: Durability) -> None:
+    """With `async` and `none` a commit is left to the system; closing brings it to the disk."""
+    store = opened(path, durability=durability)
+    assert (store._environment.flags()["sync"], store._environment.flags()["metasync"]) == (False, False)
+    broken = Broken(store)
+    at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+    assert broken.synced == 0
+    at_once(store.close())
+    assert broken.synced == 1
+
+
+def test_none_never_syncs_meanwhile(path: Path) -> None:
+    """With `none` nothing is synced however long the store is open."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.NONE)
+    broken = Broken(store)
+    for _ in range(3):
+        at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+        clock.advance(10)
+        at_once(store.sweep(10))
+    assert broken.synced == 0
+    at_once(store.close())
+
+
+def test_async_syncs_every_second(path: Path) -> None:
+    """With `async` what was committed is on the disk about a second later, without another change, and just once."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.ASYNC)
+    broken = Broken(store)
+    run = task(Write("", [b"a"], [b""]))
+    at_once(store.apply([run], PLENTY, PLENTY))
+    for _ in range(4):
+        at_once(store.sweep(10))
+        clock.advance(0.25)
+        assert broken.synced == 0
+    at_once(store.sweep(10))
+    assert broken.synced == 1
+    clock.advance(100)
+    at_once(store.sweep(10))
+    assert broken.synced == 1
+    at_once(store.apply([run], PLENTY, PLENTY))
+    assert broken.synced == 2
+    clock.rightNow -= 1000
+    at_once(store.apply([run], PLENTY, PLENTY))
+    assert broken.synced == 3  # a clock that was put back doesn't put syncs off
+    at_once(store.close())
+
+
+def test_a_sync_that_fails(path: Path, logged_errors: TakeErrors) -> None:
+    """It is logged and tried again; the store goes on."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.ASYNC)
+    broken = Broken(store)
+    clock.advance(2)
+    broken.syncs = False
+    run = task(Write("", [b"a"], [b""]))
+    assert at_once(store.apply([run], PLENTY, PLENTY))[0].results == [True]
+    assert [str(error) for error in logged_errors(AssertionError)] == [
+        "the disk could not be synced: Input/output error"
+    ]
+    broken.syncs = True
+    at_once(store.sweep(10))
+    assert broken.synced == 2
+    at_once(store.sweep(10))
+    assert broken.synced == 2
+    at_once(store.close())
+
+
+# -- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_versions_begin_with_the_time(path: Path) -> None:
+    """The first version of new data is the time in microseconds, so that it is above those of data that were lost."""
+    store = opened(path, lambda: 1234.5)
+    at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+    (answer,) = at_once(store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY))
+    assert answer.results == [(1_234_500_001).to_bytes(8, "big")]
+    at_once(store.close())
+
+
+def test_the_clock_does_not_lower_versions(path: Path) -> None:
+    """Versions go on where they were, also when the clock is put back."""
+    versions = []
+    for now in (1000.0, 10.0):
+        store = opened(path, lambda now=now: now)  # type: ignore[misc]  # bound now
+        at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+        (answer,) = at_once(store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY))
+        versions.append(answer.results[0])
+        at_once(store.close())
+    assert versions == [(1_000_000_001).to_bytes(8, "big"), (1_000_000_002).to_bytes(8, "big")]
+
+
+def test_garbage_for_data(path: Path) -> None:
+    """Data that LMDB can't open are refused in one line, left as they are, and the directory is let go."""
+    at_once(opened(path).close())
+    data = path / "records" / "data.mdb"
+    data.write_bytes(b"garbage" * 5000)
+    assert "not an LMDB file" in refusal(path)
+    assert "not an LMDB file" in refusal(path)  # not that another process uses it
+    assert data.read_bytes() == b"garbage" * 5000
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        b"",
+        b"\xc1",
+        b"\x93\x01\x02\x80",
+        msgspec.msgpack.encode([1, 2, {"a": 1}, [], bytes(4 * BUCKETS)]),
+        msgspec.msgpack.encode([1, 2, {0: 1}, [], bytes(4 * BUCKETS - 4)]),
+        msgspec.msgpack.encode([1, 2, {0: 1}, [], bytes(7)]),
+    ],
+)
+def test_damaged_counters(path: Path, saved: bytes) -> None:
+    """Counters that can't be read are refused in one line; nothing is counted anew in silence."""
+    store = opened(path)
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"counters", saved, db=store._databases.meta)
+    at_once(store.close())
+    refusal(path)
+
+
+def test_check(path: Path) -> None:
+    """`check` opens and lets go: the data can be opened afterwards, or are refused."""
+    directory = DataDirectory(path)
+    LmdbStore.check(directory)
+    store = LmdbStore(directory, lambda: START)
+    at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+    at_once(store.close())
+    directory = DataDirectory(path)
+    LmdbStore.check(directory)
+    store = LmdbStore(directory, lambda: START)
+    assert store.documents == 1
+    at_once(store.close())
+    (path / "records" / "data.mdb").write_bytes(b"garbage" * 5000)
+    with pytest.raises(ConfigError, match="can't be opened"):
+        LmdbStore.check(DataDirectory(path))
+
+
+def test_closing_lets_go_of_the_directory(path: Path) -> None:
+    """As long as a store is open nobody else has its directory."""
+    store = opened(path)
+    with pytest.raises(ConfigError, match="another process uses"):
+        DataDirectory(path)
+    at_once(store.close())
+    DataDirectory(path).close()
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_keys_that_share_a_digest(bench: Bench) -> None:
+    """Where a long key has another one's place, it isn't there: no verb gives or removes the other's record."""
+    store = lmdb_of(bench)
+    own, other = b"k" * 600 + b"1", b"k" * 600 + b"2"
+    with store._environment.begin(write=True) as transaction:
+        place = layout.database_key(0, slot_of(own), own)
+        transaction.put(place, layout.pack(other, Found(1, 0, b"the other's")), db=store._databases.records)
+    runs: list[Run] = [Read("", [own]), Has("", [own]), Item("", [own]), Pop("", [own]), Touch("", [own], [1])]
+    assert bench.answers(*runs) == [[None], [False], [None], [None], [False]]
+    assert bench.answers(*runs[:3]) == [[None], [False], [None]]
+    assert bench.page().keys == [other]
+
+
+def test_one_key_in_two_slots(bench: Bench) -> None:
+    """A record is found by index, slot and key, as the shard gives them."""
+    for slot in (1, 2):
+        at_once(bench.store.apply([Task(Write("", [b"a"], [b"%d" % slot]), 0, [slot])], PLENTY, PLENTY))
+    assert bench.page(0, None, 3).keys == [b"a", b"a"]
+    assert bench.page(1, b"a", 3).keys == [b"a"]
