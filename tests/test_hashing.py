@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import InvalidKey
-from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, slot_of, slot_to_hash
+from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, slot_of, slot_to_hash, slots_of
 from pyshard.settings import settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -79,6 +79,13 @@ def test_slot_is_the_seeds_hash(text: str) -> None:
 def test_named_index_is_part_of_the_text(text: str, index: str) -> None:
     """In a named index the hash is that of ``index:key``."""
     assert slot_to_hash(slot_of(key_bytes(text), index.encode())) == seed_hash(f"{index}:{text}")
+
+
+@given(st.lists(texts), texts)
+def test_slots_of_many_keys(keys: list[str], index: str) -> None:
+    """Many slots at once are the slots one by one."""
+    encoded, name = [key.encode() for key in keys], index.encode()
+    assert slots_of(encoded, name) == [slot_of(key, name) for key in encoded]
 
 
 @given(texts)
