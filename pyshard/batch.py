@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -104,14 +105,14 @@ def columns(run: Run) -> list[list[Any] | None]:
     return [getattr(run, name) for name in run.__struct_fields__[2:]]
 
 
-def part(run: Run, positions: list[int]) -> Run:
+def part(run: Run, positions: Sequence[int]) -> Run:
     """The operations of a run at some positions."""
     names = run.__struct_fields__[1:]
     picked = {name: _picked(getattr(run, name), positions) for name in names}
     return msgspec.structs.replace(run, **picked)
 
 
-def _picked(column: list[Any] | None, positions: list[int]) -> list[Any] | None:
+def _picked(column: list[Any] | None, positions: Sequence[int]) -> list[Any] | None:
     return None if column is None else [column[position] for position in positions]
 
 

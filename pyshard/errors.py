@@ -2,13 +2,15 @@
 
 Rules kept here:
 
-- an exception's only argument is its message, because AMP carries a declared error as a code and one string;
+- an exception's only argument that it needs is its message, because AMP carries a declared error as a code and one
+  string;
 - each class has a ``code`` of its own, and `AMP_ERRORS` (class → code) is what every command declares;
 - the message says what was given, what was expected and what to do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -136,6 +138,25 @@ class Overloaded(PyshardError):
     """Too many operations wait for this shard; nothing was sent. Issue fewer at a time."""
 
     code = "OVERLOADED"
+
+
+class PartialFailure(PyshardError):
+    """A bulk verb failed for some keys, or for all; for the others it was done.
+
+    :ivar outcomes: for each key in the order given, the key and what became of it: what the single verb gives, or the
+        `PyshardError` that it raises.
+    """
+
+    code = "PARTIAL_FAILURE"
+
+    def __init__(self, message: str, outcomes: Iterable[tuple[object, object]] = ()) -> None:
+        super().__init__(message)
+        self.outcomes = list(outcomes)
+
+    @property
+    def failed(self) -> list[tuple[object, PyshardError]]:
+        """The keys that failed, each with its error, in the order given."""
+        return [(key, outcome) for key, outcome in self.outcomes if isinstance(outcome, PyshardError)]
 
 
 class ClientClosed(PyshardError):

@@ -68,6 +68,10 @@ class Settings:
     BOXES_IN_FLIGHT: int = 4
     MAX_WAITING: int = 100_000
     MAX_WAITING_BYTES: int = 256 * 1024 * 1024
+    #: A bulk verb: operations that it prepares at a time, operations and bytes that it has in flight.
+    BULK_STEP: int = 500
+    BULK_OPERATIONS: int = 4000
+    BULK_BYTES: int = 8 * 1024 * 1024
 
     #: Bars of the histogram in `stat`.
     HISTOGRAM_BARS: int = 10

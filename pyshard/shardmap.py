@@ -7,7 +7,7 @@ gap and no overlap; names and addresses are used once. A set of ranges that brea
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -75,6 +75,15 @@ class ShardMap:
     def lookup(self, slot: int) -> ShardRange:
         """The range that owns `slot` (0 … SLOTS - 1)."""
         return self.ranges[bisect_right(self._starts, slot) - 1]
+
+    def split(self, slots: Sequence[int]) -> dict[str, list[int]]:
+        """Which shard owns which of many slots: the shard's name → the places of its slots in `slots`, rising."""
+        starts = self._starts
+        owners = [bisect_right(starts, slot) for slot in slots]
+        parts: dict[int, list[int]] = {number: [] for number in set(owners)}
+        for place, owner in enumerate(owners):
+            parts[owner].append(place)
+        return {self.ranges[number - 1].name: parts[number] for number in sorted(parts)}
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from pyshard import Client, connect
 from pyshard.batch import Answer, Run
 from pyshard.bootstrap.protocol import BootstrapProtocol
-from pyshard.client import operations
+from pyshard.client import queue
 from pyshard.documents import Document
 from pyshard.errors import (
     ClientClosed,
@@ -358,7 +358,7 @@ def test_only_so_many_boxes_are_in_flight(
         return answer
 
     monkeypatch.setattr(shard, "apply", slow)
-    monkeypatch.setattr(operations, "settings", attrs.evolve(settings, BOX_OPERATIONS=10))
+    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, BOX_OPERATIONS=10))
     work = gatherResults([client.write(key, 1) for key in keys_on(cluster, "shard0", 95)])
     seen = []
     cluster.advance(0)
@@ -375,7 +375,7 @@ def test_too_much_for_one_shard_is_refused_at_once(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would wait past MAX_WAITING fails with `Overloaded`; the other shard's operations go on."""
-    monkeypatch.setattr(operations, "settings", attrs.evolve(settings, MAX_WAITING=50))
+    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, MAX_WAITING=50))
     cluster.kill_shard("shard0")
     waiting = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard0", 60)]
     other = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard1", 40)]
@@ -390,7 +390,7 @@ def test_an_outage_does_not_fill_the_queue(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Operations that ended at their deadline make room: a long outage gives `Unavailable`, never `Overloaded`."""
-    monkeypatch.setattr(operations, "settings", attrs.evolve(settings, MAX_WAITING=50))
+    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, MAX_WAITING=50))
     cluster.kill_shard("shard0")
     outcomes = []
     for key in keys_on(cluster, "shard0", 300):

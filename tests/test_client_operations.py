@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -28,8 +28,9 @@ from pyshard.batch import (
     Touch,
     Write,
 )
-from pyshard.client import operations
-from pyshard.client.operations import NO_OPTIONS, Box, Operation, OperationQueue, Options
+from pyshard.client import queue as waiting
+from pyshard.client.operations import NO_OPTIONS, Operation, Options
+from pyshard.client.queue import Box, OperationQueue
 from pyshard.errors import InvalidDocument, Overloaded, PyshardError, ShardFull, Unavailable
 from pyshard.settings import settings
 
@@ -68,6 +69,12 @@ def next_box(queue: OperationQueue, now: float = 0.0) -> Box:
     return box
 
 
+def held(box: Box) -> list[Operation]:
+    """The single operations that a box holds."""
+    assert all(isinstance(one, Operation) for one in box.entries)
+    return cast("list[Operation]", list(box.entries))
+
+
 def outcome(deferred: Deferred[object]) -> object:
     """What a Deferred has fired with, or the exception."""
     found: list[object] = []
@@ -78,7 +85,7 @@ def outcome(deferred: Deferred[object]) -> object:
 
 def limit(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
     """Have the queue go by other settings."""
-    monkeypatch.setattr(operations, "settings", attrs.evolve(settings, **changed))
+    monkeypatch.setattr(waiting, "settings", attrs.evolve(settings, **changed))
 
 
 # ---------------------------------------------------------------------- boxes
@@ -101,7 +108,7 @@ def test_operations_leave_in_the_order_of_issue() -> None:
     ]
     queue = queue_of(*issued)
     assert len(queue) == 8
-    assert next_box(queue, 3.5).operations == issued
+    assert held(next_box(queue, 3.5)) == issued
     assert queue.in_flight[0].sent == 3.5
     assert len(queue) == 0
     assert queue.next_box(4.0) is None
@@ -170,7 +177,7 @@ def test_a_box_has_at_most_so_many_operations(monkeypatch: pytest.MonkeyPatch) -
     limit(monkeypatch, BOX_OPERATIONS=3)
     issued = [operation("read", f"{number}") for number in range(7)]
     queue = queue_of(*issued)
-    assert [next_box(queue).operations for _ in range(3)] == [issued[:3], issued[3:6], issued[6:]]
+    assert [held(next_box(queue)) for _ in range(3)] == [issued[:3], issued[3:6], issued[6:]]
 
 
 def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +186,7 @@ def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
     sizes = [4, 5, 1, 1, 30, 2, 9]
     issued = [operation("write", f"{place}", b"x" * (size - 1)) for place, size in enumerate(sizes)]
     queue = queue_of(*issued, limit=10)
-    boxes = [[one.weight for one in next_box(queue).operations] for _ in range(5)]
+    boxes = [[one.weight for one in held(next_box(queue))] for _ in range(5)]
     assert boxes == [[4, 5, 1], [1], [30], [2], [9]]
 
 
@@ -189,7 +196,7 @@ def test_an_increments_initial_value_weighs_too(monkeypatch: pytest.MonkeyPatch)
     issued = [operation("increment", "k", b"xx", options=Options(initial=b"x" * 4)) for _ in range(2)]
     queue = queue_of(*issued)
     assert [one.weight for one in issued] == [7, 7]
-    assert next_box(queue).operations == issued[:1]
+    assert held(next_box(queue)) == issued[:1]
 
 
 def test_only_so_many_boxes_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +242,7 @@ def test_a_change_waits_for_every_box_that_reads_its_key() -> None:
 def test_one_box_may_hold_a_key_many_times() -> None:
     """Changes of one key, and reads behind them, share a box: a batch takes effect in its order."""
     issued = [operation(verb) for verb in ("write", "pop", "increment", "remove", "touch", "has", "item", "read")]
-    assert next_box(queue_of(*issued)).operations == issued
+    assert held(next_box(queue_of(*issued))) == issued
 
 
 @pytest.mark.parametrize("reading", READING)
@@ -245,10 +252,10 @@ def test_a_box_does_not_change_a_key_after_reading_it(reading: str, changing: st
     read, other, change = operation(reading), operation(changing, "other"), operation(changing)
     queue = queue_of(read, other, change)
     box = next_box(queue)
-    assert box.operations == [read, other]
+    assert held(box) == [read, other]
     queue.landed(box)
     queue.put_back([read])
-    assert next_box(queue).operations == [read]
+    assert held(next_box(queue)) == [read]
     assert queue.next_box(0.0) is None
 
 
@@ -267,10 +274,10 @@ def test_nothing_overtakes_an_operation_that_must_wait() -> None:
     free, blocked, behind = operation("write", "b"), operation("write", "a"), operation("write", "c")
     for one in (free, blocked, behind):
         queue.add(one)
-    assert next_box(queue).operations == [free]
+    assert held(next_box(queue)) == [free]
     assert queue.next_box(0.0) is None
     queue.landed(box)
-    assert next_box(queue).operations == [blocked, behind]
+    assert held(next_box(queue)) == [blocked, behind]
 
 
 def test_what_is_put_back_goes_before_all_others() -> None:
@@ -282,9 +289,9 @@ def test_what_is_put_back_goes_before_all_others() -> None:
     done.finish(Unavailable("too late"))
     outcome(done.deferred)
     queue.landed(box)
-    queue.put_back(box.operations)
+    queue.put_back(held(box))
     assert len(queue) == 3
-    assert next_box(queue).operations == [first, second, later]
+    assert held(next_box(queue)) == [first, second, later]
 
 
 # ---------------------------------------------------------------------- bounds
@@ -332,9 +339,9 @@ def test_what_has_expired_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, MAX_WAITING=2, MAX_WAITING_BYTES=10)
     queue = queue_of(operation("write", "a", b"xxxx", expires=1.0), operation("write", "b", b"xxxx", expires=2.0))
     waiting, flying = queue.expired(1.0)
-    assert ([one.key for one in waiting], flying, len(queue)) == ([b"a"], [], 1)
+    assert ([str(one) for one in waiting], flying, len(queue)) == (["write of key 'a'"], [], 1)
     queue.add(operation("write", "c", b"xxxx"))
-    assert [one.key for one in next_box(queue).operations] == [b"b", b"c"]
+    assert [one.key for one in held(next_box(queue))] == [b"b", b"c"]
 
 
 def test_idle_is_nothing_waiting_and_nothing_in_flight() -> None:
@@ -356,7 +363,7 @@ def test_idle_is_nothing_waiting_and_nothing_in_flight() -> None:
 def test_expired_tells_waiting_from_flying() -> None:
     """An operation has expired at its deadline, not before; those in flight come apart from those that wait."""
     queue = queue_of(operation("read", "a", expires=5.0), operation("read", "b", expires=6.0))
-    flying_early, flying_late = next_box(queue).operations
+    flying_early, flying_late = held(next_box(queue))
     waiting_early, waiting_late = operation("read", "c", expires=5.0), operation("read", "d", expires=6.0)
     queue.add(waiting_early)
     queue.add(waiting_late)
@@ -374,7 +381,7 @@ def test_the_next_deadline_is_the_earliest_of_what_is_not_done() -> None:
     box = next_box(queue)
     queue.add(operation("read", "b", expires=4.0))
     assert queue.next_deadline() == 3.0
-    box.operations[0].finish(None)
+    held(box)[0].finish(None)
     assert queue.next_deadline() == 4.0
     queue.take_waiting()
     assert queue.next_deadline() is None
@@ -482,15 +489,15 @@ class Shard:
 
     def send(self) -> None:
         """Whatever leaves must be free to take effect in any order among the boxes in flight."""
-        others = [one for box in self.queue.in_flight for one in box.operations]
+        others = [one for box in self.queue.in_flight for one in held(box)]
         box = self.queue.next_box(0.0)
         if box is None:
             return
-        for place, one in enumerate(box.operations):
+        for place, one in enumerate(held(box)):
             self.leaves[one] = self.leaves.get(one, 0) + 1
             assert not any(_conflict(one, other) for other in others)
             before = self.issued[: self.issued.index(one)]
-            assert all(other.done or other in box.operations[:place] for other in before if _conflict(one, other)), (
+            assert all(other.done or other in held(box)[:place] for other in before if _conflict(one, other)), (
                 "an operation that must come first has neither been done nor stands before"
             )
 
@@ -499,14 +506,14 @@ class Shard:
             return
         box = self.queue.in_flight[number % len(self.queue.in_flight)]
         self.queue.landed(box)
-        middle = len(box.operations) // 2
+        middle = len(held(box)) // 2
         again = {
             "done": [],
-            "again": box.operations,
-            "end again": box.operations[middle:],  # as with AnswerFull
-            "a again": [one for one in box.operations if one.key == b"a"],  # as with WrongShard
+            "again": held(box),
+            "end again": held(box)[middle:],  # as with AnswerFull
+            "a again": [one for one in held(box) if one.key == b"a"],  # as with WrongShard
         }[how]
-        for one in box.operations:
+        for one in held(box):
             if one not in again:
                 self.applied.append(one)
                 one.finish(None)

@@ -73,7 +73,9 @@ def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
 
 def test_the_verbs() -> None:
     """The verbs of both clients and of both indexes; `run` is what only blocking code needs."""
-    verbs = {"write", "read", "item", "pop", "remove", "touch", "increment", "has", "keys"}
+    verbs = {"write", "read", "item", "pop", "remove", "touch", "increment", "has", "keys"} | {
+        f"{verb}_many" for verb in ("write", "read", "pop", "remove", "has")
+    }
     cluster = {"create_index", "drop_index", "indexes", "index", "stat", "readiness", "close"}
     assert set(methods(Client)) == verbs | cluster
     assert set(methods(Pyshard)) == verbs | cluster | {"run"}
@@ -112,7 +114,7 @@ def test_options_are_given_by_name(cls: type) -> None:
     own = {"touch": {"ttl"}, "increment": {"by", "initial"}, "run": {"function"}}
     for verb, function in methods(cls).items():
         by_place = [one.name for one in parameters(function) if one.kind is not inspect.Parameter.KEYWORD_ONLY]
-        assert set(by_place) <= {"key", "doc", "index", "name"} | own.get(verb, set()), verb
+        assert set(by_place) <= {"key", "keys", "pairs", "doc", "index", "name"} | own.get(verb, set()), verb
 
 
 def test_both_ways_to_connect_take_the_same() -> None:

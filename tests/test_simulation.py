@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from pyshard import Client, documents
 from pyshard.batch import Answer, Pop, Remove, Run, Write
 from pyshard.bootstrap.bootstrap import Condition
-from pyshard.client import operations
+from pyshard.client import queue
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
@@ -130,9 +130,7 @@ class Simulation:
 
     def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.random = random = Random(seed)
-        monkeypatch.setattr(
-            operations, "settings", attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000]))
-        )
+        monkeypatch.setattr(queue, "settings", attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000])))
         monkeypatch.setattr(
             shard_module,
             "settings",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pyshard.client import Item, Record
+from pyshard.client import Item, Pair, Progress, Record
 from pyshard.documents import Storable
 from pyshard.hashing import Key
 
@@ -62,6 +62,41 @@ class BlockingIndex:
     def has(self, key: Key, *, deadline: float | None = None) -> bool:
         """See `Pyshard.has`."""
         return self._app.has(key, self.name, deadline=deadline)
+
+    def write_many(
+        self,
+        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[int]:
+        """See `Pyshard.write_many`."""
+        return self._app.write_many(pairs, self.name, ttl=ttl, deadline=deadline, progress=progress)
+
+    def read_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> list[Record | None]:
+        """See `Pyshard.read_many`."""
+        return self._app.read_many(keys, self.name, deadline=deadline, progress=progress)
+
+    def pop_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> list[Record | None]:
+        """See `Pyshard.pop_many`."""
+        return self._app.pop_many(keys, self.name, deadline=deadline, progress=progress)
+
+    def remove_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> list[int]:
+        """See `Pyshard.remove_many`."""
+        return self._app.remove_many(keys, self.name, deadline=deadline, progress=progress)
+
+    def has_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> list[bool]:
+        """See `Pyshard.has_many`."""
+        return self._app.has_many(keys, self.name, deadline=deadline, progress=progress)
 
     def keys(self, *, deadline: float | None = None) -> Iterator[str]:
         """See `Pyshard.keys`."""

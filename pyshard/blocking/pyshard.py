@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
 from pyshard import addresses
 from pyshard.addresses import Server
+from pyshard.batch import Has, Pop, Read, Remove
+from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
 from pyshard.blocking.index import BlockingIndex
-from pyshard.client import Client, Item, KeyPages, Record, connect
+from pyshard.client import Client, Item, KeyPages, Pair, Progress, Record, connect
+from pyshard.client.bulk import keys_of, on_keys, pairs_of, writes
+from pyshard.client.records import milliseconds
 from pyshard.cluster import check_index_name
 from pyshard.documents import Storable
 from pyshard.errors import ClientClosed
@@ -104,10 +108,73 @@ class Pyshard:
         """Whether a key exists. See `pyshard.Client.has`."""
         return self.run(lambda client: client.has(key, index, deadline=deadline))
 
+    def write_many(
+        self,
+        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        index: str | None = None,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[int]:
+        """Store many documents; their sizes, in order. See `pyshard.Client.write_many`.
+
+        The iterables and ``progress`` of this and the other bulk verbs are used in the calling thread while nothing
+        is under way, so that they may take their time and make calls of their own.
+        """
+        name, life = self._index_name(index), milliseconds(ttl)
+        found = self._windows(deadline, progress).all(
+            pairs_of(pairs), lambda window: writes(window, name, life), lambda pair: pair[0]
+        )
+        return cast("list[int]", found)
+
+    def read_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Record | None]:
+        """What `read` gives for each key, in their order. See `pyshard.Client.read_many`."""
+        return cast("list[Record | None]", self._on_keys(Read, keys, index, deadline, progress))
+
+    def pop_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Record | None]:
+        """Remove many documents; what `pop` gives for each key, in their order. See `pyshard.Client.pop_many`."""
+        return cast("list[Record | None]", self._on_keys(Pop, keys, index, deadline, progress))
+
+    def remove_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[int]:
+        """Remove many documents; what `remove` gives for each key, in their order. See `pyshard.Client.remove_many`."""
+        return cast("list[int]", self._on_keys(Remove, keys, index, deadline, progress))
+
+    def has_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[bool]:
+        """Whether each key exists, in their order. See `pyshard.Client.has_many`."""
+        return cast("list[bool]", self._on_keys(Has, keys, index, deadline, progress))
+
     def keys(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[str]:
         """All keys of an index, in slot order, fetched page by page. See `pyshard.Client.keys`."""
-        if index is not None:
-            check_index_name(index)
+        self._index_name(index)
         begun: list[tuple[Client, KeyPages]] = []
 
         def next_page(client: Client) -> Deferred[list[str]]:
@@ -174,6 +241,25 @@ class Pyshard:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _on_keys(
+        self,
+        verb: type[Read | Has | Pop | Remove],
+        keys: Iterable[Key],
+        index: str | None,
+        deadline: float | None,
+        progress: Progress | None,
+    ) -> list[object]:
+        name = self._index_name(index)
+        return self._windows(deadline, progress).all(
+            keys_of(keys), lambda window: on_keys(verb, window, name), lambda key: key
+        )
+
+    def _windows(self, deadline: float | None, progress: Progress | None) -> Windows:
+        return Windows(self.run, self._deadline if deadline is None else deadline, progress)
+
+    def _index_name(self, index: str | None) -> str:
+        return "" if index is None else check_index_name(index)
 
     def _connected(self) -> tuple[Engine, Client]:
         """The engine and client of this process, made at the first call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import cast
 
@@ -12,6 +13,8 @@ from twisted.python.failure import Failure
 
 from pyshard import addresses, cluster, commands, documents
 from pyshard.addresses import Dial, Server
+from pyshard.batch import Has, Pop, Read, Remove
+from pyshard.client.bulk import Bulk, Pair, Progress, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
 from pyshard.client.operations import NO_OPTIONS, Operation, Options
 from pyshard.client.pages import KeyPages
@@ -157,6 +160,92 @@ class Client:
         """
         return cast("Deferred[bool]", self._operate("has", key, index, deadline))
 
+    def write_many(
+        self,
+        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        index: str | None = None,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[int]]:
+        """Store many documents; see `write`.
+
+        This and the other bulk verbs take any iterable of any length, from which they read only as fast as the shards
+        take it, in the thread of the reactor. Keys given twice are dealt with in their order. Operations on one key
+        that are issued while a bulk verb is under way may come before or after it.
+
+        :param pairs: pairs of a key and a document; or a mapping.
+        :param deadline: seconds that each operation may take from the moment it is issued. A shard that lets it pass
+            is sent nothing more of this bulk.
+        :param progress: called now and then with the number of keys that are done so far. What it raises ends the
+            bulk, as does what the iterable raises: nothing more is issued, and the Deferred fails with it.
+        :return: a Deferred of the sizes, in the order of the pairs.
+        :raises PartialFailure: (in the Deferred, as all errors) some keys failed, or all; its ``outcomes`` have what
+            became of each. The keys that aren't named as failed are done.
+        """
+        try:
+            steps = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl))
+        except PyshardError:
+            return fail()
+        return cast("Deferred[list[int]]", self._bulk(steps, deadline, progress))
+
+    def read_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[Record | None]]:
+        """Look many documents up; see `read`, and `write_many` for what holds for all bulk verbs.
+
+        :return: a Deferred of what `read` gives for each key, in the order of the keys.
+        """
+        return cast("Deferred[list[Record | None]]", self._on_keys(Read, keys, index, deadline, progress))
+
+    def pop_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[Record | None]]:
+        """Remove many documents and give them; see `pop` and `write_many`.
+
+        :return: a Deferred of what `pop` gives for each key, in the order of the keys.
+        """
+        return cast("Deferred[list[Record | None]]", self._on_keys(Pop, keys, index, deadline, progress))
+
+    def remove_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[int]]:
+        """Remove many documents; see `remove` and `write_many`.
+
+        :return: a Deferred of what `remove` gives for each key, in the order of the keys.
+        """
+        return cast("Deferred[list[int]]", self._on_keys(Remove, keys, index, deadline, progress))
+
+    def has_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[bool]]:
+        """Whether each of many keys exists; see `has` and `write_many`.
+
+        :return: a Deferred of True or False for each key, in the order of the keys.
+        """
+        return cast("Deferred[list[bool]]", self._on_keys(Has, keys, index, deadline, progress))
+
     def keys(self, index: str | None = None, *, deadline: float | None = None) -> KeyPages:
         """All keys of an index, over all shards, in slot order.
 
@@ -245,6 +334,25 @@ class Client:
         return succeed(None) if self._routing.closed else self._routing.close()
 
     # ------------------------------------------------------------------ inside
+
+    def _bulk(self, steps: Iterator[Step], deadline: float | None, progress: Progress | None) -> Deferred[list[object]]:
+        if self._routing.closed:
+            return fail(ClientClosed("the client is closed; connect() gives a new one"))
+        return Bulk(self._clock, self._routing, steps, self._seconds(deadline), progress).start()
+
+    def _on_keys(
+        self,
+        verb: type[Read | Has | Pop | Remove],
+        keys: Iterable[Key],
+        index: str | None,
+        deadline: float | None,
+        progress: Progress | None,
+    ) -> Deferred[list[object]]:
+        try:
+            steps = on_keys(verb, keys_of(keys), self._index_name(index))
+        except PyshardError:
+            return fail()
+        return self._bulk(steps, deadline, progress)
 
     def _operate(
         self,

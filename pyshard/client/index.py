@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from pyshard.client.bulk import Pair, Progress
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record
 from pyshard.documents import Storable
@@ -64,6 +66,41 @@ class Index:
     def has(self, key: Key, *, deadline: float | None = None) -> Deferred[bool]:
         """See `Client.has`."""
         return self._client.has(key, self.name, deadline=deadline)
+
+    def write_many(
+        self,
+        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[int]]:
+        """See `Client.write_many`."""
+        return self._client.write_many(pairs, self.name, ttl=ttl, deadline=deadline, progress=progress)
+
+    def read_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> Deferred[list[Record | None]]:
+        """See `Client.read_many`."""
+        return self._client.read_many(keys, self.name, deadline=deadline, progress=progress)
+
+    def pop_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> Deferred[list[Record | None]]:
+        """See `Client.pop_many`."""
+        return self._client.pop_many(keys, self.name, deadline=deadline, progress=progress)
+
+    def remove_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> Deferred[list[int]]:
+        """See `Client.remove_many`."""
+        return self._client.remove_many(keys, self.name, deadline=deadline, progress=progress)
+
+    def has_many(
+        self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> Deferred[list[bool]]:
+        """See `Client.has_many`."""
+        return self._client.has_many(keys, self.name, deadline=deadline, progress=progress)
 
     def keys(self, *, deadline: float | None = None) -> KeyPages:
         """See `Client.keys`."""

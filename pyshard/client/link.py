@@ -7,9 +7,10 @@ down, not the owner) goes back into the queue, the map is fetched anew, and the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from random import Random
-from typing import Protocol
+from typing import Protocol, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,9 +18,11 @@ from twisted.python.failure import Failure
 
 from pyshard import commands
 from pyshard.addresses import Dial
-from pyshard.batch import Result, Run, decode_answers, encode_runs
+from pyshard.batch import Answer, Result, Run, decode_answers, encode_runs
 from pyshard.client.asking import Asking
-from pyshard.client.operations import Box, Operation, OperationQueue
+from pyshard.client.chunks import Chunk
+from pyshard.client.operations import Operation
+from pyshard.client.queue import Box, Entry, OperationQueue
 from pyshard.cluster import ClusterState
 from pyshard.errors import (
     AnswerFull,
@@ -36,6 +39,7 @@ from pyshard.errors import (
     Unavailable,
     WrongIdentity,
     WrongShard,
+    from_code,
 )
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
@@ -105,19 +109,21 @@ class ShardLink:
         """Whether there is a connection that can be used."""
         return self._peer.connection is not None
 
-    def submit(self, operation: Operation) -> None:
-        """Have an operation done; its Deferred says how it went."""
+    def submit(self, entry: Entry) -> None:
+        """Have an operation done; its Deferred says how it went. Or a chunk, whose receiver is told."""
         try:
-            self._queue.add(operation)
+            self._queue.add(entry)
         except PyshardError as error:
-            operation.finish(error)
+            entry.fail(error)
             return
-        self._sweep_by(operation.expires)
-        if self._flush is None:
+        self._sweep_by(entry.expires)
+        if isinstance(entry, Chunk):
+            self._pump()  # there is nothing to be gathered
+        elif self._flush is None:
             self._flush = self._clock.callLater(0, self._flush_now)
 
-    def take_waiting(self) -> list[Operation]:
-        """The operations that wait, to be submitted elsewhere."""
+    def take_waiting(self) -> list[Entry]:
+        """What waits, to be submitted elsewhere."""
         return self._queue.take_waiting()
 
     def move(self, own: ShardRange) -> None:
@@ -145,12 +151,12 @@ class ShardLink:
                 call.cancel()
         connection_closed = self._peer.close()
         closed = ClientClosed("the client was closed before the answer came")
-        for operation in self._queue.take_waiting():
-            operation.finish(closed)
+        for entry in self._queue.take_waiting():
+            entry.fail(closed)
         for box in list(self._queue.in_flight):
             self._queue.landed(box)
-            for operation in box.operations:
-                operation.finish(self._unknown(operation, str(closed)) if operation.changes else closed)
+            for entry in box.entries:
+                entry.fail(self._unknown(entry, str(closed)) if entry.changes else closed)
         self.asking.close()
         return connection_closed
 
@@ -213,10 +219,17 @@ class ShardLink:
     def _answered(self, answer: dict[str, bytes], box: Box, runs: list[Run]) -> None:
         answers = decode_answers(answer["answers"], runs)
         self._refusals = 0
+        if box.chunk is not None:
+            self._chunk_answered(answers[0], box, box.chunk)
+        else:
+            self._operations_answered(answers, box, cast("Sequence[Operation]", box.entries))
+        self._pump()
+
+    def _operations_answered(self, answers: list[Answer], box: Box, operations: Sequence[Operation]) -> None:
         outcomes = chain.from_iterable(one.outcomes() for one in answers)
         again: list[Operation] = []
         finished: list[tuple[Operation, Result | PyshardError]] = []
-        for operation, outcome in zip(box.operations, outcomes, strict=True):
+        for operation, outcome in zip(operations, outcomes, strict=True):
             if isinstance(outcome, PyshardError) and self._another_time(operation, outcome):
                 again.append(operation)
             else:
@@ -224,9 +237,23 @@ class ShardLink:
         self._land(box, again)
         for operation, outcome in finished:
             operation.finish(outcome)
-        self._pump()
 
-    def _another_time(self, operation: Operation, error: PyshardError) -> bool:
+    def _chunk_answered(self, answer: Answer, box: Box, chunk: Chunk) -> None:
+        failed: dict[int, PyshardError] = {}
+        again: list[int] = []
+        decided: dict[str, bool] = {}  # error code → whether it is another time's, the same for all keys of a chunk
+        for place, (code, message) in sorted(answer.errors.items()):
+            error = from_code(code, message)
+            if code not in decided:
+                decided[code] = self._another_time(chunk, error)
+            if decided[code]:
+                again.append(place)
+            else:
+                failed[place] = error
+        self._land(box, [chunk.part(again)] if again and not chunk.done else [])
+        chunk.finish(answer.results, failed, again)
+
+    def _another_time(self, operation: Entry, error: PyshardError) -> bool:
         """Whether an operation that was refused is to be sent again; sees to what must come first."""
         if isinstance(error, AnswerFull):
             return True
@@ -240,7 +267,7 @@ class ShardLink:
             return True
         return False
 
-    def _index_is_missing(self, operation: Operation) -> bool:
+    def _index_is_missing(self, operation: Entry) -> bool:
         """Whether a map that is new enough agrees that there is no such index; the shard may be behind."""
         if operation.refused is None:
             operation.refused = self._clock.seconds()
@@ -252,13 +279,13 @@ class ShardLink:
         error = failure.value
         if isinstance(error, _LATER):
             self._hold_off()
-            self._land(box, box.operations)
+            self._land(box, box.entries)
             self.asking.why = str(error)
             self._routes.refresh()
             return
-        again: list[Operation] = []
-        finished: list[tuple[Operation, PyshardError]] = []
-        for operation in box.operations:
+        again: list[Entry] = []
+        finished: list[tuple[Entry, PyshardError]] = []
+        for operation in box.entries:
             if isinstance(error, BadRequest | StorageFailed):
                 finished.append((operation, error))
             elif operation.changes:
@@ -269,7 +296,7 @@ class ShardLink:
                 again.append(operation)
         self._land(box, again)
         for operation, refusal in finished:
-            operation.finish(refusal)
+            operation.fail(refusal)
         self._pump()
 
     def _broken(self, failure: Failure, box: Box) -> None:
@@ -277,20 +304,20 @@ class ShardLink:
         error = failure.value
         self._land(box, [])
         self._peer.drop()
-        for operation in box.operations:
+        for operation in box.entries:
             if isinstance(error, PyshardError) and not operation.changes:
-                operation.finish(error)
+                operation.fail(error)
             else:
-                operation.finish(self._unknown(operation, reason_of(failure)))
+                operation.fail(self._unknown(operation, reason_of(failure)))
 
-    def _land(self, box: Box, again: list[Operation]) -> None:
+    def _land(self, box: Box, again: Sequence[Entry]) -> None:
         if box in self._queue.in_flight:
             self._queue.landed(box)
             self._queue.put_back(again)
             if not self.busy:
                 self._routes.idle()
 
-    def _unknown(self, operation: Operation, why: str) -> OutcomeUnknown:
+    def _unknown(self, operation: Entry, why: str) -> OutcomeUnknown:
         return OutcomeUnknown(f"{operation} was sent to {self._name()}, but {why}: it may or may not have happened")
 
     def _hold_off(self) -> None:
@@ -323,10 +350,10 @@ class ShardLink:
             self._peer.drop()
             self.asking.why = f"no answer for {settings.DEADLINE:g} s"
         for operation in waiting:
-            operation.finish(self._unavailable(operation, self.asking.why))
+            operation.fail(self._unavailable(operation, self.asking.why))
         for operation in flying:
             why = "no answer came before the deadline"
-            operation.finish(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
+            operation.fail(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
         upcoming = [box.sent + settings.DEADLINE for box in self._queue.in_flight if box.sent + settings.DEADLINE > now]
         deadline = self._queue.next_deadline()
         if deadline is not None:
@@ -334,5 +361,5 @@ class ShardLink:
         if upcoming and not self._closed:
             self._sweep_by(max(min(upcoming), now + len(self._queue) * _SWEEP_COST))
 
-    def _unavailable(self, operation: Operation, why: str) -> Unavailable:
+    def _unavailable(self, operation: Entry, why: str) -> Unavailable:
         return Unavailable(f"{operation}: {self._name()} could not answer before the deadline: {why}")

@@ -5,6 +5,7 @@ What is written here is not looked into: a record goes to its shard byte by byte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -13,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard import cluster, commands
 from pyshard.batch import ABSENT
 from pyshard.client.asking import Asking
+from pyshard.client.bulk import Bulk, Progress, Step
 from pyshard.client.client import Client
 from pyshard.client.operations import Operation, Options
 from pyshard.cluster import ClusterState
@@ -60,6 +62,12 @@ class RawClient:
         state = cluster.from_json(answer["state"])
         self._routing.adopt(state)
         return state
+
+    def bulk(
+        self, steps: Iterator[Step], seconds: float, progress: Progress | None = None, away: set[str] | None = None
+    ) -> Deferred[list[object]]:
+        """Do a bulk verb, given as its steps; see `pyshard.client.bulk.Bulk`."""
+        return Bulk(self.clock, self._routing, steps, seconds, progress, away).start()
 
     def write(
         self, index: str, key: bytes, record: bytes, ttl: int, seconds: float, condition: int = ABSENT

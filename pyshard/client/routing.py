@@ -19,8 +19,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from pyshard import cluster, commands
 from pyshard.addresses import Dial
 from pyshard.client.asking import Asking
+from pyshard.client.chunks import Chunk
 from pyshard.client.link import ShardLink
 from pyshard.client.operations import Operation
+from pyshard.client.queue import Entry
 from pyshard.cluster import ClusterState
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.peer import Greeting, Peer, PeerConnection
@@ -89,6 +91,15 @@ class Routing:
             self.link_for(operation.slot).submit(operation)
         return operation.deferred
 
+    def submit_chunk(self, chunk: Chunk) -> None:
+        """Send the operations of a chunk to the shards that own their keys; its receiver is told."""
+        if self.closed:
+            chunk.fail(ClientClosed("the client is closed; connect() gives a new one"))
+            return
+        by_shard = self.state.map.split(chunk.slots)
+        for name, places in by_shard.items():
+            self._links[name].submit(chunk if len(by_shard) == 1 else chunk.part(places))
+
     @inlineCallbacks
     def start(self, seconds: float) -> Steps[None]:
         """Get the first map.
@@ -140,7 +151,7 @@ class Routing:
 
     def _switch(self, state: ClusterState) -> None:
         self.state, self._known = state, True
-        stranded: list[Operation] = []
+        stranded: list[Entry] = []
         for name, link in list(self._links.items()):
             if link.fenced:
                 stranded += link.take_waiting()
@@ -152,8 +163,11 @@ class Routing:
                 self._links[own.name].move(own)
             else:
                 self._links[own.name] = ShardLink(self, own, self._clock, self._dial, self._random)
-        for operation in stranded:
-            self.submit(operation)
+        for one in stranded:
+            if isinstance(one, Chunk):
+                self.submit_chunk(one)
+            else:
+                self.submit(one)
 
     def _dial_bootstrap(self) -> None:
         self._peer.ensure()

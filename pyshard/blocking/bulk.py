@@ -1,0 +1,86 @@
+"""Bulk verbs by blocking calls, a window at a time.
+
+Rule kept here: the caller's iterable is read, and the caller's progress is called, in the caller's own thread while
+no call is under way. So both may take their time, and make blocking calls of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+
+from pyshard.client import Client
+from pyshard.client.bulk import Progress, Step, partial_failure
+from pyshard.client.raw import RawClient
+from pyshard.errors import PartialFailure
+
+_T = TypeVar("_T")
+
+_WINDOW = 20_000  # keys that are read from the iterable before they are sent
+_LONGEST = 0.5  # seconds for which they are collected, if the iterable is slow
+
+
+class Windows:
+    """One bulk verb of a blocking client.
+
+    :param run: calls a function of the Deferred client, and waits for its Deferred (`Pyshard.run`).
+    :param seconds: the deadline of each operation.
+    :param progress: called after each window with the number of keys that are done so far.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Callable[[Client], Deferred[list[object]]]], list[object]],
+        seconds: float,
+        progress: Progress | None,
+    ) -> None:
+        self._run = run
+        self._seconds = seconds
+        self._progress = progress
+        self._away: set[str] = set()
+
+    def all(
+        self, source: Iterable[_T], steps: Callable[[list[_T]], Iterator[Step]], key: Callable[[_T], object]
+    ) -> list[object]:
+        """Do all that an iterable gives.
+
+        :param steps: gives the steps of a window.
+        :param key: gives the key of one of the iterable's elements.
+        :return: the outcomes, in order.
+        :raises PartialFailure: there are errors among them.
+        """
+        keys: list[object] = []
+        outcomes: list[object] = []
+        failed = False
+        for window in _windows(source):
+            try:
+                outcomes += self._window(steps(window))
+            except PartialFailure as failure:
+                outcomes += [outcome for _, outcome in failure.outcomes]
+                failed = True
+            keys += map(key, window)
+            if self._progress is not None:
+                self._progress(len(keys))
+        if failed:
+            raise partial_failure(list(zip(keys, outcomes, strict=True)))
+        return outcomes
+
+    def _window(self, steps: Iterator[Step]) -> list[object]:
+        return self._run(lambda client: RawClient(client).bulk(steps, self._seconds, away=self._away))
+
+
+def _windows(source: Iterable[_T]) -> Iterator[list[_T]]:
+    window: list[_T] = []
+    begun = time.monotonic()
+    for one in source:
+        if not window:
+            begun = time.monotonic()
+        window.append(one)
+        if len(window) >= _WINDOW or time.monotonic() - begun >= _LONGEST:
+            yield window
+            window = []
+    if window:
+        yield window

@@ -1,0 +1,221 @@
+"""The queue in which operations wait for a shard, and the boxes in which they leave.
+
+Rules the queue keeps, from which the client's promises follow:
+
+- operations leave in the order in which they were issued;
+- boxes in flight at the same time are concurrent for the shard, so no two of them hold the same key unless both
+  only read it; nor does a box change a key after reading it, for the read may have to go out again when the change
+  has happened and the answers were lost; hence operations on one key take effect in the order issued (two reads with
+  no change between them have none), and one that must go out again (redirected, or a read whose connection broke)
+  goes to the front without overtaking or being overtaken;
+- single operations are gathered into boxes; a chunk of a bulk verb is a box of its own;
+- what waits is bounded (`Overloaded`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
+from operator import attrgetter
+from typing import TypeAlias, cast
+
+from pyshard.batch import ALWAYS, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+from pyshard.client.chunks import Chunk
+from pyshard.client.operations import Operation, Place
+from pyshard.errors import Overloaded
+from pyshard.settings import settings
+
+#: What waits for a shard.
+Entry: TypeAlias = Operation | Chunk
+
+
+class Box:
+    """What travels together: single operations, or one chunk.
+
+    :param entries: the operations; or the chunk, alone.
+    :param sent: when it left, in the clock's seconds.
+    :ivar read: what it only reads.
+    :ivar changed: what it may change.
+    """
+
+    __slots__ = ("changed", "chunk", "entries", "read", "sent")
+
+    def __init__(self, entries: Sequence[Entry], sent: float) -> None:
+        self.entries = entries
+        self.sent = sent
+        first = entries[0]
+        self.chunk = first if isinstance(first, Chunk) else None
+        if isinstance(first, Chunk):
+            self.read: set[Place] = set() if first.changes else first.places
+            self.changed: set[Place] = first.places if first.changes else set()
+        else:
+            operations = cast("Sequence[Operation]", entries)
+            self.read = {one.place for one in operations if not one.changes}
+            self.changed = {one.place for one in operations if one.changes}
+
+    def clear_of(self, other: Box) -> bool:
+        """Whether both may be in flight at the same time."""
+        return (
+            self.changed.isdisjoint(other.changed)
+            and self.changed.isdisjoint(other.read)
+            and self.read.isdisjoint(other.changed)
+        )
+
+    def runs(self) -> list[Run]:
+        """The operations as runs: neighbors of one verb and index together."""
+        if self.chunk is not None:
+            return [self.chunk.run]
+        return [
+            _run(verb, index, list(neighbors))
+            for (verb, index), neighbors in groupby(cast("Sequence[Operation]", self.entries), _KIND)
+        ]
+
+
+def _run(verb: str, index: str, operations: list[Operation]) -> Run:
+    """Operations of one verb on one index as a run."""
+    keys = [one.key for one in operations]
+    if verb in _READING:
+        return _READING[verb](index, keys)
+    ttls = [one.options.ttl for one in operations]
+    conditions: list[int] | None = [one.options.condition for one in operations]
+    if all(condition == ALWAYS for condition in conditions or ()):
+        conditions = None
+    if verb == "write":
+        return Write(index, keys, [one.record for one in operations], conditions, ttls if any(ttls) else None)
+    if verb == "touch":
+        return Touch(index, keys, ttls)
+    if verb == "increment":
+        return Increment(index, keys, [one.record for one in operations], [one.options.initial for one in operations])
+    return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
+
+
+_KIND = attrgetter("verb", "index")
+_READING: dict[str, type[Read | Has | Item]] = {"read": Read, "has": Has, "item": Item}
+
+
+class OperationQueue:
+    """Operations for one shard: waiting, and in flight.
+
+    :param limit: boxes in flight at the same time.
+    """
+
+    def __init__(self, limit: int = settings.BOXES_IN_FLIGHT) -> None:
+        self._limit = limit
+        self._waiting: deque[Entry] = deque()
+        self._count = 0  # operations that wait
+        self._weight = 0
+        self.in_flight: list[Box] = []
+
+    def __len__(self) -> int:
+        """How many operations wait."""
+        return self._count
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._waiting and not self.in_flight
+
+    def add(self, entry: Entry) -> None:
+        """Have an operation, or a chunk of them, wait for its turn.
+
+        :raises Overloaded: too much waits already.
+        """
+        if self._count >= settings.MAX_WAITING or self._weight >= settings.MAX_WAITING_BYTES:
+            raise Overloaded(
+                f"{self._count:,} operations with {self._weight:,} bytes wait for this shard already; "
+                "wait for answers before you issue more"
+            )
+        self._waiting.append(entry)
+        self._count += _count(entry)
+        self._weight += entry.weight
+
+    def put_back(self, entries: Iterable[Entry]) -> None:
+        """Have what was in flight go out again, before all others, in the order given."""
+        again = [one for one in entries if not one.done]
+        self._waiting.extendleft(reversed(again))
+        self._count += sum(map(_count, again))
+        self._weight += sum(one.weight for one in again)
+
+    def next_box(self, now: float) -> Box | None:
+        """The next operations to send, now in flight; None when nothing can go now."""
+        if not self._waiting or len(self.in_flight) >= self._limit:
+            return None
+        candidates = self._candidates()
+        box = Box(candidates, now)
+        if not self._clear(box):
+            may_go = self._how_many_may_go(candidates)
+            if not may_go:
+                return None
+            box = Box(candidates[:may_go], now)
+        for entry in box.entries:
+            self._waiting.popleft()
+            self._count -= _count(entry)
+            self._weight -= entry.weight
+        self.in_flight.append(box)
+        return box
+
+    def landed(self, box: Box) -> None:
+        """A box is no longer in flight."""
+        self.in_flight.remove(box)
+
+    def take_waiting(self) -> list[Entry]:
+        """Everything that waits, in order; the queue forgets it."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        self._count = self._weight = 0
+        return taken
+
+    def expired(self, now: float) -> tuple[list[Entry], list[Entry]]:
+        """What is past its deadline: of what waits, which the queue forgets, and of what is in flight."""
+        waiting = [one for one in self._waiting if one.expires <= now]
+        if waiting:
+            self._waiting = deque(one for one in self._waiting if one.expires > now)
+            self._count -= sum(map(_count, waiting))
+            self._weight -= sum(one.weight for one in waiting)
+        flying = [one for box in self.in_flight for one in box.entries if not one.done and one.expires <= now]
+        return waiting, flying
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of all operations; None when there are none."""
+        flying = (one for box in self.in_flight for one in box.entries)
+        return min((one.expires for group in (self._waiting, flying) for one in group if not one.done), default=None)
+
+    def _candidates(self) -> list[Entry]:
+        """What would go next if no key stood in its way: as many operations as a box takes, or one chunk."""
+        first = self._waiting[0]
+        if isinstance(first, Chunk):
+            return [first]
+        taken: list[Entry] = []
+        weight = 0
+        for one in islice(self._waiting, settings.BOX_OPERATIONS):
+            weight += one.weight
+            if isinstance(one, Chunk) or (taken and weight > settings.BOX_BYTES):
+                break
+            taken.append(one)
+        return taken
+
+    def _clear(self, box: Box) -> bool:
+        """Whether no key stands in the way of any of a box's operations, as is mostly so."""
+        return box.read.isdisjoint(box.changed) and all(map(box.clear_of, self.in_flight))
+
+    def _how_many_may_go(self, candidates: list[Entry]) -> int:
+        """How many of the candidates may go, from the first on, until a key stands in the way of one."""
+        changed = set().union(*(box.changed for box in self.in_flight))
+        touched = changed.union(*(box.read for box in self.in_flight))
+        read: set[Place] = set()
+        for number, one in enumerate(candidates):
+            if isinstance(one, Chunk):
+                return 0
+            if one.changes:
+                if one.place in touched or one.place in read:
+                    return number
+            elif one.place in changed:
+                return number
+            else:
+                read.add(one.place)
+        return len(candidates)
+
+
+def _count(entry: Entry) -> int:
+    return len(entry) if isinstance(entry, Chunk) else 1
