@@ -13,7 +13,7 @@ from typing import cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -25,12 +25,12 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.errors import ShuttingDown
+from pyshard.boxes import Limits
+from pyshard.errors import PyshardError, ShuttingDown
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, Limits, Steps
+from pyshard.wire import BoundedAMP, Steps
 
 _LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
 _CLOSE = 1.0  # seconds that a peer may take to read what is left and close
@@ -59,20 +59,16 @@ class ServerConnection(BoundedAMP):
             "operations": self.operations,
         }
 
-    def locateResponder(self, name: bytes) -> Callable[[amp.AmpBox], Deferred[amp.AmpBox]] | None:
+    def refusal(self, name: bytes) -> PyshardError | None:
         if self.factory.draining:
-            return self._refuse
-        return super().locateResponder(name)
+            return ShuttingDown("this daemon is shutting down; ask again when it is back")
+        return super().refusal(name)
 
     def close(self) -> None:
         """End the connection when what is to be written has been."""
         if self.transport is not None:
             cast(IConsumer, self.transport).unregisterProducer()  # a transport that feeds a producer doesn't close
         super().close()
-
-    def _refuse(self, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
-        error = ShuttingDown("this daemon is shutting down; ask again when it is back")
-        raise amp.RemoteAmpError(error.code.encode(), str(error), False)
 
     def connectionMade(self) -> None:
         super().connectionMade()

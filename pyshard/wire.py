@@ -13,21 +13,22 @@ Rules kept here (and why):
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from itertools import count
+from typing import Any, TypeAlias, TypeVar, cast
 
-import attrs
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport, IWriteDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError
-from pyshard.settings import settings
+from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, serialize, take_chunks
+from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, from_code
 
-_CHUNK = 65_535
 _MESSAGE = 2000  # characters of an error message that cross the wire
+_AT_ONCE = 65_535  # bytes of the largest box that is written in the turn of the reactor in which it was made
 
 _T = TypeVar("_T")
 
@@ -46,51 +47,21 @@ class ChunkedBytes(amp.Argument):
     """
 
     def fromBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, object], proto: object) -> None:
-        count = strings.get(name)
-        if count is None and self.optional:
-            objects[name.decode()] = None
-            return
-        if count is None or not count.isdigit() or len(count) > 6:
-            raise BadRequest(f"argument {name!r}: found {count!r}, expected the number of its chunks")
-        try:
-            chunks = [strings[b"%s.%d" % (name, number)] for number in range(int(count))]
-        except KeyError as missing:
-            raise BadRequest(f"argument {name!r}: {int(count)} chunks were announced, {missing} isn't there") from None
-        objects[name.decode()] = b"".join(chunks)
+        absent = self.optional and name not in strings
+        objects[name.decode()] = None if absent else take_chunks(strings, name)
 
     def toBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, bytes | None], proto: object) -> None:
         data = objects.get(name.decode())
-        if data is None and self.optional:
-            return
-        if data is None:
+        if data is not None:
+            put_chunks(strings, name, data)
+        elif not self.optional:
             raise KeyError(name)
-        if len(data) <= _CHUNK:
-            chunks = [data] if data else []
-        else:
-            chunks = [data[begin : begin + _CHUNK] for begin in range(0, len(data), _CHUNK)]
-        strings[name] = b"%d" % len(chunks)
-        for number, chunk in enumerate(chunks):
-            strings[b"%s.%d" % (name, number)] = chunk
 
 
 class Command(amp.Command):
     """Base of every command: all of pyshard's errors are declared, so none can cost the connection."""
 
     errors = AMP_ERRORS
-
-
-@attrs.frozen
-class Limits:
-    """What one box may be.
-
-    :param keys: how many keys.
-    :param size: bytes, keys and values and their lengths.
-    :param unfinished: seconds in which a box that was begun must end.
-    """
-
-    keys: int = settings.MAX_BOX_KEYS
-    size: int = settings.MAX_BOX_BYTES
-    unfinished: float = settings.UNFINISHED_BOX
 
 
 class BoundedAMP(amp.AMP):
@@ -108,17 +79,18 @@ class BoundedAMP(amp.AMP):
     id = "?"
     transport: ITCPTransport | None
 
-    def __init__(self, clock: IReactorTime, limits: Limits = Limits()) -> None:
+    def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
         super().__init__()
         self._clock = clock
-        self._limits = limits
-        self._keys = 0
-        self._size = 0
-        self._boxes = 0
+        self._parser = BoxParser(limits or Limits())
         self._broken = False
         self.answering = 0
         self._timer: IDelayedCall | None = None
         self._responders = {command.commandName: (command, function) for command, function in self.responders()}
+        self._direct = dict(self.direct_responders())
+        self._tags = count(1)
+        self._asked: dict[bytes, Deferred[Box]] = {}
+        self._sends_at_once = False
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         """Each command that this side answers, and the function that does.
@@ -127,6 +99,34 @@ class BoundedAMP(amp.AMP):
         Deferred of them.
         """
         return ()
+
+    def direct_responders(self) -> Iterable[tuple[bytes, Callable[[Box], Deferred[Box]]]]:
+        """The name of each command that is answered without AMP's machinery for arguments, and the function that does.
+
+        The machinery costs more than the work of a small batch. The function takes the box of the command and returns
+        a Deferred of the answer's box; on the wire nothing is different.
+        """
+        return ()
+
+    def refusal(self, name: bytes) -> PyshardError | None:
+        """Why a command isn't answered now, if so; a subclass may have reasons."""
+        return None
+
+    def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
+        """Ask the peer without AMP's machinery for arguments, and without a deadline.
+
+        :param name: the command's.
+        :param box: the arguments as they cross the wire.
+        :return: a Deferred of the answer's box; fails as that of `call`.
+        """
+        if self.transport is None or self._broken:
+            return fail(ConnectionLost())
+        tag = b"+%d" % next(self._tags)  # AMP's own are hexadecimal
+        asked = self._asked[tag] = Deferred()
+        box[amp.COMMAND] = name
+        box[amp.ASK] = tag
+        self._send(box)
+        return asked
 
     def call(self, command: type[amp.Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
         """Ask the peer.
@@ -157,6 +157,7 @@ class BoundedAMP(amp.AMP):
 
     def close(self) -> None:
         """End the connection when what is to be written has been."""
+        self._sends_at_once = False  # from here on it is the reactor that writes, and closes behind the last byte
         if self.transport is not None:
             self.transport.loseConnection()
 
@@ -177,54 +178,57 @@ class BoundedAMP(amp.AMP):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+        self._sends_at_once = IWriteDescriptor.providedBy(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
         amp.BinaryBoxProtocol.connectionLost(self, reason)
         self.transport = None
+        asked, self._asked = self._asked, {}
+        for one in asked.values():
+            one.errback(reason)
 
     def dataReceived(self, data: bytes) -> None:
         if self._broken:
             return
-        super().dataReceived(data)
-        if self.paused or (self._currentBox is None and not self._unprocessed):  # paused: it is this side that waits
+        parser = self._parser
+        parser.feed(data)
+        try:
+            while not self.paused and (box := parser.next_box()) is not None:
+                self.ampBoxReceived(box)
+        except BoxBreach as breach:
+            self._breach(str(breach))
+        if self.paused or not parser.begun:  # paused: it is this side that waits
             self._stop_timer()
         elif self._timer is None and not self._broken:
             self._watch()
 
-    def proto_init(self, string: bytes) -> str:
-        self._keys, self._size = 0, 2  # the bytes that end the box
-        result: str = super().proto_init(string)  # a key, which `proto_key` counts
-        return result
-
-    def proto_key(self, string: bytes) -> str:
-        if string:
-            self._keys += 1
-            self._count(string)
-        else:
-            self._boxes += 1
-        result: str = super().proto_key(string)
-        return result
-
-    def proto_value(self, string: bytes) -> str:
-        self._count(string)
-        result: str = super().proto_value(string)
-        return result
-
-    def lengthLimitExceeded(self, length: int) -> None:
-        self._breach(f"a key of {length:,} bytes; AMP's keys have at most 255")
-
-    def ampBoxReceived(self, box: amp.AmpBox) -> None:
-        if amp.COMMAND in box and amp.ASK not in box:
+    def ampBoxReceived(self, box: Box) -> None:
+        if amp.ANSWER in box or amp.ERROR in box:
+            self._answer_received(box)
+        elif amp.COMMAND not in box:
+            self._breach("a box that is neither a command nor an answer")
+        elif amp.ASK not in box:
             self._breach("a command that wants no answer")
-            return
-        if amp.ERROR in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
+        elif box[amp.COMMAND] in self._direct:
+            self._respond_directly(box)
+        else:
+            super().ampBoxReceived(box)
+
+    def _answer_received(self, box: Box) -> None:
+        if amp.ANSWER not in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
             self._breach("an error without its code or description")  # before AMP forgets whose error it is
             return
-        try:
-            super().ampBoxReceived(box)
-        except (KeyError, amp.NoEmptyBoxes):
-            self._breach("a box that is no command, or answers what was never asked")
+        asked = self._asked.pop(box[amp.ANSWER] if amp.ANSWER in box else box[amp.ERROR], None)
+        if asked is None:
+            try:
+                super().ampBoxReceived(box)
+            except KeyError:
+                self._breach("an answer to what was never asked")
+        elif amp.ANSWER in box:
+            asked.callback(box)
+        else:
+            asked.errback(_error_of(box))
 
     def unhandledError(self, failure: Failure) -> None:
         self._log.failure("connection {connection}: unexpected error", failure, connection=self.id)
@@ -239,10 +243,11 @@ class BoundedAMP(amp.AMP):
 
         def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
             self.answering += 1
-            answer: Deferred[Any] = maybeDeferred(self._arguments, command, box)
+            answer: Deferred[Any] = maybeDeferred(self._admitted, name)
+            answer.addCallback(lambda _: self._arguments(command, box))
             answer.addCallback(lambda arguments: function(**arguments))
             answer.addCallback(command.makeResponse, self)
-            answer.addErrback(self._declared, command)
+            answer.addErrback(self._declared, name)
             return answer.addBoth(self._answered)
 
         return respond
@@ -262,23 +267,59 @@ class BoundedAMP(amp.AMP):
         self.answering -= 1
         return outcome
 
-    def _declared(self, failure: Failure, command: type[amp.Command]) -> Failure:
-        error = failure.value
-        if not isinstance(error, PyshardError):
-            name = command.commandName.decode()
-            self._log.failure("connection {connection}: {command} failed", failure, connection=self.id, command=name)
-            error = InternalError(f"{name} failed unexpectedly; the log of the peer, connection {self.id}, says why")
+    def _admitted(self, name: bytes) -> None:
+        refused = self.refusal(name)
+        if refused is not None:
+            raise refused
+
+    def _declared(self, failure: Failure, name: bytes) -> Failure:
+        error = self._public(failure, name)
         return Failure(amp.RemoteAmpError(error.code.encode(), str(error)[:_MESSAGE], False, local=failure))
 
-    def _count(self, string: bytes) -> None:
-        self._size += len(string) + 2
-        if self._keys > self._limits.keys or self._size > self._limits.size:
-            self._breach(f"a box past {self._limits.keys:,} keys or {self._limits.size:,} bytes")
+    def _public(self, failure: Failure, name: bytes) -> PyshardError:
+        """The error that a command's failure is answered with."""
+        error = failure.value
+        if isinstance(error, PyshardError):
+            return error
+        command = name.decode()
+        self._log.failure("connection {connection}: {command} failed", failure, connection=self.id, command=command)
+        return InternalError(f"{command} failed unexpectedly; the log of the peer, connection {self.id}, says why")
+
+    def _respond_directly(self, box: Box) -> None:
+        name = box[amp.COMMAND]
+        self.answering += 1
+        try:
+            self._admitted(name)
+            answer = self._direct[name](box)
+        except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
+            answer = fail()
+        answer.addBoth(self._answer_directly, name, box[amp.ASK])
+
+    def _answer_directly(self, outcome: Box | Failure, name: bytes, tag: bytes) -> None:
+        self.answering -= 1
+        if isinstance(outcome, Failure):
+            error = self._public(outcome, name)
+            message = str(error)[:_MESSAGE].encode("utf-8", "replace")
+            outcome = {amp.ERROR: tag, amp.ERROR_CODE: error.code.encode(), amp.ERROR_DESCRIPTION: message}
+        else:
+            outcome[amp.ANSWER] = tag
+        if self.transport is not None:
+            self._send(outcome)
+
+    def _send(self, box: Box) -> None:
+        """Write a box; a small one at once, which spares it a turn of the reactor."""
+        transport = self.transport
+        assert transport is not None
+        data = serialize(box)
+        transport.write(data)
+        if self._sends_at_once and len(data) <= _AT_ONCE and not self.paused:
+            # What goes wrong here does so again when the reactor writes, which then ends the connection.
+            cast(IWriteDescriptor, transport).doWrite()
 
     def _breach(self, what: str) -> None:
         if not self._broken:
             self._broken = True
-            self.paused = True  # ends the parser's loop
+            self.paused = True  # ends the loop over boxes
             self._log.warn(
                 "connection {connection}: closed, the peer broke the protocol: {what}", connection=self.id, what=what
             )
@@ -286,18 +327,26 @@ class BoundedAMP(amp.AMP):
 
     def _watch(self) -> None:
         """Give the box that is under way its time; a later box gets its own."""
-        boxes = self._boxes
+        boxes = self._parser.boxes
 
         def over() -> None:
             self._timer = None
-            if self._boxes == boxes:
-                self._breach(f"a box that was not finished within {self._limits.unfinished:g} s")
+            if self._parser.boxes == boxes:
+                self._breach(f"a box that was not finished within {self._parser.limits.unfinished:g} s")
             else:
                 self._watch()
 
-        self._timer = self._clock.callLater(self._limits.unfinished, over)
+        self._timer = self._clock.callLater(self._parser.limits.unfinished, over)
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+
+def _error_of(box: Box) -> Exception:
+    """The exception for an error's box, as AMP would raise it for a command that declares all of pyshard's errors."""
+    code, message = box[amp.ERROR_CODE], box[amp.ERROR_DESCRIPTION].decode("utf-8", "replace")
+    if code == amp.UNHANDLED_ERROR_CODE:
+        return amp.UnhandledCommand(message)
+    return from_code(code.decode("ascii", "replace"), message)

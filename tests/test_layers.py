@@ -25,6 +25,7 @@ LAYERS = [
     "addresses",
     "batch",
     "storage",
+    "boxes",
     "wire",
     "commands",
     "peer",

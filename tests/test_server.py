@@ -17,12 +17,13 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
 
+from pyshard.boxes import Limits
 from pyshard.commands import NOTHING, Ping
 from pyshard.errors import ShuttingDown
 from pyshard.server import Listener, ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP, Command, Limits
+from pyshard.wire import BoundedAMP, Command
 
 _T = TypeVar("_T")
 

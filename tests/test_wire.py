@@ -17,9 +17,10 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
 
+from pyshard.boxes import Limits
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, ShardFull
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, ChunkedBytes, Command, Limits
+from pyshard.wire import BoundedAMP, ChunkedBytes, Command
 
 _T = TypeVar("_T")
 
@@ -588,17 +589,15 @@ def test_unknown_command_for_the_caller(pair: Pair) -> None:
     ("sent", "what"),
     [
         (box(_command="Add", a=1), "a command that wants no answer"),
-        (box(_answer="1", sum=3), "a box that is no command, or answers what was never asked"),
-        (
-            box(_error="1", _error_code="X", _error_description=""),
-            "a box that is no command, or answers what was never asked",
-        ),
-        (box(_ask="1"), "a box that is no command, or answers what was never asked"),
-        (box(a=1), "a box that is no command, or answers what was never asked"),
-        (b"\0\0", "a box that is no command, or answers what was never asked"),
+        (box(_answer="1", sum=3), "an answer to what was never asked"),
+        (box(_answer="+1", sum=3), "an answer to what was never asked"),
+        (box(_error="1", _error_code="X", _error_description=""), "an answer to what was never asked"),
+        (box(_ask="1"), "a box that is neither a command nor an answer"),
+        (box(a=1), "a box that is neither a command nor an answer"),
+        (b"\0\0", "a box that is neither a command nor an answer"),
         (box(_error="1"), "an error without its code or description"),
     ],
-    ids=["no ask", "answer", "error", "only ask", "nothing of AMP", "empty", "error without code"],
+    ids=["no ask", "answer", "direct answer", "error", "only ask", "nothing of AMP", "empty", "error without code"],
 )
 def test_boxes_that_make_no_sense(sent: bytes, what: str, log_lines: list[str]) -> None:
     """Each costs the peer its connection, at once, with one line in the log."""

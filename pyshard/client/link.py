@@ -211,13 +211,14 @@ class ShardLink:
             return
         while (box := self._queue.next_box(self._clock.seconds())) is not None:
             runs = box.runs()
-            sent = connection.callRemote(commands.Apply, epoch=self._routes.state.epoch, batch=encode_runs(runs))
+            apply = commands.apply_box(self._routes.state.epoch, encode_runs(runs))
+            sent = connection.call_directly(commands.Apply.commandName, apply)
             sent.addCallbacks(self._answered, self._failed, callbackArgs=(box, runs), errbackArgs=(box,))
             sent.addErrback(self._broken, box)
             self._sweep_by(box.sent + settings.DEADLINE)
 
-    def _answered(self, answer: dict[str, bytes], box: Box, runs: list[Run]) -> None:
-        answers = decode_answers(answer["answers"], runs)
+    def _answered(self, answer: dict[bytes, bytes], box: Box, runs: list[Run]) -> None:
+        answers = decode_answers(commands.answers_in(answer), runs)
         self._refusals = 0
         if box.chunk is not None:
             self._chunk_answered(answers[0], box, box.chunk)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from pyshard import cluster, commands
 from pyshard.batch import decode_runs, encode_answers, encode_keys, encode_rows
+from pyshard.boxes import Box
 from pyshard.server import ServerConnection, ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
@@ -37,13 +38,15 @@ class ShardProtocol(ServerConnection):
             (commands.Ping, self.ping),
             (commands.GetMap, self.get_map),
             (commands.Configure, self.configure),
-            (commands.Apply, self.apply),
             (commands.Keys, self.keys),
             (commands.Stat, self.stat),
             (commands.OpenSnapshot, self.open_snapshot),
             (commands.ReadSnapshot, self.read_snapshot),
             (commands.CloseSnapshot, self.close_snapshot),
         ]
+
+    def direct_responders(self) -> Iterable[tuple[bytes, Callable[[Box], Deferred[Box]]]]:
+        return [(commands.Apply.commandName, self.apply)]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
@@ -71,11 +74,12 @@ class ShardProtocol(ServerConnection):
     def configure(self, name: str, state: bytes) -> Deferred[Arguments]:
         return self._shard.configure(name, cluster.from_json(state)).addCallback(lambda _: {})
 
-    def apply(self, epoch: int, batch: bytes) -> Deferred[Arguments]:
+    def apply(self, box: Box) -> Deferred[Box]:
+        epoch, batch = commands.apply_arguments(box)
         runs = decode_runs(batch)
-        self.operations += sum(len(run.keys) for run in runs)
+        self.operations += sum([len(run.keys) for run in runs])
         return self._shard.apply(epoch, runs).addCallback(
-            lambda answers: {"epoch": self._shard.configured().state.epoch, "answers": encode_answers(answers)}
+            lambda answers: commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
         )
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:

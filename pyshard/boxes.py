@@ -1,0 +1,150 @@
+"""AMP's boxes ⇄ bytes, with limits. Pure.
+
+A box is pairs of a key (1 to 255 bytes) and a value (up to 65,535 bytes), each with its length in two bytes before it
+(big-endian), and ends with two zero bytes. Twisted's own parser calls Python functions for each string and knows no
+limits; this one loops over what has arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+from pyshard.errors import BadRequest
+from pyshard.settings import settings
+
+Box: TypeAlias = dict[bytes, bytes]
+
+#: Bytes of the longest value.
+LONGEST_VALUE = 65_535
+_LONGEST_KEY = 255
+
+
+class BoxBreach(Exception):
+    """The bytes are no box, or one past its limits; what comes after them can't be understood."""
+
+
+@attrs.frozen
+class Limits:
+    """What one box may be.
+
+    :param keys: how many keys.
+    :param size: bytes, keys and values and their lengths.
+    :param unfinished: seconds in which a box that was begun must end.
+    """
+
+    keys: int = settings.MAX_BOX_KEYS
+    size: int = settings.MAX_BOX_BYTES
+    unfinished: float = settings.UNFINISHED_BOX
+
+
+class BoxParser:
+    """Gives boxes out of bytes that arrive in any pieces.
+
+    :param limits: for each box.
+    :ivar boxes: how many boxes it has given.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.boxes = 0
+        self._data = b""
+        self._at = 0
+        self._box: Box = {}
+        self._keys = 0
+        self._size = 2  # the bytes that end the box
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is more than whole boxes."""
+        return self._at < len(self._data) or bool(self._box)
+
+    def feed(self, data: bytes) -> None:
+        """Take further bytes."""
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def next_box(self) -> Box | None:
+        """The next whole box; None when there is none yet.
+
+        :raises BoxBreach: there will be none.
+        """
+        data, at, box = self._data, self._at, self._box
+        end = len(data)
+        while end - at >= 2:
+            length = data[at] << 8 | data[at + 1]
+            if not length:
+                self._at = at + 2
+                self._box = {}
+                self._keys, self._size = 0, 2
+                self.boxes += 1
+                return box
+            if length > _LONGEST_KEY:
+                raise BoxBreach(f"a key of {length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
+            value = at + 2 + length
+            if end - value < 2:
+                break
+            behind = value + 2 + (data[value] << 8 | data[value + 1])
+            if behind > end:
+                break
+            box[data[at + 2 : value]] = data[value + 2 : behind]
+            self._keys += 1  # one key may come many times
+            self._size += behind - at
+            self._at = at = behind
+            if self._keys > self.limits.keys or self._size > self.limits.size:
+                raise BoxBreach(f"a box past {self.limits.keys:,} keys or {self.limits.size:,} bytes")
+        return None
+
+
+def serialize(box: Mapping[bytes, bytes]) -> bytes:
+    """The bytes of a box, whose keys and values aren't too long."""
+    parts: list[bytes] = []
+    for key, value in box.items():
+        parts += (len(key).to_bytes(2, "big"), key, len(value).to_bytes(2, "big"), value)
+    parts.append(b"\0\0")
+    return b"".join(parts)
+
+
+def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
+    """Put bytes of any length into a box, as `pyshard.wire.ChunkedBytes` has it."""
+    if len(data) <= LONGEST_VALUE:
+        if data:
+            box[name] = b"1"
+            box[name + b".0"] = data
+        else:
+            box[name] = b"0"
+        return
+    chunks = [data[begin : begin + LONGEST_VALUE] for begin in range(0, len(data), LONGEST_VALUE)]
+    box[name] = b"%d" % len(chunks)
+    for number, chunk in enumerate(chunks):
+        box[b"%s.%d" % (name, number)] = chunk
+
+
+def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
+    """Bytes of any length out of a box, as `pyshard.wire.ChunkedBytes` has it.
+
+    :raises BadRequest: the count of chunks is missing or no number, or a chunk is missing.
+    """
+    count = box.get(name)
+    if count is None or not count.isdigit() or len(count) > 6:
+        raise BadRequest(f"argument {name!r}: found {count!r}, expected the number of its chunks")
+    try:
+        if count == b"1":
+            return box[name + b".0"]
+        return b"".join([box[b"%s.%d" % (name, number)] for number in range(int(count))])
+    except KeyError as missing:
+        raise BadRequest(f"argument {name!r}: {int(count)} chunks were announced, {missing} isn't there") from None
+
+
+def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
+    """A decimal number out of a box.
+
+    :raises BadRequest: there is none.
+    """
+    text = box.get(name, b"")
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f"argument {name!r}: found {text[:40]!r}, expected a number") from None

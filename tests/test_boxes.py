@@ -1,0 +1,115 @@
+"""Boxes ⇄ bytes: what Twisted's own AMP writes and reads, in any pieces, within limits."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.protocols import amp
+
+from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, serialize, take_chunks, take_integer
+from pyshard.errors import BadRequest
+
+boxes_ = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), max_size=8)
+
+
+def parsed(pieces: list[bytes], limits: Limits = Limits()) -> list[Box]:  # noqa: B008  # frozen
+    """The boxes out of these bytes."""
+    parser, found = BoxParser(limits), []
+    for piece in pieces:
+        parser.feed(piece)
+        while (box := parser.next_box()) is not None:
+            found.append(box)
+    assert parser.boxes == len(found)
+    return found
+
+
+@given(st.lists(boxes_, max_size=5), st.integers(min_value=1, max_value=50))
+def test_boxes_in_pieces(sent: list[Box], size: int) -> None:
+    """Boxes come out as they went in, whatever the pieces."""
+    data = b"".join(map(serialize, sent))
+    pieces = [data[begin : begin + size] for begin in range(0, len(data), size)]
+    assert parsed(pieces) == sent
+
+
+@given(boxes_.filter(bool))
+def test_the_bytes_are_amps(box: Box) -> None:
+    """Twisted's AMP reads what is written here, and writes what is read here."""
+    found: list[amp.AmpBox] = amp.parseString(serialize(box))
+    assert found == [box]
+    assert parsed([amp.AmpBox(box).serialize()]) == [box]
+
+
+def test_nothing_of_a_box_before_it_ends() -> None:
+    """A box that is under way is known to be, and is given when it is whole."""
+    parser, data = BoxParser(Limits()), serialize({b"key": b"value"})
+    assert not parser.begun
+    for byte in data[:-1]:
+        parser.feed(bytes([byte]))
+        assert parser.next_box() is None
+        assert parser.begun
+    parser.feed(data[-1:])
+    assert parser.next_box() == {b"key": b"value"}
+    assert not parser.begun
+
+
+@pytest.mark.parametrize("longest", [1, 255])
+def test_longest_key(longest: int) -> None:
+    """A key has up to 255 bytes."""
+    assert parsed([serialize({b"k" * longest: b"v"})]) == [{b"k" * longest: b"v"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "message"),
+    [
+        (b"\x01\x00" + b"k" * 256, Limits(), "a key of 256 bytes"),
+        (b"\0\x01k\0\0" * 4, attrs.evolve(Limits(), keys=3), "a box past 3 keys"),
+        (b"\0\x01k\0\x05value", attrs.evolve(Limits(), size=11), "or 11 bytes"),
+    ],
+    ids=["key", "keys, though the same", "bytes"],
+)
+def test_past_the_limits(data: bytes, limits: Limits, message: str) -> None:
+    """Bytes that are no box, or too large a one, are a breach; what fits is none."""
+    with pytest.raises(BoxBreach, match=message):
+        parsed([data], limits)
+    with pytest.raises(BoxBreach, match=message):
+        parsed([bytes([byte]) for byte in data], limits)
+
+
+def test_at_the_limits() -> None:
+    """A box with as many keys and bytes as it may have, again and again."""
+    data = serialize({b"k": b"value", b"l": b""})
+    assert len(parsed([data * 3], Limits(keys=2, size=len(data)))) == 3
+    with pytest.raises(BoxBreach):
+        parsed([data], Limits(keys=2, size=len(data) - 1))
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 200_000])
+def test_chunks(size: int) -> None:
+    """Bytes of any length, in values that AMP can carry."""
+    box: Box = {}
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    put_chunks(box, b"data", data)
+    assert max(map(len, box.values())) <= 65_535
+    assert take_chunks(box, b"data") == data
+
+
+@pytest.mark.parametrize(
+    "box",
+    [{}, {b"n": b""}, {b"n": b"x"}, {b"n": b"-1"}, {b"n": b"1"}, {b"n": b"2", b"n.0": b""}, {b"n": b"9" * 7}],
+    ids=["none", "empty", "no number", "negative", "chunk missing", "second chunk missing", "too many"],
+)
+def test_no_chunks(box: Box) -> None:
+    """A count that is none, and chunks that aren't there."""
+    with pytest.raises(BadRequest, match="argument b'n'"):
+        take_chunks(box, b"n")
+
+
+def test_integer() -> None:
+    """A number, or an error that shows what was found, cut."""
+    assert take_integer({b"n": b"-12"}, b"n") == -12
+    for text in (b"", b"1.5", b"x" * 1000):
+        with pytest.raises(BadRequest, match="expected a number") as caught:
+            take_integer({b"n": text}, b"n")
+        assert len(str(caught.value)) < 100
