@@ -31,6 +31,7 @@ FORMAT = 1
 HEAD = struct.Struct("!BI")
 
 _BIG_INT = 1
+_DIGIT = 2**30  # ints below it have one digit, or none
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 
 
@@ -41,13 +42,15 @@ def encode(document: object) -> tuple[bytes, int]:
     :raises InvalidDocument: it names what can't be stored.
     :raises DocumentTooLarge: past `settings.MAX_DOCUMENT_BYTES`.
     """
-    walk = _Walk()
-    size = walk.size(document, 0)
-    walk.check()
-    if walk.big_ints:
-        document = _with_big_ints(document)
+    size = _flat_size(document) if type(document) is dict else None
+    if size is None:
+        walk = _Walk()
+        size = walk.size(document, 0)
+        walk.check()
+        if walk.big_ints:
+            document = _with_big_ints(document)
     try:
-        body = _encoder.encode(document)
+        body = _encode(document)
     except UnicodeEncodeError:
         raise InvalidDocument(
             "the document has a str with lone surrogates, which UTF-8 can't carry; store bytes"
@@ -117,6 +120,42 @@ def measure(document: object) -> int:
     return _Walk().size(document, 0)
 
 
+def _flat_size(document: dict[object, object]) -> int | None:
+    """What `_Walk` says of a dict that holds only strs, small ints, floats, bools and None: of most documents.
+
+    :return: None for any other, and for what may be too large.
+    """
+    size, length = 0, len(document)
+    for key, value in document.items():
+        if type(key) is not str:
+            return None
+        kind = type(value)
+        if kind is str:
+            count = len(value)  # type: ignore[arg-type]  # a str
+            length += count
+            size += 49 + count if value.isascii() else _wide_size(value)  # type: ignore[attr-defined, arg-type]
+        elif kind is int:
+            if not -_DIGIT < value < _DIGIT:  # type: ignore[operator]  # an int
+                return None
+            size += 28 if value else 24
+        elif kind is float:
+            size += 24
+        elif value is None:
+            size += 16
+        elif kind is bool:
+            size += 28 if value else 24
+        else:
+            return None
+        length += len(key)
+    return size if length <= settings.MAX_DOCUMENT_BYTES else None
+
+
+def _wide_size(text: str) -> int:
+    """The size of a str that isn't ASCII."""
+    count, widest = len(text), max(text)
+    return 73 + count if widest < "\u0100" else 74 + 2 * count if widest < "\U00010000" else 76 + 4 * count
+
+
 class _Walk:
     """One pass over a document: measures it and refuses what can't be stored.
 
@@ -136,10 +175,7 @@ class _Walk:
             assert isinstance(value, str)
             count = len(value)
             self.floor += count
-            if value.isascii():
-                return 49 + count
-            widest = max(value)
-            return 73 + count if widest < "\u0100" else 74 + 2 * count if widest < "\U00010000" else 76 + 4 * count
+            return 49 + count if value.isascii() else _wide_size(value)
         if kind is int:
             assert isinstance(value, int)
             if not _SMALLEST <= value <= _LARGEST:
@@ -220,4 +256,4 @@ def _extension(code: int, data: memoryview) -> object:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ext_hook=_extension)
-_decode = _decoder.decode
+_encode, _decode = _encoder.encode, _decoder.decode
