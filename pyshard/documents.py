@@ -8,7 +8,7 @@ type 1: two's complement, big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TypeAlias, Union
 
@@ -58,6 +58,23 @@ def encode(document: object) -> tuple[bytes, int]:
     if len(body) > settings.MAX_DOCUMENT_BYTES:
         raise _too_large(f"{len(body):,}")
     return HEAD.pack(FORMAT, size) + body, size
+
+
+def encode_many(documents: Iterable[object], room: int) -> tuple[list[bytes], list[int]]:
+    """The records of many documents, and the documents' sizes; see `encode`.
+
+    :param room: bytes of records after which it ends, with documents left over.
+    """
+    records: list[bytes] = []
+    sizes: list[int] = []
+    for document in documents:
+        record, size = encode(document)
+        records.append(record)
+        sizes.append(size)
+        room -= len(record)
+        if room <= 0:
+            break
+    return records, sizes
 
 
 def decode(record: bytes, begin: int = 0) -> Document:

@@ -8,7 +8,7 @@ code a hash is its integer *slot* = hash × 10⁷; floats live at the edges only
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -60,6 +60,19 @@ def key_bytes(key: Key) -> bytes:
             f"key {_shown(key)} has {len(encoded):,} bytes in UTF-8; a key has at most {settings.MAX_KEY_BYTES:,}"
         )
     return encoded
+
+
+def keys_bytes(keys: Sequence[Key]) -> list[bytes]:
+    """The texts of many keys; see `key_bytes`."""
+    if set(map(type, keys)) == {str}:
+        try:
+            texts = [key.encode() for key in keys]  # type: ignore[union-attr]  # a str
+        except UnicodeEncodeError:
+            pass  # below it turns out which one it is
+        else:
+            if max(map(len, texts)) <= settings.MAX_KEY_BYTES:
+                return texts
+    return [key_bytes(key) for key in keys]
 
 
 def slot_of(key: bytes, index: bytes = b"") -> int:

@@ -73,6 +73,10 @@ class Windows:
 
 
 def _windows(source: Iterable[_T]) -> Iterator[list[_T]]:
+    if isinstance(source, list):  # there is nothing to wait for
+        for start in range(0, len(source), _WINDOW):
+            yield source[start : start + _WINDOW]
+        return
     window: list[_T] = []
     begun = time.monotonic()
     for one in source:

@@ -22,7 +22,7 @@ from pyshard.client.chunks import Chunk
 from pyshard.client.routing import Routing
 from pyshard.documents import Storable
 from pyshard.errors import InvalidArgument, PartialFailure, PyshardError, Unavailable
-from pyshard.hashing import Key, key_bytes, slots_of
+from pyshard.hashing import Key, key_bytes, keys_bytes, slots_of
 from pyshard.settings import settings
 
 #: Called with the number of keys that are done so far, those that failed included.
@@ -72,39 +72,52 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int) -> Iterator[Step]:
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
-    while step := _next_writes(source, index, ttl):
-        yield step
+    while some := [_pair(pair) for pair in islice(source, settings.BULK_STEP)]:
+        while some:
+            step = _write_step(some, index, ttl)
+            yield step
+            some = some[len(step.keys) :]
 
 
-def _next_writes(source: Iterator[Pair], index: str, ttl: int) -> Step | None:
-    keys: list[Key] = []
-    texts: list[bytes] = []
-    records: list[bytes] = []
-    sizes: list[int] = []
+def _write_step(pairs: list[Pair], index: str, ttl: int) -> Step:
+    """A step that writes as many of the pairs as a box takes."""
+    keys = [key for key, _ in pairs]
     refused: dict[int, PyshardError] = {}
-    room = settings.BOX_BYTES
-    for pair in islice(source, settings.BULK_STEP):
-        key, doc = _pair(pair)
-        keys.append(key)
-        try:
-            text = key_bytes(key)
-            record, size = documents.encode(doc)
-        except PyshardError as error:
-            refused[len(keys) - 1] = error
-        else:
-            texts.append(text)
-            records.append(record)
-            sizes.append(size)
-            room -= len(text) + len(record)
-            if room <= 0:
-                break
-    if not keys:
-        return None
+    try:
+        texts = keys_bytes(keys)
+        records, sizes = documents.encode_many([doc for _, doc in pairs], settings.BOX_BYTES)
+    except PyshardError:
+        texts, records, sizes = _fine_pairs(pairs, refused)
+    del keys[len(records) + len(refused) :], texts[len(records) :]
     run = Write(index, texts, records, None, [ttl] * len(texts) if ttl else None)
     return Step(keys, run, _others(len(keys), refused), sizes, refused)
 
 
+def _fine_pairs(pairs: list[Pair], refused: dict[int, PyshardError]) -> tuple[list[bytes], list[bytes], list[int]]:
+    """Texts, records and sizes of those pairs that can be written; the places of others go to `refused`."""
+    texts: list[bytes] = []
+    records: list[bytes] = []
+    sizes: list[int] = []
+    room = settings.BOX_BYTES
+    for place, (key, doc) in enumerate(pairs):
+        try:
+            text = key_bytes(key)
+            record, size = documents.encode(doc)
+        except PyshardError as error:
+            refused[place] = error
+        else:
+            texts.append(text)
+            records.append(record)
+            sizes.append(size)
+            room -= len(record)
+            if room <= 0:
+                break
+    return texts, records, sizes
+
+
 def _pair(pair: Pair) -> Pair:
+    if type(pair) is tuple and len(pair) == 2:
+        return pair
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InvalidArgument(f"pairs: found a {type(pair).__name__}, expected pairs of a key and a document")
     return pair[0], pair[1]
@@ -116,7 +129,7 @@ def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: s
     while some := list(islice(source, settings.BULK_STEP)):
         refused: dict[int, PyshardError] = {}
         try:
-            texts = list(map(key_bytes, some))
+            texts = keys_bytes(some)
         except PyshardError:
             texts = _fine_keys(some, refused)
         yield Step(some, verb(index, texts), _others(len(some), refused), (), refused)

@@ -34,12 +34,11 @@ class Chunk:
     :param expires: the deadline, in the clock's seconds.
     :param receiver: is told what became of it, once.
     :ivar changes: whether it may change something, so that it must not be repeated when its answer is lost.
-    :ivar places: what it is about.
     :ivar weight: bytes that it adds to a box.
     """
 
     __slots__ = (
-        "changes", "done", "expires", "index", "places", "positions", "receiver", "refused", "run", "sizes", "slots",
+        "_places", "changes", "done", "expires", "index", "positions", "receiver", "refused", "run", "sizes", "slots",
         "weight",
     )  # fmt: skip
 
@@ -60,12 +59,20 @@ class Chunk:
         self.expires = expires
         self.receiver = receiver
         self.changes = not isinstance(run, Read | Has | Item)
-        self.places: set[Place] = set(zip(repeat(run.index), run.keys)) if run.index else set(run.keys)
+        self._places: set[Place] | None = None
         self.weight = sum(map(len, run.keys))
         if isinstance(run, Write):
             self.weight += sum(map(len, run.records))
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
+
+    @property
+    def places(self) -> set[Place]:
+        """What it is about."""
+        if self._places is None:
+            keys = self.run.keys
+            self._places = set(zip(repeat(self.index), keys)) if self.index else set(keys)
+        return self._places
 
     def __len__(self) -> int:
         return len(self.slots)
