@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli_text import any_document, same, texts
 
+from pyshard import Pyshard
 from pyshard.cli import bulk
 from pyshard.cli.bulk import next_count
-from pyshard.client import Client
 from pyshard.testing import MemoryCluster
 
 
@@ -109,15 +109,11 @@ def test_load_keeps_one_window_in_flight(pyshard: Commands, monkeypatch: pytest.
     """A window's writes are issued together, and never more than one window's."""
     issued: list[int] = []
 
-    def run(self: MemoryPyshard, function: Callable[[Client], Any]) -> Any:
-        asked = function(self._one)
-        issued.append(pyshard.cluster.clock.seconds() >= 0 and waiting(self._one))
-        return self._memory.run(asked)
+    def write_many(self: MemoryPyshard, pairs: list[Any], index: str | None = None) -> list[int]:
+        issued.append(len(pairs))
+        return Pyshard.write_many(self, pairs, index)
 
-    def waiting(client: Client) -> int:
-        return sum(len(link._queue) for link in client._routing.links)
-
-    monkeypatch.setattr(MemoryPyshard, "run", run)
+    monkeypatch.setattr(MemoryPyshard, "write_many", write_many)
     assert pyshard("load", "-", text="".join(f"{number}|x\n" for number in range(2300))).code == 0
     assert issued == [1000, 1000, 300]
 

@@ -27,18 +27,18 @@ class Windows:
     """One bulk verb of a blocking client.
 
     :param run: calls a function of the Deferred client, and waits for its Deferred (`Pyshard.run`).
-    :param seconds: the deadline of each operation.
+    :param deadline: seconds that each operation may take; None is the client's own.
     :param progress: called after each window with the number of keys that are done so far.
     """
 
     def __init__(
         self,
         run: Callable[[Callable[[Client], Deferred[list[object]]]], list[object]],
-        seconds: float,
+        deadline: float | None,
         progress: Progress | None,
     ) -> None:
         self._run = run
-        self._seconds = seconds
+        self._deadline = deadline
         self._progress = progress
         self._away: set[str] = set()
 
@@ -69,7 +69,7 @@ class Windows:
         return outcomes
 
     def _window(self, steps: Iterator[Step]) -> list[object]:
-        return self._run(lambda client: RawClient(client).bulk(steps, self._seconds, away=self._away))
+        return self._run(lambda client: RawClient(client).bulk(steps, self._deadline, away=self._away))
 
 
 def _windows(source: Iterable[_T]) -> Iterator[list[_T]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pyshard.client import Item, Pair, Progress, Record
+from pyshard.client import Item, Pairs, Progress, Record
 from pyshard.documents import Storable
 from pyshard.hashing import Key
 
@@ -65,7 +65,7 @@ class BlockingIndex:
 
     def write_many(
         self,
-        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        pairs: Pairs,
         *,
         ttl: float | None = None,
         deadline: float | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -17,7 +17,7 @@ from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
 from pyshard.blocking.index import BlockingIndex
-from pyshard.client import Client, Item, KeyPages, Pair, Progress, Record, connect
+from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulk import keys_of, on_keys, pairs_of, writes
 from pyshard.client.records import milliseconds
 from pyshard.cluster import check_index_name
@@ -110,7 +110,7 @@ class Pyshard:
 
     def write_many(
         self,
-        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        pairs: Pairs,
         index: str | None = None,
         *,
         ttl: float | None = None,
@@ -256,7 +256,7 @@ class Pyshard:
         )
 
     def _windows(self, deadline: float | None, progress: Progress | None) -> Windows:
-        return Windows(self.run, self._deadline if deadline is None else deadline, progress)
+        return Windows(self.run, deadline, progress)
 
     def _index_name(self, index: str | None) -> str:
         return "" if index is None else check_index_name(index)

@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.python.failure import Failure
 
 from pyshard.blocking import Pyshard
 from pyshard.cli.exits import Code, End, code_of
@@ -29,7 +27,7 @@ from pyshard.cli.output import put
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.text import TextError
 from pyshard.documents import Document
-from pyshard.errors import IndexExists, PyshardError
+from pyshard.errors import IndexExists, PartialFailure, PyshardError
 from pyshard.hashing import Key
 
 _T = TypeVar("_T")
@@ -107,9 +105,7 @@ class Loading:
             except TextError as error:
                 refused = error
                 break
-        outcomes = self._app.run(
-            lambda client: together([client.write(key, doc, self._index) for _, key, doc in writes])
-        )
+        outcomes = outcomes_of(lambda: self._app.write_many([(key, doc) for _, key, doc in writes], self._index))
         failed = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, PyshardError)]
         self.written += len(writes) - len(failed)
         if failed:
@@ -149,7 +145,7 @@ def cat(target: Target, jsonl: bool) -> None:
 
 def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool) -> int:
     """Print the documents of these keys, but for those that were removed meanwhile; how many characters that took."""
-    outcomes = app.run(lambda client: together([client.read(key, index) for key in keys]))
+    outcomes = outcomes_of(lambda: app.read_many(keys, index))
     printed = 0
     for key, outcome in zip(keys, outcomes, strict=True):
         if isinstance(outcome, PyshardError):
@@ -178,16 +174,12 @@ def documents(count: int) -> str:
     return f"{count} document{'' if count == 1 else 's'}"
 
 
-def together(operations: list[Deferred[_T]]) -> Deferred[list[_T | PyshardError]]:
-    """A Deferred of the outcomes of all these, in their order: results and pyshard's errors."""
-
-    def known(failure: Failure) -> PyshardError:
-        failure.trap(PyshardError)
-        error = failure.value
-        assert isinstance(error, PyshardError)
-        return error
-
-    return gatherResults([one.addErrback(known) for one in operations], consumeErrors=True)
+def outcomes_of(bulk: Callable[[], Sequence[_T]]) -> Sequence[_T | PyshardError]:
+    """What became of each key of a bulk verb: results and pyshard's errors, in the order of the keys."""
+    try:
+        return bulk()
+    except PartialFailure as failure:
+        return [cast("_T | PyshardError", outcome) for _, outcome in failure.outcomes]
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The Deferred client."""
 
-from pyshard.client.bulk import Pair, Progress
+from pyshard.client.bulk import Pairs, Progress
 from pyshard.client.client import Client, connect
 from pyshard.client.index import Index
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record
 
-__all__ = ["Client", "Index", "Item", "KeyPages", "Pair", "Progress", "Record", "connect"]
+__all__ = ["Client", "Index", "Item", "KeyPages", "Pairs", "Progress", "Record", "connect"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TypeAlias, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -29,7 +30,12 @@ from pyshard.settings import settings
 Progress = Callable[[int], object]
 
 #: A pair of a write.
-Pair = tuple[Key, Storable]
+Pair: TypeAlias = tuple[Key, Storable]
+
+#: Any number of pairs, or a mapping, whose type of keys is one of a key's types.
+Pairs: TypeAlias = (
+    Iterable[Pair] | Mapping[str, Storable] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
+)
 
 
 @attrs.frozen
@@ -50,9 +56,9 @@ class Step:
     refused: dict[int, PyshardError]
 
 
-def pairs_of(pairs: Iterable[Pair] | Mapping[Key, Storable]) -> Iterable[Pair]:
+def pairs_of(pairs: Pairs) -> Iterable[Pair]:
     """The pairs that a caller gave, or gave as a mapping."""
-    return pairs.items() if isinstance(pairs, Mapping) else pairs
+    return cast("Iterable[Pair]", pairs.items()) if isinstance(pairs, Mapping) else pairs
 
 
 def keys_of(keys: Iterable[Key]) -> Iterable[Key]:

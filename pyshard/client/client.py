@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import cast
 
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from pyshard import addresses, cluster, commands, documents
 from pyshard.addresses import Dial, Server
 from pyshard.batch import Has, Pop, Read, Remove
-from pyshard.client.bulk import Bulk, Pair, Progress, Step, keys_of, on_keys, pairs_of, writes
+from pyshard.client.bulk import Bulk, Pairs, Progress, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
 from pyshard.client.operations import NO_OPTIONS, Operation, Options
 from pyshard.client.pages import KeyPages
@@ -162,7 +162,7 @@ class Client:
 
     def write_many(
         self,
-        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        pairs: Pairs,
         index: str | None = None,
         *,
         ttl: float | None = None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pyshard.client.bulk import Pair, Progress
+from pyshard.client.bulk import Pairs, Progress
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record
 from pyshard.documents import Storable
@@ -69,7 +69,7 @@ class Index:
 
     def write_many(
         self,
-        pairs: Iterable[Pair] | Mapping[Key, Storable],
+        pairs: Pairs,
         *,
         ttl: float | None = None,
         deadline: float | None = None,

@@ -45,6 +45,7 @@ class RawClient:
 
     def __init__(self, client: Client) -> None:
         self._routing = client._routing
+        self._deadline = client._deadline
         self.clock: IReactorTime = client._clock
 
     @property
@@ -64,9 +65,17 @@ class RawClient:
         return state
 
     def bulk(
-        self, steps: Iterator[Step], seconds: float, progress: Progress | None = None, away: set[str] | None = None
+        self,
+        steps: Iterator[Step],
+        deadline: float | None,
+        progress: Progress | None = None,
+        away: set[str] | None = None,
     ) -> Deferred[list[object]]:
-        """Do a bulk verb, given as its steps; see `pyshard.client.bulk.Bulk`."""
+        """Do a bulk verb, given as its steps; see `pyshard.client.bulk.Bulk`.
+
+        :param deadline: seconds that each operation may take; None is the client's own.
+        """
+        seconds = self._deadline if deadline is None else deadline
         return Bulk(self.clock, self._routing, steps, seconds, progress, away).start()
 
     def write(

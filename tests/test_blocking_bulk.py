@@ -1,0 +1,119 @@
+"""The bulk verbs of the blocking client: a window at a time, everything of the caller's in the caller's thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from cli_runs import MemoryPyshard
+
+from pyshard import Key, Pyshard, Storable
+from pyshard.blocking import bulk
+from pyshard.errors import IndexNotFound, InvalidArgument, InvalidKey, PartialFailure, Unavailable
+from pyshard.testing import MemoryCluster
+
+
+@pytest.fixture
+def cluster() -> Iterator[MemoryCluster]:
+    """Two shards and a bootstrap."""
+    with MemoryCluster() as made:
+        yield made
+
+
+@pytest.fixture
+def app(cluster: MemoryCluster) -> Pyshard:
+    """A blocking client of `cluster`."""
+    return MemoryPyshard(cluster, 10)
+
+
+def test_the_verbs(app: Pyshard) -> None:
+    """Each gives what the single verb gives, in the order of the keys."""
+    pairs: dict[Key, Storable] = {"a": 1, "b": "two"}
+    assert app.write_many(pairs) == [28, 52]
+    assert app.write_many(((number, None) for number in range(3)), ttl=60) == [16] * 3
+    assert app.read_many(["b", "nothing", 0]) == [app.read("b"), None, app.read(0)]
+    assert app.has_many(iter("abc")) == [True, True, False]
+    assert app.remove_many(["a", "a"]) == [28, 0]
+    assert [one and one["record"] for one in app.pop_many(["b", "b"])] == ["two", None]
+
+
+def test_in_an_index(app: Pyshard) -> None:
+    """An index has them too."""
+    app.create_index("pages")
+    pages = app.index("pages")
+    assert pages.write_many({"a": 1, "b": 2, "c": 3}) == [28] * 3
+    assert pages.read_many(["a"]) == [pages.read("a")]
+    assert pages.has_many(["a", "x"]) == [True, False]
+    assert pages.remove_many(["a"]) == [28]
+    assert [one and one["record"] for one in pages.pop_many(["b", "a"])] == [2, None]
+    assert app.has_many(["c"]) == [False]
+
+
+def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of keys, some at a time; progress is told after each window, in the calling thread."""
+    monkeypatch.setattr(bulk, "_WINDOW", 100)
+    told: list[tuple[int, int]] = []
+    pairs = [(number, number) for number in range(250)]
+
+    def progress(count: int) -> None:
+        told.append((count, threading.get_ident()))
+
+    assert app.write_many(pairs, progress=progress) == [24] + [28] * 249
+    assert told == [(count, threading.get_ident()) for count in (100, 200, 250)]
+    records = app.read_many(number for number in range(250))
+    assert [one and one["record"] for one in records] == [number for number, _ in pairs]
+
+
+def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
+    """What the iterable and progress do may itself be blocking calls."""
+    app.write_many([(f"from {number}", number) for number in range(5)])
+
+    def copies() -> Iterator[tuple[str, object]]:
+        for number in range(5):
+            found = app.read(f"from {number}")
+            assert found is not None
+            yield f"to {number}", found["record"]
+
+    seen: list[bool] = []
+    assert len(app.write_many(copies(), progress=lambda _: seen.append(app.has("to 4")))) == 5  # type: ignore[arg-type]  # documents are objects here
+    assert seen == [True]
+
+
+def test_failures_of_all_windows(app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that failed in part keeps the later ones from nothing; each key has its outcome."""
+    monkeypatch.setattr(bulk, "_WINDOW", 2)
+    keys: list[Key] = ["a", True, "b", "c", False, "d"]
+    with pytest.raises(PartialFailure, match="2 of 6 keys failed") as caught:
+        app.has_many(keys)
+    assert [key for key, _ in caught.value.outcomes] == keys
+    assert [key for key, error in caught.value.failed if type(error) is InvalidKey] == [True, False]
+    with pytest.raises(PartialFailure) as caught:
+        app.write_many({"a": 1}, "nowhere")
+    assert [type(error) for _, error in caught.value.failed] == [IndexNotFound]
+
+
+def test_a_cluster_that_is_away_is_waited_for_once(
+    app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows after the one whose deadline passed aren't sent to the shards that let it pass."""
+    monkeypatch.setattr(bulk, "_WINDOW", 50)
+    app.write("k", 1)
+    for name in cluster.names:
+        cluster.kill_shard(name)
+    began = cluster.clock.seconds()
+    with pytest.raises(PartialFailure) as caught:
+        app.read_many(range(1000), deadline=1)
+    assert len(caught.value.failed) == 1000
+    assert all(isinstance(error, Unavailable) for _, error in caught.value.failed)
+    assert cluster.clock.seconds() - began < 4
+
+
+def test_mistakes(app: Pyshard) -> None:
+    """A mistake in the call is said at once, and what the iterable raises comes out."""
+    with pytest.raises(InvalidArgument, match="found one str"):
+        app.read_many("abc")
+    with pytest.raises(InvalidArgument, match="expected pairs"):
+        app.write_many(["ab"])  # type: ignore[list-item]  # that is the mistake
+    with pytest.raises(ZeroDivisionError):
+        app.read_many(1 // number for number in (1, 0))
