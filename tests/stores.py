@@ -167,7 +167,9 @@ class Bench:
 
     def fill(self, records: Mapping[bytes, bytes], index: str = "", ttl: int = 0) -> None:
         """Store records."""
-        stored = self.answers(Write(index, list(records), list(records.values()), None, [ttl] * len(records)))
+        stored = self.answers(
+            Write(index, list(records), list(records.values()), None, [ttl] * len(records) if ttl else None)
+        )
         assert stored == [[True] * len(records)]
 
     def sweep(self, most: int = 1000) -> int:

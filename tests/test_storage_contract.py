@@ -1427,3 +1427,31 @@ def test_store_against_model(kind: str) -> None:
             max_examples=60, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
+
+
+@pytest.mark.parametrize("expiring", [False, True])
+def test_plain_writes_go_a_shorter_way(bench: Bench, expiring: bool) -> None:
+    """A run without conditions and times to live keeps the same accounts, for keys of every past."""
+    bench.fill({b"old": b"12345", b"gone": b"1"})
+    bench.one(Pop("", [b"gone"]))
+    if expiring:
+        bench.fill({b"brief": b"123", b"over": b"1"}, ttl=1000)
+        bench.clock.advance(0.5)
+        bench.fill({b"over": b"12"}, ttl=100)
+        bench.clock.advance(0.2)
+    before = bench.version(b"old")
+    keys = [b"new", b"old", b"brief", b"over", b"gone", b"long" * 200]
+    assert bench.answers(Write("", keys, [b"x" * place for place in range(6)])) == [[True] * 6]
+    versions = [bench.version(key) for key in keys]
+    assert versions == sorted(set(versions))
+    assert versions[0] > before
+    bench.clock.advance(100)
+    assert bench.answers(Read("", keys)) == [[b"x" * place for place in range(6)]]
+    assert bench.store.used == sum(weight(key, b"x" * place) for place, key in enumerate(keys))
+    assert bench.answers(Write("", [b"new", b"twice", b"new", b"twice"], [b"1", b"22", b"333", b"4444"])) == [
+        [True] * 4
+    ]
+    assert bench.answers(Read("", [b"new", b"twice"])) == [[b"333", b"4444"]]
+    assert bench.store.documents == 7
+    assert bench.scan() == bench.in_order({*keys, b"twice"})
+    assert sum(bench.store.histogram(0, SLOTS, 10)) == 7

@@ -12,6 +12,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import attrs
 import msgspec
@@ -30,21 +31,21 @@ from pyshard.errors import (
     WrongIdentity,
     WrongShard,
 )
-from pyshard.hashing import SLOTS, slot_of, slot_to_hash
+from pyshard.hashing import SLOTS, slot_to_hash, slots_of
 from pyshard.settings import settings
 from pyshard.shardmap import ShardRange
 from pyshard.storage import IStore, Page, Task
 from pyshard.wire import Steps
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # for what is found out once
 class Assignment:
     """What a bootstrap told a shard: its name and the cluster state."""
 
     name: str
     state: ClusterState
 
-    @property
+    @cached_property
     def range(self) -> ShardRange:
         """The shard's own range in the map."""
         own = self.state.map.named(self.name)
@@ -229,7 +230,7 @@ class _Plan:
             positions = []
         else:
             name, own = run.index.encode(), self.assignment.range
-            slots = [slot_of(key, name) for key in run.keys]
+            slots = slots_of(run.keys, name)
             if slots and not (own.start <= min(slots) and max(slots) < own.end):
                 for position, slot in enumerate(slots):
                     if not own.owns(slot):

@@ -58,6 +58,15 @@ class Table(Protocol):
         """Remove a key, which has `old`."""
         ...
 
+    def write(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> int:
+        """Keep a record for each key, in order and without expiry, in place of what is there.
+
+        :return: by how many bytes what is used has grown.
+        """
+        ...
+
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """Whether there is each key and it hasn't expired."""
         ...
@@ -121,9 +130,18 @@ class Application:
         elif isinstance(run, Read):
             answer.results = table.read(run.keys, slots, self._now, self._room)
             self._fit(answer, len(run.keys))
+        elif isinstance(run, Write) and run.conditions is None and run.ttls is None and self._has_room_for(run):
+            versions = [self._next_version() for _ in run.keys]
+            self._free -= table.write(run.keys, slots, run.records, versions)
+            answer.results = [True] * len(run.keys)
         else:
             self._each(answer, table, task)
         return answer
+
+    def _has_room_for(self, run: Write) -> bool:
+        """Whether no write of a run can go past the limit, whatever it replaces."""
+        most = sum(map(len, run.keys)) + sum(map(len, run.records)) + len(run.keys) * settings.ITEM_OVERHEAD
+        return most <= self._free
 
     def _fit(self, answer: Answer, keys: int) -> None:
         """Leave as many of the records in the answer as there is room for; refuse the rest of the keys."""

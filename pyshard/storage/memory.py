@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import add
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -74,6 +75,27 @@ class _Index:
         dead = self._dead[bucket] = self._dead.get(bucket, 0) + 1
         if dead > _FEW_DEAD and dead * 2 > len(self._buckets[bucket]):
             self._write_anew(bucket)
+
+    def write(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> int:
+        """See `Table`."""
+        store, before = self._store, self._store.used
+        if self.expiries or len(set(keys)) < len(keys):
+            for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
+                self.put(key, slot, Found(version, 0, record), self.find(key, slot))
+            return store.used - before
+        old = list(map(self.records.get, keys))
+        kept = [one for one in old if one is not None]
+        if len(kept) < len(keys):
+            for key, slot, one in zip(keys, slots, old, strict=True):
+                if one is None:
+                    self._buckets.setdefault(slot >> BUCKET_BITS, []).append(key)
+                    store.counts[slot >> BUCKET_BITS] += 1
+                    store.used += cost(key, b"")
+        store.used += sum(map(len, records)) - sum(map(len, kept)) + len(kept) * VERSION.size
+        self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
+        return store.used - before
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """See `Table`."""

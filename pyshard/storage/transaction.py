@@ -100,6 +100,16 @@ class LmdbTable:
         self._count(slot, -1, -cost(key, old.record))
         self._move_expiry(database, old.expires, 0)
 
+    def write(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> int:
+        """See `Table`."""
+        assert self._state is not None
+        before = self._state.used
+        for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
+            self.put(key, slot, Found(version, 0, record), self.find(key, slot))
+        return self._state.used - before
+
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """See `Table`."""
         found: list[Result] = []
