@@ -28,7 +28,7 @@ from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, seriali
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, from_code
 
 _MESSAGE = 2000  # characters of an error message that cross the wire
-_AT_ONCE = 65_535  # bytes of the largest box that is written in the turn of the reactor in which it was made
+_AT_ONCE = 256 * 1024  # bytes of the largest box that is begun to be written in the turn in which it was made
 
 _T = TypeVar("_T")
 
