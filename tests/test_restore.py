@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,20 @@ from pyshard.backup.manifest import FileEntry
 from pyshard.backup.reading import Contents, check
 from pyshard.backup.writing import BLOCK, RecordsFile
 from pyshard.batch import Row, Write, encode_rows
+from pyshard.client.bulk import Step
 from pyshard.client.raw import RawClient
 from pyshard.errors import (
     BackupDamaged,
     BackupFailed,
     NotEmpty,
     OutcomeUnknown,
+    PartialFailure,
     RestoreIncomplete,
     ShardFull,
     Unavailable,
 )
 from pyshard.hashing import slot_of
+from pyshard.settings import settings
 
 # -- damaged backups ------------------------------------------------------------------------------------------------
 
@@ -323,17 +326,17 @@ def test_lost_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = fill(cluster, client)
         take(cluster, client, tmp_path / "backup")
     unknown = 0
-    original = RawClient.write
+    original = RawClient.bulk
 
-    def counted(self: RawClient, *given: Any) -> Deferred[bool]:
+    def counted(self: RawClient, *given: Any) -> Deferred[list[object]]:
         def count(failure: Any) -> Any:
             nonlocal unknown
-            unknown += failure.check(OutcomeUnknown) is not None
+            unknown += sum(isinstance(error, OutcomeUnknown) for _, error in failure.value.failed)
             return failure
 
         return original(self, *given).addErrback(count)
 
-    monkeypatch.setattr(RawClient, "write", counted)
+    monkeypatch.setattr(RawClient, "bulk", counted)
     with cluster_of(2) as (cluster, client):
         shard: Any = cluster.services["shard0"].shard
         apply = shard.apply
@@ -357,19 +360,21 @@ def test_answers_that_never_come(made: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A write that is repeated in vain ends the restore."""
     asked = Counter[bytes]()
 
-    def lost(self: RawClient, index: str, key: bytes, *given: Any) -> Deferred[bool]:
-        asked[key] += 1
-        failing: Deferred[bool] = Deferred()
-        self.clock.callLater(1, failing.errback, OutcomeUnknown("lost"))
+    def lost(self: RawClient, steps: Iterator[Step], *given: Any) -> Deferred[list[object]]:
+        keys = [(row, row.key) for step in steps for row in step.keys if isinstance(row, Row)]
+        asked.update(key for _, key in keys)
+        failing: Deferred[list[object]] = Deferred()
+        failure = PartialFailure("lost", [(row, OutcomeUnknown("lost")) for row, _ in keys])
+        self.clock.callLater(1, failing.errback, failure)
         return failing
 
-    monkeypatch.setattr(RawClient, "write", lost)
+    monkeypatch.setattr(RawClient, "bulk", lost)
     with cluster_of(2) as (cluster, client):
         with pytest.raises(RestoreIncomplete, match="after 0 of 12 documents: lost") as caught:
             put_back(cluster, client, made)
         assert isinstance(caught.value.__cause__, OutcomeUnknown)
         assert set(asked.values()) == {4}
-        assert len(asked) == 12
+        assert 0 < len(asked) < 12  # the blocks behind the one that failed are not begun
 
 
 def test_what_others_write_stays(made: Path) -> None:
@@ -395,27 +400,29 @@ def test_what_others_write_stays(made: Path) -> None:
 
 
 def test_few_are_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A restore has at most 2,000 writes in flight, and 8 MiB but for the last of them."""
+    """A restore has one block's records in flight: a block's bytes, or a single record that is larger."""
     with cluster_of(1) as (cluster, client):
-        cluster.run(gatherResults([client.write(number, number) for number in range(5000)]))
+        cluster.run(gatherResults([client.write(number, b"x" * 1000) for number in range(5000)]))
         cluster.run(gatherResults([client.write(f"large {number}", b"x" * 3_000_000) for number in range(10)]))
         take(cluster, client, tmp_path / "backup")
     flying: list[int] = []
-    most = [0, 0]
-    original = RawClient.write
+    seen: list[tuple[int, int]] = []
+    original = RawClient.bulk
 
-    def counted(self: RawClient, index: str, key: bytes, record: bytes, *given: Any) -> Deferred[bool]:
-        flying.append(len(record))
-        most[0], most[1] = max(most[0], len(flying)), max(most[1], sum(flying))
+    def counted(self: RawClient, steps: Iterator[Step], *given: Any) -> Deferred[list[object]]:
+        taken = list(steps)
+        flying.append(sum(len(row.record) for step in taken for row in step.keys if isinstance(row, Row)))
+        seen.append((len(flying), flying[0]))
 
         def landed(outcome: Any) -> Any:
-            flying.remove(len(record))
+            flying.pop()
             return outcome
 
-        return original(self, index, key, record, *given).addBoth(landed)
+        return original(self, iter(taken), *given).addBoth(landed)
 
-    monkeypatch.setattr(RawClient, "write", counted)
+    monkeypatch.setattr(RawClient, "bulk", counted)
     with cluster_of(2) as (cluster, client):
         assert put_back(cluster, client, tmp_path / "backup") == Restored(5010, 0)
-    assert most[0] == 2000
-    assert 8 * 1024 * 1024 <= most[1] < 8 * 1024 * 1024 + 3_100_000
+    assert {count for count, _ in seen} == {1}
+    assert 500_000 < max(size for _, size in seen if size < 3_000_000) <= settings.SNAPSHOT_BYTES
+    assert max(size for _, size in seen) < 3_000_000 + settings.SNAPSHOT_BYTES

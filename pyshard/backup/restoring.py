@@ -7,28 +7,29 @@ meanwhile keeps what they wrote, so that a write whose answer was lost can be re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
+from typing import cast
 
 import attrs
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.defer import inlineCallbacks
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
 from pyshard.backup.reading import Contents, check
 from pyshard.backup.taking import Progress, silent
-from pyshard.batch import Row
+from pyshard.batch import ABSENT, Row, Write
 from pyshard.client import Client
+from pyshard.client.bulk import Step
 from pyshard.client.raw import RawClient
 from pyshard.cluster import DEFAULT_INDEX
-from pyshard.errors import NotEmpty, OutcomeUnknown, PyshardError, RestoreIncomplete, Unavailable
+from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.settings import settings
 from pyshard.wire import Steps
 
 _DEADLINE = 60.0  # seconds that a write may take
 _REPEATS = 3  # times that a write whose answer was lost is repeated
-_MOST = 2000  # writes in flight
-_MOST_BYTES = 8 * 1024 * 1024  # bytes of keys and records in flight, but for a single one
 
 
 @attrs.frozen
@@ -76,16 +77,9 @@ def restore(
         for _, name in sorted((number, name) for name, number in contents.state.indexes.items()):
             yield client.create_index(name)
         for rows in contents.blocks():
-            for row in rows:
-                writing.begin(row)
-                if writing.full:
-                    yield writing.landed(_MOST // 2, _MOST_BYTES // 2)
-                    writing.raise_failure()
+            yield writing.write(rows)
             progress(writing.done, total)
-        yield writing.landed()
-        writing.raise_failure()
     except PyshardError as error:
-        yield writing.landed()
         raise RestoreIncomplete(
             f"the restore stopped after {writing.done:,} of {total:,} documents: {error}. The cluster may have a part "
             "of the backup; begin again with an empty one"
@@ -105,62 +99,48 @@ class _Writing:
         self._raw = raw
         self._names = {number: name for name, number in contents.state.indexes.items()} | {DEFAULT_INDEX: ""}
         self._seconds = seconds
-        self._count = 0  # in flight
-        self._bytes = 0
-        self._enough = (0, 0)
-        self._waiter: Deferred[None] | None = None
-        self._failure: Failure | None = None
         self.done = 0
         self.expired = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether no further write is to be begun now."""
-        return self._count >= _MOST or self._bytes >= _MOST_BYTES
+    @inlineCallbacks
+    def write(self, rows: list[Row]) -> Steps[None]:
+        """Write the records of a block; again those whose answer was lost.
 
-    def begin(self, row: Row) -> None:
-        """Write a record."""
-        weight = len(row.key) + len(row.record)
-        self._count += 1
-        self._bytes += weight
-        self._write(row, _REPEATS).addBoth(self._land, weight)
+        :raises PyshardError: what the first record that could not be written failed with.
+        """
+        for repeats in range(_REPEATS, -1, -1):
+            live = [row for row in rows if not row.expires or self._left(row) > 0]
+            self.expired += len(rows) - len(live)
+            self.done += len(rows) - len(live)
+            try:
+                yield self._raw.bulk(self._steps(live), _DEADLINE)
+            except PartialFailure as failure:
+                failed = failure.failed
+                self.done += len(live) - len(failed)
+                refused = [error for _, error in failed if not repeats or not isinstance(error, OutcomeUnknown)]
+                if refused:
+                    raise refused[0] from None
+                rows = [cast("Row", row) for row, _ in failed]
+            else:
+                self.done += len(live)
+                return
 
-    def landed(self, count: int = 0, size: int = 0) -> Deferred[None]:
-        """Wait until no more than so many writes, and bytes, are in flight."""
-        if self._count <= count and self._bytes <= size:
-            return succeed(None)
-        self._enough = (count, size)
-        self._waiter = Deferred()
-        return self._waiter
+    def _steps(self, rows: list[Row]) -> Iterator[Step]:
+        """Steps that write each record where there is none."""
+        for index, neighbors in groupby(rows, attrgetter("index")):
+            while some := list(islice(neighbors, settings.BULK_STEP)):
+                run = Write(
+                    self._names[index],
+                    [row.key for row in some],
+                    [row.record for row in some],
+                    [ABSENT] * len(some),
+                    [max(1, self._left(row)) if row.expires else 0 for row in some],
+                )
+                yield Step(some, run, range(len(some)), [1] * len(some), {})
 
-    def raise_failure(self) -> None:
-        """Raise what the first write that failed did so with."""
-        if self._failure is not None:
-            self._failure.raiseException()
-
-    def _write(self, row: Row, repeats: int) -> Deferred[bool]:
-        ttl = row.expires - int(self._seconds() * 1000) if row.expires else 0
-        if ttl < 0 or (ttl == 0 and row.expires):
-            self.expired += 1
-            return succeed(False)
-        written = self._raw.write(self._names[row.index], row.key, row.record, ttl, _DEADLINE)
-        return written.addErrback(self._again, row, repeats)
-
-    def _again(self, failure: Failure, row: Row, repeats: int) -> Deferred[bool]:
-        if not repeats or not failure.check(OutcomeUnknown):
-            return fail(failure)
-        return self._write(row, repeats - 1)
-
-    def _land(self, outcome: bool | Failure, weight: int) -> None:
-        self._count -= 1
-        self._bytes -= weight
-        if isinstance(outcome, Failure):
-            self._failure = self._failure or outcome
-        else:
-            self.done += 1
-        if self._waiter is not None and self._count <= self._enough[0] and self._bytes <= self._enough[1]:
-            waiter, self._waiter = self._waiter, None
-            waiter.callback(None)
+    def _left(self, row: Row) -> int:
+        """The milliseconds for which a record that expires has yet to live."""
+        return row.expires - int(self._seconds() * 1000)
 
 
 @inlineCallbacks
