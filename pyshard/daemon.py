@@ -6,11 +6,15 @@ Everything here runs before twistd daemonizes, so that a mistake reaches the ter
 from __future__ import annotations
 
 import re
+import signal
 import socket
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Protocol
 
+from twisted.application.service import Service
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
 
@@ -18,6 +22,46 @@ from pyshard.errors import ConfigError
 def end(error: ConfigError) -> NoReturn:
     """End the process with an error's line on standard error and exit code 1."""
     raise SystemExit(f"pyshard: {error}")
+
+
+class DaemonReactor(Protocol):
+    """What `OrderlyExit` needs of a reactor."""
+
+    def callWhenRunning(self, function: Callable[[], object]) -> object: ...
+    def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> object: ...
+    def callFromThread(self, function: Callable[[], object]) -> object: ...
+    def stop(self) -> None: ...
+
+
+class OrderlyExit(Service):
+    """Has SIGTERM stop the reactor, and the process then end with exit code 0.
+
+    Twisted's own handler stops the reactor too, but then ends the process by the signal, which supervisors take for a
+    failure. A second SIGTERM changes nothing: stopping has its own bounds.
+
+    :param reactor: the one that twistd runs.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: DaemonReactor) -> None:
+        self._reactor = reactor
+        self._stopping = False
+
+    def startService(self) -> None:
+        super().startService()
+        # In the reactor's first turn: its own handlers are there by then.
+        self._reactor.callWhenRunning(lambda: self._reactor.callLater(0, signal.signal, signal.SIGTERM, self.handle))
+
+    def handle(self, number: int, frame: object) -> None:
+        """The signal's handler."""
+        self._reactor.callFromThread(self._stop)
+
+    def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._log.info("Received SIGTERM, shutting down.")
+            self._reactor.stop()
 
 
 def port_number(given: object, option: str) -> int:

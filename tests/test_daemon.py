@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
@@ -182,3 +183,42 @@ def test_tls_is_not_installed(monkeypatch: pytest.MonkeyPatch, missing: Exceptio
     assert str(refused.value) == (
         "--listen: found 'ssl:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
     )
+
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+class Running:
+    """Stands in for a reactor: keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.later: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        self.stops = 0
+
+    def callWhenRunning(self, function: Callable[[], object]) -> None:
+        """It runs."""
+        function()
+
+    def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> None:
+        """Keep it."""
+        self.later.append((function, arguments))
+
+    def callFromThread(self, function: Callable[[], object]) -> None:
+        """At once."""
+        function()
+
+    def stop(self) -> None:
+        """Count; a reactor that is stopped twice would raise."""
+        self.stops += 1
+
+
+def test_sigterm_stops_the_reactor_once() -> None:
+    """The handler takes Twisted's place after the reactor has begun, and stops it; a second signal changes nothing."""
+    reactor = Running()
+    service = daemon.OrderlyExit(reactor)
+    assert reactor.later == []
+    service.startService()
+    assert reactor.later == [(signal.signal, (signal.SIGTERM, service.handle))]
+    service.handle(signal.SIGTERM, None)
+    service.handle(signal.SIGTERM, None)
+    assert reactor.stops == 1

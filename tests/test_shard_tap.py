@@ -49,8 +49,7 @@ def parsed(*arguments: str) -> Options:
 
 def listener_of(service: ShardService) -> Listener:
     """The service's listener."""
-    (listener,) = service.services
-    assert isinstance(listener, Listener)
+    (listener,) = [one for one in service.services if isinstance(one, Listener)]
     return listener
 
 

@@ -6,6 +6,7 @@ import uuid
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
@@ -81,4 +82,6 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         daemon.end(error)
     bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
-    return BootstrapService(bootstrap, reactor, endpoint, addresses.dial_with(reactor), Random())
+    service = BootstrapService(bootstrap, reactor, endpoint, addresses.dial_with(reactor), Random())
+    daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
+    return service

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -83,4 +84,6 @@ def makeService(options: Options) -> IService:
     def open_shard() -> Shard:
         return Shard(options["store"](reactor.callFromThread), reactor.seconds)
 
-    return ShardService(open_shard, reactor, endpoint)
+    service = ShardService(open_shard, reactor, endpoint)
+    daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
+    return service
