@@ -100,6 +100,11 @@ ALWAYS, ABSENT = -1, 0
 HEAD_BYTES = 5
 
 
+def changes(run: Run) -> bool:
+    """Whether a run may change anything; what isn't known as harmless may."""
+    return not isinstance(run, Read | Has | Item)
+
+
 def columns(run: Run) -> list[list[Any] | None]:
     """What a run gives for each key, besides index and keys, in the order of its fields."""
     return [getattr(run, name) for name in run.__struct_fields__[2:]]
@@ -129,6 +134,12 @@ class Answer(msgspec.Struct, array_like=True):
     def refuse(self, position: int, error: PyshardError) -> None:
         """Put down that the operation at `position` was refused."""
         self.errors[position] = (error.code, str(error))
+
+    @classmethod
+    def refusing(cls, run: Run, error: PyshardError) -> Answer:
+        """The outcome of a run that was refused as a whole."""
+        refusal = (error.code, str(error))
+        return cls([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refusal))
 
     def outcomes(self) -> list[Result | PyshardError]:
         """Results and errors in one list, in the order of the keys."""

@@ -87,14 +87,14 @@ class BoxParser:
             if end - value < 2:
                 break
             behind = value + 2 + (data[value] << 8 | data[value + 1])
+            if self._keys >= self.limits.keys or self._size + behind - at > self.limits.size:  # before all of it came
+                raise BoxBreach(f"a box past {self.limits.keys:,} keys or {self.limits.size:,} bytes")
             if behind > end:
                 break
             box[data[at + 2 : value]] = data[value + 2 : behind]
             self._keys += 1  # one key may come many times
             self._size += behind - at
             self._at = at = behind
-            if self._keys > self.limits.keys or self._size > self.limits.size:
-                raise BoxBreach(f"a box past {self.limits.keys:,} keys or {self.limits.size:,} bytes")
         return None
 
 

@@ -1,15 +1,19 @@
 """Every AMP command: the whole protocol on one page. docs/protocol.md tells it in prose.
 
-Who asks whom: anyone may ask either daemon for `Hello`, `Ping` and `GetMap`. The bootstrap asks shards for
-`Configure`. Clients ask shards for `Apply`, `Keys`, `Stat` and, to back them up, `OpenSnapshot`, `ReadSnapshot` and
+Who asks whom: anyone may ask either daemon for `Authenticate`, `Hello`, `Ping` and `GetMap`. The bootstrap asks shards
+for `Configure`. Clients ask shards for `Apply`, `Keys`, `Stat` and, to back them up, `OpenSnapshot`, `ReadSnapshot` and
 `CloseSnapshot`; and the bootstrap for `CreateIndex`, `DropIndex` and `Readiness`. Every command may answer with any
 error of `pyshard.errors`; none of them ends the connection.
+
+Each command says which role a peer must have, at the least, where a daemon has tokens. A role that may not change
+anything may send `Apply`: what changes something in its batch is refused by itself.
 """
 
 from __future__ import annotations
 
 from twisted.protocols import amp
 
+from pyshard.auth import Role
 from pyshard.boxes import Box, put_chunks, take_chunks, take_integer
 from pyshard.wire import ChunkedBytes, Command
 
@@ -24,6 +28,7 @@ class Hello(Command):
     """Who are you? The first thing to ask on a connection."""
 
     commandName = b"Hello"
+    role = Role.READ
     arguments = [(b"protocol", amp.Integer())]
     response = [
         (b"protocol", amp.Integer()),
@@ -37,10 +42,20 @@ class Hello(Command):
     ]
 
 
+class Authenticate(Command):
+    """This token says what I may do. A daemon without tokens takes any: whoever reaches it may do everything."""
+
+    commandName = b"Authenticate"
+    role = None
+    arguments = [(b"token", amp.String())]  # the secret
+    response = [(b"role", amp.Unicode())]  # "read", "write" or "admin"
+
+
 class Ping(Command):
     """Are you there?"""
 
     commandName = b"Ping"
+    role = None
     arguments = NOTHING
     response = NOTHING
 
@@ -49,6 +64,7 @@ class GetMap(Command):
     """The cluster state that you know: map, epoch, indexes."""
 
     commandName = b"GetMap"
+    role = Role.READ
     arguments = NOTHING
     response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.cluster
 
@@ -57,6 +73,7 @@ class Configure(Command):
     """You are the shard called `name` in this cluster state."""
 
     commandName = b"Configure"
+    role = Role.ADMIN
     arguments = [(b"name", amp.Unicode()), (b"state", ChunkedBytes())]
     response = NOTHING
 
@@ -65,6 +82,7 @@ class Apply(Command):
     """Apply a batch."""
 
     commandName = b"Apply"
+    role = Role.READ
     arguments = [
         (b"epoch", amp.Integer()),  # the epoch of the map that the caller routed by
         (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.batch
@@ -79,6 +97,7 @@ class Keys(Command):
     """One page of the keys of an index, in slot order."""
 
     commandName = b"Keys"
+    role = Role.READ
     arguments = [
         (b"epoch", amp.Integer()),
         (b"index", amp.Unicode()),  # empty: the default index
@@ -96,6 +115,7 @@ class Stat(Command):
     """How the shard fares."""
 
     commandName = b"Stat"
+    role = Role.READ
     arguments = NOTHING
     response = [(b"stat", ChunkedBytes())]  # JSON, see docs/protocol.md
 
@@ -104,6 +124,7 @@ class OpenSnapshot(Command):
     """Keep what you hold at this moment, to be read over this connection."""
 
     commandName = b"OpenSnapshot"
+    role = Role.READ
     arguments = NOTHING
     response = [
         (b"snapshot", amp.Unicode()),  # its id
@@ -116,6 +137,7 @@ class ReadSnapshot(Command):
     """The next records of a snapshot, in no particular order."""
 
     commandName = b"ReadSnapshot"
+    role = Role.READ
     arguments = [(b"snapshot", amp.Unicode())]
     response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.batch.Row`; empty at the end
 
@@ -124,6 +146,7 @@ class CloseSnapshot(Command):
     """The snapshot isn't needed any more."""
 
     commandName = b"CloseSnapshot"
+    role = Role.READ
     arguments = [(b"snapshot", amp.Unicode())]
     response = NOTHING
 
@@ -132,6 +155,7 @@ class CreateIndex(Command):
     """Create an index; answered when every shard that can be reached has it."""
 
     commandName = b"CreateIndex"
+    role = Role.WRITE
     arguments = [(b"name", amp.Unicode())]
     response = [(b"epoch", amp.Integer())]
 
@@ -140,6 +164,7 @@ class DropIndex(Command):
     """Drop an index with its documents; answered when every shard that can be reached has dropped it."""
 
     commandName = b"DropIndex"
+    role = Role.ADMIN
     arguments = [(b"name", amp.Unicode())]
     response = [(b"epoch", amp.Integer())]
 
@@ -148,8 +173,13 @@ class Readiness(Command):
     """How ready each shard is, as the bootstrap sees it."""
 
     commandName = b"Readiness"
+    role = Role.READ
     arguments = NOTHING
     response = [(b"shards", ChunkedBytes())]  # JSON, see docs/protocol.md
+
+
+#: Every command by its name.
+COMMANDS: dict[bytes, type[Command]] = {command.commandName: command for command in Command.__subclasses__()}
 
 
 # The box of `Apply` and that of its answer, without AMP's machinery, which costs more than applying a small batch.

@@ -1,10 +1,11 @@
-"""What the options of both daemons share: where to listen, and how to end with one line when that can't be.
+"""What the options of both daemons share: where to listen and for whom, and how to end with one line otherwise.
 
 Everything here runs before twistd daemonizes, so that a mistake reaches the terminal and the exit code.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import signal
 import socket
@@ -16,7 +17,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
+from pyshard import tokenfile
 from pyshard.errors import ConfigError
+from pyshard.tokenfile import TokenFile
 
 
 def end(error: ConfigError) -> NoReturn:
@@ -112,6 +115,67 @@ def check_listen(description: str) -> None:
     if kind in ("tcp", "tcp6") and port.isdigit() and int(port):
         interface = named.get("interface", "").replace("\\:", ":") or ("::" if kind == "tcp6" else "0.0.0.0")
         listen_string(interface, port_number(port, "--listen"))
+
+
+def is_local(description: str) -> bool:
+    """Whether only this machine's own processes can reach what listens on a Twisted server endpoint string.
+
+    What isn't known for certain counts as reachable.
+    """
+    kind, *rest = re.split(r"(?<!\\):", description)
+    if kind == "unix":
+        return True
+    if kind not in ("tcp", "tcp6", "ssl"):
+        return False
+    named = dict(part.split("=", 1) for part in rest if "=" in part)
+    plain = [part for part in rest if "=" not in part]
+    behind = 1 if "port" not in named else 0
+    places = plain[behind:] if kind != "ssl" else []  # an interface by its place
+    interface = named.get("interface", places[0] if places else "").replace("\\:", ":")
+    if interface == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(interface).is_loopback
+    except ValueError:
+        return False
+
+
+def check_reach(description: str, guarded: bool) -> None:
+    """Refuse to listen without tokens where others than this machine's processes can connect.
+
+    :param description: a Twisted server endpoint string.
+    :param guarded: whether there are tokens, or the operator wants it so.
+    :raises ConfigError: in one line.
+    """
+    if not guarded and not is_local(description):
+        raise ConfigError(
+            f"found {description!r}, on which others than this machine could connect, and no token file; expected "
+            "--token-file FILE ('pyshard token' makes tokens), an address of this machine alone such as 127.0.0.1, or "
+            "--insecure"
+        )
+
+
+def token_file(given: str | None, insecure: bool) -> TokenFile | None:
+    """The token file that an option gives.
+
+    :raises ConfigError: it can't be used, or --insecure contradicts it.
+    """
+    if given is None:
+        return None
+    if insecure:
+        raise ConfigError("--insecure: found it with --token-file, expected one of the two")
+    return tokenfile.for_daemon(given)
+
+
+#: The options of both daemons about tokens.
+TOKEN_FILE_OPTION: list[object] = [
+    "token-file",
+    "t",
+    None,
+    "File with the tokens that peers must present, the same for all daemons of a cluster; see SECURITY.md "
+    "[default: whoever can connect may do everything].",
+]
+INSECURE_FLAG: list[object] = ["insecure", None, "Listen without a token file where others can connect."]
 
 
 def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:

@@ -159,6 +159,18 @@ class PartialFailure(PyshardError):
         return [(key, outcome) for key, outcome in self.outcomes if isinstance(outcome, PyshardError)]
 
 
+class NotAuthenticated(PyshardError):
+    """The daemon wants a token and was given none, or a wrong one; nothing was done."""
+
+    code = "NOT_AUTHENTICATED"
+
+
+class PermissionDenied(PyshardError):
+    """The token that was given may not do this; nothing was changed."""
+
+    code = "PERMISSION_DENIED"
+
+
 class ClientClosed(PyshardError):
     """The client was used after ``close()``."""
 

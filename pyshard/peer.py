@@ -20,7 +20,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard import commands
-from pyshard.errors import BadRequest, PyshardError
+from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.settings import settings
 from pyshard.wire import BoundedAMP
 
@@ -65,6 +65,8 @@ class Peer:
     :param on_up: called with each connection that can be used.
     :param on_down: called with the reason, in one line, after each failed attempt and lost connection.
     :param random: jitter.
+    :param on_refused: called after `on_down` with the error by which the peer refused this side for good, such as that
+        the token is wrong; to dial again is of no use then.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Peer:
         on_up: Callable[[PeerConnection], None],
         on_down: Callable[[str], None],
         random: Random,
+        on_refused: Callable[[PyshardError], None] | None = None,
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
@@ -83,6 +86,7 @@ class Peer:
         self._wanted = wanted
         self._on_up = on_up
         self._on_down = on_down
+        self._on_refused = on_refused
         self._random = random
         self._failures = 0
         self._dialing: Deferred[PeerConnection] | None = None
@@ -177,6 +181,8 @@ class Peer:
         self._dialing = self._greeting = None
         if not self._closed:
             self._down(reason_of(failure))
+            if self._on_refused is not None and isinstance(failure.value, NotAuthenticated | PermissionDenied):
+                self._on_refused(failure.value)
 
     def _lost(self, failure: Failure) -> None:
         self.connection = None

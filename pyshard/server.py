@@ -2,12 +2,13 @@
 
 Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`; a
 peer that doesn't read its answers isn't read from; a stopping daemon accepts nobody, answers what it was asked
-before, refuses what comes after (`ShuttingDown`), and then closes.
+before, refuses what comes after (`ShuttingDown`), and then closes. Where there are tokens, a peer that hasn't
+authenticated is a stranger: it is answered `Authenticate` and `Ping`, under limits of its own, and not for long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import cast
 
@@ -17,6 +18,7 @@ from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
+    IDelayedCall,
     IListeningPort,
     IPushProducer,
     IReactorTime,
@@ -25,29 +27,41 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from pyshard import commands
+from pyshard.auth import Role, Tokens
 from pyshard.boxes import Limits
-from pyshard.errors import PyshardError, ShuttingDown
+from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError, ShuttingDown
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, Steps
+from pyshard.wire import Arguments, BoundedAMP, Steps
 
 _LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
 _CLOSE = 1.0  # seconds that a peer may take to read what is left and close
 
+#: What a box may be that comes from a stranger.
+STRANGER = Limits(settings.STRANGER_BOX_KEYS, settings.STRANGER_BOX_BYTES, settings.STRANGER_UNFINISHED_BOX)
+
+_HOW = "give the client a token file: token_file=…, --token-file or the environment variable PYSHARD_TOKEN_FILE"
+
 
 class ServerConnection(BoundedAMP):
-    """A connection that a daemon accepted; subclasses add the responders.
+    """A connection that a daemon accepted; subclasses add responders.
 
     :ivar operations: how many operations came over it.
+    :ivar role: what the peer may do; None: it is a stranger.
     """
 
     factory: ServerFactory
 
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
-        super().__init__(clock, factory.limits)
+        super().__init__(clock, factory.limits if factory.tokens is None else STRANGER)
         self.factory = factory
         self.operations = 0
+        self.role = Role.ADMIN if factory.tokens is None else None
+        self._wrong_tokens = 0
+        self._too_late: IDelayedCall | None = None
         self._since = clock.seconds()
 
     def described(self) -> dict[str, object]:
@@ -59,7 +73,30 @@ class ServerConnection(BoundedAMP):
             "operations": self.operations,
         }
 
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        return [(commands.Authenticate, self.authenticate), (commands.Ping, self.ping)]
+
+    def ping(self) -> Arguments:
+        """See `pyshard.commands.Ping`."""
+        return {}
+
+    def authenticate(self, token: bytes) -> Arguments:
+        """See `pyshard.commands.Authenticate`. Neither a right token nor a wrong one stands in the log."""
+        role = self._role_of(token)
+        if role is None:
+            self._wrong_tokens += 1
+            self._log.warn("connection {id} from {peer}: a wrong token", id=self.id, peer=self._peer)
+            if self._wrong_tokens == settings.WRONG_TOKENS:
+                self._clock.callLater(0, self.close)  # when this was answered
+            raise NotAuthenticated(f"the token is none that this daemon knows; {_HOW}")
+        self.role = role
+        self.limit(self.factory.limits)
+        self._stop_waiting()
+        return {"role": role.word}
+
     def refusal(self, name: bytes) -> PyshardError | None:
+        if self.role is not Role.ADMIN and (refused := self._forbidden(name)) is not None:
+            return refused
         if self.factory.draining:
             return ShuttingDown("this daemon is shutting down; ask again when it is back")
         return super().refusal(name)
@@ -78,10 +115,13 @@ class ServerConnection(BoundedAMP):
             # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
             # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
             cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
+        if self.role is None:
+            self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
         self.factory.connections.append(self)
         self._log.info("connection {id} from {peer}: opened", id=self.id, peer=self._peer)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
         self.factory.connections.remove(self)
         self._log.info(
             "connection {id} from {peer}: closed after {operations} operations: {reason}",
@@ -92,18 +132,58 @@ class ServerConnection(BoundedAMP):
         )
         super().connectionLost(reason)
 
+    # ------------------------------------------------------------------ who the peer is
+
+    def _role_of(self, secret: bytes) -> Role | None:
+        if self.factory.tokens is None:
+            return Role.ADMIN
+        if self._wrong_tokens >= settings.WRONG_TOKENS:  # what it sent before it could know that it is closed
+            return None
+        return self.factory.tokens().role_of(secret)
+
+    def _forbidden(self, name: bytes) -> PyshardError | None:
+        """Why the peer may not ask this, if so. What isn't known as harmless is the admin's."""
+        command = commands.COMMANDS.get(name)
+        needed = Role.ADMIN if command is None else command.role
+        if needed is None:
+            return None
+        if self.role is None:
+            return NotAuthenticated(f"this daemon wants a token first; {_HOW}")
+        if self.role < needed:
+            return PermissionDenied(
+                f"{name.decode('ascii', 'replace')} wants a token of role {needed.word}; this client's has role "
+                f"{self.role.word}"
+            )
+        return None
+
+    def _still_a_stranger(self) -> None:
+        self._too_late = None
+        self._breach(f"no valid token within {settings.AUTHENTICATION:g} s")
+
+    def _stop_waiting(self) -> None:
+        waiting, self._too_late = self._too_late, None
+        if waiting is not None:
+            waiting.cancel()
+
 
 class ServerFactory(Factory):
     """Makes and knows the connections of one daemon.
 
     :param make: gives the protocol for a new connection, from this factory.
     :param limits: for each box.
+    :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     """
 
     noisy = False
 
-    def __init__(self, make: Callable[[ServerFactory], ServerConnection], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[ServerFactory], ServerConnection],
+        limits: Limits | None = None,
+        tokens: Callable[[], Tokens] | None = None,
+    ) -> None:
         self._make = make
+        self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
         self.connections: list[ServerConnection] = []
@@ -158,6 +238,8 @@ class Listener(Service):
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
         self._log.info("listening on {address}", address=port.getHost())
+        if self._factory.tokens is None:
+            self._log.info("there is no token file: whoever can connect may do everything")
 
     @inlineCallbacks
     def stopService(self) -> Steps[None]:

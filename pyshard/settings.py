@@ -47,6 +47,18 @@ class Settings:
     MAX_BOX_KEYS: int = 320
     #: Seconds that a peer may take to finish a box that it began.
     UNFINISHED_BOX: float = 30.0
+    #: Before a peer has authenticated, where it must: keys and bytes of one box, seconds to finish it, seconds until
+    #: it has authenticated, wrong tokens after which its connection is closed.
+    STRANGER_BOX_KEYS: int = 8
+    STRANGER_BOX_BYTES: int = 1024
+    STRANGER_UNFINISHED_BOX: float = 5.0
+    AUTHENTICATION: float = 10.0
+    WRONG_TOKENS: int = 3
+    #: Characters of a token's secret; bytes of a token file; seconds between looks whether it has changed.
+    MIN_SECRET: int = 16
+    MAX_SECRET: int = 256
+    MAX_TOKEN_FILE: int = 64 * 1024
+    TOKEN_FILE_INTERVAL: float = 1.0
     #: Operations of one batch.
     MAX_BATCH: int = 10_000
     #: Bytes of keys and records after which an answer takes no further operation.

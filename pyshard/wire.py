@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from itertools import count
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import ConnectionLost
@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from pyshard.auth import Role
 from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, serialize, take_chunks
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, from_code
 
@@ -59,9 +60,13 @@ class ChunkedBytes(amp.Argument):
 
 
 class Command(amp.Command):
-    """Base of every command: all of pyshard's errors are declared, so none can cost the connection."""
+    """Base of every command: all of pyshard's errors are declared, so none can cost the connection.
+
+    :cvar role: what a peer must be to have it answered; None: anyone, authenticated or not.
+    """
 
     errors = AMP_ERRORS
+    role: ClassVar[Role | None]
 
 
 class BoundedAMP(amp.AMP):
@@ -111,6 +116,10 @@ class BoundedAMP(amp.AMP):
     def refusal(self, name: bytes) -> PyshardError | None:
         """Why a command isn't answered now, if so; a subclass may have reasons."""
         return None
+
+    def limit(self, limits: Limits) -> None:
+        """Have other limits from the next box on."""
+        self._parser.limits = limits
 
     def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
         """Ask the peer without AMP's machinery for arguments, and without a deadline.

@@ -48,7 +48,7 @@ class Connector:
         self.asked: list[tuple[object, float]] = []
         self.clients: list[Client] = []
 
-    def __call__(self, reactor: Any, server: object, *, deadline: float) -> Deferred[Client]:
+    def __call__(self, reactor: Any, server: object, *, deadline: float, token_file: object) -> Deferred[Client]:
         """What `Pyshard` calls."""
         self.asked.append((server, deadline))
         self.clients.append(self.cluster.connect(deadline=deadline))

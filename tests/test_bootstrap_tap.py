@@ -17,8 +17,11 @@ from pyshard import config, daemon
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.tap import Options, makeService, open_state
+from pyshard.bootstrap.watch import ShardWatch
 from pyshard.cluster import ClusterState
+from pyshard.credential import AuthenticatingEndpoint
 from pyshard.errors import ConfigError
+from pyshard.server import Listener
 
 SHARDS: list[dict[str, Any]] = [
     {"name": "low", "start": 0.0, "end": 0.5, "size": 1000, "host": "127.0.0.1", "port": 5050},
@@ -188,7 +191,7 @@ def test_unknown_options(file: Path) -> None:
 def test_help() -> None:
     """The help names every option."""
     text = str(Options())
-    for words in ("--config=", "--state=", "--listen="):
+    for words in ("--config=", "--state=", "--listen=", "--token-file=", "--insecure"):
         assert words in text
 
 
@@ -256,3 +259,47 @@ def test_service_that_cannot_listen(file: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         makeService(parsed("--config", file, "--listen", "5050"))
     assert str(ended.value.code).startswith("pyshard: --listen: found '5050', expected a Twisted server endpoint ")
+
+
+# -- tokens ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    """A token file."""
+    path = tmp_path / "tokens"
+    path.touch(0o600)
+    path.write_text("read the-secret-of-a-reader\nadmin the-secret-of-an-admin\n")
+    return path
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others than this machine may connect where there is a token file; the bootstrap authenticates to shards then."""
+    monkeypatch.setattr(daemon, "check_listen", lambda _: None)
+    given: list[str | Path] = ["--config", file, "--listen", "tcp:6000"]
+    given += ["--token-file", tokens] if guarded else []
+    if not guarded:
+        with pytest.raises(SystemExit) as ended:
+            makeService(parsed(*given))
+        assert str(ended.value.code).startswith("pyshard: found 'tcp:6000', on which others than this machine could ")
+        given.append("--insecure")
+    service = makeService(parsed(*given))
+    assert isinstance(service, BootstrapService)
+    (listener,) = [one for one in service.services if isinstance(one, Listener)]
+    assert (listener._factory.tokens is not None) is guarded
+    endpoints = [one._peer._endpoint for one in service.services if isinstance(one, ShardWatch)]
+    assert [isinstance(one, AuthenticatingEndpoint) for one in endpoints] == [guarded] * 2
+    if guarded:
+        assert {one._credential() for one in endpoints if isinstance(one, AuthenticatingEndpoint)} == {
+            b"the-secret-of-an-admin"
+        }
+
+
+def test_token_file_refused(file: Path, tokens: Path) -> None:
+    """A token file that can't be used ends the process with one line, before anything is started or written."""
+    tokens.chmod(0o640)
+    assert refused("--config", file, "--token-file", tokens).startswith(
+        f"pyshard: token file {tokens}: found mode 0640"
+    )
+    assert not statefile.default_path(file).exists()

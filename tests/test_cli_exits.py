@@ -43,6 +43,8 @@ EXPECTED = {
     "NotEmpty": 5,
     "IndexExists": 5,
     "IndexNotFound": 5,
+    "NotAuthenticated": 5,
+    "PermissionDenied": 5,
 }
 
 

@@ -222,3 +222,52 @@ def test_sigterm_stops_the_reactor_once() -> None:
     service.handle(signal.SIGTERM, None)
     service.handle(signal.SIGTERM, None)
     assert reactor.stops == 1
+
+
+@pytest.mark.parametrize(
+    ("description", "local"),
+    [
+        ("tcp:5050:interface=127.0.0.1", True),
+        ("tcp:port=5050:interface=127.8.9.1", True),
+        ("tcp:5050:127.0.0.1", True),
+        ("tcp:5050:interface=localhost", True),
+        ("tcp6:5050:interface=\\:\\:1", True),
+        ("tcp6:port=5050:interface=\\:\\:1", True),
+        ("ssl:5050:privateKey=key.pem:interface=127.0.0.1", True),
+        ("unix:/run/pyshard", True),
+        ("unix:address=/run/pyshard:mode=660", True),
+        ("tcp:5050", False),
+        ("tcp:port=5050", False),
+        ("tcp:5050:interface=", False),
+        ("tcp:5050:interface=0.0.0.0", False),
+        ("tcp:5050:0.0.0.0", False),
+        ("tcp:5050:interface=192.0.2.1", False),
+        ("tcp:5050:interface=127.0.0.1.example.com", False),
+        ("tcp:5050:interface=localhost.example.com", False),
+        ("tcp:127.0.0.1:interface=0.0.0.0", False),
+        ("tcp:5050:interface=127.0.0.1:interface=0.0.0.0", False),
+        ("tcp6:5050", False),
+        ("tcp6:5050:interface=\\:\\:", False),
+        ("ssl:5050:privateKey=key.pem", False),
+        ("ssl:5050:127.0.0.1", False),
+        ("systemd:domain=INET:index=0", False),
+        ("haproxy:tcp:5050:interface=127.0.0.1", False),
+        ("5050", False),
+        ("", False),
+    ],
+)
+def test_is_local(description: str, local: bool) -> None:
+    """Loopback interfaces and Unix sockets are this machine's alone; whatever isn't clearly so, isn't."""
+    assert daemon.is_local(description) is local
+
+
+def test_check_reach() -> None:
+    """Where others could connect there must be tokens, or the operator's word; the error says what to do."""
+    daemon.check_reach("tcp:5050:interface=127.0.0.1", guarded=False)
+    daemon.check_reach("tcp:5050", guarded=True)
+    with pytest.raises(ConfigError) as refused:
+        daemon.check_reach("tcp:5050", guarded=False)
+    assert str(refused.value) == (
+        "found 'tcp:5050', on which others than this machine could connect, and no token file; expected --token-file "
+        "FILE ('pyshard token' makes tokens), an address of this machine alone such as 127.0.0.1, or --insecure"
+    )

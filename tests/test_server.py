@@ -151,7 +151,7 @@ def test_log(bench: Bench, log_lines: list[str]) -> None:
     peer.close()
     bench.network.settle()
     who, why = "info: connection c1 from 127.0.0.1:40001", "Connection was closed cleanly: Connection done."
-    assert log_lines[1:] == [f"{who}: opened", f"{who}: closed after 1 operations: {why}"]
+    assert log_lines[2:] == [f"{who}: opened", f"{who}: closed after 1 operations: {why}"]
 
 
 def test_tcp_options(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,10 @@ class Endpoint:
 def test_listens_while_it_runs(bench: Bench, log_lines: list[str]) -> None:
     """It listens from its start to its stop, and says where."""
     assert WHERE in bench.network.listeners
-    assert log_lines == ["info: listening on IPv4Address(type='TCP', host='127.0.0.1', port=5050)"]
+    assert log_lines == [
+        "info: listening on IPv4Address(type='TCP', host='127.0.0.1', port=5050)",
+        "info: there is no token file: whoever can connect may do everything",
+    ]
     result(bench.stop())
     assert WHERE not in bench.network.listeners
 

@@ -216,7 +216,58 @@ def test_service_that_cannot_listen(listen: str) -> None:
 def test_help() -> None:
     """The help names every option, and says what its default is."""
     text = str(Options())
-    for option in ("--port=", "--host=", "--listen=", "--data-dir=", "--durability="):
+    for option in ("--port=", "--host=", "--listen=", "--data-dir=", "--durability=", "--token-file=", "--insecure"):
         assert option in text
     for default in ("5050", "127.0.0.1", "memory", "fsync"):
         assert default in text
+
+
+SECRET = "the-secret-of-an-admin"
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    """A token file."""
+    path = tmp_path / "tokens"
+    path.touch(0o600)
+    path.write_text(f"admin {SECRET}\n")
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--insecure"], ["--token-file"], ["-t"]])
+@pytest.mark.parametrize("listen", ["tcp:6000", "tcp:6000:interface=127.0.0.1"])
+def test_who_may_connect(options: list[str], listen: str, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others than this machine may connect when there is a token file, or when the operator says so."""
+    monkeypatch.setattr(daemon, "check_listen", lambda _: None)
+    given = [*options, str(tokens)] if options and options != ["--insecure"] else options
+    if options or "127" in listen:
+        service = makeService(parsed("--listen", listen, *given))
+        assert isinstance(service, ShardService)
+        factory = listener_of(service)._factory
+        assert (factory.tokens is not None) is (given != options)
+    else:
+        with pytest.raises(SystemExit) as ended:
+            makeService(parsed("--listen", listen))
+        assert str(ended.value.code).startswith("pyshard: found 'tcp:6000', on which others than this machine could ")
+
+
+@pytest.mark.parametrize("contents", [f"write {SECRET}", f"admin {SECRET} x", None])
+def test_token_file_refused(contents: str | None, tokens: Path) -> None:
+    """A token file that can't be used ends the process with one line, before anything is started."""
+    if contents is None:
+        tokens.chmod(0o644)
+    else:
+        tokens.write_text(contents)
+    with pytest.raises(SystemExit) as ended:
+        parsed("--token-file", str(tokens))
+    line = str(ended.value.code)
+    assert line.startswith(f"pyshard: token file {tokens}")
+    assert "\n" not in line
+    assert SECRET not in line
+
+
+def test_insecure_with_tokens(tokens: Path) -> None:
+    """An operator who says both is asked which."""
+    with pytest.raises(SystemExit) as ended:
+        parsed("--token-file", str(tokens), "--insecure")
+    assert ended.value.code == "pyshard: --insecure: found it with --token-file, expected one of the two"

@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -40,15 +41,25 @@ class Pyshard:
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
         `settings.BOOTSTRAP_SERVER`.
     :param deadline: seconds that an operation may take, unless it is given another.
-    :raises ConfigError: the address can't be used.
+    :param token_file: the file whose first token it presents; default: the one that the environment variable
+        ``PYSHARD_TOKEN_FILE`` names, if it does.
+    :raises ConfigError: the address or the token file can't be used.
+    :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises Unavailable: no bootstrap answered within the deadline.
     :raises BlockingCallRefused: it is called where it would stop a running reactor.
     """
 
-    def __init__(self, bootstrap_server: Server | None = None, *, deadline: float = settings.DEADLINE) -> None:
+    def __init__(
+        self,
+        bootstrap_server: Server | None = None,
+        *,
+        deadline: float = settings.DEADLINE,
+        token_file: Path | str | None = None,
+    ) -> None:
         self._server = settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server
         addresses.parse(self._server)
         self._deadline = deadline
+        self._token_file = token_file
         self._closed = False
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -272,7 +283,11 @@ class Pyshard:
             if self._engine is None or self._client is None:
                 engine = Engine()
                 try:
-                    self._client = engine.run(lambda: connect(engine.reactor, self._server, deadline=self._deadline))
+                    self._client = engine.run(
+                        lambda: connect(
+                            engine.reactor, self._server, deadline=self._deadline, token_file=self._token_file
+                        )
+                    )
                 except BaseException:
                     engine.dispose()
                     raise

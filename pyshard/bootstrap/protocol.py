@@ -35,8 +35,8 @@ class BootstrapProtocol(ServerConnection):
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         return [
+            *super().responders(),
             (commands.Hello, self.hello),
-            (commands.Ping, self.ping),
             (commands.GetMap, self.get_map),
             (commands.CreateIndex, self.create_index),
             (commands.DropIndex, self.drop_index),
@@ -55,9 +55,6 @@ class BootstrapProtocol(ServerConnection):
             "ephemeral": False,
             "connection": self.id,
         }
-
-    def ping(self) -> Arguments:
-        return {}
 
     def get_map(self) -> Arguments:
         return {"state": cluster.to_json(self._bootstrap.state)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from twisted.application.service import MultiService
@@ -9,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.addresses import Dial
+from pyshard.auth import Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.watch import ShardWatch
@@ -23,14 +25,21 @@ class BootstrapService(MultiService):
     :param endpoint: where to listen.
     :param dial: leads to the shards.
     :param random: jitter.
+    :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     """
 
     def __init__(
-        self, bootstrap: Bootstrap, clock: IReactorTime, endpoint: IStreamServerEndpoint, dial: Dial, random: Random
+        self,
+        bootstrap: Bootstrap,
+        clock: IReactorTime,
+        endpoint: IStreamServerEndpoint,
+        dial: Dial,
+        random: Random,
+        tokens: Callable[[], Tokens] | None = None,
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
-        factory = ServerFactory(lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock))
+        factory = ServerFactory(lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock), tokens=tokens)
         Listener(clock, endpoint, factory).setServiceParent(self)
         self._watches = [
             ShardWatch(bootstrap, one.name, clock, dial(one.host, one.port), random)

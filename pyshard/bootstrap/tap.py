@@ -17,8 +17,10 @@ from pyshard.bootstrap import statefile
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.cluster import ClusterState
+from pyshard.credential import authenticated_dial
 from pyshard.errors import ConfigError
 from pyshard.shardmap import ShardMap
+from pyshard.tokenfile import TokenFile
 
 
 class Options(usage.Options):
@@ -33,7 +35,9 @@ class Options(usage.Options):
         ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
         ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
         ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
+        daemon.TOKEN_FILE_OPTION,
     ]
+    optFlags = [daemon.INSECURE_FLAG]
 
     def postOptions(self) -> None:
         """Read the config file and the state, and check where to listen, before anything is started."""
@@ -49,6 +53,7 @@ class Options(usage.Options):
                 self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
             else:
                 daemon.check_listen(self["listen"])
+            self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
             self["cluster state"] = open_state(self["state"], cluster.map)
         except ConfigError as error:
@@ -79,9 +84,12 @@ def makeService(options: Options) -> IService:
     assert IReactorTime.providedBy(reactor)
     try:
         endpoint = daemon.server_endpoint(reactor, options["listen"])
+        daemon.check_reach(options["listen"], bool(options["tokens"] or options["insecure"]))
     except ConfigError as error:
         daemon.end(error)
     bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
-    service = BootstrapService(bootstrap, reactor, endpoint, addresses.dial_with(reactor), Random())
+    tokens: TokenFile | None = options["tokens"]
+    dial = authenticated_dial(addresses.dial_with(reactor), tokens.admin_secret if tokens else None)
+    service = BootstrapService(bootstrap, reactor, endpoint, dial, Random(), tokens.current if tokens else None)
     daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
     return service

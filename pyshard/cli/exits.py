@@ -14,10 +14,12 @@ from pyshard.errors import (
     InvalidIndexName,
     InvalidKey,
     NotANumber,
+    NotAuthenticated,
     NotConfigured,
     NotEmpty,
     OutcomeUnknown,
     Overloaded,
+    PermissionDenied,
     PyshardError,
     ShardFull,
     ShuttingDown,
@@ -40,7 +42,7 @@ class Code(IntEnum):
     UNAVAILABLE = 3
     #: A change was sent and its answer was lost.
     OUTCOME_UNKNOWN = 4
-    #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty.
+    #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty, no token for it.
     REFUSED = 5
     #: Anything else: a peer of another cluster or version, a failure inside a daemon, half a restore.
     FAILED = 6
@@ -54,7 +56,19 @@ _CODES: list[tuple[tuple[type[PyshardError], ...], Code]] = [
     ((ConfigError, InvalidKey, InvalidArgument, InvalidDocument, InvalidIndexName, BackupDamaged), Code.USAGE),
     ((Unavailable, Overloaded, NotConfigured, ShuttingDown, SnapshotEnded, TooManySnapshots), Code.UNAVAILABLE),
     ((OutcomeUnknown,), Code.OUTCOME_UNKNOWN),
-    ((ShardFull, StorageFailed, IndexExists, IndexNotFound, NotANumber, NotEmpty), Code.REFUSED),
+    (
+        (
+            ShardFull,
+            StorageFailed,
+            IndexExists,
+            IndexNotFound,
+            NotANumber,
+            NotEmpty,
+            NotAuthenticated,
+            PermissionDenied,
+        ),
+        Code.REFUSED,
+    ),
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import backups, bulk, indexes, stat, up, verbs
+from pyshard.cli import backups, bulk, indexes, stat, token, up, verbs
 from pyshard.cli.exits import Code, End, code_of, one_line
 from pyshard.cli.options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.output import abandon, flush
@@ -111,5 +111,6 @@ for _command in (
     bulk.cat,
     backups.backup,
     backups.restore,
+    token.token,
 ):
     cli.add_command(_command)

@@ -1,6 +1,7 @@
 """What the subcommands share: the options that say which cluster and index, and how arguments are taken.
 
-``--bootstrap``, ``--index`` and ``--deadline`` can stand before the subcommand and behind it; behind it wins.
+``--bootstrap``, ``--index``, ``--deadline`` and ``--token-file`` can stand before the subcommand and behind it; behind
+it wins.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from pyshard import addresses
+from pyshard import addresses, tokenfile
 from pyshard.blocking import Pyshard
 from pyshard.errors import ConfigError
 from pyshard.settings import settings
@@ -25,7 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: The environment variable that holds the bootstrap's address.
 BOOTSTRAP_VARIABLE = "PYSHARD_BOOTSTRAP"
 
-_COMMON = ("bootstrap", "index", "deadline")
+_COMMON = ("bootstrap", "index", "deadline", "token_file")
 _NEGATIVE = re.compile(r"-(\.?\d.*|Infinity)")
 _LONGEST_DEADLINE = 86_400
 
@@ -37,15 +38,17 @@ class Target:
     :param bootstrap: the bootstrap's address; None for the default one.
     :param index: the index's name; None for the default one.
     :param deadline: seconds that connecting, and each operation, may take.
+    :param token_file: the client's; None: the one that the environment names, if it does.
     """
 
     bootstrap: str | None
     index: str | None
     deadline: float
+    token_file: str | None = None
 
     def connect(self) -> Pyshard:
         """The cluster."""
-        return Pyshard(self.bootstrap, deadline=self.deadline)
+        return Pyshard(self.bootstrap, deadline=self.deadline, token_file=self.token_file)
 
 
 class Verb(click.Command):
@@ -97,6 +100,11 @@ def common_options(
     default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
 
     def add(function: _Function) -> _Function:
+        click.option(
+            "--token-file",
+            metavar="FILE",
+            help=f"File with the token of a cluster that wants one.  [env var: {tokenfile.VARIABLE}]",
+        )(function)
         click.option(
             "--deadline",
             type=float,
@@ -153,4 +161,5 @@ def refuse_outer(context: click.Context, *names: str) -> None:
     root = context.find_root()
     for name in names or _COMMON:
         if root.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name} means nothing to {context.info_name!r}", context)
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} means nothing to {context.info_name!r}", context)

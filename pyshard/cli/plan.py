@@ -64,6 +64,24 @@ class Data:
 
 
 @attrs.frozen
+class Guard:
+    """Who may use a cluster.
+
+    :param token_file: the daemons'; None: whoever can connect may do everything.
+    :param insecure: whether that goes for other machines, too.
+    """
+
+    token_file: Path | None = None
+    insecure: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        """What a daemon's command says of it."""
+        tokens = [] if self.token_file is None else [f"--token-file={self.token_file}"]
+        return [*tokens, *(["--insecure"] if self.insecure else [])]
+
+
+@attrs.frozen
 class Daemon:
     """One process that `up` runs.
 
@@ -91,8 +109,7 @@ def check_ports(cluster: ClusterConfig) -> None:
     :raises ConfigError: a host is none of this machine's addresses, or a port is in use, or used twice.
     """
     used: dict[str, str] = {}
-    places = [(f"shard {one.name!r}", one.host, one.port) for one in cluster.map.ranges]
-    for name, host, port in [*places, ("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)]:
+    for name, host, port in _places(cluster):
         try:
             listening = daemon.listen_string(host, port)
         except ConfigError as error:
@@ -100,6 +117,24 @@ def check_ports(cluster: ClusterConfig) -> None:
         if listening in used:
             raise ConfigError(f"{name}: found {host}:{port}, where {used[listening]} listens too, expected a free port")
         used[listening] = name
+
+
+def check_reach(cluster: ClusterConfig, guard: Guard) -> None:
+    """Refuse a cluster that others than this machine can reach, when nothing guards it.
+
+    :raises ConfigError: it names the daemon.
+    """
+    for name, host, port in _places(cluster):
+        try:
+            daemon.check_reach(daemon.listen_string(host, port), guard.token_file is not None or guard.insecure)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+
+def _places(cluster: ClusterConfig) -> list[tuple[str, str, int]]:
+    """Each daemon's name, host and port."""
+    shards = [(f"shard {one.name!r}", one.host, one.port) for one in cluster.map.ranges]
+    return [*shards, ("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)]
 
 
 def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
@@ -192,20 +227,27 @@ def find_twistd() -> str | None:
 
 
 def daemons(
-    cluster: ClusterConfig, twistd: str, config_file: Path, directory: Path, data: Data | None = None
+    cluster: ClusterConfig,
+    twistd: str,
+    config_file: Path,
+    directory: Path,
+    data: Data | None = None,
+    guard: Guard | None = None,
 ) -> list[Daemon]:
     """The processes of a cluster.
 
     :param config_file: the cluster's.
     :param directory: for logs, pid files and, without `data`, the bootstrap's state.
     :param data: where shards keep their documents; None: in memory.
+    :param guard: who may use it.
     """
+    guarding = [] if guard is None else guard.options
     taken = set(_RESERVED)
 
     def one(name: str, file: str, arguments: list[str]) -> Daemon:
         log, pidfile = directory / f"{file}.log", directory / f"{file}.pid"
         options = ["--nodaemon", f"--pidfile={pidfile}", f"--logfile={log}"]
-        return Daemon(name, log, pidfile, [twistd, *options, *arguments])
+        return Daemon(name, log, pidfile, [twistd, *options, *arguments, *guarding])
 
     found = []
     for shard in cluster.map.ranges:

@@ -76,6 +76,7 @@ class Run:
     :param bootstrap: the bootstrap's host and port.
     :param tell: is given lines for the user.
     :param ready: called when every shard is.
+    :param token_file: the daemons', where there is one.
     :ivar failure: why it ended without having been asked to.
     """
 
@@ -87,6 +88,7 @@ class Run:
         bootstrap: tuple[str, int],
         tell: Callable[[str], None],
         ready: Callable[[], None],
+        token_file: Path | None = None,
     ) -> None:
         self._reactor = reactor
         self._signals = signals
@@ -94,6 +96,7 @@ class Run:
         self._bootstrap = bootstrap
         self._tell = tell
         self._on_ready = ready
+        self._token_file = token_file
         self._is_ready = False
         self._stopping = False
         self._logged = {one.name: log_size(one.log) for one in daemons}
@@ -129,7 +132,7 @@ class Run:
         """Wait until every shard is ready."""
         reactor = self._reactor
         end = reactor.seconds() + READY
-        client = yield connect(reactor, self._bootstrap, deadline=READY)
+        client = yield connect(reactor, self._bootstrap, deadline=READY, token_file=self._token_file)
         try:
             while True:
                 shards = yield client.readiness(deadline=max(_LOOK, end - reactor.seconds()))

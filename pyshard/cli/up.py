@@ -18,6 +18,7 @@ from rich.panel import Panel
 from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
+from pyshard import daemon
 from pyshard.addresses import Address
 from pyshard.bootstrap.tap import open_state
 from pyshard.cli import plan
@@ -56,6 +57,13 @@ from pyshard.storage import Durability
     help="With --data-dir, when a change is acknowledged: it is on the disk, it will be within a second, or when the "
     "system likes.  [default: fsync]",
 )
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The tokens that clients must present; see 'pyshard token'.  [default: whoever can connect may do everything]",
+)
+@click.option("--insecure", is_flag=True, help="Without --token-file, listen where other machines can connect.")
 @click.pass_context
 def up(
     context: click.Context,
@@ -63,6 +71,8 @@ def up(
     run_dir: Path | None,
     data_dir: Path | None,
     durability: str | None,
+    token_file: Path | None,
+    insecure: bool,
 ) -> None:
     """Run the bootstrap and all shards of a cluster, until Ctrl-C.
 
@@ -78,6 +88,8 @@ def up(
     """
     refuse_outer(context)
     data = _data(context, data_dir, durability, run_dir)
+    daemon.token_file(None if token_file is None else str(token_file), insecure)  # refuses what its daemons would
+    guard = plan.Guard(None if token_file is None else token_file.absolute(), insecure)
     twistd = plan.find_twistd()
     if twistd is None:
         raise End(f"no twistd beside {sys.executable}, nor in PATH; install Twisted there", Code.NEGATIVE)
@@ -87,6 +99,7 @@ def up(
             held.enter_context(_held(data.directory, "--data-dir"))
         wanted = given or plan.remembered(data)
         cluster, notes = (wanted, []) if given else plan.with_free_ports(wanted)
+        plan.check_reach(cluster, guard)
         signals = EndSignals()
         signals.install()
         directory = held.enter_context(_directory(run_dir))
@@ -96,7 +109,8 @@ def up(
         open_state(plan.state_file(directory, data), cluster.map)
         if data is not None:
             plan.remember(data, wanted)
-        failure = _run(signals, cluster, notes, plan.daemons(cluster, twistd, path, directory, data), directory, data)
+        daemons = plan.daemons(cluster, twistd, path, directory, data, guard)
+        failure = _run(signals, cluster, notes, daemons, directory, data, token_file)
     if failure:
         head, _, rest = failure.partition("\n")
         click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
@@ -125,6 +139,7 @@ def _run(
     daemons: list[plan.Daemon],
     directory: Path,
     data: plan.Data | None,
+    token_file: Path | None,
 ) -> str | None:
     """Run the cluster until it is ended; why, if nobody asked for that."""
     from twisted.internet import reactor
@@ -133,7 +148,7 @@ def _run(
 
     def ready() -> None:
         with suppress(OSError):
-            show(Panel(usage(cluster), title="The cluster is ready", expand=False))
+            show(Panel(usage(cluster, token_file), title="The cluster is ready", expand=False))
         tell(f"{fate(data)} Ctrl-C ends the cluster.")
 
     for note in notes:
@@ -146,6 +161,7 @@ def _run(
         (cluster.bootstrap_host, cluster.bootstrap_port),
         tell,
         ready,
+        token_file,
     )
     with (directory / "up.log").open("a", encoding="utf-8") as log:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)
@@ -168,12 +184,15 @@ def fate(data: plan.Data | None) -> str:
     return f"Documents are kept on disk: {again} has them again."
 
 
-def usage(cluster: ClusterConfig) -> Text:
+def usage(cluster: ClusterConfig, token_file: Path | None = None) -> Text:
     """How to use the cluster, for someone at this machine."""
     bootstrap = str(Address(cluster.bootstrap_host, cluster.bootstrap_port))
     default = [cluster.bootstrap_host, cluster.bootstrap_port] == settings.BOOTSTRAP_SERVER
     option = "" if default and BOOTSTRAP_VARIABLE not in os.environ else f" --bootstrap {bootstrap}"
     argument = "" if default else repr(bootstrap)
+    if token_file is not None:
+        option += f" --token-file {shlex.quote(str(token_file))}"
+        argument += ", " * bool(argument) + f"token_file={str(token_file)!r}"
     lines = [
         f"bootstrap  {bootstrap}",
         *(f"shard      {one.address}  {one.bounds}  {one.name}" for one in cluster.map.ranges),

@@ -102,6 +102,11 @@ class Asking:
         self._connection = self._owing = None
         self.why = why
 
+    def refuse(self, error: PyshardError) -> None:
+        """The peer won't talk to this side: fail every open question."""
+        for question in list(self._open):
+            self._end(question, type(error)(f"{self._name()}: {error}"))
+
     def close(self) -> None:
         """Fail every open question."""
         for question in list(self._open):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from random import Random
 from typing import cast
 
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard import addresses, cluster, commands, documents
+from pyshard import addresses, cluster, commands, documents, tokenfile
 from pyshard.addresses import Dial, Server
 from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.client.bulk import Bulk, Pairs, Progress, Step, keys_of, on_keys, pairs_of, writes
@@ -21,6 +22,7 @@ from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record, condition_of, milliseconds
 from pyshard.client.routing import Routing
 from pyshard.cluster import check_index_name
+from pyshard.credential import authenticated, authenticated_dial
 from pyshard.documents import Storable
 from pyshard.errors import ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
@@ -36,6 +38,7 @@ class Client:
 
     - `InvalidKey`, `InvalidDocument`, `InvalidIndexName`: before anything is sent;
     - `IndexNotFound`: there is no such index;
+    - `NotAuthenticated`, `PermissionDenied`: the client has no valid token, or one that may not do this;
     - `Unavailable`: no answer by the deadline, and nothing was changed;
     - `OutcomeUnknown`: a change was sent and its answer was lost;
     - `Overloaded`: too much waits for the shard already;
@@ -412,6 +415,7 @@ def connect(
     bootstrap_server: Server | None = None,
     *,
     deadline: float = settings.DEADLINE,
+    token_file: Path | str | None = None,
     dial: Dial | None = None,
     random: Random | None = None,
 ) -> Deferred[Client]:
@@ -421,18 +425,24 @@ def connect(
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
         `settings.BOOTSTRAP_SERVER`.
     :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another.
+    :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
+        environment variable ``PYSHARD_TOKEN_FILE`` names, if it does. It is read again when it changes.
     :param dial: makes the client endpoint of a host and port; default: TCP on the reactor.
     :param random: jitter of retries.
     :return: a Deferred of the client, fired when it has the cluster's map.
-    :raises ConfigError: (in the Deferred) the address can't be used.
+    :raises ConfigError: (in the Deferred) the address or the token file can't be used.
+    :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises Unavailable: no bootstrap answered within the deadline.
     """
     dial = dial or addresses.dial_with(reactor)
     try:
         address = addresses.parse(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
         endpoint = addresses.endpoint_of(reactor, address, dial)
+        tokens = tokenfile.for_client(token_file)
     except PyshardError:
         return fail()
+    if tokens is not None:
+        endpoint, dial = authenticated(endpoint, tokens.secret), authenticated_dial(dial, tokens.secret)
     routing = Routing(reactor, endpoint, str(address), dial, random or Random())
     client = Client(reactor, routing, deadline)
     return _started(client, routing, deadline)

@@ -167,7 +167,9 @@ class ShardLink:
 
     def _new_peer(self) -> Peer:
         endpoint = self._dial(self.range.host, self.range.port)
-        return Peer(self._clock, endpoint, self._approve, self._wanted, self._up, self._lost, self._random)
+        return Peer(
+            self._clock, endpoint, self._approve, self._wanted, self._up, self._lost, self._random, self._refused
+        )
 
     def _wanted(self) -> bool:
         return not self._closed and (not self._queue.idle or self.asking.pending)
@@ -194,6 +196,11 @@ class ShardLink:
         self.asking.down(why)
         if self._wanted():
             self._routes.refresh()
+
+    def _refused(self, error: PyshardError) -> None:
+        self.asking.refuse(error)
+        for entry in self._queue.take_waiting():
+            entry.fail(type(error)(f"{self._name()}: {error}"))
 
     # ------------------------------------------------------------------ sending
 

@@ -72,6 +72,7 @@ class Routing:
             self.bootstrap.up,
             self.bootstrap.down,
             random,
+            self.bootstrap.refuse,
         )
 
     @property

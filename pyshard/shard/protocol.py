@@ -12,8 +12,10 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard import cluster, commands
-from pyshard.batch import decode_runs, encode_answers, encode_keys, encode_rows
+from pyshard.auth import Role
+from pyshard.batch import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
 from pyshard.boxes import Box
+from pyshard.errors import PermissionDenied
 from pyshard.server import ServerConnection, ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
@@ -34,8 +36,8 @@ class ShardProtocol(ServerConnection):
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         return [
+            *super().responders(),
             (commands.Hello, self.hello),
-            (commands.Ping, self.ping),
             (commands.GetMap, self.get_map),
             (commands.Configure, self.configure),
             (commands.Keys, self.keys),
@@ -65,9 +67,6 @@ class ShardProtocol(ServerConnection):
             "connection": self.id,
         }
 
-    def ping(self) -> Arguments:
-        return {}
-
     def get_map(self) -> Arguments:
         return {"state": cluster.to_json(self._shard.configured().state)}
 
@@ -78,9 +77,23 @@ class ShardProtocol(ServerConnection):
         epoch, batch = commands.apply_arguments(box)
         runs = decode_runs(batch)
         self.operations += sum([len(run.keys) for run in runs])
-        return self._shard.apply(epoch, runs).addCallback(
+        apply = self._apply_reading if self.role is Role.READ else self._shard.apply
+        return apply(epoch, runs).addCallback(
             lambda answers: commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
         )
+
+    def _apply_reading(self, epoch: int, runs: list[Run]) -> Deferred[list[Answer]]:
+        """Apply the runs that change nothing; the others are refused, each operation by itself.
+
+        A client's operations share batches, and one that it may not do must not stop those that it may.
+        """
+        denied = PermissionDenied("this wants a token of role write; this client's has role read")
+
+        def all_of(answers: list[Answer]) -> list[Answer]:
+            given = iter(answers)
+            return [Answer.refusing(run, denied) if changes(run) else next(given) for run in runs]
+
+        return self._shard.apply(epoch, [run for run in runs if not changes(run)]).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         end = self._shard.configured().range.end

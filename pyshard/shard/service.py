@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.auth import Tokens
 from pyshard.server import Listener, ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
@@ -27,18 +28,25 @@ class ShardService(MultiService):
     :param open_shard: makes the shard; called when the service starts, which is after twistd has daemonized.
     :param clock: a reactor, or a Clock.
     :param endpoint: where to listen.
+    :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     """
 
     shard: Shard
     snapshots: Snapshots
     _log = Logger()
 
-    def __init__(self, open_shard: Callable[[], Shard], clock: IReactorTime, endpoint: IStreamServerEndpoint) -> None:
+    def __init__(
+        self,
+        open_shard: Callable[[], Shard],
+        clock: IReactorTime,
+        endpoint: IStreamServerEndpoint,
+        tokens: Callable[[], Tokens] | None = None,
+    ) -> None:
         super().__init__()
         self._open_shard = open_shard
         self._clock = clock
         self._next_sweep: IDelayedCall | None = None
-        factory = ServerFactory(lambda made: ShardProtocol(self.shard, self.snapshots, made, clock))
+        factory = ServerFactory(lambda made: ShardProtocol(self.shard, self.snapshots, made, clock), tokens=tokens)
         Listener(clock, endpoint, factory).setServiceParent(self)
 
     def privilegedStartService(self) -> None:

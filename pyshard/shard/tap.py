@@ -18,6 +18,7 @@ from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
+from pyshard.tokenfile import TokenFile
 
 
 class Options(usage.Options):
@@ -41,7 +42,9 @@ class Options(usage.Options):
             "With --data-dir, when a change is acknowledged: fsync (it is on the disk), async (it will be within a "
             "second) or none (when the system likes) [default: fsync].",
         ],
+        daemon.TOKEN_FILE_OPTION,
     ]
+    optFlags = [daemon.INSECURE_FLAG]
 
     def postOptions(self) -> None:
         """Check where to listen, before anything is started."""
@@ -50,6 +53,7 @@ class Options(usage.Options):
                 self["listen"] = daemon.listen_string(self["host"], daemon.port_number(self["port"], "--port"))
             else:
                 daemon.check_listen(self["listen"])
+            self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
             self["store"] = self._store()
         except ConfigError as error:
             daemon.end(error)
@@ -78,12 +82,14 @@ def makeService(options: Options) -> IService:
     assert IReactorFromThreads.providedBy(reactor)
     try:
         endpoint = daemon.server_endpoint(reactor, options["listen"])
+        daemon.check_reach(options["listen"], bool(options["tokens"] or options["insecure"]))
     except ConfigError as error:
         daemon.end(error)
 
     def open_shard() -> Shard:
         return Shard(options["store"](reactor.callFromThread), reactor.seconds)
 
-    service = ShardService(open_shard, reactor, endpoint)
+    tokens: TokenFile | None = options["tokens"]
+    service = ShardService(open_shard, reactor, endpoint, tokens.current if tokens else None)
     daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
     return service

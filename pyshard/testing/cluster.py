@@ -22,10 +22,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from pyshard.auth import Role, Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
 from pyshard.cluster import ClusterState
+from pyshard.credential import authenticated_dial
 from pyshard.hashing import SLOTS
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
@@ -51,6 +53,9 @@ class MemoryCluster:
     :param seed: for all jitter and ids.
     :param store: opens the store of a shard that starts, given the shard's name and the time in seconds; default: a
         new `pyshard.storage.MemoryStore`.
+    :param tokens: those that are valid at first, with one of an admin, such as `pyshard.auth.parse` gives them;
+        default: nobody needs one.
+    :ivar tokens: assign others to it to exchange them.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
     :ivar services: the running shards' services by name; ``services[name].shard`` is the shard itself.
@@ -63,7 +68,10 @@ class MemoryCluster:
         size: int = _SIZE,
         seed: int = 0,
         store: Callable[[str, Callable[[], float]], IStore] | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
+        self.tokens = tokens
+        self._guard = None if tokens is None else self._valid_tokens
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.random = Random(seed)
@@ -87,13 +95,17 @@ class MemoryCluster:
         """The shards' names, in slot order."""
         return [one.name for one in self.map.ranges]
 
-    def connect(self, *, deadline: float = settings.DEADLINE) -> Client:
-        """A new client, connected to the bootstrap."""
+    def connect(
+        self, *, deadline: float = settings.DEADLINE, secret: bytes | Callable[[], bytes] | None = None
+    ) -> Client:
+        """A new client, connected to the bootstrap.
+
+        :param secret: that of its token, or a function that gives it for each new connection; None: it presents none.
+        """
         host, port = settings.BOOTSTRAP_SERVER
+        dial = authenticated_dial(self.network.dial, (lambda: secret) if isinstance(secret, bytes) else secret)
         client = self.run(
-            connect(
-                self.clock, [host, port], deadline=deadline, dial=self.network.dial, random=Random(self.random.random())
-            )
+            connect(self.clock, [host, port], deadline=deadline, dial=dial, random=Random(self.random.random()))
         )
         self._clients.append(client)
         return client
@@ -131,7 +143,7 @@ class MemoryCluster:
         assert own is not None, f"there is no {name}"
         assert name not in self.services, f"{name} runs already"
         shard = Shard(self._open_store(name, self.clock.seconds), self.clock.seconds)
-        service = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port))
+        service = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port), self._guard)
         self.services[name] = service
         service.startService()
 
@@ -154,7 +166,8 @@ class MemoryCluster:
         host, port = settings.BOOTSTRAP_SERVER
         keeper = Bootstrap(self.state, self._save)
         endpoint = self.network.listen(str(host), int(port))
-        self.bootstrap = BootstrapService(keeper, self.clock, endpoint, self.network.dial, self.random)
+        dial = authenticated_dial(self.network.dial, None if self.tokens is None else self._admin_secret)
+        self.bootstrap = BootstrapService(keeper, self.clock, endpoint, dial, self.random, self._guard)
         self.bootstrap.startService()
 
     def stop_bootstrap(self) -> None:
@@ -179,6 +192,15 @@ class MemoryCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _valid_tokens(self) -> Tokens:
+        assert self.tokens is not None, "a cluster that has tokens keeps having some"
+        return self.tokens
+
+    def _admin_secret(self) -> bytes:
+        token = self._valid_tokens().first(Role.ADMIN)
+        assert token is not None, "without a token of role admin the bootstrap can't configure any shard"
+        return token.secret
 
     def _save(self, state: ClusterState) -> None:
         self.state = state

@@ -277,7 +277,7 @@ def test_up_shows_why_a_daemon_fails(tmp_path: Path, environment: Mapping[str, s
     shards[0]["host"] = "0.0.0.0"  # which takes the port from b, once a runs
     write_config(tmp_path / "etc" / "shards.json", shards, free_port())
     ended = subprocess.run(
-        [*COMMAND, "up", "--config=etc/shards.json", "--run-dir=run"],
+        [*COMMAND, "up", "--config=etc/shards.json", "--run-dir=run", "--insecure"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

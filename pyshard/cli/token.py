@@ -1,0 +1,35 @@
+"""The subcommand that makes tokens."""
+
+from __future__ import annotations
+
+import secrets
+
+import click
+
+from pyshard.auth import ROLES
+from pyshard.cli.options import refuse_outer
+from pyshard.cli.output import put
+
+_BYTES = 32  # of randomness, so that guessing is hopeless
+
+
+@click.command()
+@click.option(
+    "--role",
+    type=click.Choice(list(ROLES)),
+    required=True,
+    help="What its holder may do: read; also write, and create indexes; also configure shards, and drop indexes.",
+)
+@click.pass_context
+def token(context: click.Context, role: str) -> None:
+    """Print a new token, as a line for a token file.
+
+    Nobody but the file's owner may be able to read it, hence the umask below. The daemons of a cluster are given all
+    of its tokens, a client its own one. SECURITY.md tells how to exchange them.
+
+    \b
+    Example:
+      (umask 077; for role in admin write read; do pyshard token --role $role; done > tokens)
+    """
+    refuse_outer(context)
+    put(f"{role} {secrets.token_urlsafe(_BYTES)}")

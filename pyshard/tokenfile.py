@@ -1,0 +1,131 @@
+"""A token file on the disk: read with care, and read again when it has changed.
+
+Rules kept here: a file that others than its owner can read is refused, as ssh does; one that can't be used any more
+leaves the tokens in force that it had, with a line in the log. (SECURITY.md tells how to exchange tokens.)
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from pyshard.auth import Role, Tokens, parse
+from pyshard.errors import ConfigError
+from pyshard.settings import settings
+
+#: The environment variable that names a client's token file.
+VARIABLE = "PYSHARD_TOKEN_FILE"
+
+
+def load(path: Path) -> Tokens:
+    """The tokens of a file.
+
+    :raises ConfigError: it can't be read, others than its owner may, or it is no token file; in one line.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            _check(path, status)
+            text = file.read(settings.MAX_TOKEN_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"token file {path}: it can't be read: {(error.strerror or str(error)).lower()}") from None
+    if len(text) > settings.MAX_TOKEN_FILE:
+        raise ConfigError(f"token file {path}: found more than {settings.MAX_TOKEN_FILE:,} bytes, expected a few lines")
+    try:
+        return parse(text.decode("utf-8"), f"token file {path}")
+    except UnicodeDecodeError:
+        raise ConfigError(f"token file {path}: found bytes that are no text, expected lines of text") from None
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"token file {path}: found something else than a file")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            f"token file {path}: found mode {mode:04o}, with which others than its owner can get at it; "
+            f"expected 0600: chmod 600 {path}"
+        )
+
+
+class TokenFile:
+    """The tokens of a file, which may change while it is used.
+
+    :param path: the file.
+    :param seconds: the time, in seconds; for how often it is looked at.
+    :raises ConfigError: as `load`.
+    """
+
+    _log = Logger()
+
+    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._path = path.absolute()  # twistd changes its directory
+        self._seconds = seconds
+        self._signature = self._sign()
+        self._looked = seconds()
+        self._tokens = load(self._path)
+
+    def current(self) -> Tokens:
+        """The tokens that are valid now; the file is looked at no more often than once a second."""
+        now = self._seconds()
+        if now - self._looked >= settings.TOKEN_FILE_INTERVAL:
+            self._looked = now
+            signature = self._sign()
+            if signature != self._signature:
+                self._signature = signature
+                self._reload()
+        return self._tokens
+
+    def secret(self) -> bytes:
+        """The secret that a client presents: that of the first token."""
+        return self.current().tokens[0].secret
+
+    def admin_secret(self) -> bytes:
+        """The secret that the bootstrap presents: that of the first token of an admin."""
+        token = self.current().first(Role.ADMIN)
+        return self.secret() if token is None else token.secret  # a shard says that it won't do
+
+    def _reload(self) -> None:
+        try:
+            self._tokens = load(self._path)
+        except ConfigError as error:
+            self._log.error("{error}; the tokens that it had before stay valid", error=error)
+        else:
+            self._log.info(
+                "token file {path}: read again, {count} tokens", path=self._path, count=len(self._tokens.tokens)
+            )
+
+    def _sign(self) -> tuple[int, ...] | None:
+        """What differs when the file was written, replaced, or had its mode changed; None while it isn't there."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def for_daemon(path: str) -> TokenFile:
+    """The token file of a daemon.
+
+    :raises ConfigError: as `load`; or it has no admin's token, without which no shard can be configured.
+    """
+    file = TokenFile(Path(path))
+    if file.current().first(Role.ADMIN) is None:
+        raise ConfigError(
+            f"token file {path}: found no token of role admin, with which the bootstrap configures shards"
+        )
+    return file
+
+
+def for_client(path: Path | str | None) -> TokenFile | None:
+    """The token file of a client: what it was given, else what the environment names, else none.
+
+    :raises ConfigError: as `load`.
+    """
+    chosen = path or os.environ.get(VARIABLE)
+    return TokenFile(Path(chosen).expanduser()) if chosen else None

@@ -1,0 +1,113 @@
+"""`pyshard token`, and the option that names a client's token file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_runs import Commands
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from pyshard.auth import Role, parse
+from pyshard.cli import plan
+from pyshard.cli.up import usage
+from pyshard.client import connect
+from pyshard.errors import ConfigError
+from pyshard.testing import MemoryCluster
+
+
+@pytest.fixture
+def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
+    """The command, on a cluster of two shards."""
+    with MemoryCluster() as cluster:
+        yield Commands(cluster, monkeypatch)
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.word)
+def test_token(pyshard: Commands, role: Role) -> None:
+    """It prints a line for a token file, another one each time, with 256 bits of randomness."""
+    lines = {pyshard("token", "--role", role.word).out for _ in range(3)}
+    assert len(lines) == 3
+    for line in lines:
+        assert re.fullmatch(role.word + r" [\w-]{43}\n", line)
+        assert [token.role for token in parse(line).tokens] == [role]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["token"], "pyshard: Missing option '--role'. Choose from: read, write, admin; see 'pyshard token --help'\n"),
+        (
+            ["token", "--role", "root"],
+            "pyshard: Invalid value for '--role': 'root' is not one of 'read', 'write', 'admin'; see 'pyshard token "
+            "--help'\n",
+        ),
+        (
+            ["--token-file", "x", "token", "--role", "read"],
+            "pyshard: --token-file means nothing to 'token'; see 'pyshard token --help'\n",
+        ),
+    ],
+)
+def test_refused(pyshard: Commands, arguments: list[str], line: str) -> None:
+    """A role that there isn't is refused in one line."""
+    ended = pyshard(*arguments)
+    assert (ended.code, ended.out, ended.error) == (2, "", line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["has", "a"], None),
+        (["--token-file", "outer", "has", "a"], "outer"),
+        (["has", "--token-file", "inner", "a"], "inner"),
+        (["--token-file", "outer", "has", "--token-file", "inner", "a"], "inner"),
+    ],
+)
+def test_option(pyshard: Commands, arguments: list[str], file: str | None) -> None:
+    """``--token-file`` stands before the subcommand or behind it; behind it wins."""
+    pyshard(*arguments)
+    assert [target.token_file for target in pyshard.targets] == [file]
+
+
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    """A client's file that can't be used is refused before anything is dialed."""
+    failures: list[Failure] = []
+    connect(Clock(), "127.0.0.1:1", token_file=tmp_path / "none").addErrback(failures.append)
+    assert [failure.type for failure in failures] == [ConfigError]
+    assert "no such file" in str(failures[0].value)
+
+
+def test_up_tells_its_daemons(tmp_path: Path) -> None:
+    """Each daemon of `up` is told the token file, by its name."""
+    file = tmp_path / "tokens"
+    for guard, options in {
+        plan.Guard(): [],
+        plan.Guard(file): [f"--token-file={file}"],
+        plan.Guard(insecure=True): ["--insecure"],
+    }.items():
+        for one in plan.daemons(plan.DEFAULT, "twistd", tmp_path / "shards.json", tmp_path, guard=guard):
+            assert [word for word in one.command if word.startswith(("--token", "--insecure"))] == options
+
+
+def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
+    """What `up` prints works as printed where there is a token file."""
+    text = str(usage(plan.DEFAULT, Path("my tokens")))
+    assert "pyshard write --token-file 'my tokens' KEY DOC" in text
+    assert "app = Pyshard(token_file='my tokens')" in text
+
+
+def test_up_where_others_can_connect(pyshard: Commands, tmp_path: Path) -> None:
+    """A cluster that others could reach needs a token file, or the user's word; nothing is started without."""
+    file = tmp_path / "shards.json"
+    file.write_text(plan.as_file(plan.DEFAULT).replace("127.0.0.1", "0.0.0.0").replace("505", "2505"))
+    ended = pyshard("up", "--config", str(file), "--run-dir", str(tmp_path / "run"))
+    assert ended.code == 2
+    assert re.fullmatch(
+        r"pyshard: shard 'shard0-0.5': found 'tcp:port=25050:interface=0.0.0.0', on which others than this machine "
+        r"could connect, and no token file; expected --token-file FILE .*\n",
+        ended.error,
+    )
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,193 @@
+"""Token files on the disk: who may read them, and how they are exchanged while they are used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+import pytest
+from conftest import TakeErrors
+from twisted.internet.task import Clock
+
+from pyshard.auth import Role
+from pyshard.errors import ConfigError
+from pyshard.tokenfile import VARIABLE, TokenFile, for_client, for_daemon, load
+
+OLD, NEW = "the-old-secret-of-admins", "the-new-secret-of-admins"
+
+
+def written(path: Path, *lines: str, mode: int = 0o600) -> Path:
+    """A file that was put in place of what there was, as an editor does it."""
+    new = path.with_name("new")
+    new.write_text("\n".join(lines))
+    new.chmod(mode)
+    new.replace(path)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A token file."""
+    return written(tmp_path / "tokens", f"admin {OLD}")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_load(path: Path, mode: int) -> None:
+    """What only its owner can get at is read."""
+    path.chmod(mode)
+    assert load(path).role_of(OLD.encode()) is Role.ADMIN
+
+
+@pytest.mark.parametrize("bit", [0o040, 0o020, 0o010, 0o004, 0o002, 0o001])
+def test_others_can_read_it(path: Path, bit: int) -> None:
+    """A file that anybody but its owner can read, write or execute is refused, with what to do."""
+    path.chmod(0o600 | bit)
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert str(refused.value) == (
+        f"token file {path}: found mode 0{0o600 | bit:o}, with which others than its owner can get at it; "
+        f"expected 0600: chmod 600 {path}"
+    )
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """What isn't there, is no file, is too long or no text is refused in one line that names it."""
+    long = written(tmp_path / "long", "#" * 65_537)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff")
+    binary.chmod(0o600)
+    messages = {
+        tmp_path / "missing": "it can't be read: no such file or directory",
+        tmp_path: "it can't be read: is a directory",
+        long: "found more than 65,536 bytes, expected a few lines",
+        binary: "found bytes that are no text, expected lines of text",
+        Path("/dev/null"): "found something else than a file",
+    }
+    for file, message in messages.items():
+        with pytest.raises(ConfigError) as refused:
+            load(file)
+        assert str(refused.value) == f"token file {file}: {message}"
+
+
+def test_lines_are_named(path: Path) -> None:
+    """A mistake in the file is told with the file's name and the line."""
+    written(path, "", "admin short")
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert str(refused.value) == f"token file {path}, line 2: found a secret of 5 characters, expected 16 to 256"
+
+
+@attrs.define
+class Used:
+    """A token file in use."""
+
+    clock: Clock
+    file: TokenFile
+
+    def roles(self) -> list[Role | None]:
+        """What the old and the new secret are worth."""
+        tokens = self.file.current()
+        return [tokens.role_of(OLD.encode()), tokens.role_of(NEW.encode())]
+
+
+@pytest.fixture
+def used(path: Path) -> Used:
+    """The file, read once."""
+    clock = Clock()
+    return Used(clock, TokenFile(path, clock.seconds))
+
+
+def test_changes_are_noticed(used: Used, path: Path, log_lines: list[str]) -> None:
+    """A changed file is read again; it is looked at once a second at most."""
+    written(path, f"admin {OLD}", f"read {NEW}")
+    used.clock.advance(0.9)
+    assert used.roles() == [Role.ADMIN, None]
+    used.clock.advance(0.1)
+    assert used.roles() == [Role.ADMIN, Role.READ]
+    assert log_lines == [f"info: token file {path}: read again, 2 tokens"]
+    written(path, f"read {NEW}")
+    used.clock.advance(1)
+    assert used.roles() == [None, Role.READ]
+
+
+def test_written_in_place(used: Used, path: Path) -> None:
+    """A change that keeps the file's length and inode is noticed, too."""
+    before = path.stat()
+    path.write_text(f"admin {NEW}")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    used.clock.advance(1)
+    assert used.roles() == [None, Role.ADMIN]
+
+
+@pytest.mark.parametrize("what", ["gone", "broken", "open"])
+def test_the_tokens_stay_when_the_file_breaks(
+    used: Used, path: Path, what: str, log_lines: list[str], logged_errors: TakeErrors
+) -> None:
+    """A file that can't be used leaves the tokens as they were, and one line in the log; mended, it counts again."""
+    if what == "gone":
+        path.unlink()
+    else:
+        written(path, f"admin {NEW}" if what == "open" else NEW, mode=0o644 if what == "open" else 0o600)
+    for _ in range(3):
+        used.clock.advance(1)
+        assert used.roles() == [Role.ADMIN, None]
+    (line,) = log_lines
+    assert line.startswith(f"error: token file {path}")
+    assert line.endswith("; the tokens that it had before stay valid")
+    assert NEW not in line
+    assert len(logged_errors()) == 1
+    written(path, f"admin {NEW}")
+    used.clock.advance(1)
+    assert used.roles() == [None, Role.ADMIN]
+
+
+def test_what_is_presented(path: Path) -> None:
+    """A client presents its first token, the bootstrap the first one of an admin."""
+    written(path, f"read {NEW}", f"admin {OLD}", f"admin {OLD}2")
+    file = TokenFile(path)
+    assert (file.secret(), file.admin_secret()) == (NEW.encode(), OLD.encode())
+
+
+def test_a_daemon_needs_an_admin(path: Path) -> None:
+    """Without an admin's token no shard could be configured."""
+    assert for_daemon(str(path)).admin_secret() == OLD.encode()
+    written(path, f"write {OLD}")
+    with pytest.raises(ConfigError) as refused:
+        for_daemon(str(path))
+    assert str(refused.value) == (
+        f"token file {path}: found no token of role admin, with which the bootstrap configures shards"
+    )
+
+
+def test_a_path_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is one from where it was given, although twistd changes its directory."""
+    clock = Clock()
+    monkeypatch.chdir(path.parent)
+    file = TokenFile(Path("tokens"), clock.seconds)
+    monkeypatch.chdir("/")
+    written(path, f"admin {NEW}")
+    clock.advance(1)
+    assert file.secret() == NEW.encode()
+
+
+def test_a_clients_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's file is the one it is given, else the environment's, else there is none; ``~`` is the home."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert for_client(None) is None
+    monkeypatch.setenv("HOME", str(path.parent))
+    for given in (str(path), path, "~/tokens"):
+        file = for_client(given)
+        assert file is not None
+        assert file.secret() == OLD.encode()
+    other = written(path.with_name("other"), f"read {NEW}")
+    monkeypatch.setenv(VARIABLE, str(other))
+    chosen = [for_client(None), for_client(path)]
+    assert [one and one.secret() for one in chosen] == [NEW.encode(), OLD.encode()]
+    monkeypatch.setenv(VARIABLE, "")
+    assert for_client(None) is None
+
+
+def test_a_repr_shows_no_secret(path: Path) -> None:
+    """A token file can stand in a traceback."""
+    assert OLD not in repr(TokenFile(path))
