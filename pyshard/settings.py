@@ -54,11 +54,10 @@ class Settings:
     STRANGER_UNFINISHED_BOX: float = 5.0
     AUTHENTICATION: float = 10.0
     WRONG_TOKENS: int = 3
-    #: Characters of a token's secret; bytes of a token file; seconds between looks whether it has changed.
+    #: Characters of a token's secret; bytes of a token file.
     MIN_SECRET: int = 16
     MAX_SECRET: int = 256
     MAX_TOKEN_FILE: int = 64 * 1024
-    TOKEN_FILE_INTERVAL: float = 1.0
     #: Operations of one batch.
     MAX_BATCH: int = 10_000
     #: Bytes of keys and records after which an answer takes no further operation.

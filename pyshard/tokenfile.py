@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -57,28 +55,22 @@ class TokenFile:
     """The tokens of a file, which may change while it is used.
 
     :param path: the file.
-    :param seconds: the time, in seconds; for how often it is looked at.
     :raises ConfigError: as `load`.
     """
 
     _log = Logger()
 
-    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path.absolute()  # twistd changes its directory
-        self._seconds = seconds
         self._signature = self._sign()
-        self._looked = seconds()
         self._tokens = load(self._path)
 
     def current(self) -> Tokens:
-        """The tokens that are valid now; the file is looked at no more often than once a second."""
-        now = self._seconds()
-        if now - self._looked >= settings.TOKEN_FILE_INTERVAL:
-            self._looked = now
-            signature = self._sign()
-            if signature != self._signature:
-                self._signature = signature
-                self._reload()
+        """The tokens that are valid now; asked once a connection, where one look at the file costs nothing."""
+        signature = self._sign()
+        if signature != self._signature:
+            self._signature = signature
+            self._reload()
         return self._tokens
 
     def secret(self) -> bytes:
@@ -125,7 +117,8 @@ def for_daemon(path: str) -> TokenFile:
 def for_client(path: Path | str | None) -> TokenFile | None:
     """The token file of a client: what it was given, else what the environment names, else none.
 
+    :param path: None: it was given nothing; empty: it is to have none.
     :raises ConfigError: as `load`.
     """
-    chosen = path or os.environ.get(VARIABLE)
+    chosen = os.environ.get(VARIABLE) if path is None else path
     return TokenFile(Path(chosen).expanduser()) if chosen else None

@@ -39,6 +39,7 @@ from pyshard.server import STRANGER, ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.testing import MemoryCluster
+from pyshard.tokenfile import VARIABLE
 from pyshard.wire import BoundedAMP, Command
 
 SECRETS = {role: f"the-secret-of-{role.word}-tokens".encode() for role in Role}
@@ -235,6 +236,14 @@ def test_a_readers_batch(bench: Bench) -> None:
     assert bench.snapshot() == before
 
 
+def test_a_command_that_nobody_knows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that isn't on the protocol's page is answered to an admin only, whatever daemon has it."""
+    monkeypatch.delitem(commands.COMMANDS, b"Stat")
+    for role, refused in {Role.READ: True, Role.WRITE: True, Role.ADMIN: False}.items():
+        outcome = bench.outcome(bench.peer(SHARD, SECRETS[role]), commands.Stat)
+        assert isinstance(outcome, PermissionDenied) is refused
+
+
 # -- strangers ------------------------------------------------------------------------------------------------------
 
 
@@ -424,9 +433,18 @@ def test_who_may_not_connect(bench: Bench, secret: bytes | None) -> None:
         "environment variable PYSHARD_TOKEN_FILE"
     )
     assert cluster.clock.seconds() - began < 0.1
+    cluster.network.settle()
+    assert [one.role for one in factory(cluster, BOOTSTRAP).connections] == [Role.ADMIN]  # the fixture's client
     before = cluster.random.getstate()
     cluster.advance(30)  # nothing dials again
     assert cluster.random.getstate() == before
+
+
+def test_a_cluster_in_memory_heeds_no_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test's client presents is said in the test alone."""
+    monkeypatch.setenv(VARIABLE, "/nowhere")
+    reader = bench.cluster.connect(secret=SECRETS[Role.READ])
+    assert bench.cluster.run(reader.has("test"))
 
 
 def test_an_open_cluster_takes_any_token() -> None:
@@ -476,6 +494,9 @@ def test_a_token_that_was_taken_away(bench: Bench) -> None:
         cluster.run(client.write("test", 3))
     assert cluster.clock.seconds() - began < settings.RETRY_LONGEST
     assert str(refused.value).startswith("shard 'shard0' at 127.0.0.1:5050: the token is none that this daemon knows; ")
+    with pytest.raises(NotAuthenticated):
+        cluster.run(client.keys().next_page())
+    assert cluster.clock.seconds() - began < 2 * settings.RETRY_LONGEST
     tries = 0
     while cluster.clock.seconds() - began < 60 and tries < 150:
         with pytest.raises(NotAuthenticated):

@@ -46,11 +46,13 @@ class Connector:
     def __init__(self, cluster: MemoryCluster) -> None:
         self.cluster = cluster
         self.asked: list[tuple[object, float]] = []
+        self.token_files: list[object] = []
         self.clients: list[Client] = []
 
     def __call__(self, reactor: Any, server: object, *, deadline: float, token_file: object) -> Deferred[Client]:
         """What `Pyshard` calls."""
         self.asked.append((server, deadline))
+        self.token_files.append(token_file)
         self.clients.append(self.cluster.connect(deadline=deadline))
         driver = LoopingCall(self.cluster.advance, 0.01)
         driver.clock = reactor
@@ -168,6 +170,13 @@ def test_errors_are_raised(app: Pyshard, cluster: MemoryCluster) -> None:
     with pytest.raises(Unavailable):
         app.read("test", deadline=0.3)
     assert app.write("test1", 1) == 28
+
+
+@pytest.mark.parametrize("token_file", [None, "tokens", Path("tokens")])
+def test_the_token_file_is_passed_on(connector: Connector, token_file: str | Path | None) -> None:
+    """A `Pyshard`'s token file is its client's."""
+    Pyshard("somewhere:1", token_file=token_file).close()
+    assert connector.token_files == [token_file]
 
 
 def test_deadlines_are_passed_on(connector: Connector) -> None:

@@ -29,10 +29,16 @@ RUN_BY = {
     "run: cli": "tests/functional/test_cli.py",
     "run: backup": "tests/functional/test_readme.py",
     "run: restore": "tests/functional/test_readme.py or tests/functional/test_cli.py",
+    "run: tokens": "tests/functional/test_tokens.py",
     "ci: tests": ".ci/run",
 }
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (CHECKOUT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{page.name}" for page in (CHECKOUT / "docs").glob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
@@ -75,6 +81,9 @@ def test_limits_in_protocol() -> None:
         settings.PAGE_KEYS,
         settings.ITEM_OVERHEAD,
         LONGEST_TTL,
+        settings.STRANGER_BOX_KEYS,
+        settings.STRANGER_BOX_BYTES,
+        settings.MAX_SECRET,
     ):
         assert f"{number:,}" in text, number
 

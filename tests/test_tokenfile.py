@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import attrs
 import pytest
 from conftest import TakeErrors
-from twisted.internet.task import Clock
 
 from pyshard.auth import Role
 from pyshard.errors import ConfigError
@@ -78,51 +76,40 @@ def test_lines_are_named(path: Path) -> None:
     assert str(refused.value) == f"token file {path}, line 2: found a secret of 5 characters, expected 16 to 256"
 
 
-@attrs.define
-class Used:
-    """A token file in use."""
-
-    clock: Clock
-    file: TokenFile
-
-    def roles(self) -> list[Role | None]:
-        """What the old and the new secret are worth."""
-        tokens = self.file.current()
-        return [tokens.role_of(OLD.encode()), tokens.role_of(NEW.encode())]
+def roles(file: TokenFile) -> list[Role | None]:
+    """What the old and the new secret are worth."""
+    tokens = file.current()
+    return [tokens.role_of(OLD.encode()), tokens.role_of(NEW.encode())]
 
 
 @pytest.fixture
-def used(path: Path) -> Used:
-    """The file, read once."""
-    clock = Clock()
-    return Used(clock, TokenFile(path, clock.seconds))
+def used(path: Path) -> TokenFile:
+    """The file, in use."""
+    return TokenFile(path)
 
 
-def test_changes_are_noticed(used: Used, path: Path, log_lines: list[str]) -> None:
-    """A changed file is read again; it is looked at once a second at most."""
+def test_changes_are_noticed(used: TokenFile, path: Path, log_lines: list[str]) -> None:
+    """A changed file is read again, and only then."""
+    assert roles(used) == roles(used) == [Role.ADMIN, None]
+    assert log_lines == []
     written(path, f"admin {OLD}", f"read {NEW}")
-    used.clock.advance(0.9)
-    assert used.roles() == [Role.ADMIN, None]
-    used.clock.advance(0.1)
-    assert used.roles() == [Role.ADMIN, Role.READ]
+    assert roles(used) == roles(used) == [Role.ADMIN, Role.READ]
     assert log_lines == [f"info: token file {path}: read again, 2 tokens"]
     written(path, f"read {NEW}")
-    used.clock.advance(1)
-    assert used.roles() == [None, Role.READ]
+    assert roles(used) == [None, Role.READ]
 
 
-def test_written_in_place(used: Used, path: Path) -> None:
+def test_written_in_place(used: TokenFile, path: Path) -> None:
     """A change that keeps the file's length and inode is noticed, too."""
     before = path.stat()
     path.write_text(f"admin {NEW}")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    used.clock.advance(1)
-    assert used.roles() == [None, Role.ADMIN]
+    assert roles(used) == [None, Role.ADMIN]
 
 
 @pytest.mark.parametrize("what", ["gone", "broken", "open"])
 def test_the_tokens_stay_when_the_file_breaks(
-    used: Used, path: Path, what: str, log_lines: list[str], logged_errors: TakeErrors
+    used: TokenFile, path: Path, what: str, log_lines: list[str], logged_errors: TakeErrors
 ) -> None:
     """A file that can't be used leaves the tokens as they were, and one line in the log; mended, it counts again."""
     if what == "gone":
@@ -130,16 +117,14 @@ def test_the_tokens_stay_when_the_file_breaks(
     else:
         written(path, f"admin {NEW}" if what == "open" else NEW, mode=0o644 if what == "open" else 0o600)
     for _ in range(3):
-        used.clock.advance(1)
-        assert used.roles() == [Role.ADMIN, None]
+        assert roles(used) == [Role.ADMIN, None]
     (line,) = log_lines
     assert line.startswith(f"error: token file {path}")
     assert line.endswith("; the tokens that it had before stay valid")
     assert NEW not in line
     assert len(logged_errors()) == 1
     written(path, f"admin {NEW}")
-    used.clock.advance(1)
-    assert used.roles() == [None, Role.ADMIN]
+    assert roles(used) == [None, Role.ADMIN]
 
 
 def test_what_is_presented(path: Path) -> None:
@@ -162,12 +147,10 @@ def test_a_daemon_needs_an_admin(path: Path) -> None:
 
 def test_a_path_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path is one from where it was given, although twistd changes its directory."""
-    clock = Clock()
     monkeypatch.chdir(path.parent)
-    file = TokenFile(Path("tokens"), clock.seconds)
+    file = TokenFile(Path("tokens"))
     monkeypatch.chdir("/")
     written(path, f"admin {NEW}")
-    clock.advance(1)
     assert file.secret() == NEW.encode()
 
 
@@ -184,6 +167,7 @@ def test_a_clients_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(other))
     chosen = [for_client(None), for_client(path)]
     assert [one and one.secret() for one in chosen] == [NEW.encode(), OLD.encode()]
+    assert for_client("") is None
     monkeypatch.setenv(VARIABLE, "")
     assert for_client(None) is None
 

@@ -42,7 +42,7 @@ class Pyshard:
         `settings.BOOTSTRAP_SERVER`.
     :param deadline: seconds that an operation may take, unless it is given another.
     :param token_file: the file whose first token it presents; default: the one that the environment variable
-        ``PYSHARD_TOKEN_FILE`` names, if it does.
+        ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none.
     :raises ConfigError: the address or the token file can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises Unavailable: no bootstrap answered within the deadline.

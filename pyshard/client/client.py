@@ -426,7 +426,7 @@ def connect(
         `settings.BOOTSTRAP_SERVER`.
     :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another.
     :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
-        environment variable ``PYSHARD_TOKEN_FILE`` names, if it does. It is read again when it changes.
+        environment variable ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none. It is read again when it changes.
     :param dial: makes the client endpoint of a host and port; default: TCP on the reactor.
     :param random: jitter of retries.
     :return: a Deferred of the client, fired when it has the cluster's map.

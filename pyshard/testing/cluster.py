@@ -105,7 +105,14 @@ class MemoryCluster:
         host, port = settings.BOOTSTRAP_SERVER
         dial = authenticated_dial(self.network.dial, (lambda: secret) if isinstance(secret, bytes) else secret)
         client = self.run(
-            connect(self.clock, [host, port], deadline=deadline, dial=dial, random=Random(self.random.random()))
+            connect(
+                self.clock,
+                [host, port],
+                deadline=deadline,
+                token_file="",  # whatever the environment says
+                dial=dial,
+                random=Random(self.random.random()),
+            )
         )
         self._clients.append(client)
         return client

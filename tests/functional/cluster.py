@@ -177,6 +177,7 @@ class Cluster:
     :param shards: how many.
     :param size: the limit of each, in bytes.
     :param durable: whether they keep their data, in ``data-NAME``.
+    :param token_file: that of all daemons, and of the questions whether they are ready.
     """
 
     def __init__(
@@ -186,8 +187,11 @@ class Cluster:
         shards: int = 2,
         size: int = 1 << 30,
         durable: bool = False,
+        token_file: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.token_file = token_file
+        guard = [] if token_file is None else [f"--token-file={token_file}"]
         self.environment = environment
         bounds = [round(number / shards, 7) for number in range(shards + 1)]
         names = "abcdefgh"[:shards]
@@ -200,6 +204,7 @@ class Cluster:
                 "pyshard-shard",
                 f"--port={port}",
                 *([f"--data-dir=data-{name}"] if durable else []),
+                *guard,
             )
             for name, port in zip(names, (free_port() for _ in names), strict=True)
         ]
@@ -208,7 +213,7 @@ class Cluster:
             for number, one in enumerate(self.shards)
         ]
         self.bootstrap = Daemon(
-            folder, "bootstrap", free_port(), environment, "pyshard-bootstrap", "--config=etc/shards.json"
+            folder, "bootstrap", free_port(), environment, "pyshard-bootstrap", "--config=etc/shards.json", *guard
         )
         self.write_config()
 
@@ -246,7 +251,7 @@ class Cluster:
             return [one["state"] for one in seen] == list(states)
 
         def wait() -> None:
-            with Pyshard(self.server, deadline=PATIENCE) as app:
+            with Pyshard(self.server, deadline=PATIENCE, token_file=self.token_file) as app:
                 until(lambda: as_wanted(app), f"shards are {states}")
 
         in_thread(wait)

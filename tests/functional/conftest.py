@@ -76,10 +76,10 @@ def new_cluster(
     """Makes clusters in empty folders and ends their daemons after the test."""
     made: list[Cluster] = []
 
-    def make(shards: int = 2, size: int = 1 << 30, durable: bool = False) -> Cluster:
+    def make(shards: int = 2, size: int = 1 << 30, durable: bool = False, token_file: Path | None = None) -> Cluster:
         folder = tmp_path / f"cluster{len(made)}"
         folder.mkdir()
-        cluster = Cluster(folder, environment, shards, size, durable)
+        cluster = Cluster(folder, environment, shards, size, durable, token_file)
         made.append(cluster)
         daemons.extend(cluster.daemons)
         return cluster

@@ -247,6 +247,34 @@ def test_up_keeps_documents(tmp_path: Path, environment: Mapping[str, str]) -> N
         assert again.process.wait(PATIENCE) == 0, again.text()
 
 
+def test_up_with_a_token_file(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """Its daemons want tokens, it has one itself, and what it prints works as printed; no secret is shown."""
+    secret = "the-secret-of-an-admin"
+    (tmp_path / "tokens").touch(0o600)
+    (tmp_path / "tokens").write_text(f"admin {secret}\n")
+    up = Up(tmp_path, environment, "--run-dir=run", "--token-file=tokens")
+    try:
+        up.wait_ready()
+        (command,) = re.findall(r"pyshard read (.*) KEY", up.text())
+        for options, code in {command: 1, f"--bootstrap {HOST}:{up.bootstrap}": 5}.items():
+            asked = subprocess.run(
+                [*COMMAND, "read", *options.split(), "none"],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            assert asked.returncode == code, asked.stderr
+        lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in [up.process.pid, *up.pids()]]
+    finally:
+        up.process.terminate()
+        assert up.process.wait(PATIENCE) == 0, up.text()
+    shown = [*lines, up.text(), *(log.read_text() for log in (tmp_path / "run").glob("*.log"))]
+    assert len(shown) == 4 + 1 + 4
+    assert [text for text in shown if secret in text] == []
+
+
 def test_up_removes_its_temporary_directory(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """Without --run-dir everything is in a temporary folder, of which nothing is left."""
     (tmp_path / "tmp").mkdir()
