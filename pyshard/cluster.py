@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Annotated
 
 import attrs
 import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName
+from pyshard.hashing import SLOTS
 from pyshard.settings import settings
 from pyshard.shardmap import ShardMap, ShardRange
 
@@ -136,24 +138,32 @@ def index_not_found(name: str) -> IndexNotFound:
     return IndexNotFound(f"there is no index {shown}; create it with create_index({shown})")
 
 
+# What a state may say at the utmost, whoever sends it: its numbers are computed with, packed and dialed.
+_Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
+_Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
+_Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores have 4 bytes for it
+
+
 class _Shard(msgspec.Struct):
-    name: str
-    start: int
-    end: int
-    size: int
-    host: str
-    port: int
-    identity: str
+    name: _Name
+    start: _Slot
+    end: _Slot
+    size: _Large
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    identity: _Id
     durable: bool
 
 
 class _State(msgspec.Struct):
     format: int
-    cluster: str
-    epoch: int
+    cluster: _Id
+    epoch: _Large
     shards: list[_Shard]
-    indexes: dict[str, int]
-    next_index: int
+    indexes: dict[_Name, _IndexId]
+    next_index: _IndexId
 
 
 def to_json(state: ClusterState) -> bytes:
@@ -180,6 +190,8 @@ def from_json(text: bytes) -> ClusterState:
             ShardRange(one.name, one.start, one.end, one.size, one.host, one.port, one.identity, one.durable)
             for one in read.shards
         )
+        if len(set(read.indexes.values())) < len(read.indexes):
+            raise BadRequest("the cluster state has two indexes with one id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         raise BadRequest(f"this is no cluster state: {error}") from None
     return ClusterState(read.cluster, read.epoch, ranges, read.indexes, read.next_index)

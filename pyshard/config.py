@@ -19,7 +19,7 @@ from pyshard.settings import settings
 from pyshard.shardmap import ShardMap, ShardRange
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
-_Host = Annotated[str, msgspec.Meta(min_length=1)]
+_Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -28,7 +28,7 @@ class _Shard(msgspec.Struct, forbid_unknown_fields=True):
     name: _Name
     start: _Fraction
     end: _Fraction
-    size: Annotated[int, msgspec.Meta(ge=1)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     host: _Host
     port: _Port
 

@@ -58,8 +58,8 @@ def states(draw: st.DrawFn) -> ClusterState:
             f"{draw(texts)} {number}",
             start,
             end,
-            draw(st.integers(1, 2**63)),
-            draw(texts),
+            draw(st.integers(1, 2**63 - 1)),
+            draw(texts.filter(bool)),
             number + 1,
             draw(texts),
             draw(st.booleans()),
@@ -68,7 +68,7 @@ def states(draw: st.DrawFn) -> ClusterState:
     ]
     indexes = {name: number for number, name in enumerate(draw(st.lists(names, unique=True, max_size=5)), 1)}
     return ClusterState(
-        draw(texts), draw(st.integers(1, 2**63)), ShardMap(ranges), indexes, draw(st.integers(6, 2**63))
+        draw(texts), draw(st.integers(1, 2**63 - 1)), ShardMap(ranges), indexes, draw(st.integers(6, 2**32 - 1))
     )
 
 
@@ -332,12 +332,34 @@ def test_other_format() -> None:
         text_with_shard(end=HALF + 1),
         text_with_shard(name="high"),
         text_with_shard(port=5051),
+        text_with(epoch=-1),
+        text_with(epoch=2**63),
+        text_with(cluster="c" * 101),
+        text_with(indexes={"pages": 0}),
+        text_with(indexes={"pages": 2**32}),
+        text_with(indexes={"": 2}),
+        text_with(next_index=0),
+        text_with_shard(start=-1),
+        text_with_shard(end=10**400),
+        text_with_shard(size=2**63),
+        text_with_shard(port=0),
+        text_with_shard(port=65_536),
+        text_with_shard(host=""),
+        text_with_shard(host="h" * 256),
+        text_with_shard(name=""),
+        text_with_shard(identity="1" * 101),
     ],
 )
 def test_what_is_no_state(text: bytes) -> None:
     """What is no state, or holds no map, is refused with a message that says what is wrong."""
     with pytest.raises(BadRequest, match=r"^this is no cluster state: ."):
         from_json(text)
+
+
+def test_two_indexes_with_one_id() -> None:
+    """Two names for one index are none: to drop one of them would drop the other's documents."""
+    with pytest.raises(BadRequest, match="two indexes with one id"):
+        from_json(text_with(indexes={"pages": 2, "links": 2}))
 
 
 anything: st.SearchStrategy[object] = st.recursive(
