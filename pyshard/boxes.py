@@ -45,11 +45,13 @@ class BoxParser:
 
     :param limits: for each box.
     :ivar boxes: how many boxes it has given.
+    :ivar size: bytes of the last one, keys and values and their lengths.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.boxes = 0
+        self.size = 0
         self._data = b""
         self._at = 0
         self._box: Box = {}
@@ -78,6 +80,7 @@ class BoxParser:
             if not length:
                 self._at = at + 2
                 self._box = {}
+                self.size = self._size
                 self._keys, self._size = 0, 2
                 self.boxes += 1
                 return box

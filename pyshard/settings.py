@@ -47,6 +47,10 @@ class Settings:
     MAX_BOX_KEYS: int = 320
     #: Seconds that a peer may take to finish a box that it began.
     UNFINISHED_BOX: float = 30.0
+    #: Boxes of one connection, and their bytes, that wait for their answer at the same time; a daemon reads on when
+    #: some have been answered.
+    BOXES_UNDER_WAY: int = 32
+    BYTES_UNDER_WAY: int = 32 * 1024 * 1024
     #: Before a peer has authenticated, where it must: keys and bytes of one box, seconds to finish it, seconds until
     #: it has authenticated, wrong tokens after which its connection is closed.
     STRANGER_BOX_KEYS: int = 8

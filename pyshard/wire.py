@@ -4,6 +4,7 @@ Rules kept here (and why):
 
 - a value past 65,535 bytes crosses as `ChunkedBytes`, since AMP can't carry it otherwise;
 - a box has at most so many keys and bytes, and a peer has so long to finish one, since stock AMP takes any box;
+- a peer isn't read from while it reads no answers, or while it waits for many, so that neither fills the memory;
 - whatever goes wrong in a responder is answered as an error that its command declares, since AMP closes the
   connection, with every call in flight on it, after any other;
 - a peer that breaks the protocol loses its own connection, at once, with one line in the log;
@@ -27,8 +28,10 @@ from twisted.python.failure import Failure
 from pyshard.auth import Role
 from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, serialize, take_chunks
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, from_code
+from pyshard.settings import settings
 
 _MESSAGE = 2000  # characters of an error message that cross the wire
+_BOXES, _BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY
 _AT_ONCE = 256 * 1024  # bytes of the largest box that is begun to be written in the turn in which it was made
 
 _T = TypeVar("_T")
@@ -78,6 +81,7 @@ class BoundedAMP(amp.AMP):
     :param limits: what one box may be.
     :ivar id: names this connection in logs and `stat`; its maker may set it.
     :ivar answering: how many commands of the peer wait for their answer.
+    :ivar under_way: how many bytes their boxes have.
     """
 
     _log = Logger()
@@ -90,6 +94,9 @@ class BoundedAMP(amp.AMP):
         self._parser = BoxParser(limits or Limits())
         self._broken = False
         self.answering = 0
+        self.under_way = 0
+        self._full = False  # whether so much is under way that nothing more is taken up
+        self._unread = False  # whether the transport holds so much that the peer hasn't read
         self._timer: IDelayedCall | None = None
         self._responders = {command.commandName: (command, function) for command, function in self.responders()}
         self._direct = dict(self.direct_responders())
@@ -178,6 +185,17 @@ class BoundedAMP(amp.AMP):
 
     # ------------------------------------------------------------------ what Twisted calls
 
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`: the peer doesn't read what is sent to it. Nothing is read from it, nor parsed on."""
+        self._unread = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`: the peer has read what was sent to it."""
+        self._unread = False
+        if not self._full and not self._broken:
+            super().resumeProducing()
+
     def makeConnection(self, transport: ITransport) -> None:
         """Like `connectionLost` it passes by what AMP itself does: it logs each connection on lines of its own."""
         amp.BinaryBoxProtocol.makeConnection(self, transport)
@@ -205,6 +223,8 @@ class BoundedAMP(amp.AMP):
         try:
             while not self.paused and (box := parser.next_box()) is not None:
                 self.ampBoxReceived(box)
+                if self.answering >= _BOXES or self.under_way >= _BYTES:
+                    self._fill()
         except BoxBreach as breach:
             self._breach(str(breach))
         if self.paused or not parser.begun:  # paused: it is this side that waits
@@ -251,13 +271,13 @@ class BoundedAMP(amp.AMP):
         command, function = found
 
         def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
-            self.answering += 1
+            size = self._begun()
             answer: Deferred[Any] = maybeDeferred(self._admitted, name)
             answer.addCallback(lambda _: self._arguments(command, box))
             answer.addCallback(lambda arguments: function(**arguments))
             answer.addCallback(command.makeResponse, self)
             answer.addErrback(self._declared, name)
-            return answer.addBoth(self._answered)
+            return answer.addBoth(self._answered, size)
 
         return respond
 
@@ -272,8 +292,30 @@ class BoundedAMP(amp.AMP):
             raise BadRequest(f"the arguments can't be read: {type(error).__name__}: {error}") from None
         return arguments
 
-    def _answered(self, outcome: object) -> object:
+    def _begun(self) -> int:
+        """Put down that the box just parsed waits for its answer; its size, which `_ended` is to be given."""
+        size = self._parser.size
+        self.answering += 1
+        self.under_way += size
+        return size
+
+    def _ended(self, size: int) -> None:
+        """Put down that a box was answered."""
         self.answering -= 1
+        self.under_way -= size
+        if self._full and self.answering <= _BOXES / 2 and self.under_way <= _BYTES / 2:
+            self._full = False
+            if not self._unread and not self._broken and self.transport is not None:
+                super().resumeProducing()
+
+    def _fill(self) -> None:
+        """Take nothing more up until half of what is under way has been answered."""
+        self._full = True
+        if self.transport is not None:
+            super().pauseProducing()
+
+    def _answered(self, outcome: object, size: int) -> object:
+        self._ended(size)
         return outcome
 
     def _admitted(self, name: bytes) -> None:
@@ -295,17 +337,15 @@ class BoundedAMP(amp.AMP):
         return InternalError(f"{command} failed unexpectedly; the log of the peer, connection {self.id}, says why")
 
     def _respond_directly(self, box: Box) -> None:
-        name = box[amp.COMMAND]
-        self.answering += 1
+        name, size = box[amp.COMMAND], self._begun()
         try:
             self._admitted(name)
             answer = self._direct[name](box)
         except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
             answer = fail()
-        answer.addBoth(self._answer_directly, name, box[amp.ASK])
+        answer.addBoth(self._answer_directly, name, box[amp.ASK], size)
 
-    def _answer_directly(self, outcome: Box | Failure, name: bytes, tag: bytes) -> None:
-        self.answering -= 1
+    def _answer_directly(self, outcome: Box | Failure, name: bytes, tag: bytes, size: int) -> None:
         if isinstance(outcome, Failure):
             error = self._public(outcome, name)
             message = str(error)[:_MESSAGE].encode("utf-8", "replace")
@@ -314,6 +354,7 @@ class BoundedAMP(amp.AMP):
             outcome[amp.ANSWER] = tag
         if self.transport is not None:
             self._send(outcome)
+        self._ended(size)
 
     def _send(self, box: Box) -> None:
         """Write a box; a small one at once, which spares it a turn of the reactor."""

@@ -57,6 +57,12 @@ def test_client_keeps_the_shards_limits() -> None:
     assert settings.BOX_BYTES * settings.BOXES_IN_FLIGHT <= settings.MAX_WAITING_BYTES
 
 
+def test_boxes_of_one_connection() -> None:
+    """What a client keeps in flight is taken up at once, and so is any single box."""
+    assert settings.BOXES_IN_FLIGHT < settings.BOXES_UNDER_WAY
+    assert settings.MAX_BOX_BYTES < settings.BYTES_UNDER_WAY
+
+
 def test_page_has_room_for_a_key() -> None:
     """A page of keys holds at least one key of the largest size."""
     assert settings.MAX_KEY_BYTES <= settings.PAGE_BYTES <= settings.MAX_BOX_BYTES
