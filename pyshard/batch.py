@@ -22,12 +22,20 @@ LONGEST_TTL = 100 * 366 * 86_400_000
 
 Ttl: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_TTL)]
 
+# A list is refused by its length before any of it is decoded.
+_AT_MOST = msgspec.Meta(max_length=settings.MAX_BATCH)
+_Binaries: TypeAlias = Annotated[list[bytes], _AT_MOST]
+_Conditions: TypeAlias = Annotated[list[int], _AT_MOST]
+_Ttls: TypeAlias = Annotated[list[Ttl], _AT_MOST]
+
+_MOST_FIELDS = 16  # of a run, in a large batch; of today's verbs none has more than 6
+
 
 class _Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Shared by all runs: the index's name (empty: the default index) and the keys' text in UTF-8."""
 
     index: str
-    keys: list[bytes]
+    keys: _Binaries
 
 
 class Read(_Run, tag="read", frozen=True):
@@ -49,27 +57,27 @@ class Write(_Run, tag="write", frozen=True):
     :param ttls: for each key the milliseconds for which it lives, 0 for ever; nil: all 0.
     """
 
-    records: list[bytes]
-    conditions: list[int] | None = None
-    ttls: list[Ttl] | None = None
+    records: _Binaries
+    conditions: _Conditions | None = None
+    ttls: _Ttls | None = None
 
 
 class Pop(_Run, tag="pop", frozen=True):
     """Remove each key. Result: as `Read`, what it had; nil where there was none or the condition is unmet."""
 
-    conditions: list[int] | None = None
+    conditions: _Conditions | None = None
 
 
 class Remove(_Run, tag="remove", frozen=True):
     """Remove each key. Result: the first `HEAD_BYTES` of the record it had, or nil as with `Pop`."""
 
-    conditions: list[int] | None = None
+    conditions: _Conditions | None = None
 
 
 class Touch(_Run, tag="touch", frozen=True):
     """Give each key that exists a new time to live, in milliseconds from now, 0 for ever. Result: whether it exists."""
 
-    ttls: list[Ttl]
+    ttls: _Ttls
 
 
 class Increment(_Run, tag="increment", frozen=True):
@@ -79,8 +87,8 @@ class Increment(_Run, tag="increment", frozen=True):
     :param initials: records of ints: what a key that doesn't exist counts for.
     """
 
-    amounts: list[bytes]
-    initials: list[bytes]
+    amounts: _Binaries
+    initials: _Binaries
 
 
 Run: TypeAlias = Read | Has | Item | Write | Pop | Remove | Touch | Increment
@@ -165,7 +173,10 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_runs = msgspec.msgpack.Decoder(list[Run])
+_runs = msgspec.msgpack.Decoder(Annotated[list[Run], _AT_MOST])
+_outline = msgspec.msgpack.Decoder(
+    Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MOST_FIELDS)]], _AT_MOST]
+)
 _answers = msgspec.msgpack.Decoder(list[Answer])
 _keys = msgspec.msgpack.Decoder(list[bytes])
 _rows = msgspec.msgpack.Decoder(list[Row])
@@ -182,6 +193,8 @@ def decode_runs(data: bytes) -> list[Run]:
     :raises BadRequest: when they aren't; it says what was found where.
     """
     try:
+        if len(data) > settings.BOX_BYTES:
+            check_size(sum(_length(run[2]) for run in _outline.decode(data) if len(run) > 2))
         runs: list[Run] = _runs.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the batch can't be read: {error}") from None
@@ -192,6 +205,28 @@ def decode_runs(data: bytes) -> list[Run]:
         if isinstance(run, Write | Increment):
             _check_new(run)
     return runs
+
+
+def check_size(operations: int) -> None:
+    """Refuse a batch of too many operations.
+
+    :raises BadRequest: it has.
+    """
+    if operations > settings.MAX_BATCH:
+        raise BadRequest(f"the batch has {operations:,} operations; a batch has at most {settings.MAX_BATCH:,}")
+
+
+def _length(array: msgspec.Raw) -> int:
+    """How many elements a MessagePack array has, by its head alone; 0: it is none.
+
+    What is decoded takes up to 30 times the memory of its bytes; so a large batch of short keys is found out before.
+    """
+    head = bytes(memoryview(array)[:5])
+    if head[0] == 0xDC:
+        return int.from_bytes(head[1:3], "big")
+    if head[0] == 0xDD:
+        return int.from_bytes(head[1:], "big")
+    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else 0
 
 
 def _check_new(run: Write | Increment) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
 
 from pyshard import cluster
-from pyshard.batch import Answer, Run, part
+from pyshard.batch import Answer, Run, check_size, part
 from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
@@ -136,8 +136,7 @@ class Shard:
         """
         assignment = self._current(epoch)
         operations = sum(len(run.keys) for run in runs)
-        if operations > settings.MAX_BATCH:
-            raise BadRequest(f"the batch has {operations:,} operations; a batch has at most {settings.MAX_BATCH:,}")
+        check_size(operations)
         plan = _Plan(assignment)
         for run in runs:
             plan.add(run)
