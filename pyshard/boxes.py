@@ -20,6 +20,7 @@ Box: TypeAlias = dict[bytes, bytes]
 #: Bytes of the longest value.
 LONGEST_VALUE = 65_535
 _LONGEST_KEY = 255
+_PREFIXES = [length.to_bytes(2, "big") for length in range(_LONGEST_KEY + 1)]
 
 
 class BoxBreach(Exception):
@@ -105,7 +106,8 @@ def serialize(box: Mapping[bytes, bytes]) -> bytes:
     """The bytes of a box, whose keys and values aren't too long."""
     parts: list[bytes] = []
     for key, value in box.items():
-        parts += (len(key).to_bytes(2, "big"), key, len(value).to_bytes(2, "big"), value)
+        length = len(value)
+        parts += (_PREFIXES[len(key)], key, _PREFIXES[length] if length < 256 else length.to_bytes(2, "big"), value)
     parts.append(b"\0\0")
     return b"".join(parts)
 

@@ -277,7 +277,12 @@ def test_an_interrupted_follower_passes_the_lead_on(
 
     def interrupted_call(function: Callable[[], Deferred[Any]]) -> Any:
         call = call_made(function)
-        call.wake = _Interrupted(when_given_the_lead)
+
+        def follow() -> threading.Event:
+            call.wake = _Interrupted(when_given_the_lead)
+            return call.wake
+
+        monkeypatch.setattr(call, "follow", follow)
         return call
 
     monkeypatch.setattr(engine_module, "_Call", interrupted_call)

@@ -70,7 +70,7 @@ class _Call(Generic[_T]):
 
     def __init__(self, function: Callable[[], Deferred[_T]]) -> None:
         self.function = function
-        self.wake = threading.Event()
+        self.wake: threading.Event | None = None  # a thread that leads from the beginning needs none
         self.started = False
         self.done = False
         self.leads = False
@@ -86,6 +86,16 @@ class _Call(Generic[_T]):
         except BaseException:  # noqa: BLE001  # it is raised in the calling thread
             self._end(Failure())
 
+    def follow(self) -> threading.Event:
+        """What the thread is to wait for: that the call is done, or that it is to lead."""
+        self.wake = threading.Event()
+        return self.wake
+
+    def inherit(self) -> None:
+        """Have the thread that waits lead on."""
+        self.leads = True
+        self._wake_up()
+
     def ended(self) -> bool:
         """`done`, for where a type checker takes it for unchanged."""
         return self.done
@@ -93,7 +103,11 @@ class _Call(Generic[_T]):
     def _end(self, result: _T | Failure) -> None:
         self.result = result
         self.done = True
-        self.wake.set()
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self.wake is not None:
+            self.wake.set()
 
 
 class Engine:
@@ -122,6 +136,7 @@ class Engine:
         """
         self._refuse_in_reactor()
         call = _Call(function)
+        wake: threading.Event | None = None
         try:
             with self._lock:
                 if self._closed:
@@ -129,10 +144,11 @@ class Engine:
                 call.leads = not self._led
                 self._led = True
                 if not call.leads:
+                    wake = call.follow()
                     self._followers.append(call)
-            if not call.leads:
+            if wake is not None:
                 self.reactor.callFromThread(call.start)
-                call.wake.wait()  # until the leader has finished the call, or it is this thread's turn to lead
+                wake.wait()  # until the leader has finished the call, or it is this thread's turn to lead
             if call.leads:
                 self._lead(call)
         finally:  # KeyboardInterrupt can end this thread's part at any point
@@ -179,8 +195,7 @@ class Engine:
                 self._led = heir is not None
                 if heir is not None:
                     self._followers.remove(heir)
-                    heir.leads = True
-                    heir.wake.set()
+                    heir.inherit()
             last = self._closed and self._unused()
         if last:
             self.reactor.dispose()

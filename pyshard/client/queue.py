@@ -66,6 +66,9 @@ class Box:
         """The operations as runs: neighbors of one verb and index together."""
         if self.chunk is not None:
             return [self.chunk.run]
+        if len(self.entries) == 1:
+            alone = cast(Operation, self.entries[0])
+            return [_run(alone.verb, alone.index, [alone])]
         return [
             _run(verb, index, list(neighbors))
             for (verb, index), neighbors in groupby(cast("Sequence[Operation]", self.entries), _KIND)
@@ -133,6 +136,8 @@ class OperationQueue:
     def put_back(self, entries: Iterable[Entry]) -> None:
         """Have what was in flight go out again, before all others, in the order given."""
         again = [one for one in entries if not one.done]
+        if not again:
+            return
         self._waiting.extendleft(reversed(again))
         self._count += sum(map(_count, again))
         self._weight += sum(one.weight for one in again)
