@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Sequence
+from types import NoneType
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -102,6 +103,21 @@ VERSION = struct.Struct(">Q")
 #: What stands before a record in the results of `Item`: version, expiry (milliseconds since 1970) and milliseconds
 #: until then; the latter two are 0 for a record that doesn't expire.
 ITEM = struct.Struct(">QQQ")
+
+# The results of each verb: their type, and the least bytes that they have.
+_RESULTS: dict[type[Run], tuple[type, int]] = {
+    Read: (bytes, VERSION.size),
+    Has: (bool, 0),
+    Item: (bytes, ITEM.size),
+    Write: (bool, 0),
+    Pop: (bytes, VERSION.size),
+    Remove: (bytes, 0),
+    Touch: (bool, 0),
+    Increment: (bytes, 0),
+}
+
+# Verbs whose result may be nil without an error.
+_MAY_FIND_NOTHING = (Read, Item, Pop, Remove)
 
 #: Conditions on a write: none; that the key doesn't exist. Any other number is the version that the key must have.
 ALWAYS, ABSENT = -1, 0
@@ -262,11 +278,35 @@ def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
         raise BadRequest(f"the answers can't be read: {error}") from None
     sizes = [len(answer.results) for answer in answers]
     if sizes != [len(run.keys) for run in runs]:
-        raise BadRequest(f"the answers' sizes are {sizes}, not those of the runs that were sent")
-    for answer in answers:
+        shown = f"{sizes[:20]}{' …' if len(sizes) > 20 else ''}"
+        raise BadRequest(f"the answers' sizes are {shown}, not those of the runs that were sent")
+    for run, answer in zip(runs, answers, strict=True):
         if answer.errors and not 0 <= min(answer.errors) <= max(answer.errors) < len(answer.results):
             raise BadRequest("the answers name a position that doesn't exist")
+        _check_results(run, answer)
     return answers
+
+
+def _check_results(run: Run, answer: Answer) -> None:
+    """Refuse results that the verb doesn't have: taken for others they would be wrong answers."""
+    kind, shortest = _RESULTS[type(run)]
+    results = answer.results
+    kinds = set(map(type, results))
+    if not kinds <= {kind, NoneType}:
+        found = ", ".join(sorted(one.__name__ for one in kinds - {kind, NoneType}))
+        raise BadRequest(f"the answers have results of other types to {_verb(run)}: {found}")
+    if NoneType in kinds and not isinstance(run, _MAY_FIND_NOTHING):
+        refused = sum(results[position] is None for position in answer.errors)
+        if results.count(None) != refused:
+            raise BadRequest(f"the answers have neither result nor error to {_verb(run)}")
+    if shortest and kind in kinds:
+        found_records = [one for one in results if isinstance(one, bytes)] if NoneType in kinds else results
+        if min(map(len, found_records)) < shortest:  # type: ignore[arg-type]  # bytes all of them
+            raise BadRequest(f"the answers have a result of less than {shortest} bytes to {_verb(run)}")
+
+
+def _verb(run: Run) -> str:
+    return type(run).__name__.lower()
 
 
 def encode_keys(keys: list[bytes]) -> bytes:

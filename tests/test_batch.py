@@ -81,9 +81,17 @@ def answered(draw: st.DrawFn) -> tuple[list[Run], list[Answer]]:
     answers = []
     for run in runs:
         count = len(run.keys)
-        results = draw(st.lists(st.none() | st.booleans() | st.binary(), min_size=count, max_size=count))
+        kinds: st.SearchStrategy[Result] = st.booleans()
+        if not isinstance(run, Has | Write | Touch):
+            kinds = st.binary(min_size=ITEM.size)
+        if isinstance(run, Read | Item | Pop | Remove):
+            kinds |= st.none()
+        results = draw(st.lists(kinds, min_size=count, max_size=count))
         positions = st.integers(0, count - 1) if count else st.nothing()
-        answers.append(Answer(results, draw(st.dictionaries(positions, st.tuples(texts, texts)))))
+        answer = Answer(results)
+        for position, error in draw(st.dictionaries(positions, st.tuples(texts, texts))).items():
+            results[position], answer.errors[position] = None, error
+        answers.append(answer)
     return runs, answers
 
 
@@ -240,8 +248,8 @@ def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
 
 def test_answers_as_bytes() -> None:
     """An answer is one array: the results, then position → code and message of what was refused."""
-    answers = [Answer([b"\x01", None]), Answer([True, None, False], {1: ("SHARD_FULL", "why")})]
-    data = b"\x92\x92\x92\xc4\x01\x01\xc0\x80\x92\x93\xc3\xc0\xc2\x81\x01\x92\xaaSHARD_FULL\xa3why"
+    answers = [Answer([b"12345678", None]), Answer([True, None, False], {1: ("SHARD_FULL", "why")})]
+    data = b"\x92\x92\x92\xc4\x0812345678\xc0\x80\x92\x93\xc3\xc0\xc2\x81\x01\x92\xaaSHARD_FULL\xa3why"
     assert encode_answers(answers) == data
     assert decode_answers(data, [Read("", [b"a", b"b"]), Has("", [b"a", b"b", b"c"])]) == answers
 

@@ -92,16 +92,17 @@ class Operation:
         """Hand the shard's outcome to the caller, once."""
         if self.done:
             return
+        outcome: object = result
+        if not isinstance(result, PyshardError):
+            try:
+                outcome = self._answer(result)
+            except PyshardError as error:
+                outcome = error
         self.done = True
-        if isinstance(result, PyshardError):
-            self.deferred.errback(result)
-            return
-        try:
-            answer = self._answer(result)
-        except PyshardError as error:
-            self.deferred.errback(error)
+        if isinstance(outcome, PyshardError):
+            self.deferred.errback(outcome)
         else:
-            self.deferred.callback(answer)
+            self.deferred.callback(outcome)
 
     def _answer(self, result: Result) -> object:
         if self.verb in ("read", "pop"):
