@@ -64,6 +64,10 @@ class ChunkedBytes(amp.Argument):
             raise KeyError(name)
 
 
+class UnreadableAnswer(Exception):
+    """The peer answered, but not what the command's answer is: whether it was done can't be known."""
+
+
 class Command(amp.Command):
     """Base of every command: all of pyshard's errors are declared, so none can cost the connection.
 
@@ -72,6 +76,25 @@ class Command(amp.Command):
 
     errors = AMP_ERRORS
     role: ClassVar[Role | None]
+
+    @classmethod
+    def parseResponse(cls, box: amp.AmpBox, protocol: object) -> dict[str, Any]:
+        """The answer's arguments.
+
+        :raises UnreadableAnswer: one of them is missing or malformed.
+        """
+        try:
+            answer: dict[str, Any] = super().parseResponse(box, protocol)
+        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
+            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {_told(error)}") from None
+        return answer
+
+
+def _told(error: Exception) -> str:
+    """What an argument's parser had to say, in a sentence."""
+    if isinstance(error, PyshardError):
+        return str(error)
+    return f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
 
 
 class BoundedAMP(amp.AMP):
@@ -248,6 +271,8 @@ class BoundedAMP(amp.AMP):
             self._breach("a command that wants no answer")
         elif box[amp.COMMAND] in self._direct:
             self._respond_directly(box)
+        elif box[amp.COMMAND] not in self._responders:
+            self._refuse_unknown(box)
         else:
             super().ampBoxReceived(box)
 
@@ -296,7 +321,7 @@ class BoundedAMP(amp.AMP):
         except PyshardError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
-            raise BadRequest(f"the arguments can't be read: {type(error).__name__}: {error}") from None
+            raise BadRequest(f"the arguments can't be read: {_told(error)}") from None
         return arguments
 
     def _begun(self) -> int:
@@ -362,6 +387,13 @@ class BoundedAMP(amp.AMP):
         if self.transport is not None:
             self._send(outcome)
         self._ended(size)
+
+    def _refuse_unknown(self, box: Box) -> None:
+        """As AMP does it, but for a long name, whose repr AMP can't send, after which it closes the connection."""
+        name = box[amp.COMMAND][:_MESSAGE]
+        refusal = {amp.ERROR_CODE: amp.UNHANDLED_ERROR_CODE, amp.ERROR_DESCRIPTION: b"Unhandled Command: %a" % name}
+        if self.transport is not None:
+            self._send({amp.ERROR: box[amp.ASK], **refusal})
 
     def _send(self, box: Box) -> None:
         """Write a box; a small one at once, which spares it a turn of the reactor."""

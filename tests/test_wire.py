@@ -20,7 +20,7 @@ from twisted.test.iosim import FakeTransport, connect
 from pyshard.boxes import Limits
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, ShardFull
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, ChunkedBytes, Command
+from pyshard.wire import BoundedAMP, ChunkedBytes, Command, UnreadableAnswer
 
 _T = TypeVar("_T")
 
@@ -571,6 +571,17 @@ def test_unknown_command(name: str) -> None:
     assert one.protocol.innerProtocol is None
 
 
+def test_unknown_command_with_a_long_name() -> None:
+    """A name that is too long to be repeated is refused as any other, and the connection stays."""
+    one = line()
+    one.protocol.dataReceived(box(_ask="1", _command=b"\xff" * 65_535) + add("2", 1, 2))
+    refused, answered = one.answers()
+    assert refused[b"_error_code"] == b"UNHANDLED"
+    assert len(refused[b"_error_description"]) < 10_000
+    assert answered[b"_answer"] == b"2"
+    assert not one.closed()
+
+
 def test_unknown_command_for_the_caller(pair: Pair) -> None:
     """The caller gets AMP's UnhandledCommand."""
 
@@ -752,7 +763,7 @@ def test_answer_that_cannot_be_read() -> None:
     first, second = asking.call(Add, 5, a=1), asking.call(Add, 5, a=2)
     one, other = amp.parseString(transport.value())
     asking.dataReceived(box(_answer=one[b"_ask"], sum="many") + box(_answer=other[b"_ask"], sum=2))
-    with pytest.raises(ValueError, match="many"):
+    with pytest.raises(UnreadableAnswer, match=r"the answer to Add can't be read: ValueError: .*many"):
         result(first)
     assert result(second) == {"sum": 2}
     assert not transport.disconnecting

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, ClientClosed, OutcomeUnknown, PyshardError, ShuttingDown, Unavailable
 from pyshard.peer import PeerConnection
-from pyshard.wire import Command
+from pyshard.wire import Command, UnreadableAnswer
 
 _T = TypeVar("_T")
 
@@ -136,6 +136,8 @@ class Asking:
         elif isinstance(error, amp.UnhandledCommand | amp.UnknownRemoteError):
             name = question.command.commandName.decode()
             self._end(question, BadRequest(f"{self._name()} can't answer {name}; is it the right kind of daemon?"))
+        elif isinstance(error, UnreadableAnswer):
+            self._end(question, self._misunderstood(question, error))
         elif question.changes:
             self._end(question, self._unknown(question, "the connection was lost before the answer came"))
 
@@ -146,6 +148,9 @@ class Asking:
             self._end(question, Unavailable(f"{self._name()} gave no answer within {seconds:g} s: {self.why}"))
         if self._owing is not None and self._owing + self._patience <= self._clock.seconds():
             self._drop()
+
+    def _misunderstood(self, question: _Question, error: UnreadableAnswer) -> PyshardError:
+        return self._unknown(question, str(error)) if question.changes else BadRequest(f"{self._name()}: {error}")
 
     def _unknown(self, question: _Question, why: str) -> OutcomeUnknown:
         name = question.command.commandName.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks, succeed
@@ -24,10 +24,12 @@ from pyshard.client.routing import Routing
 from pyshard.cluster import check_index_name
 from pyshard.credential import authenticated, authenticated_dial
 from pyshard.documents import Storable
-from pyshard.errors import ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
+from pyshard.errors import BadRequest, ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
 from pyshard.settings import settings
 from pyshard.wire import Steps
+
+_T = TypeVar("_T")
 
 
 class Client:
@@ -314,7 +316,10 @@ class Client:
             if isinstance(outcome, Failure):
                 shard["error"] = outcome.getErrorMessage()
             else:
-                shard |= msgspec.json.decode(outcome["stat"], type=dict[str, object])
+                try:
+                    shard |= _from_json(outcome["stat"], dict[str, object], "statistics")
+                except BadRequest as error:
+                    shard["error"] = str(error)
             shards.append(shard)
         return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
 
@@ -327,7 +332,7 @@ class Client:
         """
         self._check_open()
         answer = yield self._routing.bootstrap.ask(commands.Readiness, self._seconds(deadline))
-        return msgspec.json.decode(answer["shards"], type=list[dict[str, str]])
+        return _from_json(answer["shards"], list[dict[str, str]], "readiness")
 
     def close(self) -> Deferred[None]:
         """End all connections. Operations whose answer is still out fail.
@@ -446,6 +451,14 @@ def connect(
     routing = Routing(reactor, endpoint, str(address), dial, random or Random())
     client = Client(reactor, routing, deadline)
     return _started(client, routing, deadline)
+
+
+def _from_json(text: bytes, kind: type[_T], what: str) -> _T:
+    """What a daemon answered in JSON."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the {what} that the daemon answered can't be read: {error}") from None
 
 
 @inlineCallbacks

@@ -83,7 +83,10 @@ class KeyPages:
                     raise Unavailable(f"no page of keys could be had within {self._deadline:g} s: {error}") from None
                 yield self._routing.refresh()
                 yield deferLater(self._clock, _PAUSE)
-        return [key.decode("utf-8") for key in keys]
+        try:
+            return [key.decode("utf-8") for key in keys]
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"the shard's page has a key that is not UTF-8: {error}") from None
 
     def _missing(self, since: float) -> bool:
         """Whether a map fetched after a shard first refused the index agrees that there is none."""
@@ -102,8 +105,9 @@ class KeyPages:
             after=self._after,
         )
         keys = decode_keys(answer["keys"])
-        if answer["more"] and keys:
-            self._slot, self._after = slot_of(keys[-1], self._index.encode()), keys[-1]
+        last = slot_of(keys[-1], self._index.encode()) if keys else -1
+        if answer["more"] and last >= self._slot and keys[-1] != self._after:
+            self._slot, self._after = last, keys[-1]
         elif not answer["more"] and answer["end"] > self._slot:
             self._slot, self._after = answer["end"], None
         else:
