@@ -1,13 +1,14 @@
 """An outgoing connection: dial, say Hello, check who answers, dial again with back-off.
 
 The bootstrap keeps one to each shard; a client keeps one to each shard that it talks to. Rules kept here: one
-connection at a time; nobody gets to use it before `Hello` was answered and approved; every attempt ends within
-its timeout; back-off has jitter.
+connection at a time; nobody gets to use it before `Hello` was answered and approved; one that was silent for long is
+asked for a sign of life, and before it is used it must have given one, so that nothing is lost with a connection that
+ended without a word; every attempt ends within its timeout; back-off has jitter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import cast
 
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 
 from pyshard import commands
 from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError
+from pyshard.heartbeat import sign_of_life
 from pyshard.settings import settings
 from pyshard.wire import BoundedAMP
 
@@ -42,9 +44,12 @@ class Greeting:
 
 
 class PeerConnection(BoundedAMP):
-    """The connection of a `Peer`: tells it when it is lost."""
+    """The connection of a `Peer`: tells it when it is lost. The other side may ask whether this one is there."""
 
     lost: Callable[[Failure], None] | None = None
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        return [(commands.Ping, dict)]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # First, so that whoever is told below that a call failed doesn't make the next one on this connection.
@@ -62,7 +67,7 @@ class Peer:
     :param approve: is given the `Greeting` of each new connection and raises when it is not who it should be; may
         return a Deferred of when the connection can be used.
     :param wanted: whether to dial again after a failure or a loss.
-    :param on_up: called with each connection that can be used.
+    :param on_up: called with each connection that can be used, and again with one of which `ready` had to make sure.
     :param on_down: called with the reason, in one line, after each failed attempt and lost connection.
     :param random: jitter.
     :param on_refused: called after `on_down` with the error by which the peer refused this side for good, such as that
@@ -92,6 +97,9 @@ class Peer:
         self._dialing: Deferred[PeerConnection] | None = None
         self._retry: IDelayedCall | None = None
         self._closed = False
+        self._beat: IDelayedCall | None = None  # the next look whether there was anything to be heard
+        self._asked: PeerConnection | None = None  # for a sign of life
+        self._awaited = False  # whether `on_up` is to be called when it is given
         self._greeting: PeerConnection | None = None  # connected, and not approved yet
         self.connection: PeerConnection | None = None
         self._factory = Factory.forProtocol(lambda: PeerConnection(clock))
@@ -102,13 +110,25 @@ class Peer:
         if not self._closed and self.connection is None and self._dialing is None and self._retry is None:
             self._dial()
 
-    def drop(self) -> None:
+    def ready(self) -> PeerConnection | None:
+        """The connection, if it can be used now; else `on_up` will be called with one that can."""
+        connection = self.connection
+        if connection is None:
+            self.ensure()
+        elif self._silent(connection) < settings.HEARTBEAT:
+            return connection
+        else:
+            self._awaited = True
+            self._make_sure(connection)
+        return None
+
+    def drop(self, why: Exception | None = None) -> None:
         """End the connection (`on_down` is called, its calls fail); it is dialed again if it is wanted."""
         connection = self.connection
         if connection is not None:
             connection.lost = None
             connection.abort()
-            self._lost(Failure(ConnectionAborted()))
+            self._lost(Failure(why or ConnectionAborted()))
 
     def close(self) -> Deferred[None]:
         """End everything, for good; nothing is called any more.
@@ -116,6 +136,7 @@ class Peer:
         :return: a Deferred that fires when the connection is closed.
         """
         self._closed = True
+        self._stop_beating()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -175,6 +196,7 @@ class Peer:
         self._failures = 0
         self.connection = connection
         connection.lost = self._lost
+        self._beat_in(settings.HEARTBEAT)
         self._on_up(connection)
 
     def _failed(self, failure: Failure) -> None:
@@ -185,7 +207,8 @@ class Peer:
                 self._on_refused(failure.value)
 
     def _lost(self, failure: Failure) -> None:
-        self.connection = None
+        self._stop_beating()
+        self.connection, self._awaited = None, False
         self._down(reason_of(failure))
 
     def _down(self, reason: str) -> None:
@@ -194,6 +217,44 @@ class Peer:
         if self._wanted() and not self._closed and self._retry is None and self._dialing is None:
             longest = min(settings.RETRY_FIRST * 2.0 ** min(self._failures - 1, 20), settings.RETRY_LONGEST)
             self._retry = self._clock.callLater(longest * (0.5 + self._random.random() / 2), self._redial)
+
+    def _silent(self, connection: PeerConnection) -> float:
+        """Seconds since anything was heard; without end when the clock was put back meanwhile."""
+        seconds = self._clock.seconds() - connection.heard
+        return seconds if seconds >= 0 else float("inf")
+
+    def _beat_in(self, seconds: float) -> None:
+        self._beat = self._clock.callLater(seconds, self._look)
+
+    def _stop_beating(self) -> None:
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            beat.cancel()
+
+    def _look(self) -> None:
+        """Ask for a sign of life if there was silence for long."""
+        self._beat = None
+        if self.connection is not None:
+            silent = self._silent(self.connection)
+            if silent >= settings.HEARTBEAT:
+                self._make_sure(self.connection)
+            self._beat_in(settings.HEARTBEAT - silent if silent < settings.HEARTBEAT else settings.HEARTBEAT)
+
+    def _make_sure(self, connection: PeerConnection) -> None:
+        if self._asked is not connection:
+            self._asked = connection
+            sign_of_life(connection, self._clock, settings.TIMEOUT).addCallback(self._made_sure, connection)
+
+    def _made_sure(self, alive: bool, connection: PeerConnection) -> None:
+        if self._asked is connection:
+            self._asked = None
+        if connection is not self.connection:
+            return
+        if not alive:
+            self.drop(TimeoutError(f"it was silent, and gave no sign of life within {settings.TIMEOUT:g} s"))
+        elif self._awaited:
+            self._awaited = False
+            self._on_up(connection)
 
     def _redial(self) -> None:
         self._retry = None

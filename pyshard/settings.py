@@ -20,6 +20,9 @@ class Settings:
     DEADLINE: float = 10.0
     #: Seconds that one attempt to connect, or one answer to a housekeeping call, may take.
     TIMEOUT: float = 5.0
+    #: Seconds of silence after which a client asks a peer for a sign of life (it has `TIMEOUT` to give one), and makes
+    #: sure of a connection before it sends anything on it.
+    HEARTBEAT: float = 30.0
     #: Seconds between the bootstrap's looks at each shard.
     WATCH_INTERVAL: float = 1.0
     #: Seconds for which a stopping daemon waits for the answers it owes.
@@ -83,6 +86,8 @@ class Settings:
     BOXES_IN_FLIGHT: int = 4
     MAX_WAITING: int = 100_000
     MAX_WAITING_BYTES: int = 256 * 1024 * 1024
+    #: Questions that aren't operations, to one peer, that may wait for their answers.
+    MAX_QUESTIONS: int = 1000
     #: A bulk verb: operations that it prepares at a time, operations and bytes that it has in flight.
     BULK_STEP: int = 500
     BULK_OPERATIONS: int = 4000

@@ -107,6 +107,7 @@ class BoundedAMP(amp.AMP):
     :ivar id: names this connection in logs and `stat`; its maker may set it.
     :ivar answering: how many commands of the peer wait for their answer.
     :ivar under_way: how many bytes their boxes have.
+    :ivar heard: when anything was last heard from the peer, in the clock's seconds.
     """
 
     _log = Logger()
@@ -116,6 +117,7 @@ class BoundedAMP(amp.AMP):
     def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
         super().__init__()
         self._clock = clock
+        self.heard = clock.seconds()
         self._parser = BoxParser(limits or Limits())
         self._broken = False
         self.answering = 0
@@ -248,6 +250,7 @@ class BoundedAMP(amp.AMP):
     def dataReceived(self, data: bytes) -> None:
         if self._broken:
             return
+        self.heard = self._clock.seconds()
         parser = self._parser
         parser.feed(data)
         try:

@@ -13,8 +13,17 @@ from twisted.python.failure import Failure
 
 from pyshard import commands
 from pyshard.client.asking import Asking
-from pyshard.errors import BadRequest, ClientClosed, IndexExists, OutcomeUnknown, ShuttingDown, Unavailable
+from pyshard.errors import (
+    BadRequest,
+    ClientClosed,
+    IndexExists,
+    OutcomeUnknown,
+    Overloaded,
+    ShuttingDown,
+    Unavailable,
+)
 from pyshard.peer import PeerConnection
+from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
@@ -40,24 +49,28 @@ class Peer:
         self.clock = Clock()
         self.dialed = 0
         self.dropped = 0
-        self.asking = Asking(self.clock, lambda: "the peer", self._dial, self._drop, patience)
+        self.connection: PeerConnection | None = None
+        self.asking = Asking(self.clock, lambda: "the peer", self._ready, self._drop, patience)
 
     def up(self) -> Connection:
         """Connect."""
         connection = Connection()
-        self.asking.up(cast("PeerConnection", connection))
+        self.connection = cast("PeerConnection", connection)
+        self.asking.up(self.connection)
         return connection
 
     def down(self, *connections: Connection) -> None:
         """Lose the connection: as `Peer` does, first say so, then fail what was asked on it."""
+        self.connection = None
         self.asking.down("the wire broke")
         for connection in connections:
             for answer in connection.answers:
                 if not answer.called:
                     answer.errback(Failure(ConnectionLost()))
 
-    def _dial(self) -> None:
-        self.dialed += 1
+    def _ready(self) -> PeerConnection | None:
+        self.dialed += self.connection is None
+        return self.connection
 
     def _drop(self) -> None:
         self.dropped += 1
@@ -104,6 +117,37 @@ def test_without_a_connection_the_peer_is_dialed_and_the_question_waits(peer: Pe
     connection.answers[1].callback({"state": b""})
     connection.answers[0].callback({})
     assert outcomes == [[{}], [{"state": b""}]]
+
+
+def test_a_connection_that_is_up_again(peer: Peer) -> None:
+    """When a connection turns out to be alive after all, only what waited for that is asked."""
+    connection = peer.up()
+    first = watch(peer.asking.ask(commands.CreateIndex, 5, changes=True, name="pages"))
+    peer.connection = None  # it was silent, and is asked for a sign of life
+    second = watch(peer.asking.ask(commands.GetMap, 5))
+    assert [command for command, _ in connection.asked] == [commands.CreateIndex]
+    peer.asking.up(cast("PeerConnection", connection))
+    assert [command for command, _ in connection.asked] == [commands.CreateIndex, commands.GetMap]
+    connection.answers[0].callback({"epoch": 7})
+    connection.answers[1].callback({"state": b""})
+    assert (first, second) == ([{"epoch": 7}], [{"state": b""}])
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_questions_that_wait_are_bounded(peer: Peer, connected: bool) -> None:
+    """One question over the limit fails at once, and is neither sent nor kept; an answer makes room for another."""
+    connection = peer.up() if connected else None
+    open_ones = [watch(peer.asking.ask(commands.Ping, 60)) for _ in range(settings.MAX_QUESTIONS)]
+    assert not any(open_ones)
+    for _ in range(2):
+        message = failure_in(watch(peer.asking.ask(commands.Ping, 60)), Overloaded)
+        assert message.startswith("1,000 questions to the peer wait for their answers already")
+    connection = connection or peer.up()
+    assert len(connection.asked) == settings.MAX_QUESTIONS
+    connection.answers[5].callback({})
+    assert watch(peer.asking.ask(commands.Ping, 60)) == []
+    assert len(connection.asked) == settings.MAX_QUESTIONS + 1
+    assert failure_in(watch(peer.asking.ask(commands.Ping, 60)), Overloaded)
 
 
 def test_a_question_that_reads_is_asked_again(peer: Peer) -> None:

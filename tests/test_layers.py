@@ -30,6 +30,7 @@ LAYERS = [
     "boxes",
     "wire",
     "commands",
+    "heartbeat",
     "credential",
     "peer",
     "server",

@@ -485,6 +485,27 @@ def test_silence_hides_the_end() -> None:
     assert (len(link.client.lost), link.client.received) == (1, [])
 
 
+def test_stranded_connections() -> None:
+    """Nothing crosses them, either way, not even the end of the other side; connections made later are fine."""
+    link = Link()
+    link.network.strand("here", 1)
+    for peer in (link.client, link.server):
+        peer.send(b"hm")
+    link.network.advance(60)
+    assert link.client.transport is not None
+    link.client.transport.abortConnection()  # type: ignore[attr-defined]  # every transport here has it
+    link.network.settle()
+    assert (len(link.client.lost), link.client.received) == (1, [])
+    assert (link.server.lost, link.server.received) == ([], [])
+    link.connect().send(b"hello")
+    link.network.settle()
+    assert link.servers[1].received == [b"hello"]
+    assert link.server.transport is not None
+    link.server.transport.loseConnection()
+    link.network.settle()
+    assert (len(link.client.lost), len(link.server.lost), len(link.network._wires)) == (1, 1, 1)
+
+
 def test_ended_connections_are_forgotten() -> None:
     """A network in which connections come and go doesn't grow."""
     link = Link()

@@ -10,24 +10,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, ClientClosed, OutcomeUnknown, PyshardError, ShuttingDown, Unavailable
+from pyshard.errors import (
+    BadRequest,
+    ClientClosed,
+    OutcomeUnknown,
+    Overloaded,
+    PyshardError,
+    ShuttingDown,
+    Unavailable,
+)
 from pyshard.peer import PeerConnection
+from pyshard.settings import settings
 from pyshard.wire import Command, UnreadableAnswer
 
 _T = TypeVar("_T")
 
 
 class _Question:
+    """One question. `sent`: whether the peer may have it. `connection`: over which it was last sent."""
+
     def __init__(self, command: type[Command], arguments: dict[str, object], changes: bool) -> None:
         self.command = command
         self.arguments = arguments
         self.changes = changes
         self.sent = False
+        self.connection: PeerConnection | None = None
         self.answer: Deferred[dict[str, Any]] = Deferred()
 
 
@@ -36,7 +48,7 @@ class Asking:
 
     :param clock: times the deadlines.
     :param name: of the peer, for messages.
-    :param want: called when there is something to ask, to have the peer dialed.
+    :param ready: gives a connection that can be used now; None: `up` will be called with one when there is.
     :param drop: called to have the connection dropped.
     :param patience: seconds for which a connection may owe answers and give none.
     :ivar why: why the peer can't be asked, in one line.
@@ -46,13 +58,13 @@ class Asking:
         self,
         clock: IReactorTime,
         name: Callable[[], str],
-        want: Callable[[], None],
+        ready: Callable[[], PeerConnection | None],
         drop: Callable[[], None],
         patience: float,
     ) -> None:
         self._clock = clock
         self._name = name
-        self._want = want
+        self._ready = ready
         self._drop = drop
         self._patience = patience
         self._owing: float | None = None  # since when answers are owed and none came
@@ -71,9 +83,17 @@ class Asking:
         :param seconds: the deadline, from now.
         :param changes: whether the command may change something.
         :return: a Deferred of the answer's arguments by name.
-        :raises Unavailable: (in the Deferred) no answer came by then, and nothing was changed.
+        :raises Overloaded: (in the Deferred, as all errors) too many questions wait for an answer already.
+        :raises Unavailable: no answer came by then, and nothing was changed.
         :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
         """
+        if len(self._open) >= settings.MAX_QUESTIONS:
+            return fail(
+                Overloaded(
+                    f"{len(self._open):,} questions to {self._name()} wait for their answers already; "
+                    "wait for some before you ask more"
+                )
+            )
         question = _Question(command, arguments, changes)
         self._open.append(question)
         timer = self._clock.callLater(seconds, self._late, question, seconds)
@@ -84,18 +104,19 @@ class Asking:
             return outcome
 
         question.answer.addBoth(ended)
-        if self._connection is not None:
-            self._send(question, self._connection)
-        else:
-            self._want()
+        connection = self._ready()
+        if connection is not None:
+            self._send(question, connection)
         return question.answer
 
     def up(self, connection: PeerConnection) -> None:
-        """The peer can be asked, over this connection."""
-        self._connection, self._owing = connection, None
+        """The peer can be asked, over this connection; it may have been asked over it before."""
+        if connection is not self._connection:
+            self._connection, self._owing = connection, None
         self.why = "it is connected and silent"
         for question in list(self._open):
-            self._send(question, connection)
+            if question.connection is not connection:
+                self._send(question, connection)
 
     def down(self, why: str) -> None:
         """The peer can't be asked now."""
@@ -113,7 +134,7 @@ class Asking:
             self._end(question, ClientClosed("the client was closed before the answer came"))
 
     def _send(self, question: _Question, connection: PeerConnection) -> None:
-        question.sent = True
+        question.sent, question.connection = True, connection
         if self._owing is None:
             self._owing = self._clock.seconds()
         asked = connection.callRemote(question.command, **question.arguments)

@@ -96,7 +96,7 @@ class ShardLink:
         self._closed = False
         self.fenced = False
         self.range = own
-        self.asking = Asking(clock, self._name, self._want, self._drop, settings.DEADLINE)
+        self.asking = Asking(clock, self._name, self._ready, self._drop, settings.DEADLINE)
         self._peer = self._new_peer()
 
     @property
@@ -174,8 +174,8 @@ class ShardLink:
     def _wanted(self) -> bool:
         return not self._closed and (not self._queue.idle or self.asking.pending)
 
-    def _want(self) -> None:
-        self._peer.ensure()
+    def _ready(self) -> PeerConnection | None:
+        return self._peer.ready()
 
     def _drop(self) -> None:
         self._peer.drop()
@@ -212,9 +212,8 @@ class ShardLink:
         """Send as many boxes as may go now."""
         if self._closed or self.fenced or self._hold is not None or not len(self._queue):
             return
-        connection = self._peer.connection
+        connection = self._peer.ready()
         if connection is None:
-            self._peer.ensure()
             return
         while (box := self._queue.next_box(self._clock.seconds())) is not None:
             runs = box.runs()

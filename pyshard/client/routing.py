@@ -60,7 +60,7 @@ class Routing:
         self.bootstrap = Asking(
             clock,
             lambda: f"the bootstrap at {name}",
-            self._dial_bootstrap,
+            self._bootstrap_ready,
             self._drop_bootstrap,
             settings.TIMEOUT,
         )
@@ -170,8 +170,8 @@ class Routing:
             else:
                 self.submit(one)
 
-    def _dial_bootstrap(self) -> None:
-        self._peer.ensure()
+    def _bootstrap_ready(self) -> PeerConnection | None:
+        return self._peer.ready()
 
     def _drop_bootstrap(self) -> None:
         self._peer.drop()

@@ -1,7 +1,7 @@
 """A network in memory: the real protocols, iosim's transports, a Clock. Nothing waits, nothing is random.
 
-Addresses are (host, port) pairs that exist only here. Besides carrying bytes the network can refuse, cut and
-fall silent, which is how tests reach the failures that a real one has.
+Addresses are (host, port) pairs that exist only here. Besides carrying bytes the network can refuse, cut, strand
+and fall silent, which is how tests reach the failures that a real one has.
 """
 
 from __future__ import annotations
@@ -50,6 +50,15 @@ class MemoryNetwork:
         for wire in self._wires:
             if wire.address == (host, port):
                 wire.cut()
+
+    def strand(self, host: str, port: int) -> None:
+        """From now on nothing crosses the connections that there are to an address, and neither end is told.
+
+        So it is when the other machine, or what lies between, is gone without a word. New connections are fine.
+        """
+        for wire in self._wires:
+            if wire.address == (host, port):
+                wire.stranded = True
 
     def silence(self, host: str, port: int) -> None:
         """From now on nothing that the listener at an address sends arrives, while what is sent to it does."""
@@ -114,6 +123,7 @@ class _Wire:
         clock: Clock,
     ) -> None:
         self.address = address
+        self.stranded = False
         self._server = FakeTransport(server, True, hostAddress=there, peerAddress=here)
         self._client = FakeTransport(client, False, hostAddress=here, peerAddress=there)
         self._pump: IOPump = connect(server, self._server, client, self._client, greet=False, clock=clock)
@@ -124,6 +134,8 @@ class _Wire:
 
     def move(self, silent: bool) -> bool:
         """Carry what was written, both ways or only to the server; whether anything moved."""
+        if self.stranded:
+            return any(self._end_alone(transport) for transport in (self._server, self._client))
         if not silent:
             return bool(self._pump.pump(advanceClock=False))
         if self._client.disconnecting:
@@ -133,6 +145,15 @@ class _Wire:
         if sent:
             self._server.bufferReceived(sent)
         return bool(sent)
+
+    def _end_alone(self, transport: FakeTransport) -> bool:
+        """Lose what one end has sent, and end it if it wants to."""
+        transport.stream = []
+        ends = bool(transport.disconnecting and not transport.disconnected)
+        if ends:
+            transport.disconnected = True
+            transport.reportDisconnect()
+        return ends
 
     def cut(self) -> None:
         self._server.stream, self._client.stream = [], []
