@@ -1,0 +1,145 @@
+"""What is compared with what, and the targets that the project has set itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from inflight import ReactorThread
+from workloads import (
+    Large,
+    ReadEach,
+    ReadInFlight,
+    ReadMany,
+    ReadThreads,
+    Workload,
+    WriteEach,
+    WriteInFlight,
+    WriteMany,
+    WriteThreads,
+)
+
+
+@attrs.frozen
+class Amounts:
+    """How much a run does.
+
+    :param rounds: of each comparison, behind the warm-up.
+    :param documents: that a store holds when the work begins; fewer where single calls have to fill it.
+    :param few: that many, there.
+    :param calls: bulk calls of a round.
+    :param call: documents of one bulk call.
+    :param in_flight: single calls of a round with many in flight; `width`: how many.
+    :param each: single blocking calls of a round; `durable_each`: writes that wait for the disk.
+    :param threaded: calls of all threads together.
+    :param large: operations on large documents.
+    :param users: YCSB documents.
+    :param ycsb: YCSB operations of a round.
+    """
+
+    rounds: int = 7
+    documents: int = 100_000
+    few: int = 10_000
+    calls: int = 100
+    call: int = 1000
+    in_flight: int = 20_000
+    width: int = 500
+    each: int = 2000
+    durable_each: int = 500
+    threaded: int = 6000
+    threads: int = 16
+    large: int = 400
+    users: int = 10_000
+    ycsb: int = 5000
+
+
+FULL = Amounts()
+
+#: For the smoke test: every line of code, no figure that says anything.
+QUICK = Amounts(
+    rounds=1,
+    documents=300,
+    few=100,
+    calls=2,
+    call=100,
+    in_flight=200,
+    width=50,
+    each=20,
+    durable_each=10,
+    threaded=64,
+    large=4,
+    users=50,
+    ycsb=64,
+)
+
+
+@attrs.frozen
+class Comparison:
+    """A workload, a peer, and what pyshard is to reach.
+
+    :param peer: the name of a side (`fleet`).
+    :param durable: whether what both sides acknowledge is on the disk.
+    :param deferring: whether it is done by Deferred clients.
+    :param target: the least ratio that is aimed at; None: none was set.
+    """
+
+    workload: Workload[Any]
+    peer: str
+    durable: bool = False
+    deferring: bool = False
+    target: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What `--only` takes: workload, peer, store."""
+        return f"{self.workload.name}/{self.peer}/{'durable' if self.durable else 'memory'}"
+
+
+def comparisons(amounts: Amounts, thread: ReactorThread) -> list[Comparison]:
+    """All comparisons, in the order in which they run."""
+    found: list[Comparison] = []
+    documents, few, calls, call = amounts.documents, amounts.few, amounts.calls, amounts.call
+    for durable in (False, True):
+        each = amounts.durable_each if durable else amounts.each
+        threaded = amounts.threaded // 4 if durable else amounts.threaded
+        writes, reads = WriteMany(documents, calls, call), ReadMany(documents, calls, call)
+        found += [
+            Comparison(writes, "redis", durable, target=1.0),
+            Comparison(reads, "redis", durable, target=None if durable else 1.0),
+        ]
+        if not durable:
+            fewer = max(calls // 4, 1)  # these peers take their time
+            writes, reads = WriteMany(documents, fewer, call), ReadMany(documents, fewer, call)
+            found += [
+                Comparison(writes, "redis-cluster", target=6),
+                Comparison(reads, "redis-cluster", target=6),
+                Comparison(writes, "memcached"),
+                Comparison(reads, "memcached"),
+            ]
+        tx_writes = WriteInFlight(documents, amounts.in_flight, amounts.width, thread)
+        tx_reads = ReadInFlight(documents, amounts.in_flight, amounts.width, thread)
+        found += [
+            Comparison(tx_writes, "redis", durable, deferring=True),
+            Comparison(tx_reads, "redis", durable, deferring=True, target=None if durable else 5),
+        ]
+        if not durable:
+            found.append(Comparison(tx_reads, "echo", deferring=True, target=10))
+        found += [
+            Comparison(WriteEach(few, each), "redis", durable),
+            Comparison(ReadEach(few, amounts.each), "redis", durable, target=None if durable else 1.0),
+        ]
+        if not durable:
+            found += [
+                Comparison(ReadEach(few, amounts.each), "original", target=1.5),
+                Comparison(ReadEach(few, amounts.each), "memcached"),
+            ]
+        found += [
+            Comparison(WriteThreads(few, threaded, amounts.threads), "redis", durable),
+            Comparison(
+                ReadThreads(few, amounts.threaded, amounts.threads), "redis", durable, target=None if durable else 1.0
+            ),
+            Comparison(
+                Large(max(amounts.large // 4, 2), amounts.large), "redis", durable, target=None if durable else 0.7
+            ),
+        ]
+    return found

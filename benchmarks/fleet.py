@@ -1,0 +1,115 @@
+"""All sides that a run needs: each started when it is first asked for, and ended with the run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from inflight import ReactorThread
+from peers.interface import Blocking, Deferring, Side
+from processes import Unavailable
+
+#: Name → module and class of a side; those of which there is a durable form take ``durable``.
+_SIDES = {
+    "pyshard": ("peers.pyshard", "PyshardSide"),
+    "redis": ("peers.redis", "RedisSide"),
+    "redis-cluster": ("peers.redis", "RedisClusterSide"),
+    "memcached": ("peers.memcached", "MemcachedSide"),
+    "original": ("peers.original", "OriginalSide"),
+    "echo": ("peers.echo", "EchoSide"),
+}
+_DURABLE = {"pyshard", "redis"}
+
+
+class Fleet:
+    """The sides of a run.
+
+    :param folder: where their processes run and keep data: on a disk, for those that are durable.
+    :param thread: where Deferred clients live.
+    """
+
+    def __init__(self, folder: Path, thread: ReactorThread) -> None:
+        self._folder = folder
+        self._thread = thread
+        self._ends = ExitStack()
+        self._known: dict[object, Any] = {}
+        self._started = 0
+
+    def side(self, name: str, durable: bool = False) -> Side:
+        """A side that is shared by the whole run.
+
+        :raises Unavailable: it can't run here; the message says why.
+        """
+        found: Side = self._once(("side", name, durable), lambda: self.new(name, durable))
+        return found
+
+    def new(self, name: str, durable: bool = False, **options: Any) -> Side:
+        """A side that nobody else uses; it, too, is ended with the run at the latest.
+
+        :param options: of the side's class.
+        """
+        module, kind = _SIDES[name]
+        try:
+            made = getattr(importlib.import_module(module), kind)
+        except ImportError as error:
+            raise Unavailable(f"the Python package {error.name} isn't installed") from None
+        if name in _DURABLE:
+            options["durable"] = durable
+        self._started += 1
+        folder = self._folder / f"{self._started}-{name}"
+        folder.mkdir()
+        side: Side = made(folder, **options)
+        self._ends.callback(side.close)
+        return side
+
+    def blocking(self, name: str, durable: bool = False) -> Blocking:
+        """A shared side's blocking client."""
+        found: Blocking = self._once(("blocking", name, durable), lambda: self._blocking(self.side(name, durable)))
+        return found
+
+    def _blocking(self, side: Side) -> Blocking:
+        client = side.blocking()
+        self._ends.callback(client.close)
+        return client
+
+    def deferring(self, name: str, durable: bool = False) -> Deferring:
+        """A shared side's Deferred client."""
+        found: Deferring = self._once(
+            ("deferring", name, durable), lambda: self.new_deferring(self.side(name, durable))
+        )
+        return found
+
+    def new_deferring(self, side: Side) -> Deferring:
+        """A Deferred client that nobody else uses.
+
+        :raises Unavailable: its library isn't installed.
+        """
+        try:
+            client: Deferring = self._thread.call(lambda: side.deferring(self._thread.reactor))
+        except ImportError as error:
+            raise Unavailable(f"the Python package {error.name} isn't installed") from None
+
+        async def close() -> None:
+            await client.close()
+
+        self._ends.callback(self._thread.call, close)
+        return client
+
+    def close(self) -> None:
+        """End all clients and sides."""
+        self._ends.close()
+
+    def _once(self, name: object, make: Callable[[], Any]) -> Any:
+        """What was made under a name, or why it can't be made: tried once."""
+        if name not in self._known:
+            try:
+                self._known[name] = make()
+            except Unavailable as error:
+                self._known[name] = error
+        found = self._known[name]
+        if isinstance(found, Unavailable):
+            raise found
+        return found

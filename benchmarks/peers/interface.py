@@ -1,0 +1,126 @@
+"""What each side of a comparison can do.
+
+Rule kept here: the loops that are timed are the same code for every side, and a side's own part of them is as thin
+as its library allows: encode with pyshard's codec, call, decode.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import attrs
+from corpus import Pair
+from twisted.internet.defer import Deferred
+
+from pyshard import Document
+
+
+@attrs.frozen
+class Timed:
+    """What a loop took, and what it read.
+
+    :param values: the documents read, in order; None where there was none. Empty for loops that only write.
+    """
+
+    seconds: float
+    values: list[Document | None]
+
+
+class Blocking(abc.ABC):
+    """A client for programs without a reactor. Calls of several threads may overlap.
+
+    :cvar title: how tables call it, with its servers.
+    """
+
+    title: ClassVar[str]
+
+    @abc.abstractmethod
+    def write(self, key: str, doc: Document) -> None:
+        """Store a document."""
+
+    @abc.abstractmethod
+    def read(self, key: str) -> Document | None:
+        """Look a document up."""
+
+    @abc.abstractmethod
+    def write_many(self, pairs: list[Pair]) -> None:
+        """Store documents, with one call of the library."""
+
+    @abc.abstractmethod
+    def read_many(self, keys: list[str]) -> list[Document | None]:
+        """Look documents up, with one call of the library."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End its connections."""
+
+    def write_each(self, pairs: Sequence[Pair]) -> Timed:
+        """Store documents, one call after the other."""
+        write = self.write
+        begin = time.perf_counter()
+        for key, doc in pairs:
+            write(key, doc)
+        return Timed(time.perf_counter() - begin, [])
+
+    def read_each(self, keys: Sequence[str]) -> Timed:
+        """Look documents up, one call after the other."""
+        read = self.read
+        begin = time.perf_counter()
+        values = [read(key) for key in keys]
+        return Timed(time.perf_counter() - begin, values)
+
+
+class Deferring(abc.ABC):
+    """A client for programs with a reactor; used in the reactor's thread only."""
+
+    title: ClassVar[str]
+
+    @abc.abstractmethod
+    def write(self, key: str, doc: Document) -> Deferred[object]:
+        """Store a document; the Deferred fires when that is acknowledged."""
+
+    @abc.abstractmethod
+    def read(self, key: str) -> Deferred[object]:
+        """Look a document up; the Deferred fires with an answer for `value`."""
+
+    @abc.abstractmethod
+    def value(self, answer: object) -> Document | None:
+        """The document of an answer."""
+
+    @abc.abstractmethod
+    def close(self) -> Deferred[None]:
+        """End its connections."""
+
+
+class Side(abc.ABC):
+    """Servers, and clients for them.
+
+    :ivar pids: the processes that store documents.
+    """
+
+    pids: list[int]
+
+    def blocking(self) -> Blocking:
+        """A new blocking client."""
+        raise NotImplementedError
+
+    async def deferring(self, reactor: Any) -> Deferring:
+        """A new Deferred client; called in the reactor's thread."""
+        raise NotImplementedError
+
+    def fill(self, calls: Iterable[list[Pair]]) -> None:
+        """Store documents, without being timed.
+
+        :param calls: what is to be stored with one call each.
+        """
+        client = self.blocking()
+        for pairs in calls:
+            client.write_many(pairs)
+        client.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End the servers."""

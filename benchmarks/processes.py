@@ -1,0 +1,136 @@
+"""The processes that serve: started for the benchmark, watched through /proc, and ended by their own ids.
+
+Rules kept here: a process ends with the benchmark, however that ends (Linux ends it when its parent is gone); it
+listens on loopback only; what it prints is in a log, from which the message comes when it doesn't start.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pyshard.cli import plan
+
+HOST = "127.0.0.1"
+
+#: Seconds that a process may take to listen, or to end.
+PATIENCE = 30.0
+
+_PAUSE = 0.01
+_TICK = os.sysconf("SC_CLK_TCK")
+_given: set[int] = set()
+
+
+class Unavailable(Exception):
+    """A side of a comparison can't run here: something isn't installed, or doesn't start. Says what."""
+
+
+class Processes:
+    """Some processes, which end together.
+
+    :param folder: where they run; NAME.log is written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *command: str) -> int:
+        """Start a process, from the main thread; its id."""
+        return self.start_daemon(
+            plan.Daemon(name, self.folder / f"{name}.log", self.folder / f"{name}.pid", list(command))
+        )
+
+    def start_daemon(self, daemon: plan.Daemon) -> int:
+        """Start a process that `plan` describes, from the main thread; its id."""
+        process = subprocess.Popen(daemon.wrapped, cwd=self.folder, stdin=subprocess.DEVNULL)
+        self._running[daemon.name] = process
+        return process.pid
+
+    def wait_listening(self, *ports: int) -> None:
+        """Wait until somebody accepts connections on every port.
+
+        :raises Unavailable: a process has ended, or it takes too long.
+        """
+        end = time.monotonic() + PATIENCE
+        for port in ports:
+            while not _listens(port):
+                self.check()
+                if time.monotonic() > end:
+                    raise Unavailable(f"nothing listens on port {port} after {PATIENCE:g} s; logs: {self.folder}")
+                time.sleep(_PAUSE)
+
+    def check(self) -> None:
+        """Notice a process that has ended.
+
+        :raises Unavailable: it quotes the last line of the log.
+        """
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                log = self.folder / f"{name}.log"
+                lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+                last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+                raise Unavailable(f"{name} ended with code {process.returncode}: {last.strip()}")
+
+    def close(self) -> None:
+        """End all of them."""
+        for process in self._running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self._running.values():
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on and this function didn't give before, from which the system doesn't dial."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """CPU seconds that processes, with all their threads, have used so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / _TICK
+
+
+def resident_bytes(pids: list[int]) -> int:
+    """Bytes of memory that processes have resident."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

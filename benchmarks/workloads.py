@@ -1,0 +1,313 @@
+"""What is timed, the same on both sides.
+
+Rules kept here: documents, keys and their order are made before the clock starts, from the round's number; what was
+read is compared with what had to be there after it stopped; a round writes its number into every document.
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+import corpus
+from corpus import Pair
+from inflight import ReactorThread, read_in_flight, write_in_flight
+from peers.interface import Blocking, Deferring, Side, Timed
+
+from pyshard import Document
+
+_C = TypeVar("_C")
+
+#: Of the documents that were written, one in so many is read back.
+_SAMPLE = 20
+
+
+class WrongValue(Exception):
+    """A side gave another document than the one that had to be there."""
+
+
+def check(keys: Sequence[str], expected: Sequence[Document], found: Sequence[Document | None]) -> None:
+    """Compare what was read with what had to be there.
+
+    :raises WrongValue: it names the first key that has something else.
+    """
+    if found == expected:
+        return
+    for key, wanted, got in zip(keys, expected, found, strict=True):
+        if wanted != got:
+            raise WrongValue(f"{key!r}: found {str(got)[:200]}, expected {str(wanted)[:200]}")
+
+
+class Workload(abc.ABC, Generic[_C]):
+    """Something that a client does, round after round.
+
+    :ivar name: on the command line.
+    :ivar title: in tables.
+    :ivar documents: how many are stored.
+    """
+
+    name: str
+    title: str
+    documents: int
+
+    def prepare(self, side: Side) -> None:
+        """Have the documents stored, in version 0, that rounds are to find."""
+        side.fill(corpus.small_pairs(self.documents, 0, 1000))
+
+    @abc.abstractmethod
+    def run(self, client: _C, number: int) -> tuple[int, float]:
+        """Do one round.
+
+        :param number: its number; from 0, which is the warm-up.
+        :return: operations, and the seconds that they took.
+        """
+
+
+@attrs.frozen
+class WriteMany(Workload[Blocking]):
+    """Bulk writes.
+
+    :param call: documents of one call.
+    """
+
+    documents: int
+    calls: int
+    call: int
+    name = "write-many"
+    title = "bulk write"
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        numbers = corpus.some(self.documents, self.calls * self.call, number)
+        calls = [[_small(one, number) for one in some] for some in _calls(numbers, self.call)]
+        write = client.write_many
+        begin = time.perf_counter()
+        for pairs in calls:
+            write(pairs)
+        seconds = time.perf_counter() - begin
+        pairs = [pair for pairs in calls for pair in pairs][::_SAMPLE]
+        for some in _calls(pairs, self.call):
+            keys = [key for key, _ in some]
+            check(keys, [doc for _, doc in some], client.read_many(keys))
+        return len(numbers), seconds
+
+
+@attrs.frozen
+class ReadMany(Workload[Blocking]):
+    """Bulk reads; see `WriteMany`."""
+
+    documents: int
+    calls: int
+    call: int
+    name = "read-many"
+    title = "bulk read"
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        numbers = corpus.some(self.documents, self.calls * self.call, number)
+        calls = [[corpus.key(one) for one in some] for some in _calls(numbers, self.call)]
+        read = client.read_many
+        begin = time.perf_counter()
+        answers = [read(keys) for keys in calls]
+        seconds = time.perf_counter() - begin
+        for keys, some, found in zip(calls, _calls(numbers, self.call), answers, strict=True):
+            check(keys, [corpus.small(one, 0) for one in some], found)
+        return len(numbers), seconds
+
+
+@attrs.frozen
+class WriteEach(Workload[Blocking]):
+    """One blocking write at a time."""
+
+    documents: int
+    count: int
+    name = "write-each"
+    title = "one blocking write at a time"
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
+        seconds = client.write_each(pairs).seconds
+        _check_written(client, pairs)
+        return self.count, seconds
+
+
+@attrs.frozen
+class ReadEach(Workload[Blocking]):
+    """One blocking read at a time."""
+
+    documents: int
+    count: int
+    name = "read-each"
+    title = "one blocking read at a time"
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        numbers = corpus.some(self.documents, self.count, number)
+        keys = [corpus.key(one) for one in numbers]
+        timed = client.read_each(keys)
+        check(keys, [corpus.small(one, 0) for one in numbers], timed.values)
+        return self.count, timed.seconds
+
+
+@attrs.frozen
+class WriteThreads(Workload[Blocking]):
+    """Threads that share a client; each makes one blocking write at a time."""
+
+    documents: int
+    count: int
+    threads: int
+    name = "write-threads"
+    title = "16 threads of blocking writes"
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
+        shares = [pairs[first :: self.threads] for first in range(self.threads)]
+        seconds = in_threads(lambda place: client.write_each(shares[place]), self.threads).seconds
+        _check_written(client, pairs)
+        return self.count, seconds
+
+
+@attrs.frozen
+class ReadThreads(Workload[Blocking]):
+    """Threads that share a client; each makes one blocking read at a time."""
+
+    documents: int
+    count: int
+    threads: int
+    name = "read-threads"
+    title = "16 threads of blocking reads"
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        numbers = corpus.some(self.documents, self.count, number)
+        shares = [numbers[first :: self.threads] for first in range(self.threads)]
+        keys = [[corpus.key(one) for one in share] for share in shares]
+        timed = in_threads(lambda place: client.read_each(keys[place]), self.threads)
+        expected = [corpus.small(one, 0) for share in shares for one in share]
+        check([key for some in keys for key in some], expected, timed.values)
+        return self.count, timed.seconds
+
+
+@attrs.frozen
+class Large(Workload[Blocking]):
+    """One write of a large document and one read of it, again and again."""
+
+    documents: int
+    count: int
+    name = "large"
+    title = "documents of 100 KiB, write and read"
+
+    def prepare(self, side: Side) -> None:
+        """See `Workload`."""
+        side.fill([(corpus.large_key(one), corpus.large(one, 0))] for one in range(self.documents))
+
+    def run(self, client: Blocking, number: int) -> tuple[int, float]:
+        """See `Workload`; a write and a read are two operations."""
+        numbers = corpus.some(self.documents, self.count // 2, number)
+        pairs = [(corpus.large_key(one), corpus.large(one, number)) for one in numbers]
+        write, read = client.write, client.read
+        found = []
+        begin = time.perf_counter()
+        for key, doc in pairs:
+            write(key, doc)
+            found.append(read(key))
+        seconds = time.perf_counter() - begin
+        check([key for key, _ in pairs], [doc for _, doc in pairs], found)
+        return 2 * len(pairs), seconds
+
+
+@attrs.frozen
+class WriteInFlight(Workload[Deferring]):
+    """Single writes through a Deferred client, many of them in flight."""
+
+    documents: int
+    count: int
+    width: int
+    thread: ReactorThread
+    name = "write-in-flight"
+    title = "single writes, 500 in flight"
+
+    def run(self, client: Deferring, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
+        seconds = self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds
+        keys = [key for key, _ in pairs[::_SAMPLE]]
+        found = self.thread.call(lambda: read_in_flight(client, keys, self.width)).values
+        check(keys, [doc for _, doc in pairs[::_SAMPLE]], found)
+        return self.count, seconds
+
+
+@attrs.frozen
+class ReadInFlight(Workload[Deferring]):
+    """Single reads through a Deferred client, many of them in flight."""
+
+    documents: int
+    count: int
+    width: int
+    thread: ReactorThread
+    name = "read-in-flight"
+    title = "single reads, 500 in flight"
+
+    def run(self, client: Deferring, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        numbers = corpus.some(self.documents, self.count, number)
+        keys = [corpus.key(one) for one in numbers]
+        timed = self.thread.call(lambda: read_in_flight(client, keys, self.width))
+        check(keys, [corpus.small(one, 0) for one in numbers], timed.values)
+        return self.count, timed.seconds
+
+
+def in_threads(loop: Callable[[int], Timed], threads: int) -> Timed:
+    """Run a loop in many threads at the same time.
+
+    :param loop: given a thread's number, from 0.
+    :return: from the moment when all may begin until the last has ended; the values in the threads' order.
+    """
+    outcomes: list[Timed | BaseException | None] = [None] * threads
+    barrier = threading.Barrier(threads + 1)
+
+    def run(place: int) -> None:
+        barrier.wait()
+        try:
+            outcomes[place] = loop(place)
+        except BaseException as error:  # noqa: BLE001  # raised below
+            outcomes[place] = error
+
+    running = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(threads)]
+    for thread in running:
+        thread.start()
+    barrier.wait()
+    begin = time.perf_counter()
+    for thread in running:
+        thread.join()
+    seconds = time.perf_counter() - begin
+    values: list[Document | None] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert outcome is not None
+        values += outcome.values
+    return Timed(seconds, values)
+
+
+def _small(number: int, version: int) -> Pair:
+    return corpus.key(number), corpus.small(number, version)
+
+
+def _check_written(client: Blocking, pairs: list[Pair]) -> None:
+    keys = [key for key, _ in pairs[::_SAMPLE]]
+    check(keys, [doc for _, doc in pairs[::_SAMPLE]], client.read_many(keys))
+
+
+_T = TypeVar("_T")
+
+
+def _calls(given: Sequence[_T], call: int) -> Iterator[Sequence[_T]]:
+    for begin in range(0, len(given), call):
+        yield given[begin : begin + call]
