@@ -14,7 +14,7 @@ from typing import TypeAlias, Union
 
 import msgspec
 
-from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.errors import DocumentTooLarge, InvalidDocument, NotANumber
 from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
@@ -33,6 +33,16 @@ HEAD = struct.Struct("!BI")
 _BIG_INT = 1
 _DIGIT = 2**30  # ints below it have one digit, or none
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+# What a document is by its first byte in MessagePack; an int, or damaged, with any other.
+_KINDS = {
+    **dict.fromkeys([*range(0x80, 0x90), 0xDE, 0xDF], "dict"),
+    **dict.fromkeys([*range(0x90, 0xA0), 0xDC, 0xDD], "list"),
+    **dict.fromkeys([*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB], "str"),
+    **dict.fromkeys([0xC4, 0xC5, 0xC6], "bytes"),
+    **dict.fromkeys([0xC2, 0xC3], "bool"),
+    **dict.fromkeys([0xCA, 0xCB], "float"),
+    0xC0: "NoneType",
+}
 
 
 def encode(document: object) -> tuple[bytes, int]:
@@ -90,6 +100,19 @@ def decode(record: bytes, begin: int = 0) -> Document:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidDocument(f"a record of {len(record):,} bytes is damaged: {error}") from None
     return document
+
+
+def decode_int(record: bytes) -> int:
+    """The int that a record holds. Anything else is told by its first byte, however large it is.
+
+    :raises NotANumber: it holds something else.
+    :raises InvalidDocument: as `decode`.
+    """
+    kind = _KINDS.get(record[HEAD.size]) if len(record) > HEAD.size else None
+    value = None if kind else decode(record)
+    if type(value) is not int:
+        raise NotANumber(f"the document is of type {kind or type(value).__name__}; increment takes an int")
+    return value
 
 
 def decode_many(records: Sequence[bytes], begin: int = 0) -> list[Document]:

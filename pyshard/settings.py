@@ -69,6 +69,8 @@ class Settings:
     MAX_BATCH: int = 10_000
     #: Bytes of keys and records after which an answer takes no further operation.
     ANSWER_BYTES: int = 1024 * 1024
+    #: Bytes of records that one batch may have a shard look at, one by one, for conditions, touches and increments.
+    BATCH_WORK: int = 64 * 1024 * 1024
     #: Keys and bytes of one page of keys.
     PAGE_KEYS: int = 1000
     PAGE_BYTES: int = 256 * 1024

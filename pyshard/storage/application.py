@@ -113,6 +113,7 @@ class Application:
         self._free = limit - used
         self._limit = limit
         self._room = room
+        self._work = settings.BATCH_WORK
         self._now = now
         self._next_version = next_version
 
@@ -163,9 +164,11 @@ class Application:
         run, results = task.run, answer.results
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
             try:
-                if self._room <= 0:
+                if self._room <= 0 or self._work <= 0:
                     raise _ANSWER_FULL
                 old = table.find(key, slot)
+                if old is not None:
+                    self._work -= len(old.record)
                 live = old if old is not None and not self._over(old) else None
                 result: Result
                 if isinstance(run, Write):
@@ -241,12 +244,9 @@ def _sum(live: Found | None, amount: bytes, initial: bytes) -> bytes:
     values = []
     for record in (live.record if live else initial, amount):
         try:
-            value = documents.decode(record)
+            values.append(documents.decode_int(record))
         except InvalidDocument as error:
             raise NotANumber(f"what is to be incremented can't be read: {error}") from None
-        if type(value) is not int:
-            raise NotANumber(f"the document is of type {type(value).__name__}; increment takes an int")
-        values.append(value)
     return documents.encode(sum(values))[0]
 
 

@@ -1,0 +1,97 @@
+"""How much one batch may have a shard do: what is small on the wire can't keep it busy for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import msgspec
+import pytest
+from clusters import KINDS, all_of, cluster_of
+from stores import FAST_KINDS, Bench, prepared
+
+from pyshard import documents
+from pyshard.batch import ABSENT, Has, Increment, Item, Pop, Remove, Run, Touch, Write
+from pyshard.documents import FORMAT, HEAD
+from pyshard.errors import InvalidDocument, NotANumber
+from pyshard.settings import settings
+from pyshard.storage import application
+
+ONE = documents.encode(1)[0]
+OPERATIONS = 50
+BIG = b"r" * 1000
+
+#: Runs of `OPERATIONS` operations on one key, each of which has the shard look at its record.
+RUNS: list[Run] = [
+    Write("", [b"k"] * OPERATIONS, [b"r"] * OPERATIONS, [ABSENT] * OPERATIONS),
+    Pop("", [b"k"] * OPERATIONS, [7] * OPERATIONS),
+    Remove("", [b"k"] * OPERATIONS, [7] * OPERATIONS),
+    Touch("", [b"k"] * OPERATIONS, [0] * OPERATIONS),
+    Increment("", [b"k"] * OPERATIONS, [ONE] * OPERATIONS, [ONE] * OPERATIONS),
+]
+
+
+@pytest.fixture(params=FAST_KINDS)
+def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A store of each kind whose batches may look at 10 records of `BIG`."""
+    monkeypatch.setattr(application, "settings", attrs.evolve(settings, BATCH_WORK=10 * len(BIG)))
+    with prepared(request.param) as made:
+        made.fill({b"k": BIG})
+        yield made
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: type(run).__name__)
+def test_records_that_are_looked_at(bench: Bench, run: Run) -> None:
+    """After so many bytes of records the rest of a batch is refused unapplied; the next batch begins anew."""
+    for _ in range(2):
+        (found,) = bench.answers(run)
+        assert found.index("ANSWER_FULL") == 10
+        assert set(found[10:]) == {"ANSWER_FULL"}
+    assert bench.answers(Has("", [b"k"]), run)[1].count("ANSWER_FULL") == OPERATIONS - 10
+
+
+def test_over_all_runs_of_a_batch(bench: Bench) -> None:
+    """It is the batch that is bounded, not each of its runs."""
+    found = bench.answers(*[Touch("", [b"k"] * 4, [0] * 4)] * 3, Item("", [b"none"]))
+    assert [one.count("ANSWER_FULL") for one in found] == [0, 0, 2, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_ask_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client notices nothing of it."""
+    monkeypatch.setattr(application, "settings", attrs.evolve(settings, BATCH_WORK=200))
+    with cluster_of(kind) as cluster:
+        client = cluster.connect()
+        keys = [f"key{number}" for number in range(100)]
+        all_of(cluster, [client.write(key, "x" * 100) for key in keys])
+        assert all_of(cluster, [client.touch(key, 60) for key in keys]) == [True] * 100
+        assert all_of(cluster, [client.increment("n") for _ in range(100)]) == list(range(1, 101))
+
+
+@pytest.mark.parametrize("document", [None, True, False, 1.5, "", "é" * 300, b"", b"1" * 70_000, [], {}, [1] * 70_000])
+def test_what_a_document_is_by_its_first_byte(document: documents.Document) -> None:
+    """What is no int is told without decoding it; the name is that of its type."""
+    record, _ = documents.encode(document)
+    for cut in (record, record[: HEAD.size + 1]):
+        with pytest.raises(NotANumber, match=f"of type {type(document).__name__};"):
+            documents.decode_int(cut)
+
+
+@pytest.mark.parametrize("value", [0, 127, 128, -1, -32, -33, 2**16, 2**32, 2**64 - 1, -(2**63), 2**64, -(10**1000)])
+def test_ints(value: int) -> None:
+    """Ints of any size are read."""
+    assert documents.decode_int(documents.encode(value)[0]) == value
+
+
+@pytest.mark.parametrize("record", [b"", b"\x01", ONE[:-1], b"\x02" + ONE[1:], ONE[:-1] + b"\xc1", ONE + b"\x01"])
+def test_damaged_records(record: bytes) -> None:
+    """A record that is none is refused."""
+    with pytest.raises(InvalidDocument):
+        documents.decode_int(record)
+
+
+def test_an_extension_that_is_no_int() -> None:
+    """An extension may be something else than an int."""
+    stamp = HEAD.pack(FORMAT, 0) + msgspec.msgpack.encode(msgspec.msgpack.Ext(-1, bytes(4)))
+    with pytest.raises(NotANumber, match="of type datetime"):
+        documents.decode_int(stamp)
