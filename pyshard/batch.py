@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from types import NoneType
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code
 from pyshard.settings import settings
+
+_T = TypeVar("_T")
 
 #: Milliseconds of the longest time to live; the shortest is 0, for ever.
 LONGEST_TTL = 100 * 366 * 86_400_000
@@ -138,13 +141,17 @@ def columns(run: Run) -> list[list[Any] | None]:
 
 def part(run: Run, positions: Sequence[int]) -> Run:
     """The operations of a run at some positions."""
-    names = run.__struct_fields__[1:]
-    picked = {name: _picked(getattr(run, name), positions) for name in names}
-    return msgspec.structs.replace(run, **picked)
+    pick = picker(positions)
+    found = {name: getattr(run, name) for name in run.__struct_fields__[1:]}
+    return msgspec.structs.replace(run, **{name: column and pick(column) for name, column in found.items()})
 
 
-def _picked(column: list[Any] | None, positions: Sequence[int]) -> list[Any] | None:
-    return None if column is None else [column[position] for position in positions]
+def picker(positions: Sequence[int]) -> Callable[[Sequence[_T]], list[_T]]:
+    """What gives a column's elements at some positions; its work is done in C."""
+    if len(positions) < 2:
+        return lambda column: [column[position] for position in positions]
+    getter = itemgetter(*positions)
+    return lambda column: list(getter(column))
 
 
 class Answer(msgspec.Struct, array_like=True):

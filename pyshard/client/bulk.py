@@ -78,7 +78,7 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int) -> Iterator[Step]:
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
-    while some := [_pair(pair) for pair in islice(source, settings.BULK_STEP)]:
+    while some := _pairs(list(islice(source, settings.BULK_STEP))):
         while some:
             step = _write_step(some, index, ttl)
             yield step
@@ -87,11 +87,11 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int) -> Iterator[Step]:
 
 def _write_step(pairs: list[Pair], index: str, ttl: int) -> Step:
     """A step that writes as many of the pairs as a box takes."""
-    keys = [key for key, _ in pairs]
+    keys, docs = map(list, zip(*pairs, strict=True))
     refused: dict[int, PyshardError] = {}
     try:
         texts = keys_bytes(keys)
-        records, sizes = documents.encode_many([doc for _, doc in pairs], settings.BOX_BYTES)
+        records, sizes = documents.encode_many(docs, settings.BOX_BYTES)
     except PyshardError:
         texts, records, sizes = _fine_pairs(pairs, refused)
     del keys[len(records) + len(refused) :], texts[len(records) :]
@@ -119,6 +119,12 @@ def _fine_pairs(pairs: list[Pair], refused: dict[int, PyshardError]) -> tuple[li
             if room <= 0:
                 break
     return texts, records, sizes
+
+
+def _pairs(given: list[Pair]) -> list[Pair]:
+    if set(map(type, given)) == {tuple} and set(map(len, given)) == {2}:
+        return given
+    return [_pair(pair) for pair in given]
 
 
 def _pair(pair: Pair) -> Pair:
@@ -207,11 +213,11 @@ class Bulk:
             found[position] = outcome
         self._operations -= len(chunk)
         self._bytes -= chunk.weight
-        for outcome in outcomes:
-            if isinstance(outcome, PyshardError):
-                self._failed = True
-                if isinstance(outcome, Unavailable):
-                    self._away.add(self._routing.state.map.lookup(chunk.slots[0]).name)
+        kinds = set(map(type, outcomes))
+        if any(issubclass(kind, PyshardError) for kind in kinds):
+            self._failed = True
+            if Unavailable in kinds:
+                self._away.add(self._routing.state.map.lookup(chunk.slots[0]).name)
         self._tell(len(outcomes))
         self._go_on()
 

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Protocol, cast
 
 from pyshard import documents
-from pyshard.batch import VERSION, Has, Item, Pop, Read, Remove, Result, Run, Write, part
+from pyshard.batch import VERSION, Has, Item, Pop, Read, Remove, Result, Run, Write, part, picker
 from pyshard.client.operations import Place, shown
 from pyshard.errors import PyshardError
 from pyshard.hashing import slots_to_hashes
@@ -83,11 +83,12 @@ class Chunk:
 
     def part(self, places: Sequence[int]) -> Chunk:
         """The operations at some places, as a chunk of its own with the same deadline."""
+        pick = picker(places)
         chunk = Chunk(
             part(self.run, places),
-            [self.slots[place] for place in places],
-            [self.positions[place] for place in places],
-            [self.sizes[place] for place in places] if self.sizes else self.sizes,
+            pick(self.slots),
+            pick(self.positions),
+            pick(self.sizes) if self.sizes else self.sizes,
             self.expires,
             self.receiver,
         )

@@ -1,0 +1,73 @@
+"""Documents that are encoded together: each as it is alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyshard import documents
+from pyshard.documents import encode
+from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.settings import Settings
+
+
+FLAT = {
+    "name": "Zürich",
+    "lat": 47.4,
+    "n": 7,
+    "zero": 0,
+    "none": None,
+    "yes": True,
+    "no": False,
+    "emoji": "🛫",
+    "": "ß",
+}
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        [],
+        [FLAT],
+        [FLAT, {}, {"a": 2**30 - 1, "b": -(2**30) + 1}],
+        [FLAT, {"a": 2**30}, {"a": 2**70}],
+        [FLAT, {"nested": {"a": [1]}}],
+        [{"nested": [1, (2,)]}, FLAT],
+        [FLAT, "text", None, 7, [1]],
+        [{"a": b"bytes"}, FLAT],
+    ],
+)
+def test_many_are_encoded_as_each_alone(together: list[object]) -> None:
+    """Records and sizes of documents that are encoded together are those that each has alone."""
+    alone = [encode(document) for document in together]
+    records, sizes = documents.encode_many(together, 1 << 20)
+    assert (records, sizes) == ([record for record, _ in alone], [size for _, size in alone])
+
+
+@pytest.mark.parametrize("bad", [{1: 2}, {"a": {1}}, {"a": "\ud800"}, {"\ud800": 1}, {("a",): 1}, object()])
+def test_one_of_many_that_cannot_be_stored(bad: object) -> None:
+    """It is refused as it is alone, wherever it stands."""
+    with pytest.raises(InvalidDocument) as alone:
+        encode(bad)
+    for together in ([bad, FLAT], [FLAT, bad]):
+        with pytest.raises(InvalidDocument) as refused:
+            documents.encode_many(together, 1 << 20)
+        assert str(refused.value) == str(alone.value)
+
+
+@pytest.mark.parametrize("document", [{"a": "x" * 40}, {"k" * 40: 1}, {"a": ["x" * 40]}])
+@pytest.mark.parametrize("fit", [1, 2, 9])
+def test_many_end_where_the_room_does(document: object, fit: int) -> None:
+    """The document that fills the room is the last one; those behind it are left over."""
+    record, size = encode(document)
+    together = [document] * 10
+    for room in (fit * len(record), fit * len(record) - len(record) + 1):
+        assert documents.encode_many(together, room) == ([record] * fit, [size] * fit)
+
+
+def test_one_of_many_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit holds for each document, not for all together."""
+    record, size = encode({"a": "x" * 90})
+    monkeypatch.setattr(documents, "settings", Settings(MAX_DOCUMENT_BYTES=len(record)))
+    assert documents.encode_many([{"a": "x" * 90}] * 5, 1 << 20) == ([record] * 5, [size] * 5)
+    with pytest.raises(DocumentTooLarge):
+        documents.encode_many([{"a": "x" * 90}] * 5 + [{"a": "x" * 200}], 1 << 20)
