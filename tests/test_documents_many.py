@@ -9,7 +9,6 @@ from pyshard.documents import encode
 from pyshard.errors import DocumentTooLarge, InvalidDocument
 from pyshard.settings import Settings
 
-
 FLAT = {
     "name": "Zürich",
     "lat": 47.4,

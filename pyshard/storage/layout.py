@@ -9,7 +9,10 @@ and the key, then the record.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import repeat
+from operator import add
 
 from pyshard.batch import VERSION
 from pyshard.storage.application import Found
@@ -19,6 +22,7 @@ LONGEST = 502
 
 PREFIX = struct.Struct(">II")
 _HEAD = struct.Struct(">QQ")
+_SHORT_PREFIX = struct.Struct(">IIB")
 _LENGTH = struct.Struct(">I")
 _SHORT, _LONG = b"\x00", b"\x01"
 _EXPIRY = struct.Struct(">Q")
@@ -31,6 +35,11 @@ def database_key(index: int, slot: int, key: bytes) -> bytes:
     return PREFIX.pack(index, slot) + _LONG + blake2b(key, digest_size=32).digest()
 
 
+def database_keys(index: int, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes]:
+    """The database keys of many records, none of whose keys is longer than `LONGEST`."""
+    return list(map(add, map(_SHORT_PREFIX.pack, repeat(index), slots, repeat(0)), keys))
+
+
 def is_long(database: bytes | memoryview) -> bool:
     """Whether the value has the whole key."""
     return database[PREFIX.size] == 1
@@ -40,6 +49,11 @@ def pack(key: bytes, found: Found) -> bytes:
     """The value of a record."""
     head = _HEAD.pack(found.version, found.expires)
     return head + found.record if len(key) <= LONGEST else head + _LENGTH.pack(len(key)) + key + found.record
+
+
+def pack_many(versions: Iterable[int], records: Iterable[bytes]) -> Iterator[bytes]:
+    """The values of records that stay for ever, none of whose keys is longer than `LONGEST`."""
+    return map(add, map(_HEAD.pack, versions, repeat(0)), records)
 
 
 def whole_key(database: memoryview, value: memoryview) -> bytes:
@@ -62,6 +76,16 @@ def unpack(key: bytes, value: memoryview) -> Found | None:
         return None
     version, expires = _HEAD.unpack_from(value)
     return Found(version, expires, bytes(value[begin:]))
+
+
+def result(value: memoryview) -> bytes:
+    """Version and record (`VERSION`, record) of the value of a key not longer than `LONGEST`."""
+    return bytes(value[: VERSION.size]) + bytes(value[_HEAD.size :])
+
+
+def record_bytes(value: memoryview) -> int:
+    """How many bytes the record of such a value has."""
+    return len(value) - _HEAD.size
 
 
 def is_live(key: bytes, value: memoryview, now: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import cast
 
 import attrs
 import lmdb
@@ -106,12 +107,15 @@ class LmdbTable:
         """See `Table`."""
         assert self._state is not None
         before = self._state.used
-        for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
-            self.put(key, slot, Found(version, 0, record), self.find(key, slot))
+        if not self._written_together(keys, slots, records, versions):
+            for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
+                self.put(key, slot, Found(version, 0, record), self.find(key, slot))
         return self._state.used - before
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """See `Table`."""
+        if _all_short(keys):
+            return [value is not None for value in self._live_values(keys, slots, now)]
         found: list[Result] = []
         for key, slot in zip(keys, slots, strict=True):
             value = self._transaction.get(layout.database_key(self._index, slot, key), db=self._databases.records)
@@ -121,6 +125,14 @@ class LmdbTable:
     def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
         """See `Table`."""
         found: list[Result] = []
+        if _all_short(keys):
+            for value in self._live_values(keys, slots, now):
+                if room <= 0:
+                    break
+                result = None if value is None else layout.result(value)
+                room -= len(result or b"")
+                found.append(result)
+            return found
         for key, slot in zip(keys, slots, strict=True):
             if room <= 0:
                 break
@@ -131,6 +143,55 @@ class LmdbTable:
                 found.append(VERSION.pack(one.version) + one.record)
                 room -= VERSION.size + len(one.record)
         return found
+
+    def _live_values(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[memoryview | None]:
+        """The value of each of many short keys, by calls in C over all of them."""
+        values = self._values(layout.database_keys(self._index, slots, keys))
+        if not self._something_expires():
+            return values
+        return [
+            value if value is not None and layout.is_live(key, value, now) else None
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def _values(self, databases: list[bytes]) -> list[memoryview | None]:
+        """The value of each of many database keys."""
+        cursor = self._transaction.cursor(db=self._databases.records)
+        found = cast("list[tuple[memoryview, memoryview]]", cursor.getmulti(databases))  # transactions give buffers
+        if len(found) == len(databases):
+            return [value for _, value in found]
+        by_key: dict[bytes, memoryview] = {bytes(database): value for database, value in found}
+        return list(map(by_key.get, databases))
+
+    def _written_together(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> bool:
+        """Do `write` by calls in C over all keys; nothing when some are long, given twice, or have an expiry."""
+        state = self._state
+        assert state is not None
+        if not _all_short(keys) or len(set(keys)) < len(keys):
+            return False
+        databases = layout.database_keys(self._index, slots, keys)
+        before = self._values(databases)
+        if self._something_expires() and any(value is not None and layout.expiry_of(value) for value in before):
+            return False
+        new = 0
+        state.used += sum(map(len, records))
+        for key, slot, value in zip(keys, slots, before, strict=True):
+            if value is None:
+                new += 1
+                state.counts[slot >> BUCKET_BITS] += 1
+                state.used += cost(key, b"")
+            else:
+                state.used -= layout.record_bytes(value)
+        state.documents[self._index] = state.documents.get(self._index, 0) + new
+        cursor = self._transaction.cursor(db=self._databases.records)
+        cursor.putmulti(zip(databases, layout.pack_many(versions, records), strict=True))
+        return True
+
+    def _something_expires(self) -> bool:
+        """Whether any record has an expiry."""
+        return bool(self._transaction.stat(db=self._databases.expiries)["entries"])
 
     def _count(self, slot: int, documents: int, used: int) -> None:
         assert self._state is not None
@@ -143,6 +204,11 @@ class LmdbTable:
             self._transaction.delete(layout.expiry_key(old, database), db=self._databases.expiries)
         if new and old != new:
             self._transaction.put(layout.expiry_key(new, database), database, db=self._databases.expiries)
+
+
+def _all_short(keys: Sequence[bytes]) -> bool:
+    """Whether the database keys hold the whole keys."""
+    return max(map(len, keys), default=0) <= layout.LONGEST
 
 
 def sweep(transaction: lmdb.Transaction, databases: Databases, state: State, now: int, most: int) -> bool:
