@@ -10,6 +10,7 @@ from stores import START, folder
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
+from pyshard.auth import Tokens
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 
@@ -17,14 +18,16 @@ KINDS = ["memory", "lmdb"]
 
 
 @contextmanager
-def cluster_of(kind: str, shards: int = 2, size: int = 1 << 30) -> Iterator[MemoryCluster]:
+def cluster_of(
+    kind: str, shards: int = 2, size: int = 1 << 30, tokens: Tokens | None = None
+) -> Iterator[MemoryCluster]:
     """A cluster, at the time `START`."""
     with folder() as path:
 
         def durable(name: str, seconds: Callable[[], float]) -> IStore:
             return LmdbStore(DataDirectory(path / name), seconds, None, Durability.NONE)
 
-        with MemoryCluster(shards, size=size, store=None if kind == "memory" else durable) as cluster:
+        with MemoryCluster(shards, size=size, store=None if kind == "memory" else durable, tokens=tokens) as cluster:
             for call in cluster.clock.getDelayedCalls():  # as if all that time had passed already
                 call.delay(START)
             cluster.clock.rightNow += START

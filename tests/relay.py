@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pyshard.boxes import Box, BoxParser, Limits
+from pyshard.boxes import Box, BoxParser, Limits, serialize
 from pyshard.testing import MemoryCluster
 
 #: Gives the bytes that arrive in place of a box of the daemon.
@@ -39,15 +39,17 @@ class _Inside(StringTransport):
 class Relay(Protocol):
     """One connection: what the peer says reaches the daemon as it is, what the daemon says is changed."""
 
-    def __init__(self, daemon: IProtocol, change: Change) -> None:
+    def __init__(self, daemon: IProtocol, change: Change, hear: Callable[[bytes], object]) -> None:
         self._daemon = daemon
         self._change = change
+        self._hear = hear
         self._parser = BoxParser(Limits())
 
     def connectionMade(self) -> None:
         self._daemon.makeConnection(_Inside(self))
 
     def dataReceived(self, data: bytes) -> None:
+        self._hear(data)
         self._daemon.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -67,8 +69,18 @@ class Relay(Protocol):
 
 
 @contextmanager
-def between(cluster: MemoryCluster, address: tuple[str, int], change: Change) -> Iterator[None]:
-    """Stand before the daemon at an address; connections that are there already are cut."""
+def between(
+    cluster: MemoryCluster,
+    address: tuple[str, int],
+    change: Change = serialize,
+    hear: Callable[[bytes], object] = len,
+    everybody: bool = True,
+) -> Iterator[None]:
+    """Stand before the daemon at an address.
+
+    :param hear: is given what peers say.
+    :param everybody: whether connections that are there already are cut, to be dialed again.
+    """
     listener: IProtocolFactory = cluster.network.listeners[address]
 
     class Relays(Factory):
@@ -77,13 +89,18 @@ def between(cluster: MemoryCluster, address: tuple[str, int], change: Change) ->
         def buildProtocol(self, addr: IAddress) -> Relay:  # type: ignore[override]  # Twisted's type is private
             daemon = listener.buildProtocol(addr)
             assert daemon is not None
-            return Relay(daemon, change)
+            relays.append(Relay(daemon, change, hear))
+            return relays[-1]
 
+    relays: list[Relay] = []
     cluster.network.listeners[address] = Relays()
-    cluster.network.cut(*address)
-    cluster.advance(2)
+    if everybody:
+        cluster.network.cut(*address)
+        cluster.advance(2)
     try:
         yield
     finally:
         cluster.network.listeners[address] = listener
-        cluster.network.cut(*address)
+        for relay in relays:
+            relay.end()
+        cluster.advance(2)
