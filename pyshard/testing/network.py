@@ -1,7 +1,7 @@
 """A network in memory: the real protocols, iosim's transports, a Clock. Nothing waits, nothing is random.
 
-Addresses are (host, port) pairs that exist only here. Besides carrying bytes the network can refuse, cut, strand
-and fall silent, which is how tests reach the failures that a real one has.
+Addresses are (host, port) pairs that exist only here. Besides carrying bytes the network can refuse, cut, delay, fall
+silent and strand, which is how tests reach the failures that a real one has.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.task import Clock
-from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import implementer
+
+from pyshard.testing.wires import Address, Faults, Wire
 
 
 class MemoryNetwork:
@@ -32,10 +33,10 @@ class MemoryNetwork:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.listeners: dict[tuple[str, int], IProtocolFactory] = {}
-        self._wires: list[_Wire] = []
+        self.listeners: dict[Address, IProtocolFactory] = {}
+        self._wires: list[Wire] = []
         self._ports = 40_000
-        self._silent: set[tuple[str, int]] = set()
+        self._faults = Faults(clock)
 
     def dial(self, host: str, port: int) -> IStreamClientEndpoint:
         """The client endpoint of an address; give it as ``dial`` to `pyshard.connect`."""
@@ -47,26 +48,49 @@ class MemoryNetwork:
 
     def cut(self, host: str, port: int) -> None:
         """Break every connection to an address; what was under way is lost."""
-        for wire in self._wires:
-            if wire.address == (host, port):
-                wire.cut()
+        for wire in self._to(host, port):
+            wire.cut()
+
+    def cut_after(self, host: str, port: int, count: int, *, answers: bool = False) -> None:
+        """Break the connection to an address over which the `count`-th byte from now on arrives, right behind it.
+
+        :param answers: count what the listener sends, and not what is sent to it.
+        """
+        self._faults.last[(host, port), answers] = count
+
+    def delay(self, host: str, port: int, seconds: float) -> None:
+        """From now on whatever is sent to or by the listener at an address takes so long; 0: no time."""
+        self._faults.delays[host, port] = seconds
+
+    def silence(self, host: str, port: int) -> None:
+        """From now on nothing that the listener at an address sends arrives, while what is sent to it does."""
+        self._faults.silent.add((host, port))
+
+    def unsilence(self, host: str, port: int) -> None:
+        """End a silence; what was held back arrives."""
+        self._faults.silent.discard((host, port))
+
+    def deafen(self, host: str, port: int) -> None:
+        """From now on nothing that is sent to the listener at an address arrives, while what it sends does."""
+        self._faults.deaf.add((host, port))
+
+    def undeafen(self, host: str, port: int) -> None:
+        """End a deafness; what was held back arrives."""
+        self._faults.deaf.discard((host, port))
 
     def strand(self, host: str, port: int) -> None:
         """From now on nothing crosses the connections that there are to an address, and neither end is told.
 
-        So it is when the other machine, or what lies between, is gone without a word. New connections are fine.
+        So it is when the other machine, or what lies between, is gone without a word. New connections are fine. What is
+        sent on the stranded ones stays under way until `unstrand`.
         """
-        for wire in self._wires:
-            if wire.address == (host, port):
-                wire.stranded = True
+        for wire in self._to(host, port):
+            wire.stranded = True
 
-    def silence(self, host: str, port: int) -> None:
-        """From now on nothing that the listener at an address sends arrives, while what is sent to it does."""
-        self._silent.add((host, port))
-
-    def unsilence(self, host: str, port: int) -> None:
-        """End a silence; what was held back arrives."""
-        self._silent.discard((host, port))
+    def unstrand(self, host: str, port: int) -> None:
+        """Have arrive what `strand` left under way, even if the end that sent it has closed since."""
+        for wire in self._to(host, port):
+            wire.stranded = False
 
     def settle(self) -> None:
         """Carry bytes and make the calls that are due, until nothing moves; no time passes.
@@ -75,7 +99,7 @@ class MemoryNetwork:
         """
         for _ in range(100_000):
             self.clock.advance(0)
-            moved = [wire.move(wire.address in self._silent) for wire in list(self._wires)]
+            moved = [wire.move() for wire in list(self._wires)]
             self._wires = [wire for wire in self._wires if not wire.ended]
             due = any(call.active() and call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
             if not any(moved) and not due:
@@ -96,7 +120,7 @@ class MemoryNetwork:
         """When the next delayed call is due; None when there is none."""
         return min((call.getTime() for call in self.clock.getDelayedCalls()), default=None)
 
-    def connect(self, address: tuple[str, int], factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def connect(self, address: Address, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """What the client endpoints do."""
         listener = self.listeners.get(address)
         if listener is None:
@@ -106,63 +130,16 @@ class MemoryNetwork:
         server, client = listener.buildProtocol(here), factory.buildProtocol(there)
         if server is None or client is None:
             return fail(ConnectionRefusedError(string="Connection refused"))
-        self._wires.append(_Wire(address, server, client, here, there, self.clock))
+        self._wires.append(Wire(self._faults, address, server, client, here, there))
         return succeed(client)
 
-
-class _Wire:
-    """One connection."""
-
-    def __init__(
-        self,
-        address: tuple[str, int],
-        server: IProtocol,
-        client: IProtocol,
-        here: IAddress,
-        there: IAddress,
-        clock: Clock,
-    ) -> None:
-        self.address = address
-        self.stranded = False
-        self._server = FakeTransport(server, True, hostAddress=there, peerAddress=here)
-        self._client = FakeTransport(client, False, hostAddress=here, peerAddress=there)
-        self._pump: IOPump = connect(server, self._server, client, self._client, greet=False, clock=clock)
-
-    @property
-    def ended(self) -> bool:
-        return bool(self._server.disconnected and self._client.disconnected)
-
-    def move(self, silent: bool) -> bool:
-        """Carry what was written, both ways or only to the server; whether anything moved."""
-        if self.stranded:
-            return any(self._end_alone(transport) for transport in (self._server, self._client))
-        if not silent:
-            return bool(self._pump.pump(advanceClock=False))
-        if self._client.disconnecting:
-            self._server.stream = []
-            return bool(self._pump.pump(advanceClock=False))
-        sent = self._client.getOutBuffer()
-        if sent:
-            self._server.bufferReceived(sent)
-        return bool(sent)
-
-    def _end_alone(self, transport: FakeTransport) -> bool:
-        """Lose what one end has sent, and end it if it wants to."""
-        transport.stream = []
-        ends = bool(transport.disconnecting and not transport.disconnected)
-        if ends:
-            transport.disconnected = True
-            transport.reportDisconnect()
-        return ends
-
-    def cut(self) -> None:
-        self._server.stream, self._client.stream = [], []
-        self._client.loseConnection()
+    def _to(self, host: str, port: int) -> list[Wire]:
+        return [wire for wire in self._wires if wire.address == (host, port)]
 
 
 @implementer(IStreamClientEndpoint)
 class _ClientEndpoint:
-    def __init__(self, network: MemoryNetwork, address: tuple[str, int]) -> None:
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
         self._network = network
         self._address = address
 
@@ -173,7 +150,7 @@ class _ClientEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class _ServerEndpoint:
-    def __init__(self, network: MemoryNetwork, address: tuple[str, int]) -> None:
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
         self._network = network
         self._address = address
 
@@ -186,7 +163,7 @@ class _ServerEndpoint:
 class _Port:
     """As much of a listening port as services use."""
 
-    def __init__(self, network: MemoryNetwork, address: tuple[str, int]) -> None:
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
         self._network = network
         self._address = address
 
