@@ -29,7 +29,10 @@ class Hello(Command):
 
     commandName = b"Hello"
     role = Role.READ
-    arguments = [(b"protocol", amp.Integer())]
+    arguments = [
+        (b"protocol", amp.Integer()),
+        (b"session", amp.String(optional=True)),  # see pyshard.sessions
+    ]
     response = [
         (b"protocol", amp.Integer()),
         (b"role", amp.Unicode()),  # "shard" or "bootstrap"

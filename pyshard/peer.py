@@ -72,6 +72,7 @@ class Peer:
     :param random: jitter.
     :param on_refused: called after `on_down` with the error by which the peer refused this side for good, such as that
         the token is wrong; to dial again is of no use then.
+    :param session: the id of this side's session with the peer (see `pyshard.sessions`); None: there is none.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Peer:
         on_down: Callable[[str], None],
         random: Random,
         on_refused: Callable[[PyshardError], None] | None = None,
+        session: bytes | None = None,
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
@@ -93,6 +95,7 @@ class Peer:
         self._on_down = on_down
         self._on_refused = on_refused
         self._random = random
+        self._session = session
         self._failures = 0
         self._dialing: Deferred[PeerConnection] | None = None
         self._retry: IDelayedCall | None = None
@@ -168,7 +171,7 @@ class Peer:
 
     def _greet(self, connection: PeerConnection) -> Deferred[PeerConnection]:
         self._greeting = connection
-        asked = connection.call(commands.Hello, settings.TIMEOUT, protocol=commands.PROTOCOL)
+        asked = connection.call(commands.Hello, settings.TIMEOUT, protocol=commands.PROTOCOL, session=self._session)
 
         def greeted(answer: dict[str, object]) -> object:
             greeting = Greeting(**answer)  # type: ignore[arg-type]  # AMP has checked the types

@@ -3,18 +3,19 @@
 Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`; a
 peer that doesn't read its answers isn't read from; a stopping daemon accepts nobody, answers what it was asked
 before, refuses what comes after (`ShuttingDown`), and then closes. Where there are tokens, a peer that hasn't
-authenticated is a stranger: it is answered `Authenticate` and `Ping`, under limits of its own, and not for long.
+authenticated is a stranger: it is answered `Authenticate` and `Ping`, under limits of its own, and not for long. A peer
+that connects anew in a session takes the place of its older connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -33,9 +34,12 @@ from twisted.python.failure import Failure
 from pyshard import commands
 from pyshard.auth import Role, Tokens
 from pyshard.boxes import Limits
-from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError, ShuttingDown
+from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError, ShuttingDown
+from pyshard.sessions import LONGEST, SHORTEST, Sessions
 from pyshard.settings import settings
 from pyshard.wire import Arguments, BoundedAMP, Steps
+
+_T = TypeVar("_T")
 
 _LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
 _CLOSE = 1.0  # seconds that a peer may take to read what is left and close
@@ -61,6 +65,9 @@ class ServerConnection(BoundedAMP):
         self.operations = 0
         self.role = Role.ADMIN if factory.tokens is None else None
         self._wrong_tokens = 0
+        self._session: bytes | None = None
+        self._changes = 0  # under way
+        self._finishing: list[Deferred[None]] = []
         self._too_late: IDelayedCall | None = None
         self._since = clock.seconds()
 
@@ -93,6 +100,43 @@ class ServerConnection(BoundedAMP):
         self.limit(self.factory.limits)
         self._stop_waiting()
         return {"role": role.word}
+
+    def join(self, session: bytes | None) -> Deferred[None]:
+        """Make this the newest connection of a session (see `pyshard.sessions`), or of none.
+
+        :return: a Deferred that fires when nothing of the older one can take effect any more.
+        :raises BadRequest: that can't be the id of a session, or this is another session's connection.
+        """
+        if session is None:
+            return succeed(None)
+        if not SHORTEST <= len(session) <= LONGEST:
+            raise BadRequest(f"session: found {len(session)} bytes, expected {SHORTEST} to {LONGEST}")
+        if self._session not in (None, session):
+            raise BadRequest("this connection belongs to another session already; connect anew")
+        self._session = session
+        return self.changing(self.factory.sessions.take_over(session, self))
+
+    def changing(self, work: Deferred[_T]) -> Deferred[_T]:
+        """Have `finish` wait for something that came over this connection and changes something."""
+        self._changes += 1
+
+        def done(outcome: _T) -> _T:
+            self._changes -= 1
+            self._tell_finished()
+            return outcome
+
+        return work.addBoth(done)
+
+    def finish(self) -> Deferred[None]:
+        """End the connection now, take up nothing more of what has arrived, and tell when all changes are done."""
+        if self.transport is not None:
+            self._log.info("connection {id} from {peer}: ended for a newer one", id=self.id, peer=self._peer)
+        self._broken = self.paused = True
+        self.abort()
+        finished: Deferred[None] = Deferred()
+        self._finishing.append(finished)
+        self._tell_finished()
+        return finished
 
     def refusal(self, name: bytes) -> PyshardError | None:
         if self.role is not Role.ADMIN and (refused := self._forbidden(name)) is not None:
@@ -131,6 +175,9 @@ class ServerConnection(BoundedAMP):
             reason=reason.getErrorMessage(),
         )
         super().connectionLost(reason)
+        if self._session is not None:
+            session = self._session
+            self.finish().addCallback(lambda _: self.factory.sessions.forget(session, self))
 
     # ------------------------------------------------------------------ who the peer is
 
@@ -155,6 +202,12 @@ class ServerConnection(BoundedAMP):
                 f"{self.role.word}"
             )
         return None
+
+    def _tell_finished(self) -> None:
+        if not self._changes:
+            finishing, self._finishing = self._finishing, []
+            for finished in finishing:
+                finished.callback(None)
 
     def _still_a_stranger(self) -> None:
         self._too_late = None
@@ -186,6 +239,7 @@ class ServerFactory(Factory):
         self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
+        self.sessions = Sessions()
         self.connections: list[ServerConnection] = []
         self.draining = False
 

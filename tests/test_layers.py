@@ -33,6 +33,7 @@ LAYERS = [
     "heartbeat",
     "credential",
     "peer",
+    "sessions",
     "server",
     "daemon",
     "shard",

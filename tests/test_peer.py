@@ -60,7 +60,7 @@ class Daemon(BoundedAMP):
             yield commands.Hello, self.hello
         yield commands.Ping, dict
 
-    def hello(self, protocol: int) -> object:
+    def hello(self, protocol: int, session: bytes | None) -> object:
         assert protocol == commands.PROTOCOL
         return self._hello
 

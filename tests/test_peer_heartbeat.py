@@ -27,7 +27,7 @@ class Daemon(BoundedAMP):
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         return [(commands.Hello, self.hello), (commands.Ping, self.ping)]
 
-    def hello(self, protocol: int) -> object:
+    def hello(self, protocol: int, session: bytes | None) -> object:
         return {
             "protocol": protocol,
             "role": "shard",

@@ -43,18 +43,8 @@ class BootstrapProtocol(ServerConnection):
             (commands.Readiness, self.readiness),
         ]
 
-    def hello(self, protocol: int) -> Arguments:
-        state = self._bootstrap.state
-        return {
-            "protocol": commands.PROTOCOL,
-            "role": "bootstrap",
-            "identity": "",
-            "cluster": state.cluster,
-            "name": "",
-            "epoch": state.epoch,
-            "ephemeral": False,
-            "connection": self.id,
-        }
+    def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
+        return self.join(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
         return {"state": cluster.to_json(self._bootstrap.state)}
@@ -74,3 +64,16 @@ class BootstrapProtocol(ServerConnection):
         self.operations += 1
         epoch = self._bootstrap.state.epoch
         return self._settle().addCallback(lambda _: {"epoch": epoch})
+
+    def _greeting(self) -> Arguments:
+        state = self._bootstrap.state
+        return {
+            "protocol": commands.PROTOCOL,
+            "role": "bootstrap",
+            "identity": "",
+            "cluster": state.cluster,
+            "name": "",
+            "epoch": state.epoch,
+            "ephemeral": False,
+            "connection": self.id,
+        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import TypeVar, cast
 
 import msgspec
@@ -433,7 +433,7 @@ def connect(
     :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
         environment variable ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none. It is read again when it changes.
     :param dial: makes the client endpoint of a host and port; default: TCP on the reactor.
-    :param random: jitter of retries.
+    :param random: jitter of retries, and the secret ids of the client's sessions; default: the system's.
     :return: a Deferred of the client, fired when it has the cluster's map.
     :raises ConfigError: (in the Deferred) the address or the token file can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
@@ -448,7 +448,7 @@ def connect(
         return fail()
     if tokens is not None:
         endpoint, dial = authenticated(endpoint, tokens.secret), authenticated_dial(dial, tokens.secret)
-    routing = Routing(reactor, endpoint, str(address), dial, random or Random())
+    routing = Routing(reactor, endpoint, str(address), dial, random or SystemRandom())
     client = Client(reactor, routing, deadline)
     return _started(client, routing, deadline)
 

@@ -79,14 +79,18 @@ class ShardLink:
     :param clock: times everything.
     :param dial: leads to the shard.
     :param random: jitter.
+    :param session: the id of the client's session with the shard.
     :ivar fenced: nothing is sent, because the shard is about to lose slots; see `pyshard.client.routing`.
     """
 
-    def __init__(self, routes: Routes, own: ShardRange, clock: IReactorTime, dial: Dial, random: Random) -> None:
+    def __init__(
+        self, routes: Routes, own: ShardRange, clock: IReactorTime, dial: Dial, random: Random, session: bytes
+    ) -> None:
         self._routes = routes
         self._clock = clock
         self._dial = dial
         self._random = random
+        self._session = session
         self._queue = OperationQueue()
         self._flush: IDelayedCall | None = None
         self._hold: IDelayedCall | None = None
@@ -168,7 +172,15 @@ class ShardLink:
     def _new_peer(self) -> Peer:
         endpoint = self._dial(self.range.host, self.range.port)
         return Peer(
-            self._clock, endpoint, self._approve, self._wanted, self._up, self._lost, self._random, self._refused
+            self._clock,
+            endpoint,
+            self._approve,
+            self._wanted,
+            self._up,
+            self._lost,
+            self._random,
+            self._refused,
+            self._session,
         )
 
     def _wanted(self) -> bool:

@@ -26,6 +26,7 @@ from pyshard.client.queue import Entry
 from pyshard.cluster import ClusterState
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.peer import Greeting, Peer, PeerConnection
+from pyshard.sessions import OWN
 from pyshard.settings import settings
 from pyshard.wire import Steps
 
@@ -39,7 +40,7 @@ class Routing:
     :param bootstrap: the endpoint of the bootstrap.
     :param name: the bootstrap's address, for messages.
     :param dial: leads to shards.
-    :param random: jitter.
+    :param random: jitter, and the ids of sessions.
     """
 
     state: ClusterState
@@ -51,6 +52,9 @@ class Routing:
         self._dial = dial
         self._random = random
         self._links: dict[str, ShardLink] = {}
+        # By the shard's name, for as long as the client lives: a shard that comes back into the map may still have a
+        # connection that was given up when it went. And no shard can name the sessions with the others.
+        self._sessions: dict[str, bytes] = {}
         self._pending: ClusterState | None = None
         self._waiters: list[Deferred[None]] = []
         self._refreshing: IDelayedCall | None = None
@@ -73,6 +77,7 @@ class Routing:
             self.bootstrap.down,
             random,
             self.bootstrap.refuse,
+            random.randbytes(OWN),
         )
 
     @property
@@ -163,7 +168,8 @@ class Routing:
             if own.name in self._links:
                 self._links[own.name].move(own)
             else:
-                self._links[own.name] = ShardLink(self, own, self._clock, self._dial, self._random)
+                session = self._sessions.setdefault(own.name, self._random.randbytes(OWN))
+                self._links[own.name] = ShardLink(self, own, self._clock, self._dial, self._random, session)
         for one in stranded:
             if isinstance(one, Chunk):
                 self.submit_chunk(one)

@@ -54,18 +54,8 @@ class ShardProtocol(ServerConnection):
         self._snapshots.close_all(self)
         super().connectionLost(reason)
 
-    def hello(self, protocol: int) -> Arguments:
-        assignment, store = self._shard.assignment, self._shard.store
-        return {
-            "protocol": commands.PROTOCOL,
-            "role": "shard",
-            "identity": store.identity,
-            "cluster": assignment.state.cluster if assignment else "",
-            "name": assignment.name if assignment else "",
-            "epoch": assignment.state.epoch if assignment else 0,
-            "ephemeral": store.ephemeral,
-            "connection": self.id,
-        }
+    def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
+        return self.join(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
         return {"state": cluster.to_json(self._shard.configured().state)}
@@ -78,7 +68,10 @@ class ShardProtocol(ServerConnection):
         runs = decode_runs(batch)
         self.operations += sum([len(run.keys) for run in runs])
         apply = self._apply_reading if self.role is Role.READ else self._shard.apply
-        return apply(epoch, runs).addCallback(
+        applied = apply(epoch, runs)
+        if any(map(changes, runs)):
+            applied = self.changing(applied)
+        return applied.addCallback(
             lambda answers: commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
         )
 
@@ -116,3 +109,16 @@ class ShardProtocol(ServerConnection):
     def close_snapshot(self, snapshot: str) -> Arguments:
         self._snapshots.close(self, snapshot)
         return {}
+
+    def _greeting(self) -> Arguments:
+        assignment, store = self._shard.assignment, self._shard.store
+        return {
+            "protocol": commands.PROTOCOL,
+            "role": "shard",
+            "identity": store.identity,
+            "cluster": assignment.state.cluster if assignment else "",
+            "name": assignment.name if assignment else "",
+            "epoch": assignment.state.epoch if assignment else 0,
+            "ephemeral": store.ephemeral,
+            "connection": self.id,
+        }
