@@ -55,6 +55,8 @@ class BoxParser:
         self.size = 0
         self._data = b""
         self._at = 0
+        self._pieces: list[bytes] = []  # what came behind `_data`
+        self._wanting = 0  # bytes that must come before there is anything to be done with them
         self._box: Box = {}
         self._keys = 0
         self._size = 2  # the bytes that end the box
@@ -66,14 +68,23 @@ class BoxParser:
 
     def feed(self, data: bytes) -> None:
         """Take further bytes."""
-        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
-        self._at = 0
+        if self._at == len(self._data):
+            self._data, self._at, self._wanting = data, 0, 0
+            return
+        self._pieces.append(data)
+        self._wanting -= len(data)
+        if self._wanting <= 0:  # whoever sends byte by byte must not have each of them cost a copy of all before it
+            self._data = b"".join([self._data[self._at :], *self._pieces])
+            self._at = 0
+            self._pieces = []
 
     def next_box(self) -> Box | None:
         """The next whole box; None when there is none yet.
 
         :raises BoxBreach: there will be none.
         """
+        if self._pieces:
+            return None
         data, at, box = self._data, self._at, self._box
         end = len(data)
         while end - at >= 2:
@@ -89,16 +100,21 @@ class BoxParser:
                 raise BoxBreach(f"a key of {length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
             value = at + 2 + length
             if end - value < 2:
-                break
+                self._wanting = value + 2 - end
+                return None
             behind = value + 2 + (data[value] << 8 | data[value + 1])
             if self._keys >= self.limits.keys or self._size + behind - at > self.limits.size:  # before all of it came
                 raise BoxBreach(f"a box past {self.limits.keys:,} keys or {self.limits.size:,} bytes")
             if behind > end:
-                break
+                self._wanting = behind - end
+                return None
             box[data[at + 2 : value]] = data[value + 2 : behind]
             self._keys += 1  # one key may come many times
             self._size += behind - at
             self._at = at = behind
+        self._wanting = at + 2 - end
+        if at == end:  # keep nothing that was read
+            self._data, self._at = b"", 0
         return None
 
 

@@ -182,6 +182,8 @@ def from_json(text: bytes) -> ClusterState:
 
     :raises BadRequest: it says what is wrong with the text.
     """
+    if len(text) > settings.MAX_STATE_BYTES:
+        raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
     try:
         read = msgspec.json.decode(text, type=_State)
         if read.format != FORMAT:

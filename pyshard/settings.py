@@ -41,6 +41,8 @@ class Settings:
     MAX_NAME: int = 100
     #: Named indexes of a cluster.
     MAX_INDEXES: int = 1000
+    #: Bytes of a cluster state's JSON text: the indexes, and 5,000 shards at the least.
+    MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document beside its key and its record.
     ITEM_OVERHEAD: int = 128
 

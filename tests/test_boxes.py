@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.protocols import amp
 
-from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, serialize, take_chunks, take_integer
+from pyshard.boxes import (
+    LONGEST_VALUE,
+    Box,
+    BoxBreach,
+    BoxParser,
+    Limits,
+    put_chunks,
+    serialize,
+    take_chunks,
+    take_integer,
+)
 from pyshard.errors import BadRequest
 
 boxes_ = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), max_size=8)
@@ -52,6 +64,31 @@ def test_nothing_of_a_box_before_it_ends() -> None:
     parser.feed(data[-1:])
     assert parser.next_box() == {b"key": b"value"}
     assert not parser.begun
+
+
+def test_byte_by_byte() -> None:
+    """Bytes that come one at a time aren't copied again for each that comes: the longest value takes no second."""
+    data = serialize({b"k%d" % number: bytes(LONGEST_VALUE) for number in range(4)})
+    parser, began = BoxParser(Limits()), time.process_time()
+    for at in range(len(data) - 1):
+        parser.feed(data[at : at + 1])
+        assert parser.next_box() is None
+    parser.feed(data[-1:])
+    box = parser.next_box()
+    assert box is not None
+    assert len(box) == 4
+    assert time.process_time() - began < 2  # it was 3 s and more
+
+
+def test_nothing_is_kept_of_what_was_read() -> None:
+    """A connection that has nothing under way holds no bytes, whatever came over it."""
+    parser, data = BoxParser(Limits()), serialize({b"key": b"value"})
+    for pieces in ([data * 1000], [data * 1000 + data[:7], data[7:]]):
+        for piece in pieces:
+            parser.feed(piece)
+            while parser.next_box() is not None:
+                pass
+        assert (parser._data, parser._pieces, parser.begun) == (b"", [], False)
 
 
 @pytest.mark.parametrize("longest", [1, 255])

@@ -356,6 +356,13 @@ def test_what_is_no_state(text: bytes) -> None:
         from_json(text)
 
 
+def test_too_long() -> None:
+    """A text of more bytes than any state has is refused unread."""
+    with pytest.raises(BadRequest, match="has 4,194,305 bytes; one has at most 4,194,304"):
+        from_json(TEXT.ljust(2**22 + 1))
+    assert from_json(TEXT.ljust(2**22)) == STATE
+
+
 def test_two_indexes_with_one_id() -> None:
     """Two names for one index are none: to drop one of them would drop the other's documents."""
     with pytest.raises(BadRequest, match="two indexes with one id"):

@@ -78,6 +78,7 @@ def test_limits_in_protocol() -> None:
         settings.MAX_KEY_BYTES,
         settings.MAX_NAME,
         settings.MAX_INDEXES,
+        settings.MAX_STATE_BYTES,
         settings.PAGE_KEYS,
         settings.ITEM_OVERHEAD,
         LONGEST_TTL,
