@@ -1,4 +1,4 @@
-"""What the options of both daemons share: where to listen and for whom, and how to end with one line otherwise.
+"""What the options of both daemons share: where to listen, for whom and how many; or else to end with one line.
 
 Everything here runs before twistd daemonizes, so that a mistake reaches the terminal and the exit code.
 """
@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import resource
 import signal
 import socket
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from pyshard import tokenfile
+from pyshard.admission import ConnectionLimits
 from pyshard.errors import ConfigError
+from pyshard.settings import settings
 from pyshard.tokenfile import TokenFile
+
+_log = Logger()
 
 
 def end(error: ConfigError) -> NoReturn:
@@ -176,6 +182,67 @@ TOKEN_FILE_OPTION: list[object] = [
     "[default: whoever can connect may do everything].",
 ]
 INSECURE_FLAG: list[object] = ["insecure", None, "Listen without a token file where others can connect."]
+
+
+#: The options of both daemons about connections.
+CONNECTION_OPTIONS: list[list[object]] = [
+    ["max-connections", None, settings.MAX_CONNECTIONS, "Connections that are served at the same time."],
+    [
+        "max-connections-per-address",
+        None,
+        settings.MAX_CONNECTIONS_PER_ADDRESS,
+        "Connections from one address (of IPv6: from one network of 64 bits) at the same time.",
+    ],
+]
+
+
+def connection_limits(total: object, address: object, guarded: bool) -> ConnectionLimits:
+    """The limits that the options give.
+
+    :param total: what --max-connections gives.
+    :param address: what --max-connections-per-address gives.
+    :param guarded: whether there are tokens; without, nobody is a stranger.
+    :raises ConfigError: an option is no such number.
+    """
+    limits = ConnectionLimits(
+        _connections(total, "--max-connections"), _connections(address, "--max-connections-per-address")
+    )
+    if not guarded:
+        limits = attrs.evolve(limits, strangers=0)
+    return limits
+
+
+def with_files(limits: ConnectionLimits) -> ConnectionLimits:
+    """Have this process be allowed the files that some limits need; lower limits where the system doesn't let it."""
+    lower = limits.within(_allow_files(limits.files))
+    if lower != limits:
+        _log.warn(
+            "this process may not have the {files:,} files open that {wanted:,} connections need: it serves "
+            "{served:,}; raise the limit (ulimit -n), or give it a lower --max-connections",
+            files=limits.files,
+            wanted=limits.total,
+            served=lower.total,
+        )
+    return lower
+
+
+def _connections(given: object, option: str) -> int:
+    text = str(given)
+    if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text)):
+        raise ConfigError(f"{option}: found {text!r}, expected a number from 1 to 9999999")
+    return int(text)
+
+
+def _allow_files(wanted: int) -> int:
+    """Raise the number of files that this process may have open, where it is lower; what it may have then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        except (OSError, ValueError):  # macOS has a limit of its own below the one that it tells
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:

@@ -171,6 +171,12 @@ class PermissionDenied(PyshardError):
     code = "PERMISSION_DENIED"
 
 
+class TooManyConnections(PyshardError):
+    """The daemon has as many connections as it may, in all or from one address; nothing was done. Try again later."""
+
+    code = "TOO_MANY_CONNECTIONS"
+
+
 class ClientClosed(PyshardError):
     """The client was used after ``close()``."""
 

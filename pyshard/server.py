@@ -3,8 +3,10 @@
 Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`; a
 peer that doesn't read its answers isn't read from; a stopping daemon accepts nobody, answers what it was asked
 before, refuses what comes after (`ShuttingDown`), and then closes. Where there are tokens, a peer that hasn't
-authenticated is a stranger: it is answered `Authenticate` and `Ping`, under limits of its own, and not for long. A peer
-that connects anew in a session takes the place of its older connection.
+authenticated is a stranger: it is answered `Authenticate` and `Ping`, under limits of its own, and not for long. Who
+comes when there are too many is told so, and nothing else, under a stranger's limits (`pyshard.admission`); whose
+connection turns out to have ended without a word is cut off. A peer that connects anew in a session takes the place of
+its older connection.
 """
 
 from __future__ import annotations
@@ -32,9 +34,17 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard import commands
+from pyshard.admission import Admission, ConnectionLimits, origin_of
 from pyshard.auth import Role, Tokens
 from pyshard.boxes import Limits
-from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError, ShuttingDown
+from pyshard.errors import (
+    BadRequest,
+    NotAuthenticated,
+    PermissionDenied,
+    PyshardError,
+    ShuttingDown,
+    TooManyConnections,
+)
 from pyshard.sessions import LONGEST, SHORTEST, Sessions
 from pyshard.settings import settings
 from pyshard.wire import Arguments, BoundedAMP, Steps
@@ -55,6 +65,8 @@ class ServerConnection(BoundedAMP):
 
     :ivar operations: how many operations came over it.
     :ivar role: what the peer may do; None: it is a stranger.
+    :ivar origin: the address that the peer comes from, where there is such a thing.
+    :ivar refused: why nothing is done for the peer, if so.
     """
 
     factory: ServerFactory
@@ -64,6 +76,9 @@ class ServerConnection(BoundedAMP):
         self.factory = factory
         self.operations = 0
         self.role = Role.ADMIN if factory.tokens is None else None
+        self.origin: str | None = None
+        self.refused: TooManyConnections | None = None
+        self._pinged = 0.0  # when it was last asked for a sign of life
         self._wrong_tokens = 0
         self._session: bytes | None = None
         self._changes = 0  # under way
@@ -96,6 +111,10 @@ class ServerConnection(BoundedAMP):
             if self._wrong_tokens == settings.WRONG_TOKENS:
                 self._clock.callLater(0, self.close)  # when this was answered
             raise NotAuthenticated(f"the token is none that this daemon knows; {_HOW}")
+        refused = self.factory.admission.known(self, role)
+        if refused is not None:
+            self.refuse(refused)
+            raise refused
         self.role = role
         self.limit(self.factory.limits)
         self._stop_waiting()
@@ -138,6 +157,35 @@ class ServerConnection(BoundedAMP):
         self._tell_finished()
         return finished
 
+    def refuse(self, why: TooManyConnections) -> None:
+        """Answer everything with this error, under a stranger's limits, and end the connection soon."""
+        self.refused, self.role = why, None
+        self.limit(STRANGER)
+        self._stop_waiting()
+        self._too_late = self._clock.callLater(settings.REFUSED, self._refused_for_long)
+
+    def give_way(self) -> None:
+        """End the connection for one more stranger."""
+        self._log.info(
+            "connection {id} from {peer}: gives way to another one, it has presented no token",
+            id=self.id,
+            peer=self._peer,
+        )
+        self.abort()
+
+    def look(self) -> None:
+        """Find out, when nothing was heard from the peer for long, whether it is there."""
+        now = self._clock.seconds()
+        if self.role is None or 0 <= now - self.heard < settings.IDLE:
+            return
+        if self._unread:
+            self._cut_off(f"it has read no answer for {settings.IDLE:g} s")
+        elif self._pinged > self.heard:
+            self._cut_off(f"nothing was heard for {settings.IDLE:g} s, nor an answer to Ping")
+        elif not self.paused:
+            self._pinged = now
+            self.call_directly(commands.Ping.commandName, {}).addErrback(lambda _: None)
+
     def refusal(self, name: bytes) -> PyshardError | None:
         if self.role is not Role.ADMIN and (refused := self._forbidden(name)) is not None:
             return refused
@@ -159,14 +207,19 @@ class ServerConnection(BoundedAMP):
             # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
             # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
             cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
-        if self.role is None:
+        if self.role is None and self.refused is None:
             self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
-        self.factory.connections.append(self)
-        self._log.info("connection {id} from {peer}: opened", id=self.id, peer=self._peer)
+        self.factory.come(self)
+        self._log.info(
+            "connection {id} from {peer}: {what}",
+            id=self.id,
+            peer=self._peer,
+            what="opened" if self.refused is None else f"refused: {self.refused}",
+        )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
-        self.factory.connections.remove(self)
+        self.factory.go(self)
         self._log.info(
             "connection {id} from {peer}: closed after {operations} operations: {reason}",
             id=self.id,
@@ -190,6 +243,8 @@ class ServerConnection(BoundedAMP):
 
     def _forbidden(self, name: bytes) -> PyshardError | None:
         """Why the peer may not ask this, if so. What isn't known as harmless is the admin's."""
+        if self.refused is not None:
+            return self.refused
         command = commands.COMMANDS.get(name)
         needed = Role.ADMIN if command is None else command.role
         if needed is None:
@@ -213,9 +268,18 @@ class ServerConnection(BoundedAMP):
         self._too_late = None
         self._breach(f"no valid token within {settings.AUTHENTICATION:g} s")
 
+    def _refused_for_long(self) -> None:
+        self._too_late = None
+        self.close()
+        self._too_late = self._clock.callLater(_CLOSE, self.abort)
+
+    def _cut_off(self, why: str) -> None:
+        self._log.info("connection {id} from {peer}: cut off, {why}", id=self.id, peer=self._peer, why=why)
+        self.abort()
+
     def _stop_waiting(self) -> None:
         waiting, self._too_late = self._too_late, None
-        if waiting is not None:
+        if waiting is not None and waiting.active():
             waiting.cancel()
 
 
@@ -225,8 +289,12 @@ class ServerFactory(Factory):
     :param make: gives the protocol for a new connection, from this factory.
     :param limits: for each box.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
+    :param connections: how many there may be.
+    :ivar connections: those that are served, and strangers.
+    :ivar refused: those that are only told that there are too many.
     """
 
+    _log = Logger()
     noisy = False
 
     def __init__(
@@ -234,19 +302,51 @@ class ServerFactory(Factory):
         make: Callable[[ServerFactory], ServerConnection],
         limits: Limits | None = None,
         tokens: Callable[[], Tokens] | None = None,
+        connections: ConnectionLimits | None = None,
     ) -> None:
         self._make = make
         self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
         self.sessions = Sessions()
+        self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
         self.connections: list[ServerConnection] = []
+        self.refused: set[ServerConnection] = set()
         self.draining = False
+        self._closed_at_once = False
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection | None:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)
+        connection.origin = origin_of(addr)
+        refused = self.admission.refusal(connection.origin, connection.heard)
+        if refused is not None and len(self.refused) >= self.admission.limits.refused:
+            if not self._closed_at_once:
+                self._log.warn("further connections are closed without a word: {why}", why=refused)
+            self._closed_at_once = True
+            return None
+        self._closed_at_once = False
         connection.id = f"c{next(self._ids)}"
+        if refused is not None:
+            connection.refuse(refused)
+        elif (stranger := self.admission.make_room(connection.heard)) is not None:
+            stranger.give_way()
         return connection
+
+    def come(self, connection: ServerConnection) -> None:
+        """Take note of a new connection."""
+        if connection.refused is not None:
+            self.refused.add(connection)
+        else:
+            self.connections.append(connection)
+            self.admission.come(connection, connection.origin, connection.heard)
+
+    def go(self, connection: ServerConnection) -> None:
+        """Take note of one that has ended."""
+        if connection in self.refused:
+            self.refused.remove(connection)
+        else:
+            self.connections.remove(connection)
+            self.admission.go(connection, connection.origin)
 
 
 class Listener(Service):
@@ -271,6 +371,7 @@ class Listener(Service):
         self._factory = factory
         self._drain = drain
         self._port: IListeningPort | None = None
+        self._next_look: IDelayedCall | None = None
 
     def privilegedStartService(self) -> None:
         """Listen.
@@ -288,6 +389,15 @@ class Listener(Service):
         if not self.running and self._port is None:
             self.privilegedStartService()
         super().startService()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        self._next_look = self._clock.callLater(settings.IDLE_LOOK, self._look)
+
+    def _look(self) -> None:
+        for one in list(self._factory.connections):
+            one.look()
+        self._look_later()
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
@@ -298,15 +408,18 @@ class Listener(Service):
     @inlineCallbacks
     def stopService(self) -> Steps[None]:
         yield maybeDeferred(super().stopService)
+        look, self._next_look = self._next_look, None
+        if look is not None:
+            look.cancel()
         factory, port = self._factory, self._port
         factory.draining, self._port = True, None
         if port is not None:
             yield maybeDeferred(port.stopListening)
         yield self._until(lambda: not any(one.answering for one in factory.connections), self._drain)
-        for one in list(factory.connections):
+        for one in [*factory.connections, *factory.refused]:
             one.close()
-        yield self._until(lambda: not factory.connections, _CLOSE)
-        for one in list(factory.connections):
+        yield self._until(lambda: not (factory.connections or factory.refused), _CLOSE)
+        for one in [*factory.connections, *factory.refused]:
             one.abort()
         factory.draining = False
 

@@ -56,6 +56,19 @@ class Settings:
     #: some have been answered.
     BOXES_UNDER_WAY: int = 32
     BYTES_UNDER_WAY: int = 32 * 1024 * 1024
+    #: Connections that a daemon serves, and of those one address; then those of peers that haven't authenticated yet,
+    #: where they must, and those that are only told, for so many seconds, that there are too many.
+    MAX_CONNECTIONS: int = 10_000
+    MAX_CONNECTIONS_PER_ADDRESS: int = 4_000
+    MAX_STRANGERS: int = 1_000
+    MAX_REFUSED: int = 200
+    REFUSED: float = 2.0
+    #: Files that a daemon may have open beside its connections.
+    OTHER_FILES: int = 200
+    #: Seconds of silence after which a daemon asks a peer for a sign of life; who gives none by the look after that is
+    #: cut off, as is who reads no answer for so long. Seconds between two looks.
+    IDLE: float = 600.0
+    IDLE_LOOK: float = 30.0
     #: Before a peer has authenticated, where it must: keys and bytes of one box, seconds to finish it, seconds until
     #: it has authenticated, wrong tokens after which its connection is closed.
     STRANGER_BOX_KEYS: int = 8

@@ -34,6 +34,7 @@ LAYERS = [
     "credential",
     "peer",
     "sessions",
+    "admission",
     "server",
     "daemon",
     "shard",

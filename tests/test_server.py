@@ -99,6 +99,13 @@ def bench() -> Bench:
     return bench
 
 
+def built(factory: ServerFactory) -> ServerConnection:
+    """A connection that the factory took."""
+    connection = factory.buildProtocol(None)
+    assert connection is not None
+    return connection
+
+
 def result(deferred: Deferred[_T]) -> _T:
     """What a Deferred has come to; raises what it failed with."""
     found: list[_T | Failure] = []
@@ -139,7 +146,7 @@ def test_described(bench: Bench) -> None:
 
 def test_peer_that_has_no_port(bench: Bench) -> None:
     """A peer without host and port is described by whatever address it has."""
-    connection = bench.factory.buildProtocol(None)
+    connection = built(bench.factory)
     connection.makeConnection(StringTransport(peerAddress="a socket"))
     assert connection.described()["peer"] == "a socket"
 
@@ -157,7 +164,7 @@ def test_log(bench: Bench, log_lines: list[str]) -> None:
 def test_tcp_options(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers go out at once, and the system looks whether the peer is still there."""
     options: dict[str, bool] = {}
-    connection = bench.factory.buildProtocol(None)
+    connection = built(bench.factory)
     transport = FakeTransport(connection, True)
     monkeypatch.setattr(transport, "setTcpNoDelay", lambda on: options.update(delay=not on))
     monkeypatch.setattr(transport, "setTcpKeepAlive", lambda on: options.update(alive=on))
@@ -167,19 +174,20 @@ def test_tcp_options(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lost_connection_leaves_nothing(bench: Bench) -> None:
     """A connection that is lost in the middle of a box takes its timer with it."""
-    connection = bench.factory.buildProtocol(None)
+    connection = built(bench.factory)
     connection.makeConnection(StringTransport())
+    before = list(bench.clock.getDelayedCalls())
     connection.dataReceived(b"\0")
-    assert len(bench.clock.getDelayedCalls()) == 1
+    assert len(bench.clock.getDelayedCalls()) == len(before) + 1
     connection.connectionLost(Failure(ConnectionDone()))
-    assert (bench.clock.getDelayedCalls(), connection.transport, bench.factory.connections) == ([], None, [])
+    assert (bench.clock.getDelayedCalls(), connection.transport, bench.factory.connections) == (before, None, [])
 
 
 def test_limits() -> None:
     """The factory's limits are those of its connections."""
     clock = Clock()
     factory = ServerFactory(lambda made: Connection(made, clock), Limits(keys=3))
-    connection = factory.buildProtocol(None)
+    connection = built(factory)
     transport = StringTransport()
     connection.makeConnection(transport)
     connection.dataReceived(b"\0\x01a\0\0" * 4)

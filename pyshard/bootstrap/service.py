@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.addresses import Dial
+from pyshard.admission import ConnectionLimits
 from pyshard.auth import Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
@@ -26,6 +27,7 @@ class BootstrapService(MultiService):
     :param dial: leads to the shards.
     :param random: jitter.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
+    :param connections: how many there may be.
     """
 
     def __init__(
@@ -36,10 +38,13 @@ class BootstrapService(MultiService):
         dial: Dial,
         random: Random,
         tokens: Callable[[], Tokens] | None = None,
+        connections: ConnectionLimits | None = None,
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
-        factory = ServerFactory(lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock), tokens=tokens)
+        factory = ServerFactory(
+            lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock), tokens=tokens, connections=connections
+        )
         Listener(clock, endpoint, factory).setServiceParent(self)
         self._watches = [
             ShardWatch(bootstrap, one.name, clock, dial(one.host, one.port), random)

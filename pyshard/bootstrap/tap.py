@@ -36,6 +36,7 @@ class Options(usage.Options):
         ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
         ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
         daemon.TOKEN_FILE_OPTION,
+        *daemon.CONNECTION_OPTIONS,
     ]
     optFlags = [daemon.INSECURE_FLAG]
 
@@ -54,6 +55,9 @@ class Options(usage.Options):
             else:
                 daemon.check_listen(self["listen"])
             self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
+            self["connections"] = daemon.connection_limits(
+                self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
+            )
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
             self["cluster state"] = open_state(self["state"], cluster.map)
         except ConfigError as error:
@@ -90,6 +94,14 @@ def makeService(options: Options) -> IService:
     bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(addresses.dial_with(reactor), tokens.admin_secret if tokens else None)
-    service = BootstrapService(bootstrap, reactor, endpoint, dial, Random(), tokens.current if tokens else None)
+    service = BootstrapService(
+        bootstrap,
+        reactor,
+        endpoint,
+        dial,
+        Random(),
+        tokens.current if tokens else None,
+        daemon.with_files(options["connections"]),
+    )
     daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
     return service

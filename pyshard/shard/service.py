@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.admission import ConnectionLimits
 from pyshard.auth import Tokens
 from pyshard.server import Listener, ServerFactory
 from pyshard.shard.protocol import ShardProtocol
@@ -29,6 +30,7 @@ class ShardService(MultiService):
     :param clock: a reactor, or a Clock.
     :param endpoint: where to listen.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
+    :param connections: how many there may be.
     """
 
     shard: Shard
@@ -41,12 +43,15 @@ class ShardService(MultiService):
         clock: IReactorTime,
         endpoint: IStreamServerEndpoint,
         tokens: Callable[[], Tokens] | None = None,
+        connections: ConnectionLimits | None = None,
     ) -> None:
         super().__init__()
         self._open_shard = open_shard
         self._clock = clock
         self._next_sweep: IDelayedCall | None = None
-        factory = ServerFactory(lambda made: ShardProtocol(self.shard, self.snapshots, made, clock), tokens=tokens)
+        factory = ServerFactory(
+            lambda made: ShardProtocol(self.shard, self.snapshots, made, clock), tokens=tokens, connections=connections
+        )
         Listener(clock, endpoint, factory).setServiceParent(self)
 
     def privilegedStartService(self) -> None:

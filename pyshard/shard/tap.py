@@ -43,6 +43,7 @@ class Options(usage.Options):
             "second) or none (when the system likes) [default: fsync].",
         ],
         daemon.TOKEN_FILE_OPTION,
+        *daemon.CONNECTION_OPTIONS,
     ]
     optFlags = [daemon.INSECURE_FLAG]
 
@@ -54,6 +55,9 @@ class Options(usage.Options):
             else:
                 daemon.check_listen(self["listen"])
             self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
+            self["connections"] = daemon.connection_limits(
+                self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
+            )
             self["store"] = self._store()
         except ConfigError as error:
             daemon.end(error)
@@ -90,6 +94,8 @@ def makeService(options: Options) -> IService:
         return Shard(options["store"](reactor.callFromThread), reactor.seconds)
 
     tokens: TokenFile | None = options["tokens"]
-    service = ShardService(open_shard, reactor, endpoint, tokens.current if tokens else None)
+    service = ShardService(
+        open_shard, reactor, endpoint, tokens.current if tokens else None, daemon.with_files(options["connections"])
+    )
     daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
     return service

@@ -1,0 +1,158 @@
+"""Who may connect to a daemon: how many connections there may be, in all and from one address. Pure.
+
+Rules kept here: those that serve are never touched by those that come; where there are tokens, strangers (peers that
+haven't presented one yet) have places of their own, so that they take nobody's, and an admin always has a place, so
+that the bootstrap reaches a shard that is full of clients; a stranger that does nothing with its place loses it to
+the next one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from ipaddress import IPv6Address
+from typing import Generic, TypeVar
+
+import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv6Address as IPv6Peer
+
+from pyshard.auth import Role
+from pyshard.errors import TooManyConnections
+from pyshard.settings import settings
+
+_AT_REST = 1.0  # seconds after which a stranger's place may be given to another
+_NETWORK = 64  # bits of an IPv6 address that name one customer's network
+
+_C = TypeVar("_C", bound=Hashable)
+
+
+@attrs.frozen
+class ConnectionLimits:
+    """How many connections a daemon may have.
+
+    :param total: those that serve.
+    :param address: those from one address.
+    :param strangers: those of peers that haven't presented a token yet, where they must.
+    :param refused: those that are only told that there are too many.
+    """
+
+    total: int = settings.MAX_CONNECTIONS
+    address: int = settings.MAX_CONNECTIONS_PER_ADDRESS
+    strangers: int = settings.MAX_STRANGERS
+    refused: int = settings.MAX_REFUSED
+
+    @property
+    def files(self) -> int:
+        """How many files the daemon must be able to have open."""
+        return self.total + self.strangers + self.refused + settings.OTHER_FILES
+
+    def within(self, files: int) -> ConnectionLimits:
+        """These limits, or lower ones with which a process can do that may have so many files open."""
+        if files >= self.files:
+            return self
+        places = max(4, files - min(settings.OTHER_FILES, files // 2))
+        strangers, refused = min(self.strangers, places // 4), min(self.refused, places // 8)
+        return attrs.evolve(
+            self,
+            total=max(1, min(self.total, places - strangers - refused)),
+            strangers=max(1, strangers),
+            refused=max(1, refused),
+        )
+
+
+def origin_of(peer: object) -> str | None:
+    """What counts as the one address that a peer comes from; None where there is no such thing.
+
+    All addresses of an IPv6 network of 64 bits count as one, since whoever has one of them has them all.
+    """
+    if isinstance(peer, IPv6Peer):
+        address = IPv6Address(peer.host.partition("%")[0])
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return f"{IPv6Address(int(address) >> _NETWORK << _NETWORK)}/{_NETWORK}"
+    return str(peer.host) if isinstance(peer, IPv4Address) else None
+
+
+class Admission(Generic[_C]):
+    """Counts the connections of one daemon.
+
+    :param limits: how many there may be.
+    :param guarded: whether peers must present a token.
+    :ivar strangers: the connections of peers that haven't, and since when they have been there; the oldest first.
+    """
+
+    def __init__(self, limits: ConnectionLimits, guarded: bool) -> None:
+        self.limits = limits
+        self._guarded = guarded
+        self._serving: set[_C] = set()
+        self._origins: Counter[str] = Counter()
+        self.strangers: dict[_C, float] = {}
+
+    def refusal(self, origin: str | None, now: float) -> TooManyConnections | None:
+        """Why nobody more may come from there, if so."""
+        limits = self.limits
+        if origin is not None and self._origins[origin] >= limits.address:
+            return TooManyConnections(
+                f"this daemon has {limits.address:,} connections from {origin} already, as many as it may from one "
+                "address; use one client for all of a program, and close those that aren't needed"
+            )
+        if not self._guarded:
+            return self._full()
+        if self._crowded and self._at_rest(now) is None:
+            return TooManyConnections(
+                f"{limits.strangers:,} peers are about to present their tokens already, as many as may at a time; "
+                "try again"
+            )
+        return None
+
+    def make_room(self, now: float) -> _C | None:
+        """Take the place of the oldest stranger for one more, if that must be; whose it was, to be ended."""
+        oldest = self._at_rest(now) if self._guarded and self._crowded else None
+        if oldest is not None:
+            del self.strangers[oldest]
+        return oldest
+
+    def come(self, connection: _C, origin: str | None, now: float) -> None:
+        """Put down a connection that was not refused."""
+        if origin is not None:
+            self._origins[origin] += 1
+        if self._guarded:
+            self.strangers[connection] = now
+        else:
+            self._serving.add(connection)
+
+    def known(self, connection: _C, role: Role) -> TooManyConnections | None:
+        """Put down that a stranger has a role now; or say why it can't be served."""
+        if connection not in self._serving:
+            if role is not Role.ADMIN and (refused := self._full()) is not None:
+                return refused
+            self.strangers.pop(connection, None)
+            self._serving.add(connection)
+        return None
+
+    def go(self, connection: _C, origin: str | None) -> None:
+        """Put down that a connection is gone."""
+        self.strangers.pop(connection, None)
+        self._serving.discard(connection)
+        if origin is not None:
+            self._origins[origin] -= 1
+            if not self._origins[origin]:
+                del self._origins[origin]
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self.strangers) >= self.limits.strangers
+
+    def _at_rest(self, now: float) -> _C | None:
+        """The stranger that has been there longest, if it has had its time."""
+        oldest = next(iter(self.strangers))
+        return oldest if now - self.strangers[oldest] >= _AT_REST else None
+
+    def _full(self) -> TooManyConnections | None:
+        if len(self._serving) < self.limits.total:
+            return None
+        return TooManyConnections(
+            f"this daemon has {self.limits.total:,} connections already, as many as it may; close clients that aren't "
+            "needed, or give it a higher --max-connections"
+        )
