@@ -369,6 +369,17 @@ def test_two_indexes_with_one_id() -> None:
         from_json(text_with(indexes={"pages": 2, "links": 2}))
 
 
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_bytes_of_a_state(over: int) -> None:
+    """A state's text has at most 4 MiB; a longer one isn't looked into."""
+    text = TEXT + b" " * (settings.MAX_STATE_BYTES + over - len(TEXT))
+    if over <= 0:
+        assert from_json(text) == from_json(TEXT)
+    else:
+        with pytest.raises(BadRequest, match="the cluster state has 4,194,305 bytes; one has at most 4,194,304"):
+            from_json(text)
+
+
 anything: st.SearchStrategy[object] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -1,0 +1,159 @@
+"""docs/limits.md can be believed: each limit has its line, each line says what is so, each limit has its test."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import attrs
+import pytest
+from blocks import CHECKOUT
+
+from pyshard import errors
+from pyshard.settings import Settings, settings
+from pyshard.shard.tap import Options
+
+PAGE = (CHECKOUT / "docs/limits.md").read_text(encoding="utf-8")
+
+#: Settings that limit nothing.
+OTHERS = {"BOOTSTRAP_SERVER", "SHARD_PORT", "HISTOGRAM_BARS"}
+
+#: Where each limit is tried, at, under and over it.
+TESTS = {
+    "MAX_KEY_BYTES": [
+        "test_hashing.py::test_longest_key",
+        "test_batch.py::test_largest_things_pass",
+        "test_batch.py::test_what_others_could_not_read_is_refused",
+    ],
+    "MAX_DOCUMENT_BYTES": [
+        "test_documents.py::test_largest_document",
+        "test_batch.py::test_largest_things_pass",
+        "test_batch.py::test_what_others_could_not_read_is_refused",
+    ],
+    "MAX_NESTING": ["test_documents.py::test_deepest_document"],
+    "MAX_NAME": [
+        "test_cluster.py::test_index_name",
+        "test_cluster.py::test_bad_index_name",
+        "test_config.py::test_limits_are_allowed",
+    ],
+    "MAX_INDEXES": ["test_cluster.py::test_most_indexes"],
+    "MAX_STATE_BYTES": ["test_cluster.py::test_bytes_of_a_state"],
+    "ITEM_OVERHEAD": ["test_storage_contract.py::test_used"],
+    "MAX_BOX_BYTES": ["test_wire.py::test_bytes_of_a_box"],
+    "MAX_BOX_KEYS": ["test_wire.py::test_keys_of_a_box"],
+    "UNFINISHED_BOX": ["test_wire.py::test_unfinished_box", "test_wire.py::test_slow_peer_that_finishes"],
+    "MAX_BATCH": ["test_shard.py::test_most_operations_of_a_batch", "test_batch_limits.py::test_many_empty_runs"],
+    "ANSWER_BYTES": ["test_shard.py::test_answers_are_bounded"],
+    "BATCH_WORK": ["test_batch_work.py::test_records_that_are_looked_at"],
+    "PAGE_KEYS": ["test_shard.py::test_keys_of_a_full_page"],
+    "PAGE_BYTES": ["test_shard.py::test_keys_of_a_heavy_page"],
+    "MAX_SNAPSHOTS": ["test_snapshots.py::test_a_few_at_a_time"],
+    "SNAPSHOT_BYTES": ["test_snapshots.py::test_a_large_record_has_its_own_page"],
+    "SNAPSHOT_IDLE": ["test_snapshots.py::test_idle"],
+    "MAX_CONNECTIONS": ["test_admission.py::test_in_all", "test_server_limits.py::test_too_many"],
+    "MAX_CONNECTIONS_PER_ADDRESS": ["test_admission.py::test_from_one_address"],
+    "MAX_REFUSED": ["test_server_limits.py::test_refused_ones_are_bounded"],
+    "REFUSED": ["test_server_limits.py::test_too_many"],
+    "OTHER_FILES": ["test_admission.py::test_fewer_files"],
+    "BOXES_UNDER_WAY": ["test_wire_pace.py::test_boxes_under_way"],
+    "BYTES_UNDER_WAY": ["test_wire_pace.py::test_bytes_under_way"],
+    "IDLE": ["test_server_limits.py::test_peers_that_are_gone"],
+    "IDLE_LOOK": ["test_server_limits.py::test_peers_that_are_gone"],
+    "MAX_STRANGERS": ["test_admission.py::test_strangers", "test_server_limits.py::test_idle_strangers_give_way"],
+    "STRANGER_BOX_BYTES": ["test_authentication.py::test_a_strangers_box"],
+    "STRANGER_BOX_KEYS": ["test_authentication.py::test_a_strangers_box"],
+    "STRANGER_UNFINISHED_BOX": ["test_authentication.py::test_a_strangers_unfinished_box"],
+    "AUTHENTICATION": ["test_authentication.py::test_time_to_authenticate"],
+    "WRONG_TOKENS": ["test_authentication.py::test_wrong_tokens"],
+    "MIN_SECRET": ["test_auth.py::test_lengths_of_secrets"],
+    "MAX_SECRET": ["test_auth.py::test_lengths_of_secrets"],
+    "MAX_TOKEN_FILE": ["test_tokenfile.py::test_no_file"],
+    "DEADLINE": ["test_client_silence.py::test_calls_in_flight_end_by_their_deadline"],
+    "TIMEOUT": ["test_heartbeat.py::test_silence"],
+    "HEARTBEAT": ["test_peer_heartbeat.py::test_ready", "test_peer_heartbeat.py::test_ready_after_silence"],
+    "BOX_OPERATIONS": ["test_client_operations.py::test_a_box_has_at_most_so_many_operations"],
+    "BOX_BYTES": ["test_client_operations.py::test_a_box_has_at_most_so_many_bytes"],
+    "BOXES_IN_FLIGHT": ["test_client.py::test_only_so_many_boxes_are_in_flight"],
+    "MAX_WAITING": ["test_client_operations.py::test_only_so_many_operations_wait"],
+    "MAX_WAITING_BYTES": ["test_client_operations.py::test_only_so_many_bytes_wait"],
+    "MAX_QUESTIONS": ["test_client_asking.py::test_questions_that_wait_are_bounded"],
+    "BULK_STEP": ["test_client_bulk.py::test_only_so_much_is_in_flight"],
+    "BULK_OPERATIONS": ["test_client_bulk.py::test_only_so_much_is_in_flight"],
+    "BULK_BYTES": ["test_client_bulk.py::test_bytes_in_flight"],
+    "WATCH_INTERVAL": ["test_bootstrap_watch.py::test_looks_are_regular"],
+    "DRAIN": ["test_server.py::test_stop_waits_for_a_bounded_time"],
+    "RETRY_FIRST": ["test_peer.py::test_back_off_grows_to_a_bound"],
+    "RETRY_LONGEST": ["test_peer.py::test_back_off_grows_to_a_bound"],
+}
+
+UNITS = {"": 1, " KiB": 1024, " MiB": 1024**2, " s": 1}
+
+
+@attrs.frozen
+class Row:
+    """A line of one of the tables."""
+
+    default: str
+    settings: list[str]
+    options: list[str]
+    past: str
+
+    @property
+    def number(self) -> float:
+        """The default as a number."""
+        match = re.fullmatch(r"([\d,.]+)( \w+|)", self.default)
+        assert match is not None, self.default
+        return float(match[1].replace(",", "")) * UNITS[match[2]]
+
+
+def rows() -> list[Row]:
+    """The lines of all tables, without their heads."""
+    found = []
+    for line in re.findall(r"^\| (?!limit|time \|)(.*) \|$", PAGE, re.MULTILINE):
+        _, default, where, *past = [cell.strip() for cell in line.split(" | ")]
+        named = re.findall(r"`([^`]+)`", where)
+        names = [one for one in named if one.isupper()]
+        found.append(Row(default, names, [one for one in named if one.startswith("--")], " ".join(past)))
+    return found
+
+
+ROWS = [row for row in rows() if row.settings]
+
+
+def test_every_limit_has_its_line() -> None:
+    """Each setting stands in one line, but for those that limit nothing."""
+    named = sorted(name for row in ROWS for name in row.settings)
+    assert named == sorted({field.name for field in attrs.fields(Settings)} - OTHERS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.settings[0])
+def test_lines_say_the_defaults(row: Row) -> None:
+    """The default that a line gives is the setting's."""
+    for name in row.settings:
+        assert row.number == getattr(settings, name)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.settings[0])
+def test_errors_in_lines(row: Row) -> None:
+    """The errors that a line names exist."""
+    for name in re.findall(r"`([A-Z][a-z]\w+)`", row.past):
+        assert name == "Ping" or issubclass(getattr(errors, name), errors.PyshardError)
+
+
+def test_options_in_lines() -> None:
+    """The options that lines name are those of the daemons, with the same defaults."""
+    named = {option: row for row in ROWS for option in row.options}
+    assert sorted(named) == ["--max-connections", "--max-connections-per-address"]
+    for option, row in named.items():
+        assert Options().defaults[option.removeprefix("--")] == row.number
+
+
+def test_every_limit_is_tried() -> None:
+    """Each limit has tests, which exist."""
+    assert sorted(TESTS) == sorted({field.name for field in attrs.fields(Settings)} - OTHERS)
+    for names in TESTS.values():
+        for name in names:
+            path, _, function = name.partition("::")
+            tree = ast.parse((CHECKOUT / "tests" / path).read_text(encoding="utf-8"))
+            functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+            assert function in functions, name
