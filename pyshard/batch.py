@@ -139,6 +139,16 @@ def columns(run: Run) -> list[list[Any] | None]:
     return [getattr(run, name) for name in run.__struct_fields__[2:]]
 
 
+def weight(run: Run) -> int:
+    """How many bytes the keys and records of a run have."""
+    total = sum(map(len, run.keys))
+    if isinstance(run, Write):
+        total += sum(map(len, run.records))
+    elif isinstance(run, Increment):
+        total += sum(map(len, run.amounts)) + sum(map(len, run.initials))
+    return total
+
+
 def part(run: Run, positions: Sequence[int]) -> Run:
     """The operations of a run at some positions."""
     pick = picker(positions)

@@ -135,7 +135,7 @@ class OutcomeUnknown(PyshardError):
 
 
 class Overloaded(PyshardError):
-    """Too many operations wait for this shard; nothing was sent. Issue fewer at a time."""
+    """Too much waits for this shard; nothing was done. Issue fewer operations at a time, or later."""
 
     code = "OVERLOADED"
 

@@ -90,6 +90,9 @@ class Settings:
     PAGE_KEYS: int = 1000
     PAGE_BYTES: int = 256 * 1024
 
+    #: Bytes of changes that may wait for a durable shard's disk, from all its clients.
+    MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
+
     #: Snapshots that a shard may have open, seconds after which one that nobody reads from is closed, and bytes of
     #: one page of a snapshot.
     MAX_SNAPSHOTS: int = 4

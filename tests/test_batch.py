@@ -38,6 +38,7 @@ from pyshard.batch import (
     encode_keys,
     encode_runs,
     part,
+    weight,
 )
 from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
 from pyshard.settings import settings
@@ -231,6 +232,20 @@ def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) ->
     with pytest.raises(BadRequest) as refused:
         decode_runs(data)
     assert str(refused.value) == f"the batch has a run of {found[0]} keys with a column of {found[1]}"
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (Read("pages", [b"a", b"bc"]), 3),
+        (Write("", [b"a", b"bc"], [b"record", b""], [0, 0], [1, 1]), 9),
+        (Increment("", [b"a"], [b"amount"], [b"initial"]), 14),
+        (Pop("", [b"a"], [7]), 1),
+    ],
+)
+def test_weight(run: Run, expected: int) -> None:
+    """A run weighs what its keys and records have."""
+    assert weight(run) == expected
 
 
 @pytest.mark.parametrize("ttl", [-1, LONGEST_TTL + 1, 2**63, 2**64 - 1])

@@ -12,6 +12,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pyshard.errors import Overloaded
+from pyshard.settings import settings
 from pyshard.storage.writer import GROUP, GroupCommit
 
 
@@ -70,6 +72,28 @@ def test_what_waits_is_one_group_in_order() -> None:
     assert [reactor.until(one) for one in done] == [number * 2 for number in range(500)]
     assert list(chain.from_iterable(disk.groups)) == list(range(500))
     assert len(disk.groups) <= 3
+    reactor.until(writer.close())
+
+
+def test_what_waits_is_bounded() -> None:
+    """Jobs up to `MAX_COMMIT_BYTES` wait; one more is `Overloaded` at once and never done, until others are done."""
+    disk, reactor = Disk(), Reactor()
+    writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
+    disk.free.clear()
+    half = settings.MAX_COMMIT_BYTES // 2
+    fits = [writer.submit(1, half), writer.submit(2, half - 1), writer.submit(3, 1)]
+    for weight in (1, half):
+        outcome = reactor.until(writer.submit(99, weight))
+        with pytest.raises(Overloaded, match=f"changes of {settings.MAX_COMMIT_BYTES:,} bytes wait"):
+            outcome.raiseException()
+    fits.append(writer.submit(4))  # what has no weight, such as a shard's configuration, is never refused
+    disk.free.set()
+    assert [reactor.until(one) for one in fits] == [2, 4, 6, 8]
+    assert reactor.until(writer.submit(5, half)) == 10
+    assert reactor.until(writer.submit(-1, half)).check(ValueError)
+    alone = writer.submit(6, settings.MAX_COMMIT_BYTES + 1)  # larger than all, but nothing else waits
+    assert reactor.until(alone) == 12
+    assert 99 not in chain.from_iterable(disk.groups)
     reactor.until(writer.close())
 
 

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Protocol, cast
 
 from pyshard import documents
-from pyshard.batch import VERSION, Has, Item, Pop, Read, Remove, Result, Run, Write, part, picker
+from pyshard.batch import VERSION, Has, Item, Pop, Read, Remove, Result, Run, Write, part, picker, weight
 from pyshard.client.operations import Place, shown
 from pyshard.errors import PyshardError
 from pyshard.hashing import slots_to_hashes
@@ -60,9 +60,7 @@ class Chunk:
         self.receiver = receiver
         self.changes = not isinstance(run, Read | Has | Item)
         self._places: set[Place] | None = None
-        self.weight = sum(map(len, run.keys))
-        if isinstance(run, Write):
-            self.weight += sum(map(len, run.records))
+        self.weight = weight(run)
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
 

@@ -32,6 +32,7 @@ from pyshard.errors import (
     IndexNotFound,
     NotConfigured,
     OutcomeUnknown,
+    Overloaded,
     PyshardError,
     ShardBehind,
     ShuttingDown,
@@ -46,7 +47,7 @@ from pyshard.settings import settings
 from pyshard.shardmap import ShardRange
 
 #: Errors after which nothing was applied and the same box may be sent again.
-_LATER = (NotConfigured, ShardBehind, ShuttingDown)
+_LATER = (NotConfigured, ShardBehind, ShuttingDown, Overloaded)
 
 #: Seconds between two sweeps for each operation that waits, so that a long queue doesn't cost all the processor's time.
 _SWEEP_COST = 1e-6
@@ -300,7 +301,8 @@ class ShardLink:
             self._hold_off()
             self._land(box, box.entries)
             self.asking.why = str(error)
-            self._routes.refresh()
+            if not isinstance(error, Overloaded):
+                self._routes.refresh()
             return
         again: list[Entry] = []
         finished: list[tuple[Entry, PyshardError]] = []

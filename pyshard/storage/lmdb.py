@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.batch import Answer, Has, Item, Read
+from pyshard.batch import Answer, Has, Item, Read, weight
 from pyshard.cluster import DEFAULT_INDEX
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.storage import layout
@@ -35,6 +35,7 @@ from pyshard.storage.transaction import Counters, Databases, LmdbTable, State, s
 from pyshard.storage.writer import GroupCommit
 
 _FIRST_MAP = 64 * 1024**3  # of address space, not of memory or disk
+_JOB = 1024  # bytes that a job that waits takes beside those of its runs
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC
 _COUNTERS = b"counters"
 _ASSIGNMENT = b"assignment"
@@ -127,7 +128,8 @@ class LmdbStore:
             except lmdb.Error as error:
                 return fail(_unreadable(error))
         return self._writer.submit(
-            lambda transaction, state: self._applied(transaction, state, tasks, limit, room, reading=False)
+            lambda transaction, state: self._applied(transaction, state, tasks, limit, room, reading=False),
+            _JOB + sum(weight(task.run) for task in tasks),
         )
 
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:

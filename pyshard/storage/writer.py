@@ -2,7 +2,8 @@
 
 Knows nothing of databases: it is given the function that does a group of jobs and says how each one went. Rules
 kept here: jobs are done in the order in which they were given; a job's Deferred fires in the reactor's thread, when
-the whole group is committed; closing does what still waits.
+the whole group is committed; what waits is bounded (`Overloaded`), for clients that are gone leave their jobs behind;
+closing does what still waits.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
+from pyshard.errors import Overloaded
+from pyshard.settings import settings
+
 _J = TypeVar("_J")
+_T = TypeVar("_T")
 
 #: How many jobs go into one group at the most.
 GROUP = 1000
@@ -37,19 +42,28 @@ class GroupCommit(Generic[_J]):
         self._commit = commit
         self._call_from_thread = call_from_thread
         self._waiting: deque[tuple[_J, Deferred[Any]]] = deque()
+        self._weight = 0  # of the jobs that aren't done; known to the reactor's thread alone
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: _J) -> Deferred[Any]:
+    def submit(self, job: _J, weight: int = 0) -> Deferred[Any]:
         """Have a job done.
 
+        :param weight: bytes that it holds while it waits.
         :return: a Deferred of its result, fired when it is committed.
+        :raises Overloaded: (in the Deferred) too much waits already.
         """
+        if weight and self._weight and self._weight + weight > settings.MAX_COMMIT_BYTES:
+            return fail(
+                Overloaded(f"changes of {self._weight:,} bytes wait for this shard's disk already; try again later")
+            )
         done: Deferred[Any] = Deferred()
         if self._call_from_thread is None:
             _fire([done], self._outcomes([job]))
             return done
+        self._weight += weight
+        done.addBoth(self._done, weight)
         with self._changed:
             self._waiting.append((job, done))
             self._changed.notify()
@@ -57,6 +71,10 @@ class GroupCommit(Generic[_J]):
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
             self._thread.start()
         return done
+
+    def _done(self, outcome: _T, weight: int) -> _T:
+        self._weight -= weight
+        return outcome
 
     def close(self) -> Deferred[None]:
         """Do what waits, and end the thread.
