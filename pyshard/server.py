@@ -107,7 +107,8 @@ class ServerConnection(BoundedAMP):
         role = self._role_of(token)
         if role is None:
             self._wrong_tokens += 1
-            self._log.warn("connection {id} from {peer}: a wrong token", id=self.id, peer=self._peer)
+            if self._wrong_tokens <= settings.WRONG_TOKENS:  # thousands more may have come with them
+                self._log.warn("connection {id} from {peer}: a wrong token", id=self.id, peer=self._peer)
             if self._wrong_tokens == settings.WRONG_TOKENS:
                 self._clock.callLater(0, self.close)  # when this was answered
             raise NotAuthenticated(f"the token is none that this daemon knows; {_HOW}")

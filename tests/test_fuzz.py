@@ -11,17 +11,23 @@ from random import Random
 
 import pytest
 from arena import BOOTSTRAP, OTHER, SHARD, Arena, arena, hostile, under_lies
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 #: How many times as many examples there are as CI tries.
 MORE = int(os.environ.get("PYSHARD_TEST_FUZZ", "1"))
 
+
+def examples(count: int) -> settings:
+    """So many times `MORE`. There is nothing about a seed that could be smaller."""
+    return settings(max_examples=count * MORE, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+
+
 seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.mark.parametrize("kind", ["memory", "lmdb"])
-@settings(max_examples=8 * MORE)
+@examples(8)
 @given(seeds)
 def test_open_daemons(kind: str, seed: int) -> None:
     """Each command is answered once, who breaks the protocol loses his own connection, and nobody else notices."""
@@ -30,7 +36,7 @@ def test_open_daemons(kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "lmdb"])
-@settings(max_examples=8 * MORE)
+@examples(8)
 @given(seeds)
 def test_guarded_daemons(kind: str, seed: int) -> None:
     """So it is where there are tokens, before and after a peer has presented one, whatever its role."""
@@ -60,7 +66,7 @@ def test_every_cut() -> None:
 
 
 @pytest.mark.parametrize("role", ["", "read"])
-@settings(max_examples=5 * MORE)
+@examples(5)
 @given(seeds)
 def test_who_may_change_nothing(role: str, seed: int) -> None:
     """Whatever a stranger or a reader sends, no store changes by a byte, nor does the cluster's state."""
@@ -79,7 +85,7 @@ def test_who_may_change_nothing(role: str, seed: int) -> None:
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["one client", "everybody"])
 @pytest.mark.parametrize("address", [SHARD, BOOTSTRAP], ids=["shard", "bootstrap"])
-@settings(max_examples=10 * MORE)
+@examples(10)
 @given(seed=seeds, share=st.sampled_from([0.05, 0.3, 1.0]))
 def test_lies(address: tuple[str, int], everybody: bool, seed: int, share: float) -> None:
     """A client whose shard or bootstrap lies ends every call in time, and never with another caller's answer."""
