@@ -6,18 +6,19 @@ from typing import Any
 
 import attrs
 from inflight import ReactorThread
+from workload import Workload
 from workloads import (
     Large,
     ReadEach,
     ReadInFlight,
     ReadMany,
     ReadThreads,
-    Workload,
     WriteEach,
     WriteInFlight,
     WriteMany,
     WriteThreads,
 )
+from ycsb import MIXES, Ycsb
 
 
 @attrs.frozen
@@ -35,22 +36,26 @@ class Amounts:
     :param large: operations on large documents.
     :param users: YCSB documents.
     :param ycsb: YCSB operations of a round.
+    :param scale_rounds: rounds of each step of the scaling, with so many documents or shards.
     """
 
     rounds: int = 7
     documents: int = 100_000
     few: int = 10_000
-    calls: int = 100
+    calls: int = 60
     call: int = 1000
     in_flight: int = 20_000
     width: int = 500
-    each: int = 2000
+    each: int = 1500
     durable_each: int = 500
-    threaded: int = 6000
+    threaded: int = 4000
     threads: int = 16
     large: int = 400
     users: int = 10_000
     ycsb: int = 5000
+    scale_rounds: int = 3
+    scale_documents: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    scale_shards: tuple[int, ...] = (1, 2, 4)
 
 
 FULL = Amounts()
@@ -70,6 +75,9 @@ QUICK = Amounts(
     large=4,
     users=50,
     ycsb=64,
+    scale_rounds=1,
+    scale_documents=(300,),
+    scale_shards=(2,),
 )
 
 
@@ -108,7 +116,7 @@ def comparisons(amounts: Amounts, thread: ReactorThread) -> list[Comparison]:
             Comparison(reads, "redis", durable, target=None if durable else 1.0),
         ]
         if not durable:
-            fewer = max(calls // 4, 1)  # these peers take their time
+            fewer = max(calls // 3, 1)  # these peers take their time
             writes, reads = WriteMany(documents, fewer, call), ReadMany(documents, fewer, call)
             found += [
                 Comparison(writes, "redis-cluster", target=6),
@@ -142,4 +150,6 @@ def comparisons(amounts: Amounts, thread: ReactorThread) -> list[Comparison]:
                 Large(max(amounts.large // 4, 2), amounts.large), "redis", durable, target=None if durable else 0.7
             ),
         ]
+        ycsb = amounts.ycsb // 4 if durable else amounts.ycsb
+        found += [Comparison(Ycsb(mix, amounts.users, ycsb, amounts.threads), "redis", durable) for mix in MIXES]
     return found

@@ -32,6 +32,7 @@ class Fleet:
     """
 
     def __init__(self, folder: Path, thread: ReactorThread) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._thread = thread
         self._ends = ExitStack()
@@ -77,26 +78,31 @@ class Fleet:
 
     def deferring(self, name: str, durable: bool = False) -> Deferring:
         """A shared side's Deferred client."""
-        found: Deferring = self._once(
-            ("deferring", name, durable), lambda: self.new_deferring(self.side(name, durable))
-        )
+        found: Deferring = self._once(("deferring", name, durable), lambda: self._deferring(self.side(name, durable)))
         return found
 
+    def _deferring(self, side: Side) -> Deferring:
+        client = self.new_deferring(side)
+        self._ends.callback(self.end_deferring, client)
+        return client
+
     def new_deferring(self, side: Side) -> Deferring:
-        """A Deferred client that nobody else uses.
+        """A Deferred client that nobody else uses; it is to be given to `end_deferring`.
 
         :raises Unavailable: its library isn't installed.
         """
         try:
-            client: Deferring = self._thread.call(lambda: side.deferring(self._thread.reactor))
+            return self._thread.call(lambda: side.deferring(self._thread.reactor))
         except ImportError as error:
             raise Unavailable(f"the Python package {error.name} isn't installed") from None
+
+    def end_deferring(self, client: Deferring) -> None:
+        """End a Deferred client's connections."""
 
         async def close() -> None:
             await client.close()
 
-        self._ends.callback(self._thread.call, close)
-        return client
+        self._thread.call(close)
 
     def close(self) -> None:
         """End all clients and sides."""

@@ -3,63 +3,61 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 from comparisons import Comparison
 from fleet import Fleet
 from measure import Round, Sample
 from peers.interface import Side
 from processes import Unavailable, cpu_seconds
-from workloads import Workload
+from results import Result
+from workload import Workload
 
-
-@attrs.frozen
-class Result:
-    """What came of a comparison.
-
-    :param name: the comparison's.
-    :param workload: its title.
-    :param peer: how the other side is called.
-    :param rounds: empty when it was skipped.
-    :param skipped: why.
-    """
-
-    name: str
-    workload: str
-    peer: str
-    durable: bool
-    target: float | None
-    rounds: list[Round]
-    skipped: str | None = None
+#: So many rounds are done in any case; and seconds after which no further one is begun.
+ENOUGH = 3
+PATIENCE = 15.0
 
 
 def compare(comparison: Comparison, fleet: Fleet, rounds: int) -> Result:
     """Do all rounds of a comparison, or say why it can't be done."""
     try:
-        sides = [fleet.side(name, comparison.durable) for name in ("pyshard", comparison.peer)]
+        peer = fleet.side(comparison.peer, comparison.durable)  # the one that may not be there
+        sides = [fleet.side("pyshard", comparison.durable), peer]
         get: Callable[[str, bool], Any] = fleet.deferring if comparison.deferring else fleet.blocking
         clients = [get(name, comparison.durable) for name in ("pyshard", comparison.peer)]
     except Unavailable as error:
         return _result(comparison, comparison.peer, [], str(error))
+    for side in sides:
+        comparison.workload.prepare(side)
     done = alternate(comparison.workload, sides, clients, rounds)
     return _result(comparison, clients[1].title, done, None)
 
 
-def alternate(workload: Workload[Any], sides: list[Side], clients: list[Any], rounds: int) -> list[Round]:
-    """Do a workload on both sides by turns.
+def alternate(
+    workload: Workload[Any],
+    sides: list[Side],
+    clients: list[Any],
+    rounds: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Round]:
+    """Do a workload, which is prepared, on both sides by turns, behind a round of each to warm up.
 
     :param sides: pyshard and its peer.
     :param clients: one of each.
+    :param rounds: fewer are done, but at least `ENOUGH`, when they take more than `PATIENCE` seconds.
     """
-    for side, client in zip(sides, clients, strict=True):
-        workload.prepare(side)
+    begun = clock()
+    for client in clients:
         workload.run(client, 0)
-    return [
-        Round(*(_sample(workload, side, client, number) for side, client in zip(sides, clients, strict=True)))
-        for number in range(1, rounds + 1)
-    ]
+    done: list[Round] = []
+    while len(done) < rounds and (len(done) < ENOUGH or clock() - begun < PATIENCE):
+        number = len(done) + 1
+        done.append(
+            Round(*(_sample(workload, side, client, number) for side, client in zip(sides, clients, strict=True)))
+        )
+    return done
 
 
 def _sample(workload: Workload[Any], side: Side, client: Any, number: int) -> Sample:

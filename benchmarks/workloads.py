@@ -6,65 +6,20 @@ read is compared with what had to be there after it stopped; a round writes its 
 
 from __future__ import annotations
 
-import abc
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import attrs
 import corpus
 from corpus import Pair
 from inflight import ReactorThread, read_in_flight, write_in_flight
-from peers.interface import Blocking, Deferring, Side, Timed
-
-from pyshard import Document
-
-_C = TypeVar("_C")
+from peers.interface import Blocking, Deferring, Side
+from threads import in_threads
+from workload import Workload, check
 
 #: Of the documents that were written, one in so many is read back.
 _SAMPLE = 20
-
-
-class WrongValue(Exception):
-    """A side gave another document than the one that had to be there."""
-
-
-def check(keys: Sequence[str], expected: Sequence[Document], found: Sequence[Document | None]) -> None:
-    """Compare what was read with what had to be there.
-
-    :raises WrongValue: it names the first key that has something else.
-    """
-    if found == expected:
-        return
-    for key, wanted, got in zip(keys, expected, found, strict=True):
-        if wanted != got:
-            raise WrongValue(f"{key!r}: found {str(got)[:200]}, expected {str(wanted)[:200]}")
-
-
-class Workload(abc.ABC, Generic[_C]):
-    """Something that a client does, round after round.
-
-    :ivar name: on the command line.
-    :ivar title: in tables.
-    :ivar documents: how many are stored.
-    """
-
-    name: str
-    title: str
-    documents: int
-
-    def prepare(self, side: Side) -> None:
-        """Have the documents stored, in version 0, that rounds are to find."""
-        side.fill(corpus.small_pairs(self.documents, 0, 1000))
-
-    @abc.abstractmethod
-    def run(self, client: _C, number: int) -> tuple[int, float]:
-        """Do one round.
-
-        :param number: its number; from 0, which is the warm-up.
-        :return: operations, and the seconds that they took.
-        """
 
 
 @attrs.frozen
@@ -261,39 +216,6 @@ class ReadInFlight(Workload[Deferring]):
         timed = self.thread.call(lambda: read_in_flight(client, keys, self.width))
         check(keys, [corpus.small(one, 0) for one in numbers], timed.values)
         return self.count, timed.seconds
-
-
-def in_threads(loop: Callable[[int], Timed], threads: int) -> Timed:
-    """Run a loop in many threads at the same time.
-
-    :param loop: given a thread's number, from 0.
-    :return: from the moment when all may begin until the last has ended; the values in the threads' order.
-    """
-    outcomes: list[Timed | BaseException | None] = [None] * threads
-    barrier = threading.Barrier(threads + 1)
-
-    def run(place: int) -> None:
-        barrier.wait()
-        try:
-            outcomes[place] = loop(place)
-        except BaseException as error:  # noqa: BLE001  # raised below
-            outcomes[place] = error
-
-    running = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(threads)]
-    for thread in running:
-        thread.start()
-    barrier.wait()
-    begin = time.perf_counter()
-    for thread in running:
-        thread.join()
-    seconds = time.perf_counter() - begin
-    values: list[Document | None] = []
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        assert outcome is not None
-        values += outcome.values
-    return Timed(seconds, values)
 
 
 def _small(number: int, version: int) -> Pair:

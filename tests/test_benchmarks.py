@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Callable
+from itertools import count
 from random import Random
 
 import corpus
 import measure
 import pytest
+import run
+import threads
+import workload
+import ycsb
 import zipf
 from measure import Round, Sample
+from peers.interface import Side, Timed
 
 from pyshard import documents
 
@@ -116,3 +124,127 @@ def test_random_order() -> None:
     assert set(Counter(found).values()) == {2, 3}
     assert found == corpus.some(10, 25, 3)
     assert found != corpus.some(10, 25, 4)
+
+
+@pytest.mark.parametrize(
+    ("letter", "reads", "writes", "both"),
+    [("a", 0.5, 0.5, 0), ("b", 0.95, 0.05, 0), ("c", 1, 0, 0), ("d", 0.95, 0.05, 0), ("f", 0.5, 0, 0.5)],
+)
+def test_mixes(letter: str, reads: float, writes: float, both: float) -> None:
+    """Each mix of YCSB has its shares of reads, writes, and reads with a write behind."""
+    (mix,) = (one for one in ycsb.MIXES if one.letter == letter)
+    drawn = ycsb.calls(mix, 1000, 20_000, Random(5), 5000)
+    found = Counter((call.reads, call.writes) for call in drawn)
+    shares = [found[kind] / len(drawn) for kind in ((True, False), (False, True), (True, True))]
+    assert shares == pytest.approx([reads, writes, both], abs=0.01)
+    old = {call.number for call in drawn if not mix.insert or call.reads}
+    assert old <= set(range(1000)) | set(range(5000, 7000))
+
+
+def test_latest() -> None:
+    """In mix D inserts have numbers of their own, in order, and what is read most is what was written last."""
+    (mix,) = (one for one in ycsb.MIXES if one.latest)
+    drawn = ycsb.calls(mix, 1000, 20_000, Random(5), 5000)
+    inserts = [call.number for call in drawn if call.writes]
+    assert inserts == list(range(5000, 5000 + len(inserts)))
+    newest, hits, there = 999, 0, set(range(1000))
+    for call in drawn:
+        if call.writes:
+            newest = call.number
+            there.add(newest)
+        else:
+            assert call.number in there
+            hits += call.number == newest
+    share = 1 / zipf.zeta(1000)
+    assert hits / (len(drawn) - len(inserts)) == pytest.approx(share, rel=0.1)
+
+
+def test_popular_documents_are_scattered() -> None:
+    """In the other mixes the most popular document is not the first one, and gets the first rank's share."""
+    (mix,) = (one for one in ycsb.MIXES if one.letter == "c")
+    found = Counter(call.number for call in ycsb.calls(mix, 1000, 20_000, Random(5), 5000))
+    ((number, hits),) = found.most_common(1)
+    assert number == zipf.scattered(0, 1000) != 0
+    assert hits / 20_000 == pytest.approx(1 / zipf.zeta(1000), rel=0.1)
+
+
+def test_wrong_values_are_noticed() -> None:
+    """A missing document, an older version and another one's document all end a run."""
+    keys, expected = ["a", "b"], [corpus.small(1, 3), corpus.small(2, 3)]
+    workload.check(keys, expected, list(expected))
+    for wrong in (None, corpus.small(2, 2), corpus.small(1, 3)):
+        with pytest.raises(workload.WrongValue, match="'b'"):
+            workload.check(keys, expected, [expected[0], wrong])
+    with pytest.raises(ValueError, match="shorter"):
+        workload.check(keys, expected, expected[:1])
+
+
+def test_wrong_versions_are_noticed() -> None:
+    """YCSB's readers take any version that can be there, and nothing else."""
+    ycsb.check_read([7, 7], [corpus.user(7, 0), corpus.user(7, 4)], 4)
+    for wrong in (None, corpus.user(7, 5), corpus.user(8, 0), 7):
+        with pytest.raises(workload.WrongValue, match="user7"):
+            ycsb.check_read([7], [wrong], 4)
+
+
+def test_threads() -> None:
+    """Threads' values come in the threads' order; what one of them raises is raised."""
+    found = threads.in_threads(lambda place: Timed(0.0, [place, place * 10]), 3)
+    assert found.values == [0, 0, 1, 10, 2, 20]
+
+    def fail(place: int) -> Timed:
+        raise ValueError(f"thread {place}")
+
+    with pytest.raises(ValueError, match="thread 0"):
+        threads.in_threads(fail, 2)
+
+
+class _Side(Side):
+    """Servers that are there already: this process."""
+
+    pids = [os.getpid()]
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class _Counting(workload.Workload[str]):
+    """Writes down who does which round."""
+
+    name = title = "counting"
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, int]] = []
+
+    def run(self, client: str, number: int) -> tuple[int, float]:
+        """A round of ten operations; the peer takes twice as long."""
+        self.done.append((client, number))
+        return 10, 1.0 if client == "ours" else 2.0
+
+
+def test_sides_alternate() -> None:
+    """Ours, the peer's, ours, …, with a round of each before, which doesn't count."""
+    counting = _Counting()
+    rounds = run.alternate(counting, [_Side(), _Side()], ["ours", "peer"], 2, lambda: 0.0)
+    assert counting.done == [(who, number) for number in (0, 1, 2) for who in ("ours", "peer")]
+    assert [(one.ours.operations, one.ours.seconds, one.peers.seconds) for one in rounds] == [(10, 1.0, 2.0)] * 2
+    assert [one.ratio for one in rounds] == [2.0, 2.0]
+
+
+def test_slow_rounds_are_fewer() -> None:
+    """When rounds take long, no further one is begun; but some are done in any case."""
+    for seconds, expected in ((4.9, 6), (100.0, 3), (0.1, 7)):
+        clock: Callable[[], float] = count(0.0, seconds).__next__
+        found = run.alternate(_Counting(), [_Side(), _Side()], ["ours", "peer"], 7, clock)
+        assert len(found) == expected
+
+
+def test_latest_before_ones_own() -> None:
+    """In mix D, behind what a thread has inserted itself, comes what was the newest before."""
+    (mix,) = (one for one in ycsb.MIXES if one.latest)
+    found = Counter[int]()
+    for seed in range(20_000):
+        first, second = ycsb.calls(mix, 10, 2, Random(seed), 5000)
+        if first.writes and not second.writes:
+            found[second.number] += 1
+    assert [number for number, _ in found.most_common(3)] == [5000, 9, 8]

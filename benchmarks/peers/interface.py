@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any, ClassVar
 
 import attrs
@@ -116,10 +117,9 @@ class Side(abc.ABC):
 
         :param calls: what is to be stored with one call each.
         """
-        client = self.blocking()
-        for pairs in calls:
-            client.write_many(pairs)
-        client.close()
+        with closing(self.blocking()) as client:
+            for pairs in calls:
+                client.write_many(pairs)
 
     @abc.abstractmethod
     def close(self) -> None:

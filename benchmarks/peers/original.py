@@ -32,7 +32,8 @@ class OriginalBlocking(Blocking):
     title = f"original pyshard {VERSION}"
 
     def __init__(self, command: list[str]) -> None:
-        self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
 
     def write(self, key: str, doc: Document) -> None:
         """See `Blocking`."""
@@ -70,7 +71,8 @@ class OriginalBlocking(Blocking):
         return Timed(answer["seconds"], answer["values"])
 
     def close(self) -> None:
-        """See `Blocking`."""
+        """See `Blocking`; whatever the worker is at."""
+        self._worker.kill()
         self._worker.communicate()
 
 

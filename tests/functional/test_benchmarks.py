@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from comparisons import QUICK, comparisons
 
 pytestmark = pytest.mark.functional
 
@@ -32,14 +34,26 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
-    """A tiny run does every comparison, or says that its peer isn't installed."""
-    names = run(tmp_path, environment, "--list").splitlines()
-    assert len(set(names)) == len(names) > 20
-    lines = run(tmp_path, environment, "--quick").splitlines()
-    assert [line.split()[0] for line in lines] == names
-    for line in lines:
+    """A tiny run does every comparison, or says that its peer isn't installed; and writes page and plot."""
+    names = [one.name for one in comparisons(QUICK, Mock())]
+    assert len(set(names)) == len(names) > 30
+    lines = run(tmp_path, environment, "--quick", "--out", "out").splitlines()
+    assert [line.split()[0] for line in lines[: len(names)]] == names
+    for line in lines[: len(names)]:
         peer = line.split()[0].split("/")[1]
         if peer in _PROGRAMS and shutil.which(_PROGRAMS[peer]) is None:
             assert f"skipped: there is no {_PROGRAMS[peer]}" in line
         elif not (peer == "original" and "skipped: pip can't install" in line):
             assert _FIGURES.fullmatch(line), line
+    (head,) = [line for line in lines[len(names) : -1] if not line.startswith("  ")]
+    assert head.startswith("300 documents, 2 shards: ")
+    assert lines[-1] == "wrote out/benchmarks.md"
+    assert (tmp_path / "out" / "benchmarks.md").read_text().startswith("# Benchmarks\n")
+    assert (tmp_path / "out" / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_peers(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """Where no server of a peer is installed, that is said, and nothing fails."""
+    bare = {**environment, "PATH": str(Path(sys.executable).parent)}
+    (line,) = run(tmp_path, bare, "--quick", "--only", "write-many/redis/memory").splitlines()
+    assert line.endswith("skipped: there is no redis-server; Debian's package is redis-server")

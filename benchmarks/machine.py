@@ -1,0 +1,68 @@
+"""Where a run took place: the machine, and the versions of all that took part."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from peers.original import VERSION as ORIGINAL
+
+_PACKAGES = ("pyshard", "twisted", "lmdb", "msgspec", "redis", "hiredis", "txredisapi", "pymemcache")
+
+
+def describe(folder: Path) -> list[tuple[str, str]]:
+    """The machine, as pairs of a property and its value.
+
+    :param folder: where durable stores keep their data.
+    """
+    processor = re.search(r"^model name\s*: (.*)$", _text("/proc/cpuinfo"), re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s*(\d+) kB$", _text("/proc/meminfo"), re.MULTILINE)
+    return [
+        ("processor", f"{processor[1] if processor else platform.machine()}, {os.cpu_count()} cores"),
+        ("memory", f"{int(memory[1]) / 1024**2:.0f} GiB" if memory else "unknown"),
+        ("system", f"{platform.system()} {platform.release()}"),
+        ("file system of durable stores", file_system(folder)),
+        ("load when the run began", f"{os.getloadavg()[0]:.2f}"),
+    ]
+
+
+def file_system(folder: Path) -> str:
+    """The type of the file system that a folder is on, such as ext4."""
+    where, found = "", "unknown"
+    for line in _text("/proc/mounts").splitlines():
+        _, mount, kind, *_ = line.split(" ")
+        if folder.resolve().is_relative_to(mount) and len(mount) >= len(where):
+            where, found = mount, kind
+    return found
+
+
+def versions() -> list[tuple[str, str]]:
+    """Pairs of a program or package and its version."""
+    found = [(platform.python_implementation(), platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            found.append((package, "not installed"))
+    found.append(("original pyshard", ORIGINAL))
+    return found + [(program, _program(program)) for program in ("redis-server", "memcached")]
+
+
+def _program(name: str) -> str:
+    if shutil.which(name) is None:
+        return "not installed"
+    said = subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout
+    number = re.search(r"\d+\.\d+\.\d+", said)
+    return number[0] if number else "unknown"
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,81 @@
+"""The plot of the page: the ratios of all comparisons, and how the rates move with documents and shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from report import by_axis
+from results import Result, Results, Scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FASTER, _SLOWER, _TARGET = "#2a7f62", "#b5483a", "#222222"
+
+#: What the plots of the scaling show: it would be too much with all of it.
+_SHOWN = ("read-many", "write-many", "read-in-flight", "read-each", "read-threads")
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw the plot into a PNG file."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=(13, 10), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=[1.3, 1])
+    _ratios(figure.add_subplot(grid[:, 0]), results.ran())
+    by_documents, by_shards = by_axis(results)
+    _rates(
+        figure.add_subplot(grid[0, 1]),
+        by_documents,
+        "documents, on two shards",
+        [one.documents for one in by_documents],
+    )
+    amounts, counts = [one.documents for one in by_documents], [one.shards for one in by_shards]
+    _rates(figure.add_subplot(grid[0, 1]), by_documents, "documents, on two shards", amounts)
+    _rates(figure.add_subplot(grid[1, 1]), by_shards, "shards", counts)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _ratios(axes: Axes, results: list[Result]) -> None:
+    """A bar for each comparison, from 1 to the ratio's median, with a whisker from least to most."""
+    axes.set_title("pyshard's rate / the peer's (median, least and most; ◆ target)")
+    if not results:
+        return
+    axes.set_xscale("log")
+    places = range(len(results))
+    for place, result in zip(places, results, strict=True):
+        ratio = result.outcome.ratio
+        color = _FASTER if ratio.median >= 1 else _SLOWER
+        axes.barh(place, ratio.median - 1, left=1, color=color, height=0.7)
+        axes.plot([ratio.least, ratio.most], [place, place], color="black", linewidth=1)
+        if result.target is not None:
+            axes.plot([result.target], [place], marker="D", color=_TARGET, markersize=5)
+    axes.axvline(1, color="black", linewidth=1)
+    labels = [f"{one.workload}{', durable' if one.durable else ''}\n{one.peer}" for one in results]
+    axes.set_yticks(list(places), labels)
+    axes.tick_params(axis="y", labelsize=6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_ylim(len(results) - 0.5, -0.5)
+
+
+def _rates(axes: Axes, scales: list[Scale], title: str, places: list[int]) -> None:
+    """A line for each of some workloads."""
+    axes.set_title(f"operations per second by {title}")
+    if not scales:
+        return
+    for number, first in enumerate(scales[0].results):
+        if first.verb in _SHOWN:
+            axes.plot(places, [one.results[number].outcome.ours for one in scales], marker="o", label=first.workload)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(places, [f"{one:,}" for one in places])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)

@@ -1,0 +1,257 @@
+"""docs/benchmarks.md, made from a run's results. Pure.
+
+Rule kept here: every sentence that depends on a figure is made from it, so that the page can't claim what the run
+didn't find. A comparison that was skipped is named, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from results import Result, Results, Scale
+
+#: The most that a document may take in memory, compared with Redis.
+BYTES_TARGET = 1.5
+
+#: What a ratio may differ from 1 and still count as equal.
+_EQUAL = 0.05
+
+
+def page(results: Results) -> str:
+    """The whole page, in Markdown."""
+    parts = [
+        _head(results),
+        _targets(results),
+        "![The ratios, and how they move](benchmarks.png)",
+        _losses(results),
+        *(_all(results, durable) for durable in (False, True)),
+        _scales(results),
+        _skipped(results),
+        _METHOD,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(results: Results) -> str:
+    about = [f"| {name} | {value} |" for name, value in results.machine]
+    versions = ", ".join(f"{name} {value}" for name, value in results.versions)
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "pyshard beside its peers, on one machine, over loopback. `tox run -e bench` starts everything by itself,",
+            "makes these measurements on yours, and writes this page, conclusions included; benchmarks.json has every",
+            "round. What is compared, and how, stands at the end.",
+            "",
+            "A *ratio* is pyshard's rate over the peer's in the same round: more than 1 means that pyshard is faster.",
+            f"It is the median of {_rounds(results)} rounds, with the least and the most of them in parentheses.",
+            "",
+            "| this run | |",
+            "|---|---|",
+            f"| date | {results.date}, {results.seconds / 60:.0f} minutes |",
+            *about,
+            f"| versions | {versions} |",
+            f"| documents in the stores | {results.documents:,}, of about 90 bytes |",
+        ]
+    )
+
+
+def _rounds(results: Results) -> str:
+    """How many rounds there were: fewer where they took long."""
+    found = {len(one.rounds) for one in results.ran()} or {results.rounds}
+    return f"{min(found)} to {max(found)}" if len(found) > 1 else f"{max(found)}"
+
+
+def _targets(results: Results) -> str:
+    rows = [
+        [
+            f"{one.workload}{', durable' if one.durable else ''}",
+            one.peer,
+            f"{one.target:g}",
+            _ratio(one),
+            "yes" if one.met else "**no**",
+        ]
+        for one in results.ran()
+        if one.target is not None
+    ]
+    largest = _largest(results)
+    if largest is not None:
+        ratio = largest.bytes_ratio
+        rows.append(
+            [
+                f"resident memory per document, {largest.documents:,} of them in memory",
+                "one Redis",
+                f"at most {BYTES_TARGET:g}",
+                f"{ratio:.2f}",
+                "yes" if ratio <= BYTES_TARGET else "**no**",
+            ]
+        )
+    if not rows:
+        return ""
+    reached = sum(row[-1] == "yes" for row in rows)
+    return "\n".join(
+        [
+            "## The targets",
+            "",
+            f"This run reaches {reached} of {len(rows)}. pyshard has two shards; in memory, unless it says durable.",
+            "",
+            *_table(["workload", "peer", "target", "ratio", "reached"], rows),
+        ]
+    )
+
+
+def _losses(results: Results) -> str:
+    ran = results.ran()
+    lost = [one for one in ran if one.outcome.ratio.median < 1 - _EQUAL]
+    lost.sort(key=lambda one: one.outcome.ratio.median)
+    even = [one for one in ran if abs(one.outcome.ratio.median - 1) <= _EQUAL]
+    lines = ["## Where pyshard loses", ""]
+    if lost:
+        lines += [
+            f"In {len(lost)} of {len(ran)} comparisons pyshard is slower than its peer:",
+            "",
+            *(
+                f"- {one.workload}, {_store(one)}: {one.outcome.ratio.median:.2f} of the speed of {one.peer}"
+                for one in lost
+            ),
+        ]
+    else:
+        lines.append(f"In none of {len(ran)} comparisons is pyshard slower than its peer.")
+    if even:
+        named = "; ".join(f"{one.workload}, {_store(one)} ({one.peer})" for one in even)
+        lines += ["", f"About equal, within {_EQUAL:.0%}: {named}."]
+    largest = _largest(results)
+    if largest is not None and largest.bytes_ratio > 1 + _EQUAL:
+        lines += [
+            "",
+            f"A document takes {largest.bytes_ratio:.2f} times the memory that it takes in Redis: "
+            f"{largest.our_bytes:.0f} bytes, and {largest.peers_bytes:.0f} there.",
+        ]
+    more = [one for one in ran if one.outcome.our_cpu > one.outcome.peers_cpu]
+    if more:
+        lines += [
+            "",
+            f"The servers of pyshard use more CPU time than the peer's in {len(more)} of {len(ran)} comparisons; see",
+            "the columns below.",
+        ]
+    return "\n".join(lines)
+
+
+def _all(results: Results, durable: bool) -> str:
+    chosen = [one for one in results.ran() if one.durable == durable]
+    if not chosen:
+        return ""
+    head = (
+        "## Durable: what is acknowledged is on the disk\n\n"
+        "pyshard's shards with `--data-dir` and their default, fsync; Redis with `appendfsync always`."
+        if durable
+        else "## In memory"
+    )
+    rows = [
+        [
+            one.workload,
+            one.peer,
+            _ratio(one),
+            f"{one.outcome.ours:,.0f}",
+            f"{one.outcome.peers:,.0f}",
+            f"{one.outcome.our_cpu:.1f}",
+            f"{one.outcome.peers_cpu:.1f}",
+        ]
+        for one in chosen
+    ]
+    titles = ["workload", "peer", "ratio", "pyshard, per second", "peer", "CPU s per million: pyshard", "peer"]
+    return "\n".join([head, "", *_table(titles, rows)])
+
+
+def _scales(results: Results) -> str:
+    by_documents, by_shards = by_axis(results)
+    if not by_documents and not by_shards:
+        return ""
+    lines = [
+        "## From few documents to many, from one shard to several",
+        "",
+        "Operations per second of pyshard, in memory; in parentheses the ratio to one Redis with as many documents.",
+        "The rows on memory have resident bytes per document, and in parentheses their ratio to those of Redis.",
+        "CPU is seconds of all shards per million operations. Client, shards and peer share this machine's processor.",
+    ]
+    if by_documents:
+        titles = [f"{one.documents:,} documents" for one in by_documents]
+        lines += ["", *_table(["two shards", *titles], _scale_rows(by_documents))]
+    if by_shards:
+        titles = [f"{one.shards} shard{'s' if one.shards > 1 else ''}" for one in by_shards]
+        lines += ["", *_table([f"{by_shards[0].documents:,} documents", *titles], _scale_rows(by_shards))]
+    return "\n".join(lines)
+
+
+def by_axis(results: Results) -> tuple[list[Scale], list[Scale]]:
+    """The steps with two shards by documents, and those with the usual number of documents by shards."""
+    done = [one for one in results.scales if one.results]
+    by_documents = sorted((one for one in done if one.shards == 2), key=lambda one: one.documents)
+    by_shards = sorted((one for one in done if one.documents == results.documents), key=lambda one: one.shards)
+    return by_documents, by_shards
+
+
+def _scale_rows(scales: Sequence[Scale]) -> list[list[str]]:
+    rows = []
+    for place, first in enumerate(scales[0].results):
+        found = [one.results[place].outcome for one in scales]
+        rows.append([first.workload, *(f"{one.ours:,.0f} ({one.ratio.median:.2f})" for one in found)])
+        if first.verb in ("write-many", "read-many"):
+            rows.append([f"CPU of {first.workload}", *(f"{one.our_cpu:.1f}" for one in found)])
+    rows.append(["memory", *(f"{one.our_bytes:.0f} ({one.bytes_ratio:.2f})" for one in scales)])
+    return rows
+
+
+def _skipped(results: Results) -> str:
+    lines = [f"- {one.name}: {one.skipped}" for one in results.comparisons if one.skipped]
+    lines += [
+        f"- {one.documents:,} documents on {one.shards} shards: {one.skipped}" for one in results.scales if one.skipped
+    ]
+    return "\n".join(["## What was skipped", "", *lines]) if lines else ""
+
+
+def _largest(results: Results) -> Scale | None:
+    """The step whose memory the page goes by: two shards, most documents."""
+    by_documents, _ = by_axis(results)
+    return by_documents[-1] if by_documents else None
+
+
+def _store(result: Result) -> str:
+    return "durable" if result.durable else "in memory"
+
+
+def _ratio(result: Result) -> str:
+    ratio = result.outcome.ratio
+    return f"{ratio.median:.2f} ({ratio.least:.2f} – {ratio.most:.2f})"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+_METHOD = """\
+## How it is measured
+
+- Every side is a process of its own on loopback, started for the run and ended by its id: pyshard's daemons by
+  `twistd`, from the installed package; Redis without snapshots, and with its append-only file where it has to be
+  durable; memcached with one thread a server. All clients run in the process that measures. Only the original
+  pyshard, whose name is the same, has an environment of its own, and a worker there that times its calls.
+- Both sides store the same documents under the same keys in the same order, and encode and decode them with pyshard's
+  codec (MessagePack), which is the faster way for the peers, too. The original uses JSON; it can't do otherwise.
+- A round is pyshard, then its peer, with the same calls; rounds alternate, behind one of each to warm up. Documents,
+  keys and their order are made before the clock starts. Whatever else the machine does in a round slows both sides,
+  so that the ratio stays while the rates move.
+- Values are checked on both sides: all that was read is compared with what had to be there, and of what was written
+  one document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
+- *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`
+  of redis-py's cluster client, `set_many` and `get_many` of pymemcache.
+- *500 in flight*: a Deferred client, in a process with the epoll reactor. When a call is answered, the next one is
+  made.
+- *16 threads* share one client, and each makes one call at a time.
+- *YCSB*: its core mixes, by 16 threads that share one client, over 10,000 documents of ten fields of a hundred
+  characters. Keys are zipfian with YCSB's constant, 0.99, and scattered by its hash; in mix D the newest ones are the
+  most popular. A write stores the whole document. A read-modify-write counts as one operation.
+- *CPU* is the user and system time of the processes that store documents, from /proc, which counts in hundredths of a
+  second. *Memory* is how much their resident memory grows while an empty store takes all documents.
+- The stock AMP echo stores nothing: it is what a call costs that is an AMP box of its own."""

@@ -1,0 +1,55 @@
+"""What a workload is, and how what it read is checked."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import corpus
+from peers.interface import Side
+
+from pyshard import Document
+
+_C = TypeVar("_C")
+
+
+class WrongValue(Exception):
+    """A side gave another document than the one that had to be there."""
+
+
+def check(keys: Sequence[str], expected: Sequence[Document], found: Sequence[Document | None]) -> None:
+    """Compare what was read with what had to be there.
+
+    :raises WrongValue: it names the first key that has something else.
+    """
+    if found == expected:
+        return
+    for key, wanted, got in zip(keys, expected, found, strict=True):
+        if wanted != got:
+            raise WrongValue(f"{key!r}: found {str(got)[:200]}, expected {str(wanted)[:200]}")
+
+
+class Workload(abc.ABC, Generic[_C]):
+    """Something that a client does, round after round.
+
+    :ivar name: on the command line.
+    :ivar title: in tables.
+    :ivar documents: how many are stored.
+    """
+
+    name: str
+    title: str
+    documents: int
+
+    def prepare(self, side: Side) -> None:
+        """Have the documents stored, in version 0, that rounds are to find."""
+        side.fill(corpus.small_pairs(self.documents, 0, 1000))
+
+    @abc.abstractmethod
+    def run(self, client: _C, number: int) -> tuple[int, float]:
+        """Do one round.
+
+        :param number: its number; from 0, which is the warm-up.
+        :return: operations, and the seconds that they took.
+        """
