@@ -108,8 +108,10 @@ class Settings:
     MAX_WAITING_BYTES: int = 256 * 1024 * 1024
     #: Questions that aren't operations, to one peer, that may wait for their answers.
     MAX_QUESTIONS: int = 1000
-    #: A bulk verb: operations that it prepares at a time, operations and bytes that it has in flight.
+    #: A bulk verb: operations that it prepares at a time (while shards apply those before them), or with which it
+    #: changes durable shards at a time (which commit what comes together at once), operations and bytes in flight.
     BULK_STEP: int = 500
+    BULK_STEP_DURABLE: int = 1000
     BULK_OPERATIONS: int = 4000
     BULK_BYTES: int = 8 * 1024 * 1024
 

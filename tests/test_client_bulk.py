@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from pyshard import Client, Key, Storable
-from pyshard.client import bulk
+from pyshard.client import bulk, routing
 from pyshard.errors import (
     ClientClosed,
     IndexNotFound,
@@ -60,7 +60,8 @@ def failure(cluster: MemoryCluster, work: Deferred[Any]) -> PartialFailure:
 
 def small(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
     """Have bulk verbs go by other limits."""
-    monkeypatch.setattr(bulk, "settings", attrs.evolve(settings, **changed))
+    for module in (bulk, routing):
+        monkeypatch.setattr(module, "settings", attrs.evolve(settings, **changed))
 
 
 def documents(found: list[Any]) -> list[object]:
@@ -106,7 +107,7 @@ def test_pairs_of_all_kinds(cluster: MemoryCluster, client: Client) -> None:
 
 def test_one_key_many_times(cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations on one key in one call take effect in their order, over steps and boxes."""
-    small(monkeypatch, BULK_STEP=3)
+    small(monkeypatch, BULK_STEP=3, BULK_STEP_DURABLE=3)
     cluster.run(client.write_many([("k", number) for number in range(100)]))
     assert documents(cluster.run(client.read_many(["k"] * 5))) == [99] * 5
     popped = documents(cluster.run(client.pop_many(["k"] * 10)))
@@ -235,7 +236,7 @@ def test_a_shard_that_is_away_is_not_waited_for_again(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long a bulk is, it waits one deadline for a shard that is away; the others' keys are done."""
-    small(monkeypatch, BULK_STEP=10, BULK_OPERATIONS=40)
+    small(monkeypatch, BULK_STEP=10, BULK_STEP_DURABLE=10, BULK_OPERATIONS=40)
     cluster.kill_shard("shard0")
     began = cluster.clock.seconds()
     found = failure(cluster, client.write_many([(f"key {number}", 1) for number in range(2000)], deadline=2))
@@ -288,7 +289,7 @@ def test_after_close(cluster: MemoryCluster, client: Client) -> None:
 
 def test_only_so_much_is_in_flight(cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """An iterable is read only as far as there is room: with a shard that doesn't answer it isn't read to its end."""
-    small(monkeypatch, BULK_STEP=10, BULK_OPERATIONS=40)
+    small(monkeypatch, BULK_STEP=10, BULK_STEP_DURABLE=10, BULK_OPERATIONS=40)
     taken = 0
 
     def endless() -> Iterator[tuple[str, int]]:
@@ -341,7 +342,7 @@ def test_what_the_iterable_raises(cluster: MemoryCluster, client: Client) -> Non
     """It is what the bulk fails with, once what was issued has ended."""
 
     def broken() -> Iterator[tuple[str, int]]:
-        for number in range(700):
+        for number in range(1200):
             yield f"key {number}", number
         raise ZeroDivisionError("mine")
 

@@ -128,7 +128,7 @@ class _Writing:
     def _steps(self, rows: list[Row]) -> Iterator[Step]:
         """Steps that write each record where there is none."""
         for index, neighbors in groupby(rows, attrgetter("index")):
-            while some := list(islice(neighbors, settings.BULK_STEP)):
+            while some := list(islice(neighbors, self._raw.bulk_step(True))):
                 run = Write(
                     self._names[index],
                     [row.key for row in some],

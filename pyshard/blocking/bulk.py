@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -26,6 +27,7 @@ _LONGEST = 0.5  # seconds for which they are collected, if the iterable is slow
 class Windows:
     """One bulk verb of a blocking client.
 
+    :param changes: whether the verb changes something.
     :param run: calls a function of the Deferred client, and waits for its Deferred (`Pyshard.run`).
     :param deadline: seconds that each operation may take; None is the client's own.
     :param progress: called after each window with the number of keys that are done so far.
@@ -33,21 +35,23 @@ class Windows:
 
     def __init__(
         self,
+        changes: bool,
         run: Callable[[Callable[[Client], Deferred[list[object]]]], list[object]],
         deadline: float | None,
         progress: Progress | None,
     ) -> None:
+        self._changes = changes
         self._run = run
         self._deadline = deadline
         self._progress = progress
         self._away: set[str] = set()
 
     def all(
-        self, source: Iterable[_T], steps: Callable[[list[_T]], Iterator[Step]], key: Callable[[_T], object]
+        self, source: Iterable[_T], steps: Callable[[list[_T], int], Iterator[Step]], key: Callable[[_T], object]
     ) -> list[object]:
         """Do all that an iterable gives.
 
-        :param steps: gives the steps of a window.
+        :param steps: gives the steps of a window, given how many keys each is to have.
         :param key: gives the key of one of the iterable's elements.
         :return: the outcomes, in order.
         :raises PartialFailure: there are errors among them.
@@ -57,7 +61,7 @@ class Windows:
         failed = False
         for window in _windows(source):
             try:
-                outcomes += self._window(steps(window))
+                outcomes += self._run(partial(self._window, window, steps))
             except PartialFailure as failure:
                 outcomes += [outcome for _, outcome in failure.outcomes]
                 failed = True
@@ -68,8 +72,11 @@ class Windows:
             raise partial_failure(list(zip(keys, outcomes, strict=True)))
         return outcomes
 
-    def _window(self, steps: Iterator[Step]) -> list[object]:
-        return self._run(lambda client: RawClient(client).bulk(steps, self._deadline, away=self._away))
+    def _window(
+        self, window: list[_T], steps: Callable[[list[_T], int], Iterator[Step]], client: Client
+    ) -> Deferred[list[object]]:
+        raw = RawClient(client)
+        return raw.bulk(steps(window, raw.bulk_step(self._changes)), self._deadline, away=self._away)
 
 
 def _windows(source: Iterable[_T]) -> Iterator[list[_T]]:

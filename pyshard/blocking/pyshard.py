@@ -134,8 +134,8 @@ class Pyshard:
         is under way, so that they may take their time and make calls of their own.
         """
         name, life = self._index_name(index), milliseconds(ttl)
-        found = self._windows(deadline, progress).all(
-            pairs_of(pairs), lambda window: writes(window, name, life), lambda pair: pair[0]
+        found = Windows(True, self.run, deadline, progress).all(
+            pairs_of(pairs), lambda window, size: writes(window, name, life, size), lambda pair: pair[0]
         )
         return cast("list[int]", found)
 
@@ -262,12 +262,9 @@ class Pyshard:
         progress: Progress | None,
     ) -> list[object]:
         name = self._index_name(index)
-        return self._windows(deadline, progress).all(
-            keys_of(keys), lambda window: on_keys(verb, window, name), lambda key: key
+        return Windows(verb in (Pop, Remove), self.run, deadline, progress).all(
+            keys_of(keys), lambda window, size: on_keys(verb, window, name, size), lambda key: key
         )
-
-    def _windows(self, deadline: float | None, progress: Progress | None) -> Windows:
-        return Windows(self.run, deadline, progress)
 
     def _index_name(self, index: str | None) -> str:
         return "" if index is None else check_index_name(index)

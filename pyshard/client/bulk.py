@@ -22,7 +22,7 @@ from pyshard.batch import Has, Pop, Read, Remove, Run, Write
 from pyshard.client.chunks import Chunk
 from pyshard.client.routing import Routing
 from pyshard.documents import Storable
-from pyshard.errors import InvalidArgument, PartialFailure, PyshardError, Unavailable
+from pyshard.errors import ClientClosed, InvalidArgument, PartialFailure, PyshardError, Unavailable
 from pyshard.hashing import Key, key_bytes, keys_bytes, slots_of
 from pyshard.settings import settings
 
@@ -71,14 +71,15 @@ def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
     return keys
 
 
-def writes(pairs: Iterable[Pair], index: str, ttl: int) -> Iterator[Step]:
+def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[Step]:
     """Steps that write documents.
 
     :param ttl: milliseconds for which each of them lives; 0: for ever.
+    :param size: keys of a step.
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
-    while some := _pairs(list(islice(source, settings.BULK_STEP))):
+    while some := _pairs(list(islice(source, size))):
         while some:
             step = _write_step(some, index, ttl)
             yield step
@@ -135,10 +136,10 @@ def _pair(pair: Pair) -> Pair:
     return pair[0], pair[1]
 
 
-def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str) -> Iterator[Step]:
-    """Steps of a verb that takes keys alone."""
+def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int) -> Iterator[Step]:
+    """Steps of a verb that takes keys alone, `size` at a time."""
     source = iter(keys)
-    while some := list(islice(source, settings.BULK_STEP)):
+    while some := list(islice(source, size)):
         refused: dict[int, PyshardError] = {}
         try:
             texts = keys_bytes(some)
@@ -172,7 +173,8 @@ class Bulk:
     :param progress: called when keys are done.
     :param away: names of shards that are known not to answer; further ones are added to it.
     :ivar done: fires with the outcomes, in order; fails with `PartialFailure` when there is an error among them, or
-        with what `steps` or `progress` raised, once nothing is in flight.
+        with what `steps` or `progress` raised, once nothing is in flight. When the client is closed, no further step
+        is taken: it fails with `PartialFailure`, or with `ClientClosed` when all that was taken is done.
     """
 
     def __init__(
@@ -194,6 +196,7 @@ class Bulk:
         self._outcomes: list[object] = []
         self._failed = False  # whether there is an error among the outcomes
         self._broken: Failure | None = None  # what the caller's own code raised
+        self._closed = False  # whether the client was closed before everything was read
         self._operations = 0  # in flight
         self._bytes = 0
         self._ready = 0  # keys that are done
@@ -224,8 +227,9 @@ class Bulk:
     def _step(self) -> None:
         """Issue the next keys."""
         self._turn = None
+        self._closed = self._routing.closed
         try:
-            step = next(self._steps, None)
+            step = None if self._closed else next(self._steps, None)
         except Exception:  # noqa: BLE001  # whatever the caller's iterable raises is the caller's answer
             self._break()
             step = None
@@ -279,6 +283,8 @@ class Bulk:
             self.done.errback(self._broken)
         elif self._failed:
             self.done.errback(partial_failure(list(zip(self._keys, self._outcomes, strict=True))))
+        elif self._closed:
+            self.done.errback(ClientClosed(f"the client was closed when {len(self._keys):,} keys were done"))
         else:
             self.done.callback(self._outcomes)
 

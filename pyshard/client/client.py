@@ -190,7 +190,8 @@ class Client:
             became of each. The keys that aren't named as failed are done.
         """
         try:
-            steps = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl))
+            size = self._routing.bulk_step(True)
+            steps = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl), size)
         except PyshardError:
             return fail()
         return cast("Deferred[list[int]]", self._bulk(steps, deadline, progress))
@@ -357,7 +358,8 @@ class Client:
         progress: Progress | None,
     ) -> Deferred[list[object]]:
         try:
-            steps = on_keys(verb, keys_of(keys), self._index_name(index))
+            size = self._routing.bulk_step(verb in (Pop, Remove))
+            steps = on_keys(verb, keys_of(keys), self._index_name(index), size)
         except PyshardError:
             return fail()
         return self._bulk(steps, deadline, progress)

@@ -64,6 +64,10 @@ class RawClient:
         self._routing.adopt(state)
         return state
 
+    def bulk_step(self, changes: bool) -> int:
+        """How many keys a step of a bulk verb is to have, by whether it changes something."""
+        return self._routing.bulk_step(changes)
+
     def bulk(
         self,
         steps: Iterator[Step],

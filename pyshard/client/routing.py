@@ -106,6 +106,11 @@ class Routing:
         for name, places in by_shard.items():
             self._links[name].submit(chunk if len(by_shard) == 1 else chunk.part(places))
 
+    def bulk_step(self, changes: bool) -> int:
+        """How many keys a bulk verb is to send at a time."""
+        durable = changes and any(one.durable for one in self.state.map.ranges)
+        return settings.BULK_STEP_DURABLE if durable else settings.BULK_STEP
+
     @inlineCallbacks
     def start(self, seconds: float) -> Steps[None]:
         """Get the first map.
