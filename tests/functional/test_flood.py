@@ -126,7 +126,6 @@ def test_daemons(new_cluster: NewCluster, durable: bool) -> None:
         f"in at most {longest:.3f} s\n"
     )
     assert max(grown) < MOST_GROWTH
-    assert longest < 5
 
 
 _CLIENT = """
