@@ -2,8 +2,8 @@
 
 Who asks whom: anyone may ask either daemon for `Authenticate`, `Hello`, `Ping` and `GetMap`. The bootstrap asks shards
 for `Configure`. Clients ask shards for `Apply`, `Keys`, `Stat` and, to back them up, `OpenSnapshot`, `ReadSnapshot` and
-`CloseSnapshot`; and the bootstrap for `CreateIndex`, `DropIndex` and `Readiness`. Every command may answer with any
-error of `pyshard.errors`; none of them ends the connection.
+`CloseSnapshot`; and the bootstrap for `CreateIndex`, `DropIndex` and `Readiness`. A daemon that stops asks whoever is
+connected to `GoAway`. Every command may answer with any error of `pyshard.errors`; none of them ends the connection.
 
 Each command says which role a peer must have, at the least, where a daemon has tokens. A role that may not change
 anything may send `Apply`: what changes something in its batch is refused by itself.
@@ -58,6 +58,15 @@ class Ping(Command):
     """Are you there?"""
 
     commandName = b"Ping"
+    role = None
+    arguments = NOTHING
+    response = NOTHING
+
+
+class GoAway(Command):
+    """I am about to stop: ask nothing more on this connection, and close it when you have the answers that I owe."""
+
+    commandName = b"GoAway"
     role = None
     arguments = NOTHING
     response = NOTHING
@@ -181,8 +190,10 @@ class Readiness(Command):
     response = [(b"shards", ChunkedBytes())]  # JSON, see docs/protocol.md
 
 
-#: Every command by its name.
-COMMANDS: dict[bytes, type[Command]] = {command.commandName: command for command in Command.__subclasses__()}
+#: Every command that a daemon answers, by its name.
+COMMANDS: dict[bytes, type[Command]] = {
+    command.commandName: command for command in Command.__subclasses__() if command is not GoAway
+}
 
 
 # The box of `Apply` and that of its answer, without AMP's machinery, which costs more than applying a small batch.

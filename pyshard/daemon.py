@@ -38,15 +38,15 @@ class DaemonReactor(Protocol):
 
     def callWhenRunning(self, function: Callable[[], object]) -> object: ...
     def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> object: ...
-    def callFromThread(self, function: Callable[[], object]) -> object: ...
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> object: ...
     def stop(self) -> None: ...
 
 
 class OrderlyExit(Service):
-    """Has SIGTERM stop the reactor, and the process then end with exit code 0.
+    """Has SIGTERM and SIGINT stop the reactor, and the process then end with exit code 0.
 
-    Twisted's own handler stops the reactor too, but then ends the process by the signal, which supervisors take for a
-    failure. A second SIGTERM changes nothing: stopping has its own bounds.
+    Twisted's own handlers stop the reactor too, but then end the process by the signal, which supervisors take for a
+    failure, and stop it once more at a second signal. Here a second one changes nothing: stopping has its own bounds.
 
     :param reactor: the one that twistd runs.
     """
@@ -60,16 +60,20 @@ class OrderlyExit(Service):
     def startService(self) -> None:
         super().startService()
         # In the reactor's first turn: its own handlers are there by then.
-        self._reactor.callWhenRunning(lambda: self._reactor.callLater(0, signal.signal, signal.SIGTERM, self.handle))
+        self._reactor.callWhenRunning(lambda: self._reactor.callLater(0, self._install))
 
     def handle(self, number: int, frame: object) -> None:
-        """The signal's handler."""
-        self._reactor.callFromThread(self._stop)
+        """The signals' handler."""
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
 
-    def _stop(self) -> None:
+    def _install(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle)
+
+    def _stop(self, name: str) -> None:
         if not self._stopping:
             self._stopping = True
-            self._log.info("Received SIGTERM, shutting down.")
+            self._log.info("Received {name}, shutting down.", name=name)
             self._reactor.stop()
 
 

@@ -3,7 +3,8 @@
 The bootstrap keeps one to each shard; a client keeps one to each shard that it talks to. Rules kept here: one
 connection at a time; nobody gets to use it before `Hello` was answered and approved; one that was silent for long is
 asked for a sign of life, and before it is used it must have given one, so that nothing is lost with a connection that
-ended without a word; every attempt ends within its timeout; back-off has jitter.
+ended without a word; nothing is asked any more on one whose peer is about to stop, and it is closed when all answers
+are there; every attempt ends within its timeout; back-off has jitter.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard import commands
+from pyshard.boxes import Box
 from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.heartbeat import sign_of_life
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP
+from pyshard.wire import Arguments, BoundedAMP
 
 _CLOSE = 1.0  # seconds that a connection may take to write what is left and close
 
@@ -44,12 +46,22 @@ class Greeting:
 
 
 class PeerConnection(BoundedAMP):
-    """The connection of a `Peer`: tells it when it is lost. The other side may ask whether this one is there."""
+    """The connection of a `Peer`: tells it when it is lost. The other side may ask whether this one is there.
+
+    :ivar leaving: nothing more is to be asked, since the other side is about to stop.
+    """
 
     lost: Callable[[Failure], None] | None = None
+    leaving = False
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
-        return [(commands.Ping, dict)]
+        return [(commands.Ping, dict), (commands.GoAway, self.leave)]
+
+    def leave(self) -> Arguments:
+        """Close the connection when the other side owes no answer any more."""
+        self.leaving = True
+        self._clock.callLater(0, self._close_if_done)  # when this was answered
+        return {}
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # First, so that whoever is told below that a call failed doesn't make the next one on this connection.
@@ -57,6 +69,15 @@ class PeerConnection(BoundedAMP):
             lost, self.lost = self.lost, None
             lost(reason)
         super().connectionLost(reason)
+
+    def _answer_received(self, box: Box) -> None:
+        super()._answer_received(box)
+        if self.leaving:
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self.transport is not None and not self.owed:
+            self.close()
 
 
 class Peer:
@@ -118,6 +139,8 @@ class Peer:
         connection = self.connection
         if connection is None:
             self.ensure()
+        elif connection.leaving:
+            return None
         elif self._silent(connection) < settings.HEARTBEAT:
             return connection
         else:
@@ -211,8 +234,9 @@ class Peer:
 
     def _lost(self, failure: Failure) -> None:
         self._stop_beating()
+        left = self.connection is not None and self.connection.leaving
         self.connection, self._awaited = None, False
-        self._down(reason_of(failure))
+        self._down("it shut down" if left else reason_of(failure))
 
     def _down(self, reason: str) -> None:
         self._failures += 1

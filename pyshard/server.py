@@ -2,11 +2,12 @@
 
 Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`; a
 peer that doesn't read its answers isn't read from; a stopping daemon accepts nobody, answers what it was asked
-before, refuses what comes after (`ShuttingDown`), and then closes. Where there are tokens, a peer that hasn't
-authenticated is a stranger: it is answered `Authenticate` and `Ping`, under limits of its own, and not for long. Who
-comes when there are too many is told so, and nothing else, under a stranger's limits (`pyshard.admission`); whose
-connection turns out to have ended without a word is cut off. A peer that connects anew in a session takes the place of
-its older connection.
+before, refuses what comes after (`ShuttingDown`), asks its peers to close (`GoAway`), and then closes, in such a way
+that no answer is lost: it reads until the other side has closed, too, since a system that closes a connection with
+something unread resets it. Where there are tokens, a peer that hasn't authenticated is a stranger: it is answered
+`Authenticate` and `Ping`, under limits of its own, and not for long. Who comes when there are too many is told so, and
+nothing else, under a stranger's limits (`pyshard.admission`); whose connection turns out to have ended without a word
+is cut off. A peer that connects anew in a session takes the place of its older connection.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
+from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -52,7 +54,8 @@ from pyshard.wire import Arguments, BoundedAMP, Steps
 _T = TypeVar("_T")
 
 _LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
-_CLOSE = 1.0  # seconds that a peer may take to read what is left and close
+_LEAVE = 0.5  # seconds that a peer may take to close when it was asked to and has its answers
+_CLOSE = 0.5  # seconds that a peer may take to read what is left and close
 
 #: What a box may be that comes from a stranger.
 STRANGER = Limits(settings.STRANGER_BOX_KEYS, settings.STRANGER_BOX_BYTES, settings.STRANGER_UNFINISHED_BOX)
@@ -64,6 +67,7 @@ class ServerConnection(BoundedAMP):
     """A connection that a daemon accepted; subclasses add responders.
 
     :ivar operations: how many operations came over it.
+    :ivar stays: the peer won't close by itself when it is asked to go away.
     :ivar role: what the peer may do; None: it is a stranger.
     :ivar origin: the address that the peer comes from, where there is such a thing.
     :ivar refused: why nothing is done for the peer, if so.
@@ -75,6 +79,7 @@ class ServerConnection(BoundedAMP):
         super().__init__(clock, factory.limits if factory.tokens is None else STRANGER)
         self.factory = factory
         self.operations = 0
+        self.stays = False
         self.role = Role.ADMIN if factory.tokens is None else None
         self.origin: str | None = None
         self.refused: TooManyConnections | None = None
@@ -193,6 +198,30 @@ class ServerConnection(BoundedAMP):
         if self.factory.draining:
             return ShuttingDown("this daemon is shutting down; ask again when it is back")
         return super().refusal(name)
+
+    @property
+    def owes(self) -> bool:
+        """Whether commands of the peer wait for their answers, or answers for the peer to read."""
+        return bool(self.answering) or self._unread
+
+    def ask_to_leave(self) -> None:
+        """Ask the peer to close the connection when it has its answers."""
+
+        def refused(_: Failure) -> None:
+            self.stays = True
+
+        self.call_directly(commands.GoAway.commandName, {}).addErrback(refused)
+
+    def hang_up(self) -> None:
+        """Answer nothing more; end this side when what is to be written has been, and read on until the other does."""
+        transport: object = self.transport
+        if isinstance(transport, TCPConnection):
+            self._sends_at_once, self._broken = False, True  # what is read is dropped
+            transport.unregisterProducer()
+            transport.loseWriteConnection()
+            transport.resumeProducing()
+        else:  # TLS closes so by itself
+            self.close()
 
     def close(self) -> None:
         """End the connection when what is to be written has been."""
@@ -416,9 +445,12 @@ class Listener(Service):
         factory.draining, self._port = True, None
         if port is not None:
             yield maybeDeferred(port.stopListening)
-        yield self._until(lambda: not any(one.answering for one in factory.connections), self._drain)
+        for one in list(factory.connections):
+            one.ask_to_leave()
+        yield self._until(lambda: not any(one.owes for one in factory.connections), self._drain)
+        yield self._until(lambda: all(one.stays for one in factory.connections), _LEAVE)
         for one in [*factory.connections, *factory.refused]:
-            one.close()
+            one.hang_up()
         yield self._until(lambda: not (factory.connections or factory.refused), _CLOSE)
         for one in [*factory.connections, *factory.refused]:
             one.abort()

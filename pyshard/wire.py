@@ -155,6 +155,11 @@ class BoundedAMP(amp.AMP):
         """Have other limits from the next box on."""
         self._parser.limits = limits
 
+    @property
+    def owed(self) -> int:
+        """How many answers the peer owes."""
+        return len(self._asked) + len(self._outstandingRequests)
+
     def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
         """Ask the peer without AMP's machinery for arguments, and without a deadline.
 

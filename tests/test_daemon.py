@@ -203,25 +203,31 @@ class Running:
         """Keep it."""
         self.later.append((function, arguments))
 
-    def callFromThread(self, function: Callable[[], object]) -> None:
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
         """At once."""
-        function()
+        function(*arguments)
 
     def stop(self) -> None:
         """Count; a reactor that is stopped twice would raise."""
         self.stops += 1
 
 
-def test_sigterm_stops_the_reactor_once() -> None:
+def test_signals_stop_the_reactor_once(monkeypatch: pytest.MonkeyPatch, log_lines: list[str]) -> None:
     """The handler takes Twisted's place after the reactor has begun, and stops it; a second signal changes nothing."""
+    installed: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", installed.__setitem__)
     reactor = Running()
     service = daemon.OrderlyExit(reactor)
     assert reactor.later == []
     service.startService()
-    assert reactor.later == [(signal.signal, (signal.SIGTERM, service.handle))]
-    service.handle(signal.SIGTERM, None)
+    assert installed == {}
+    ((install, arguments),) = reactor.later
+    install(*arguments)
+    assert installed == {signal.SIGTERM: service.handle, signal.SIGINT: service.handle}
+    service.handle(signal.SIGINT, None)
     service.handle(signal.SIGTERM, None)
     assert reactor.stops == 1
+    assert log_lines == ["info: Received SIGINT, shutting down."]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
 
 from pyshard.boxes import Limits
-from pyshard.commands import NOTHING, Ping
+from pyshard.commands import NOTHING, GoAway, Ping
 from pyshard.errors import ShuttingDown
+from pyshard.peer import PeerConnection
 from pyshard.server import Listener, ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
@@ -70,9 +71,9 @@ class Bench:
         self.made.append(Connection(factory, self.clock))
         return self.made[-1]
 
-    def connect(self) -> BoundedAMP:
+    def connect(self, protocol: type[BoundedAMP] = BoundedAMP) -> BoundedAMP:
         """A new peer, connected."""
-        factory = Factory.forProtocol(lambda: BoundedAMP(self.clock))
+        factory = Factory.forProtocol(lambda: protocol(self.clock))
         peer = result(self.network.dial(*WHERE).connect(factory))
         self.network.settle()
         assert isinstance(peer, BoundedAMP)
@@ -114,6 +115,11 @@ def result(deferred: Deferred[_T]) -> _T:
     if isinstance(found[0], Failure):
         found[0].raiseException()
     return found[0]
+
+
+def gone(peer: BoundedAMP) -> bool:
+    """Whether a peer has lost its connection."""
+    return peer.transport is None
 
 
 # -- connections ----------------------------------------------------------------------------------------------------
@@ -267,8 +273,28 @@ def test_stop_without_start() -> None:
     assert result(Bench().stop()) is None
 
 
+def test_stop_asks_peers_to_leave(bench: Bench) -> None:
+    """A peer that knows `GoAway` closes the connection itself when it has its answers; it has half a second."""
+    leaving, slow = (bench.connect(PeerConnection) for _ in range(2))
+    slow._responders[GoAway.commandName] = (GoAway, dict)  # it answers, and stays
+    owed = bench.ask(leaving, Later)
+    stopping = bench.stop()
+    assert not gone(leaving)
+    bench.made[0].waiting[0].callback({})
+    bench.network.settle()
+    assert result(owed) == {}
+    assert gone(leaving)
+    bench.network.advance(0.4)
+    assert not gone(slow)
+    with pytest.raises(ShuttingDown):
+        result(bench.ask(slow, Ping))
+    bench.network.advance(0.2)
+    assert gone(slow)
+    assert result(stopping) is None
+
+
 def test_stop_closes_idle_connections(bench: Bench) -> None:
-    """Connections that are owed nothing are closed at once."""
+    """Connections that are owed nothing, of peers that don't know `GoAway`, are closed at once."""
     peers = [bench.connect() for _ in range(3)]
     stopping = bench.stop()
     bench.network.advance(0.05)
@@ -331,12 +357,27 @@ def test_drain_by_default() -> None:
     assert bench.listener._drain == settings.DRAIN == 5
 
 
+def test_stop_waits_for_readers() -> None:
+    """Answers that the peer hasn't read yet are waited for as those that aren't made yet."""
+    bench = Bench(drain=2)
+    bench.listener.startService()
+    peer = bench.connect()
+    bench.made[0].pauseProducing()  # so the transport says it
+    stopping = bench.stop()
+    bench.network.advance(1)
+    assert not stopping.called
+    bench.made[0].resumeProducing()
+    bench.network.advance(0.1)
+    assert result(stopping) is None
+    assert peer.transport is None
+
+
 def test_stop_ends_connections_that_stay(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that reads nothing, so that its connection can't be closed in order, is cut after a second."""
+    """A peer that reads nothing, so that its connection can't be closed in order, is cut after half a second."""
     peer = bench.connect()
     monkeypatch.setattr(bench.made[0], "close", lambda: None)
     stopping = bench.stop()
-    bench.network.advance(0.9)
+    bench.network.advance(0.4)
     assert not stopping.called
     assert peer.transport is not None
     bench.network.advance(0.2)
