@@ -271,3 +271,11 @@ def from_code(code: str, message: str) -> PyshardError:
     """
     cls = BY_CODE.get(code)
     return PyshardError(f"{code}: {message}") if cls is None else cls(message)
+
+
+def plain(message: str) -> str:
+    """A message in one line of printable characters, for logs and terminals: a peer may have written it."""
+    if message.isprintable():
+        return message
+    parts = [one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in message]
+    return "".join(parts)

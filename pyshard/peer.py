@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from pyshard import commands
 from pyshard.boxes import Box
-from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError
+from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError, plain
 from pyshard.heartbeat import sign_of_life
 from pyshard.settings import settings
 from pyshard.wire import Arguments, BoundedAMP
@@ -295,7 +295,10 @@ def _too_late(_: object, seconds: float) -> PeerConnection:
 
 def reason_of(failure: Failure) -> str:
     """Why a connection could not be had or was lost, in one line without class names where they say nothing."""
-    error = failure.value
+    return plain(_reason(failure.value))
+
+
+def _reason(error: BaseException | None) -> str:
     if isinstance(error, (PyshardError, DNSLookupError)):
         return str(error)
     if isinstance(error, ConnectError):

@@ -72,6 +72,7 @@ def test_codes_are_documented() -> None:
 def test_one_line() -> None:
     """A message of several lines becomes one."""
     assert one_line("first\n  second\tthird\n") == "pyshard: first second third"
+    assert one_line("\x1b]0;title\x07") == r"pyshard: \x1b]0;title\x07"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pyshard import errors
-from pyshard.errors import AMP_ERRORS, BY_CODE, DocumentTooLarge, InvalidDocument, PyshardError, from_code
+from pyshard.errors import AMP_ERRORS, BY_CODE, DocumentTooLarge, InvalidDocument, PyshardError, from_code, plain
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
 
@@ -65,3 +65,19 @@ def test_unknown_code_is_named() -> None:
     """A code that only a newer peer knows comes back as the base, which names it."""
     error = from_code("FROM_THE_FUTURE", "why")
     assert (type(error), str(error)) == (PyshardError, "FROM_THE_FUTURE: why")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("", ""),
+        ("shard 'a' is „voll“ – 満杯", "shard 'a' is „voll“ – 満杯"),
+        ("first\nsecond\r\n", r"first\nsecond\r\n"),
+        ("\x1b[2Jgone\x07", r"\x1b[2Jgone\x07"),
+        ("\u202eright to left\ud800", r"\u202eright to left\ud800"),
+    ],
+)
+def test_plain(message: str, shown: str) -> None:
+    """Nothing that a peer writes ends a line or moves a terminal's cursor."""
+    assert plain(message) == shown
+    assert shown.isprintable()

@@ -605,6 +605,7 @@ def test_closing_in_answer_to_bad_news(bench: Bench) -> None:
         (ConnectionAborted(), "the connection was closed"),
         (amp.UnhandledCommand(b"UNHANDLED", "Unhandled Command: b'Hello'"), "the peer is no pyshard daemon"),
         (BadRequest("why"), "why"),
+        (BadRequest("why\n\x1b[2J"), r"why\n\x1b[2J"),
         (TimeoutError("no answer to Hello within 5 s"), "no answer to Hello within 5 s"),
         (CancelledError(), "CancelledError"),
     ],

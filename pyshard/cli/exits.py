@@ -27,6 +27,7 @@ from pyshard.errors import (
     StorageFailed,
     TooManySnapshots,
     Unavailable,
+    plain,
 )
 
 
@@ -87,4 +88,4 @@ class End(Exception):
 
 def one_line(message: str) -> str:
     """A message as the command's last line: ``pyshard: …``."""
-    return "pyshard: " + " ".join(message.split())
+    return "pyshard: " + plain(" ".join(message.split()))
