@@ -1,13 +1,12 @@
-"""The listening side that both daemons share: connections with ids, a listener that drains when it stops.
+"""The connections of both daemons (`pyshard.listener` has them come and go).
 
 Rules kept here: each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`; a
-peer that doesn't read its answers isn't read from; a stopping daemon accepts nobody, answers what it was asked
-before, refuses what comes after (`ShuttingDown`), asks its peers to close (`GoAway`), and then closes, in such a way
-that no answer is lost: it reads until the other side has closed, too, since a system that closes a connection with
-something unread resets it. Where there are tokens, a peer that hasn't authenticated is a stranger: it is answered
-`Authenticate` and `Ping`, under limits of its own, and not for long. Who comes when there are too many is told so, and
-nothing else, under a stranger's limits (`pyshard.admission`); whose connection turns out to have ended without a word
-is cut off. A peer that connects anew in a session takes the place of its older connection.
+peer that doesn't read its answers isn't read from; a connection is ended in such a way that no answer is lost: it is
+read until the other side has closed, too, since a system that closes a connection with something unread resets it.
+Where there are tokens, a peer that hasn't authenticated is a stranger: it is answered `Authenticate` and `Ping`, under
+limits of its own, and not for long. Who comes when there are too many is told so, and nothing else, under a stranger's
+limits (`pyshard.admission`); whose connection turns out to have ended without a word is cut off. A peer that connects
+anew in a session takes the place of its older connection.
 """
 
 from __future__ import annotations
@@ -16,20 +15,16 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TypeVar, cast
 
-from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
     IDelayedCall,
-    IListeningPort,
     IPushProducer,
     IReactorTime,
-    IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.task import deferLater
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -49,13 +44,12 @@ from pyshard.errors import (
 )
 from pyshard.sessions import LONGEST, SHORTEST, Sessions
 from pyshard.settings import settings
-from pyshard.wire import Arguments, BoundedAMP, Steps
+from pyshard.wire import Arguments, BoundedAMP
 
 _T = TypeVar("_T")
 
-_LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
-_LEAVE = 0.5  # seconds that a peer may take to close when it was asked to and has its answers
-_CLOSE = 0.5  # seconds that a peer may take to read what is left and close
+#: Seconds that a peer may take to read what is left and close.
+CLOSE = 0.5
 
 #: What a box may be that comes from a stranger.
 STRANGER = Limits(settings.STRANGER_BOX_KEYS, settings.STRANGER_BOX_BYTES, settings.STRANGER_UNFINISHED_BOX)
@@ -300,8 +294,8 @@ class ServerConnection(BoundedAMP):
 
     def _refused_for_long(self) -> None:
         self._too_late = None
-        self.close()
-        self._too_late = self._clock.callLater(_CLOSE, self.abort)
+        self.hang_up()
+        self._too_late = self._clock.callLater(CLOSE, self.abort)
 
     def _cut_off(self, why: str) -> None:
         self._log.info("connection {id} from {peer}: cut off, {why}", id=self.id, peer=self._peer, why=why)
@@ -377,87 +371,3 @@ class ServerFactory(Factory):
         else:
             self.connections.remove(connection)
             self.admission.go(connection, connection.origin)
-
-
-class Listener(Service):
-    """Listens with a factory while it runs; drains when it stops.
-
-    :param clock: times the draining.
-    :param endpoint: where to listen.
-    :param drain: seconds to wait for answers that are owed.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        endpoint: IStreamServerEndpoint,
-        factory: ServerFactory,
-        drain: float = settings.DRAIN,
-    ) -> None:
-        self._clock = clock
-        self._endpoint = endpoint
-        self._factory = factory
-        self._drain = drain
-        self._port: IListeningPort | None = None
-        self._next_look: IDelayedCall | None = None
-
-    def privilegedStartService(self) -> None:
-        """Listen.
-
-        :raises Exception: whatever the endpoint fails with at once, such as CannotListenError, so that the daemon
-            doesn't start.
-        """
-        super().privilegedStartService()
-        failures: list[Failure] = []
-        self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
-        if failures:
-            failures[0].raiseException()
-
-    def startService(self) -> None:
-        if not self.running and self._port is None:
-            self.privilegedStartService()
-        super().startService()
-        self._look_later()
-
-    def _look_later(self) -> None:
-        self._next_look = self._clock.callLater(settings.IDLE_LOOK, self._look)
-
-    def _look(self) -> None:
-        for one in list(self._factory.connections):
-            one.look()
-        self._look_later()
-
-    def _listening(self, port: IListeningPort) -> None:
-        self._port = port
-        self._log.info("listening on {address}", address=port.getHost())
-        if self._factory.tokens is None:
-            self._log.info("there is no token file: whoever can connect may do everything")
-
-    @inlineCallbacks
-    def stopService(self) -> Steps[None]:
-        yield maybeDeferred(super().stopService)
-        look, self._next_look = self._next_look, None
-        if look is not None:
-            look.cancel()
-        factory, port = self._factory, self._port
-        factory.draining, self._port = True, None
-        if port is not None:
-            yield maybeDeferred(port.stopListening)
-        for one in list(factory.connections):
-            one.ask_to_leave()
-        yield self._until(lambda: not any(one.owes for one in factory.connections), self._drain)
-        yield self._until(lambda: all(one.stays for one in factory.connections), _LEAVE)
-        for one in [*factory.connections, *factory.refused]:
-            one.hang_up()
-        yield self._until(lambda: not (factory.connections or factory.refused), _CLOSE)
-        for one in [*factory.connections, *factory.refused]:
-            one.abort()
-        factory.draining = False
-
-    @inlineCallbacks
-    def _until(self, holds: Callable[[], bool], seconds: float) -> Steps[None]:
-        end = self._clock.seconds() + seconds
-        while not holds() and self._clock.seconds() < end:
-            yield deferLater(self._clock, _LOOK)

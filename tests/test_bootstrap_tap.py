@@ -21,7 +21,7 @@ from pyshard.bootstrap.watch import ShardWatch
 from pyshard.cluster import ClusterState
 from pyshard.credential import AuthenticatingEndpoint
 from pyshard.errors import ConfigError
-from pyshard.server import Listener
+from pyshard.listener import Listener
 
 SHARDS: list[dict[str, Any]] = [
     {"name": "low", "start": 0.0, "end": 0.5, "size": 1000, "host": "127.0.0.1", "port": 5050},

@@ -13,7 +13,7 @@ from pyshard import daemon
 from pyshard.admission import ConnectionLimits
 from pyshard.bootstrap import tap as bootstrap_tap
 from pyshard.errors import ConfigError
-from pyshard.server import Listener
+from pyshard.listener import Listener
 from pyshard.settings import settings
 from pyshard.shard import tap as shard_tap
 

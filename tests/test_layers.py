@@ -36,6 +36,7 @@ LAYERS = [
     "sessions",
     "admission",
     "server",
+    "listener",
     "daemon",
     "shard",
     "bootstrap",

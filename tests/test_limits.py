@@ -79,6 +79,7 @@ TESTS = {
     "MAX_WAITING_BYTES": ["test_client_operations.py::test_only_so_many_bytes_wait"],
     "MAX_QUESTIONS": ["test_client_asking.py::test_questions_that_wait_are_bounded"],
     "BULK_STEP": ["test_client_bulk.py::test_only_so_much_is_in_flight"],
+    "BULK_STEP_DURABLE": ["test_client_bulk_steps.py::test_durable_shards_are_changed_by_larger_steps"],
     "BULK_OPERATIONS": ["test_client_bulk.py::test_only_so_much_is_in_flight"],
     "BULK_BYTES": ["test_client_bulk.py::test_bytes_in_flight"],
     "WATCH_INTERVAL": ["test_bootstrap_watch.py::test_looks_are_regular"],

@@ -20,8 +20,9 @@ from zope.interface import implementer
 from pyshard.boxes import Limits
 from pyshard.commands import NOTHING, GoAway, Ping
 from pyshard.errors import ShuttingDown
+from pyshard.listener import Listener
 from pyshard.peer import PeerConnection
-from pyshard.server import Listener, ServerConnection, ServerFactory
+from pyshard.server import ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire import BoundedAMP, Command

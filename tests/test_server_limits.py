@@ -17,7 +17,8 @@ from pyshard.admission import ConnectionLimits
 from pyshard.auth import parse
 from pyshard.commands import Authenticate, GetMap, Ping
 from pyshard.errors import NotAuthenticated, TooManyConnections
-from pyshard.server import Listener, ServerConnection, ServerFactory
+from pyshard.listener import Listener
+from pyshard.server import ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire import BoundedAMP, Command

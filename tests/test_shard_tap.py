@@ -12,7 +12,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from pyshard import daemon
-from pyshard.server import Listener
+from pyshard.listener import Listener
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard

@@ -15,7 +15,8 @@ from pyshard.auth import Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.watch import ShardWatch
-from pyshard.server import Listener, ServerFactory
+from pyshard.listener import Listener
+from pyshard.server import ServerFactory
 
 
 class BootstrapService(MultiService):

@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 
 from pyshard.admission import ConnectionLimits
 from pyshard.auth import Tokens
-from pyshard.server import Listener, ServerFactory
+from pyshard.listener import Listener
+from pyshard.server import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
