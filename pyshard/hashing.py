@@ -8,9 +8,9 @@ code a hash is its integer *slot* = hash × 10⁷; floats live at the edges only
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from pyshard.errors import InvalidKey
 from pyshard.settings import settings
@@ -92,6 +92,33 @@ def slots_of(keys: Iterable[bytes], index: bytes = b"") -> list[int]:
         prefix = index + b":"
         keys = [prefix + key for key in keys]
     return [int(float(_from_bytes(md5(key).digest(), "big"))) % SLOTS for key in keys]
+
+
+class LazySlots(Sequence[int]):
+    """The slot of each of many keys, computed when the first one is wanted; see `slot_of`."""
+
+    def __init__(self, keys: Sequence[bytes], index: bytes = b"") -> None:
+        self._keys = keys
+        self._index = index
+        self._found: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[int]: ...
+    def __getitem__(self, place: int | slice) -> int | list[int]:
+        return self._slots()[place]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._slots())
+
+    def _slots(self) -> list[int]:
+        if self._found is None:
+            self._found = slots_of(self._keys, self._index)
+        return self._found
 
 
 def slot_to_hash(slot: int) -> float:

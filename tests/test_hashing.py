@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyshard import hashing
 from pyshard.errors import InvalidKey
 from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, slot_of, slot_to_hash, slots_of
 from pyshard.settings import settings
@@ -203,3 +204,27 @@ def test_no_boundary(value: float) -> None:
     with pytest.raises(ValueError, match="is no number") as refused:
         hash_to_slot(value)
     assert str(refused.value) == f"{value!r} is no number from 0 to 1 with at most seven decimal places"
+
+
+@given(keys=st.lists(st.binary(max_size=20), max_size=20), index=st.sampled_from([b"", b"pages"]))
+def test_lazy_slots(keys: list[bytes], index: bytes) -> None:
+    """They are those that are computed at once, however they are asked for."""
+    slots = hashing.slots_of(keys, index)
+    for ask in (list, lambda lazy: [lazy[place] for place in range(len(lazy))], lambda lazy: lazy[:]):
+        assert ask(hashing.LazySlots(keys, index)) == slots
+    assert len(hashing.LazySlots(keys, index)) == len(keys)
+
+
+def test_lazy_slots_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is computed before a slot is wanted, and then all of them once."""
+    computed: list[object] = []
+
+    def noted(keys: list[bytes], index: bytes) -> list[int]:
+        computed.append((keys, index))
+        return [1, 2]
+
+    monkeypatch.setattr(hashing, "slots_of", noted)
+    lazy = hashing.LazySlots([b"a", b"b"], b"pages")
+    assert (len(lazy), computed) == (2, [])
+    assert [*lazy, lazy[1], 2 in lazy] == [1, 2, 2, True]
+    assert computed == [([b"a", b"b"], b"pages")]

@@ -1457,3 +1457,11 @@ def test_plain_writes_go_a_shorter_way(bench: Bench, expiring: bool, last: bytes
     assert bench.store.documents == 7
     assert bench.scan() == bench.in_order({*keys, b"twice"})
     assert sum(bench.store.histogram(0, SLOTS, 10)) == 7
+
+
+def test_holds(bench: Bench) -> None:
+    """A store says that it holds keys only when it holds each of them, in that index."""
+    bench.fill({b"a": b"1", b"b": b"2"})
+    assert bench.store.holds(0, [b"a", b"b", b"a"]) is not bench.durable
+    for index, keys in ((0, [b"a", b"c"]), (1, [b"a"]), (7, [b"a"])):
+        assert not bench.store.holds(index, keys)

@@ -31,7 +31,7 @@ from pyshard.errors import (
     WrongIdentity,
     WrongShard,
 )
-from pyshard.hashing import SLOTS, slot_to_hash, slots_of
+from pyshard.hashing import SLOTS, LazySlots, slot_to_hash
 from pyshard.settings import settings
 from pyshard.shardmap import ShardRange
 from pyshard.storage import IStore, Page, Task
@@ -137,7 +137,7 @@ class Shard:
         assignment = self._current(epoch)
         operations = sum(len(run.keys) for run in runs)
         check_size(operations)
-        plan = _Plan(assignment)
+        plan = _Plan(assignment, self._store)
         for run in runs:
             plan.add(run)
         self.operations += operations
@@ -213,8 +213,9 @@ def not_owned(assignment: Assignment, slot: int) -> WrongShard:
 class _Plan:
     """A batch on its way to the store: which operations go there, and where their outcomes belong."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, store: IStore) -> None:
         self.assignment = assignment
+        self._store = store
         self.tasks: list[Task] = []
         self._runs: list[tuple[Answer, list[int]]] = []  # for each run: what was refused, the positions to apply
 
@@ -228,17 +229,20 @@ class _Plan:
             answer.errors = dict.fromkeys(positions, (error.code, str(error)))
             positions = []
         else:
-            name, own = run.index.encode(), self.assignment.range
-            slots = slots_of(run.keys, name)
-            if slots and not (own.start <= min(slots) and max(slots) < own.end):
+            slots: Sequence[int] = LazySlots(run.keys, run.index.encode())
+            if not self._store.holds(number, run.keys) and not self._owns_all(slots):
                 for position, slot in enumerate(slots):
-                    if not own.owns(slot):
+                    if not self.assignment.range.owns(slot):
                         answer.refuse(position, not_owned(self.assignment, slot))
                 positions = [position for position in positions if position not in answer.errors]
                 run, slots = part(run, positions), [slots[position] for position in positions]
             if positions:
                 self.tasks.append(Task(run, number, slots))
         self._runs.append((answer, positions))
+
+    def _owns_all(self, slots: Sequence[int]) -> bool:
+        own = self.assignment.range
+        return not slots or (own.start <= min(slots) and max(slots) < own.end)
 
     def merge(self, applied: list[Answer]) -> list[Answer]:
         """The answers to the whole batch, given the store's answers to the tasks."""

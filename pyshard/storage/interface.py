@@ -99,6 +99,15 @@ class IStore(Protocol):
         """
         ...
 
+    def holds(self, index: int, keys: Sequence[bytes]) -> bool:
+        """Whether it is known at once, without their slots, that there is each of these keys.
+
+        A shard holds keys of its own range only, so it needn't compute where those belong that it holds.
+
+        :return: False also when a store would have to look for them by their slots.
+        """
+        ...
+
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
         """The next keys of an index by slot, and within a slot in a fixed order of the store's own.
 

@@ -132,6 +132,9 @@ class LmdbStore:
             _JOB + sum(weight(task.run) for task in tasks),
         )
 
+    def holds(self, index: int, keys: Sequence[bytes]) -> bool:
+        return False  # its own keys begin with the slot
+
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
         if index not in self._state.documents:
             return fail(no_such_index(index))

@@ -169,6 +169,10 @@ class MemoryStore:
         application = Application(self._indexes.get, self.used, limit, room, self._now(), self._next_version)
         return succeed([application.answer(task) for task in tasks])
 
+    def holds(self, index: int, keys: Sequence[bytes]) -> bool:
+        one = self._indexes.get(index)
+        return one is not None and all(map(one.records.__contains__, keys))
+
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
         one = self._indexes.get(index)
         if one is None:

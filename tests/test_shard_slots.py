@@ -1,0 +1,98 @@
+"""Which keys a shard hashes: those that its store doesn't hold for certain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from stores import at_once
+from twisted.internet.task import Clock
+
+from pyshard import hashing
+from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write
+from pyshard.cluster import ClusterState
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.shard.shard import Shard
+from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.storage import MemoryStore
+
+LOW = ShardRange("low", 0, SLOTS // 2, 100_000, "127.0.0.1", 5050, identity="1d")
+HIGH = ShardRange("high", SLOTS // 2, SLOTS, 100_000, "127.0.0.1", 5051, identity="2e")
+STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
+OWN = [key for key in (b"%d" % number for number in range(20)) if LOW.owns(slot_of(key))]
+FOREIGN = next(key for key in (b"%d" % number for number in range(20)) if not LOW.owns(slot_of(key)))
+
+
+@pytest.fixture
+def shard() -> Shard:
+    """The shard called low, with its own keys but the last one written."""
+    clock = Clock()
+    made = Shard(MemoryStore("1d", clock.seconds), clock.seconds)
+    at_once(made.configure("low", STATE))
+    applied(made, Write("", OWN[:-1], OWN[:-1]))
+    return made
+
+
+@pytest.fixture
+def hashed(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The keys whose slots are computed from now on."""
+    keys: list[bytes] = []
+    slots_of = hashing.slots_of
+
+    def noted(some: Iterable[bytes], index: bytes) -> list[int]:
+        some = list(some)
+        keys.extend(some)
+        return slots_of(some, index)
+
+    monkeypatch.setattr(hashing, "slots_of", noted)
+    return keys
+
+
+def applied(shard: Shard, run: Run) -> Answer:
+    """Apply one run."""
+    (answer,) = at_once(shard.apply(7, [run]))
+    return answer
+
+
+def records(answer: Answer) -> list[object]:
+    """The records of an answer, without their versions."""
+    return [one[VERSION.size :] if isinstance(one, bytes) else one for one in answer.results]
+
+
+def test_what_is_held_is_not_hashed(shard: Shard, hashed: list[bytes]) -> None:
+    """Reading, looking for and overwriting keys that are there takes no slots."""
+    there = OWN[:-1]
+    assert applied(shard, Has("", there)).results == [True] * len(there)
+    assert applied(shard, Write("", there, [b"new"] * len(there))).results == [True] * len(there)
+    assert records(applied(shard, Read("", there))) == [b"new"] * len(there)
+    assert hashed == []
+
+
+@pytest.mark.parametrize("other", [OWN[-1], FOREIGN])
+def test_one_that_is_not_held_has_all_looked_at(shard: Shard, hashed: list[bytes], other: bytes) -> None:
+    """A key that isn't there may be another shard's, and is redirected if it is."""
+    keys = [OWN[0], other, OWN[1]]
+    found = applied(shard, Read("", keys))
+    assert records(found) == [OWN[0], None, OWN[1]]
+    assert {place: code for place, (code, _) in found.errors.items()} == (
+        {1: "WRONG_SHARD"} if other == FOREIGN else {}
+    )
+    assert hashed == keys
+
+
+def test_keys_of_another_index_are_not_held(shard: Shard, hashed: list[bytes]) -> None:
+    """A key belongs elsewhere in another index."""
+    found = applied(shard, Has("pages", OWN))
+    places = [place for place, key in enumerate(OWN) if not LOW.owns(slot_of(key, b"pages"))]
+    assert places
+    assert sorted(found.errors) == places
+    assert hashed == OWN
+
+
+def test_what_was_held_when_the_batch_began(shard: Shard) -> None:
+    """A key that the batch itself takes away is the shard's own all the same."""
+    pop, read = at_once(shard.apply(7, [Pop("", OWN[:1]), Read("", OWN[:1])]))
+    assert (records(pop), pop.errors) == ([OWN[0]], {})
+    assert (read.results, read.errors) == ([None], {})
+    assert applied(shard, Write("", OWN[:1], [b"again"])).results == [True]
+    assert sum(shard.store.histogram(0, SLOTS, 10)) == len(OWN) - 1
