@@ -13,7 +13,7 @@ from zlib import crc32
 
 import pytest
 from fuzzing import DOCUMENTS, Hostile, owed
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from stores import folder
 from test_config import file_with
@@ -26,6 +26,7 @@ from pyshard.backup.writing import BLOCK
 from pyshard.batch import Answer, Has, Increment, Item, Read, Row, Run, Touch, Write
 from pyshard.bootstrap import statefile
 from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, serialize, take_chunks, take_integer
+from pyshard.client.operations import Operation
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
 from pyshard.hashing import SLOTS
 from pyshard.shardmap import ShardMap, ShardRange
@@ -78,12 +79,24 @@ def check_message(error: PyshardError) -> None:
     assert len(str(error)) < 70_000
 
 
+def hand_out(data: bytes) -> None:
+    """Decode answers and hand them to their callers, each of whom hears something of the right kind."""
+    for run, answer in zip(RUNS, batch.decode_answers(data, RUNS), strict=True):
+        for key, outcome in zip(run.keys, answer.outcomes(), strict=True):
+            operation = Operation(type(run).__name__.lower(), run.index, key, 0, 0.0)
+            heard: list[object] = []
+            operation.deferred.addBoth(heard.append)
+            operation.finish(outcome)
+            assert len(heard) == 1
+            assert isinstance(outcome, PyshardError | (bool if isinstance(run, Has | Write | Touch) else bytes | None))
+
+
 Decode = Callable[[bytes], Any]
 
 #: What reads bytes: a function, bytes that it reads, and the errors that it may raise.
 DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "runs": (batch.decode_runs, batch.encode_runs(RUNS), (BadRequest,)),
-    "answers": (lambda data: batch.decode_answers(data, RUNS), batch.encode_answers(ANSWERS), (BadRequest,)),
+    "answers": (hand_out, batch.encode_answers(ANSWERS), (BadRequest,)),
     "keys": (batch.decode_keys, batch.encode_keys([b"a", b"b" * 300]), (BadRequest,)),
     "rows": (batch.decode_rows, batch.encode_rows(ROWS), (BadRequest,)),
     "document": (documents.decode, documents.encode(DOCUMENT)[0], (InvalidDocument,)),
@@ -112,6 +125,15 @@ def test_decoders(decode: Decode, data: bytes, errors: tuple[type[PyshardError],
             check_message(error)
 
     try_it()
+
+
+@settings(max_examples=200 * MORE, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.integers(0, 2**32))
+def test_answers_with_other_things_in_them(seed: int) -> None:
+    """Whatever stands in place of a result, or of an error, nobody hears what his verb doesn't have."""
+    data = batch.encode_answers(ANSWERS)
+    with suppress(BadRequest):
+        hand_out(Hostile(Random(seed)).spoilt_data(data))
 
 
 @pytest.mark.parametrize("data", DOCUMENTS)
