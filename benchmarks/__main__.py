@@ -91,6 +91,7 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
     gc.collect()
     gc.freeze()  # what is there already isn't looked through before each sample
     clock = time.monotonic()
+    others = machine.Others()
     compared: list[Result] = []
     scaled: list[Scale] = []
     with tempfile.TemporaryDirectory(prefix="pyshard-bench-", dir=_disk()) as name:
@@ -113,7 +114,7 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
     return Results(
         f"{begun:%Y-%m-%d %H:%M} UTC",
         time.monotonic() - clock,
-        about,
+        [*about, ("taken by other programs meanwhile", f"{others.share():.0%} of the processor")],
         machine.versions(),
         amounts.rounds,
         amounts.documents,

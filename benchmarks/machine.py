@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,8 +28,32 @@ def describe(folder: Path) -> list[tuple[str, str]]:
         ("memory", f"{int(memory[1]) / 1024**2:.0f} GiB" if memory else "unknown"),
         ("system", f"{platform.system()} {platform.release()}"),
         ("file system of durable stores", file_system(folder)),
-        ("load when the run began", f"{os.getloadavg()[0]:.2f}"),
     ]
+
+
+class Others:
+    """The CPU time that programs other than this one and its children take, from when it is made."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._busy = busy_seconds(_text("/proc/stat"), os.sysconf("SC_CLK_TCK"))
+        self._own = sum(os.times()[:4])
+
+    def share(self) -> float:
+        """Their share, from 0 to 1, of all that the cores could do; asked for when the children have ended."""
+        busy = busy_seconds(_text("/proc/stat"), os.sysconf("SC_CLK_TCK")) - self._busy
+        own = sum(os.times()[:4]) - self._own
+        return max(busy - own, 0.0) / ((time.monotonic() - self._begun) * (os.cpu_count() or 1))
+
+
+def busy_seconds(stat: str, ticks: int) -> float:
+    """Seconds for which the cores were busy, or not to be had.
+
+    :param stat: what /proc/stat says: of user, nice, system, idle, iowait, irq, softirq and steal, all but two count.
+    :param ticks: its units in a second.
+    """
+    found = re.match(r"cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+) (\d+)", stat)
+    return sum(map(int, found.groups())) / ticks if found else 0.0
 
 
 def file_system(folder: Path) -> str:

@@ -13,6 +13,9 @@ from results import Result, Results, Scale
 #: The most that a document may take in memory, compared with Redis.
 BYTES_TARGET = 1.5
 
+#: The workloads of which the tables of the scaling give the CPU time, too: those that keep the shards busy.
+_WITH_CPU = ("write-many", "read-many", "write-in-flight", "read-in-flight")
+
 #: What a ratio may differ from 1 and still count as equal.
 _EQUAL = 0.05
 
@@ -131,8 +134,7 @@ def _losses(results: Results) -> str:
     if more:
         lines += [
             "",
-            f"The servers of pyshard use more CPU time than the peer's in {len(more)} of {len(ran)} comparisons; see",
-            "the columns below.",
+            f"The servers of pyshard use more CPU time than the peer's in {len(more)} of {len(ran)} comparisons.",
         ]
     return "\n".join(lines)
 
@@ -196,7 +198,7 @@ def _scale_rows(scales: Sequence[Scale]) -> list[list[str]]:
     for place, first in enumerate(scales[0].results):
         found = [one.results[place].outcome for one in scales]
         rows.append([first.workload, *(f"{one.ours:,.0f} ({one.ratio.median:.2f})" for one in found)])
-        if first.verb in ("write-many", "read-many"):
+        if first.verb in _WITH_CPU:
             rows.append([f"CPU of {first.workload}", *(f"{one.our_cpu:.1f}" for one in found)])
     rows.append(["memory", *(f"{one.our_bytes:.0f} ({one.bytes_ratio:.2f})" for one in scales)])
     return rows

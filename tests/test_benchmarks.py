@@ -9,6 +9,7 @@ from itertools import count
 from random import Random
 
 import corpus
+import machine
 import measure
 import pytest
 import run
@@ -248,3 +249,9 @@ def test_latest_before_ones_own() -> None:
         if first.writes and not second.writes:
             found[second.number] += 1
     assert [number for number, _ in found.most_common(3)] == [5000, 9, 8]
+
+
+def test_busy_seconds() -> None:
+    """All of /proc/stat's first line counts but idling and waiting for the disk; where there is none, nothing does."""
+    assert machine.busy_seconds("cpu  100 20 30 9000 800 4 5 6 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n", 100) == 1.65
+    assert machine.busy_seconds("", 100) == 0.0

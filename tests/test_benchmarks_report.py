@@ -6,6 +6,7 @@ import attrs
 import pytest
 import report
 import results
+from blocks import CHECKOUT
 from measure import Round, Sample
 from results import Result, Results, Scale
 
@@ -113,3 +114,11 @@ def test_results_in_a_file() -> None:
     step = Scale(1000, 2, 100.0, 200.0, [result("adding", 3.0)])
     given = run(result("sorting", 0.5, target=1.0), scales=(step,))
     assert results.from_json(results.to_json(given)) == given
+
+
+def test_page_in_docs() -> None:
+    """docs/benchmarks.md is what its figures, docs/benchmarks.json, make; `--from docs/benchmarks.json` repairs it."""
+    given = results.from_json((CHECKOUT / "docs" / "benchmarks.json").read_bytes())
+    assert (CHECKOUT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == report.page(given)
+    assert (CHECKOUT / "docs" / "benchmarks.png").exists()
+    assert len(given.ran()) == len(given.comparisons)

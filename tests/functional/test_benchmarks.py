@@ -27,7 +27,7 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
     """What the command prints."""
     command = [sys.executable, str(_BENCHMARKS), *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
