@@ -8,6 +8,7 @@ from pyshard.client import Client, Index, Item, KeyPages, Record, connect
 from pyshard.documents import Document, Storable
 from pyshard.errors import PyshardError
 from pyshard.hashing import Key
+from pyshard.tls import Tls
 
 __version__ = "0.3.0"
 
@@ -23,6 +24,7 @@ __all__ = [
     "PyshardError",
     "Record",
     "Storable",
+    "Tls",
     "__version__",
     "connect",
 ]

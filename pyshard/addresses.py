@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import attrs
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from pyshard import tls
 from pyshard.errors import ConfigError
 from pyshard.settings import settings
+from pyshard.tls import Tls
 
 #: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
 Server: TypeAlias = str | Sequence[str | int]
@@ -26,11 +29,15 @@ _BETWEEN_ATTEMPTS = 0.05  # seconds until the next address of a name is tried as
 
 @attrs.frozen
 class Address:
-    """A parsed address: host and port, or a Twisted endpoint `description`."""
+    """A parsed address: host and port, or a Twisted endpoint `description`.
+
+    :param tls: what the address says of TLS, for all connections to the cluster.
+    """
 
     host: str = ""
     port: int = 0
     description: str = ""
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         if self.description:
@@ -48,6 +55,9 @@ def parse(server: Server) -> Address:
         plain = _HOST_PORT.fullmatch(server.strip())
         if plain:
             return _checked(server, plain["six"] or plain["host"], int(plain["port"]))
+        if tls.is_tls(server.strip()):
+            name, number, files = tls.from_string(server.strip())
+            return Address(name, number, tls=files)
         if ":" in server.strip(":"):
             return Address(description=server.strip())
     elif isinstance(server, Sequence) and len(server) == 2:
@@ -68,6 +78,32 @@ def _refused(server: object) -> ConfigError:
         f"bootstrap server: found {server!r}, expected ['host', port], 'host:port' or a Twisted client endpoint "
         "string such as 'tls:example.com:9192', with a port from 1 to 65535"
     )
+
+
+def tls_of(
+    address: Address, given: Tls | Literal[False] | None, environment: Mapping[str, str] = os.environ
+) -> Tls | None:
+    """With which files a client at an address is to speak TLS; None: it is to speak plain TCP.
+
+    :param given: what its user said: nothing (None), or that it isn't to speak TLS (False).
+    :param environment: counts when neither address nor user say anything.
+    :raises ConfigError: address and user contradict each other, or the address has no name that a certificate could be
+        for.
+    """
+    if address.tls is not None:
+        if given is not None:
+            raise ConfigError(
+                f"bootstrap server: found tls={given} beside an address that says what TLS is to use, expected one of "
+                "the two"
+            )
+        return address.tls
+    files = tls.for_client(given, environment)
+    if files is not None and not address.host:
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r} and TLS, expected ['host', port], 'host:port' or "
+            "'tls:HOST:PORT'"
+        )
+    return files
 
 
 def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
@@ -92,7 +128,7 @@ def endpoint_of(reactor: object, address: Address, dial: Dial) -> IStreamClientE
 
     :raises ConfigError: when Twisted doesn't understand the description.
     """
-    if not address.description:
+    if address.host:
         return dial(address.host, address.port)
     try:
         endpoint: IStreamClientEndpoint = clientFromString(reactor, address.description)

@@ -20,11 +20,16 @@ Box: TypeAlias = dict[bytes, bytes]
 #: Bytes of the longest value.
 LONGEST_VALUE = 65_535
 _LONGEST_KEY = 255
+_TLS = (0x1503, 0x1603)  # how an alert and a handshake of TLS begin
 _PREFIXES = [length.to_bytes(2, "big") for length in range(_LONGEST_KEY + 1)]
 
 
 class BoxBreach(Exception):
     """The bytes are no box, or one past its limits; what comes after them can't be understood."""
+
+
+class TlsFound(BoxBreach):
+    """The peer's first bytes are TLS, which this connection isn't."""
 
 
 @attrs.frozen
@@ -97,6 +102,8 @@ class BoxParser:
                 self.boxes += 1
                 return box
             if length > _LONGEST_KEY:
+                if not self.boxes and length in _TLS:
+                    raise TlsFound("it speaks TLS here, and this side doesn't")
                 raise BoxBreach(f"a key of {length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
             value = at + 2 + length
             if end - value < 2:

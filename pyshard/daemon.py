@@ -122,7 +122,7 @@ def check_listen(description: str) -> None:
     named = dict(part.split("=", 1) for part in rest if "=" in part)
     plain = [part for part in rest if "=" not in part]
     port = named.get("port", plain[0] if plain else "")
-    if kind in ("tcp", "tcp6") and port.isdigit() and int(port):
+    if kind in ("tcp", "tcp6", "ssl") and port.isdigit() and int(port):
         interface = named.get("interface", "").replace("\\:", ":") or ("::" if kind == "tcp6" else "0.0.0.0")
         listen_string(interface, port_number(port, "--listen"))
 
@@ -151,17 +151,17 @@ def is_local(description: str) -> bool:
 
 
 def check_reach(description: str, guarded: bool) -> None:
-    """Refuse to listen without tokens where others than this machine's processes can connect.
+    """Refuse to listen where others than this machine's processes can connect and do everything.
 
     :param description: a Twisted server endpoint string.
-    :param guarded: whether there are tokens, or the operator wants it so.
+    :param guarded: whether peers need tokens or certificates, or the operator wants it so.
     :raises ConfigError: in one line.
     """
     if not guarded and not is_local(description):
         raise ConfigError(
             f"found {description!r}, on which others than this machine could connect, and no token file; expected "
-            "--token-file FILE ('pyshard token' makes tokens), an address of this machine alone such as 127.0.0.1, or "
-            "--insecure"
+            "--token-file FILE ('pyshard token' makes tokens), --tls-ca FILE (docs/tls.md), an address of this machine "
+            "alone such as 127.0.0.1, or --insecure"
         )
 
 
@@ -186,7 +186,6 @@ TOKEN_FILE_OPTION: list[object] = [
     "[default: whoever can connect may do everything].",
 ]
 INSECURE_FLAG: list[object] = ["insecure", None, "Listen without a token file where others can connect."]
-
 
 #: The options of both daemons about connections.
 CONNECTION_OPTIONS: list[list[object]] = [

@@ -177,6 +177,15 @@ class TooManyConnections(PyshardError):
     code = "TOO_MANY_CONNECTIONS"
 
 
+class NotTrusted(PyshardError):
+    """No connection with TLS could be had: a side refuses the other's certificate, or only one speaks TLS.
+
+    Nothing was sent, and to try again is of no use before a certificate, or a side's files, are other ones.
+    """
+
+    code = "NOT_TRUSTED"
+
+
 class ClientClosed(PyshardError):
     """The client was used after ``close()``."""
 

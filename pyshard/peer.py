@@ -16,17 +16,22 @@ from typing import cast
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pyshard import commands
 from pyshard.boxes import Box
-from pyshard.errors import BadRequest, NotAuthenticated, PermissionDenied, PyshardError, plain
+from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError, plain
 from pyshard.heartbeat import sign_of_life
 from pyshard.settings import settings
+from pyshard.tls import failures as tls
 from pyshard.wire import Arguments, BoundedAMP
+
+#: By what a peer refuses this side, or this side the peer, until somebody changes something.
+_FINAL = (NotAuthenticated, PermissionDenied, NotTrusted)
 
 _CLOSE = 1.0  # seconds that a connection may take to write what is left and close
 
@@ -45,6 +50,7 @@ class Greeting:
     connection: str
 
 
+@implementer(IHandshakeListener)
 class PeerConnection(BoundedAMP):
     """The connection of a `Peer`: tells it when it is lost. The other side may ask whether this one is there.
 
@@ -53,6 +59,11 @@ class PeerConnection(BoundedAMP):
 
     lost: Callable[[Failure], None] | None = None
     leaving = False
+    _handshaken = False
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`; called on connections with TLS only."""
+        self._handshaken = True
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         return [(commands.Ping, dict), (commands.GoAway, self.leave)]
@@ -68,7 +79,16 @@ class PeerConnection(BoundedAMP):
         if self.lost is not None:
             lost, self.lost = self.lost, None
             lost(reason)
-        super().connectionLost(reason)
+        error = self._not_trusted(reason)
+        super().connectionLost(reason if error is None else Failure(error))
+
+    def _not_trusted(self, reason: Failure) -> PyshardError | None:
+        """Why TLS could not be had, if that is why the connection is lost before the peer said anything."""
+        if self._parser.boxes:
+            return None
+        if self._tls_found:
+            return NotTrusted(f"the peer speaks TLS, and this side was not told to; {tls.SEE}")
+        return tls.failed(reason, self.transport, self._handshaken) or tls.unanswered(reason)
 
     def _answer_received(self, box: Box) -> None:
         super()._answer_received(box)
@@ -92,7 +112,7 @@ class Peer:
     :param on_down: called with the reason, in one line, after each failed attempt and lost connection.
     :param random: jitter.
     :param on_refused: called after `on_down` with the error by which the peer refused this side for good, such as that
-        the token is wrong; to dial again is of no use then.
+        the token is wrong, or this side the peer, whose certificate it doesn't trust; to dial again is of no use then.
     :param session: the id of this side's session with the peer (see `pyshard.sessions`); None: there is none.
     """
 
@@ -229,7 +249,7 @@ class Peer:
         self._dialing = self._greeting = None
         if not self._closed:
             self._down(reason_of(failure))
-            if self._on_refused is not None and isinstance(failure.value, NotAuthenticated | PermissionDenied):
+            if self._on_refused is not None and isinstance(failure.value, _FINAL):
                 self._on_refused(failure.value)
 
     def _lost(self, failure: Failure) -> None:
@@ -305,6 +325,8 @@ def _reason(error: BaseException | None) -> str:
         return str(error.args[0]).lower() if error.args and error.args[0] else str(error)
     if isinstance(error, ConnectionClosed):
         return "the connection was closed"
+    if isinstance(error, tls.ERRORS):
+        return tls.explained(error)
     if isinstance(error, amp.UnhandledCommand):
         return "the peer is no pyshard daemon"
     return str(error) or type(error).__name__

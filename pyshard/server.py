@@ -21,6 +21,8 @@ from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
     IDelayedCall,
+    IHandshakeListener,
+    INegotiated,
     IPushProducer,
     IReactorTime,
 )
@@ -29,6 +31,7 @@ from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pyshard import commands
 from pyshard.admission import Admission, ConnectionLimits, origin_of
@@ -44,6 +47,8 @@ from pyshard.errors import (
 )
 from pyshard.sessions import LONGEST, SHORTEST, Sessions
 from pyshard.settings import settings
+from pyshard.tls.failures import ERRORS, explained, failed
+from pyshard.tls.handshakes import FailedHandshakes
 from pyshard.wire import Arguments, BoundedAMP
 
 _T = TypeVar("_T")
@@ -57,6 +62,7 @@ STRANGER = Limits(settings.STRANGER_BOX_KEYS, settings.STRANGER_BOX_BYTES, setti
 _HOW = "give the client a token file: token_file=…, --token-file or the environment variable PYSHARD_TOKEN_FILE"
 
 
+@implementer(IHandshakeListener)
 class ServerConnection(BoundedAMP):
     """A connection that a daemon accepted; subclasses add responders.
 
@@ -83,6 +89,7 @@ class ServerConnection(BoundedAMP):
         self._changes = 0  # under way
         self._finishing: list[Deferred[None]] = []
         self._too_late: IDelayedCall | None = None
+        self._handshaking = False  # of TLS
         self._since = clock.seconds()
 
     def described(self) -> dict[str, object]:
@@ -231,9 +238,41 @@ class ServerConnection(BoundedAMP):
             # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
             # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
             cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
+        self._handshaking = INegotiated.providedBy(self.transport)
+        self.factory.come(self)
+        if not self._handshaking:
+            self._opened()
+        elif self.refused is None:
+            self._too_late = self._clock.callLater(settings.HANDSHAKE, self.abort)
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`; called on connections with TLS only."""
+        self._handshaking = False
+        if self.refused is None:
+            self._stop_waiting()
+        self._opened()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        self.factory.go(self)
+        if self._handshaking:
+            self._not_opened(reason)
+        else:
+            self._log.info(
+                "connection {id} from {peer}: closed after {operations} operations: {reason}",
+                id=self.id,
+                peer=self._peer,
+                operations=self.operations,
+                reason=explained(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage(),
+            )
+        super().connectionLost(reason)
+        if self._session is not None:
+            session = self._session
+            self.finish().addCallback(lambda _: self.factory.sessions.forget(session, self))
+
+    def _opened(self) -> None:
         if self.role is None and self.refused is None:
             self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
-        self.factory.come(self)
         self._log.info(
             "connection {id} from {peer}: {what}",
             id=self.id,
@@ -241,20 +280,10 @@ class ServerConnection(BoundedAMP):
             what="opened" if self.refused is None else f"refused: {self.refused}",
         )
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop_waiting()
-        self.factory.go(self)
-        self._log.info(
-            "connection {id} from {peer}: closed after {operations} operations: {reason}",
-            id=self.id,
-            peer=self._peer,
-            operations=self.operations,
-            reason=reason.getErrorMessage(),
-        )
-        super().connectionLost(reason)
-        if self._session is not None:
-            session = self._session
-            self.finish().addCallback(lambda _: self.factory.sessions.forget(session, self))
+    def _not_opened(self, reason: Failure) -> None:
+        """Tell of a handshake that came to nothing."""
+        why = failed(reason, self.transport, False)
+        self.factory.handshakes.tell(self._clock.seconds(), self.id, self._peer, str(why or reason.getErrorMessage()))
 
     # ------------------------------------------------------------------ who the peer is
 
@@ -336,6 +365,7 @@ class ServerFactory(Factory):
         self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
         self.connections: list[ServerConnection] = []
         self.refused: set[ServerConnection] = set()
+        self.handshakes = FailedHandshakes()
         self.draining = False
         self._closed_at_once = False
 

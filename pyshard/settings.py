@@ -76,6 +76,8 @@ class Settings:
     STRANGER_UNFINISHED_BOX: float = 5.0
     AUTHENTICATION: float = 10.0
     WRONG_TOKENS: int = 3
+    #: Seconds that a peer may take for a handshake of TLS.
+    HANDSHAKE: float = 10.0
     #: Characters of a token's secret; bytes of a token file.
     MIN_SECRET: int = 16
     MAX_SECRET: int = 256

@@ -27,7 +27,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.auth import Role
-from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, put_chunks, serialize, take_chunks
+from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, put_chunks, serialize, take_chunks
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, from_code
 from pyshard.settings import settings
 
@@ -120,6 +120,7 @@ class BoundedAMP(amp.AMP):
         self.heard = clock.seconds()
         self._parser = BoxParser(limits or Limits())
         self._broken = False
+        self._tls_found = False  # whether the peer speaks TLS on this connection, which is none of TLS
         self.answering = 0
         self.under_way = 0
         self._full = False  # whether so much is under way that nothing more is taken up
@@ -264,6 +265,7 @@ class BoundedAMP(amp.AMP):
                 if self.answering >= _BOXES or self.under_way >= _BYTES:
                     self._fill()
         except BoxBreach as breach:
+            self._tls_found = isinstance(breach, TlsFound)
             self._breach(str(breach))
         if self.paused or not parser.begun:  # paused: it is this side that waits
             self._stop_timer()

@@ -14,6 +14,7 @@ from zope.interface import implementer
 from pyshard.addresses import Address, Server, dial_with, endpoint_of, parse
 from pyshard.errors import ConfigError
 from pyshard.settings import settings
+from pyshard.tls import Tls
 
 EXPECTED = (
     "expected ['host', port], 'host:port' or a Twisted client endpoint string such as 'tls:example.com:9192', "
@@ -72,7 +73,8 @@ def no_dial(host: str, port: int) -> IStreamClientEndpoint:
         ("[::1]:9192", Address("::1", 9192)),
         ("tcp:localhost:9192", Address(description="tcp:localhost:9192")),
         ("tcp:host=localhost:port=9192", Address(description="tcp:host=localhost:port=9192")),
-        (" tls:example.com:9192 ", Address("", 0, "tls:example.com:9192")),
+        (" tls:example.com:9192 ", Address("example.com", 9192, tls=Tls("system"))),
+        ("tls:example.com:9192:trustRoots=/ca", Address("example.com", 9192, tls=Tls("/ca"))),
         ("unix:bootstrap.sock", Address(description="unix:bootstrap.sock")),
     ],
 )
@@ -124,7 +126,7 @@ def test_refused(server: object) -> None:
     [
         (Address("localhost", 9192), "localhost:9192"),
         (Address("::1", 9192), "[::1]:9192"),
-        (Address(description="tls:example.com:9192"), "tls:example.com:9192"),
+        (Address(description="unix:bootstrap.sock"), "unix:bootstrap.sock"),
     ],
 )
 def test_text(address: Address, expected: str) -> None:

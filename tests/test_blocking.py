@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 from twisted.python import threadable
 
-from pyshard import Client, Pyshard
+from pyshard import Client, Pyshard, Tls
 from pyshard.blocking import BlockingIndex
 from pyshard.blocking import pyshard as blocking_module
 from pyshard.errors import (
@@ -47,12 +47,16 @@ class Connector:
         self.cluster = cluster
         self.asked: list[tuple[object, float]] = []
         self.token_files: list[object] = []
+        self.tls: list[object] = []
         self.clients: list[Client] = []
 
-    def __call__(self, reactor: Any, server: object, *, deadline: float, token_file: object) -> Deferred[Client]:
+    def __call__(
+        self, reactor: Any, server: object, *, deadline: float, token_file: object, tls: object
+    ) -> Deferred[Client]:
         """What `Pyshard` calls."""
         self.asked.append((server, deadline))
         self.token_files.append(token_file)
+        self.tls.append(tls)
         self.clients.append(self.cluster.connect(deadline=deadline))
         driver = LoopingCall(self.cluster.advance, 0.01)
         driver.clock = reactor
@@ -177,6 +181,13 @@ def test_the_token_file_is_passed_on(connector: Connector, token_file: str | Pat
     """A `Pyshard`'s token file is its client's."""
     Pyshard("somewhere:1", token_file=token_file).close()
     assert connector.token_files == [token_file]
+
+
+@pytest.mark.parametrize("tls", [None, False, Tls("ca.pem")])
+def test_the_files_of_tls_are_passed_on(connector: Connector, tls: Tls | Literal[False] | None) -> None:
+    """`Pyshard` hands them to its client, which knows what the environment says."""
+    Pyshard("somewhere:1", tls=tls).close()
+    assert connector.tls == [tls]
 
 
 def test_deadlines_are_passed_on(connector: Connector) -> None:

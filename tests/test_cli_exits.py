@@ -44,6 +44,7 @@ EXPECTED = {
     "IndexExists": 5,
     "IndexNotFound": 5,
     "NotAuthenticated": 5,
+    "NotTrusted": 5,
     "PermissionDenied": 5,
 }
 

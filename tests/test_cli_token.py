@@ -94,8 +94,8 @@ def test_up_tells_its_daemons(tmp_path: Path) -> None:
 
 def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
     """What `up` prints works as printed where there is a token file."""
-    text = str(usage(plan.DEFAULT, Path("my tokens")))
-    assert "pyshard write --token-file 'my tokens' KEY DOC" in text
+    text = str(usage(plan.DEFAULT, plan.Guard(Path("my tokens"))))
+    assert "pyshard write '--token-file=my tokens' KEY DOC" in text
     assert "app = Pyshard(token_file='my tokens')" in text
 
 

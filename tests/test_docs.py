@@ -29,6 +29,8 @@ RUN_BY = {
     "run: cli": "tests/functional/test_cli.py",
     "run: backup": "tests/functional/test_readme.py",
     "run: restore": "tests/functional/test_readme.py or tests/functional/test_cli.py",
+    "run: tls": "tests/functional/test_tls_recipe.py",
+    "run: tls python": "tests/functional/test_tls_recipe.py",
     "run: tokens": "tests/functional/test_tokens.py",
     "ci: tests": ".ci/run",
 }

@@ -17,6 +17,7 @@ import pyshard
 LAYERS = [
     "errors",
     "settings",
+    "tls",
     "hashing",
     "shardmap",
     "cluster",
@@ -38,6 +39,7 @@ LAYERS = [
     "server",
     "listener",
     "daemon",
+    "tlsoptions",
     "shard",
     "bootstrap",
     "client",

@@ -65,6 +65,7 @@ TESTS = {
     "STRANGER_BOX_KEYS": ["test_authentication.py::test_a_strangers_box"],
     "STRANGER_UNFINISHED_BOX": ["test_authentication.py::test_a_strangers_unfinished_box"],
     "AUTHENTICATION": ["test_authentication.py::test_time_to_authenticate"],
+    "HANDSHAKE": ["test_tls_handshakes.py::test_time_for_a_handshake"],
     "WRONG_TOKENS": ["test_authentication.py::test_wrong_tokens"],
     "MIN_SECRET": ["test_auth.py::test_lengths_of_secrets"],
     "MAX_SECRET": ["test_auth.py::test_lengths_of_secrets"],

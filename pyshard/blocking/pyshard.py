@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Literal, Self, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
@@ -26,6 +26,7 @@ from pyshard.documents import Storable
 from pyshard.errors import ClientClosed
 from pyshard.hashing import Key
 from pyshard.settings import settings
+from pyshard.tls import Tls
 
 _T = TypeVar("_T")
 
@@ -43,8 +44,10 @@ class Pyshard:
     :param deadline: seconds that an operation may take, unless it is given another.
     :param token_file: the file whose first token it presents; default: the one that the environment variable
         ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none.
-    :raises ConfigError: the address or the token file can't be used.
+    :param tls: with which files to speak TLS, as `pyshard.connect` takes them (docs/tls.md).
+    :raises ConfigError: the address, the token file or a file of TLS can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
+    :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
     :raises Unavailable: no bootstrap answered within the deadline.
     :raises BlockingCallRefused: it is called where it would stop a running reactor.
     """
@@ -55,11 +58,13 @@ class Pyshard:
         *,
         deadline: float = settings.DEADLINE,
         token_file: Path | str | None = None,
+        tls: Tls | Literal[False] | None = None,
     ) -> None:
         self._server = settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server
         addresses.parse(self._server)
         self._deadline = deadline
         self._token_file = token_file
+        self._tls = tls
         self._closed = False
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -282,7 +287,11 @@ class Pyshard:
                 try:
                     self._client = engine.run(
                         lambda: connect(
-                            engine.reactor, self._server, deadline=self._deadline, token_file=self._token_file
+                            engine.reactor,
+                            self._server,
+                            deadline=self._deadline,
+                            token_file=self._token_file,
+                            tls=self._tls,
                         )
                     )
                 except BaseException:

@@ -12,7 +12,7 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from pyshard import addresses, config, daemon
+from pyshard import addresses, config, daemon, tls, tlsoptions
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
@@ -37,8 +37,9 @@ class Options(usage.Options):
         ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
         daemon.TOKEN_FILE_OPTION,
         *daemon.CONNECTION_OPTIONS,
+        *tlsoptions.OPTIONS,
     ]
-    optFlags = [daemon.INSECURE_FLAG]
+    optFlags = [daemon.INSECURE_FLAG, tlsoptions.FLAG]
 
     def postOptions(self) -> None:
         """Read the config file and the state, and check where to listen, before anything is started."""
@@ -54,6 +55,7 @@ class Options(usage.Options):
                 self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
             else:
                 daemon.check_listen(self["listen"])
+            self["tls"] = tlsoptions.tls_files(self, dials=True)
             self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
@@ -87,13 +89,14 @@ def makeService(options: Options) -> IService:
 
     assert IReactorTime.providedBy(reactor)
     try:
-        endpoint = daemon.server_endpoint(reactor, options["listen"])
-        daemon.check_reach(options["listen"], bool(options["tokens"] or options["insecure"]))
+        endpoint = tlsoptions.listening(reactor, options)
+        plain = addresses.dial_with(reactor)
+        dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
     except ConfigError as error:
         daemon.end(error)
     bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
     tokens: TokenFile | None = options["tokens"]
-    dial = authenticated_dial(addresses.dial_with(reactor), tokens.admin_secret if tokens else None)
+    dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
     service = BootstrapService(
         bootstrap,
         reactor,

@@ -17,6 +17,7 @@ from pyshard.errors import (
     NotAuthenticated,
     NotConfigured,
     NotEmpty,
+    NotTrusted,
     OutcomeUnknown,
     Overloaded,
     PermissionDenied,
@@ -43,7 +44,8 @@ class Code(IntEnum):
     UNAVAILABLE = 3
     #: A change was sent and its answer was lost.
     OUTCOME_UNKNOWN = 4
-    #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty, no token for it.
+    #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty, no token for it,
+    #: no certificate for it.
     REFUSED = 5
     #: Anything else: a peer of another cluster or version, a failure inside a daemon, half a restore.
     FAILED = 6
@@ -67,6 +69,7 @@ _CODES: list[tuple[tuple[type[PyshardError], ...], Code]] = [
             NotEmpty,
             NotAuthenticated,
             PermissionDenied,
+            NotTrusted,
         ),
         Code.REFUSED,
     ),

@@ -1,13 +1,14 @@
 """What the subcommands share: the options that say which cluster and index, and how arguments are taken.
 
-``--bootstrap``, ``--index``, ``--deadline`` and ``--token-file`` can stand before the subcommand and behind it; behind
-it wins.
+``--bootstrap``, ``--index``, ``--deadline``, ``--token-file`` and ``--tls-…`` can stand before the subcommand and
+behind it; behind it wins.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,17 +17,20 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from pyshard import addresses, tokenfile
+from pyshard import addresses, tls, tokenfile
 from pyshard.blocking import Pyshard
 from pyshard.errors import ConfigError
 from pyshard.settings import settings
+from pyshard.tls import Tls
+from pyshard.tls.parameters import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: The environment variable that holds the bootstrap's address.
 BOOTSTRAP_VARIABLE = "PYSHARD_BOOTSTRAP"
 
-_COMMON = ("bootstrap", "index", "deadline", "token_file")
+_TLS = ("tls_ca", "tls_certificate", "tls_key")
+_COMMON = ("bootstrap", "index", "deadline", "token_file", *_TLS)
 _NEGATIVE = re.compile(r"-(\.?\d.*|Infinity)")
 _LONGEST_DEADLINE = 86_400
 
@@ -39,16 +43,18 @@ class Target:
     :param index: the index's name; None for the default one.
     :param deadline: seconds that connecting, and each operation, may take.
     :param token_file: the client's; None: the one that the environment names, if it does.
+    :param tls: the client's files; None: those that the environment names, if it does.
     """
 
     bootstrap: str | None
     index: str | None
     deadline: float
     token_file: str | None = None
+    tls: Tls | None = None
 
     def connect(self) -> Pyshard:
         """The cluster."""
-        return Pyshard(self.bootstrap, deadline=self.deadline, token_file=self.token_file)
+        return Pyshard(self.bootstrap, deadline=self.deadline, token_file=self.token_file, tls=self.tls)
 
 
 class Verb(click.Command):
@@ -105,6 +111,7 @@ def common_options(
             metavar="FILE",
             help=f"File with the token of a cluster that wants one.  [env var: {tokenfile.VARIABLE}]",
         )(function)
+        tls_options(environment=True)(function)
         click.option(
             "--deadline",
             type=float,
@@ -127,6 +134,40 @@ def common_options(
     return add
 
 
+def tls_options(environment: bool) -> Callable[[_Function], _Function]:
+    """Adds the options about TLS to a command.
+
+    :param environment: whether the help is to name the environment variables that say the same.
+    """
+
+    def shown(text: str, variable: str) -> str:
+        return f"{text}  [env var: {variable}]" if environment else text
+
+    def add(function: _Function) -> _Function:
+        for option, text, variable in (
+            ("--tls-key", "With --tls-certificate, its private key, unless that file has it.", KEY_VARIABLE),
+            ("--tls-certificate", "With --tls-ca, the certificate to show.", CERTIFICATE_VARIABLE),
+            ("--tls-ca", "Speak TLS: the authority from which peers must have certificates.", CA_VARIABLE),
+        ):
+            click.option(option, metavar="FILE", help=shown(text, variable))(function)
+        return function
+
+    return add
+
+
+def files_of(ca: str | None, certificate: str | None, key: str | None) -> Tls | None:
+    """What options say of TLS, the environment where they say nothing; None: no option was given.
+
+    :raises ConfigError: a certificate or key is given, and no authority.
+    """
+    given = (ca, certificate, key)
+    if given == (None, None, None):
+        return None
+    variables = (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE)
+    found = [os.environ.get(name) if one is None else one for one, name in zip(given, variables, strict=True)]
+    return tls.chosen(found[0], found[1], found[2], "--tls-ca")
+
+
 def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Callable[[Callable[..., None]], Any]:
     """Adds the options to a subcommand, whose first argument is then its `Target`.
 
@@ -146,7 +187,8 @@ def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Calla
                     chosen[name] = value
             if chosen["deadline"] is None:
                 chosen["deadline"] = deadline
-            function(Target(**chosen), **given)
+            files = files_of(*(chosen.pop(name) for name in _TLS))
+            function(Target(**chosen, tls=files), **given)
 
         return common_options(index, deadline)(with_target)
 

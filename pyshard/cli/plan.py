@@ -22,6 +22,7 @@ from pyshard.errors import ConfigError
 from pyshard.hashing import SLOTS, slot_to_hash
 from pyshard.settings import settings
 from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.tls import Tls
 
 _HOST = "127.0.0.1"
 _LIMIT = 1024**3
@@ -69,16 +70,39 @@ class Guard:
 
     :param token_file: the daemons'; None: whoever can connect may do everything.
     :param insecure: whether that goes for other machines, too.
+    :param tls: the files of its daemons, whose peers must have certificates then.
     """
 
     token_file: Path | None = None
     insecure: bool = False
+    tls: Tls | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it may be where other machines can connect."""
+        return self.token_file is not None or self.insecure or self.tls is not None
 
     @property
     def options(self) -> list[str]:
         """What a daemon's command says of it."""
-        tokens = [] if self.token_file is None else [f"--token-file={self.token_file}"]
-        return [*tokens, *(["--insecure"] if self.insecure else [])]
+        return [*self.client_options, *(["--insecure"] if self.insecure else [])]
+
+    @property
+    def client_options(self) -> list[str]:
+        """What a command for it says."""
+        files: dict[str, Path | str | None] = {"token-file": self.token_file}
+        if self.tls is not None:
+            files |= {"tls-ca": self.tls.ca, "tls-certificate": self.tls.certificate, "tls-key": self.tls.key}
+        return [f"--{name}={file}" for name, file in files.items() if file is not None]
+
+    @property
+    def client_arguments(self) -> list[str]:
+        """What a Python program for it says."""
+        found = [] if self.token_file is None else [f"token_file={str(self.token_file)!r}"]
+        if self.tls is not None:
+            files = [self.tls.ca, self.tls.certificate, *([] if self.tls.key is None else [self.tls.key])]
+            found.append(f"tls=Tls({', '.join(repr(str(one)) for one in files)})")
+        return found
 
 
 @attrs.frozen
@@ -126,7 +150,7 @@ def check_reach(cluster: ClusterConfig, guard: Guard) -> None:
     """
     for name, host, port in _places(cluster):
         try:
-            daemon.check_reach(daemon.listen_string(host, port), guard.token_file is not None or guard.insecure)
+            daemon.check_reach(daemon.listen_string(host, port), guard.closed)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
 

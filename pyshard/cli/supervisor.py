@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.runner.procmon import ProcessMonitor
 
-from pyshard.cli.plan import Daemon
+from pyshard.cli.plan import Daemon, Guard
 from pyshard.cli.signals import EndSignals
 from pyshard.client import connect
 from pyshard.errors import PyshardError, Unavailable
@@ -76,7 +76,7 @@ class Run:
     :param bootstrap: the bootstrap's host and port.
     :param tell: is given lines for the user.
     :param ready: called when every shard is.
-    :param token_file: the daemons', where there is one.
+    :param guard: who may use the cluster.
     :ivar failure: why it ended without having been asked to.
     """
 
@@ -88,7 +88,7 @@ class Run:
         bootstrap: tuple[str, int],
         tell: Callable[[str], None],
         ready: Callable[[], None],
-        token_file: Path | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._reactor = reactor
         self._signals = signals
@@ -96,7 +96,7 @@ class Run:
         self._bootstrap = bootstrap
         self._tell = tell
         self._on_ready = ready
-        self._token_file = token_file
+        self._guard = guard or Guard()
         self._is_ready = False
         self._stopping = False
         self._logged = {one.name: log_size(one.log) for one in daemons}
@@ -132,7 +132,9 @@ class Run:
         """Wait until every shard is ready."""
         reactor = self._reactor
         end = reactor.seconds() + READY
-        client = yield connect(reactor, self._bootstrap, deadline=READY, token_file=self._token_file)
+        client = yield connect(
+            reactor, self._bootstrap, deadline=READY, token_file=self._guard.token_file, tls=self._guard.tls or False
+        )
         try:
             while True:
                 shards = yield client.readiness(deadline=max(_LOOK, end - reactor.seconds()))

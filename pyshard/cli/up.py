@@ -18,12 +18,12 @@ from rich.panel import Panel
 from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pyshard import daemon
+from pyshard import daemon, tls, tlsoptions
 from pyshard.addresses import Address
 from pyshard.bootstrap.tap import open_state
 from pyshard.cli import plan
 from pyshard.cli.exits import Code, End, one_line
-from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer
+from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options
 from pyshard.cli.output import flush, put, show
 from pyshard.cli.signals import EndSignals
 from pyshard.config import ClusterConfig
@@ -63,6 +63,7 @@ from pyshard.storage import Durability
     metavar="FILE",
     help="The tokens that clients must present; see 'pyshard token'.  [default: whoever can connect may do everything]",
 )
+@tls_options(environment=False)
 @click.option("--insecure", is_flag=True, help="Without --token-file, listen where other machines can connect.")
 @click.pass_context
 def up(
@@ -72,6 +73,9 @@ def up(
     data_dir: Path | None,
     durability: str | None,
     token_file: Path | None,
+    tls_ca: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
     insecure: bool,
 ) -> None:
     """Run the bootstrap and all shards of a cluster, until Ctrl-C.
@@ -89,7 +93,8 @@ def up(
     refuse_outer(context)
     data = _data(context, data_dir, durability, run_dir)
     daemon.token_file(None if token_file is None else str(token_file), insecure)  # refuses what its daemons would
-    guard = plan.Guard(None if token_file is None else token_file.absolute(), insecure)
+    files = tlsoptions.checked_files(tls.chosen(tls_ca, tls_certificate, tls_key, "--tls-ca"))
+    guard = plan.Guard(None if token_file is None else token_file.absolute(), insecure, files)
     twistd = plan.find_twistd()
     if twistd is None:
         raise End(f"no twistd beside {sys.executable}, nor in PATH; install Twisted there", Code.NEGATIVE)
@@ -110,7 +115,7 @@ def up(
         if data is not None:
             plan.remember(data, wanted)
         daemons = plan.daemons(cluster, twistd, path, directory, data, guard)
-        failure = _run(signals, cluster, notes, daemons, directory, data, token_file)
+        failure = _run(signals, cluster, notes, daemons, directory, data, guard)
     if failure:
         head, _, rest = failure.partition("\n")
         click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
@@ -139,7 +144,7 @@ def _run(
     daemons: list[plan.Daemon],
     directory: Path,
     data: plan.Data | None,
-    token_file: Path | None,
+    guard: plan.Guard,
 ) -> str | None:
     """Run the cluster until it is ended; why, if nobody asked for that."""
     from twisted.internet import reactor
@@ -148,7 +153,7 @@ def _run(
 
     def ready() -> None:
         with suppress(OSError):
-            show(Panel(usage(cluster, token_file), title="The cluster is ready", expand=False))
+            show(Panel(usage(cluster, guard), title="The cluster is ready", expand=False))
         tell(f"{fate(data)} Ctrl-C ends the cluster.")
 
     for note in notes:
@@ -161,7 +166,7 @@ def _run(
         (cluster.bootstrap_host, cluster.bootstrap_port),
         tell,
         ready,
-        token_file,
+        guard,
     )
     with (directory / "up.log").open("a", encoding="utf-8") as log:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)
@@ -184,15 +189,14 @@ def fate(data: plan.Data | None) -> str:
     return f"Documents are kept on disk: {again} has them again."
 
 
-def usage(cluster: ClusterConfig, token_file: Path | None = None) -> Text:
+def usage(cluster: ClusterConfig, guard: plan.Guard | None = None) -> Text:
     """How to use the cluster, for someone at this machine."""
     bootstrap = str(Address(cluster.bootstrap_host, cluster.bootstrap_port))
     default = [cluster.bootstrap_host, cluster.bootstrap_port] == settings.BOOTSTRAP_SERVER
     option = "" if default and BOOTSTRAP_VARIABLE not in os.environ else f" --bootstrap {bootstrap}"
-    argument = "" if default else repr(bootstrap)
-    if token_file is not None:
-        option += f" --token-file {shlex.quote(str(token_file))}"
-        argument += ", " * bool(argument) + f"token_file={str(token_file)!r}"
+    guard = guard or plan.Guard()
+    option += "".join(f" {shlex.quote(one)}" for one in guard.client_options)
+    arguments = [*([] if default else [repr(bootstrap)]), *guard.client_arguments]
     lines = [
         f"bootstrap  {bootstrap}",
         *(f"shard      {one.address}  {one.bounds}  {one.name}" for one in cluster.map.ranges),
@@ -200,8 +204,8 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None) -> Text:
         f"pyshard write{option} KEY DOC",
         f"pyshard read{option} KEY",
         "",
-        "from pyshard import Pyshard",
-        f"app = Pyshard({argument})",
+        f"from pyshard import Pyshard{', Tls' if guard.tls else ''}",
+        f"app = Pyshard({', '.join(arguments)})",
         "app.write('test', {'hello': 'world'})",
     ]
     return Text("\n".join(lines))

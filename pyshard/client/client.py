@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks, succeed
@@ -27,6 +28,7 @@ from pyshard.documents import Storable
 from pyshard.errors import BadRequest, ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
 from pyshard.settings import settings
+from pyshard.tls import Tls, dialing
 from pyshard.wire import Steps
 
 _T = TypeVar("_T")
@@ -41,6 +43,7 @@ class Client:
     - `InvalidKey`, `InvalidDocument`, `InvalidIndexName`: before anything is sent;
     - `IndexNotFound`: there is no such index;
     - `NotAuthenticated`, `PermissionDenied`: the client has no valid token, or one that may not do this;
+    - `NotTrusted`: the shard's certificate is refused, or the client's by the shard;
     - `Unavailable`: no answer by the deadline, and nothing was changed;
     - `OutcomeUnknown`: a change was sent and its answer was lost;
     - `Overloaded`: too much waits for the shard already;
@@ -423,6 +426,7 @@ def connect(
     *,
     deadline: float = settings.DEADLINE,
     token_file: Path | str | None = None,
+    tls: Tls | Literal[False] | None = None,
     dial: Dial | None = None,
     random: Random | None = None,
 ) -> Deferred[Client]:
@@ -434,16 +438,24 @@ def connect(
     :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another.
     :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
         environment variable ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none. It is read again when it changes.
-    :param dial: makes the client endpoint of a host and port; default: TCP on the reactor.
+    :param tls: with which files to speak TLS, with the bootstrap and all shards (docs/tls.md); default: those that a
+        ``tls:`` string as `bootstrap_server` names, else those that the environment variables ``PYSHARD_TLS_CA``,
+        ``PYSHARD_TLS_CERTIFICATE`` and ``PYSHARD_TLS_KEY`` name, else plain TCP; False: plain TCP.
+    :param dial: makes the client endpoint of a host and port, without TLS; default: TCP on the reactor.
     :param random: jitter of retries, and the secret ids of the client's sessions; default: the system's.
     :return: a Deferred of the client, fired when it has the cluster's map.
-    :raises ConfigError: (in the Deferred) the address or the token file can't be used.
+    :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
+    :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
     :raises Unavailable: no bootstrap answered within the deadline.
     """
+    environment = os.environ if dial is None else {}
     dial = dial or addresses.dial_with(reactor)
     try:
         address = addresses.parse(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
+        files = addresses.tls_of(address, tls, environment)
+        if files is not None:
+            dial = dialing(dial, files, reactor)
         endpoint = addresses.endpoint_of(reactor, address, dial)
         tokens = tokenfile.for_client(token_file)
     except PyshardError:

@@ -12,7 +12,7 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python import usage
 
-from pyshard import daemon
+from pyshard import daemon, tlsoptions
 from pyshard.errors import ConfigError
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
@@ -44,8 +44,9 @@ class Options(usage.Options):
         ],
         daemon.TOKEN_FILE_OPTION,
         *daemon.CONNECTION_OPTIONS,
+        *tlsoptions.OPTIONS,
     ]
-    optFlags = [daemon.INSECURE_FLAG]
+    optFlags = [daemon.INSECURE_FLAG, tlsoptions.FLAG]
 
     def postOptions(self) -> None:
         """Check where to listen, before anything is started."""
@@ -54,6 +55,7 @@ class Options(usage.Options):
                 self["listen"] = daemon.listen_string(self["host"], daemon.port_number(self["port"], "--port"))
             else:
                 daemon.check_listen(self["listen"])
+            self["tls"] = tlsoptions.tls_files(self, dials=False)
             self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
@@ -85,8 +87,7 @@ def makeService(options: Options) -> IService:
     assert IReactorTime.providedBy(reactor)
     assert IReactorFromThreads.providedBy(reactor)
     try:
-        endpoint = daemon.server_endpoint(reactor, options["listen"])
-        daemon.check_reach(options["listen"], bool(options["tokens"] or options["insecure"]))
+        endpoint = tlsoptions.listening(reactor, options)
     except ConfigError as error:
         daemon.end(error)
 

@@ -1,0 +1,118 @@
+"""Why a TLS connection could not be had, in words. OpenSSL's own are for those who know its source. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import INegotiated
+from twisted.python.failure import Failure
+
+from pyshard.errors import NotTrusted, PyshardError, Unavailable
+
+#: What OpenSSL raises.
+ERRORS: tuple[type[Exception], ...]
+try:
+    from OpenSSL.SSL import Error
+except ImportError:  # without pyshard[tls] nothing of it can fail
+    ERRORS = ()
+else:
+    ERRORS = (Error,)
+
+#: Where to read on.
+SEE = "see docs/tls.md"
+
+#: The peer's answers that refuse this side, by OpenSSL's name without its prefix. (RFC 8446, 6.2 has their meanings.)
+_ALERTS = {
+    "unknown ca": "the peer refuses this side's certificate: it isn't of an authority that the peer trusts",
+    "certificate required": "the peer wants a certificate of this side, which shows none",
+    "certificate expired": "the peer refuses this side's certificate: it has expired",
+    "certificate revoked": "the peer refuses this side's certificate: it was revoked",
+    "bad certificate": "the peer refuses this side's certificate",
+    "certificate unknown": "the peer refuses this side's certificate",
+    "unsupported certificate": "the peer refuses this side's certificate: it isn't meant for this use",
+    "access denied": "the peer refuses this side's certificate",
+    "handshake failure": "the peer refuses the handshake; it may want a certificate of this side",
+    "protocol version": "the peer refuses this side's versions of TLS, 1.2 and 1.3",
+}
+
+#: What this side found itself.
+_FOUND = {
+    "peer did not return a certificate": "the peer shows no certificate",
+    "certificate verify failed": "the peer's certificate can't be verified",
+    "unsupported protocol": "the peer speaks another version of TLS; this side 1.2 and 1.3",
+    "no shared cipher": "the peer has no cipher that this side accepts",
+    **dict.fromkeys(
+        [
+            "wrong version number",
+            "http request",
+            "https proxy request",
+            "packet length too long",
+            "record too small",
+            "unknown protocol",
+            "bad record type",
+            "record layer failure",
+        ],
+        "the peer doesn't speak TLS",
+    ),
+}
+_ALERT = re.compile(r".*\balert (.*)")  # what stands before it depends on the versions of TLS and OpenSSL
+
+#: Those that say that the chain of certificates ends with none that is trusted; of whichever certificate of it.
+UNTRUSTED = (18, 19, 20, 21)
+
+#: What the verification of a certificate ended with: OpenSSL's X509_V_ERR_… .
+VERDICTS = {
+    7: "its signature is wrong",
+    9: "it isn't valid yet; are the clocks right?",
+    10: "it has expired",
+    **dict.fromkeys(UNTRUSTED, "it isn't of an authority that this side trusts"),
+    23: "it was revoked",
+    24: "it comes from a certificate that is no authority's",
+    26: "it isn't meant for this use (extended key usage)",
+    79: "it comes from a certificate that is no authority's",
+}
+
+
+def failed(reason: Failure, transport: object, complete: bool) -> PyshardError | None:
+    """Why TLS has failed on a connection that was lost.
+
+    :param reason: why it was lost.
+    :param transport: that of the connection's protocol.
+    :param complete: whether the handshake was.
+    :return: `NotTrusted` when to try again is of no use; `Unavailable` when it may be, since the peer just hung up;
+        None when it wasn't TLS that failed.
+    """
+    if not INegotiated.providedBy(transport):
+        return None
+    refusal = getattr(transport.getHandle(), "refusal", None)  # type: ignore[attr-defined]  # ISystemHandle's, of TLS
+    if refusal:
+        return NotTrusted(f"{refusal}; {SEE}")
+    if isinstance(reason.value, ERRORS):
+        return NotTrusted(f"{explained(reason.value)}; {SEE}")
+    if not complete and reason.check(ConnectionClosed):
+        return Unavailable("the connection was closed during the TLS handshake; perhaps the peer doesn't speak TLS")
+    return None
+
+
+def unanswered(reason: Failure) -> PyshardError | None:
+    """Why a connection that isn't one of TLS was closed before the peer said anything; None when it wasn't.
+
+    So do peers that speak TLS, to which the first bytes are none.
+    """
+    if reason.check(ConnectionDone):
+        return Unavailable("the connection was closed before any answer; perhaps the peer speaks TLS")
+    return None
+
+
+def explained(error: Exception) -> str:
+    """OpenSSL's error in words."""
+    queue = error.args[0] if error.args else ()
+    texts = [str(one[-1]) for one in queue if one] if isinstance(queue, list | tuple) else [str(queue)]
+    for text in reversed(texts):  # the last one is the cause
+        alert = _ALERT.fullmatch(text)
+        if alert:
+            return _ALERTS.get(alert[1], f"the peer ended the handshake: {alert[1]}")
+        if text in _FOUND:
+            return _FOUND[text]
+    return f"TLS failed: {', '.join(filter(None, texts)) or type(error).__name__}"
