@@ -83,7 +83,7 @@ class ServerConnection(BoundedAMP):
         self.role = Role.ADMIN if factory.tokens is None else None
         self.origin: str | None = None
         self.refused: TooManyConnections | None = None
-        self._pinged = 0.0  # when it was last asked for a sign of life
+        self._pinged: float | None = None  # what `heard` was when it was last asked for a sign of life
         self._wrong_tokens = 0
         self._session: bytes | None = None
         self._changes = 0  # under way
@@ -187,10 +187,10 @@ class ServerConnection(BoundedAMP):
             return
         if self._unread:
             self._cut_off(f"it has read no answer for {settings.IDLE:g} s")
-        elif self._pinged > self.heard:
+        elif self._pinged == self.heard:
             self._cut_off(f"nothing was heard for {settings.IDLE:g} s, nor an answer to Ping")
         elif not self.paused:
-            self._pinged = now
+            self._pinged = self.heard
             self.call_directly(commands.Ping.commandName, {}).addErrback(lambda _: None)
 
     def refusal(self, name: bytes) -> PyshardError | None:

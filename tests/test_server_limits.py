@@ -153,8 +153,10 @@ def test_who_is_refused_has_a_strangers_limits() -> None:
     """He can't make the daemon take up more than a stranger can."""
     bench = Bench()
     peers = [bench.connect() for _ in range(4)]
-    assert peers[3].transport is not None
-    peers[3].transport.write(b"\0\1a\xff\xff" + b"x" * 65_535 + b"\0\0")
+    for peer in peers:
+        peer.callRemote(Ping).addErrback(lambda _: None)
+        assert peer.transport is not None
+        peer.transport.write(amp.AmpBox(_command=b"Ping", _ask=b"x", more=b"x" * 2000).serialize()[:-1])
     bench.settle()
     assert [peer.transport is None for peer in peers] == [False, False, False, True]
 
@@ -289,7 +291,10 @@ def test_a_peer_that_waits_for_its_answers() -> None:
     bench = Bench()
     peer = bench.connect()
     asked = [peer.call(Later, 100_000) for _ in range(settings.BOXES_UNDER_WAY + 1)]
+    bench.settle()
+    bench.network.silence(*WHERE)  # so that no `Ping` comes to be answered, as the answer wouldn't be read
     bench.settle(NOTICED * 3)
+    bench.network.unsilence(*WHERE)
     (connection,) = bench.factory.connections
     assert isinstance(connection, Daemon)
     while connection.waiting:
@@ -309,6 +314,18 @@ def test_a_daemon_that_was_stopped(jump: float) -> None:
             call.delay(jump)  # a reactor's calls would wait for the time they were given
     bench.settle(NOTICED * 2)
     assert [bench.ask(peer, GetMap) for peer in peers] == [{"state": b"a map"}] * 3
+
+
+def test_a_peer_that_is_gone_when_the_clock_is_put_back() -> None:
+    """It is found out all the same."""
+    bench = Bench()
+    bench.connect()
+    bench.network.strand(*WHERE)
+    bench.clock.rightNow -= 86_400
+    for call in bench.clock.getDelayedCalls():
+        call.delay(-86_400)
+    bench.settle(settings.IDLE_LOOK * 2 + 1)
+    assert bench.factory.connections == []
 
 
 def test_no_look_after_the_stop() -> None:
