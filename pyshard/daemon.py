@@ -248,13 +248,21 @@ def _allow_files(wanted: int) -> int:
     return wanted if soft == resource.RLIM_INFINITY else soft
 
 
+def _backlog(description: str) -> str:
+    """What lets the system keep more connections than Twisted's 50 for a daemon that is busy when many come at once."""
+    kind, *rest = re.split(r"(?<!\\):", description)
+    if kind not in ("tcp", "tcp6", "ssl") or not rest or any(part.startswith("backlog=") for part in rest):
+        return ""
+    return f":backlog={settings.LISTEN_BACKLOG}"
+
+
 def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:
     """The endpoint of a Twisted server endpoint string.
 
     :raises ConfigError: it is none.
     """
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
     except (ImportError, NameError):  # what Twisted's TLS endpoints raise without pyOpenSSL
         raise ConfigError(
             f"--listen: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"

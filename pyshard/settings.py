@@ -63,6 +63,8 @@ class Settings:
     MAX_STRANGERS: int = 1_000
     MAX_REFUSED: int = 200
     REFUSED: float = 2.0
+    #: Connections that the system keeps for a daemon that hasn't got to accepting them.
+    LISTEN_BACKLOG: int = 1_000
     #: Files that a daemon may have open beside its connections.
     OTHER_FILES: int = 200
     #: Seconds of silence after which a daemon asks a peer for a sign of life; who gives none by the look after that is

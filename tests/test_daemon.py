@@ -147,6 +147,22 @@ def test_server_endpoint() -> None:
 
 
 @pytest.mark.parametrize(
+    ("description", "backlog"),
+    [
+        ("tcp:5050", 1000),
+        ("tcp:port=5050:interface=127.0.0.1", 1000),
+        (r"tcp6:5050:interface=\:\:1", 1000),
+        ("tcp:5050:backlog=7", 7),
+    ],
+)
+def test_backlog(description: str, backlog: int) -> None:
+    """Many may connect at once while a daemon is busy; who names another number gets that."""
+    endpoint = daemon.server_endpoint(MemoryReactor(), description)
+    assert isinstance(endpoint, TCP4ServerEndpoint | TCP6ServerEndpoint)
+    assert endpoint._backlog == backlog
+
+
+@pytest.mark.parametrize(
     ("description", "reason"),
     [
         ("", "Unknown endpoint type: ''"),

@@ -55,6 +55,7 @@ TESTS = {
     "MAX_CONNECTIONS_PER_ADDRESS": ["test_admission.py::test_from_one_address"],
     "MAX_REFUSED": ["test_server_limits.py::test_refused_ones_are_bounded"],
     "REFUSED": ["test_server_limits.py::test_too_many"],
+    "LISTEN_BACKLOG": ["test_daemon.py::test_backlog"],
     "OTHER_FILES": ["test_admission.py::test_fewer_files"],
     "BOXES_UNDER_WAY": ["test_wire_pace.py::test_boxes_under_way"],
     "BYTES_UNDER_WAY": ["test_wire_pace.py::test_bytes_under_way"],
