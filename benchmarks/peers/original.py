@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from corpus import Pair
-from processes import HOST, Processes, Unavailable, free_port
+from processes import HOST, PATIENCE, Processes, Unavailable, free_port
 
 from peers.interface import Blocking, Side, Timed
 from pyshard import Document
@@ -134,10 +134,14 @@ def environment() -> str:
     done = folder / "done"
     if not done.exists():
         venv.create(folder, clear=True, symlinks=True, with_pip=False)
-        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", f"pyshard=={VERSION}"]
-        installed = subprocess.run(command, capture_output=True, text=True, check=False)
-        if installed.returncode:
-            last = (installed.stderr.strip().splitlines() or ["no message"])[-1]
-            raise Unavailable(f"pip can't install pyshard {VERSION}: {last}")
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "--retries=1", "--timeout=15"]
+        command = [*pip, "install", "--quiet", f"pyshard=={VERSION}"]
+        try:
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"pip can't install pyshard {VERSION} within {PATIENCE:g} s") from None
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr.strip().splitlines() or ["no message"])[-1]
+            raise Unavailable(f"pip can't install pyshard {VERSION}: {last}") from None
         done.touch()
     return str(python)
