@@ -25,6 +25,8 @@ from pyshard import Tls, addresses, tls
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.hashing import SLOTS
+from pyshard.listener import Listener
+from pyshard.server import ServerConnection
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.shardmap import ShardMap, ShardRange
@@ -89,6 +91,15 @@ class SecuredCluster:
         """Stop both."""
         await maybeDeferred(self.bootstrap.stopService)
         await maybeDeferred(self.shard.stopService)
+
+    def connections(self) -> list[ServerConnection]:
+        """The connections that the shard serves."""
+        (listener,) = [one for one in self.shard if isinstance(one, Listener)]
+        return listener._factory.connections
+
+    async def pause(self, seconds: float) -> None:
+        """Let some time pass."""
+        await deferLater(self.reactor, seconds)
 
     async def wait(self, holds: _Waits, what: str) -> None:
         """Wait until something holds."""

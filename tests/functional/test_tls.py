@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 from certificates import Certificates
 from functional.secured import SecuredCluster, Side, yesterday
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 
-from pyshard import Client, Tls, addresses, connect, tls
+from pyshard import Client, Tls, addresses, commands, connect, tls
 from pyshard.addresses import Server
+from pyshard.batch import Read, encode_runs
 from pyshard.errors import ConfigError, NotTrusted, PyshardError, Unavailable
+from pyshard.peer import PeerConnection
 
 pytestmark = pytest.mark.functional
 
@@ -276,3 +279,31 @@ async def test_impossible_name(certificates: Certificates) -> None:
         dial = tls.dialing(nowhere, certificates.client, made.reactor)
         with pytest.raises(NotTrusted, match="host 'no host': no certificate can be for it"):
             await connect(made.reactor, ["no host", made.port], tls=False, dial=dial)
+
+
+async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
+    """Over TLS, too, who asks and reads no answers isn't read from, and has all its answers when it reads again."""
+    side = Side(certificates.daemon)
+    asked = 120
+    async with running(side, side, certificates.daemon) as made:
+        await made.ready()
+        async with connected(made, certificates.client) as client:
+            await client.write("large", b"x" * 1_000_000)
+        dial = tls.dialing(addresses.dial_with(made.reactor), certificates.client, made.reactor)
+        factory = Factory.forProtocol(lambda: PeerConnection(made.reactor))
+        peer = cast(PeerConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
+        await peer.call(commands.Hello, 5, protocol=commands.PROTOCOL)
+        peer.pauseProducing()
+        epoch = made.bootstrap.bootstrap.state.epoch
+        runs = encode_runs([Read("", [b"large"])])
+        answers = [
+            peer.call_directly(commands.Apply.commandName, commands.apply_box(epoch, runs)) for _ in range(asked)
+        ]
+        (served,) = [one for one in made.connections() if one.id == "c3"]
+        await made.wait(lambda: served._unread, "the shard has paused the peer")
+        await made.pause(0.3)
+        assert served.operations < asked / 2
+        peer.resumeProducing()
+        for answer in answers:
+            assert len(commands.answers_in(await answer)) > 1_000_000
+        peer.close()
