@@ -13,6 +13,9 @@ from pyshard import Document
 
 _C = TypeVar("_C")
 
+#: Of the documents that were written, one in so many is read back.
+SAMPLE = 20
+
 
 class WrongValue(Exception):
     """A side gave another document than the one that had to be there."""

@@ -16,10 +16,7 @@ from corpus import Pair
 from inflight import ReactorThread, read_in_flight, write_in_flight
 from peers.interface import Blocking, Deferring, Side
 from threads import in_threads
-from workload import Workload, check
-
-#: Of the documents that were written, one in so many is read back.
-_SAMPLE = 20
+from workload import SAMPLE, Workload, check
 
 
 @attrs.frozen
@@ -44,7 +41,7 @@ class WriteMany(Workload[Blocking]):
         for pairs in calls:
             write(pairs)
         seconds = time.perf_counter() - begin
-        pairs = [pair for pairs in calls for pair in pairs][::_SAMPLE]
+        pairs = [pair for pairs in calls for pair in pairs][::SAMPLE]
         for some in _calls(pairs, self.call):
             keys = [key for key, _ in some]
             check(keys, [doc for _, doc in some], client.read_many(keys))
@@ -192,9 +189,9 @@ class WriteInFlight(Workload[Deferring]):
         """See `Workload`."""
         pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
         seconds = self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds
-        keys = [key for key, _ in pairs[::_SAMPLE]]
+        keys = [key for key, _ in pairs[::SAMPLE]]
         found = self.thread.call(lambda: read_in_flight(client, keys, self.width)).values
-        check(keys, [doc for _, doc in pairs[::_SAMPLE]], found)
+        check(keys, [doc for _, doc in pairs[::SAMPLE]], found)
         return self.count, seconds
 
 
@@ -223,8 +220,8 @@ def _small(number: int, version: int) -> Pair:
 
 
 def _check_written(client: Blocking, pairs: list[Pair]) -> None:
-    keys = [key for key, _ in pairs[::_SAMPLE]]
-    check(keys, [doc for _, doc in pairs[::_SAMPLE]], client.read_many(keys))
+    keys = [key for key, _ in pairs[::SAMPLE]]
+    check(keys, [doc for _, doc in pairs[::SAMPLE]], client.read_many(keys))
 
 
 _T = TypeVar("_T")

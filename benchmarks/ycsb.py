@@ -17,7 +17,7 @@ import corpus
 import zipf
 from peers.interface import Blocking, Side, Timed
 from threads import in_threads
-from workload import Workload, WrongValue
+from workload import SAMPLE, Workload, WrongValue, check
 
 from pyshard import Document
 
@@ -137,6 +137,9 @@ class Ycsb(Workload[Blocking]):
         ]
         timed = in_threads(lambda place: _loop(client, steps[place]), self.threads)
         check_read([call.number for some in drawn for call in some if call.reads], timed.values, number)
+        written = sorted({call.number for some in drawn for call in some if call.writes})[::SAMPLE]
+        keys = [corpus.user_key(one) for one in written]
+        check(keys, [corpus.user(one, number) for one in written], client.read_many(keys) if keys else [])
         return each * self.threads, timed.seconds
 
 
