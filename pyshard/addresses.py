@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import attrs
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -19,6 +19,9 @@ from pyshard.tls import Tls
 
 #: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
 Server: TypeAlias = str | Sequence[str | int]
+
+#: One of them, or several: in a sequence, or in one str with commas between.
+Servers: TypeAlias = str | Sequence[str | int | Sequence[str | int]]
 
 #: Makes the endpoint of a host and port; `pyshard.testing` gives one that stays in memory.
 Dial: TypeAlias = Callable[[str, int], IStreamClientEndpoint]
@@ -43,6 +46,20 @@ class Address:
         if self.description:
             return self.description
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_all(servers: Servers) -> tuple[Address, ...]:
+    """The addresses that a caller gave: one or more, each once.
+
+    :param servers: see `parse`; ``['host', port]`` is one address, ``['host:port', 'host:port']`` are two.
+    :raises ConfigError: it says what was found and what can stand there.
+    """
+    given: Sequence[object] = [servers]
+    if isinstance(servers, str):
+        given = servers.split(",")
+    elif isinstance(servers, Sequence) and servers and not (len(servers) == 2 and isinstance(servers[1], int)):
+        given = servers
+    return tuple(dict.fromkeys(parse(cast(Server, one)) for one in given))
 
 
 def parse(server: Server) -> Address:
@@ -78,6 +95,22 @@ def _refused(server: object) -> ConfigError:
         f"bootstrap server: found {server!r}, expected ['host', port], 'host:port' or a Twisted client endpoint "
         "string such as 'tls:example.com:9192', with a port from 1 to 65535"
     )
+
+
+def tls_of_all(
+    several: Sequence[Address], given: Tls | Literal[False] | None, environment: Mapping[str, str] = os.environ
+) -> Tls | None:
+    """As `tls_of`, for all addresses of one client, which speaks the same to all of its cluster.
+
+    :raises ConfigError: they don't say the same.
+    """
+    first, *others = [tls_of(address, given, environment) for address in several]
+    if any(one != first for one in others):
+        raise ConfigError(
+            f"bootstrap server: found {', '.join(map(str, several))}, expected each to say the same of TLS, since a "
+            "cluster has it everywhere or nowhere"
+        )
+    return first
 
 
 def tls_of(

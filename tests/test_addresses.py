@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from twisted.internet.address import IPv4Address
@@ -11,7 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
-from pyshard.addresses import Address, Server, dial_with, endpoint_of, parse
+from pyshard.addresses import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
 from pyshard.errors import ConfigError
 from pyshard.settings import settings
 from pyshard.tls import Tls
@@ -227,3 +229,39 @@ def test_second_address_of_a_name_is_tried_soon() -> None:
         tried.append([(host, port, timeout) for host, port, _, timeout, _ in reactor.tcpClients])
     first, second = ("10.0.0.1", 9192, 3), ("10.0.0.2", 9192, 3)
     assert tried == [[first], [first], [first, second]]
+
+
+@pytest.mark.parametrize(
+    ("servers", "expected"),
+    [
+        (["localhost", 9192], ["localhost:9192"]),
+        (("localhost", 9192), ["localhost:9192"]),
+        ("localhost:9192", ["localhost:9192"]),
+        ("a:1,b:2", ["a:1", "b:2"]),
+        (" a:1 , [::1]:2, unix:c", ["a:1", "[::1]:2", "unix:c"]),
+        (["a:1", "b:2"], ["a:1", "b:2"]),
+        (["a:1"], ["a:1"]),
+        ([["a", 1]], ["a:1"]),
+        ([["a", 1], ["b", 2]], ["a:1", "b:2"]),
+        ((["::1", 1], "tcp:b:2", "c:3"), ["[::1]:1", "tcp:b:2", "c:3"]),
+        (["a:1", "b:2", ["a", 1]], ["a:1", "b:2"]),
+    ],
+)
+def test_several(servers: Servers, expected: list[str]) -> None:
+    """Several addresses stand in a sequence or, with commas between, in a text; a host with its port is one."""
+    assert [str(one) for one in parse_all(servers)] == expected
+
+
+@pytest.mark.parametrize("servers", [[], (), "", "a:1,", ["a:1", ""], ["a", "1"], [["a", 1], 2], ["a", 70_000]])
+def test_several_refused(servers: Any) -> None:
+    """One that is none among several is refused as it is alone."""
+    with pytest.raises(ConfigError, match=r"^bootstrap server: found .*, expected "):
+        parse_all(servers)
+
+
+def test_several_and_tls() -> None:
+    """All addresses of a client say the same of TLS, or are refused."""
+    assert tls_of_all(parse_all("a:1,b:2"), None, {}) is None
+    assert tls_of_all(parse_all("tls:a:1,tls:b:2"), None, {}) == parse("tls:a:1").tls
+    with pytest.raises(ConfigError, match="expected each to say the same of TLS"):
+        tls_of_all(parse_all("a:1,tls:b:2"), None, {})

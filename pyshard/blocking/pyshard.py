@@ -13,7 +13,7 @@ from typing import Literal, Self, TypeVar, cast
 from twisted.internet.defer import Deferred
 
 from pyshard import addresses
-from pyshard.addresses import Server
+from pyshard.addresses import Servers
 from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
@@ -40,7 +40,7 @@ class Pyshard:
     context manager: ``with Pyshard() as app: …`` closes it at the end.
 
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
-        `settings.BOOTSTRAP_SERVER`.
+        `settings.BOOTSTRAP_SERVER`. Or several of them; see `pyshard.connect`.
     :param deadline: seconds that an operation may take, unless it is given another.
     :param token_file: the file whose first token it presents; default: the one that the environment variable
         ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none.
@@ -48,20 +48,20 @@ class Pyshard:
     :raises ConfigError: the address, the token file or a file of TLS can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
-    :raises Unavailable: no bootstrap answered within the deadline.
+    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
     :raises BlockingCallRefused: it is called where it would stop a running reactor.
     """
 
     def __init__(
         self,
-        bootstrap_server: Server | None = None,
+        bootstrap_server: Servers | None = None,
         *,
         deadline: float = settings.DEADLINE,
         token_file: Path | str | None = None,
         tls: Tls | Literal[False] | None = None,
     ) -> None:
         self._server = settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server
-        addresses.parse(self._server)
+        addresses.parse_all(self._server)
         self._deadline = deadline
         self._token_file = token_file
         self._tls = tls

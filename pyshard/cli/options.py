@@ -39,7 +39,7 @@ _LONGEST_DEADLINE = 86_400
 class Target:
     """What a subcommand works on.
 
-    :param bootstrap: the bootstrap's address; None for the default one.
+    :param bootstrap: the bootstrap's address, or several with commas between; None for the default one.
     :param index: the index's name; None for the default one.
     :param deadline: seconds that connecting, and each operation, may take.
     :param token_file: the client's; None: the one that the environment names, if it does.
@@ -75,13 +75,15 @@ class Verb(click.Command):
         return rest
 
 
-def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None:
-        try:
-            addresses.parse(value)
-        except ConfigError as error:
-            raise click.BadParameter(str(error), ctx, param) from None
-    return value
+def _addresses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    if not value:
+        return None
+    given = ",".join(value)
+    try:
+        addresses.parse_all(given)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return given
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -102,7 +104,10 @@ def common_options(
     :param variable: the environment variable that gives the bootstrap's address.
     """
     host, port = settings.BOOTSTRAP_SERVER
-    help_bootstrap = "Where the bootstrap is; a Twisted client endpoint string is good, too."
+    help_bootstrap = (
+        "Where the bootstrap is; a Twisted client endpoint string is good, too. Can be given several times, or with "
+        "commas between, and a shard's address can stand for the bootstrap's: the first that answers is taken."
+    )
     default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
 
     def add(function: _Function) -> _Function:
@@ -125,7 +130,8 @@ def common_options(
         click.option(
             "--bootstrap",
             envvar=variable,
-            callback=_address,
+            multiple=True,
+            callback=_addresses,
             metavar="HOST:PORT",
             help=f"{help_bootstrap}  {default_bootstrap}",
         )(function)

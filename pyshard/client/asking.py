@@ -40,7 +40,7 @@ class _Question:
         self.changes = changes
         self.sent = False
         self.connection: PeerConnection | None = None
-        self.answer: Deferred[dict[str, Any]] = Deferred()
+        self.answer: Deferred[dict[str, Any]]
 
 
 class Asking:
@@ -73,6 +73,11 @@ class Asking:
         self.why = "not reached yet"
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    @property
     def pending(self) -> bool:
         """Whether a question waits for its answer."""
         return bool(self._open)
@@ -82,7 +87,7 @@ class Asking:
 
         :param seconds: the deadline, from now.
         :param changes: whether the command may change something.
-        :return: a Deferred of the answer's arguments by name.
+        :return: a Deferred of the answer's arguments by name; cancelled, it fails, and nothing waits for the answer.
         :raises Overloaded: (in the Deferred, as all errors) too many questions wait for an answer already.
         :raises Unavailable: no answer came by then, and nothing was changed.
         :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
@@ -95,6 +100,7 @@ class Asking:
                 )
             )
         question = _Question(command, arguments, changes)
+        question.answer = Deferred(lambda _: self._open.remove(question))
         self._open.append(question)
         timer = self._clock.callLater(seconds, self._late, question, seconds)
 

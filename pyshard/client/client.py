@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard import addresses, cluster, commands, documents, tokenfile
-from pyshard.addresses import Dial, Server
+from pyshard.addresses import Dial, Servers
 from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.client.bulk import Bulk, Pairs, Progress, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
@@ -422,7 +422,7 @@ class Client:
 
 def connect(
     reactor: IReactorTime,
-    bootstrap_server: Server | None = None,
+    bootstrap_server: Servers | None = None,
     *,
     deadline: float = settings.DEADLINE,
     token_file: Path | str | None = None,
@@ -434,7 +434,8 @@ def connect(
 
     :param reactor: the Twisted reactor that is to do the work.
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
-        `settings.BOOTSTRAP_SERVER`.
+        `settings.BOOTSTRAP_SERVER`. Or several of them, in a list or, with commas between, in one str: the map comes
+        from the first that has it. A shard's address is good, too, for all but to create and drop indexes.
     :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another.
     :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
         environment variable ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none. It is read again when it changes.
@@ -447,22 +448,23 @@ def connect(
     :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
-    :raises Unavailable: no bootstrap answered within the deadline.
+    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
     """
     environment = os.environ if dial is None else {}
     dial = dial or addresses.dial_with(reactor)
     try:
-        address = addresses.parse(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
-        files = addresses.tls_of(address, tls, environment)
+        given = addresses.parse_all(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
+        files = addresses.tls_of_all(given, tls, environment)
         if files is not None:
             dial = dialing(dial, files, reactor)
-        endpoint = addresses.endpoint_of(reactor, address, dial)
+        servers = [(str(address), addresses.endpoint_of(reactor, address, dial)) for address in given]
         tokens = tokenfile.for_client(token_file)
     except PyshardError:
         return fail()
     if tokens is not None:
-        endpoint, dial = authenticated(endpoint, tokens.secret), authenticated_dial(dial, tokens.secret)
-    routing = Routing(reactor, endpoint, str(address), dial, random or SystemRandom())
+        servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
+        dial = authenticated_dial(dial, tokens.secret)
+    routing = Routing(reactor, servers, dial, random or SystemRandom())
     client = Client(reactor, routing, deadline)
     return _started(client, routing, deadline)
 

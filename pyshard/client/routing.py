@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-- one fetch at a time, with jitter, from the bootstrap, else from a shard;
+- one fetch at a time, with jitter, from the bootstrap, or from a shard where that doesn't answer at once;
 - an older map never replaces a newer one;
 - when shards lose slots to others, operations on one key must not pass each other on two connections: the losing
   links are *fenced* (they send nothing more), the map is taken up once nothing of theirs is in flight, and what
@@ -11,7 +11,10 @@ Rules kept here:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
@@ -23,9 +26,11 @@ from pyshard.client.chunks import Chunk
 from pyshard.client.link import ShardLink
 from pyshard.client.operations import Operation
 from pyshard.client.queue import Entry
+from pyshard.client.search import Search
+from pyshard.client.sources import Sources
 from pyshard.cluster import ClusterState
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
-from pyshard.peer import Greeting, Peer, PeerConnection
+from pyshard.peer import Greeting
 from pyshard.sessions import OWN
 from pyshard.settings import settings
 from pyshard.wire import Steps
@@ -37,8 +42,7 @@ class Routing:
     """The map that a client goes by, its links, and its way to the bootstrap.
 
     :param clock: times everything.
-    :param bootstrap: the endpoint of the bootstrap.
-    :param name: the bootstrap's address, for messages.
+    :param servers: each address that the client was given, for messages, and the endpoint that leads there.
     :param dial: leads to shards.
     :param random: jitter, and the ids of sessions.
     """
@@ -46,7 +50,11 @@ class Routing:
     state: ClusterState
 
     def __init__(
-        self, clock: IReactorTime, bootstrap: IStreamClientEndpoint, name: str, dial: Dial, random: Random
+        self,
+        clock: IReactorTime,
+        servers: Sequence[tuple[str, IStreamClientEndpoint]],
+        dial: Dial,
+        random: Random,
     ) -> None:
         self._clock = clock
         self._dial = dial
@@ -61,24 +69,7 @@ class Routing:
         self._known = False
         self.fetched = 0.0
         self.closed = False
-        self.bootstrap = Asking(
-            clock,
-            lambda: f"the bootstrap at {name}",
-            self._bootstrap_ready,
-            self._drop_bootstrap,
-            settings.TIMEOUT,
-        )
-        self._peer = Peer(
-            clock,
-            bootstrap,
-            self._approve,
-            lambda: self.bootstrap.pending and not self.closed,
-            self.bootstrap.up,
-            self.bootstrap.down,
-            random,
-            self.bootstrap.refuse,
-            random.randbytes(OWN),
-        )
+        self.bootstrap = Sources(clock, servers, self._approve, random)
 
     @property
     def links(self) -> list[ShardLink]:
@@ -118,8 +109,7 @@ class Routing:
         :param seconds: the deadline.
         :raises Unavailable: there was none by then; the message says why.
         """
-        answer = yield self.bootstrap.ask(commands.GetMap, seconds)
-        self.adopt(cluster.from_json(answer["state"]))
+        self.adopt((yield self.bootstrap.first_map(seconds)))
 
     def refresh(self) -> Deferred[None]:
         """Fetch the newest map; the Deferred fires when that was tried."""
@@ -156,8 +146,7 @@ class Routing:
         if self._refreshing is not None and self._refreshing.active():
             self._refreshing.cancel()
             self._refreshed()
-        closing = [self._peer.close(), *(link.close() for link in self._links.values())]
-        self.bootstrap.close()
+        closing = [self.bootstrap.close(), *(link.close() for link in self._links.values())]
         return gatherResults(closing).addCallback(lambda _: None)
 
     def _switch(self, state: ClusterState) -> None:
@@ -181,33 +170,26 @@ class Routing:
             else:
                 self.submit(one)
 
-    def _bootstrap_ready(self) -> PeerConnection | None:
-        return self._peer.ready()
+    def _approve(self, greeting: Greeting) -> None:
+        self._check_cluster(greeting.cluster)
 
-    def _drop_bootstrap(self) -> None:
-        self._peer.drop()
-
-    def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
-        if self._known and greeting.cluster and greeting.cluster != self.state.cluster:
-            raise ForeignCluster(f"it has cluster {greeting.cluster} now; this client knows {self.state.cluster}")
+    def _check_cluster(self, given: str) -> None:
+        if self._known and given and given != self.state.cluster:
+            raise ForeignCluster(f"it has cluster {given} now; this client knows {self.state.cluster}")
 
     @inlineCallbacks
     def _fetch(self) -> Steps[None]:
-        sources = [self.bootstrap, *(link.asking for link in self._links.values() if link.connected)]
-        for source in sources:
-            if self.closed:
-                break
-            began = self._clock.seconds()
-            try:
-                answer = yield source.ask(commands.GetMap, settings.TIMEOUT / 2)
-                state = cluster.from_json(answer["state"])
-                if state.cluster == self.state.cluster:
-                    self.fetched = began
-                    self.adopt(state)
-                    break
-            except PyshardError:
-                continue  # the next source may know; those who wait try again until their own deadline
+        peers = self.bootstrap.by_rank([link.asking for link in self._links.values() if link.connected])
+        with suppress(PyshardError):  # those who wait try again until their own deadline
+            yield Search(self._clock, peers, commands.GetMap, self._take, settings.TIMEOUT / 2).begin()
         self._refreshed()
+
+    def _take(self, _: Asking, answer: dict[str, Any], began: float) -> None:
+        """Go by the map that a peer has, if it is this cluster's."""
+        state = cluster.from_json(answer["state"])
+        self._check_cluster(state.cluster)
+        self.fetched = began
+        self.adopt(state)
 
     def _refreshed(self) -> None:
         waiters, self._waiters = self._waiters, []

@@ -134,6 +134,10 @@ class Daemon:
                 stderr=errors,
             )
 
+    def add_option(self, option: str) -> None:
+        """Have another option from the next start on; it wins over the same one before it."""
+        self._command.append(option)
+
     def wait_listening(self) -> None:
         """Wait until it accepts connections."""
         until(lambda: listens(self.port) or not self.running, f"{self.name} listens")
