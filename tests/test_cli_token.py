@@ -17,6 +17,7 @@ from pyshard.cli.up import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
 from pyshard.testing import MemoryCluster
+from pyshard.tls import Tls
 
 
 @pytest.fixture
@@ -81,21 +82,22 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_up_tells_its_daemons(tmp_path: Path) -> None:
-    """Each daemon of `up` is told the token file, by its name."""
+    """Each daemon of `up` is told the token file and the files of TLS, by their names."""
     file = tmp_path / "tokens"
     for guard, options in {
         plan.Guard(): [],
         plan.Guard(file): [f"--token-file={file}"],
         plan.Guard(insecure=True): ["--insecure"],
+        plan.Guard(tls=Tls("/ca.pem", "/own.pem")): ["--tls-ca=/ca.pem", "--tls-certificate=/own.pem"],
     }.items():
         for one in plan.daemons(plan.DEFAULT, "twistd", tmp_path / "shards.json", tmp_path, guard=guard):
-            assert [word for word in one.command if word.startswith(("--token", "--insecure"))] == options
+            assert [word for word in one.command if word.startswith(("--token", "--insecure", "--tls"))] == options
 
 
 def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
     """What `up` prints works as printed where there is a token file."""
-    text = str(usage(plan.DEFAULT, plan.Guard(Path("my tokens"))))
-    assert "pyshard write '--token-file=my tokens' KEY DOC" in text
+    text = str(usage(plan.DEFAULT, Path("my tokens")))
+    assert "pyshard write --token-file 'my tokens' KEY DOC" in text
     assert "app = Pyshard(token_file='my tokens')" in text
 
 

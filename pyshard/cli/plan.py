@@ -85,24 +85,11 @@ class Guard:
     @property
     def options(self) -> list[str]:
         """What a daemon's command says of it."""
-        return [*self.client_options, *(["--insecure"] if self.insecure else [])]
-
-    @property
-    def client_options(self) -> list[str]:
-        """What a command for it says."""
         files: dict[str, Path | str | None] = {"token-file": self.token_file}
         if self.tls is not None:
             files |= {"tls-ca": self.tls.ca, "tls-certificate": self.tls.certificate, "tls-key": self.tls.key}
-        return [f"--{name}={file}" for name, file in files.items() if file is not None]
-
-    @property
-    def client_arguments(self) -> list[str]:
-        """What a Python program for it says."""
-        found = [] if self.token_file is None else [f"token_file={str(self.token_file)!r}"]
-        if self.tls is not None:
-            files = [self.tls.ca, self.tls.certificate, *([] if self.tls.key is None else [self.tls.key])]
-            found.append(f"tls=Tls({', '.join(repr(str(one)) for one in files)})")
-        return found
+        named = [f"--{name}={file}" for name, file in files.items() if file is not None]
+        return [*named, *(["--insecure"] if self.insecure else [])]
 
 
 @attrs.frozen

@@ -29,6 +29,8 @@ from pyshard.cli.signals import EndSignals
 from pyshard.config import ClusterConfig
 from pyshard.settings import settings
 from pyshard.storage import Durability
+from pyshard.tls import Tls
+from pyshard.tls.parameters import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 
 
 @click.command()
@@ -115,7 +117,7 @@ def up(
         if data is not None:
             plan.remember(data, wanted)
         daemons = plan.daemons(cluster, twistd, path, directory, data, guard)
-        failure = _run(signals, cluster, notes, daemons, directory, data, guard)
+        failure = _run(signals, cluster, notes, daemons, directory, data, guard, usage(cluster, token_file, files))
     if failure:
         head, _, rest = failure.partition("\n")
         click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
@@ -145,6 +147,7 @@ def _run(
     directory: Path,
     data: plan.Data | None,
     guard: plan.Guard,
+    how: Text,
 ) -> str | None:
     """Run the cluster until it is ended; why, if nobody asked for that."""
     from twisted.internet import reactor
@@ -153,7 +156,7 @@ def _run(
 
     def ready() -> None:
         with suppress(OSError):
-            show(Panel(usage(cluster, guard), title="The cluster is ready", expand=False))
+            show(Panel(how, title="The cluster is ready", expand=False))
         tell(f"{fate(data)} Ctrl-C ends the cluster.")
 
     for note in notes:
@@ -189,26 +192,36 @@ def fate(data: plan.Data | None) -> str:
     return f"Documents are kept on disk: {again} has them again."
 
 
-def usage(cluster: ClusterConfig, guard: plan.Guard | None = None) -> Text:
+def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | None = None) -> Text:
     """How to use the cluster, for someone at this machine."""
     bootstrap = str(Address(cluster.bootstrap_host, cluster.bootstrap_port))
     default = [cluster.bootstrap_host, cluster.bootstrap_port] == settings.BOOTSTRAP_SERVER
     option = "" if default and BOOTSTRAP_VARIABLE not in os.environ else f" --bootstrap {bootstrap}"
-    guard = guard or plan.Guard()
-    option += "".join(f" {shlex.quote(one)}" for one in guard.client_options)
-    arguments = [*([] if default else [repr(bootstrap)]), *guard.client_arguments]
+    argument = "" if default else repr(bootstrap)
+    if token_file is not None:
+        option += f" --token-file {shlex.quote(str(token_file))}"
+        argument += ", " * bool(argument) + f"token_file={str(token_file)!r}"
     lines = [
         f"bootstrap  {bootstrap}",
         *(f"shard      {one.address}  {one.bounds}  {one.name}" for one in cluster.map.ranges),
         "",
+        *exports(files),
         f"pyshard write{option} KEY DOC",
         f"pyshard read{option} KEY",
         "",
-        f"from pyshard import Pyshard{', Tls' if guard.tls else ''}",
-        f"app = Pyshard({', '.join(arguments)})",
+        "from pyshard import Pyshard",
+        f"app = Pyshard({argument})",
         "app.write('test', {'hello': 'world'})",
     ]
     return Text("\n".join(lines))
+
+
+def exports(files: Tls | None) -> list[str]:
+    """The lines of shell that have clients use the daemons' files."""
+    if files is None:
+        return []
+    named = {CA_VARIABLE: files.ca, CERTIFICATE_VARIABLE: files.certificate, KEY_VARIABLE: files.key}
+    return [f"export {name}={shlex.quote(str(file))}" for name, file in named.items() if file is not None]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import pytest
 from blocks import tagged
+from certificates import Certificates
 from functional.cluster import HOST, PATIENCE, Cluster, free_port, shard, until, write_config
 
 pytestmark = pytest.mark.functional
@@ -273,6 +274,30 @@ def test_up_with_a_token_file(tmp_path: Path, environment: Mapping[str, str]) ->
     shown = [*lines, up.text(), *(log.read_text() for log in (tmp_path / "run").glob("*.log"))]
     assert len(shown) == 4 + 1 + 4
     assert [text for text in shown if secret in text] == []
+
+
+def test_up_with_tls(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """Its daemons speak TLS with one another and with itself, and what it prints works as printed."""
+    own = Certificates(tmp_path).daemon
+    files = (f"--tls-ca={own.ca}", f"--tls-certificate={own.certificate}", f"--tls-key={own.key}")
+    up = Up(tmp_path, environment, "--run-dir=run", *files)
+    try:
+        up.wait_ready()
+        found = dict(re.findall(r"export (PYSHARD_TLS_\w+)=(\S+)", up.text()))
+        assert list(found.values()) == [str(own.ca), str(own.certificate), str(own.key)]
+        for variables, code in (found, 1), ({}, 3):
+            asked = subprocess.run(
+                [*COMMAND, "has", f"--bootstrap={HOST}:{up.bootstrap}", "--deadline=3", "none"],
+                cwd=tmp_path,
+                env={**environment, **variables},
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            assert asked.returncode == code, asked.stderr
+    finally:
+        up.process.terminate()
+        assert up.process.wait(PATIENCE) == 0, up.text()
 
 
 def test_up_removes_its_temporary_directory(tmp_path: Path, environment: Mapping[str, str]) -> None:
