@@ -349,7 +349,11 @@ class Client:
 
     def _bulk(self, steps: Iterator[Step], deadline: float | None, progress: Progress | None) -> Deferred[list[object]]:
         if self._routing.closed:
-            return fail(ClientClosed("the client is closed; connect() gives a new one"))
+            return fail(
+                ClientClosed(
+                    "the client is closed, or was made before this process was forked; connect() gives a new one"
+                )
+            )
         return Bulk(self._clock, self._routing, steps, self._seconds(deadline), progress).start()
 
     def _on_keys(
@@ -403,7 +407,9 @@ class Client:
 
     def _check_open(self) -> None:
         if self._routing.closed:
-            raise ClientClosed("the client is closed; connect() gives a new one")
+            raise ClientClosed(
+                "the client is closed, or was made before this process was forked; connect() gives a new one"
+            )
 
     @inlineCallbacks
     def _change_indexes(
@@ -431,6 +437,8 @@ def connect(
     random: Random | None = None,
 ) -> Deferred[Client]:
     """Connect to a cluster.
+
+    The client belongs to its reactor, and so to the process that made it: in a forked child it is closed.
 
     :param reactor: the Twisted reactor that is to do the work.
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default

@@ -70,7 +70,9 @@ class KeyPages:
         missing_since: float | None = None
         while self._slot < SLOTS and not keys:
             if self._routing.closed:
-                raise ClientClosed("the client is closed; connect() gives a new one")
+                raise ClientClosed(
+                    "the client is closed, or was made before this process was forked; connect() gives a new one"
+                )
             began = self._clock.seconds()
             try:
                 keys = yield self._ask(max(0.0, end - began))

@@ -11,6 +11,8 @@ Rules kept here:
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
@@ -36,6 +38,9 @@ from pyshard.settings import settings
 from pyshard.wire import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
+
+
+_CLOSED = "the client is closed, or was made before this process was forked; connect() gives a new one"
 
 
 class Routing:
@@ -69,6 +74,7 @@ class Routing:
         self._known = False
         self.fetched = 0.0
         self.closed = False
+        _routings.add(self)
         self.bootstrap = Sources(clock, servers, self._approve, random)
 
     @property
@@ -83,7 +89,7 @@ class Routing:
     def submit(self, operation: Operation) -> Deferred[object]:
         """Send an operation to the shard that owns its key; its Deferred."""
         if self.closed:
-            operation.finish(ClientClosed("the client is closed; connect() gives a new one"))
+            operation.finish(ClientClosed(_CLOSED))
         else:
             self.link_for(operation.slot).submit(operation)
         return operation.deferred
@@ -91,7 +97,7 @@ class Routing:
     def submit_chunk(self, chunk: Chunk) -> None:
         """Send the operations of a chunk to the shards that own their keys; its receiver is told."""
         if self.closed:
-            chunk.fail(ClientClosed("the client is closed; connect() gives a new one"))
+            chunk.fail(ClientClosed(_CLOSED))
             return
         by_shard = self.state.map.split(chunk.slots)
         for name, places in by_shard.items():
@@ -195,3 +201,16 @@ class Routing:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.callback(None)
+
+
+_routings: weakref.WeakSet[Routing] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a forked child: take nothing up on connections that are the parent's, whose answers would be mixed up."""
+    for one in list(_routings):
+        one.closed = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
