@@ -156,3 +156,31 @@ class Admission(Generic[_C]):
             f"this daemon has {self.limits.total:,} connections already, as many as it may; close clients that aren't "
             "needed, or give it a higher --max-connections"
         )
+
+
+class Holdings(Generic[_C]):
+    """How many bytes a daemon holds for each of its connections, and for all together.
+
+    :param most: for all together.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._sizes: dict[_C, int] = {}  # who has something held for the longest time stands first
+        self.total = 0
+
+    def keep(self, connection: _C, size: int) -> list[_C]:
+        """Put down what is held for a connection now; 0: nothing any more.
+
+        :return: those that must be ended, since all together are too many: who has something held for longest first.
+        """
+        self.total += size - self._sizes.get(connection, 0)
+        if size:
+            self._sizes[connection] = size
+        else:
+            self._sizes.pop(connection, None)
+        ended = []
+        while self.total > self._most:
+            ended.append(next(iter(self._sizes)))
+            self.total -= self._sizes.pop(ended[-1])
+        return ended

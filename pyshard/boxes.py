@@ -71,6 +71,11 @@ class BoxParser:
         """Whether there is more than whole boxes."""
         return self._at < len(self._data) or bool(self._box)
 
+    @property
+    def held(self) -> int:
+        """How many bytes it holds of a box that was begun, about."""
+        return self._size + len(self._data) + sum(map(len, self._pieces))
+
     def feed(self, data: bytes) -> None:
         """Take further bytes."""
         if self._at == len(self._data):

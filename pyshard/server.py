@@ -34,7 +34,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard import commands
-from pyshard.admission import Admission, ConnectionLimits, origin_of
+from pyshard.admission import Admission, ConnectionLimits, Holdings, origin_of
 from pyshard.auth import Role, Tokens
 from pyshard.boxes import Limits
 from pyshard.errors import (
@@ -83,6 +83,7 @@ class ServerConnection(BoundedAMP):
         self.role = Role.ADMIN if factory.tokens is None else None
         self.origin: str | None = None
         self.refused: TooManyConnections | None = None
+        self._box_bytes = self._answer_bytes = 0  # of a box that was begun, of answers that weren't read
         self._pinged: float | None = None  # what `heard` was when it was last asked for a sign of life
         self._wrong_tokens = 0
         self._session: bytes | None = None
@@ -170,6 +171,21 @@ class ServerConnection(BoundedAMP):
         self.limit(STRANGER)
         self._stop_waiting()
         self._too_late = self._clock.callLater(settings.REFUSED, self._refused_for_long)
+
+    def holds(self, size: int) -> None:
+        self._box_bytes = size
+        self.factory.keep(self, size + self._answer_bytes)
+
+    def keeps(self, size: int) -> None:
+        self._answer_bytes = size
+        self.factory.keep(self, size + self._box_bytes)
+
+    def free(self) -> None:
+        """End the connection for what it has the daemon hold."""
+        self._cut_off(
+            "it has this daemon hold bytes for longer than any other, of a box that was begun or answers that weren't "
+            "read, and all together are too many"
+        )
 
     def give_way(self) -> None:
         """End the connection for one more stranger."""
@@ -365,6 +381,7 @@ class ServerFactory(Factory):
         self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
         self.connections: list[ServerConnection] = []
         self.refused: set[ServerConnection] = set()
+        self.held: Holdings[ServerConnection] = Holdings(settings.HELD_BYTES)
         self.handshakes = FailedHandshakes()
         self.draining = False
         self._closed_at_once = False
@@ -386,6 +403,11 @@ class ServerFactory(Factory):
             stranger.give_way()
         return connection
 
+    def keep(self, connection: ServerConnection, size: int) -> None:
+        """Take note of the bytes that are held for a connection; end those that are to make room."""
+        for one in self.held.keep(connection, size):
+            one.free()
+
     def come(self, connection: ServerConnection) -> None:
         """Take note of a new connection."""
         if connection.refused is not None:
@@ -396,6 +418,7 @@ class ServerFactory(Factory):
 
     def go(self, connection: ServerConnection) -> None:
         """Take note of one that has ended."""
+        self.held.keep(connection, 0)
         if connection in self.refused:
             self.refused.remove(connection)
         else:

@@ -56,6 +56,8 @@ class Settings:
     #: some have been answered.
     BOXES_UNDER_WAY: int = 32
     BYTES_UNDER_WAY: int = 32 * 1024 * 1024
+    #: Bytes that a daemon holds for all peers together of boxes that were begun, and of answers that weren't read.
+    HELD_BYTES: int = 1024 * 1024 * 1024
     #: Connections that a daemon serves, and of those one address; then those of peers that haven't authenticated yet,
     #: where they must, and those that are only told, for so many seconds, that there are too many.
     MAX_CONNECTIONS: int = 10_000

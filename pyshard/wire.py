@@ -123,6 +123,8 @@ class BoundedAMP(amp.AMP):
         self._tls_found = False  # whether the peer speaks TLS on this connection, which is none of TLS
         self.answering = 0
         self.under_way = 0
+        self._holding = False  # whether a box was begun
+        self._unread_bytes = 0
         self._full = False  # whether so much is under way that nothing more is taken up
         self._unread = False  # whether the transport holds so much that the peer hasn't read
         self._timer: IDelayedCall | None = None
@@ -151,6 +153,12 @@ class BoundedAMP(amp.AMP):
     def refusal(self, name: bytes) -> PyshardError | None:
         """Why a command isn't answered now, if so; a subclass may have reasons."""
         return None
+
+    def holds(self, size: int) -> None:
+        """Called with the bytes of a box that was begun; 0 when there is none any more. A subclass may care."""
+
+    def keeps(self, size: int) -> None:
+        """Called with the bytes that the peer hasn't read; 0 when there are none any more. A subclass may care."""
 
     def limit(self, limits: Limits) -> None:
         """Have other limits from the next box on."""
@@ -227,6 +235,9 @@ class BoundedAMP(amp.AMP):
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the peer has read what was sent to it."""
         self._unread = False
+        if self._unread_bytes:
+            self._unread_bytes = 0
+            self.keeps(0)
         if not self._full and not self._broken:
             super().resumeProducing()
 
@@ -267,10 +278,17 @@ class BoundedAMP(amp.AMP):
         except BoxBreach as breach:
             self._tls_found = isinstance(breach, TlsFound)
             self._breach(str(breach))
-        if self.paused or not parser.begun:  # paused: it is this side that waits
+        if parser.begun:
+            self._holding = True
+            self.holds(parser.held)
+            if self.paused:  # it is this side that waits
+                self._stop_timer()
+            elif self._timer is None and not self._broken:
+                self._watch()
+        elif self._holding:
+            self._holding = False
             self._stop_timer()
-        elif self._timer is None and not self._broken:
-            self._watch()
+            self.holds(0)
 
     def ampBoxReceived(self, box: Box) -> None:
         if amp.ANSWER in box or amp.ERROR in box:
@@ -414,6 +432,16 @@ class BoundedAMP(amp.AMP):
             data = _send_now(cast(FileDescriptor, transport), data)
         if data:
             transport.write(data)
+            if self._unread:
+                self._unread_bytes += len(data)
+                self.keeps(self._unread_bytes)
+
+    def sendBox(self, box: Box) -> None:
+        """See `IBoxSender`: what AMP's machinery answers and asks."""
+        super().sendBox(box)
+        if self._unread:
+            self._unread_bytes += sum(map(len, box.values()))
+            self.keeps(self._unread_bytes)
 
     def _breach(self, what: str) -> None:
         if not self._broken:

@@ -53,6 +53,7 @@ TESTS = {
     "SNAPSHOT_IDLE": ["test_snapshots.py::test_idle"],
     "MAX_CONNECTIONS": ["test_admission.py::test_in_all", "test_server_limits.py::test_too_many"],
     "MAX_CONNECTIONS_PER_ADDRESS": ["test_admission.py::test_from_one_address"],
+    "HELD_BYTES": ["test_server_memory.py::test_boxes_that_were_begun"],
     "MAX_REFUSED": ["test_server_limits.py::test_refused_ones_are_bounded"],
     "REFUSED": ["test_server_limits.py::test_too_many"],
     "LISTEN_BACKLOG": ["test_daemon.py::test_backlog"],
@@ -90,7 +91,7 @@ TESTS = {
     "RETRY_LONGEST": ["test_peer.py::test_back_off_grows_to_a_bound"],
 }
 
-UNITS = {"": 1, " KiB": 1024, " MiB": 1024**2, " s": 1}
+UNITS = {"": 1, " KiB": 1024, " MiB": 1024**2, " GiB": 1024**3, " s": 1}
 
 
 @attrs.frozen

@@ -63,6 +63,11 @@ def test_boxes_of_one_connection() -> None:
     assert settings.MAX_BOX_BYTES < settings.BYTES_UNDER_WAY
 
 
+def test_what_is_held_has_room_for_a_few() -> None:
+    """Who sends the largest boxes, and reads the largest answers, isn't cut off for it unless many do at once."""
+    assert settings.HELD_BYTES > 20 * (settings.MAX_BOX_BYTES + settings.BYTES_UNDER_WAY / 2)
+
+
 def test_page_has_room_for_a_key() -> None:
     """A page of keys holds at least one key of the largest size."""
     assert settings.MAX_KEY_BYTES <= settings.PAGE_BYTES <= settings.MAX_BOX_BYTES
