@@ -245,7 +245,7 @@ def _empty(made: Certificates) -> Tls:
         (_password, "found "),
         (_mode, "found mode 0644, with which others than its owner can get at it; expected 0600: chmod 600 "),
         (_empty, "found no file whose name ends in .pem"),
-        (lambda made: made.issue("late", "a", until=timedelta(seconds=-1)), "it expired on "),
+        (lambda made: made.issue("late", "a", until=timedelta(hours=-1)), "it expired on "),
         (lambda made: made.issue("early", "a", since=timedelta(hours=1)), "it isn't valid before "),
     ],
 )

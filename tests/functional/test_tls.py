@@ -307,3 +307,14 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         for answer in answers:
             assert len(commands.answers_in(await answer)) > 1_000_000
         peer.close()
+
+
+async def test_several_addresses(certificates: Certificates, bad: dict[str, Tls]) -> None:
+    """A server that isn't trusted is passed over for the next one; when none is, the error names each."""
+    async with running(Side(certificates.daemon), Side(bad["authority"]), certificates.daemon) as made:
+        await made.ready()
+        shard = f"127.0.0.1:{made.shard_port}"
+        async with connected(made, certificates.client, f"{made.server},{shard}") as client:
+            assert await client.write("test", 1) == 28
+        error = await refusal(made, Tls(certificates.other_ca), f"{made.server},{shard}")
+        assert (type(error), str(error).count("; see docs/tls.md")) == (NotTrusted, 2)
