@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from pyshard.errors import BadRequest, PyshardError, from_code
+from pyshard.errors import BadRequest, PyshardError, from_code, plain
 from pyshard.settings import settings
 
 _T = TypeVar("_T")
@@ -232,7 +232,7 @@ def decode_runs(data: bytes) -> list[Run]:
             check_size(sum(_length(run[2]) for run in _outline.decode(data) if len(run) > 2))
         runs: list[Run] = _runs.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the batch can't be read: {error}") from None
+        raise BadRequest(f"the batch can't be read: {plain(str(error))}") from None
     for run in runs:
         if isinstance(run, _READING):
             continue
@@ -292,7 +292,7 @@ def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
     try:
         answers: list[Answer] = _answers.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the answers can't be read: {error}") from None
+        raise BadRequest(f"the answers can't be read: {plain(str(error))}") from None
     sizes = [len(answer.results) for answer in answers]
     if sizes != [len(run.keys) for run in runs]:
         shown = f"{sizes[:20]}{' …' if len(sizes) > 20 else ''}"
@@ -339,7 +339,7 @@ def decode_keys(data: bytes) -> list[bytes]:
     try:
         keys: list[bytes] = _keys.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"the keys can't be read: {error}") from None
+        raise BadRequest(f"the keys can't be read: {plain(str(error))}") from None
     return keys
 
 
@@ -356,5 +356,5 @@ def decode_rows(data: bytes) -> list[Row]:
     try:
         rows: list[Row] = _rows.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"the snapshot's page can't be read: {error}") from None
+        raise BadRequest(f"the snapshot's page can't be read: {plain(str(error))}") from None
     return rows

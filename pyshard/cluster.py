@@ -16,7 +16,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName
+from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain
 from pyshard.hashing import SLOTS
 from pyshard.settings import settings
 from pyshard.shardmap import ShardMap, ShardRange
@@ -195,5 +195,5 @@ def from_json(text: bytes) -> ClusterState:
         if len(set(read.indexes.values())) < len(read.indexes):
             raise BadRequest("the cluster state has two indexes with one id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
-        raise BadRequest(f"this is no cluster state: {error}") from None
+        raise BadRequest(f"this is no cluster state: {plain(str(error))}") from None
     return ClusterState(read.cluster, read.epoch, ranges, read.indexes, read.next_index)

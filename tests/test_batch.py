@@ -492,3 +492,10 @@ def test_largest_things_pass() -> None:
     """At the limits all is well."""
     run = Write("", [b"k" * settings.MAX_KEY_BYTES], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES)])
     assert decode_runs(encode_runs([run])) == [run]
+
+
+def test_a_refusal_is_one_line() -> None:
+    """What a refusal quotes of the peer's bytes doesn't break a log's lines, nor reach a terminal as it is."""
+    with pytest.raises(BadRequest) as refused:
+        decode_runs(msgspec.msgpack.encode([["re\n\x1b[31mad", "", []]]))
+    assert str(refused.value) == r"the batch can't be read: Invalid value 're\n\x1b[31mad' - at `$[0][0]`"
