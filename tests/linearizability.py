@@ -1,0 +1,239 @@
+"""Whether the recorded history of one key can be explained: a linearizability checker, after Wing and Gong.
+
+The search looks for an order of all operations in which each has the result that it would have had if they had been
+done one after another, and in which none stands before one that had ended when it was called. Positions that were
+reached before, the same operations done and the same state, are not searched again (Lowe's memoization).
+
+Beyond that:
+
+- an operation whose answer was lost may have happened at any time after its call, or never;
+- operations of one client are in the order in which it called them, if one of them may change something: so one whose
+  answer was lost happens before all that its client called later, or never. Bulk verbs have that order only with what
+  was called when they had ended, and what had ended when they were called.
+
+Rules of the model: a key has an int, which no other change of that key gives it, and may have a time to live that
+doesn't run out. A version is known by the value that it goes with.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import inf
+from typing import TypeAlias
+
+import attrs
+
+#: What a key has: its value, and whether it has a time to live. None: nothing.
+State: TypeAlias = tuple[int, bool] | None
+
+READS = ("read", "item", "has")
+
+#: The condition that the key doesn't exist.
+ABSENT = "absent"
+
+
+class Unknown:
+    """The result of an operation whose answer was lost."""
+
+    def __repr__(self) -> str:
+        return "?"
+
+
+UNKNOWN = Unknown()
+
+
+@attrs.frozen
+class Operation:
+    """One operation on the key.
+
+    :param client: whose it is.
+    :param verb: `read`, `item`, `has`, `write`, `pop`, `remove`, `touch` or `increment`.
+    :param called: when it was called, on a clock that all clients share.
+    :param returned: when its client was told of its end; inf: never.
+    :param result: a value or None (read, pop), a `State` (item), whether it found or did something (has, write, remove,
+        touch), the sum (increment); or `UNKNOWN`.
+    :param value: what is written; what is added.
+    :param initial: of an increment.
+    :param condition: the value that the key must have, `ABSENT`, or None.
+    :param expires: whether it gives the key a time to live.
+    :param bulk: the bulk verb that it belongs to.
+    """
+
+    client: object
+    verb: str
+    called: float
+    returned: float
+    result: object
+    value: int = 0
+    initial: int = 0
+    condition: int | str | None = None
+    expires: bool = False
+    bulk: int | None = None
+
+    @property
+    def maybe(self) -> bool:
+        """Whether it is not known to have happened."""
+        return self.result is UNKNOWN
+
+    @property
+    def by(self) -> float:
+        """When it must have happened."""
+        return inf if self.maybe else self.returned
+
+
+class NotLinearizable(AssertionError):
+    """There is no such order."""
+
+
+class Undecided(Exception):
+    """The search took too many steps."""
+
+
+def done(state: State, one: Operation) -> tuple[State, object]:
+    """What an operation makes of a state, and its result."""
+    met = one.condition is None or (state is None if one.condition is ABSENT else state and state[0] == one.condition)
+    if one.verb == "read":
+        return state, state and state[0]
+    if one.verb == "item":
+        return state, state
+    if one.verb == "has":
+        return state, state is not None
+    if one.verb == "write":
+        return ((one.value, one.expires), True) if met else (state, False)
+    if one.verb == "pop":
+        return (None, state[0]) if state and met else (state, None)
+    if one.verb == "remove":
+        return (None, True) if state and met else (state, False)
+    if one.verb == "touch":
+        return (state and (state[0], one.expires)), state is not None
+    assert one.verb == "increment"
+    value = (one.initial if state is None else state[0]) + one.value
+    return (value, state is not None and state[1]), value
+
+
+def check(operations: Iterable[Operation], state: State = None, most: int = 200_000) -> None:
+    """Look for an order that explains the operations on one key.
+
+    :param operations: in the order in which each client called them.
+    :param state: what the key has at first.
+    :param most: how many positions to look at.
+    :raises NotLinearizable: there is none; the message tells where the search got stuck.
+    :raises Undecided: none was found within `most` positions.
+    """
+    _Search(list(operations), state).run(most)
+
+
+class _Search:
+    """A walk through the orders; what isn't done yet is a linked list, by the time of the call."""
+
+    def __init__(self, operations: Sequence[Operation], state: State) -> None:
+        self._before = _called_before(operations)
+        order = sorted(range(len(operations)), key=lambda place: operations[place].called)
+        self._operations = operations
+        self._end = len(operations)
+        self._next = dict(zip([self._end, *order], [*order, self._end], strict=True))
+        self._previous = {after: before for before, after in self._next.items()}
+        self._gone = [False] * len(operations)
+        self._left = sum(not one.maybe for one in operations)
+        self._state = state
+        self._mask = 0
+
+    def run(self, most: int) -> None:
+        seen = {(self._mask, self._state)}
+        stack: list[tuple[list[tuple[int, State]], list[int], State, int]] = []
+        candidates = self._candidates()
+        fewest, stuck = self._left + 1, ""
+        while self._left:
+            if self._left < fewest:
+                fewest, stuck = self._left, self._described()
+            if candidates:
+                place, state = candidates.pop()
+                lifted = [*(one for one in self._before[place] if not self._gone[one]), place]
+                mask = self._mask
+                for one in lifted:
+                    mask |= 1 << one
+                if (mask, state) in seen:
+                    continue
+                if len(seen) >= most:
+                    raise Undecided(f"no order of {len(self._operations)} operations in {most:,} positions")
+                seen.add((mask, state))
+                stack.append((candidates, lifted, self._state, self._mask))
+                self._lift(lifted)
+                self._state, self._mask = state, mask
+                candidates = self._candidates()
+            elif stack:
+                candidates, lifted, self._state, self._mask = stack.pop()
+                self._put_back(lifted)
+            else:
+                raise NotLinearizable(stuck)
+
+    def _candidates(self) -> list[tuple[int, State]]:
+        """What may come next, and the state behind it; the most likely last."""
+        found: list[tuple[int, State]] = []
+        unlikely: list[tuple[int, State]] = []
+        by = inf
+        place = self._next[self._end]
+        while place != self._end and self._operations[place].called < by:
+            one = self._operations[place]
+            by = min(by, one.by)
+            if all(self._gone[other] or self._operations[other].maybe for other in self._before[place]):
+                state, result = done(self._state, one)
+                if one.maybe:
+                    if state != self._state:
+                        unlikely.append((place, state))
+                elif result == one.result and type(result) is type(one.result):
+                    found.append((place, state))
+            place = self._next[place]
+        return unlikely + found[::-1]
+
+    def _lift(self, places: Sequence[int]) -> None:
+        for place in places:
+            self._gone[place] = True
+            self._left -= not self._operations[place].maybe
+            before, after = self._previous[place], self._next[place]
+            self._next[before], self._previous[after] = after, before
+
+    def _put_back(self, places: Sequence[int]) -> None:
+        for place in reversed(places):
+            self._gone[place] = False
+            self._left += not self._operations[place].maybe
+            before, after = self._previous[place], self._next[place]
+            self._next[before], self._previous[after] = place, place
+
+    def _described(self) -> str:
+        """Where the search is."""
+        lines = [f"{self._left} operations left, and the key has {self._state}; what would come next:"]
+        place = self._next[self._end]
+        for _ in range(12):
+            if place == self._end:
+                break
+            lines.append(f"  {self._operations[place]}")
+            place = self._next[place]
+        return "\n".join(lines)
+
+
+def _called_before(operations: Sequence[Operation]) -> list[list[int]]:
+    """For each operation, which of the same client come before it, as far as their times don't say so already."""
+    before: list[list[int]] = []
+    of_client: dict[object, list[int]] = defaultdict(list)
+    for place, one in enumerate(operations):
+        found = []
+        for earlier in of_client[one.client]:
+            other = operations[earlier]
+            if other.by < one.called or (other.verb in READS and one.verb in READS):
+                continue
+            single = other.bulk is None and one.bulk is None
+            if single or other.bulk == one.bulk or other.returned < one.called:
+                found.append(earlier)
+        before.append(found)
+        of_client[one.client].append(place)
+    return before
+
+
+def by_key(operations: Iterable[tuple[object, Operation]]) -> dict[object, list[Operation]]:
+    """The history of each key, out of pairs of a key and an operation."""
+    histories: dict[object, list[Operation]] = defaultdict(list)
+    for key, one in operations:
+        histories[key].append(one)
+    return histories
