@@ -50,6 +50,7 @@ class Peer:
         self.dialed = 0
         self.dropped = 0
         self.connection: PeerConnection | None = None
+        self.doubtful = False  # whether the connection is made sure of before it is used
         self.asking = Asking(self.clock, lambda: "the peer", self._ready, self._drop, patience)
 
     def up(self) -> Connection:
@@ -70,7 +71,7 @@ class Peer:
 
     def _ready(self) -> PeerConnection | None:
         self.dialed += self.connection is None
-        return self.connection
+        return None if self.doubtful else self.connection
 
     def _drop(self) -> None:
         self.dropped += 1
@@ -307,3 +308,16 @@ def test_patience_begins_with_the_question() -> None:
     watch(peer.asking.ask(commands.Ping, 1))
     peer.clock.advance(1)
     assert peer.dropped == 0
+
+
+def test_questions_do_not_pass_each_other(peer: Peer) -> None:
+    """What waited because the connection was in doubt goes out before what is asked when it no longer is."""
+    connection = peer.up()
+    peer.doubtful = True
+    watch(peer.asking.ask(commands.CreateIndex, 5, changes=True, name="first"))
+    assert connection.asked == []
+    peer.doubtful = False
+    watch(peer.asking.ask(commands.CreateIndex, 5, changes=True, name="second"))
+    assert [arguments["name"] for _, arguments in connection.asked] == ["first", "second"]
+    peer.asking.up(cast("PeerConnection", connection))
+    assert len(connection.asked) == 2

@@ -112,7 +112,7 @@ class Asking:
         question.answer.addBoth(ended)
         connection = self._ready()
         if connection is not None:
-            self._send(question, connection)
+            self._send_all(connection)
         return question.answer
 
     def up(self, connection: PeerConnection) -> None:
@@ -120,9 +120,7 @@ class Asking:
         if connection is not self._connection:
             self._connection, self._owing = connection, None
         self.why = "it is connected and silent"
-        for question in list(self._open):
-            if question.connection is not connection:
-                self._send(question, connection)
+        self._send_all(connection)
 
     def down(self, why: str) -> None:
         """The peer can't be asked now."""
@@ -138,6 +136,13 @@ class Asking:
         """Fail every open question."""
         for question in list(self._open):
             self._end(question, ClientClosed("the client was closed before the answer came"))
+
+    def _send_all(self, connection: PeerConnection) -> None:
+        """Send what wasn't sent over this connection, in the order in which it was asked."""
+        for question in list(self._open):
+            lost = question.sent and question.changes  # over another connection, whose end is about to be heard of
+            if question.connection is not connection and not lost and question in self._open:
+                self._send(question, connection)
 
     def _send(self, question: _Question, connection: PeerConnection) -> None:
         question.sent, question.connection = True, connection
