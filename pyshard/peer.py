@@ -33,6 +33,7 @@ from pyshard.wire import Arguments, BoundedAMP
 #: By what a peer refuses this side, or this side the peer, until somebody changes something.
 _FINAL = (NotAuthenticated, PermissionDenied, NotTrusted)
 
+_ROUNDING = 0.001  # seconds; of a time to wait that is less, rounding may leave so little that it never ends
 _CLOSE = 1.0  # seconds that a connection may take to write what is left and close
 
 
@@ -285,7 +286,8 @@ class Peer:
             silent = self._silent(self.connection)
             if silent >= settings.HEARTBEAT:
                 self._make_sure(self.connection)
-            self._beat_in(settings.HEARTBEAT - silent if silent < settings.HEARTBEAT else settings.HEARTBEAT)
+            left = settings.HEARTBEAT - silent if silent < settings.HEARTBEAT else settings.HEARTBEAT
+            self._beat_in(max(left, _ROUNDING))
 
     def _make_sure(self, connection: PeerConnection) -> None:
         if self._asked is not connection:

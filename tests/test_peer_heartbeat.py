@@ -181,3 +181,16 @@ def test_the_daemon_may_ask(bench: Bench) -> None:
     asked = bench.daemons[0].call(commands.Ping, 5)
     bench.network.settle()
     assert asked.result == {}
+
+
+def test_rounding(bench: Bench) -> None:
+    """A rest of the time to wait that is less than the clock can tell isn't waited for again and again."""
+    heard = 2.3000000000000003  # 30 s later the difference is a little less than 30, and too little to be waited for
+    bench.clock.rightNow = bench.ups[0].heard = heard
+    bench.peer._stop_beating()
+    bench.peer._beat_in(settings.HEARTBEAT)
+    for _ in range(4):
+        upcoming = bench.network.next_call()
+        assert upcoming is not None
+        bench.clock.advance(upcoming - bench.clock.seconds())
+    assert bench.clock.seconds() > heard + settings.HEARTBEAT
