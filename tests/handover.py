@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
 
-from twisted.internet.defer import Deferred
-
-from pyshard.batch import VERSION, Pop, Write
-from pyshard.cluster import ClusterState
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.cluster import ClusterState, to_json
+from pyshard.hashing import slot_of
 from pyshard.shard.shard import Assignment
-from pyshard.storage import IStore, Task
+from pyshard.storage import MemoryStore
+from pyshard.storage.application import Found
 from pyshard.testing import MemoryCluster
-
-#: The limit and the room of the batches that hand documents over, by which a watcher knows them.
-UNLIMITED = 10**12
 
 
 def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
-    """Put a new map into force at the shards, at one moment: documents move with their ranges."""
-    moving: list[tuple[int, int, bytes, bytes]] = []
-    stores: dict[str, IStore] = {name: service.shard.store for name, service in cluster.services.items()}
-    for store in stores.values():
+    """Put a new map into force at the shards, which are in memory, at one moment.
+
+    Documents move with their ranges, and keep their versions and expiries.
+    """
+    moving: list[tuple[str, int, bytes, int, Found]] = []
+    stores: dict[str, MemoryStore] = {}
+    for shard, service in cluster.services.items():
+        store = service.shard.store
+        assert isinstance(store, MemoryStore)
+        stores[shard] = store
         for name, number in {"": 0, **state.indexes}.items():
-            page = _now(store.page(number, 0, None, SLOTS, 10**9, 10**9))
-            slots = [slot_of(key, name.encode()) for key in page.keys]
-            (popped,) = _now(store.apply([Task(Pop(name, page.keys), number, slots)], UNLIMITED, UNLIMITED))
-            for slot, key, found in zip(slots, page.keys, popped.results, strict=True):
-                moving.append((number, slot, key, found[VERSION.size :]))
-    for number, slot, key, record in moving:
-        task = Task(Write("", [key], [record]), number, [slot])
-        _now(stores[state.map.lookup(slot).name].apply([task], UNLIMITED, UNLIMITED))
-    for name, service in cluster.services.items():
-        if state.map.named(name) is not None:
-            service.shard.assignment = Assignment(name, state)
-
-
-def _now(deferred: Deferred[Any]) -> Any:
-    found: list[Any] = []
-    deferred.addCallback(found.append)
-    return found[0]
+            table = store._indexes[number]
+            for key in list(table.records):
+                slot = slot_of(key, name.encode())
+                found = table.find(key, slot)
+                assert found is not None
+                if state.map.lookup(slot).name != shard:
+                    table.delete(key, slot, found)
+                    moving.append((state.map.lookup(slot).name, number, key, slot, found))
+    for shard, number, key, slot, found in moving:
+        store = stores[shard]
+        store._indexes[number].put(key, slot, found, None)
+        store._version = max(store._version, found.version)
+    for shard, service in cluster.services.items():
+        if state.map.named(shard) is not None:
+            service.shard.assignment = Assignment(shard, state)
+            service.shard.store.remember(msgspec.msgpack.encode((shard, to_json(state))))

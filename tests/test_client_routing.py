@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 import pytest
-from handover import UNLIMITED, hand_over
+from handover import hand_over
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
@@ -322,11 +322,10 @@ def applied_to(cluster: MemoryCluster, key: bytes) -> list[tuple[bytes, object]]
         def apply(
             tasks: Sequence[Task], limit: int, room: int, apply: Callable[..., Any] = store.apply
         ) -> Deferred[list[Answer]]:
-            if limit != UNLIMITED:  # not `hand_over`
-                for task in tasks:
-                    if isinstance(task.run, Write):
-                        pairs = zip(task.run.keys, task.run.records, strict=True)
-                        applied.extend((one, documents.decode(record)) for one, record in pairs if one == key)
+            for task in tasks:
+                if isinstance(task.run, Write):
+                    pairs = zip(task.run.keys, task.run.records, strict=True)
+                    applied.extend((one, documents.decode(record)) for one, record in pairs if one == key)
             answers: Deferred[list[Answer]] = apply(tasks, limit, room)
             return answers
 

@@ -12,6 +12,8 @@ from twisted.test.iosim import FakeTransport
 #: Host and port.
 Address: TypeAlias = tuple[str, int]
 
+_ROUNDING = 1e-9  # seconds; a clock that has come to a moment may be a little before it
+
 
 class Faults:
     """What goes wrong at which address.
@@ -124,7 +126,7 @@ class _Way:
         if not self._under_way or self._held():
             return False
         due, data = self._under_way[0]
-        if due > self._faults.clock.seconds():
+        if due > self._faults.clock.seconds() + _ROUNDING:
             if self._wake is None or not self._wake.active():
                 self._wake = self._faults.clock.callLater(due - self._faults.clock.seconds(), lambda: None)
             return False

@@ -1,0 +1,232 @@
+"""Recorded histories of concurrent clients of a cluster in memory, under every fault: all of them make sense.
+
+Clients make random calls of every verb, single and bulk, while connections break, bytes are held back and arrive late,
+shards are killed and come back with what they had committed, ranges and addresses move, and the bootstrap comes and
+goes. Shards commit changes a little after they got them, as durable ones do, and answer reads at once.
+
+By hand, any number of seeds: PYSHARD_TEST_HISTORIES and PYSHARD_TEST_SEED, see CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import attrs
+import pytest
+from faults import Faults
+from histories import PAGES, Call, Recorder, Tally, invoke, total
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from pyshard import Client
+from pyshard.batch import Answer, Has, Item, Read
+from pyshard.client import bulk, queue
+from pyshard.settings import settings
+from pyshard.shard import shard as shard_module
+from pyshard.shardmap import ShardMap
+from pyshard.storage import IStore, MemoryStore, Task
+from pyshard.testing import MemoryCluster
+
+SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "40"))
+FIRST = int(os.environ.get("PYSHARD_TEST_SEED", "0"))
+BLOCK = 20
+STEPS = 60
+KEYS = ["test", "test1", "a", "b", "c"]
+
+
+class LastingStore(MemoryStore):
+    """Keeps its records over restarts of its shard; changes are committed in order, a little after they came.
+
+    :ivar clock: times that; None: they are committed at once.
+    :ivar delay: seconds that it takes at the most.
+    """
+
+    ephemeral = False
+
+    def __init__(self, identity: str, seconds: Callable[[], float], random: Random) -> None:
+        super().__init__(identity, seconds)
+        self.clock: IReactorTime | None = None
+        self.delay = 0.0
+        self._random = random
+        self._waiting: list[Callable[[], object]] = []
+
+    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+        if self.clock and self.delay and not all(isinstance(task.run, Read | Has | Item) for task in tasks):
+            done: Deferred[list[Answer]] = Deferred()
+            apply = super().apply
+            self._waiting.append(lambda: apply(tasks, limit, room).chainDeferred(done))
+            if len(self._waiting) == 1:
+                self.clock.callLater(self._random.random() * self.delay, self.commit)
+            return done
+        return super().apply(tasks, limit, room)
+
+    def close(self) -> Deferred[None]:
+        """End: of what waits some is committed, and none is answered."""
+        waiting, self._waiting = self._waiting, []
+        for job in waiting[: self._random.randrange(len(waiting) + 1)]:
+            job()
+        return succeed(None)
+
+    def commit(self) -> None:
+        """Commit what waits."""
+        waiting, self._waiting = self._waiting, []
+        for job in waiting:
+            job()
+
+
+class Run:
+    """One seeded run."""
+
+    def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.random = random = Random(seed)
+        small = attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000]), BULK_STEP=random.choice([1, 3]))
+        monkeypatch.setattr(queue, "settings", small)
+        monkeypatch.setattr(bulk, "settings", small)
+        answers = attrs.evolve(settings, ANSWER_BYTES=random.choice([20, 100, settings.ANSWER_BYTES]))
+        monkeypatch.setattr(shard_module, "settings", answers)
+        self.stores: dict[str, LastingStore] = {}
+        self.addresses: dict[str, list[tuple[str, int]]] = defaultdict(list)  # further ones of each shard
+        self.kills = 0
+        self.recorder = Recorder(KEYS, random)
+        self.cluster = MemoryCluster(random.choice([1, 2, 3]), seed=seed, store=self._store)
+        self.faults = Faults(self.cluster, random, self._commit)
+        delay = random.choice([0, 0.05, 1, 3])
+        for store in self.stores.values():
+            store.clock, store.delay = self.cluster.clock, delay
+        self.clients: list[Client] = [
+            self.cluster.connect(deadline=random.choice([0.5, 2, 10])) for _ in range(random.choice([1, 3, 5]))
+        ]
+        self.cluster.run(self.clients[0].create_index(PAGES))
+
+    def _store(self, name: str, seconds: Callable[[], float]) -> IStore:
+        if name not in self.stores:
+            self.stores[name] = LastingStore(f"{len(self.stores):032x}", seconds, self.random)
+        return self.stores[name]
+
+    def _commit(self) -> None:
+        for store in self.stores.values():
+            store.commit()
+
+    def step(self) -> None:
+        """Some calls, perhaps a fault, and some time."""
+        for _ in range(self.random.choice([0, 1, 1, 3, 8])):
+            self.issue()
+        if self.random.random() < 0.25:
+            self.fault()
+        self.cluster.advance(self.random.choice([0, 0, 0.001, 0.01, 0.1, 0.5, 0.5, 2, 6]))
+
+    def issue(self) -> None:
+        """One random call."""
+        number = self.random.randrange(len(self.clients))
+        call = self.recorder.plan(number)
+        if self.random.random() < 0.2:
+            call.deadline = self.random.choice([0.1, 1, 15])
+        self.recorder.began(call)
+        work: Deferred[Any] = invoke(self.clients[number], call)
+        work.addBoth(self._ended, call)
+
+    def _ended(self, outcome: object, call: Call) -> None:
+        self.recorder.ended(call, outcome.value if isinstance(outcome, Failure) else outcome)
+
+    # ------------------------------------------------------------------ what goes wrong
+
+    def fault(self) -> None:
+        """One random fault, or the end of one."""
+        kind = self.random.choice(["network"] * 5 + ["bootstrap", "move", "address", "kill"])
+        if kind == "network":
+            self.faults.of_network()
+        elif kind == "bootstrap":
+            self.faults.bootstrap()
+        elif kind == "move":
+            self.faults.move()
+        elif kind == "address":
+            self.change_address()
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill a shard, and start it again a little later."""
+        name = self.random.choice(self.cluster.names)
+        for address in self.addresses[name]:
+            self.cluster.network.cut(*address)
+            del self.cluster.network.listeners[address]
+        self.cluster.kill_shard(name)
+        self.kills += 1
+        self.cluster.advance(self.random.choice([0, 0.3, 3]))
+        self.cluster.start_shard(name)
+        self._listen_at(name)
+
+    def change_address(self) -> None:
+        """Have a shard reached at another address; clients learn of it when they fetch the map."""
+        if self.cluster.bootstrap is None:
+            return
+        keeper = self.cluster.bootstrap.bootstrap
+        own = self.random.choice(keeper.state.map.ranges)
+        port = own.port + 100
+        self.addresses[own.name].append((own.host, port))
+        self._listen_at(own.name)
+        ranges = [attrs.evolve(one, port=port) if one is own else one for one in keeper.state.map.ranges]
+        keeper.change(attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
+        for client in self.clients:
+            if self.random.random() < 0.5:
+                client._routing.refresh()
+
+    def _listen_at(self, name: str) -> None:
+        """Have a shard that runs listen at its further addresses as well."""
+        first = self.cluster.map.named(name)
+        assert first is not None
+        for address in self.addresses[name]:
+            self.cluster.network.listeners[address] = self.cluster.network.listeners[first.host, first.port]
+
+    # ------------------------------------------------------------------ how it ends
+
+    def finish(self) -> Tally:
+        """End all faults, let every call come to its end, look that everything works, and check the histories."""
+        cluster = self.cluster
+        self.faults.mend()
+        if cluster.bootstrap is None:
+            cluster.start_bootstrap()
+        end = cluster.clock.seconds() + 60
+        while not all(call.ended for call in self.recorder.calls) and cluster.clock.seconds() < end:
+            cluster.advance(0.5)
+        for number, client in enumerate(self.clients):
+            for index in ("", PAGES):
+                for key in KEYS:
+                    call = Call(number, -1, "read", index, [key])
+                    self.recorder.began(call)
+                    self.recorder.ended(call, cluster.run(client.read(key, index or None, deadline=10)))
+        documents = sum(call.outcome is not None for call in self.recorder.calls[-2 * len(KEYS) :])
+        assert sum(store.documents for store in self.stores.values()) == documents
+        cluster.close()
+        cluster.advance(4)
+        assert cluster.clock.getDelayedCalls() == []
+        return self.recorder.check()
+
+
+def run(seed: int) -> Tally:
+    """One run, to its end."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made = Run(seed, monkeypatch)
+        for _ in range(STEPS):
+            made.step()
+        return made.finish()
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, BLOCK))
+def test_histories(first: int) -> None:
+    """Under every fault of every seed, what every call came to can be explained."""
+    tallies = []
+    for seed in range(first, min(first + BLOCK, FIRST + SEEDS)):
+        try:
+            tallies.append(run(seed))
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+    tally = total(tallies)
+    print(f"\nseeds from {first}: {tally}")  # noqa: T201  # pytest shows it when it is asked to (-s)
+    assert len(tally.verbs) == 18, "every verb had an answer"
+    assert tally.unknown, "no answer was lost"
