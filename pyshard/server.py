@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TypeVar, cast
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
@@ -36,7 +37,7 @@ from zope.interface import implementer
 from pyshard import commands
 from pyshard.admission import Admission, ConnectionLimits, Holdings, origin_of
 from pyshard.auth import Role, Tokens
-from pyshard.boxes import Limits
+from pyshard.boxes import BoxParser, Limits
 from pyshard.errors import (
     BadRequest,
     NotAuthenticated,
@@ -186,6 +187,11 @@ class ServerConnection(BoundedAMP):
             "it has this daemon hold bytes for longer than any other, of a box that was begun or answers that weren't "
             "read, and all together are too many"
         )
+        self._broken = self.paused = True
+        self._parser = BoxParser(self._parser.limits)
+        transport: object = self.transport
+        if isinstance(transport, FileDescriptor):  # now, since thousands more may ask before the reactor's next turn
+            transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = b"", [], 0
 
     def give_way(self) -> None:
         """End the connection for one more stranger."""
