@@ -58,6 +58,10 @@ def tls_files(options: Mapping[str, Any], dials: bool) -> Tls | None:
                 f"--tls-ca: found it with --listen {options['listen']}, which says itself what TLS is to use; expected "
                 "one of the two"
             )
+        if options["tls-any-client"]:
+            raise ConfigError(
+                f"--tls-any-client: found it with --listen {options['listen']}, which takes any client by itself"
+            )
     else:
         checked_files(found)
     return found
@@ -83,6 +87,8 @@ def listening(reactor: IReactorTime, options: Mapping[str, Any]) -> IStreamServe
     """
     where, files, any_client = options["listen"], options["tls"], options["tls-any-client"]
     endpoint = server_endpoint(reactor, where)
-    own = files is not None and not secures_itself(where)
-    check_reach(where, bool(options["tokens"] or options["insecure"] or (own and not any_client)))
-    return tls.listening(endpoint, files, any_client, reactor) if own else endpoint
+    if files is None or secures_itself(where):
+        check_reach(where, bool(options["tokens"] or options["insecure"]))
+        return endpoint
+    check_reach(where, bool(options["tokens"] or options["insecure"] or (files.private and not any_client)))
+    return tls.listening(endpoint, files, any_client, reactor)

@@ -153,6 +153,8 @@ def test_options(made: Certificates) -> None:
     assert tlsoptions.tls_files(options(made, **nothing), dials=False) is None
     alone = options(made, listen="ssl:5050", tls_certificate=None, tls_key=None)
     assert tlsoptions.tls_files(alone, dials=True) == Tls(made.ca)
+    with pytest.raises(ConfigError, match="--tls-any-client: found it with --listen ssl:5050"):
+        tlsoptions.tls_files(alone | {"tls-any-client": 1}, dials=True)
 
 
 @pytest.mark.parametrize(
@@ -177,15 +179,18 @@ def test_refused_options(made: Certificates, given: dict[str, object], message: 
     [
         ({}, True),
         ({"tls_any_client": 1}, False),
+        ({"tls_ca": "system"}, False),
+        ({"tls_ca": "system", "tokens": "some"}, True),
         ({"tls_any_client": 1, "tokens": "some"}, True),
         ({"tls_any_client": 1, "insecure": 1}, True),
         ({"tls_any_client": 1, "listen": "tcp:5050:interface=127.0.0.1"}, True),
-        ({"tls": None}, False),
+        ({"tls_ca": None}, False),
     ],
 )
 def test_where_others_can_connect(made: Certificates, given: dict[str, object], allowed: bool) -> None:
     """A daemon that wants certificates may listen there without tokens; one that takes any client may not."""
-    found = {"tls": made.daemon} | options(made, **given)
+    found = options(made, **given)
+    found["tls"] = None if given.get("tls_ca", "") is None else attrs.evolve(made.daemon, ca=str(found["tls-ca"]))
     if allowed:
         tlsoptions.listening(Clock(), found)
     else:

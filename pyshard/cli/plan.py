@@ -80,7 +80,7 @@ class Guard:
     @property
     def closed(self) -> bool:
         """Whether it may be where other machines can connect."""
-        return self.token_file is not None or self.insecure or self.tls is not None
+        return self.token_file is not None or self.insecure or (self.tls is not None and self.tls.private)
 
     @property
     def options(self) -> list[str]:

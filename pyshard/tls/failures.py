@@ -59,7 +59,7 @@ _FOUND = {
 _ALERT = re.compile(r".*\balert (.*)")  # what stands before it depends on the versions of TLS and OpenSSL
 
 #: Those that say that the chain of certificates ends with none that is trusted; of whichever certificate of it.
-UNTRUSTED = (18, 19, 20, 21)
+UNTRUSTED = (2, 18, 19, 20, 21)
 
 #: What the verification of a certificate ended with: OpenSSL's X509_V_ERR_… .
 VERDICTS = {

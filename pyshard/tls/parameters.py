@@ -56,6 +56,11 @@ class Tls:
     certificate: Path | str | None = attrs.field(default=None, converter=_optional_path)
     key: Path | str | None = attrs.field(default=None, converter=_optional_path)
 
+    @property
+    def private(self) -> bool:
+        """Whether a certificate of the authorities says that its holder belongs here: the system's issue to anybody."""
+        return self.ca != SYSTEM
+
     def __attrs_post_init__(self) -> None:
         if self.key is not None and self.certificate is None:
             raise ConfigError(f"TLS: found the key {self.key} without a certificate, expected both or neither")
