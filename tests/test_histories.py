@@ -32,7 +32,7 @@ from pyshard.shardmap import ShardMap
 from pyshard.storage import IStore, MemoryStore, Task
 from pyshard.testing import MemoryCluster
 
-SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "40"))
+SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "20"))
 FIRST = int(os.environ.get("PYSHARD_TEST_SEED", "0"))
 BLOCK = 20
 STEPS = 60

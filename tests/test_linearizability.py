@@ -250,9 +250,9 @@ def test_bounded() -> None:
 
 
 def test_long_histories() -> None:
-    """Thousands of operations take no longer than they must: what was tried before isn't tried again."""
+    """A thousand operations and more take no longer than they must: what was tried before isn't tried again."""
     random, history, state = Random(1), [], None
-    for number in range(3000):
+    for number in range(1500):
         one = op(f"c{number % 5}", random.choice(["read", "write", "pop"]), number, number + 4, UNKNOWN, number)
         state, result = done(state, one)
         history.append(attrs.evolve(one, result=result))
@@ -312,7 +312,7 @@ def histories(draw: st.DrawFn) -> list[Operation]:
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_against_all_orders(history: list[Operation]) -> None:
     """It agrees with a search that tries everything."""
     history = [

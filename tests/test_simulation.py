@@ -40,7 +40,7 @@ from pyshard.shard.shard import Shard
 from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
 
-SEEDS = 160
+SEEDS = 120
 BLOCK = 20
 STEPS = 40
 KEYS = ["test", "test1", "a", "b"]

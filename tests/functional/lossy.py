@@ -7,6 +7,7 @@ client's side is cut while its bytes still arrive at the daemon, a little later 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -94,7 +95,7 @@ class _Connection:
         self._left = random.randrange(1, random.choice([300, _LATEST]))  # bytes until it happens
         self._swallows: set[_Side] = set()  # what these send is lost
         self._held: list[bytes] | None = None
-        self._due = 0.0
+        self._delayed: dict[_Side, deque[bytes]] = {self.front: deque(), self._back: deque()}
 
     def made(self, side: _Side) -> None:
         """One end is connected."""
@@ -118,9 +119,8 @@ class _Connection:
         elif self._held is not None:
             self._held.append(data)
         elif self._kind == "delay":
-            clock = self._proxy.reactor
-            self._due = max(self._due, clock.seconds() + self._proxy.random.random() * _DELAY)
-            clock.callLater(self._due - clock.seconds(), self._write, source, data)
+            self._delayed[source].append(data)
+            self._proxy.reactor.callLater(self._proxy.random.random() * _DELAY, self._write_delayed, source)
         elif self._kind and source is self._source and len(data) >= self._left:
             self._write(source, data[: self._left])
             self._happen(data[self._left :])
@@ -166,6 +166,9 @@ class _Connection:
         if self._back.transport is not None:
             self._back.transport.loseConnection()
         self._proxy.connections.discard(self)
+
+    def _write_delayed(self, source: _Side) -> None:
+        self._write(source, self._delayed[source].popleft())  # whichever call comes first, the bytes stay in order
 
     def _write(self, source: _Side, data: bytes) -> None:
         sink = self._back if source is self.front else self.front

@@ -33,7 +33,7 @@ from pyshard.settings import settings
 
 pytestmark = pytest.mark.functional
 
-SECONDS = float(os.environ.get("PYSHARD_TEST_SECONDS", "6"))
+SECONDS = float(os.environ.get("PYSHARD_TEST_SECONDS", "4"))
 SEED = int(os.environ.get("PYSHARD_TEST_SEED", chance.randrange(10**6)))
 PART = 60.0  # seconds of one test, of which there are as many as it takes
 CLIENTS, THREADS = 3, 2
