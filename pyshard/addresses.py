@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias, cast
 
 import attrs
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pyshard import tls
 from pyshard.errors import ConfigError
+from pyshard.names import NameEndpoint
 from pyshard.settings import settings
 from pyshard.tls import Tls
 
@@ -151,7 +152,7 @@ def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
             return TCP4ClientEndpoint(reactor, host, port, seconds)
         if isIPv6Address(host):
             return TCP6ClientEndpoint(reactor, host, port, seconds)
-        return HostnameEndpoint(reactor, host, port, seconds, attemptDelay=_BETWEEN_ATTEMPTS)
+        return NameEndpoint(reactor, host, port, seconds, _BETWEEN_ATTEMPTS)
 
     return dial
 

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from pyshard.addresses import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
 from pyshard.errors import ConfigError
+from pyshard.names import NameEndpoint
 from pyshard.settings import settings
 from pyshard.tls import Tls
 
@@ -39,7 +40,7 @@ class Resolution:
 class TwoAddresses:
     """A resolver for which every name has two addresses."""
 
-    def resolveHostName(  # noqa: N802
+    def resolveHostName(
         self,
         resolutionReceiver: IResolutionReceiver,  # noqa: N803
         hostName: str,  # noqa: N803
@@ -192,8 +193,8 @@ def test_no_endpoint_string(description: str) -> None:
     [
         ("127.0.0.1", TCP4ClientEndpoint),
         ("::1", TCP6ClientEndpoint),
-        ("localhost", HostnameEndpoint),
-        ("1.2.3.4.example.com", HostnameEndpoint),
+        ("localhost", NameEndpoint),
+        ("1.2.3.4.example.com", NameEndpoint),
     ],
 )
 def test_dial_by_kind_of_host(host: str, expected: type) -> None:

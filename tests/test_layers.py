@@ -23,6 +23,7 @@ LAYERS = [
     "cluster",
     "documents",
     "config",
+    "names",
     "addresses",
     "auth",
     "tokenfile",
