@@ -61,5 +61,5 @@ def test_airports_at_a_shard(shared: Cluster) -> None:
     """Given a shard's address for the bootstrap's, the example ends with one line and exit code 1."""
     ran = airports(shared, f"{HOST}:{shared.shards[0].port}", "--replace")
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("airports: the bootstrap at ")
+    assert ran.stderr.startswith(f"airports: {HOST}:{shared.shards[0].port} is a shard's address")
     assert len(ran.stderr.splitlines()) == 1
