@@ -15,7 +15,7 @@ from twisted.protocols import amp
 
 from pyshard.auth import Role
 from pyshard.boxes import Box, put_chunks, take_chunks, take_integer
-from pyshard.wire import ChunkedBytes, Command
+from pyshard.wire.command import ChunkedBytes, Command
 
 #: For commands without arguments, or whose answer has none.
 NOTHING: list[tuple[bytes, amp.Argument]] = []

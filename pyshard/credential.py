@@ -12,7 +12,8 @@ from zope.interface import implementer
 from pyshard import commands
 from pyshard.addresses import Dial
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, Steps
+from pyshard.steps import Steps
+from pyshard.wire.connection import BoundedAMP
 
 #: Gives the secret of the token to present, anew for each connection; None: present none.
 Credential: TypeAlias = Callable[[], bytes] | None

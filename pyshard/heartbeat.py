@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard import commands
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 
 def sign_of_life(connection: BoundedAMP, clock: IReactorTime, seconds: float) -> Deferred[bool]:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pyshard.server import CLOSE, ServerFactory
 from pyshard.settings import settings
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 _LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
 _LEAVE = 0.5  # seconds that a peer may take to close when it was asked to and has its answers

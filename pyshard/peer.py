@@ -28,7 +28,8 @@ from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionD
 from pyshard.heartbeat import sign_of_life
 from pyshard.settings import settings
 from pyshard.tls import failures as tls
-from pyshard.wire import Arguments, BoundedAMP
+from pyshard.wire.command import Arguments
+from pyshard.wire.connection import BoundedAMP
 
 #: By what a peer refuses this side, or this side the peer, until somebody changes something.
 _FINAL = (NotAuthenticated, PermissionDenied, NotTrusted)

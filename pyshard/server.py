@@ -50,7 +50,8 @@ from pyshard.sessions import LONGEST, SHORTEST, Sessions
 from pyshard.settings import settings
 from pyshard.tls.failures import ERRORS, explained, failed
 from pyshard.tls.handshakes import FailedHandshakes
-from pyshard.wire import Arguments, BoundedAMP
+from pyshard.wire.command import Arguments
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ import msgspec
 from pyshard import commands
 from pyshard.boxes import LONGEST_VALUE, Box, Limits, put_chunks, serialize
 from pyshard.errors import BY_CODE
-from pyshard.wire import ChunkedBytes
+from pyshard.wire.command import ChunkedBytes
 
 #: A box under construction: what is wrong with it may be that a key comes twice.
 Pairs = list[tuple[bytes, bytes]]

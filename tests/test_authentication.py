@@ -40,7 +40,8 @@ from pyshard.settings import settings
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.testing import MemoryCluster
 from pyshard.tokenfile import VARIABLE
-from pyshard.wire import BoundedAMP, Command
+from pyshard.wire.command import Command
+from pyshard.wire.connection import BoundedAMP
 
 SECRETS = {role: f"the-secret-of-{role.word}-tokens".encode() for role in Role}
 TOKENS = Tokens(tuple(Token(role, secret) for role, secret in SECRETS.items()))

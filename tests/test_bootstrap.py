@@ -32,7 +32,7 @@ from pyshard.peer import Greeting
 from pyshard.server import ServerFactory
 from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

@@ -12,7 +12,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.heartbeat import sign_of_life
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 
 class Line:

@@ -17,6 +17,7 @@ import pyshard
 LAYERS = [
     "errors",
     "settings",
+    "steps",
     "tls",
     "hashing",
     "shardmap",

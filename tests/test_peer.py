@@ -30,7 +30,7 @@ from pyshard.errors import BadRequest, WrongIdentity
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

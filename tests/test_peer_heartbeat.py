@@ -14,7 +14,7 @@ from pyshard import commands
 from pyshard.peer import Peer, PeerConnection
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 WHERE = ("127.0.0.1", 5050)
 

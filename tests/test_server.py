@@ -25,7 +25,8 @@ from pyshard.peer import PeerConnection
 from pyshard.server import ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP, Command
+from pyshard.wire.command import Command
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

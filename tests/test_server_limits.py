@@ -21,7 +21,8 @@ from pyshard.listener import Listener
 from pyshard.server import ServerConnection, ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP, Command
+from pyshard.wire.command import Command
+from pyshard.wire.connection import BoundedAMP
 
 WHERE = ("127.0.0.1", 5050)
 LIMITS = ConnectionLimits(total=3, address=100, strangers=2, refused=2)

@@ -24,7 +24,7 @@ from pyshard.shard.shard import Shard
 from pyshard.shardmap import ShardMap
 from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"
 BOOTSTRAP = ("localhost", 9192)

@@ -34,7 +34,7 @@ from pyshard.shard.shard import Assignment, Shard
 from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

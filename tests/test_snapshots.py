@@ -22,7 +22,7 @@ from pyshard.hashing import slot_of
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, ISnapshot, IStore, LmdbStore, MemoryStore, Task
 from pyshard.testing import MemoryCluster
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

@@ -20,7 +20,8 @@ from twisted.test.iosim import FakeTransport, connect
 from pyshard.boxes import Limits
 from pyshard.errors import AMP_ERRORS, BadRequest, InternalError, PyshardError, ShardFull
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, ChunkedBytes, Command, UnreadableAnswer
+from pyshard.wire.command import ChunkedBytes, Command, UnreadableAnswer
+from pyshard.wire.connection import BoundedAMP
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 
 from pyshard.boxes import Box
 from pyshard.settings import settings
-from pyshard.wire import BoundedAMP, ChunkedBytes, Command
+from pyshard.wire.command import ChunkedBytes, Command
+from pyshard.wire.connection import BoundedAMP
 
 MOST, MOST_BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY
 

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from pyshard.boxes import serialize
-from pyshard.wire import BoundedAMP
+from pyshard.wire.connection import BoundedAMP
 
 
 class _Reactor:

@@ -26,7 +26,7 @@ from pyshard.client.raw import RawClient
 from pyshard.cluster import DEFAULT_INDEX
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.settings import settings
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 _DEADLINE = 60.0  # seconds that a write may take
 _REPEATS = 3  # times that a write whose answer was lost is repeated

@@ -27,7 +27,7 @@ from pyshard.client.raw import RawClient, RawShard
 from pyshard.cluster import ClusterState
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
 from pyshard.settings import settings
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 #: What is told how far it is: documents done, and documents in all.
 Progress: TypeAlias = Callable[[int, int], object]

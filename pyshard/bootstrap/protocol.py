@@ -12,7 +12,7 @@ from twisted.protocols import amp
 from pyshard import cluster, commands
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.server import ServerConnection, ServerFactory
-from pyshard.wire import Arguments
+from pyshard.wire.command import Arguments
 
 
 class BootstrapProtocol(ServerConnection):

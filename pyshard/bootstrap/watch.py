@@ -15,7 +15,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 

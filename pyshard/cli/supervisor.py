@@ -22,7 +22,7 @@ from pyshard.cli.plan import Daemon, Guard
 from pyshard.cli.signals import EndSignals
 from pyshard.client import connect
 from pyshard.errors import PyshardError, Unavailable
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 #: Seconds in which the cluster must be ready.
 READY = 30.0

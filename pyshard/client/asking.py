@@ -26,7 +26,7 @@ from pyshard.errors import (
 )
 from pyshard.peer import PeerConnection
 from pyshard.settings import settings
-from pyshard.wire import Command, UnreadableAnswer
+from pyshard.wire.command import Command, UnreadableAnswer
 
 _T = TypeVar("_T")
 

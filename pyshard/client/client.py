@@ -28,8 +28,8 @@ from pyshard.documents import Storable
 from pyshard.errors import BadRequest, ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
 from pyshard.settings import settings
+from pyshard.steps import Steps
 from pyshard.tls import Tls, dialing
-from pyshard.wire import Steps
 
 _T = TypeVar("_T")
 

@@ -24,7 +24,7 @@ from pyshard.errors import (
     WrongShard,
 )
 from pyshard.hashing import SLOTS, slot_of
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 _PAUSE = 0.1  # seconds before a page that could not be had is asked for again
 

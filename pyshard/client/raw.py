@@ -19,7 +19,8 @@ from pyshard.client.client import Client
 from pyshard.client.operations import Operation, Options
 from pyshard.cluster import ClusterState
 from pyshard.hashing import slot_of
-from pyshard.wire import Command, Steps
+from pyshard.steps import Steps
+from pyshard.wire.command import Command
 
 
 class RawShard:

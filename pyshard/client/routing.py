@@ -35,7 +35,7 @@ from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.peer import Greeting
 from pyshard.sessions import OWN
 from pyshard.settings import settings
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
 

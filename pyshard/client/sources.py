@@ -22,7 +22,8 @@ from pyshard.errors import ConfigError
 from pyshard.peer import Greeting, Peer, PeerConnection
 from pyshard.sessions import OWN
 from pyshard.settings import settings
-from pyshard.wire import Command, Steps
+from pyshard.steps import Steps
+from pyshard.wire.command import Command
 
 _BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
 

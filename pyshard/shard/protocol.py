@@ -19,7 +19,7 @@ from pyshard.errors import PermissionDenied
 from pyshard.server import ServerConnection, ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
-from pyshard.wire import Arguments
+from pyshard.wire.command import Arguments
 
 
 class ShardProtocol(ServerConnection):

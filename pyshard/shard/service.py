@@ -17,7 +17,7 @@ from pyshard.server import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
-from pyshard.wire import Steps
+from pyshard.steps import Steps
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_ON = 0.005  # seconds between steps while there are more

@@ -34,8 +34,8 @@ from pyshard.errors import (
 from pyshard.hashing import SLOTS, LazySlots, slot_to_hash
 from pyshard.settings import settings
 from pyshard.shardmap import ShardRange
+from pyshard.steps import Steps
 from pyshard.storage import IStore, Page, Task
-from pyshard.wire import Steps
 
 
 @attrs.frozen(slots=False)  # for what is found out once

@@ -1,0 +1,221 @@
+"""A connection, as both sides of pyshard have it: asks commands, and answers them.
+
+Boxes come and go as `pyshard.wire.stream` has it. Whatever goes wrong in a responder is answered, as an error that its
+command declares (`pyshard.wire.failures`); what is none of pyshard's errors stands in this side's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from pyshard.boxes import Box, Limits
+from pyshard.errors import BadRequest, InternalError, PyshardError
+from pyshard.wire.failures import declared, error_box, error_of, unknown_box, unreadable
+from pyshard.wire.stream import BoxStream
+
+
+class BoundedAMP(BoxStream):
+    """AMP with limits. Both sides of every pyshard connection are one of these.
+
+    A subclass that answers commands overrides `responders`.
+
+    :param clock: times unfinished boxes and calls.
+    :param limits: what one box may be.
+    """
+
+    def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
+        super().__init__(clock, limits)
+        self._responders = {command.commandName: (command, function) for command, function in self.responders()}
+        self._direct = dict(self.direct_responders())
+        self._tags = count(1)
+        self._asked: dict[bytes, Deferred[Box]] = {}
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        """Each command that this side answers, and the function that does.
+
+        The function takes the command's arguments by name and returns its answer's arguments (a mapping), or a
+        Deferred of them.
+        """
+        return ()
+
+    def direct_responders(self) -> Iterable[tuple[bytes, Callable[[Box], Deferred[Box]]]]:
+        """The name of each command that is answered without AMP's machinery for arguments, and the function that does.
+
+        The machinery costs more than the work of a small batch. The function takes the box of the command and returns
+        a Deferred of the answer's box; on the wire nothing is different.
+        """
+        return ()
+
+    def refusal(self, name: bytes) -> PyshardError | None:
+        """Why a command isn't answered now, if so; a subclass may have reasons."""
+        return None
+
+    @property
+    def owed(self) -> int:
+        """How many answers the peer owes."""
+        return len(self._asked) + len(self._outstandingRequests)
+
+    def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
+        """Ask the peer without AMP's machinery for arguments, and without a deadline.
+
+        :param name: the command's.
+        :param box: the arguments as they cross the wire.
+        :return: a Deferred of the answer's box; fails as that of `call`.
+        """
+        if self.transport is None or self._broken:
+            return fail(ConnectionLost())
+        tag = b"+%d" % next(self._tags)  # AMP's own are hexadecimal
+        asked = self._asked[tag] = Deferred()
+        box[amp.COMMAND] = name
+        box[amp.ASK] = tag
+        self._send(box)
+        return asked
+
+    def call(self, command: type[amp.Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
+        """Ask the peer.
+
+        :param timeout: seconds after which the Deferred fails with TimeoutError; the answer is then ignored.
+        :return: a Deferred of the answer's arguments by name; fails with what the peer raised, or with
+            the reason for which the connection ended.
+        """
+        asked: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
+        result: Deferred[dict[str, Any]] = Deferred()
+
+        def late() -> None:
+            if not result.called:
+                result.errback(
+                    Failure(TimeoutError(f"no answer to {command.commandName.decode()} within {timeout:g} s"))
+                )
+
+        timer = self._clock.callLater(timeout, late)
+
+        def answered(outcome: dict[str, Any] | Failure) -> None:
+            if timer.active():
+                timer.cancel()
+            if not result.called:
+                result.callback(outcome) if not isinstance(outcome, Failure) else result.errback(outcome)
+
+        asked.addBoth(answered)
+        return result
+
+    # ------------------------------------------------------------------ what Twisted calls
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        asked, self._asked = self._asked, {}
+        for one in asked.values():
+            one.errback(reason)
+
+    def ampBoxReceived(self, box: Box) -> None:
+        if amp.ANSWER in box or amp.ERROR in box:
+            self._answer_received(box)
+        elif amp.COMMAND not in box:
+            self._breach("a box that is neither a command nor an answer")
+        elif amp.ASK not in box:
+            self._breach("a command that wants no answer")
+        elif box[amp.COMMAND] in self._direct:
+            self._respond_directly(box)
+        elif box[amp.COMMAND] not in self._responders:
+            self._refuse_unknown(box)
+        else:
+            super().ampBoxReceived(box)
+
+    def _answer_received(self, box: Box) -> None:
+        if amp.ANSWER not in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
+            self._breach("an error without its code or description")  # before AMP forgets whose error it is
+            return
+        asked = self._asked.pop(box[amp.ANSWER] if amp.ANSWER in box else box[amp.ERROR], None)
+        if asked is None:
+            try:
+                super().ampBoxReceived(box)
+            except KeyError:
+                self._breach("an answer to what was never asked")
+        elif amp.ANSWER in box:
+            asked.callback(box)
+        else:
+            asked.errback(error_of(box))
+
+    def unhandledError(self, failure: Failure) -> None:
+        self._log.failure("connection {connection}: unexpected error", failure, connection=self.id)
+        self.abort()
+
+    def locateResponder(self, name: bytes) -> Callable[[amp.AmpBox], Deferred[amp.AmpBox]] | None:
+        """The responder for a command, in the wrapping that turns every failure into a declared error."""
+        found = self._responders.get(name)
+        if found is None:
+            return None
+        command, function = found
+
+        def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
+            size = self._begun()
+            answer: Deferred[Any] = maybeDeferred(self._admitted, name)
+            answer.addCallback(lambda _: self._arguments(command, box))
+            answer.addCallback(lambda arguments: function(**arguments))
+            answer.addCallback(command.makeResponse, self)
+            answer.addErrback(self._declared, name)
+            return answer.addBoth(self._answered, size)
+
+        return respond
+
+    # ------------------------------------------------------------------ inside
+
+    def _arguments(self, command: type[amp.Command], box: amp.AmpBox) -> dict[str, object]:
+        try:
+            arguments: dict[str, object] = command.parseArguments(box, self)
+        except PyshardError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
+            raise BadRequest(f"the arguments can't be read: {unreadable(error)}") from None
+        return arguments
+
+    def _answered(self, outcome: object, size: int) -> object:
+        self._ended(size)
+        return outcome
+
+    def _admitted(self, name: bytes) -> None:
+        refused = self.refusal(name)
+        if refused is not None:
+            raise refused
+
+    def _declared(self, failure: Failure, name: bytes) -> Failure:
+        return Failure(declared(self._public(failure, name), failure))
+
+    def _public(self, failure: Failure, name: bytes) -> PyshardError:
+        """The error that a command's failure is answered with."""
+        error = failure.value
+        if isinstance(error, PyshardError):
+            return error
+        command = name.decode()
+        self._log.failure("connection {connection}: {command} failed", failure, connection=self.id, command=command)
+        return InternalError(f"{command} failed unexpectedly; the log of the peer, connection {self.id}, says why")
+
+    def _respond_directly(self, box: Box) -> None:
+        name, size = box[amp.COMMAND], self._begun()
+        try:
+            self._admitted(name)
+            answer = self._direct[name](box)
+        except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
+            answer = fail()
+        answer.addBoth(self._answer_directly, name, box[amp.ASK], size)
+
+    def _answer_directly(self, outcome: Box | Failure, name: bytes, tag: bytes, size: int) -> None:
+        if isinstance(outcome, Failure):
+            outcome = error_box(self._public(outcome, name), tag)
+        else:
+            outcome[amp.ANSWER] = tag
+        if self.transport is not None:
+            self._send(outcome)
+        self._ended(size)
+
+    def _refuse_unknown(self, box: Box) -> None:
+        if self.transport is not None:
+            self._send(unknown_box(box[amp.COMMAND], box[amp.ASK]))
