@@ -15,7 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.server import CLOSE, ServerFactory
+from pyshard.server.connection import CLOSE
+from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

@@ -23,7 +23,7 @@ from pyshard.boxes import Box, BoxParser, Limits, serialize
 from pyshard.client.raw import RawClient
 from pyshard.errors import PyshardError
 from pyshard.listener import Listener
-from pyshard.server import STRANGER, ServerConnection
+from pyshard.server.connection import STRANGER, ServerConnection
 from pyshard.testing import MemoryCluster
 
 SHARD, OTHER, BOOTSTRAP = ("127.0.0.1", 5050), ("127.0.0.1", 5051), ("localhost", 9192)

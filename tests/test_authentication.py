@@ -35,7 +35,8 @@ from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.client import connect
 from pyshard.credential import authenticated_dial
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError, Unavailable
-from pyshard.server import STRANGER, ServerConnection, ServerFactory
+from pyshard.server.connection import STRANGER, ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.testing import MemoryCluster

@@ -29,7 +29,7 @@ from pyshard.errors import (
 )
 from pyshard.hashing import SLOTS
 from pyshard.peer import Greeting
-from pyshard.server import ServerFactory
+from pyshard.server.factory import ServerFactory
 from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP

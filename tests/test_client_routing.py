@@ -20,7 +20,7 @@ from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.cluster import ClusterState
 from pyshard.errors import IndexNotFound, OutcomeUnknown, Unavailable
 from pyshard.hashing import SLOTS, slot_of
-from pyshard.server import ServerFactory
+from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Assignment
 from pyshard.shardmap import ShardMap

@@ -22,7 +22,8 @@ from pyshard.commands import NOTHING, GoAway, Ping
 from pyshard.errors import ShuttingDown
 from pyshard.listener import Listener
 from pyshard.peer import PeerConnection
-from pyshard.server import ServerConnection, ServerFactory
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.command import Command

@@ -18,7 +18,8 @@ from pyshard.auth import parse
 from pyshard.commands import Authenticate, GetMap, Ping
 from pyshard.errors import NotAuthenticated, TooManyConnections
 from pyshard.listener import Listener
-from pyshard.server import ServerConnection, ServerFactory
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.command import Command

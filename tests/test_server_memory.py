@@ -14,7 +14,8 @@ from twisted.protocols import amp
 from pyshard.admission import Holdings
 from pyshard.boxes import Box
 from pyshard.commands import GetMap, Ping
-from pyshard.server import ServerConnection, ServerFactory
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 
 MOST = 1_000_000

@@ -19,7 +19,7 @@ from pyshard import Client, commands
 from pyshard.batch import Answer, Has, Item, Read, Write, encode_runs
 from pyshard.boxes import serialize
 from pyshard.errors import BadRequest, IndexExists, IndexNotFound, OutcomeUnknown, PartialFailure, Unavailable
-from pyshard.server import ServerFactory
+from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shardmap import ShardMap
 from pyshard.storage import Task

@@ -10,7 +10,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from pyshard import tls
-from pyshard.server import ServerConnection, ServerFactory
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.tls.handshakes import QUIET, FailedHandshakes

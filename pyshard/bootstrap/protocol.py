@@ -11,7 +11,8 @@ from twisted.protocols import amp
 
 from pyshard import cluster, commands
 from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.server import ServerConnection, ServerFactory
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.wire.command import Arguments
 
 

@@ -16,7 +16,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.watch import ShardWatch
 from pyshard.listener import Listener
-from pyshard.server import ServerFactory
+from pyshard.server.factory import ServerFactory
 
 
 class BootstrapService(MultiService):

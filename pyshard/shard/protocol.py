@@ -16,7 +16,8 @@ from pyshard.auth import Role
 from pyshard.batch import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
 from pyshard.boxes import Box
 from pyshard.errors import PermissionDenied
-from pyshard.server import ServerConnection, ServerFactory
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
 from pyshard.wire.command import Arguments
@@ -70,7 +71,7 @@ class ShardProtocol(ServerConnection):
         apply = self._apply_reading if self.role is Role.READ else self._shard.apply
         applied = apply(epoch, runs)
         if any(map(changes, runs)):
-            applied = self.changing(applied)
+            applied = self.changes.add(applied)
         return applied.addCallback(
             lambda answers: commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
         )

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from pyshard.admission import ConnectionLimits
 from pyshard.auth import Tokens
 from pyshard.listener import Listener
-from pyshard.server import ServerFactory
+from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots

@@ -26,7 +26,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.hashing import SLOTS
 from pyshard.listener import Listener
-from pyshard.server import ServerConnection
+from pyshard.server.connection import ServerConnection
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.shardmap import ShardMap, ShardRange
