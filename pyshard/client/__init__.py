@@ -1,8 +1,9 @@
 """The Deferred client."""
 
 from pyshard.client.bulk import Pairs, Progress
-from pyshard.client.client import Client, connect
+from pyshard.client.client import Client
 from pyshard.client.index import Index
+from pyshard.client.opening import connect
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record
 

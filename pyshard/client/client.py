@@ -1,21 +1,16 @@
-"""The Deferred API: `connect` gives a `Client`."""
+"""The Deferred API: the verbs. Each checks what it was given and hands it to who does it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from random import Random, SystemRandom
-from typing import Literal, TypeVar, cast
+from typing import cast
 
-import msgspec
-from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
-from pyshard import addresses, cluster, commands, documents, tokenfile
-from pyshard.addresses import Dial, Servers
+from pyshard import commands, documents
 from pyshard.batch import Has, Pop, Read, Remove
+from pyshard.client import administration
 from pyshard.client.bulk import Bulk, Pairs, Progress, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
 from pyshard.client.operations import NO_OPTIONS, Operation, Options
@@ -23,15 +18,10 @@ from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record, condition_of, milliseconds
 from pyshard.client.routing import Routing
 from pyshard.cluster import check_index_name
-from pyshard.credential import authenticated, authenticated_dial
 from pyshard.documents import Storable
-from pyshard.errors import BadRequest, ClientClosed, DocumentTooLarge, InvalidArgument, PyshardError
-from pyshard.hashing import Key, key_bytes, slot_of, slot_to_hash
+from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
+from pyshard.hashing import Key, key_bytes, slot_of
 from pyshard.settings import settings
-from pyshard.steps import Steps
-from pyshard.tls import Tls, dialing
-
-_T = TypeVar("_T")
 
 
 class Client:
@@ -269,25 +259,23 @@ class Client:
 
         :raises IndexExists: (in the Deferred) there is one of that name.
         """
-        return self._change_indexes(commands.CreateIndex, name, deadline)
+        seconds = self._seconds(deadline)
+        return administration.change_indexes(self._routing, self._clock, commands.CreateIndex, name, seconds)
 
     def drop_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
         """Drop an index with all its documents.
 
         :raises IndexNotFound: (in the Deferred) there is none of that name.
         """
-        return self._change_indexes(commands.DropIndex, name, deadline)
+        seconds = self._seconds(deadline)
+        return administration.change_indexes(self._routing, self._clock, commands.DropIndex, name, seconds)
 
-    @inlineCallbacks
-    def indexes(self, *, deadline: float | None = None) -> Steps[list[str]]:
+    def indexes(self, *, deadline: float | None = None) -> Deferred[list[str]]:
         """The names of all indexes but the default one.
 
         :return: a Deferred of the sorted names, as the bootstrap has them.
         """
-        self._check_open()
-        answer = yield self._routing.bootstrap.ask(commands.GetMap, self._seconds(deadline))
-        self._routing.adopt(cluster.from_json(answer["state"]))
-        return sorted(cluster.from_json(answer["state"]).indexes)
+        return administration.indexes(self._routing, self._seconds(deadline))
 
     def index(self, name: str) -> Index:
         """A handle on one index, with the same verbs.
@@ -296,8 +284,7 @@ class Client:
         """
         return Index(self, check_index_name(name))
 
-    @inlineCallbacks
-    def stat(self, *, deadline: float | None = None) -> Steps[dict[str, object]]:
+    def stat(self, *, deadline: float | None = None) -> Deferred[dict[str, object]]:
         """How the cluster fares.
 
         :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
@@ -305,38 +292,15 @@ class Client:
             operations, uptime, ephemeral (docs/protocol.md, "Stat"); a shard that can't be reached has ``error``, the
             reason, in place of the latter.
         """
-        self._check_open()
-        state = self._routing.state
-        asked = [link.asking.ask(commands.Stat, self._seconds(deadline)) for link in self._routing.links]
-        outcomes = yield DeferredList(asked, consumeErrors=True)
-        shards = []
-        for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True):
-            shard: dict[str, object] = {
-                "name": own.name,
-                "address": own.address,
-                "range": [slot_to_hash(own.start), slot_to_hash(own.end)],
-                "limit": own.limit,
-            }
-            if isinstance(outcome, Failure):
-                shard["error"] = outcome.getErrorMessage()
-            else:
-                try:
-                    shard |= _from_json(outcome["stat"], dict[str, object], "statistics")
-                except BadRequest as error:
-                    shard["error"] = str(error)
-            shards.append(shard)
-        return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
+        return administration.stat(self._routing, self._seconds(deadline))
 
-    @inlineCallbacks
-    def readiness(self, *, deadline: float | None = None) -> Steps[list[dict[str, str]]]:
+    def readiness(self, *, deadline: float | None = None) -> Deferred[list[dict[str, str]]]:
         """How ready each shard is, as the bootstrap sees it.
 
         :return: a Deferred of one dict a shard: name, address, state ("ready", "unreachable" or "refused") and detail,
             which says why it isn't ready.
         """
-        self._check_open()
-        answer = yield self._routing.bootstrap.ask(commands.Readiness, self._seconds(deadline))
-        return _from_json(answer["shards"], list[dict[str, str]], "readiness")
+        return administration.readiness(self._routing, self._seconds(deadline))
 
     def close(self) -> Deferred[None]:
         """End all connections. Operations whose answer is still out fail.
@@ -348,12 +312,10 @@ class Client:
     # ------------------------------------------------------------------ inside
 
     def _bulk(self, steps: Iterator[Step], deadline: float | None, progress: Progress | None) -> Deferred[list[object]]:
-        if self._routing.closed:
-            return fail(
-                ClientClosed(
-                    "the client is closed, or was made before this process was forked; connect() gives a new one"
-                )
-            )
+        try:
+            self._routing.check_open()
+        except PyshardError:
+            return fail()
         return Bulk(self._clock, self._routing, steps, self._seconds(deadline), progress).start()
 
     def _on_keys(
@@ -404,92 +366,3 @@ class Client:
 
     def _seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else deadline
-
-    def _check_open(self) -> None:
-        if self._routing.closed:
-            raise ClientClosed(
-                "the client is closed, or was made before this process was forked; connect() gives a new one"
-            )
-
-    @inlineCallbacks
-    def _change_indexes(
-        self, command: type[commands.CreateIndex] | type[commands.DropIndex], name: str, deadline: float | None
-    ) -> Steps[None]:
-        self._check_open()
-        check_index_name(name)
-        bootstrap, end = self._routing.bootstrap, self._clock.seconds() + self._seconds(deadline)
-        yield bootstrap.ask(command, self._seconds(deadline), changes=True, name=name)
-        try:
-            answer = yield bootstrap.ask(commands.GetMap, max(0.0, end - self._clock.seconds()))
-        except PyshardError:
-            return  # the change is done all the same; a map without it is found out when the index is used
-        self._routing.adopt(cluster.from_json(answer["state"]))
-
-
-def connect(
-    reactor: IReactorTime,
-    bootstrap_server: Servers | None = None,
-    *,
-    deadline: float = settings.DEADLINE,
-    token_file: Path | str | None = None,
-    tls: Tls | Literal[False] | None = None,
-    dial: Dial | None = None,
-    random: Random | None = None,
-) -> Deferred[Client]:
-    """Connect to a cluster.
-
-    The client belongs to its reactor, and so to the process that made it: in a forked child it is closed.
-
-    :param reactor: the Twisted reactor that is to do the work.
-    :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
-        `settings.BOOTSTRAP_SERVER`. Or several of them, in a list or, with commas between, in one str: the map comes
-        from the first that has it. A shard's address is good, too, for all but to create and drop indexes.
-    :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another.
-    :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
-        environment variable ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none. It is read again when it changes.
-    :param tls: with which files to speak TLS, with the bootstrap and all shards (docs/tls.md); default: those that a
-        ``tls:`` string as `bootstrap_server` names, else those that the environment variables ``PYSHARD_TLS_CA``,
-        ``PYSHARD_TLS_CERTIFICATE`` and ``PYSHARD_TLS_KEY`` name, else plain TCP; False: plain TCP.
-    :param dial: makes the client endpoint of a host and port, without TLS; default: TCP on the reactor.
-    :param random: jitter of retries, and the secret ids of the client's sessions; default: the system's.
-    :return: a Deferred of the client, fired when it has the cluster's map.
-    :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used.
-    :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
-    :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
-    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
-    """
-    environment = os.environ if dial is None else {}
-    dial = dial or addresses.dial_with(reactor)
-    try:
-        given = addresses.parse_all(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
-        files = addresses.tls_of_all(given, tls, environment)
-        if files is not None:
-            dial = dialing(dial, files, reactor)
-        servers = [(str(address), addresses.endpoint_of(reactor, address, dial)) for address in given]
-        tokens = tokenfile.for_client(token_file)
-    except PyshardError:
-        return fail()
-    if tokens is not None:
-        servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
-        dial = authenticated_dial(dial, tokens.secret)
-    routing = Routing(reactor, servers, dial, random or SystemRandom())
-    client = Client(reactor, routing, deadline)
-    return _started(client, routing, deadline)
-
-
-def _from_json(text: bytes, kind: type[_T], what: str) -> _T:
-    """What a daemon answered in JSON."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the {what} that the daemon answered can't be read: {error}") from None
-
-
-@inlineCallbacks
-def _started(client: Client, routing: Routing, deadline: float) -> Steps[Client]:
-    try:
-        yield routing.start(deadline)
-    except PyshardError:
-        yield routing.close()
-        raise
-    return client

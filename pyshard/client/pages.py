@@ -15,7 +15,6 @@ from pyshard.batch import decode_keys
 from pyshard.client.routing import Routing
 from pyshard.errors import (
     BadRequest,
-    ClientClosed,
     IndexNotFound,
     NotConfigured,
     ShardBehind,
@@ -69,10 +68,7 @@ class KeyPages:
         keys: list[bytes] = []
         missing_since: float | None = None
         while self._slot < SLOTS and not keys:
-            if self._routing.closed:
-                raise ClientClosed(
-                    "the client is closed, or was made before this process was forked; connect() gives a new one"
-                )
+            self._routing.check_open()
             began = self._clock.seconds()
             try:
                 keys = yield self._ask(max(0.0, end - began))

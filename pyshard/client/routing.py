@@ -38,8 +38,6 @@ from pyshard.settings import settings
 from pyshard.steps import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
-
-
 _CLOSED = "the client is closed, or was made before this process was forked; connect() gives a new one"
 
 
@@ -102,6 +100,14 @@ class Routing:
         by_shard = self.state.map.split(chunk.slots)
         for name, places in by_shard.items():
             self._links[name].submit(chunk if len(by_shard) == 1 else chunk.part(places))
+
+    def check_open(self) -> None:
+        """Make sure that something can be asked.
+
+        :raises ClientClosed: it can't any more.
+        """
+        if self.closed:
+            raise ClientClosed(_CLOSED)
 
     def bulk_step(self, changes: bool) -> int:
         """How many keys a bulk verb is to send at a time."""
