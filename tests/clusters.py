@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count, islice
 from typing import Any
 
 from stores import START, folder
@@ -11,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.auth import Tokens
+from pyshard.hashing import slot_of
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 
@@ -33,6 +35,20 @@ def cluster_of(
             cluster.clock.rightNow += START
             cluster.advance(1)
             yield cluster
+
+
+def connected(cluster: MemoryCluster) -> Client:
+    """A client that is connected to both shards."""
+    client = cluster.connect()
+    cluster.run(gatherResults([client.has("test"), client.has("test1")]))
+    return client
+
+
+def with_pages(cluster: MemoryCluster) -> Client:
+    """A client of a cluster that has the index "pages"."""
+    client = cluster.connect()
+    cluster.run(client.create_index("pages"))
+    return client
 
 
 def restart(cluster: MemoryCluster, seconds: float = 0.0) -> None:
@@ -74,3 +90,14 @@ def used(cluster: MemoryCluster) -> tuple[int, int]:
     """Documents and bytes of all shards."""
     stores = [service.shard.store for service in cluster.services.values()]
     return sum(store.documents for store in stores), sum(store.used for store in stores)
+
+
+def keys_on(cluster: MemoryCluster, shard: str, number: int) -> list[str]:
+    """So many keys of the default index that live on a shard, by the present state."""
+    texts, ranges = (f"key{value}" for value in count()), cluster.state.map
+    return list(islice((text for text in texts if ranges.lookup(slot_of(text.encode())).name == shard), number))
+
+
+def kinds(outcomes: Sequence[Sequence[object]]) -> list[list[type]]:
+    """The type of each outcome."""
+    return [[type(one) for one in outcome] for outcome in outcomes]

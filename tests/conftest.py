@@ -1,20 +1,26 @@
 """What every test gets: it fails when an error was logged, or a Deferred was left with one that nobody handled.
 
-pytest itself notices neither (trial does). A test that expects an error takes it with `logged_errors`.
+pytest itself notices neither (trial does). A test that expects an error takes it with `logged_errors`. Below stand the
+fixtures that several files of tests share.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 import pytest_twisted
+from cli_runs import Commands
 from hypothesis import settings as hypothesis_settings
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
+
+from pyshard import Client, daemon
+from pyshard.testing import MemoryCluster
 
 # Nothing here is quick or slow by itself: the machine decides. CI runs the same examples each time.
 hypothesis_settings.register_profile("here", deadline=None, max_examples=100)
@@ -114,3 +120,45 @@ def logged_errors(_logged: _Logged) -> TakeErrors:
 def log_lines(_logged: _Logged) -> list[str]:
     """What was logged so far, but by Twisted itself, as ``level: text``."""
     return _logged.lines
+
+
+# -- what several files share ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster() -> Iterator[MemoryCluster]:
+    """Two shards and a bootstrap."""
+    with MemoryCluster() as made:
+        yield made
+
+
+@pytest.fixture
+def client(cluster: MemoryCluster) -> Client:
+    """A client of `cluster`."""
+    return cluster.connect()
+
+
+@pytest.fixture
+def pyshard(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """The command, on `cluster`."""
+    return Commands(cluster, monkeypatch)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of 127.0.0.1 on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The hosts and ports that were to be listened on; each of them can be."""
+    found: list[tuple[str, int]] = []
+
+    def listen_string(host: str, port: int) -> str:
+        found.append((host, port))
+        return f"tcp:port={port}:interface=127.0.0.1"
+
+    monkeypatch.setattr(daemon, "listen_string", listen_string)
+    return found

@@ -71,13 +71,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-@pytest.fixture
 def connector(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Connector:
     """What makes the clients of `app`."""
     made = Connector(cluster)

@@ -15,13 +15,6 @@ from pyshard.testing import MemoryCluster
 
 
 @pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-@pytest.fixture
 def app(cluster: MemoryCluster) -> Pyshard:
     """A blocking client of `cluster`."""
     return MemoryPyshard(cluster, 10)

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import attrs
 import pytest
+from deferreds import result
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
-from twisted.python.failure import Failure
 
 from pyshard import cluster, commands
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, ShardReadiness, first_state, judge
@@ -46,16 +46,6 @@ GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")
 
 #: What a shard says that was just started with nothing.
 EMPTY = attrs.evolve(GREETING, identity="3f", cluster="", name="", epoch=0)
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def with_low(**changes: Any) -> ClusterState:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from deferreds import watch
 from twisted.internet.defer import Deferred
 
 from pyshard import Client, commands
@@ -15,20 +15,6 @@ from pyshard.shard.shard import Shard
 from pyshard.testing import MemoryCluster
 
 LOW = ("127.0.0.1", 5050)
-
-
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-def watch(work: Deferred[Any]) -> list[Any]:
-    """A list that gets the outcome when it is there."""
-    found: list[Any] = []
-    work.addCallbacks(found.append, lambda failure: found.append(failure.value))
-    return found
 
 
 def waiting(cluster: MemoryCluster) -> int:
@@ -96,7 +82,7 @@ def test_questions_do_not_wait_for_changes(cluster: MemoryCluster) -> None:
     cluster.network.silence(*LOW)
     stuck = [watch(changing.create_index(f"i{number}")) for number in range(200)]
     cluster.network.settle()
-    found = watch(asking.indexes())
+    found: list[Any] = watch(asking.indexes())
     cluster.network.settle()
     assert len(found[0]) == settings.BOXES_UNDER_WAY
     assert not any(stuck)

@@ -31,19 +31,6 @@ SPLIT = [{**SHARDS[0], "end": 0.25}, {**SHARDS[1], "start": 0.25}]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """The hosts and ports that were to be listened on; each of them can be."""
-    found: list[tuple[str, int]] = []
-
-    def listen_string(host: str, port: int) -> str:
-        found.append((host, port))
-        return f"tcp:port={port}:interface=127.0.0.1"
-
-    monkeypatch.setattr(daemon, "listen_string", listen_string)
-    return found
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A config file."""
     return written(tmp_path / "shards.json")

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import attrs
 import pytest
+from deferreds import result
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, first_state
 from pyshard.bootstrap.service import BootstrapService
@@ -138,16 +138,6 @@ def bench() -> Bench:
 def running() -> Bench:
     """A cluster that is ready."""
     return Bench().running()
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def about(log_lines: list[str], name: str) -> list[str]:

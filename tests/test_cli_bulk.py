@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from pyshard import Pyshard
 from pyshard.cli import bulk
 from pyshard.cli.bulk import next_count
 from pyshard.testing import MemoryCluster
-
-
-@pytest.fixture
-def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
-    """The command, on a cluster of two shards."""
-    with MemoryCluster() as cluster:
-        yield Commands(cluster, monkeypatch)
 
 
 def test_load(pyshard: Commands) -> None:

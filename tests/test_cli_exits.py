@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from pyshard.cli import group, verbs
 from pyshard.cli.exits import Code, code_of, one_line
 from pyshard.cli.signals import EndSignals, Interrupt, interrupt_says
 from pyshard.errors import PyshardError
-from pyshard.testing import MemoryCluster
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -47,13 +45,6 @@ EXPECTED = {
     "NotTrusted": 5,
     "PermissionDenied": 5,
 }
-
-
-@pytest.fixture
-def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
-    """The command, on a cluster of two shards."""
-    with MemoryCluster() as cluster:
-        yield Commands(cluster, monkeypatch)
 
 
 @pytest.mark.parametrize(

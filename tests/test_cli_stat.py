@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from cli_runs import Commands
 
 from pyshard.cli.stat import size, span
-from pyshard.testing import MemoryCluster
-
-
-@pytest.fixture
-def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
-    """The command, on a cluster of two shards."""
-    with MemoryCluster() as cluster:
-        yield Commands(cluster, monkeypatch)
 
 
 def test_table(pyshard: Commands) -> None:

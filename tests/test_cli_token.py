@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,7 @@ from pyshard.cli import plan
 from pyshard.cli.up import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
-from pyshard.testing import MemoryCluster
 from pyshard.tls import Tls
-
-
-@pytest.fixture
-def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
-    """The command, on a cluster of two shards."""
-    with MemoryCluster() as cluster:
-        yield Commands(cluster, monkeypatch)
 
 
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.word)

@@ -7,7 +7,6 @@ import shutil
 import socket
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -46,15 +45,6 @@ def cluster(*ports: int, bootstrap: int, host: str = HOST) -> ClusterConfig:
         for number, port in enumerate(ports)
     ]
     return ClusterConfig(ShardMap(shards), HOST, bootstrap)
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    """A port on which somebody listens."""
-    with socket.socket() as listening:
-        listening.bind((HOST, 0))
-        listening.listen()
-        yield listening.getsockname()[1]
 
 
 def test_default_is_the_example() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +11,6 @@ from cli_runs import Commands, Ended, MemoryPyshard
 
 from pyshard.client import Client
 from pyshard.testing import MemoryCluster
-
-
-@pytest.fixture
-def pyshard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
-    """The command, on a cluster of two shards."""
-    with MemoryCluster() as cluster:
-        yield Commands(cluster, monkeypatch)
 
 
 def test_session(pyshard: Commands) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
 import attrs
 import pytest
+from clusters import keys_on, kinds
+from deferreds import watch
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
@@ -38,31 +39,6 @@ from pyshard.testing import MemoryCluster, MemoryNetwork
 _T = TypeVar("_T")
 
 
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-@pytest.fixture
-def client(cluster: MemoryCluster) -> Client:
-    """A client of `cluster`."""
-    return cluster.connect()
-
-
-def watch(work: Deferred[_T]) -> list[_T | BaseException]:
-    """A list that gets the outcome when it is there."""
-    found: list[_T | BaseException] = []
-    work.addCallbacks(found.append, lambda failure: found.append(failure.value))
-    return found
-
-
-def kinds(outcomes: Sequence[Sequence[object]]) -> list[list[type]]:
-    """The type of each outcome."""
-    return [[type(one) for one in outcome] for outcome in outcomes]
-
-
 def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tuple[str, int]]:
     """A list that gets (shard, number of operations) for each box that reaches a shard."""
     boxes: list[tuple[str, int]] = []
@@ -77,12 +53,6 @@ def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tu
 
         monkeypatch.setattr(service.shard, "apply", apply)
     return boxes
-
-
-def keys_on(cluster: MemoryCluster, shard: str, number: int) -> list[str]:
-    """So many keys of the default index that live on a shard."""
-    texts = (f"key{value}" for value in count())
-    return list(islice((text for text in texts if cluster.map.lookup(slot_of(text.encode())).name == shard), number))
 
 
 # ---------------------------------------------------------------------- verbs

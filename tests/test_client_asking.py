@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 import pytest
+from deferreds import watch
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
@@ -81,13 +82,6 @@ class Peer:
 def peer() -> Peer:
     """A peer with which nobody loses patience."""
     return Peer()
-
-
-def watch(work: Deferred[_T]) -> list[_T | BaseException]:
-    """A list that gets the outcome when it is there."""
-    found: list[_T | BaseException] = []
-    work.addCallbacks(found.append, lambda failure: found.append(failure.value))
-    return found
 
 
 def failure_in(outcome: list[Any], kind: type[BaseException]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from clusters import cluster_of, outcome
+from clusters import KINDS, cluster_of, outcome
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -33,17 +33,11 @@ from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=KINDS)
 def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
+    """A cluster of two shards with each kind of store."""
     with cluster_of(request.param) as made:
         yield made
-
-
-@pytest.fixture
-def client(cluster: MemoryCluster) -> Client:
-    """A client of `cluster`."""
-    return cluster.connect()
 
 
 def owner(cluster: MemoryCluster, key: object) -> str:

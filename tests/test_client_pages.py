@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
 import attrs
 import pytest
+from deferreds import watch
 from handover import hand_over
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
@@ -22,26 +23,6 @@ from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
 
 _T = TypeVar("_T")
-
-
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-@pytest.fixture
-def client(cluster: MemoryCluster) -> Client:
-    """A client of `cluster`."""
-    return cluster.connect()
-
-
-def watch(work: Deferred[_T]) -> list[_T | BaseException]:
-    """A list that gets the outcome when it is there."""
-    found: list[_T | BaseException] = []
-    work.addCallbacks(found.append, lambda failure: found.append(failure.value))
-    return found
 
 
 def fill(cluster: MemoryCluster, client: Client, keys: Sequence[str], index: str | None = None) -> list[str]:

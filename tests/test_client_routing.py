@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count, islice, pairwise
+from collections.abc import Callable, Sequence
+from itertools import count, pairwise
 from random import Random
 from typing import Any, TypeVar, cast
 
 import attrs
 import pytest
+from clusters import connected, keys_on, kinds
+from deferreds import watch
 from handover import hand_over
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -33,37 +35,9 @@ ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"; "test1" is on shar
 
 
 @pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-@pytest.fixture
 def client(cluster: MemoryCluster) -> Client:
     """A client that is connected to both shards of `cluster`."""
-    connected = cluster.connect()
-    cluster.run(gatherResults([connected.has("test"), connected.has("test1")]))
-    return connected
-
-
-def watch(work: Deferred[_T]) -> list[_T | BaseException]:
-    """A list that gets the outcome when it is there."""
-    found: list[_T | BaseException] = []
-    work.addCallbacks(found.append, lambda failure: found.append(failure.value))
-    return found
-
-
-def kinds(outcomes: Sequence[Sequence[object]]) -> list[list[type]]:
-    """The type of each outcome."""
-    return [[type(one) for one in outcome] for outcome in outcomes]
-
-
-def keys_on(cluster: MemoryCluster, shard: str, number: int) -> list[str]:
-    """So many keys of the default index that live on a shard, by the present state."""
-    texts = (f"key{value}" for value in count())
-    ranges = cluster.state.map
-    return list(islice((text for text in texts if ranges.lookup(slot_of(text.encode())).name == shard), number))
+    return connected(cluster)
 
 
 def with_bounds(state: ClusterState, *bounds: int) -> ClusterState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +15,6 @@ from pyshard.testing import MemoryCluster
 
 LOW, HIGH = ("127.0.0.1", 5050), ("127.0.0.1", 5051)  # of "test", of "test1"
 BOOTSTRAP = ("localhost", 9192)
-
-
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
 
 
 @pytest.fixture

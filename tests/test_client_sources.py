@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -17,13 +16,6 @@ from pyshard.testing import MemoryCluster
 
 BOOTSTRAP, SHARDS = "localhost:9192", ("127.0.0.1:5050", "127.0.0.1:5051")
 NOBODY, NEITHER = "127.0.0.1:1", "127.0.0.1:2"
-
-
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as cluster:
-        yield cluster
 
 
 def connecting(cluster: MemoryCluster, *servers: str, deadline: float = 10) -> Deferred[Client]:

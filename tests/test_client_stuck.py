@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count, islice
 from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred, fail, gatherResults
+from clusters import connected, keys_on
+from deferreds import watch
+from twisted.internet.defer import Deferred, fail
 
 from pyshard import Client
 from pyshard.client import queue
 from pyshard.errors import Overloaded, Unavailable
-from pyshard.hashing import slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
@@ -21,32 +20,11 @@ STUCK = ("127.0.0.1", 5050)  # shard0
 
 
 @pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
-
-
-@pytest.fixture
 def client(cluster: MemoryCluster) -> Client:
     """A client that is connected to both shards, of which the first one doesn't answer any more."""
-    connected = cluster.connect()
-    cluster.run(gatherResults([connected.has("test"), connected.has("test1")]))
+    made = connected(cluster)
     cluster.network.silence(*STUCK)
-    return connected
-
-
-def keys_on(cluster: MemoryCluster, shard: str, number: int) -> list[str]:
-    """So many keys that live on a shard."""
-    texts = (f"key{value}" for value in count())
-    return list(islice((text for text in texts if cluster.map.lookup(slot_of(text.encode())).name == shard), number))
-
-
-def watch(work: Deferred[Any]) -> list[Any]:
-    """A list that gets the outcome when it is there."""
-    found: list[Any] = []
-    work.addCallbacks(found.append, lambda failure: found.append(failure.value))
-    return found
+    return made
 
 
 def test_others_wait_for_nothing(cluster: MemoryCluster, client: Client) -> None:
@@ -56,7 +34,7 @@ def test_others_wait_for_nothing(cluster: MemoryCluster, client: Client) -> None
     pages = watch(client.keys().next_page())
     cluster.network.settle()
     began = cluster.clock.seconds()
-    found = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard1", 5000)]
+    found: list[list[Any]] = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard1", 5000)]
     found.append(watch(client.read_many(keys_on(cluster, "shard1", 3000))))
     cluster.network.settle()
     assert all(found)

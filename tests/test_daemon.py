@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
@@ -41,13 +41,6 @@ def test_no_port_number(given: object) -> None:
 
 
 # -- host and port --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    """A port of 127.0.0.1 on which somebody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield int(server.getsockname()[1])
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from clusters import KINDS, all_keys, cluster_of, operations, outcome, restart, used
+from clusters import KINDS, all_keys, cluster_of, operations, outcome, restart, used, with_pages
 from twisted.internet.defer import Deferred, fail, gatherResults
 
 from pyshard import Client
@@ -25,9 +25,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
 @pytest.fixture
 def client(cluster: MemoryCluster) -> Client:
     """A client of `cluster`, which has the index "pages"."""
-    made = cluster.connect()
-    cluster.run(made.create_index("pages"))
-    return made
+    return with_pages(cluster)
 
 
 def advance_to(cluster: MemoryCluster, moment: float) -> None:

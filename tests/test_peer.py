@@ -8,6 +8,7 @@ from random import Random
 from typing import TypeVar
 
 import pytest
+from deferreds import result
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectError,
@@ -141,16 +142,6 @@ class Bench:
 def bench() -> Bench:
     """A peer whose endpoint leads to nobody yet."""
     return Bench()
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def gaps(times: list[float]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import pytest
+from deferreds import result
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -108,16 +109,6 @@ def built(factory: ServerFactory) -> ServerConnection:
     connection = factory.buildProtocol(None)
     assert connection is not None
     return connection
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def gone(peer: BoundedAMP) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, cast
 
@@ -29,13 +29,6 @@ from pyshard.wire.connection import BoundedAMP
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"
 BOOTSTRAP = ("localhost", 9192)
 SESSION = b"0123456789abcdef"
-
-
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
 
 
 @pytest.fixture

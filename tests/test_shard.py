@@ -9,12 +9,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import pytest
+from deferreds import result
 from hypothesis import given
 from hypothesis import strategies as st
 from stores import bare
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from pyshard import documents
 from pyshard.batch import (
@@ -77,16 +77,6 @@ def keys_of(own: ShardRange, index: str = "") -> list[bytes]:
 ONE, TWO, THREE = (documents.encode(number)[0] for number in (1, 2, 3))
 A, B, C, D, E = keys_of(LOW)
 X, Y, *_ = keys_of(HIGH)
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def outcomes(answers: list[Answer]) -> list[list[Outcome]]:

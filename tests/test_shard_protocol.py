@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import attrs
 import pytest
+from deferreds import result
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
-from twisted.python.failure import Failure
 
 from pyshard import cluster, commands
 from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write, decode_answers, decode_keys, encode_runs
@@ -75,16 +75,6 @@ class Bench:
         """The answers to a batch."""
         answer = self.ask(commands.Apply, epoch=epoch, batch=encode_runs(list(runs)))
         return decode_answers(answer["answers"], list(runs))
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 @pytest.fixture

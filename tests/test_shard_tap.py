@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,26 +16,6 @@ from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.shard.tap import Options, makeService
 from pyshard.storage import Durability, LmdbStore, MemoryStore
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """The hosts and ports that were to be listened on; each of them can be."""
-    found: list[tuple[str, int]] = []
-
-    def listen_string(host: str, port: int) -> str:
-        found.append((host, port))
-        return f"tcp:port={port}:interface=127.0.0.1"
-
-    monkeypatch.setattr(daemon, "listen_string", listen_string)
-    return found
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    """A port of 127.0.0.1 on which somebody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield int(server.getsockname()[1])
 
 
 def parsed(*arguments: str) -> Options:

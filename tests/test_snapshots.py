@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import pytest
-from twisted.internet.defer import Deferred
+from deferreds import result
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.task import Clock
 from twisted.protocols import amp
-from twisted.python.failure import Failure
 
 from pyshard import commands
 from pyshard.batch import Remove, Row, Run, Touch, Write, decode_rows, encode_rows
@@ -29,16 +28,6 @@ _T = TypeVar("_T")
 PLENTY = 1 << 40
 INDEXES = {"": 0, "pages": 1, "links": 2}
 NAMED = {"pages": 1, "links": 2}
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred that has fired came to."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it has not fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 class Bench:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from deferreds import result
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
@@ -26,16 +27,6 @@ _T = TypeVar("_T")
 HIGH = ("127.0.0.1", 5051)  # where shard1 is
 
 LOW_KEY, HIGH_KEY = "test", "test1"  # of shard0 and of shard1
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def conditions(cluster: MemoryCluster) -> list[Condition]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,13 +19,6 @@ from pyshard.testing import MemoryCluster
 
 SHARD = ("127.0.0.1", 5050)  # of shard0, which has "test"; "test1" is on shard1
 BOOTSTRAP = ("localhost", 9192)
-
-
-@pytest.fixture
-def cluster() -> Iterator[MemoryCluster]:
-    """Two shards and a bootstrap."""
-    with MemoryCluster() as made:
-        yield made
 
 
 @pytest.fixture

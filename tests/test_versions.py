@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from clusters import KINDS, all_keys, all_of, cluster_of, operations, outcome, restart, used
+from clusters import KINDS, all_keys, all_of, cluster_of, operations, outcome, restart, used, with_pages
 from twisted.internet.defer import Deferred
 
 from pyshard import Client, Item
@@ -25,9 +25,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
 @pytest.fixture
 def client(cluster: MemoryCluster) -> Client:
     """A client of `cluster`, which has the index "pages"."""
-    made = cluster.connect()
-    cluster.run(made.create_index("pages"))
-    return made
+    return with_pages(cluster)
 
 
 def item(cluster: MemoryCluster, client: Client, key: str, index: str | None = None) -> Item:

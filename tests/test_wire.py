@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 import pytest
+from deferreds import result
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -89,16 +90,6 @@ class Pair:
         asked = self.asking.call(command, 5, **arguments)
         self.flush()
         return result(asked)
-
-
-def result(deferred: Deferred[_T]) -> _T:
-    """What a Deferred has come to; raises what it failed with."""
-    found: list[_T | Failure] = []
-    deferred.addBoth(found.append)
-    assert found, "it hasn't fired"
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 @pytest.fixture
