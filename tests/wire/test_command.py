@@ -1,0 +1,119 @@
+"""Bytes of any length in chunks: there and back, and what a peer may get wrong."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.protocols import amp
+from wire.ends import Echo, Pair, add, box, line
+
+from pyshard.errors import BadRequest
+from pyshard.wire.command import ChunkedBytes
+
+CHUNK = 65_535
+
+
+@pytest.mark.parametrize("length", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 5_000_000])
+def test_any_length_crosses(pair: Pair, length: int) -> None:
+    """Bytes of any length arrive as they were sent, there and back."""
+    data = bytes(range(251)) * (length // 251 + 1)
+    data = data[:length]
+    assert pair.ask(Echo, data=data) == {"data": data}
+
+
+@pytest.mark.parametrize(
+    ("data", "strings"),
+    [
+        (b"", {b"data": b"0"}),
+        (b"abc", {b"data": b"1", b"data.0": b"abc"}),
+        (b"x" * CHUNK, {b"data": b"1", b"data.0": b"x" * CHUNK}),
+        (b"x" * CHUNK + b"y", {b"data": b"2", b"data.0": b"x" * CHUNK, b"data.1": b"y"}),
+        (
+            b"x" * CHUNK + b"y" * CHUNK + b"zz",
+            {b"data": b"3", b"data.0": b"x" * CHUNK, b"data.1": b"y" * CHUNK, b"data.2": b"zz"},
+        ),
+    ],
+    ids=["nothing", "little", "a chunk", "a chunk and a byte", "three chunks"],
+)
+def test_chunks(data: bytes, strings: dict[bytes, bytes]) -> None:
+    """The argument's own key has the number of chunks, ``name.n`` has chunk n."""
+    sent: dict[bytes, bytes] = {}
+    ChunkedBytes().toBox(b"data", sent, {"data": data}, None)
+    assert sent == strings
+    arrived: dict[str, object] = {}
+    ChunkedBytes().fromBox(b"data", strings, arrived, None)
+    assert arrived == {"data": data}
+
+
+def test_foreign_chunk_sizes() -> None:
+    """A peer may cut as it likes: chunks are joined in their order."""
+    arrived: dict[str, object] = {}
+    strings = {b"data": b"3", b"data.2": b"c", b"data.0": b"a", b"data.1": b"", b"data.3": b"not announced"}
+    ChunkedBytes().fromBox(b"data", strings, arrived, None)
+    assert arrived == {"data": b"ac"}
+
+
+def test_optional_bytes() -> None:
+    """Optional bytes that aren't given have no key, and arrive as None; empty ones arrive as empty."""
+    argument = ChunkedBytes(optional=True)
+    cases: list[tuple[dict[str, bytes | None], dict[bytes, bytes]]] = [
+        ({"data": None}, {}),
+        ({}, {}),
+        ({"data": b""}, {b"data": b"0"}),
+    ]
+    for given_, strings in cases:
+        sent: dict[bytes, bytes] = {}
+        argument.toBox(b"data", sent, given_, None)
+        assert sent == strings
+    arrived: dict[str, object] = {}
+    argument.fromBox(b"data", {}, arrived, None)
+    assert arrived == {"data": None}
+    argument.fromBox(b"data", {b"data": b"0"}, arrived, None)
+    assert arrived == {"data": b""}
+
+
+def test_bytes_that_must_be_given(pair: Pair) -> None:
+    """A caller that leaves them out gets an error, and sends nothing."""
+    with pytest.raises(amp.InvalidSignature):
+        pair.ask(Echo)
+    with pytest.raises(KeyError, match="data"):
+        pair.ask(Echo, data=None)
+    assert pair.ask(Echo, data=b"next") == {"data": b"next"}
+
+
+@pytest.mark.parametrize(
+    ("strings", "message"),
+    [
+        ({}, "argument b'data': found None, expected the number of its chunks"),
+        ({b"data": b""}, "argument b'data': found b'', expected the number of its chunks"),
+        ({b"data": b"-1"}, "argument b'data': found b'-1', expected the number of its chunks"),
+        ({b"data": b"1.0"}, "argument b'data': found b'1.0', expected the number of its chunks"),
+        ({b"data": b" 1"}, "argument b'data': found b' 1', expected the number of its chunks"),
+        ({b"data": b"0x1"}, "argument b'data': found b'0x1', expected the number of its chunks"),
+        ({b"data": b"\xd9\xa1"}, "argument b'data': found b'\\xd9\\xa1', expected the number of its chunks"),
+        ({b"data": b"1000000"}, "argument b'data': found b'1000000', expected the number of its chunks"),
+        ({b"data": b"9" * 5000}, f"argument b'data': found {b'9' * 5000!r}, expected the number of its chunks"),
+        ({b"data": b"1"}, "argument b'data': 1 chunks were announced, b'data.0' isn't there"),
+        ({b"data": b"999999", b"data.0": b""}, "argument b'data': 999999 chunks were announced, b'data.1' isn't there"),
+        ({b"data": b"2", b"data.1": b""}, "argument b'data': 2 chunks were announced, b'data.0' isn't there"),
+        (
+            {b"data": b"3", b"data.0": b"", b"data.2": b""},
+            "argument b'data': 3 chunks were announced, b'data.1' isn't there",
+        ),
+    ],
+)
+def test_wrong_chunks(strings: dict[bytes, bytes], message: str) -> None:
+    """A count that is none, and a chunk that is missing, are the peer's mistake, and cost next to nothing."""
+    with pytest.raises(BadRequest) as refused:
+        ChunkedBytes().fromBox(b"data", strings, {}, None)
+    assert str(refused.value) == message
+
+
+def test_wrong_chunks_are_answered() -> None:
+    """The peer is told, on a connection that goes on."""
+    one = line()
+    one.protocol.dataReceived(box(_ask="1", _command="Echo", data=2) + add("2", 1, 2))
+    refused, answered = one.answers()
+    assert (refused[b"_error"], refused[b"_error_code"]) == (b"1", b"BAD_REQUEST")
+    assert refused[b"_error_description"] == b"argument b'data': 2 chunks were announced, b'data.0' isn't there"
+    assert answered == {b"_answer": b"2", b"sum": b"3"}
+    assert not one.closed()
