@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
@@ -33,8 +33,6 @@ from pyshard.server.factory import ServerFactory
 from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP
-
-_T = TypeVar("_T")
 
 HALF = SLOTS // 2
 LOW = ShardRange("low", 0, HALF, 1000, "10.0.0.1", 5050, identity="1d")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations
 from random import Random
-from typing import TypeVar
 
 import attrs
 import pytest
@@ -25,8 +24,6 @@ from pyshard.shard.shard import Assignment, Shard
 from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
-
-_T = TypeVar("_T")
 
 LOW, HIGH = ("127.0.0.1", 5050), ("127.0.0.1", 5051)
 MAP = ShardMap([ShardRange("low", 0, SLOTS // 2, 10**6, *LOW), ShardRange("high", SLOTS // 2, SLOTS, 10**6, *HIGH)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
@@ -35,8 +35,6 @@ from pyshard.errors import (
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster, MemoryNetwork
-
-_T = TypeVar("_T")
 
 
 def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tuple[str, int]]:

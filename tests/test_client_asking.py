@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
 from deferreds import watch
@@ -25,8 +25,6 @@ from pyshard.errors import (
 )
 from pyshard.peer import PeerConnection
 from pyshard.settings import settings
-
-_T = TypeVar("_T")
 
 
 class Connection:

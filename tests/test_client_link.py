@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
@@ -23,9 +23,6 @@ from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Assignment, Shard
 from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
-
-_T = TypeVar("_T")
-Apply = Callable[[int, Sequence[Run]], Deferred[list[Answer]]]
 
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"; "test1" is on shard1
 

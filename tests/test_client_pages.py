@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
@@ -21,8 +21,6 @@ from pyshard.shard import shard as shard_module
 from pyshard.shardmap import ShardMap
 from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
-
-_T = TypeVar("_T")
 
 
 def fill(cluster: MemoryCluster, client: Client, keys: Sequence[str], index: str | None = None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count, pairwise
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -28,8 +28,6 @@ from pyshard.shard.shard import Assignment
 from pyshard.shardmap import ShardMap
 from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
-
-_T = TypeVar("_T")
 
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"; "test1" is on shard1
 

@@ -17,8 +17,6 @@ from pyshard.documents import HEAD, Document, decode, encode, measure, size_in
 from pyshard.errors import DocumentTooLarge, InvalidDocument
 from pyshard.settings import Settings, settings
 
-MIB = 1024 * 1024
-
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 ints = st.integers() | st.integers(-(2**65), 2**65) | st.integers(-(2**300), 2**300)
 scalars = st.none() | st.booleans() | ints | st.floats() | texts | st.binary()

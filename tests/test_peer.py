@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from random import Random
-from typing import TypeVar
 
 import pytest
 from deferreds import result
@@ -32,8 +31,6 @@ from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP
-
-_T = TypeVar("_T")
 
 WHERE = ("127.0.0.1", 5050)
 

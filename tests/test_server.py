@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 import pytest
 from deferreds import result
@@ -29,8 +28,6 @@ from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.command import Command
 from pyshard.wire.connection import BoundedAMP
-
-_T = TypeVar("_T")
 
 WHERE = ("127.0.0.1", 5050)
 

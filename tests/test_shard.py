@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
@@ -51,8 +51,6 @@ from pyshard.settings import settings
 from pyshard.shard.shard import Assignment, Shard, accept
 from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import MemoryStore, Page, Task
-
-_T = TypeVar("_T")
 
 Outcome: TypeAlias = Result | str
 

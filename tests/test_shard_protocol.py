@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
@@ -35,8 +35,6 @@ from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP
-
-_T = TypeVar("_T")
 
 WHERE = ("127.0.0.1", 5050)
 LOW = ShardRange("low", 0, SLOTS // 2, 10**9, *WHERE, identity="1d")

@@ -48,7 +48,6 @@ INDEXES = ["", "pages"]
 #: "add" and "swap" are writes with a condition: that the key doesn't exist; that it has the version last seen.
 VERBS = ["write", "write", "add", "swap", "read", "read", "item", "has", "pop", "remove"]
 STORING = ("write", "add", "swap")
-BOUNDS = [1, 1_500_000, 2_500_000, 5_000_000, 8_000_000, 9_999_999]
 
 Place = tuple[str, str]  # index and key
 

@@ -6,7 +6,7 @@ import gc
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pytest
 from deferreds import result
@@ -22,8 +22,6 @@ from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, ISnapshot, IStore, LmdbStore, MemoryStore, Task
 from pyshard.testing import MemoryCluster
 from pyshard.wire.connection import BoundedAMP
-
-_T = TypeVar("_T")
 
 PLENTY = 1 << 40
 INDEXES = {"": 0, "pages": 1, "links": 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from deferreds import result
@@ -21,8 +21,6 @@ from pyshard.client import Client
 from pyshard.errors import ClientClosed, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.hashing import SLOTS
 from pyshard.testing import MemoryCluster, MemoryNetwork
-
-_T = TypeVar("_T")
 
 HIGH = ("127.0.0.1", 5051)  # where shard1 is
 
