@@ -184,11 +184,15 @@ class Answer(msgspec.Struct, array_like=True):
         refusal = (error.code, str(error))
         return cls([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refusal))
 
+    def refusals(self) -> dict[int, PyshardError]:
+        """Position → error of each operation that was refused."""
+        return {position: from_code(code, message) for position, (code, message) in self.errors.items()}
+
     def outcomes(self) -> list[Result | PyshardError]:
         """Results and errors in one list, in the order of the keys."""
         outcomes: list[Result | PyshardError] = list(self.results)
-        for position, (code, message) in self.errors.items():
-            outcomes[position] = from_code(code, message)
+        for position, error in self.refusals().items():
+            outcomes[position] = error
         return outcomes
 
 

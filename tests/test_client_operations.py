@@ -18,6 +18,7 @@ from pyshard.batch import (
     ALWAYS,
     ITEM,
     VERSION,
+    Answer,
     Has,
     Increment,
     Item,
@@ -149,7 +150,7 @@ def test_runs_join_neighbors_only() -> None:
         Touch("", [b"c", b"d"], [1000, 0]),
         Item("", [b"c"]),
     ]
-    assert box.runs() == expected
+    assert box.runs == expected
 
 
 @pytest.mark.parametrize(
@@ -167,11 +168,11 @@ def test_runs_carry_conditions_and_ttls(
 ) -> None:
     """A run of writes says for each which condition and time to live it has, and nothing when none has any."""
     writes = [operation("write", key, b"r", options=one) for key, one in zip("ab", options, strict=True)]
-    assert Box(writes, 0.0).runs() == [Write("", [b"a", b"b"], [b"r", b"r"], conditions, ttls)]
+    assert Box(writes, 0.0).runs == [Write("", [b"a", b"b"], [b"r", b"r"], conditions, ttls)]
     if ttls is None:
         for verb, kind in (("pop", Pop), ("remove", Remove)):
             some = [operation(verb, key, options=one) for key, one in zip("ab", options, strict=True)]
-            assert Box(some, 0.0).runs() == [kind("", [b"a", b"b"], conditions)]
+            assert Box(some, 0.0).runs == [kind("", [b"a", b"b"], conditions)]
 
 
 def test_a_box_has_at_most_so_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,9 +421,8 @@ ITSELF = {"key": "test", "hash_": 0.1671936, "record": {"hello": "world"}, "vers
 )
 def test_each_verb_has_its_answer(verb: str, result: Result, expected: object) -> None:
     """What the shard answers becomes what the verb promises."""
-    one = operation(verb, "test", RECORD, slot=1671936, size=SIZE)
-    one.finish(result)
-    found = outcome(one.deferred)
+    box = Box([operation(verb, "test", RECORD, slot=1671936, size=SIZE)], 0.0)
+    (found,) = box.outcomes([Answer([result])])
     assert (found, type(found)) == (expected, type(expected))
 
 
@@ -430,7 +430,7 @@ def test_an_operation_is_finished_once() -> None:
     """The first outcome counts; whatever comes later changes nothing."""
     one = operation("read")
     one.finish(Unavailable("too late"))
-    one.finish(FOUND)
+    one.finish({"hash_": 0.0, "record": 1})
     one.finish(ShardFull("full"))
     assert isinstance(outcome(one.deferred), Unavailable)
 
@@ -448,9 +448,19 @@ def test_an_operation_is_finished_once() -> None:
 )
 def test_a_record_that_cannot_be_read_is_an_error(verb: str, result: bytes) -> None:
     """A record in another format fails its own operation, with a `PyshardError`."""
-    one = operation(verb)
-    one.finish(result)
-    assert isinstance(outcome(one.deferred), InvalidDocument)
+    (found,) = Box([operation(verb)], 0.0).outcomes([Answer([result])])
+    assert isinstance(found, InvalidDocument)
+
+
+def test_outcomes_are_in_the_order_of_the_operations() -> None:
+    """Over all runs of a box; where an operation was refused, or its record can't be read, there is the error."""
+    writes = [operation("write", key, b"r", size=size) for key, size in (("a", 7), ("b", 8), ("c", 9))]
+    box = Box([*writes, operation("read", "d", slot=128), operation("read", "e"), operation("has", "f")], 0.0)
+    stored, read = Answer([True, None, False], {1: ("SHARD_FULL", "no room")}), Answer([FOUND, VERSION.pack(1) + b"?"])
+    size, full, none, record, damaged, there = box.outcomes([stored, read, Answer([True])])
+    assert (size, none, there) == (7, 0, True)
+    assert record == {"hash_": 0.0000128, "record": {"hello": "world"}}
+    assert (type(full), type(damaged), str(full)) == (ShardFull, InvalidDocument, "no room")
 
 
 def test_an_operation_names_itself() -> None:
@@ -623,7 +633,7 @@ def test_a_chunk_is_a_box_of_its_own() -> None:
     assert len(queue) == 4
     boxes = [next_box(queue) for _ in range(3)]
     assert [list(box.entries) for box in boxes] == [[first], [chunk], [second]]
-    assert boxes[1].runs() == [chunk.run]
+    assert boxes[1].runs == [chunk.run]
     assert len(queue) == 0
     queue.put_back([chunk])
     assert (len(queue), queue.take_waiting(), len(queue)) == (2, [chunk], 0)

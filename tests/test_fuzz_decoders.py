@@ -8,6 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from types import NoneType
 from typing import Any
 from zlib import crc32
 
@@ -26,7 +27,7 @@ from pyshard.backup.writing import BLOCK
 from pyshard.batch import Answer, Has, Increment, Item, Read, Row, Run, Touch, Write
 from pyshard.bootstrap import statefile
 from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, serialize, take_chunks, take_integer
-from pyshard.client.operations import Operation
+from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
 from pyshard.hashing import SLOTS
 from pyshard.shardmap import ShardMap, ShardRange
@@ -42,6 +43,10 @@ ANSWERS = [
     Answer([bytes(9), None]), Answer([True]), Answer([bytes(30)]), Answer([None], {0: ("SHARD_FULL", "why")}),
     Answer([False]), Answer([b"\x01"]),
 ]  # fmt: skip
+#: What the callers of each verb are given, if no error.
+GIVEN: dict[type[Run], tuple[type, ...]] = {
+    Read: (dict, NoneType), Has: (bool,), Item: (dict, NoneType), Write: (int,), Touch: (bool,), Increment: (object,),
+}  # fmt: skip
 STATE = cluster.ClusterState(
     "c1",
     7,
@@ -80,15 +85,13 @@ def check_message(error: PyshardError) -> None:
 
 
 def hand_out(data: bytes) -> None:
-    """Decode answers and hand them to their callers, each of whom hears something of the right kind."""
+    """Decode answers and make of them what callers are given, each of whom hears something of the right kind."""
     for run, answer in zip(RUNS, batch.decode_answers(data, RUNS), strict=True):
-        for key, outcome in zip(run.keys, answer.outcomes(), strict=True):
-            operation = Operation(type(run).__name__.lower(), run.index, key, 0, 0.0)
-            heard: list[object] = []
-            operation.deferred.addBoth(heard.append)
-            operation.finish(outcome)
-            assert len(heard) == 1
-            assert isinstance(outcome, PyshardError | (bool if isinstance(run, Has | Write | Touch) else bytes | None))
+        keys = len(run.keys)
+        given = outcomes_of(run, [0] * keys, [0] * keys, answer.results)
+        assert len(given) == len(answer.outcomes()) == keys
+        for position, outcome in enumerate(given):
+            assert position in answer.errors or isinstance(outcome, (PyshardError, *GIVEN[type(run)]))
 
 
 Decode = Callable[[bytes], Any]

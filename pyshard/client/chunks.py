@@ -6,14 +6,12 @@ What a single operation costs in Python, a chunk does in C for all of its operat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
-from typing import Protocol, cast
+from typing import Protocol
 
-from pyshard import documents
-from pyshard.batch import VERSION, Has, Item, Pop, Read, Remove, Result, Run, Write, part, picker, weight
-from pyshard.client.operations import Place, shown
+from pyshard.batch import Result, Run, changes, part, picker, weight
+from pyshard.client.operations import shown
+from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import PyshardError
-from pyshard.hashing import slots_to_hashes
 
 
 class Receiver(Protocol):
@@ -35,10 +33,11 @@ class Chunk:
     :param receiver: is told what became of it, once.
     :ivar changes: whether it may change something, so that it must not be repeated when its answer is lost.
     :ivar weight: bytes that it adds to a box.
+    :ivar count: how many operations it is.
     """
 
     __slots__ = (
-        "_places", "changes", "done", "expires", "index", "positions", "receiver", "refused", "run", "sizes", "slots",
+        "changes", "count", "done", "expires", "index", "positions", "receiver", "refused", "run", "sizes", "slots",
         "weight",
     )  # fmt: skip
 
@@ -58,19 +57,11 @@ class Chunk:
         self.sizes = sizes
         self.expires = expires
         self.receiver = receiver
-        self.changes = not isinstance(run, Read | Has | Item)
-        self._places: set[Place] | None = None
+        self.changes = changes(run)
         self.weight = weight(run)
+        self.count = len(slots)
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
-
-    @property
-    def places(self) -> set[Place]:
-        """What it is about."""
-        if self._places is None:
-            keys = self.run.keys
-            self._places = set(zip(repeat(self.index), keys)) if self.index else set(keys)
-        return self._places
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -109,7 +100,7 @@ class Chunk:
             if places:
                 self.part(places).finish([results[place] for place in places], errors, [])
         else:
-            outcomes = self._outcomes(results)
+            outcomes = outcomes_of(self.run, self.slots, self.sizes, results)
             for place, error in failed.items():
                 outcomes[place] = error
             self.receiver.landed(self, outcomes)
@@ -120,41 +111,3 @@ class Chunk:
         if not self.done:
             self.done = True
             self.receiver.landed(self, [error] * len(self))
-
-    def _outcomes(self, results: list[Result]) -> list[object]:
-        if isinstance(self.run, Write):
-            if all(results):
-                return list(self.sizes)
-            return [size if result else 0 for size, result in zip(self.sizes, results, strict=True)]
-        if isinstance(self.run, Read | Pop):
-            return self._records(results)
-        if isinstance(self.run, Remove):
-            return [_size(result) for result in results]
-        return [bool(result) for result in results]
-
-    def _records(self, results: list[Result]) -> list[object]:
-        hashes = slots_to_hashes(self.slots)
-        if None not in results:
-            try:
-                found = documents.decode_many(cast("list[bytes]", results), VERSION.size)
-            except PyshardError:
-                pass  # below it turns out which one it is
-            else:
-                return [{"hash_": hash_, "record": one} for hash_, one in zip(hashes, found, strict=True)]
-        return [_record(hash_, result) for hash_, result in zip(hashes, results, strict=True)]
-
-
-def _record(hash_: float, result: Result) -> object:
-    try:
-        if isinstance(result, bytes):
-            return {"hash_": hash_, "record": documents.decode(result, VERSION.size)}
-    except PyshardError as error:
-        return error
-    return None
-
-
-def _size(head: Result) -> int | PyshardError:
-    try:
-        return documents.size_in(head) if isinstance(head, bytes) else 0
-    except PyshardError as error:
-        return error

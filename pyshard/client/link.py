@@ -8,9 +8,9 @@ down, not the owner) goes back into the queue, the map is fetched anew, and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from operator import attrgetter
 from random import Random
-from typing import Protocol, cast
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from pyshard import commands
 from pyshard.addresses import Dial
-from pyshard.batch import Answer, Result, Run, decode_answers, encode_runs
+from pyshard.batch import Answer, decode_answers, encode_runs
 from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
 from pyshard.client.operations import Operation
@@ -40,7 +40,6 @@ from pyshard.errors import (
     Unavailable,
     WrongIdentity,
     WrongShard,
-    from_code,
 )
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
@@ -54,6 +53,8 @@ _SWEEP_COST = 1e-6
 
 #: Seconds for which a map counts as new when a shard doesn't know an index.
 _NEW_ENOUGH = 0.5
+
+_ERRORS = attrgetter("errors")
 
 
 class Routes(Protocol):
@@ -229,44 +230,41 @@ class ShardLink:
         if connection is None:
             return
         while (box := self._queue.next_box(self._clock.seconds())) is not None:
-            runs = box.runs()
-            apply = commands.apply_box(self._routes.state.epoch, encode_runs(runs))
+            apply = commands.apply_box(self._routes.state.epoch, encode_runs(box.runs))
             sent = connection.call_directly(commands.Apply.commandName, apply)
-            sent.addCallbacks(self._answered, self._failed, callbackArgs=(box, runs), errbackArgs=(box,))
+            sent.addCallbacks(self._answered, self._failed, callbackArgs=(box,), errbackArgs=(box,))
             sent.addErrback(self._broken, box)
             self._sweep_by(box.sent + settings.DEADLINE)
 
-    def _answered(self, answer: dict[bytes, bytes], box: Box, runs: list[Run]) -> None:
-        answers = decode_answers(commands.answers_in(answer), runs)
+    def _answered(self, answer: dict[bytes, bytes], box: Box) -> None:
+        answers = decode_answers(commands.answers_in(answer), box.runs)
         self._refusals = 0
         if box.chunk is not None:
             self._chunk_answered(answers[0], box, box.chunk)
         else:
-            self._operations_answered(answers, box, cast("Sequence[Operation]", box.entries))
+            self._operations_answered(answers, box)
         self._pump()
 
-    def _operations_answered(self, answers: list[Answer], box: Box, operations: Sequence[Operation]) -> None:
-        outcomes = chain.from_iterable(one.outcomes() for one in answers)
-        again: list[Operation] = []
-        finished: list[tuple[Operation, Result | PyshardError]] = []
-        for operation, outcome in zip(operations, outcomes, strict=True):
-            if isinstance(outcome, PyshardError) and self._another_time(operation, outcome):
-                again.append(operation)
-            else:
-                finished.append((operation, outcome))
-        self._land(box, again)
-        for operation, outcome in finished:
-            operation.finish(outcome)
+    def _operations_answered(self, answers: list[Answer], box: Box) -> None:
+        outcomes = box.outcomes(answers)
+        again: set[Operation] = set()
+        if any(map(_ERRORS, answers)):
+            for operation, outcome in zip(box.operations, outcomes, strict=True):
+                if isinstance(outcome, PyshardError) and self._another_time(operation, outcome):
+                    again.add(operation)
+        self._land(box, [one for one in box.operations if one in again] if again else ())
+        for operation, outcome in zip(box.operations, outcomes, strict=True):
+            if operation not in again:
+                operation.finish(outcome)
 
     def _chunk_answered(self, answer: Answer, box: Box, chunk: Chunk) -> None:
         failed: dict[int, PyshardError] = {}
         again: list[int] = []
         decided: dict[str, bool] = {}  # error code → whether it is another time's, the same for all keys of a chunk
-        for place, (code, message) in sorted(answer.errors.items()):
-            error = from_code(code, message)
-            if code not in decided:
-                decided[code] = self._another_time(chunk, error)
-            if decided[code]:
+        for place, error in sorted(answer.refusals().items()):
+            if error.code not in decided:
+                decided[error.code] = self._another_time(chunk, error)
+            if decided[error.code]:
                 again.append(place)
             else:
                 failed[place] = error

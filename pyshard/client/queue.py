@@ -16,18 +16,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from operator import attrgetter
 from typing import TypeAlias, cast
 
-from pyshard.batch import ALWAYS, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+from pyshard.batch import ALWAYS, Answer, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, changes
 from pyshard.client.chunks import Chunk
-from pyshard.client.operations import Operation, Place
+from pyshard.client.operations import NO_OPTIONS, Operation
+from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
 
 #: What waits for a shard.
 Entry: TypeAlias = Operation | Chunk
+
+#: What names a key within a shard: its text, and in a named index the index's name with it.
+Place: TypeAlias = bytes | tuple[str, bytes]
 
 
 class Box:
@@ -35,24 +39,31 @@ class Box:
 
     :param entries: the operations; or the chunk, alone.
     :param sent: when it left, in the clock's seconds.
+    :ivar chunk: the chunk, if it is one.
+    :ivar operations: the single operations, if it has such.
+    :ivar runs: the operations as runs: neighbors of one verb and index together.
     :ivar read: what it only reads.
     :ivar changed: what it may change.
     """
 
-    __slots__ = ("changed", "chunk", "entries", "read", "sent")
+    __slots__ = ("changed", "chunk", "entries", "operations", "read", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
         self.sent = sent
+        self.chunk: Chunk | None = None
+        self.operations: Sequence[Operation] = ()
         first = entries[0]
-        self.chunk = first if isinstance(first, Chunk) else None
         if isinstance(first, Chunk):
-            self.read: set[Place] = set() if first.changes else first.places
-            self.changed: set[Place] = first.places if first.changes else set()
+            self.chunk, self.runs = first, [first.run]
         else:
-            operations = cast("Sequence[Operation]", entries)
-            self.read = {one.place for one in operations if not one.changes}
-            self.changed = {one.place for one in operations if one.changes}
+            self.operations = cast("Sequence[Operation]", entries)
+            self.runs = _runs(self.operations)
+        self.read: set[Place] = set()
+        self.changed: set[Place] = set()
+        for run in self.runs:
+            places: Iterable[Place] = zip(repeat(run.index), run.keys) if run.index else run.keys
+            (self.changed if changes(run) else self.read).update(places)
 
     def clear_of(self, other: Box) -> bool:
         """Whether both may be in flight at the same time."""
@@ -62,26 +73,37 @@ class Box:
             and self.read.isdisjoint(other.changed)
         )
 
-    def runs(self) -> list[Run]:
-        """The operations as runs: neighbors of one verb and index together."""
-        if self.chunk is not None:
-            return [self.chunk.run]
-        if len(self.entries) == 1:
-            alone = cast(Operation, self.entries[0])
-            return [_run(alone.verb, alone.index, [alone])]
-        return [
-            _run(verb, index, list(neighbors))
-            for (verb, index), neighbors in groupby(cast("Sequence[Operation]", self.entries), _KIND)
-        ]
+    def outcomes(self, answers: Sequence[Answer]) -> list[object]:
+        """What the caller of each single operation is given, or the error by which it failed."""
+        found: list[object] = []
+        for run, answer in zip(self.runs, answers, strict=True):
+            operations = self.operations[len(found) : len(found) + len(run.keys)]
+            slots = [one.slot for one in operations]
+            sizes = [one.size for one in operations] if isinstance(run, Write) else ()
+            outcomes = outcomes_of(run, slots, sizes, answer.results)
+            if answer.errors:
+                for position, error in answer.refusals().items():
+                    outcomes[position] = error
+            found += outcomes
+        return found
 
 
-def _run(verb: str, index: str, operations: list[Operation]) -> Run:
+def _runs(operations: Sequence[Operation]) -> list[Run]:
+    if len(operations) == 1:
+        return [_run(operations[0].verb, operations[0].index, operations)]
+    return [_run(verb, index, list(neighbors)) for (verb, index), neighbors in groupby(operations, _KIND)]
+
+
+def _run(verb: str, index: str, operations: Sequence[Operation]) -> Run:
     """Operations of one verb on one index as a run."""
     keys = [one.key for one in operations]
     if verb in _READING:
         return _READING[verb](index, keys)
-    ttls = [one.options.ttl for one in operations]
-    conditions: list[int] | None = [one.options.condition for one in operations]
+    options = [one.options for one in operations]
+    if verb == "write" and options.count(NO_OPTIONS) == len(options):  # as is mostly so
+        return Write(index, keys, [one.record for one in operations])
+    ttls = [one.ttl for one in options]
+    conditions: list[int] | None = [one.condition for one in options]
     if all(condition == ALWAYS for condition in conditions or ()):
         conditions = None
     if verb == "write":
@@ -89,7 +111,7 @@ def _run(verb: str, index: str, operations: list[Operation]) -> Run:
     if verb == "touch":
         return Touch(index, keys, ttls)
     if verb == "increment":
-        return Increment(index, keys, [one.record for one in operations], [one.options.initial for one in operations])
+        return Increment(index, keys, [one.record for one in operations], [one.initial for one in options])
     return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
 
 
@@ -130,7 +152,7 @@ class OperationQueue:
                 "wait for answers before you issue more"
             )
         self._waiting.append(entry)
-        self._count += _count(entry)
+        self._count += entry.count
         self._weight += entry.weight
 
     def put_back(self, entries: Iterable[Entry]) -> None:
@@ -139,7 +161,7 @@ class OperationQueue:
         if not again:
             return
         self._waiting.extendleft(reversed(again))
-        self._count += sum(map(_count, again))
+        self._count += sum(one.count for one in again)
         self._weight += sum(one.weight for one in again)
 
     def next_box(self, now: float) -> Box | None:
@@ -153,10 +175,7 @@ class OperationQueue:
             if not may_go:
                 return None
             box = Box(candidates[:may_go], now)
-        for entry in box.entries:
-            self._waiting.popleft()
-            self._count -= _count(entry)
-            self._weight -= entry.weight
+        self._leave(box.entries)
         self.in_flight.append(box)
         return box
 
@@ -176,7 +195,7 @@ class OperationQueue:
         waiting = [one for one in self._waiting if one.expires <= now]
         if waiting:
             self._waiting = deque(one for one in self._waiting if one.expires > now)
-            self._count -= sum(map(_count, waiting))
+            self._count -= sum(one.count for one in waiting)
             self._weight -= sum(one.weight for one in waiting)
         flying = [one for box in self.in_flight for one in box.entries if not one.done and one.expires <= now]
         return waiting, flying
@@ -186,11 +205,25 @@ class OperationQueue:
         flying = (one for box in self.in_flight for one in box.entries)
         return min((one.expires for group in (self._waiting, flying) for one in group if not one.done), default=None)
 
+    def _leave(self, entries: Sequence[Entry]) -> None:
+        """What is first in the queue doesn't wait any more."""
+        if len(entries) == len(self._waiting):
+            self._waiting.clear()
+            self._count = self._weight = 0
+            return
+        for entry in entries:
+            self._waiting.popleft()
+            self._count -= entry.count
+            self._weight -= entry.weight
+
     def _candidates(self) -> list[Entry]:
         """What would go next if no key stood in its way: as many operations as a box takes, or one chunk."""
         first = self._waiting[0]
-        if isinstance(first, Chunk):
+        if isinstance(first, Chunk) or len(self._waiting) == 1:
             return [first]
+        fits = self._count <= settings.BOX_OPERATIONS and self._weight <= settings.BOX_BYTES
+        if fits and Chunk not in map(type, self._waiting):
+            return list(self._waiting)
         taken: list[Entry] = []
         weight = 0
         for one in islice(self._waiting, settings.BOX_OPERATIONS):
@@ -212,15 +245,12 @@ class OperationQueue:
         for number, one in enumerate(candidates):
             if isinstance(one, Chunk):
                 return 0
+            place: Place = (one.index, one.key) if one.index else one.key
             if one.changes:
-                if one.place in touched or one.place in read:
+                if place in touched or place in read:
                     return number
-            elif one.place in changed:
+            elif place in changed:
                 return number
             else:
-                read.add(one.place)
+                read.add(place)
         return len(candidates)
-
-
-def _count(entry: Entry) -> int:
-    return len(entry) if isinstance(entry, Chunk) else 1

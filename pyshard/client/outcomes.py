@@ -1,0 +1,93 @@
+"""What callers are given for the results of a run: hashes, documents, sizes. Pure.
+
+It is made for all keys of a run at once, as far as that goes: one call in C costs less than one in Python for each key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from pyshard import documents
+from pyshard.batch import ITEM, VERSION, Increment, Item, Pop, Read, Remove, Result, Run, Write
+from pyshard.errors import PyshardError
+from pyshard.hashing import slot_to_hash, slots_to_hashes
+
+
+def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:
+    """What the single verb gives for each key, or a `PyshardError` where the result can't be read.
+
+    :param slots: the slot of each key.
+    :param sizes: of a write: what it answers for each key that it stored; else empty.
+    :param results: what the shard answered for each key.
+    """
+    if isinstance(run, (Read, Pop)):
+        return _records(slots, results)
+    if isinstance(run, Write):
+        return _stored(sizes, results)
+    if isinstance(run, Remove):
+        return [_size(result) for result in results]
+    if isinstance(run, Item):
+        return [_item(key, slot, result) for key, slot, result in zip(run.keys, slots, results, strict=True)]
+    if isinstance(run, Increment):
+        return [_number(result) for result in results]
+    return [bool(result) for result in results]
+
+
+def _records(slots: Sequence[int], results: list[Result]) -> list[object]:
+    hashes = slots_to_hashes(slots)
+    if len(results) > 1 and None not in results:
+        try:
+            found = documents.decode_many(cast("list[bytes]", results), VERSION.size)
+        except PyshardError:
+            pass  # below it turns out which one it is
+        else:
+            return [{"hash_": hash_, "record": one} for hash_, one in zip(hashes, found, strict=True)]
+    return [_record(hash_, result) for hash_, result in zip(hashes, results, strict=True)]
+
+
+def _record(hash_: float, result: Result) -> object:
+    try:
+        if isinstance(result, bytes):
+            return {"hash_": hash_, "record": documents.decode(result, VERSION.size)}
+    except PyshardError as error:
+        return error
+    return None
+
+
+def _stored(sizes: Sequence[int], results: list[Result]) -> list[object]:
+    if all(results):
+        return list(sizes)
+    return [size if result else 0 for size, result in zip(sizes, results, strict=True)]
+
+
+def _size(head: Result) -> int | PyshardError:
+    try:
+        return documents.size_in(head) if isinstance(head, bytes) else 0
+    except PyshardError as error:
+        return error
+
+
+def _item(key: bytes, slot: int, result: Result) -> object:
+    if not isinstance(result, bytes):
+        return None
+    version, expires, remaining = ITEM.unpack_from(result)
+    try:
+        return {
+            "key": key.decode(),
+            "hash_": slot_to_hash(slot),
+            "record": documents.decode(result, ITEM.size),
+            "version": version,
+            "expiry": expires / 1000 if expires else None,
+            "ttl": remaining / 1000 if expires else None,
+            "size": documents.size_in(result, ITEM.size),
+        }
+    except PyshardError as error:
+        return error
+
+
+def _number(record: Result) -> object:
+    try:
+        return documents.decode(record) if isinstance(record, bytes) else None
+    except PyshardError as error:
+        return error
