@@ -17,7 +17,7 @@ from pyshard.settings import settings
 from pyshard.wire.command import UnreadableAnswer
 from pyshard.wire.connection import BoundedAMP
 
-# -- boxes that make no sense -----------------------------------------------------------------------------------------
+# -- boxes that make no sense ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_garbage_costs_only_its_own_connection(garbage: bytes) -> None:
     bad.protocol.abort()
 
 
-# -- calls ------------------------------------------------------------------------------------------------------------
+# -- calls ----------------------------------------------------------------------------------------------------------
 
 
 def test_call_in_time(pair: Pair) -> None:

@@ -16,7 +16,7 @@ from pyshard.errors import ShardFull
 from pyshard.settings import settings
 from pyshard.wire.connection import BoundedAMP
 
-# -- limits of a box --------------------------------------------------------------------------------------------------
+# -- limits of a box ------------------------------------------------------------------------------------------------
 
 
 def test_limits_by_default() -> None:
@@ -83,7 +83,7 @@ def test_nothing_is_done_after_a_breach() -> None:
     assert [answer[b"_answer"] for answer in one.answers()] == [b"1"]
 
 
-# -- unfinished boxes -------------------------------------------------------------------------------------------------
+# -- unfinished boxes -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("begun", [b"\0", b"\0\x04", b"\0\x04_ask", b"\0\x04_ask\0\x011", b"\0\x04_ask\0\x011\0"])
@@ -167,7 +167,7 @@ def test_no_timer_stays_behind() -> None:
         assert one.clock.getDelayedCalls() == []
 
 
-# -- the transport ----------------------------------------------------------------------------------------------------
+# -- the transport --------------------------------------------------------------------------------------------------
 
 
 def test_tcp_options(monkeypatch: pytest.MonkeyPatch) -> None:

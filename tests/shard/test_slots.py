@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from stores import at_once
+from deferreds import result
+from shard.states import LOW, STATE
 from twisted.internet.task import Clock
 
 from pyshard import hashing
 from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write
-from pyshard.cluster import ClusterState
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.shard.shard import Shard
-from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import MemoryStore
 
-LOW = ShardRange("low", 0, SLOTS // 2, 100_000, "127.0.0.1", 5050, identity="1d")
-HIGH = ShardRange("high", SLOTS // 2, SLOTS, 100_000, "127.0.0.1", 5051, identity="2e")
-STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
 OWN = [key for key in (b"%d" % number for number in range(20)) if LOW.owns(slot_of(key))]
 FOREIGN = next(key for key in (b"%d" % number for number in range(20)) if not LOW.owns(slot_of(key)))
 
@@ -28,7 +24,7 @@ def shard() -> Shard:
     """The shard called low, with its own keys but the last one written."""
     clock = Clock()
     made = Shard(MemoryStore("1d", clock.seconds), clock.seconds)
-    at_once(made.configure("low", STATE))
+    result(made.configure("low", STATE))
     applied(made, Write("", OWN[:-1], OWN[:-1]))
     return made
 
@@ -50,7 +46,7 @@ def hashed(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def applied(shard: Shard, run: Run) -> Answer:
     """Apply one run."""
-    (answer,) = at_once(shard.apply(7, [run]))
+    (answer,) = result(shard.apply(7, [run]))
     return answer
 
 
@@ -91,7 +87,7 @@ def test_keys_of_another_index_are_not_held(shard: Shard, hashed: list[bytes]) -
 
 def test_what_was_held_when_the_batch_began(shard: Shard) -> None:
     """A key that the batch itself takes away is the shard's own all the same."""
-    pop, read = at_once(shard.apply(7, [Pop("", OWN[:1]), Read("", OWN[:1])]))
+    pop, read = result(shard.apply(7, [Pop("", OWN[:1]), Read("", OWN[:1])]))
     assert (records(pop), pop.errors) == ([OWN[0]], {})
     assert (read.results, read.errors) == ([None], {})
     assert applied(shard, Write("", OWN[:1], [b"again"])).results == [True]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import attrs
 import pytest
 from deferreds import result
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock
+from shard.served import ROOMY, Bench
+from shard.states import LOW
 from twisted.protocols import amp
 
 from pyshard import cluster, commands
-from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write, decode_answers, decode_keys, encode_runs
+from pyshard.batch import VERSION, Answer, Has, Pop, Read, Write, decode_answers, decode_keys, encode_runs
 from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
@@ -29,50 +27,8 @@ from pyshard.errors import (
 )
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
-from pyshard.shard.service import ShardService
-from pyshard.shard.shard import Assignment, Shard
-from pyshard.shardmap import ShardMap, ShardRange
-from pyshard.storage import IStore, MemoryStore
-from pyshard.testing import MemoryNetwork
+from pyshard.shard.shard import Assignment
 from pyshard.wire.connection import BoundedAMP
-
-WHERE = ("127.0.0.1", 5050)
-LOW = ShardRange("low", 0, SLOTS // 2, 10**9, *WHERE, identity="1d")
-HIGH = ShardRange("high", SLOTS // 2, SLOTS, 10**9, "127.0.0.1", 5051, identity="2e")
-STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
-
-
-class Bench:
-    """A shard that listens on a network in memory, and peers of it."""
-
-    def __init__(self, store: IStore | None = None) -> None:
-        self.clock = Clock()
-        self.network = MemoryNetwork(self.clock)
-        self.shard = Shard(store or MemoryStore("1d", self.clock.seconds), self.clock.seconds)
-        self.service = ShardService(lambda: self.shard, self.clock, self.network.listen(*WHERE))
-        self.service.startService()
-        self.peer = self.connect(BoundedAMP(self.clock))
-
-    def connect(self, peer: amp.AMP) -> Any:
-        """Have a peer connected."""
-        result(self.network.dial(*WHERE).connect(Factory.forProtocol(lambda: peer)))
-        self.network.settle()
-        return peer
-
-    def ask(self, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
-        """The answer to a command; raises what it fails with."""
-        asked = self.peer.call(command, 5, **arguments)
-        self.network.settle()
-        return result(asked)
-
-    def configure(self, state: ClusterState = STATE, name: str = "low") -> None:
-        """Tell the shard its place."""
-        assert self.ask(commands.Configure, name=name, state=cluster.to_json(state)) == {}
-
-    def apply(self, *runs: Run, epoch: int = 7) -> list[Answer]:
-        """The answers to a batch."""
-        answer = self.ask(commands.Apply, epoch=epoch, batch=encode_runs(list(runs)))
-        return decode_answers(answer["answers"], list(runs))
 
 
 @pytest.fixture
@@ -83,7 +39,7 @@ def new() -> Bench:
 
 @pytest.fixture
 def bench(new: Bench) -> Bench:
-    """The shard called low of `STATE`."""
+    """The shard called low of `ROOMY`."""
     new.configure()
     return new
 
@@ -132,7 +88,7 @@ def test_ping(new: Bench) -> None:
 
 def test_get_map(bench: Bench) -> None:
     """It gives the cluster state that it was told."""
-    assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == STATE
+    assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == ROOMY
 
 
 def test_nothing_works_before_it_is_configured(new: Bench) -> None:
@@ -164,17 +120,17 @@ def test_commands_of_the_bootstrap(bench: Bench, command: type[amp.Command]) -> 
 @pytest.mark.parametrize(
     ("name", "state", "error"),
     [
-        ("low", attrs.evolve(STATE, cluster="c2", epoch=9), ForeignCluster),
-        ("high", attrs.evolve(STATE, epoch=9), WrongIdentity),
-        ("mid", attrs.evolve(STATE, epoch=9), BadRequest),
-        ("low", attrs.evolve(STATE, epoch=6), StaleEpoch),
+        ("low", attrs.evolve(ROOMY, cluster="c2", epoch=9), ForeignCluster),
+        ("high", attrs.evolve(ROOMY, epoch=9), WrongIdentity),
+        ("mid", attrs.evolve(ROOMY, epoch=9), BadRequest),
+        ("low", attrs.evolve(ROOMY, epoch=6), StaleEpoch),
     ],
 )
 def test_configure_refused(bench: Bench, name: str, state: ClusterState, error: type[PyshardError]) -> None:
     """What a shard doesn't take on is refused with an error of its own, and changes nothing."""
     with pytest.raises(error):
         bench.configure(state, name)
-    assert bench.shard.assignment == Assignment("low", STATE)
+    assert bench.shard.assignment == Assignment("low", ROOMY)
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b"[" * 100_000])
@@ -182,13 +138,13 @@ def test_configure_with_garbage(bench: Bench, text: bytes) -> None:
     """What is no cluster state is the caller's mistake."""
     with pytest.raises(BadRequest, match=r"^this is no cluster state: "):
         bench.ask(commands.Configure, name="low", state=text)
-    assert bench.shard.assignment == Assignment("low", STATE)
+    assert bench.shard.assignment == Assignment("low", ROOMY)
 
 
 def test_configure_with_many_indexes(bench: Bench) -> None:
     """A state of more than one chunk arrives."""
     names = {f"{'n' * 90}{number}": number for number in range(1, 1001)}
-    state = attrs.evolve(STATE, epoch=8, indexes=names, next_index=1001)
+    state = attrs.evolve(ROOMY, epoch=8, indexes=names, next_index=1001)
     assert len(cluster.to_json(state)) > 65_535
     bench.configure(state)
     assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == state
@@ -220,7 +176,7 @@ def test_apply(bench: Bench) -> None:
 
 def test_apply_tells_the_epoch(bench: Bench) -> None:
     """Who routed by an older map learns from the answer that there is a newer one."""
-    bench.configure(attrs.evolve(STATE, epoch=8))
+    bench.configure(attrs.evolve(ROOMY, epoch=8))
     answer = bench.ask(commands.Apply, epoch=7, batch=encode_runs([]))
     assert answer == {"epoch": 8, "answers": b"\x90"}
 
@@ -396,47 +352,3 @@ def test_arguments_that_make_no_sense(bench: Bench, arguments: dict[bytes, bytes
     bench.network.settle()
     assert [box[b"_error_code"] for box in found] == [b"BAD_REQUEST"]
     assert peer.transport.disconnecting == 0
-
-
-# -- the service ----------------------------------------------------------------------------------------------------
-
-
-class ClosingStore(MemoryStore):
-    """Answers when the test says so, and notes when it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__("1d", lambda: 0.0)
-        self.log: list[str] = []
-        self.pending: Deferred[list[Answer]] = Deferred()
-        self.closing: Deferred[None] = Deferred()
-
-    def apply(self, *_: object) -> Deferred[list[Answer]]:
-        return self.pending.addCallback(self._applied)
-
-    def _applied(self, answers: list[Answer]) -> list[Answer]:
-        self.log.append("applied")
-        return answers
-
-    def close(self) -> Deferred[None]:
-        self.log.append("closed")
-        return self.closing
-
-
-def test_store_is_closed_last() -> None:
-    """A shard that stops answers what it owes, then closes its store, and has stopped when that is done."""
-    store = ClosingStore()
-    bench = Bench(store)
-    bench.configure()
-    asked = bench.peer.callRemote(commands.Apply, epoch=7, batch=encode_runs([Has("", [b"test"])]))
-    bench.network.settle()
-    stopping: Deferred[None] = bench.service.stopService()
-    bench.network.advance(1)
-    assert store.log == []
-    store.pending.callback([Answer([False])])
-    bench.network.advance(1)
-    assert result(asked)["answers"] == b"\x91\x92\x91\xc2\x80"
-    assert store.log == ["applied", "closed"]
-    assert not stopping.called
-    store.closing.callback(None)
-    assert result(stopping) is None
-    assert WHERE not in bench.network.listeners

@@ -1,0 +1,30 @@
+"""What tests of a shard without a network share."""
+
+from __future__ import annotations
+
+import pytest
+from deferreds import result
+from shard.states import STATE
+from twisted.internet.task import Clock
+
+from pyshard.shard.shard import Shard
+from pyshard.storage import MemoryStore
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The shard's time."""
+    return Clock()
+
+
+@pytest.fixture
+def new(clock: Clock) -> Shard:
+    """A shard that was told nothing yet."""
+    return Shard(MemoryStore("1d", clock.seconds), clock.seconds)
+
+
+@pytest.fixture
+def shard(new: Shard) -> Shard:
+    """The shard called low of `STATE`."""
+    result(new.configure("low", STATE))
+    return new

@@ -1,0 +1,162 @@
+"""A shard that is told its place: what changes with it, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import attrs
+import pytest
+from deferreds import result
+from shard.states import LOW, NEXT, STATE, A, answers, keys_of
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from pyshard.batch import Read, Write
+from pyshard.errors import NotConfigured, StaleEpoch
+from pyshard.shard.shard import Assignment, Shard
+from pyshard.storage import MemoryStore
+
+
+def test_not_configured(new: Shard) -> None:
+    """Until it is configured a shard refuses everything, and says what to do."""
+    runs = [Read("", [A])]
+    message = (
+        "this shard is not configured yet; start the bootstrap that has its address in its config file "
+        "(twistd pyshard-bootstrap --config etc/shards.json)"
+    )
+    for ask in (new.configured, lambda: new.apply(0, runs), lambda: new.keys(0, "", 0, None)):
+        with pytest.raises(NotConfigured) as refused:
+            ask()
+        assert str(refused.value) == message
+    assert new.assignment is None
+
+
+def test_configure(new: Shard) -> None:
+    """A configured shard has its assignment, and the indexes that it names."""
+    result(new.configure("low", STATE))
+    assert new.configured() == new.assignment == Assignment("low", STATE)
+    key = keys_of(LOW, "pages")[0]
+    assert answers(new, Write("pages", [key], [b"one"]), Read("pages", [key])) == [[True], [b"one"]]
+
+
+def test_configure_with_new_indexes(shard: Shard) -> None:
+    """A newer state creates and drops indexes."""
+    key = keys_of(LOW, "pages")[0]
+    assert answers(shard, Write("pages", [key], [b"one"])) == [[True]]
+    result(shard.configure("low", STATE.without_index("pages")))
+    assert answers(shard, Read("pages", [key])) == [["INDEX_NOT_FOUND"]]
+    assert shard.store.documents == 0
+    result(shard.configure("low", STATE.without_index("pages").with_index("pages")))
+    assert answers(shard, Read("pages", [key])) == [[None]]
+
+
+def test_refused_configuration_changes_nothing(shard: Shard) -> None:
+    """What it refuses leaves its assignment, its indexes and its documents as they are."""
+    key = keys_of(LOW, "pages")[0]
+    assert answers(shard, Write("pages", [key], [b"one"])) == [[True]]
+    remembered = shard.store.recall()
+    with pytest.raises(StaleEpoch):
+        result(shard.configure("low", attrs.evolve(STATE, epoch=6, indexes={})))
+    assert shard.assignment == Assignment("low", STATE)
+    assert shard.store.recall() == remembered
+    assert answers(shard, Read("pages", [key])) == [[b"one"]]
+
+
+def test_same_configuration_again(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Being told the same again costs nothing: nothing is written."""
+    monkeypatch.setattr(shard.store, "remember", None)
+    monkeypatch.setattr(shard.store, "set_indexes", None)
+    result(shard.configure("low", STATE))
+    assert shard.assignment == Assignment("low", STATE)
+
+
+def test_assignment_is_kept_with_the_documents(shard: Shard, clock: Clock) -> None:
+    """A shard that starts with a store that remembers goes on where it was."""
+    assert answers(shard, Write("", [A], [b"one"])) == [[True]]
+    again = Shard(shard.store, clock.seconds)
+    assert again.assignment == Assignment("low", STATE)
+    assert answers(again, Read("", [A])) == [[b"one"]]
+
+
+class SlowStore(MemoryStore):
+    """Remembers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
+        self.remembering: list[Deferred[None]] = []
+
+    def remember(self, text: bytes) -> Deferred[None]:
+        super().remember(text)
+        self.remembering.append(Deferred())
+        return self.remembering[-1]
+
+
+def test_configured_when_it_is_kept(clock: Clock) -> None:
+    """A shard goes by an assignment once its store has it, and not before."""
+    store = SlowStore()
+    shard = Shard(store, clock.seconds)
+    configured: list[None] = []
+    shard.configure("low", STATE).addCallback(configured.append)
+    assert configured == []
+    assert shard.assignment is None
+    store.remembering[0].callback(None)
+    assert configured == [None]
+    assert shard.assignment == Assignment("low", STATE)
+
+
+def test_configurations_wait_for_each_other(clock: Clock) -> None:
+    """However long the store takes to keep one: the newest assignment is the one that stays."""
+    store = SlowStore()
+    shard = Shard(store, clock.seconds)
+    told = [shard.configure("low", state) for state in (STATE, attrs.evolve(STATE, epoch=9), NEXT)]
+    for keeping in (0, 1):
+        store.remembering[keeping].callback(None)
+    assert [result(one) for one in told[:2]] == [None, None]
+    with pytest.raises(StaleEpoch, match="this shard has epoch 9; the given epoch 8 is no newer one"):
+        result(told[2])
+    assert shard.assignment == Assignment("low", attrs.evolve(STATE, epoch=9))
+    assert Shard(store, clock.seconds).assignment == shard.assignment
+
+
+class DyingStore(MemoryStore):
+    """Keeps so many more things, and then nothing any more."""
+
+    steps = 2
+
+    def _step(self, deferred: Callable[[], Deferred[None]]) -> Deferred[None]:
+        self.steps -= 1
+        return deferred() if self.steps >= 0 else Deferred()
+
+    def remember(self, text: bytes) -> Deferred[None]:
+        return self._step(partial(super().remember, text))
+
+    def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
+        return self._step(partial(super().set_indexes, indexes))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_ended_while_it_is_configured(clock: Clock, steps: int) -> None:
+    """Wherever a shard ends while it takes on an assignment: once it is told again, it has the indexes."""
+    store = DyingStore("1d", clock.seconds)
+    result(Shard(store, clock.seconds).configure("low", STATE))
+    newer = STATE.with_index("links")
+    store.steps = steps
+    Shard(store, clock.seconds).configure("low", newer)  # it ends here
+    store.steps = 2
+    again = Shard(store, clock.seconds)
+    result(again.configure("low", newer))
+    assert again.assignment == Assignment("low", newer)
+    key = keys_of(LOW, "links")[0]
+    assert answers(again, Write("links", [key], [b"one"]), epoch=8) == [[True]]
+
+
+def test_configuration_that_cannot_be_kept(clock: Clock) -> None:
+    """When the store fails to keep an assignment the shard doesn't go by it."""
+    store = SlowStore()
+    shard = Shard(store, clock.seconds)
+    configuring = shard.configure("low", STATE)
+    store.remembering[0].errback(OSError("disk full"))
+    with pytest.raises(OSError, match="disk full"):
+        result(configuring)
+    assert shard.assignment is None

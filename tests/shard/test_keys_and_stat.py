@@ -1,0 +1,123 @@
+"""Pages of keys, and what a shard tells of itself."""
+
+from __future__ import annotations
+
+import pytest
+from deferreds import result
+from shard.states import HALF, LOW, A, B, C, D, E, X, answers, keys_of, with_low
+from twisted.internet.task import Clock
+
+from pyshard.batch import Read, Write
+from pyshard.errors import BadRequest, IndexNotFound, WrongShard
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.settings import settings
+from pyshard.shard.shard import Shard
+from pyshard.storage import MemoryStore, Page
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_keys(shard: Shard) -> None:
+    """A page has the keys of one index, from a slot on, in (slot, key) order."""
+    keys = sorted([A, B, C, D, E], key=slot_of)
+    pages = keys_of(LOW, "pages")[:2]
+    assert answers(shard, Write("", keys, [b""] * 5), Write("pages", pages, [b""] * 2)) == [[True] * 5, [True] * 2]
+    assert result(shard.keys(7, "", 0, None)) == Page(keys, False)
+    assert result(shard.keys(7, "", slot_of(keys[2]), None)) == Page(keys[2:], False)
+    assert result(shard.keys(7, "", slot_of(keys[2]), keys[2])) == Page(keys[3:], False)
+    assert sorted(result(shard.keys(7, "pages", 0, None)).keys) == sorted(pages)
+
+
+def test_keys_of_a_full_page(new: Shard) -> None:
+    """A page has at most 1,000 keys, and says that there are more."""
+    result(new.configure("low", with_low(limit=10**9)))
+    mine = [key for key in (b"%d" % number for number in range(3000)) if LOW.owns(slot_of(key))][:1001]
+    assert answers(new, Write("", mine, [b""] * 1001)) == [[True] * 1001]
+    page = result(new.keys(7, "", 0, None))
+    assert (len(page.keys), page.more) == (settings.PAGE_KEYS, True) == (1000, True)
+    last = page.keys[-1]
+    assert len(result(new.keys(7, "", slot_of(last), last)).keys) == 1
+
+
+def test_keys_of_a_heavy_page(new: Shard) -> None:
+    """A page ends with the key that takes it past 256 KiB."""
+    result(new.configure("low", with_low(limit=10**9)))
+    heavy = [key for key in (b"%d" % number * 10_000 for number in range(100, 200)) if LOW.owns(slot_of(key))]
+    assert answers(new, Write("", heavy, [b""] * len(heavy))) == [[True] * len(heavy)]
+    page = result(new.keys(7, "", 0, None))
+    assert page.more
+    assert sum(map(len, page.keys[:-1])) < settings.PAGE_BYTES <= sum(map(len, page.keys))
+
+
+def test_keys_of_nothing_it_owns(shard: Shard) -> None:
+    """A slot of another shard is a redirect, also when it is the first one behind the range."""
+    for slot in (HALF, SLOTS - 1):
+        with pytest.raises(WrongShard) as refused:
+            shard.keys(7, "", slot, None)
+        assert str(refused.value).startswith("shard 'low' owns [0.0, 0.5) at epoch 7, not ")
+    assert result(shard.keys(7, "", HALF - 1, None)) == Page([], False)
+
+
+@pytest.mark.parametrize("slot", [-1, SLOTS, 10**30])
+def test_keys_of_no_slot(shard: Shard, slot: int) -> None:
+    """What is no slot is a mistake of the caller."""
+    with pytest.raises(BadRequest) as refused:
+        shard.keys(7, "", slot, None)
+    assert str(refused.value) == f"slot {slot} is outside 0 … 9999999"
+
+
+def test_keys_of_no_index(shard: Shard) -> None:
+    """There are no keys of an index that doesn't exist."""
+    with pytest.raises(IndexNotFound):
+        shard.keys(7, "gone", 0, None)
+
+
+# -- stat -----------------------------------------------------------------------------------------------------------
+
+
+def test_stat_of_a_new_shard(new: Shard, clock: Clock) -> None:
+    """Before it is configured a shard tells of its store and of its time."""
+    clock.advance(2.5)
+    assert new.stat() == {
+        "id": "1d",
+        "documents": 0,
+        "bytes": 0,
+        "operations": 0,
+        "uptime": 2.5,
+        "ephemeral": True,
+    }
+
+
+def test_stat(shard: Shard, clock: Clock) -> None:
+    """A configured shard tells of its range too; an operation counts once, whatever came of it."""
+    clock.advance(100.00049)
+    assert answers(shard, Write("", [A, X], [b"one", b"x"]), Read("", [A]), Read("gone", [A])) == [
+        [True, "WRONG_SHARD"],
+        [b"one"],
+        ["INDEX_NOT_FOUND"],
+    ]
+    result(shard.keys(7, "", 0, None))
+    histogram = [0] * 10
+    histogram[slot_of(A) * 10 // HALF] = 1
+    assert shard.stat() == {
+        "id": "1d",
+        "documents": 1,
+        "bytes": len(A) + 3 + 128,
+        "operations": 5,
+        "uptime": 100.0,
+        "ephemeral": True,
+        "name": "low",
+        "range": [0.0, 0.5],
+        "epoch": 7,
+        "limit": 100_000,
+        "histogram": histogram,
+    }
+
+
+def test_uptime_counts_from_the_start() -> None:
+    """A clock that began long before the shard doesn't count."""
+    clock = Clock()
+    clock.advance(1000)
+    shard = Shard(MemoryStore("1d", clock.seconds), clock.seconds)
+    clock.advance(1)
+    assert shard.stat()["uptime"] == 1.0

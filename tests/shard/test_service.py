@@ -1,0 +1,52 @@
+"""The shard's service: what it does with its store when it stops."""
+
+from __future__ import annotations
+
+from deferreds import result
+from shard.served import WHERE, Bench
+from twisted.internet.defer import Deferred
+
+from pyshard import commands
+from pyshard.batch import Answer, Has, encode_runs
+from pyshard.storage import MemoryStore
+
+
+class ClosingStore(MemoryStore):
+    """Answers when the test says so, and notes when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
+        self.log: list[str] = []
+        self.pending: Deferred[list[Answer]] = Deferred()
+        self.closing: Deferred[None] = Deferred()
+
+    def apply(self, *_: object) -> Deferred[list[Answer]]:
+        return self.pending.addCallback(self._applied)
+
+    def _applied(self, answers: list[Answer]) -> list[Answer]:
+        self.log.append("applied")
+        return answers
+
+    def close(self) -> Deferred[None]:
+        self.log.append("closed")
+        return self.closing
+
+
+def test_store_is_closed_last() -> None:
+    """A shard that stops answers what it owes, then closes its store, and has stopped when that is done."""
+    store = ClosingStore()
+    bench = Bench(store)
+    bench.configure()
+    asked = bench.peer.callRemote(commands.Apply, epoch=7, batch=encode_runs([Has("", [b"test"])]))
+    bench.network.settle()
+    stopping: Deferred[None] = bench.service.stopService()
+    bench.network.advance(1)
+    assert store.log == []
+    store.pending.callback([Answer([False])])
+    bench.network.advance(1)
+    assert result(asked)["answers"] == b"\x91\x92\x91\xc2\x80"
+    assert store.log == ["applied", "closed"]
+    assert not stopping.called
+    store.closing.callback(None)
+    assert result(stopping) is None
+    assert WHERE not in bench.network.listeners
