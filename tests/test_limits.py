@@ -74,10 +74,10 @@ TESTS = {
     "MAX_TOKEN_FILE": ["test_tokenfile.py::test_no_file"],
     "DEADLINE": ["test_client_silence.py::test_calls_in_flight_end_by_their_deadline"],
     "TIMEOUT": ["test_heartbeat.py::test_silence"],
-    "HEARTBEAT": ["test_peer_heartbeat.py::test_ready", "test_peer_heartbeat.py::test_ready_after_silence"],
+    "HEARTBEAT": ["peer/test_heartbeat.py::test_ready", "peer/test_heartbeat.py::test_ready_after_silence"],
     "BOX_OPERATIONS": ["test_client_operations.py::test_a_box_has_at_most_so_many_operations"],
     "BOX_BYTES": ["test_client_operations.py::test_a_box_has_at_most_so_many_bytes"],
-    "BOXES_IN_FLIGHT": ["test_client.py::test_only_so_many_boxes_are_in_flight"],
+    "BOXES_IN_FLIGHT": ["test_client_boxes.py::test_only_so_many_boxes_are_in_flight"],
     "MAX_WAITING": ["test_client_operations.py::test_only_so_many_operations_wait"],
     "MAX_WAITING_BYTES": ["test_client_operations.py::test_only_so_many_bytes_wait"],
     "MAX_QUESTIONS": ["test_client_asking.py::test_questions_that_wait_are_bounded"],
@@ -87,8 +87,8 @@ TESTS = {
     "BULK_BYTES": ["test_client_bulk.py::test_bytes_in_flight"],
     "WATCH_INTERVAL": ["test_bootstrap_watch.py::test_looks_are_regular"],
     "DRAIN": ["test_server.py::test_stop_waits_for_a_bounded_time"],
-    "RETRY_FIRST": ["test_peer.py::test_back_off_grows_to_a_bound"],
-    "RETRY_LONGEST": ["test_peer.py::test_back_off_grows_to_a_bound"],
+    "RETRY_FIRST": ["peer/test_back_off.py::test_back_off_grows_to_a_bound"],
+    "RETRY_LONGEST": ["peer/test_back_off.py::test_back_off_grows_to_a_bound"],
 }
 
 UNITS = {"": 1, " KiB": 1024, " MiB": 1024**2, " GiB": 1024**3, " s": 1}
