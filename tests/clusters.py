@@ -1,4 +1,4 @@
-"""Clusters in memory whose shards have each kind of store, for tests of what clients are promised."""
+"""Clusters in memory, also such whose shards have each kind of store, for tests of what clients are promised."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
 
+import pytest
 from stores import START, folder
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.auth import Tokens
+from pyshard.batch import Answer, Run
 from pyshard.hashing import slot_of
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 
 KINDS = ["memory", "lmdb"]
+
+#: Each verb, on a key of an index.
+VERBS: list[Callable[[Client, Any, str | None], Deferred[Any]]] = [
+    lambda client, key, index: client.write(key, 1, index),
+    lambda client, key, index: client.write(key, 1, index, if_absent=True),
+    lambda client, key, index: client.read(key, index),
+    lambda client, key, index: client.pop(key, index),
+    lambda client, key, index: client.remove(key, index),
+    lambda client, key, index: client.has(key, index),
+]
 
 
 @contextmanager
@@ -101,3 +113,19 @@ def keys_on(cluster: MemoryCluster, shard: str, number: int) -> list[str]:
 def kinds(outcomes: Sequence[Sequence[object]]) -> list[list[type]]:
     """The type of each outcome."""
     return [[type(one) for one in outcome] for outcome in outcomes]
+
+
+def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tuple[str, int]]:
+    """A list that gets (shard, number of operations) for each box that reaches a shard."""
+    boxes: list[tuple[str, int]] = []
+    for name, service in cluster.services.items():
+
+        def apply(
+            epoch: int, runs: Sequence[Run], name: str = name, apply: Callable[..., Any] = service.shard.apply
+        ) -> Deferred[list[Answer]]:
+            boxes.append((name, sum(len(run.keys) for run in runs)))
+            answers: Deferred[list[Answer]] = apply(epoch, runs)
+            return answers
+
+        monkeypatch.setattr(service.shard, "apply", apply)
+    return boxes

@@ -1,0 +1,103 @@
+"""A client comes to be, and is closed."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from clusters import VERBS, keys_on, kinds
+from deferreds import watch
+from twisted.internet.task import Clock
+
+from pyshard import Client, connect
+from pyshard.errors import ClientClosed, ConfigError, OutcomeUnknown, Unavailable
+from pyshard.testing import MemoryCluster, MemoryNetwork
+
+
+@pytest.mark.parametrize("server", ["", "nowhere", ["localhost"], ["localhost", 0], ["localhost", "9192"], 7])
+def test_connect_refuses_what_is_no_address(server: Any) -> None:
+    """An address that can't be used fails with `ConfigError`, in the Deferred."""
+    outcome = watch(connect(Clock(), server))
+    assert kinds([outcome]) == [[ConfigError]]
+
+
+def test_connect_needs_a_bootstrap_within_the_deadline() -> None:
+    """Without a bootstrap `connect` fails with `Unavailable` at its deadline, says why, and leaves nothing behind."""
+    clock = Clock()
+    network = MemoryNetwork(clock)
+    outcome = watch(connect(clock, ["nowhere", 1234], deadline=3, dial=network.dial))
+    network.advance(2.999)
+    assert outcome == []
+    network.advance(0.001)
+    assert kinds([outcome]) == [[Unavailable]]
+    assert "nowhere:1234" in str(outcome[0])
+    assert "connection refused" in str(outcome[0])
+    network.advance(1)
+    assert clock.getDelayedCalls() == []
+
+
+def test_connect_waits_for_a_bootstrap_that_comes_late(cluster: MemoryCluster) -> None:
+    """A bootstrap that starts within the deadline is found soon after."""
+    cluster.stop_bootstrap()
+    outcome = watch(connect(cluster.clock, dial=cluster.network.dial, random=Random(1)))
+    cluster.advance(5)
+    assert outcome == []
+    cluster.start_bootstrap()
+    cluster.advance(1.5)
+    assert kinds([outcome]) == [[Client]]
+    assert isinstance(outcome[0], Client)
+    outcome[0].close()
+    cluster.advance(1)
+
+
+def test_close_ends_every_operation(cluster: MemoryCluster, client: Client) -> None:
+    """On close what waits and what reads fails with `ClientClosed`; a change that was sent is `OutcomeUnknown`."""
+    cluster.run(client.has("test"))
+    cluster.network.silence("127.0.0.1", 5050)
+    cluster.kill_shard("shard1")
+    first, second = keys_on(cluster, "shard0", 2)
+    read, write = watch(client.read(first)), watch(client.write(second, 1))
+    cluster.advance(0)
+    blocked, away = watch(client.write(first, 1)), watch(client.write("test1", 1))
+    scan, ready = watch(client.keys().next_page()), watch(client.readiness())
+    cluster.advance(0.5)
+    assert kinds([read, write, blocked, away, scan, ready]) == [[], [], [], [], [], [list]]
+    closed = watch(client.close())
+    assert kinds([read, blocked, away, scan]) == [[ClientClosed]] * 4
+    assert kinds([write]) == [[OutcomeUnknown]]
+    cluster.advance(1)
+    assert closed == [None]
+    cluster.run(client.close())
+
+
+def test_a_closed_client_says_so(cluster: MemoryCluster, client: Client) -> None:
+    """After close every verb fails with `ClientClosed`."""
+    cluster.run(client.close())
+    outcomes: list[list[Any]] = [watch(verb(client, "k", None)) for verb in VERBS]
+    outcomes += [
+        watch(client.create_index("a")),
+        watch(client.drop_index("a")),
+        watch(client.indexes()),
+        watch(client.stat()),
+        watch(client.readiness()),
+        watch(client.keys().next_page()),
+    ]
+    cluster.advance(1)
+    assert kinds(outcomes) == [[ClientClosed]] * len(outcomes)
+
+
+def test_a_closed_client_leaves_nothing_behind() -> None:
+    """No timer and no connection outlives close, even after failures; neither at the client nor at the shards."""
+    with MemoryCluster() as cluster:
+        before = len(cluster.clock.getDelayedCalls())
+        client = cluster.connect()
+        cluster.kill_shard("shard1")
+        outcomes = [watch(client.write(key, 1)) for key in range(20)]
+        cluster.advance(0.5)
+        cluster.run(client.close())
+        assert {type(outcome[0]) for outcome in outcomes} == {int, ClientClosed}
+        assert cluster.services["shard0"].shard.store.documents == kinds(outcomes).count([int])
+        cluster.start_shard("shard1")
+        cluster.advance(2)
+        assert len(cluster.clock.getDelayedCalls()) == before

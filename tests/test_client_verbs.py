@@ -1,0 +1,278 @@
+"""The Deferred client against a whole cluster in memory: what each verb does, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from clusters import VERBS, boxes_of, keys_on, kinds
+from deferreds import watch
+from twisted.internet.defer import Deferred, gatherResults
+
+from pyshard import Client
+from pyshard.documents import Document
+from pyshard.errors import DocumentTooLarge, InvalidDocument, InvalidIndexName, InvalidKey, ShardFull, Unavailable
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.settings import settings
+from pyshard.testing import MemoryCluster
+
+# -- verbs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_document_from_write_to_remove(cluster: MemoryCluster, client: Client) -> None:
+    """Every verb on one key: sizes in the seed's measure, hashes in [0, 1), None and 0 for what isn't there."""
+    run = cluster.run
+    assert run(client.read("test")) is None
+    assert run(client.has("test")) is False
+    assert run(client.pop("test")) is None
+    assert run(client.remove("test")) == 0
+    assert run(client.write("test", "hello world")) == 60
+    assert run(client.has("test")) is True
+    assert run(client.read("test")) == {"hash_": 0.1671936, "record": "hello world"}
+    assert run(client.write("test", {"hello": "world"})) == 54
+    assert run(client.read("test")) == {"hash_": 0.1671936, "record": {"hello": "world"}}
+    assert run(client.remove("test")) == 54
+    assert run(client.read("test")) is None
+    assert run(client.write("test1", 1)) == 28
+    assert run(client.pop("test1")) == {"hash_": 0.8204544, "record": 1}
+    assert run(client.has("test1")) is False
+
+
+def test_if_absent_keeps_what_is_there(cluster: MemoryCluster, client: Client) -> None:
+    """`if_absent` writes where nothing is and gives the size; where something is, it writes nothing and gives 0."""
+    assert cluster.run(client.write("k", "first", if_absent=True)) == 54
+    assert cluster.run(client.write("k", "second", if_absent=True)) == 0
+    assert cluster.run(client.read("k")) == {"hash_": slot_of(b"k") / SLOTS, "record": "first"}
+
+
+def test_nothing_is_taken_for_missing_because_it_is_empty(cluster: MemoryCluster, client: Client) -> None:
+    """None, 0, False, "" and {} are documents like all others; an empty dict's size is 0."""
+    empty: list[Document] = [None, 0, False, "", b"", [], {}, 0.0]
+    for number, document in enumerate(empty):
+        cluster.run(client.write(number, document))
+        found = cluster.run(client.read(number))
+        assert found is not None
+        assert (found["record"], type(found["record"])) == (document, type(document))
+    assert cluster.run(client.write("empty", {})) == 0
+    assert cluster.run(client.has("empty")) is True
+
+
+@pytest.mark.parametrize(("one", "same"), [(1, "1"), (1.5, "1.5"), (-7, "-7"), (1e300, "1e+300"), (2.0, "2.0")])
+def test_a_key_is_its_text(cluster: MemoryCluster, client: Client, one: float, same: str) -> None:
+    """A number and its text are one key; numbers whose texts differ are two."""
+    cluster.run(client.write(one, "here"))
+    assert cluster.run(client.read(same)) == {"hash_": slot_of(same.encode()) / SLOTS, "record": "here"}
+    cluster.run(client.write(same, "there"))
+    found = cluster.run(client.pop(one))
+    assert found is not None
+    assert found["record"] == "there"
+    assert cluster.run(client.has(same)) is False
+
+
+def test_an_index_handle_has_the_same_verbs(cluster: MemoryCluster, client: Client) -> None:
+    """A handle's verbs act on its index and on no other."""
+    run, pages = cluster.run, client.index("pages")
+    assert pages.name == "pages"
+    run(pages.create())
+    run(client.write("k", "default"))
+    assert run(pages.read("k")) is None
+    assert run(pages.write("k", "page")) == 53
+    assert run(pages.write("k", "other", if_absent=True)) == 0
+    assert run(pages.has("k")) is True
+    assert run(pages.read("k")) == {"hash_": slot_of(b"k", b"pages") / SLOTS, "record": "page"}
+    assert run(client.read("k", "pages")) == run(pages.read("k"))
+    assert run(pages.keys().next_page()) == ["k"]
+    assert run(pages.pop("k")) == {"hash_": slot_of(b"k", b"pages") / SLOTS, "record": "page"}
+    run(pages.write("k", 1))
+    assert run(pages.remove("k")) == 28
+    assert run(pages.has("k")) is False
+    assert run(client.read("k")) == {"hash_": slot_of(b"k") / SLOTS, "record": "default"}
+    run(pages.drop())
+    assert run(client.indexes()) == []
+
+
+def test_an_operation_may_follow_from_an_answer(cluster: MemoryCluster, client: Client) -> None:
+    """A callback may issue operations, and close the client."""
+
+    async def work() -> list[Any]:
+        await client.write("test", 1)
+        found = await client.read("test")
+        assert found is not None
+        await client.write("test1", [found["hash_"], found["record"]])
+        popped = await client.pop("test1")
+        await client.close()
+        return [popped]
+
+    assert cluster.run(work()) == [{"hash_": 0.8204544, "record": [0.1671936, 1]}]
+
+
+def test_an_operations_own_deadline_counts(cluster: MemoryCluster) -> None:
+    """A deadline given with a verb replaces the client's own."""
+    client = cluster.connect(deadline=3)
+    cluster.kill_shard("shard0")
+    own, short, long = (watch(client.read("test", deadline=deadline)) for deadline in (None, 1, 5))
+    seen = []
+    for _ in range(6):
+        seen.append(kinds([own, short, long]))
+        cluster.advance(1)
+    bad = [Unavailable]
+    assert seen == [
+        [[], [], []],
+        [[], bad, []],
+        [[], bad, []],
+        [bad, bad, []],
+        [bad, bad, []],
+        [bad, bad, bad],
+    ]
+
+
+# -- refused before anything is sent --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("key", [None, True, b"bytes", ["list"], "\ud800", "x" * 65_537])
+def test_a_key_that_is_none_is_refused(
+    cluster: MemoryCluster,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Callable[[Client, Any, str | None], Deferred[Any]],
+    key: object,
+) -> None:
+    """Each verb fails with `InvalidKey` for what can be no key, and no box is sent."""
+    boxes = boxes_of(monkeypatch, cluster)
+    outcome = watch(verb(client, key, None))
+    cluster.advance(1)
+    assert kinds([outcome]) == [[InvalidKey]]
+    assert boxes == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("index", ["", "a b", "a:b", "x" * 101, 7])
+def test_an_index_name_that_is_none_is_refused(
+    cluster: MemoryCluster,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Callable[[Client, Any, str | None], Deferred[Any]],
+    index: Any,
+) -> None:
+    """Each verb fails with `InvalidIndexName` for what can be no name, and no box is sent."""
+    boxes = boxes_of(monkeypatch, cluster)
+    outcome = watch(verb(client, "k", index))
+    cluster.advance(1)
+    assert kinds([outcome]) == [[InvalidIndexName]]
+    assert boxes == []
+
+
+def test_handles_and_scans_refuse_a_bad_index_name_at_once(client: Client) -> None:
+    """Where no Deferred comes back, the error is raised."""
+    with pytest.raises(InvalidIndexName):
+        client.index("a b")
+    with pytest.raises(InvalidIndexName):
+        client.keys("a b")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 101])
+def test_an_index_with_a_bad_name_is_not_created(cluster: MemoryCluster, client: Client, name: str) -> None:
+    """`create_index` and `drop_index` fail with `InvalidIndexName`, and the cluster stays as it was."""
+    before = cluster.state
+    outcomes = [watch(client.create_index(name)), watch(client.drop_index(name))]
+    cluster.advance(1)
+    assert kinds(outcomes) == [[InvalidIndexName]] * 2
+    assert cluster.state == before
+
+
+@pytest.mark.parametrize("document", [{1, 2}, object(), {1: 2}, "\ud800", [{"a": (1, {2})}]])
+def test_a_document_that_is_none_is_refused(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch, document: Any
+) -> None:
+    """`write` fails with `InvalidDocument` for what can't be stored, and no box is sent."""
+    boxes = boxes_of(monkeypatch, cluster)
+    outcome = watch(client.write("k", document))
+    cluster.advance(1)
+    assert kinds([outcome]) == [[InvalidDocument]]
+    assert boxes == []
+
+
+# -- sizes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [65_530, 65_535, 65_536, 131_070, 131_071, 1_000_000])
+def test_documents_past_what_an_amp_value_holds(cluster: MemoryCluster, client: Client, size: int) -> None:
+    """Documents around and past 65,535 bytes come back as they were written."""
+    document = Random(size).randbytes(size)
+    assert cluster.run(client.write("k", document)) == 33 + size
+    found = cluster.run(client.read("k"))
+    assert found is not None
+    assert found["record"] == document
+    assert cluster.run(client.remove("k")) == 33 + size
+
+
+def test_the_largest_document_and_one_byte_more(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document of exactly MAX_DOCUMENT_BYTES, under the longest key, is kept; one byte more is never sent."""
+    key, most = "k" * settings.MAX_KEY_BYTES, settings.MAX_DOCUMENT_BYTES - 5  # MessagePack's head of long binaries
+    document = b"x" * most
+    assert cluster.run(client.write(key, document)) == 33 + most
+    found = cluster.run(client.read(key))
+    assert found is not None
+    assert found["record"] == document
+    boxes = boxes_of(monkeypatch, cluster)
+    outcome = watch(client.write(key, document + b"x"))
+    cluster.advance(1)
+    assert kinds([outcome]) == [[DocumentTooLarge]]
+    assert boxes == []
+    assert cluster.run(client.remove(key)) == 33 + most
+
+
+def test_many_large_reads_of_one_turn_all_come(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads whose answers together pass ANSWER_BYTES many times over are all answered, each with its own document."""
+    documents = {key: key.encode() * 40_000 for key in keys_on(cluster, "shard0", 30)}
+    for key, document in documents.items():
+        cluster.run(client.write(key, document))
+    boxes = boxes_of(monkeypatch, cluster)
+    order: list[str] = []
+
+    def read(key: str) -> Deferred[Any]:
+        def came(record: Any) -> Any:
+            order.append(key)
+            return record
+
+        return client.read(key).addCallback(came)
+
+    found = cluster.run(gatherResults([read(key) for key in documents]))
+    assert [one["record"] for one in found] == list(documents.values())
+    assert order == list(documents)
+    assert boxes[0] == ("shard0", 30)
+    assert 5 <= len(boxes) < 30
+
+
+def test_many_large_pops_of_one_turn_each_happen_once(cluster: MemoryCluster, client: Client) -> None:
+    """Pops that found no room in an answer go out again and give the document, once; changes behind them wait."""
+    documents = {key: key.encode() * 40_000 for key in keys_on(cluster, "shard0", 20)}
+    for key, document in documents.items():
+        cluster.run(client.write(key, document))
+    popped = [client.pop(key) for key in documents]
+    written = [client.write(key, "new") for key in documents]
+    again = [client.pop(key) for key in documents]
+    assert [one and one["record"] for one in cluster.run(gatherResults(popped))] == list(documents.values())
+    assert cluster.run(gatherResults(written)) == [52] * len(documents)
+    assert [one and one["record"] for one in cluster.run(gatherResults(again))] == ["new"] * len(documents)
+
+
+def test_a_full_shard_refuses_and_keeps_what_it_has() -> None:
+    """A write past the limit fails with `ShardFull` alone; what is there stays, and removing makes room."""
+    with MemoryCluster(1, size=1000) as cluster:
+        client = cluster.connect()
+        outcomes = [watch(client.write(key, b"x" * 300)) for key in "abcd"]
+        cluster.advance(1)
+        assert kinds(outcomes) == [[int], [int], [ShardFull], [ShardFull]]
+        assert cluster.run(client.has("a")) is True
+        assert cluster.run(client.write("a", b"y" * 300)) == 333
+        assert cluster.run(client.remove("b")) == 333
+        assert cluster.run(client.write("c", b"x" * 300)) == 333
+        assert cluster.run(client.keys().next_page()) == sorted(["a", "c"], key=lambda key: slot_of(key.encode()))
