@@ -85,7 +85,7 @@ TESTS = {
     "BULK_STEP_DURABLE": ["test_client_bulk_steps.py::test_durable_shards_are_changed_by_larger_steps"],
     "BULK_OPERATIONS": ["test_client_bulk.py::test_only_so_much_is_in_flight"],
     "BULK_BYTES": ["test_client_bulk.py::test_bytes_in_flight"],
-    "WATCH_INTERVAL": ["test_bootstrap_watch.py::test_looks_are_regular"],
+    "WATCH_INTERVAL": ["bootstrap/test_watching.py::test_looks_are_regular"],
     "DRAIN": ["test_server.py::test_stop_waits_for_a_bounded_time"],
     "RETRY_FIRST": ["peer/test_back_off.py::test_back_off_grows_to_a_bound"],
     "RETRY_LONGEST": ["peer/test_back_off.py::test_back_off_grows_to_a_bound"],

@@ -1,0 +1,30 @@
+"""A cluster's state for tests of a bootstrap without shards, and what is saved of it."""
+
+from __future__ import annotations
+
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.cluster import ClusterState
+from pyshard.errors import ConfigError
+from pyshard.hashing import SLOTS
+from pyshard.shardmap import ShardMap, ShardRange
+
+HALF = SLOTS // 2
+LOW = ShardRange("low", 0, HALF, 1000, "10.0.0.1", 5050, identity="1d")
+HIGH = ShardRange("high", HALF, SLOTS, 1000, "10.0.0.2", 5051, identity="2e")
+STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
+
+
+class Log:
+    """A bootstrap, and what it did in which order."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, int]] = []
+        self.full = False
+        self.bootstrap = Bootstrap(STATE, self._save)
+        self.bootstrap.on_change(lambda: self.done.append(("heard", self.bootstrap.state.epoch)))
+
+    def _save(self, state: ClusterState) -> None:
+        if self.full:
+            raise ConfigError("the disk is full")
+        assert self.bootstrap.state.epoch < state.epoch, "it is saved before it holds"
+        self.done.append(("saved", state.epoch))

@@ -1,0 +1,76 @@
+"""What the bootstrap does, without a network: how it changes the cluster's state, and what it says of shards."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from bootstrap.states import STATE, Log
+
+from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
+from pyshard.errors import ConfigError
+
+# -- changes --------------------------------------------------------------------------------------------------------
+
+
+def test_change() -> None:
+    """A change is saved first; then it holds, and everybody hears of it."""
+    log = Log()
+    log.bootstrap.on_change(lambda: log.done.append(("heard too", log.bootstrap.state.epoch)))
+    log.bootstrap.change(STATE.with_index("links"))
+    assert log.bootstrap.state == STATE.with_index("links")
+    assert log.done == [("saved", 8), ("heard", 8), ("heard too", 8)]
+
+
+def test_change_to_the_same() -> None:
+    """What is no change is neither saved nor told."""
+    log = Log()
+    log.bootstrap.change(attrs.evolve(STATE))
+    assert log.done == []
+
+
+def test_change_that_cannot_be_saved() -> None:
+    """A change that can't be saved doesn't hold, and nobody hears of it."""
+    log = Log()
+    log.full = True
+    with pytest.raises(ConfigError, match="the disk is full"):
+        log.bootstrap.change(STATE.with_index("links"))
+    assert (log.bootstrap.state, log.done) == (STATE, [])
+    log.full = False
+    log.bootstrap.change(STATE.with_index("links"))
+    assert log.done == [("saved", 8), ("heard", 8)]
+
+
+# -- readiness ------------------------------------------------------------------------------------------------------
+
+
+def test_readiness() -> None:
+    """It knows of each shard, in slot order, how ready it is; none was reached at first."""
+    bootstrap = Log().bootstrap
+    none = "not reached yet"
+    assert bootstrap.readiness() == [
+        ShardReadiness("low", "10.0.0.1:5050", Condition.UNREACHABLE, none),
+        ShardReadiness("high", "10.0.0.2:5051", Condition.UNREACHABLE, none),
+    ]
+    bootstrap.report("high", Condition.READY)
+    bootstrap.report("low", Condition.REFUSED, "another cluster's")
+    assert [one.described() for one in bootstrap.readiness()] == [
+        {"name": "low", "address": "10.0.0.1:5050", "state": "refused", "detail": "another cluster's"},
+        {"name": "high", "address": "10.0.0.2:5051", "state": "ready", "detail": ""},
+    ]
+
+
+def test_news() -> None:
+    """A report is news when the condition or the reason is another one than before."""
+    bootstrap = Log().bootstrap
+    reports = [
+        (Condition.UNREACHABLE, "connection refused"),
+        (Condition.UNREACHABLE, "connection refused"),
+        (Condition.UNREACHABLE, "no answer"),
+        (Condition.REFUSED, "no answer"),
+        (Condition.READY, ""),
+        (Condition.READY, ""),
+        (Condition.UNREACHABLE, "connection refused"),
+    ]
+    news = [bootstrap.report("low", *report) for report in reports]
+    assert news == [True, False, True, True, True, False, True]
+    assert bootstrap.report("high", Condition.UNREACHABLE, "connection refused")
