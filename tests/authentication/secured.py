@@ -1,0 +1,107 @@
+"""A cluster with a token of each role, and peers of its daemons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import Factory
+from twisted.protocols import amp
+
+from pyshard import cluster as cluster_state
+from pyshard import commands
+from pyshard.auth import Role, Token, Tokens
+from pyshard.batch import Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, encode_runs
+from pyshard.bootstrap.protocol import BootstrapProtocol
+from pyshard.errors import PyshardError
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
+from pyshard.shard.protocol import ShardProtocol
+from pyshard.testing import MemoryCluster
+from pyshard.wire.command import Command
+from pyshard.wire.connection import BoundedAMP
+
+SECRETS = {role: f"the-secret-of-{role.word}-tokens".encode() for role in Role}
+TOKENS = Tokens(tuple(Token(role, secret) for role, secret in SECRETS.items()))
+WRONG = b"nobody's-secret-at-all"
+
+SHARD = ("127.0.0.1", 5050)
+BOOTSTRAP = ("localhost", 9192)
+DAEMONS: dict[tuple[str, int], type[ServerConnection]] = {SHARD: ShardProtocol, BOOTSTRAP: BootstrapProtocol}
+
+RECORD = b"\1\0\0\0\x1c\x01"
+
+#: One run of each verb.
+RUNS: list[Run] = [
+    Read("", [b"test"]),
+    Has("", [b"test"]),
+    Item("", [b"test"]),
+    Write("", [b"test"], [RECORD]),
+    Touch("", [b"test"], [1000]),
+    Increment("", [b"test"], [RECORD], [RECORD]),
+    Remove("", [b"test"]),
+    Pop("", [b"test"]),
+]
+
+
+@attrs.define
+class Bench:
+    """A cluster with a token of each role, and peers of its daemons."""
+
+    cluster: MemoryCluster
+
+    def peer(self, where: tuple[str, int], secret: bytes | None = None) -> BoundedAMP:
+        """A peer of a daemon, which has authenticated if there is a secret."""
+        factory = Factory.forProtocol(lambda: BoundedAMP(self.cluster.clock))
+        peer = self.cluster.run(self.cluster.network.dial(*where).connect(factory))
+        assert isinstance(peer, BoundedAMP)
+        if secret is not None:
+            self.ask(peer, commands.Authenticate, token=secret)
+        return peer
+
+    def asked(self, peer: BoundedAMP, command: type[amp.Command], **arguments: object) -> Deferred[dict[str, Any]]:
+        """A question that has arrived."""
+        asked = peer.call(command, 1000, **arguments)
+        self.cluster.network.settle()
+        return asked
+
+    def ask(self, peer: BoundedAMP, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
+        """The answer to a command; raises what it fails with."""
+        return self.cluster.run(peer.call(command, 10, **arguments))
+
+    def arguments(self, command: type[Command]) -> dict[str, object]:
+        """Arguments that a daemon can take."""
+        given: dict[type[Command], dict[str, object]] = {
+            commands.Authenticate: {"token": SECRETS[Role.READ]},
+            commands.Hello: {"protocol": commands.PROTOCOL},
+            commands.Configure: {"name": "shard0", "state": cluster_state.to_json(self.cluster.state)},
+            commands.Apply: {"epoch": 0, "batch": encode_runs(RUNS)},
+            commands.Keys: {"epoch": 0, "index": "", "slot": 0, "after": None},
+            commands.ReadSnapshot: {"snapshot": "s1"},
+            commands.CloseSnapshot: {"snapshot": "s1"},
+            commands.CreateIndex: {"name": "new"},
+            commands.DropIndex: {"name": "pages"},
+        }
+        return given.get(command, {})
+
+    def outcome(self, peer: BoundedAMP, command: type[Command]) -> dict[str, Any] | Exception:
+        """What becomes of a command."""
+        try:
+            return self.ask(peer, command, **self.arguments(command))
+        except (PyshardError, amp.UnhandledCommand, ConnectionLost, ConnectionDone) as error:
+            return error
+
+    def snapshot(self) -> object:
+        """All that a command could change."""
+        shards = [one.shard for one in self.cluster.services.values()]
+        held = [(shard.store.documents, shard.store.used, shard.assignment) for shard in shards]
+        return held, self.cluster.state
+
+
+def factory(cluster: MemoryCluster, where: tuple[str, int]) -> ServerFactory:
+    """What listens on an address."""
+    found = cluster.network.listeners[where]
+    assert isinstance(found, ServerFactory)
+    return found
