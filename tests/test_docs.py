@@ -20,7 +20,7 @@ RUN_BY = {
     "run: up": "tests/functional/test_readme.py",
     "run: sh": "tests/functional/test_readme.py",
     "run: pycon": "tests/functional/test_readme.py",
-    "run: python": "tests/functional/test_readme.py, tests/test_docs.py or tests/test_backup.py",
+    "run: python": "tests/functional/test_readme.py, tests/test_docs.py or tests/backup/test_backup.py",
     "run: output": "tests/functional/test_readme.py",
     "run: daemons": "tests/functional/test_readme.py",
     "run: end": "tests/functional/test_readme.py",

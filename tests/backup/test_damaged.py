@@ -1,0 +1,213 @@
+"""A backup that isn't what was written is refused before anything is done."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from backups import cluster_of, operations, put_back, take
+
+from pyshard.backup import manifest, verify
+from pyshard.backup.manifest import FileEntry
+from pyshard.backup.writing import BLOCK, RecordsFile
+from pyshard.batch import Row, encode_rows
+from pyshard.errors import BackupDamaged, BackupFailed
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be spoiled."""
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+FILES = ["0-shard0.records", "1-shard1.records", "cluster.json", "manifest.json"]
+
+
+def refused(directory: Path, match: str) -> None:
+    """Have a backup refused, by `verify` and by `restore` before anything was written."""
+    with pytest.raises(BackupDamaged, match=match):
+        verify(directory)
+    with cluster_of(2) as (cluster, client):
+        with pytest.raises(BackupDamaged, match=match):
+            put_back(cluster, client, directory)
+        assert operations(cluster) == 0
+        assert cluster.run(client.indexes()) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_flipped_bit(copy: Path, name: str) -> None:
+    """A backup in which any bit of any byte is another one is refused."""
+    original = (copy / name).read_bytes()
+    assert original
+    for position in range(len(original)):
+        data = bytearray(original)
+        data[position] ^= 1 << (position % 8)
+        (copy / name).write_bytes(data)
+        with pytest.raises(BackupDamaged, match=re.escape(name)):
+            verify(copy)
+    (copy / name).write_bytes(original)
+    verify(copy)
+    for position in (0, len(original) // 2, len(original) - 1):
+        data = bytearray(original)
+        data[position] ^= 0x10
+        (copy / name).write_bytes(data)
+        refused(copy, re.escape(name))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_other_length(copy: Path, name: str) -> None:
+    """A backup in which any file is shorter or longer is refused."""
+    original = (copy / name).read_bytes()
+    for data in [original[:length] for length in range(len(original))] + [original + b"\x00", original * 2]:
+        (copy / name).write_bytes(data)
+        with pytest.raises(BackupDamaged, match=re.escape(name)):
+            verify(copy)
+    (copy / name).write_bytes(original[:-1])
+    refused(copy, re.escape(name))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file(copy: Path, name: str) -> None:
+    """A backup without one of its files is refused."""
+    (copy / name).unlink()
+    refused(copy, re.escape(name))
+    (copy / name).mkdir()  # or with a directory in its place
+    refused(copy, re.escape(name))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"documents": ', b'"documents": 1'), (b"1970", b"1971"), (b'"format": 1', b'"format":  1'), (b"\n}\n", b"\n}")],
+)
+def test_edited_manifest(copy: Path, old: bytes, new: bytes) -> None:
+    """A manifest that was edited is refused, though it still is JSON with all that a manifest has."""
+    path = copy / "manifest.json"
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+    assert json.loads(path.read_bytes())
+    refused(copy, "manifest.json: it was changed")
+
+
+def rewritten(directory: Path, **changes: Any) -> None:
+    """Give a backup another manifest, with its checksum."""
+    old = manifest.decode((directory / "manifest.json").read_bytes())
+    (directory / "manifest.json").write_bytes(manifest.encode(attrs.evolve(old, **changes)))
+
+
+def entry_of(directory: Path, number: int, **changes: Any) -> tuple[FileEntry, ...]:
+    """The entries of a backup's files, one of them changed."""
+    files = list(manifest.decode((directory / "manifest.json").read_bytes()).files)
+    files[number] = attrs.evolve(files[number], **changes)
+    return tuple(files)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"documents": 5_000}, r"0-shard0\.records: found \d documents, expected 5,000"),
+        ({"bytes": 1}, r"0-shard0\.records: it is shorter|has no room"),
+        ({"bytes": 0}, r"0-shard0\.records: it is longer than 0 bytes"),
+        ({"bytes": 1 << 40}, r"0-shard0\.records: it is shorter"),
+        ({"sha256": "0" * 64}, r"0-shard0\.records: its SHA-256"),
+        ({"name": "1-shard1.records"}, r"1-shard1\.records: "),
+        ({"name": "../0-shard0.records"}, r"manifest\.json: found the file name '../0-shard0.records'"),
+        ({"name": ".."}, r"manifest\.json: found the file name '..'"),
+    ],
+)
+def test_manifest_of_other_files(copy: Path, changes: dict[str, Any], match: str) -> None:
+    """A manifest that is whole, and doesn't describe the files beside it, is refused."""
+    rewritten(copy, files=entry_of(copy, 0, **changes))
+    refused(copy, match)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"format": 2}, r"manifest\.json: the backup has format 2, and this version of pyshard knows format 1"),
+        ({"cluster": "other"}, r"cluster\.json: its cluster and epoch"),
+        ({"epoch": 1}, r"cluster\.json: its cluster and epoch"),
+    ],
+)
+def test_other_manifest(copy: Path, changes: dict[str, Any], match: str) -> None:
+    """A manifest of another format, or with another cluster state, is refused."""
+    rewritten(copy, **changes)
+    refused(copy, match)
+
+
+def test_no_manifest_at_all(copy: Path) -> None:
+    """JSON with a right checksum that is no manifest is refused."""
+    body = b'{"format": 1, '
+    (copy / "manifest.json").write_bytes(body + manifest._last_member(body))
+    refused(copy, "this is no manifest")
+
+
+def records(directory: Path, *blocks: bytes) -> None:
+    """Give a backup another first file, with a manifest that fits it."""
+    (directory / "0-shard0.records").unlink()
+    file = RecordsFile(directory / "0-shard0.records", "shard0")
+    for block in blocks:
+        file.write(block)
+    entry = file.finish()
+    old = manifest.decode((directory / "manifest.json").read_bytes())
+    rewritten(directory, files=(attrs.evolve(entry, documents=old.files[0].documents), *old.files[1:]))
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (BLOCK.pack(1, 0) + b"\x90", "the checksum of a block"),
+        (BLOCK.pack(1, 0xA505DF1B) + b"\x01", "a block holds no records"),
+        (BLOCK.pack(0xFFFFFFFF, 0), "a block of 4,294,967,295 bytes"),
+        (b"\x00", "shorter than|no room"),
+    ],
+)
+def test_blocks_that_are_none(copy: Path, data: bytes, match: str) -> None:
+    """Blocks are checked for themselves: their length before any room is made for them, checksum and rows."""
+    records(copy, data)
+    refused(copy, match)
+
+
+def test_record_of_an_unknown_index(copy: Path) -> None:
+    """A record of an index that the backup's cluster state doesn't have is refused."""
+    (copy / "0-shard0.records").unlink()
+    file = RecordsFile(copy / "0-shard0.records", "shard0")
+    file.write_block(encode_rows([Row(9, b"a", 0, b"")]), 1)
+    entry = file.finish()
+    rewritten(copy, files=(entry, *entry_of(copy, 1)[1:]))
+    refused(copy, "a record of index 9")
+
+
+def test_unfinished_backup(copy: Path) -> None:
+    """Before its very last step a backup is none."""
+    (copy / "manifest.json").rename(copy / "manifest.json.new")
+    refused(copy, r"manifest\.json: there is no such file.*no finished backup")
+    with cluster_of(1) as (cluster, client), pytest.raises(BackupFailed, match="expected a directory that is empty"):
+        take(cluster, client, copy)
+    refused(copy / "nowhere", "no finished backup")
+
+
+def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that the manifest names is synced before the manifest gets its name."""
+    steps: list[str] = []
+    finish, rename = RecordsFile.finish, Path.rename
+
+    def finished(self: RecordsFile) -> FileEntry:
+        steps.append(self._path.name)
+        return finish(self)
+
+    def renamed(self: Path, target: Path) -> Path:
+        steps.append(f"{self.name} → {target.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(RecordsFile, "finish", finished)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with cluster_of(2) as (cluster, client):
+        take(cluster, client, tmp_path / "backup")
+    assert sorted(steps[:3]) == ["0-shard0.records", "1-shard1.records", "cluster.json"]
+    assert steps[3:] == ["manifest.json.new", "manifest.json.new → manifest.json"]

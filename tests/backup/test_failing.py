@@ -1,0 +1,191 @@
+"""A backup that fails is none: why it may, and what is left."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backups import cluster_of, fill, open_snapshots, take
+from twisted.internet.defer import gatherResults
+
+from pyshard.backup import backup
+from pyshard.backup.writing import RecordsFile
+from pyshard.errors import BackupFailed, ClientClosed, SnapshotEnded, TooManySnapshots, Unavailable
+from pyshard.settings import settings
+from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore
+
+
+@pytest.mark.parametrize("left", ["manifest.json", "0-shard0.records", "something else"])
+def test_directory_in_use(tmp_path: Path, left: str) -> None:
+    """A directory with anything in it is refused and left as it is."""
+    (tmp_path / left).write_text("precious")
+    with cluster_of(1) as (cluster, client):
+        with pytest.raises(BackupFailed, match=re.escape(repr(left))):
+            take(cluster, client, tmp_path)
+        with pytest.raises(BackupFailed, match=re.escape(str(tmp_path / left))):
+            take(cluster, client, tmp_path / left)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(left, "precious")]
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full ends the backup, which takes away what it wrote."""
+    with cluster_of(2) as (cluster, client):
+        fill(cluster, client)
+        written = 0
+
+        class Full:
+            def __init__(self, file: Any) -> None:
+                self._file = file
+
+            def write(self, data: bytes) -> None:
+                nonlocal written
+                written += len(data)
+                if written > 1_000_000:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                self._file.write(data)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._file, name)
+
+        original = RecordsFile.__init__
+
+        def made(self: Any, *given: Any) -> None:
+            original(self, *given)
+            self._file = Full(self._file)
+
+        monkeypatch.setattr(RecordsFile, "__init__", made)
+        with pytest.raises(BackupFailed, match=r"-shard\d.records: can't be written \(No space left on device\)"):
+            take(cluster, client, tmp_path / "backup")
+        cluster.advance(0.1)
+        assert open_snapshots(cluster) == [0, 0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_connection_lost(tmp_path: Path) -> None:
+    """A shard whose connection breaks has lost its snapshot: the backup fails, and nothing of it is left."""
+    with cluster_of(2) as (cluster, client):
+        fill(cluster, client)
+        pages = []
+
+        def progress(done: int, total: int) -> None:
+            pages.append(done)
+            if len(pages) == 3:
+                cluster.clock.callLater(0, cluster.network.cut, "127.0.0.1", 5051)
+
+        with pytest.raises(SnapshotEnded, match="start the backup again"):
+            take(cluster, client, tmp_path / "backup", progress=progress)
+        cluster.advance(0.1)
+        assert open_snapshots(cluster) == [0, 0]
+        assert not (tmp_path / "backup").exists()
+        assert take(cluster, client, tmp_path / "backup").documents == 300
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_one_failure_ends_all(tmp_path: Path) -> None:
+    """When the backup of one shard has failed, no further page of the others is asked for."""
+    told = []
+
+    def progress(done: int, total: int) -> None:
+        told.append(done)
+        if len(told) == 5:
+            raise RuntimeError("no progress")
+
+    with cluster_of(3) as (cluster, client):
+        fill(cluster, client)
+        with pytest.raises(RuntimeError, match="no progress"):
+            take(cluster, client, tmp_path / "backup", progress=progress)
+        assert len(told) <= 7  # two pages were under way
+    assert not (tmp_path / "backup").exists()
+
+
+def test_unreachable_shard(tmp_path: Path) -> None:
+    """Without one of its shards a cluster has no backup."""
+    (tmp_path / "backup").mkdir()
+    with cluster_of(2) as (cluster, client):
+        fill(cluster, client, 30)
+        cluster.kill_shard("shard1")
+        with pytest.raises(Unavailable, match="'shard1'"):
+            take(cluster, client, tmp_path / "backup")
+        cluster.advance(0.1)
+        assert open_snapshots(cluster) == [0]
+    assert list((tmp_path / "backup").iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_shard_killed_on_the_way(tmp_path: Path) -> None:
+    """A shard that is gone while it is read, and doesn't come back, ends the backup."""
+    with cluster_of(2) as (cluster, client):
+        fill(cluster, client)
+
+        def progress(done: int, total: int) -> None:
+            if ("127.0.0.1", 5050) in cluster.network.listeners:
+                cluster.clock.callLater(0, cluster.network.cut, "127.0.0.1", 5050)
+                del cluster.network.listeners["127.0.0.1", 5050]
+
+        with pytest.raises(Unavailable, match="'shard0'"):
+            take(cluster, client, tmp_path / "backup", progress=progress)
+        assert open_snapshots(cluster) == [0, 0]
+        assert not (tmp_path / "backup").exists()
+
+
+def test_too_many_backups(tmp_path: Path) -> None:
+    """Where one shard has no room for a further snapshot, the others' are closed."""
+    with cluster_of(2) as (cluster, client):
+        for _ in range(settings.MAX_SNAPSHOTS):
+            cluster.services["shard1"].snapshots.open("somebody")
+        with pytest.raises(TooManySnapshots):
+            take(cluster, client, tmp_path / "backup")
+        cluster.advance(0.1)
+        assert open_snapshots(cluster) == [0, settings.MAX_SNAPSHOTS]
+        assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_map_that_outgrows_the_backup(tmp_path: Path) -> None:
+    """A durable shard whose map must grow ends the backup; the next one has everything."""
+
+    def small(name: str, seconds: Callable[[], float]) -> LmdbStore:
+        return LmdbStore(DataDirectory(tmp_path / "data" / name), seconds, None, Durability.NONE, 1 << 18)
+
+    with cluster_of(1, small) as (cluster, client):
+        cluster.run(gatherResults([client.write(number, "x" * 300) for number in range(300)]))
+        taking = backup(client, tmp_path / "backup", seconds=cluster.clock.seconds)
+        for number in range(300):
+            client.write(number, "y" * 3000)
+        with pytest.raises(SnapshotEnded, match="outgrew its map"):
+            cluster.run(taking)
+        assert not (tmp_path / "backup").exists()
+        assert take(cluster, client, tmp_path / "backup").documents == 300
+
+
+def test_fewer_documents_than_announced(tmp_path: Path) -> None:
+    """A shard that doesn't give what it said it has is noticed."""
+    with cluster_of(2) as (cluster, client):
+        fill(cluster, client, 30)
+        found: Any = cluster.services["shard0"].shard.store
+        original = found.snapshot
+
+        def snapshot() -> ISnapshot:
+            one: ISnapshot = original()
+            one.documents += 1
+            return one
+
+        found.snapshot = snapshot
+        with pytest.raises(BackupFailed, match="'shard0' said that it has"):
+            take(cluster, client, tmp_path / "backup")
+
+
+def test_client_closed(tmp_path: Path) -> None:
+    """A client that is closed ends its backup."""
+    with cluster_of(2) as (cluster, client):
+        fill(cluster, client, 30)
+        taking = backup(client, tmp_path / "backup")
+        client.close()
+        with pytest.raises(ClientClosed):
+            cluster.run(taking)
+        assert not (tmp_path / "backup").exists()
