@@ -1,0 +1,243 @@
+"""The reactor that calling threads run: interrupts, and nothing left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from blocking.threads import Thread, apart, later, until
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+
+from pyshard.blocking import engine as engine_module
+from pyshard.blocking.engine import Engine
+from pyshard.errors import ClientClosed
+
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+# -- interrupts -----------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_leader_hands_over(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KeyboardInterrupt ends the leader's own call only: a thread that waits leads on, and later calls work."""
+    interrupt = threading.Event()
+    poll = engine.reactor.doIteration
+
+    def interrupted(delay: float | None) -> None:
+        if interrupt.is_set():
+            interrupt.clear()
+            raise KeyboardInterrupt
+        poll(delay)
+
+    monkeypatch.setattr(engine.reactor, "doIteration", interrupted)
+    never: Deferred[None] = Deferred()
+    leader = Thread(lambda: engine.run(lambda: never))
+    until(lambda: engine._leader == leader.ident)
+    release: Deferred[str] = Deferred()
+    follower = Thread(lambda: engine.run(lambda: release))
+    until(lambda: engine._followers)
+    interrupt.set()
+    engine.reactor.callFromThread(lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        leader.outcome()
+    until(lambda: engine._leader == follower.ident)
+    engine.reactor.callFromThread(release.callback, "done")
+    assert follower.outcome() == "done"
+    assert apart(lambda: engine.run(later(engine, 0.001, "later"))) == "later"
+
+
+class _Interrupted(threading.Event):
+    """An event whose wait is broken off: after a moment, or just when it is set."""
+
+    def __init__(self, when_set: bool) -> None:
+        super().__init__()
+        self._when_set = when_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        super().wait(None if self._when_set else 0.02)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("when_given_the_lead", [False, True])
+def test_an_interrupted_follower_passes_the_lead_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, when_given_the_lead: bool
+) -> None:
+    """A waiting thread that is interrupted leaves, even at the moment when it is given the lead; others go on."""
+    release, never = Deferred[str](), Deferred[str]()
+    leader = Thread(lambda: engine.run(lambda: release))
+    until(lambda: engine._leader == leader.ident)
+    call_made = engine_module._Call
+
+    def interrupted_call(function: Callable[[], Deferred[Any]]) -> Any:
+        call = call_made(function)
+
+        def follow() -> threading.Event:
+            call.wake = _Interrupted(when_given_the_lead)
+            return call.wake
+
+        monkeypatch.setattr(call, "follow", follow)
+        return call
+
+    monkeypatch.setattr(engine_module, "_Call", interrupted_call)
+    interrupted = Thread(lambda: engine.run(lambda: never))
+    until(lambda: engine._followers or not interrupted.is_alive())
+    monkeypatch.setattr(engine_module, "_Call", call_made)
+    waiting = Thread(lambda: engine.run(later(engine, 0.1, "waited")))
+    if not when_given_the_lead:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.outcome()
+    engine.reactor.callFromThread(release.callback, "led")
+    assert leader.outcome() == "led"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.outcome()
+    assert waiting.outcome() == "waited"
+    assert apart(lambda: engine.run(lambda: succeed("later"))) == "later"
+    assert engine._followers == []
+    assert not engine._led
+
+
+def test_control_c_ends_a_wait_and_nothing_else() -> None:
+    """In a real main thread: Ctrl-C ends the call that waits, at once, and the next call works."""
+    program = """
+import os, signal, threading, time
+from twisted.internet.defer import Deferred, succeed
+from pyshard.blocking.engine import Engine
+engine = Engine()
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+began = time.monotonic()
+try:
+    engine.run(lambda: Deferred())
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - began < 5, engine.run(lambda: succeed("next")))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout == "interrupted True next\n"
+
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="descriptors are counted as Linux lists them")
+def test_nothing_is_left_of_a_closed_engine() -> None:
+    """Closing gives back every descriptor and every thread, of resolvers too; its last function was run."""
+    closed = []
+
+    def use() -> None:
+        engine = Engine()
+        engine.run(lambda: engine.reactor.resolve("localhost"))
+        engine.run(later(engine, 0.001, None))
+
+        def last() -> Deferred[None]:
+            closed.append(engine)
+            return deferLater(engine.reactor, 0.001)
+
+        engine.close(last)
+
+    apart(use)
+    before = len(list(_DESCRIPTORS.iterdir())), threading.active_count()
+    for _ in range(10):
+        apart(use)
+    until(lambda: threading.active_count() <= before[1])
+    assert len(list(_DESCRIPTORS.iterdir())) == before[0]
+    assert len(closed) == 11
+
+
+def test_a_closed_engine_says_so() -> None:
+    """After close a call fails with `ClientClosed`, and its function isn't called."""
+    engine, called = Engine(), []
+    apart(lambda: engine.close(lambda: succeed(None)))
+
+    def function() -> Deferred[None]:
+        called.append(1)
+        return succeed(None)
+
+    with pytest.raises(ClientClosed):
+        apart(lambda: engine.run(function))
+    assert called == []
+
+
+def test_closing_waits_for_the_calls_of_other_threads() -> None:
+    """A thread that leads while another one closes finishes its call; only then is the reactor gone."""
+    engine = Engine()
+    release: Deferred[str] = Deferred()
+    leader = Thread(lambda: engine.run(lambda: release))
+    until(lambda: engine._leader == leader.ident)
+    apart(lambda: engine.close(lambda: succeed(None)))
+    with pytest.raises(ClientClosed):
+        apart(lambda: engine.run(lambda: succeed(1)))
+    assert leader.is_alive()
+    engine.reactor.callFromThread(release.callback, "finished")
+    assert leader.outcome() == "finished"
+    until(lambda: not hasattr(engine.reactor.waker, "o"))
+
+
+def test_a_reactor_is_not_closed_under_a_thread_that_is_just_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower's call may be done before it has finished handing it over: the reactor, whose waker it uses, waits."""
+    engine = Engine()
+    release: Deferred[str] = Deferred()
+    leader = Thread(lambda: engine.run(lambda: release))
+    until(lambda: engine._leader == leader.ident)
+    wake_up, go_on = engine.reactor.wakeUp, threading.Event()
+
+    def slow() -> None:
+        wake_up()
+        if threading.current_thread() is follower:
+            go_on.wait(10)
+            wake_up()
+
+    monkeypatch.setattr(engine.reactor, "wakeUp", slow)
+    start = threading.Event()
+    follower = Thread(lambda: start.wait(10) and engine.run(lambda: succeed("followed")))
+    start.set()
+    until(lambda: any(one.done for one in engine._followers))
+    engine.reactor.callFromThread(release.callback, "led")
+    assert leader.outcome() == "led"
+    engine.dispose()
+    go_on.set()
+    assert follower.outcome() == "followed"
+    until(lambda: not hasattr(engine.reactor.waker, "o"))
+
+
+def test_closing_among_busy_threads() -> None:
+    """While many threads call, one closes: each call ends with its answer or `ClientClosed`, and none hangs."""
+    for seed in range(20):
+        engine = Engine()
+
+        def work(engine: Engine = engine, seed: int = seed) -> str:
+            random = Random(seed)
+            try:
+                for number in range(10_000):
+                    pause = random.choice([0, 0.0002])
+                    assert engine.run(later(engine, pause, number)) == number
+            except ClientClosed:
+                return "closed"
+            return "through"
+
+        threads = [Thread(work) for _ in range(6)]
+        time.sleep(0.002)
+        apart(lambda engine=engine: engine.close(lambda: succeed(None)))  # type: ignore[misc]
+        assert [thread.outcome() for thread in threads] == ["closed"] * 6
+
+
+def test_a_process_ends_in_the_midst_of_calls() -> None:
+    """Resolver threads and a thread that waits don't keep a process from ending."""
+    program = """
+import threading, time
+from twisted.internet.defer import Deferred
+from pyshard.blocking.engine import Engine
+engine = Engine()
+engine.run(lambda: engine.reactor.resolve("localhost"))
+threading.Thread(target=engine.run, args=(lambda: Deferred(),), daemon=True).start()
+time.sleep(0.1)
+print("end")
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert (found.stdout, found.stderr) == ("end\n", "")
