@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task, layout
 from pyshard.storage.buckets import BUCKET_BITS, BUCKETS
+from pyshard.storage.counters import State
 
 _T = TypeVar("_T")
 
@@ -105,6 +107,8 @@ class Bench:
     def __init__(self, kind: str, path: Path, clock: Clock | None = None) -> None:
         self.kind = kind
         self._path = path
+        self._crashes = 0
+        self.killed = False
         self.calls = Calls()
         self.clock = clock or Clock()
         self.clock.rightNow = max(self.clock.rightNow, START)
@@ -125,19 +129,33 @@ class Bench:
         if not self.durable:
             self.store = MemoryStore("1d", self.clock.seconds)
             return
-        directory = DataDirectory(self._path / "data")
+        directory = DataDirectory(self._path / f"data{self._crashes}")
         calls = self.calls.put if self.kind == "lmdb with a thread" else None
-        options = {"first_map": SMALL_MAP} if self.kind == "lmdb with a small map" else {}
-        self.store = LmdbStore(directory, self.clock.seconds, calls, Durability.NONE, **options)
+        few = {
+            "lmdb with a small map": {"first_map": SMALL_MAP, "most_changed": 3},
+            "lmdb with a thread": {"most_changed": 20},
+        }
+        self.store = LmdbStore(directory, self.clock.seconds, calls, Durability.NONE, **few.get(self.kind, {}))
 
     def close(self) -> None:
         """Close the store."""
         self.result(self.store.close())
 
-    def restart(self) -> None:
-        """Close the store and open it again."""
+    def crash(self) -> None:
+        """Have the process of a durable store killed, and open the store again, as the files are at that moment."""
+        before = self._path / f"data{self._crashes}"
+        self._crashes += 1
+        shutil.copytree(before, self._path / f"data{self._crashes}")
         self.close()
         self.open()
+
+    def restart(self) -> None:
+        """Open the store again, after it was closed; or, for a bench that is `killed`, was not."""
+        if self.killed:
+            self.crash()
+        else:
+            self.close()
+            self.open()
 
     def result(self, deferred: Deferred[_T]) -> _T:
         """What a Deferred comes to; what it fails with is raised."""
@@ -237,28 +255,40 @@ def prepared(kind: str) -> Iterator[Bench]:
 
 
 def check_consistent(store: LmdbStore) -> None:
-    """Compare what a store counts, and its list of expiries, with a full look through its records."""
+    """Compare with the records what is counted of them, in all and in LMDB, and LMDB's list of expiries."""
+    data = store._data
+    with data.reading() as view:
+        records = {database: bytes(value) for database, value in view.between(b"", b"\xff" * 600)}
+        earliest = view.first_expiry()
+    _check_counters(data.state, records)
+    expiries = {expiry for value in records.values() if (expiry := layout.expiry_of(value))}
+    assert not expiries or 0 < earliest <= min(expiries)
+    with data.environment.begin() as transaction:
+        in_lmdb = dict(transaction.cursor(db=data.databases.records))
+        listed = set(transaction.cursor(db=data.databases.expiries))
+        saved = data.meta(transaction, b"counters")
+    assert saved is not None
+    _check_counters(State.unpacked(saved), in_lmdb)
+    expiring = [(layout.expiry_of(value), database) for database, value in in_lmdb.items()]
+    assert listed == {(layout.expiry_key(expiry, database), database) for expiry, database in expiring if expiry}
+
+
+def _check_counters(state: State, records: Mapping[bytes, bytes]) -> None:
     documents: Counter[int] = Counter()
     buckets: Counter[int] = Counter()
-    used, newest, expiries = 0, 0, set[tuple[bytes, bytes]]()
-    with store._environment.begin() as transaction:
-        for database, value in transaction.cursor(db=store._databases.records):
-            key = layout.whole_key(memoryview(database), memoryview(value))
-            found = layout.unpack(key, memoryview(value))
-            assert found is not None
-            index, slot = layout.PREFIX.unpack_from(database)
-            assert database == layout.database_key(index, slot, key)
-            documents[index] += 1
-            buckets[slot >> BUCKET_BITS] += 1
-            used += weight(key, found.record)
-            newest = max(newest, found.version)
-            if found.expires:
-                expiries.add((layout.expiry_key(found.expires, database), database))
-        assert set(transaction.cursor(db=store._databases.expiries)) == expiries
-    state = store._state
-    dropped = sum(documents[index] for index in state.dropped)
+    used, newest = 0, 0
+    for database, value in records.items():
+        key = layout.whole_key(memoryview(database), memoryview(value))
+        found = layout.unpack(key, memoryview(value))
+        assert found is not None
+        index, slot = layout.PREFIX.unpack_from(database)
+        assert database == layout.database_key(index, slot, key)
+        documents[index] += 1
+        buckets[slot >> BUCKET_BITS] += 1
+        used += weight(key, found.record)
+        newest = max(newest, found.version)
     assert {index: documents[index] for index in state.documents} == state.documents
-    assert sum(documents.values()) == store.documents + dropped
+    assert sum(documents.values()) == sum(state.documents.values()) + sum(documents[one] for one in state.dropped)
     assert (state.used, list(state.counts)) == (used, [buckets[bucket] for bucket in range(BUCKETS)])
     assert state.version >= newest
 

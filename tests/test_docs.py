@@ -102,7 +102,7 @@ def test_runs_in_protocol(run: type[msgspec.Struct]) -> None:
 def test_modes_of_durability(page: str) -> None:
     """Each mode has a row in the tables, in the same order; the default one comes first, and says so."""
     text = (CHECKOUT / page).read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)`( \(default\))? \| .*(?:disk|committed).* \| nothing \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)`( \(default\))? \| .*(?:disk|log).* \| nothing \|", text, re.MULTILINE)
     assert [name for name, _ in rows] == [mode.value for mode in Durability]
     assert [bool(default) for _, default in rows] == [True, False, False]
 

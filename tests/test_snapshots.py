@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +21,8 @@ from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnap
 from pyshard.hashing import slot_of
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, ISnapshot, IStore, LmdbStore, MemoryStore, Task
+from pyshard.storage.durable import Commit
+from pyshard.storage.transaction import Writing
 from pyshard.testing import MemoryCluster
 from pyshard.wire.connection import BoundedAMP
 
@@ -249,15 +252,47 @@ def test_closing_gives_everything_back(bench: Bench) -> None:
         gc.enable()
 
 
-def test_commit_that_nobody_heard_of_yet(tmp_path: Path, clock: Clock) -> None:
-    """A snapshot has the counters of the very commit that it sees, also right before the writer puts them down."""
+def test_no_snapshot_in_the_middle_of_a_commit(tmp_path: Path, clock: Clock) -> None:
+    """While a commit is done, of which the counters here know later than LMDB, a snapshot waits."""
+    store = LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE)
+    bench, data = Bench(store, clock), store._data
+    bench.write(b"a", b"1")
+    bench.write(b"b", b"1", ttl=1000)
+    clock.advance(1)
+    opened: list[ISnapshot] = []
+    waiting = threading.Thread(target=lambda: opened.append(store.snapshot()))
+
+    def swept(writing: Writing) -> None:
+        writing.sweep(int(clock.seconds() * 1000), 10)
+        waiting.start()
+        waiting.join(0.05)
+        assert not opened
+
+    assert data.do([Commit(swept)]) == [None]
+    waiting.join()
+    assert (opened[0].documents, all_of(opened[0])) == (1, bench.live())
+    result(store.close())
+
+
+def test_changes_over_what_is_in_lmdb(tmp_path: Path, clock: Clock) -> None:
+    """Changes that aren't in LMDB are in a snapshot as those that are, and later ones aren't."""
     store = LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE)
     bench = Bench(store, clock)
-    before = store._state
-    bench.write(b"a", b"1")
-    store._state = before
-    snapshot = store.snapshot()
-    assert (snapshot.documents, all_of(snapshot)) == (1, bench.live())
+    for key in (b"kept", b"changed", b"gone", b"expired", b"forever"):
+        bench.write(key, b"1", ttl=1000 if key in (b"expired", b"forever") else 0)
+    store._data.settle()
+    bench.write(b"changed", b"2")
+    bench.write(b"new", b"1", ttl=5000)
+    bench.write(b"over", b"1", ttl=1000)
+    bench.write(b"forever", b"1")
+    bench.remove(b"gone")
+    clock.advance(2)
+    snapshot, live = bench.store.snapshot(), bench.live()
+    bench.write(b"later", b"1")
+    bench.write(b"new", b"later")
+    bench.remove(b"kept")
+    store._data.settle()
+    assert (snapshot.documents, all_of(snapshot)) == (4, live)
     result(store.close())
 
 
@@ -285,7 +320,8 @@ def _end(store: LmdbStore, answered: Calls) -> None:
 
 def test_map_growth(tmp_path: Path, clock: Clock) -> None:
     """When the map must grow, open snapshots end, say so, and a new one has everything."""
-    bench = Bench(LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE, 256 * 1024), clock)
+    directory = DataDirectory(tmp_path / "data")
+    bench = Bench(LmdbStore(directory, clock.seconds, None, Durability.NONE, 256 * 1024, most_changed=10), clock)
     bench.write(b"a", b"1")
     bench.write(b"b", b"1")
     open_ones = [bench.store.snapshot() for _ in range(3)]
@@ -310,25 +346,28 @@ def test_map_growth_in_the_writers_thread(tmp_path: Path, clock: Clock) -> None:
         clock.seconds,
         lambda *call: answered.append((call[0], call[1:])),
         first_map=1 << 18,
+        most_changed=10,
     )
     keys = [b"%d" % number for number in range(400)]
     snapshot = store.snapshot()
-    writing = [
-        store.apply([Task(Write("", [key], [b"x" * 10_000]), 0, [slot_of(key)])], PLENTY, PLENTY) for key in keys
-    ]
     ended = 0
-    while answered or not all(one.called for one in writing):
-        _answer(answered)
-        try:
-            page = snapshot.page(100_000)
-        except SnapshotEnded:
-            ended += 1
-            snapshot = store.snapshot()
-        else:
-            assert {len(row.record) for row in page} <= {10_000}
-            if not page:
-                snapshot.close()
+    for begin in range(0, len(keys), 50):
+        writing = [
+            store.apply([Task(Write("", [key], [b"x" * 10_000]), 0, [slot_of(key)])], PLENTY, PLENTY)
+            for key in keys[begin : begin + 50]
+        ]
+        while answered or not all(one.called for one in writing):
+            _answer(answered)
+            try:
+                page = snapshot.page(100_000)
+            except SnapshotEnded:
+                ended += 1
                 snapshot = store.snapshot()
+            else:
+                assert {len(row.record) for row in page} <= {10_000}
+                if not page:
+                    snapshot.close()
+                    snapshot = store.snapshot()
     assert ended > 0
     _end(store, answered)
 
@@ -493,7 +532,7 @@ def test_ended_by_its_store(tmp_path: Path) -> None:
     """A snapshot that its store ended is an error to who reads it, and gives its place to the next."""
 
     def small(name: str, seconds: Callable[[], float]) -> LmdbStore:
-        return LmdbStore(DataDirectory(tmp_path / name), seconds, None, Durability.NONE, 256 * 1024)
+        return LmdbStore(DataDirectory(tmp_path / name), seconds, None, Durability.NONE, 256 * 1024, most_changed=10)
 
     with MemoryCluster(shards=1, store=small) as cluster:
         client = cluster.connect()

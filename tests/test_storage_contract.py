@@ -74,10 +74,17 @@ def bench(kind: str) -> Iterator[Bench]:
 
 
 @pytest.fixture(params=[one for one in KINDS if one != "memory"])
-def durable(request: pytest.FixtureRequest) -> Iterator[Bench]:
+def durable(request: pytest.FixtureRequest, killed: bool) -> Iterator[Bench]:
     """An empty store of each kind that outlives a restart, with the indexes `NAMED`."""
     with prepared(request.param) as bench:
+        bench.killed = killed
         yield bench
+
+
+@pytest.fixture(params=[False, True], ids=["closed", "killed"])
+def killed(request: pytest.FixtureRequest) -> bool:
+    """Whether the process is killed before a restart."""
+    return bool(request.param)
 
 
 def number(value: int) -> bytes:
@@ -1054,6 +1061,16 @@ def test_a_restart_keeps_everything(durable: Bench) -> None:
     assert durable.one(Write("pages", [b"a"], [b""], [durable.version(b"a", "pages")])) is True
 
 
+def test_a_snapshot_after_a_restart(durable: Bench) -> None:
+    """What was there before a restart is in the first snapshot after it, though nothing has been changed since."""
+    durable.fill({b"a": b"one", b"b": b"two"})
+    durable.restart()
+    snapshot = durable.store.snapshot()
+    rows = sorted((row.key, row.record) for row in snapshot.page(PLENTY))
+    snapshot.close()
+    assert (snapshot.documents, rows) == (2, [(b"a", b"one"), (b"b", b"two")])
+
+
 def test_versions_rise_over_a_restart_without_records(durable: Bench) -> None:
     """The versions of records that are gone aren't given again."""
     durable.fill({b"a": b""})
@@ -1409,6 +1426,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def restart(self) -> None:
         """Close the store, and open it again."""
         self.bench.restart()
+
+    @precondition(lambda self: self.bench.durable)
+    @rule()
+    def crash(self) -> None:
+        """Kill the store's process, and open the store again. What had been swept away may have to be once more."""
+        self.bench.crash()
+        self.bench.sweep()
+        self.model.sweep(self.bench.now)
 
     @invariant()
     def counts_are_exact(self) -> None:

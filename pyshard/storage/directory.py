@@ -1,7 +1,8 @@
 """A data directory: whose it is, which format it has, and that only one process uses it.
 
 ``shard.json`` holds the format's number and the store's identity; ``lock`` is locked for as long as the directory
-is in use; ``records/`` is the LMDB environment. docs/storage.md describes all of it.
+is in use; ``records/`` is the LMDB environment, and ``log-a`` and ``log-b`` are the log before it. docs/storage.md
+describes all of it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class DataDirectory:
     def records(self) -> Path:
         """Where the LMDB environment is."""
         return self.path / "records"
+
+    @property
+    def logs(self) -> tuple[Path, Path]:
+        """Where the log is."""
+        return self.path / "log-a", self.path / "log-b"
 
     def close(self) -> None:
         """Let other processes have it."""

@@ -64,7 +64,7 @@ def whole_key(database: memoryview, value: memoryview) -> bytes:
     return bytes(value[_HEAD.size + _LENGTH.size : _HEAD.size + _LENGTH.size + length])
 
 
-def expiry_of(value: memoryview) -> int:
+def expiry_of(value: bytes | memoryview) -> int:
     """When a record expires; see `Found`."""
     return int(_EXPIRY.unpack_from(value, VERSION.size)[0])
 
@@ -78,22 +78,29 @@ def unpack(key: bytes, value: memoryview) -> Found | None:
     return Found(version, expires, bytes(value[begin:]))
 
 
-def result(value: memoryview) -> bytes:
+def result(value: bytes | memoryview) -> bytes:
     """Version and record (`VERSION`, record) of the value of a key not longer than `LONGEST`."""
     return bytes(value[: VERSION.size]) + bytes(value[_HEAD.size :])
 
 
-def record_bytes(value: memoryview) -> int:
+def record_bytes(value: bytes | memoryview) -> int:
     """How many bytes the record of such a value has."""
     return len(value) - _HEAD.size
 
 
-def is_live(key: bytes, value: memoryview, now: int) -> bool:
+def bytes_of(database: bytes, value: bytes | memoryview) -> int:
+    """How many bytes a record and its key have."""
+    if database[PREFIX.size] == 1:  # the value has the whole key
+        return len(value) - _HEAD.size - _LENGTH.size
+    return len(database) - _SHORT_PREFIX.size + len(value) - _HEAD.size
+
+
+def is_live(key: bytes, value: bytes | memoryview, now: int) -> bool:
     """Whether a value is that of `key` and hasn't expired."""
     return not 0 < expiry_of(value) <= now and _record_begins(key, value) is not None
 
 
-def _record_begins(key: bytes, value: memoryview) -> int | None:
+def _record_begins(key: bytes, value: bytes | memoryview) -> int | None:
     if len(key) <= LONGEST:
         return _HEAD.size
     (length,) = _LENGTH.unpack_from(value, _HEAD.size)
@@ -106,6 +113,11 @@ def expiry_key(expires: int, database: bytes) -> bytes:
     return _EXPIRY.pack(expires) + blake2b(database, digest_size=16).digest()
 
 
+def expiry_in(entry: bytes | memoryview) -> int:
+    """The expiry of such a key."""
+    return int(_EXPIRY.unpack_from(entry)[0])
+
+
 def expired(entry: bytes | memoryview, now: int) -> bool:
     """Whether an entry among the expiries is due, given the time in milliseconds since 1970."""
-    return bool(_EXPIRY.unpack_from(entry)[0] <= now)
+    return expiry_in(entry) <= now

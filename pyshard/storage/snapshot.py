@@ -14,6 +14,7 @@ import lmdb
 from pyshard.batch import VERSION, Row
 from pyshard.errors import SnapshotEnded
 from pyshard.storage import layout
+from pyshard.storage.changes import Changes
 
 #: Bytes of a row beside its key and its record, in MessagePack, at the most.
 _ROW_OVERHEAD = 32
@@ -91,36 +92,49 @@ def copied_rows(copies: Mapping[int, tuple[dict[bytes, bytes], dict[bytes, int]]
                 yield Row(index, key, expires, stored[VERSION.size :])
 
 
-def stored_rows(cursor: lmdb.Cursor, indexes: Sequence[int], now: int) -> Iterator[Row]:
-    """The live rows of an LMDB store, in the order of its keys.
+def stored_rows(cursor: lmdb.Cursor, changes: Changes, indexes: Sequence[int], now: int) -> Iterator[Row]:
+    """The live rows of a durable store: those in LMDB that weren't changed, then those that were.
 
     :param cursor: on the records, in a transaction with buffers.
+    :param changes: what was changed since, and changes no more.
     :param indexes: ids of the indexes that there are, in order.
     :param now: milliseconds since 1970.
     """
     for index in indexes:
         prefix = layout.PREFIX.pack(index, 0)
-        if not cursor.set_range(prefix):
-            return
-        for database, value in cursor.iternext():
-            database, value = memoryview(database), memoryview(value)
-            if database[:4] != prefix[:4]:
-                break
-            if not 0 < layout.expiry_of(value) <= now:
-                key = layout.whole_key(database, value)
-                found = layout.unpack(key, value)
-                assert found is not None  # the key is the value's own
-                yield Row(index, key, found.expires, found.record)
+        if cursor.set_range(prefix):
+            for database, value in cursor.iternext():
+                database, value = bytes(database), memoryview(value)
+                if database[:4] != prefix[:4]:
+                    break
+                if database not in changes.records and not 0 < layout.expiry_of(value) <= now:
+                    yield _row(database, value)
+    for database, changed in changes.records.items():
+        if changed and layout.PREFIX.unpack_from(database)[0] in indexes and not 0 < layout.expiry_of(changed) <= now:
+            yield _row(database, memoryview(changed))
 
 
-def expired_in(expiries: lmdb.Cursor, indexes: Collection[int], now: int) -> int:
+def _row(database: bytes, value: memoryview) -> Row:
+    key = layout.whole_key(memoryview(database), value)
+    found = layout.unpack(key, value)
+    assert found is not None  # the key is the value's own
+    return Row(layout.PREFIX.unpack_from(database)[0], key, found.expires, found.record)
+
+
+def expired_in(expiries: lmdb.Cursor, changes: Changes, indexes: Collection[int], now: int) -> int:
     """How many records of these indexes have expired and were not swept away yet.
 
     :param expiries: a cursor on the expiries, in a transaction with buffers.
+    :param changes: as for `stored_rows`.
     """
     count = 0
-    for entry, database in expiries.iternext():
+    for entry, stored in expiries.iternext():
         if not layout.expired(entry, now):
             break
-        count += layout.PREFIX.unpack_from(database)[0] in indexes
+        database = bytes(stored)
+        count += database not in changes.records and layout.PREFIX.unpack_from(database)[0] in indexes
+    if changes.first_expiry:
+        for database, value in changes.records.items():
+            if value and 0 < layout.expiry_of(value) <= now:
+                count += layout.PREFIX.unpack_from(database)[0] in indexes
     return count

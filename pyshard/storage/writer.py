@@ -32,14 +32,17 @@ class GroupCommit(Generic[_J]):
     :param commit: does a group of jobs, in order, and gives the outcome of each: a result, or a Failure.
     :param call_from_thread: has a function called in the reactor's thread; None: there is no thread, and each job is
         done at once where it is given, as a group of its own (for tests and tools).
+    :param finish: done once behind the last job, in the same thread.
     """
 
     def __init__(
         self,
         commit: Callable[[Sequence[_J]], Sequence[object]],
         call_from_thread: Callable[..., Any] | None,
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
         self._commit = commit
+        self._finish = finish
         self._call_from_thread = call_from_thread
         self._waiting: deque[tuple[_J, Deferred[Any]]] = deque()
         self._weight = 0  # of the jobs that aren't done; known to the reactor's thread alone
@@ -83,6 +86,7 @@ class GroupCommit(Generic[_J]):
         """
         closed: Deferred[None] = Deferred()
         if self._thread is None:
+            self._finish()
             closed.callback(None)
             return closed
         with self._changed:
@@ -97,9 +101,11 @@ class GroupCommit(Generic[_J]):
                 while not self._waiting and self._closed is None:
                     self._changed.wait()
                 group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-                if not group and self._closed is not None:
-                    self._call_from_thread(self._closed.callback, None)
-                    return
+                closed = self._closed
+            if not group and closed is not None:
+                self._finish()
+                self._call_from_thread(closed.callback, None)
+                return
             outcomes = self._outcomes([job for job, _ in group])
             self._call_from_thread(_fire, [done for _, done in group], outcomes)
 

@@ -150,13 +150,13 @@ def test_map_that_outgrows_the_backup(tmp_path: Path) -> None:
     """A durable shard whose map must grow ends the backup; the next one has everything."""
 
     def small(name: str, seconds: Callable[[], float]) -> LmdbStore:
-        return LmdbStore(DataDirectory(tmp_path / "data" / name), seconds, None, Durability.NONE, 1 << 18)
+        return LmdbStore(DataDirectory(tmp_path / "data" / name), seconds, None, Durability.NONE, 1 << 18, 100)
 
     with cluster_of(1, small) as (cluster, client):
         cluster.run(gatherResults([client.write(number, "x" * 300) for number in range(300)]))
         taking = backup(client, tmp_path / "backup", seconds=cluster.clock.seconds)
-        for number in range(300):
-            client.write(number, "y" * 3000)
+        for number in range(1200):  # in more than one change, since it is the next one that brings them into LMDB
+            client.write(number % 300, "y" * 3000)
         with pytest.raises(SnapshotEnded, match="outgrew its map"):
             cluster.run(taking)
         assert not (tmp_path / "backup").exists()

@@ -1,0 +1,160 @@
+"""One index of a durable store during one batch: records found, kept and counted; and batches that are done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyshard.batch import VERSION, Result
+from pyshard.storage import layout
+from pyshard.storage.application import Found, cost
+from pyshard.storage.buckets import BUCKET_BITS
+from pyshard.storage.changes import Changes, Value, View
+from pyshard.storage.counters import State
+
+
+class LmdbTable:
+    """`Table` of one index within one batch.
+
+    :param view: the records.
+    :param state: the counters; None: for reading only.
+    :param changes: takes what is changed, and is part of the view; None: for reading only.
+    """
+
+    def __init__(self, view: View, index: int, state: State | None = None, changes: Changes | None = None) -> None:
+        self._view = view
+        self._index = index
+        self._state = state
+        self._changes = changes
+
+    def find(self, key: bytes, slot: int) -> Found | None:
+        """See `Table`."""
+        value = self._view.get(layout.database_key(self._index, slot, key))
+        return None if value is None else layout.unpack(key, value)
+
+    def put(self, key: bytes, slot: int, new: Found, old: Found | None) -> None:
+        """See `Table`."""
+        assert self._state is not None
+        assert self._changes is not None
+        self._changes.put(layout.database_key(self._index, slot, key), layout.pack(key, new), new.expires)
+        if old is None:
+            self._count(slot, 1, cost(key, new.record))
+        else:
+            self._state.used += len(new.record) - len(old.record)
+
+    def delete(self, key: bytes, slot: int, old: Found) -> None:
+        """See `Table`."""
+        assert self._changes is not None
+        self._changes.remove(layout.database_key(self._index, slot, key))
+        self._count(slot, -1, -cost(key, old.record))
+
+    def write(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> int:
+        """See `Table`."""
+        assert self._state is not None
+        before = self._state.used
+        if not self._written_together(keys, slots, records, versions):
+            for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
+                self.put(key, slot, Found(version, 0, record), self.find(key, slot))
+        return self._state.used - before
+
+    def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
+        """See `Table`."""
+        if _all_short(keys):
+            return [value is not None for value in self._live_values(keys, slots, now)]
+        found: list[Result] = []
+        for key, slot in zip(keys, slots, strict=True):
+            value = self._view.get(layout.database_key(self._index, slot, key))
+            found.append(value is not None and layout.is_live(key, value, now))
+        return found
+
+    def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
+        """See `Table`."""
+        found: list[Result] = []
+        if _all_short(keys):
+            for value in self._live_values(keys, slots, now):
+                if room <= 0:
+                    break
+                result = None if value is None else layout.result(value)
+                room -= len(result or b"")
+                found.append(result)
+            return found
+        for key, slot in zip(keys, slots, strict=True):
+            if room <= 0:
+                break
+            one = self.find(key, slot)
+            if one is None or 0 < one.expires <= now:
+                found.append(None)
+            else:
+                found.append(VERSION.pack(one.version) + one.record)
+                room -= VERSION.size + len(one.record)
+        return found
+
+    def _live_values(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Value | None]:
+        """The value of each of many short keys, by calls in C over all of them."""
+        values = self._view.many(layout.database_keys(self._index, slots, keys))
+        if not self._view.something_expires():
+            return values
+        return [
+            value if value is not None and layout.is_live(key, value, now) else None
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def _written_together(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> bool:
+        """Do `write` by calls in C over all keys; nothing when some are long, given twice, or have an expiry."""
+        state, changes = self._state, self._changes
+        assert state is not None
+        assert changes is not None
+        if not _all_short(keys) or len(set(keys)) < len(keys):
+            return False
+        databases = layout.database_keys(self._index, slots, keys)
+        before = self._view.many(databases)
+        if self._view.something_expires() and any(value is not None and layout.expiry_of(value) for value in before):
+            return False
+        new = 0
+        state.used += sum(map(len, records))
+        for key, slot, value in zip(keys, slots, before, strict=True):
+            if value is None:
+                new += 1
+                state.counts[slot >> BUCKET_BITS] += 1
+                state.used += cost(key, b"")
+            else:
+                state.used -= layout.record_bytes(value)
+        state.documents[self._index] = state.documents.get(self._index, 0) + new
+        changes.records.update(zip(databases, layout.pack_many(versions, records), strict=True))
+        return True
+
+    def _count(self, slot: int, documents: int, used: int) -> None:
+        assert self._state is not None
+        self._state.documents[self._index] = self._state.documents.get(self._index, 0) + documents
+        self._state.counts[slot >> BUCKET_BITS] += documents
+        self._state.used += used
+
+
+def _all_short(keys: Sequence[bytes]) -> bool:
+    """Whether the database keys hold the whole keys."""
+    return max(map(len, keys), default=0) <= layout.LONGEST
+
+
+def apply_again(view: View, state: State, changes: Changes, done: dict[bytes, bytes]) -> None:
+    """Do once more what was done before, as it stands in the log.
+
+    :param changes: part of the view.
+    :param done: the records of a group's `Changes`.
+    """
+    for database, value in done.items():
+        before = view.get(database)
+        stored = memoryview(value) if value else before
+        if stored is None:
+            continue  # it was made and removed within the group
+        key = layout.whole_key(memoryview(database), stored)
+        index, slot = layout.PREFIX.unpack_from(database)
+        old = None if before is None else layout.unpack(key, before)
+        new = layout.unpack(key, memoryview(value)) if value else None
+        table = LmdbTable(view, index, state, changes)
+        if new is not None:
+            table.put(key, slot, new, old)
+        elif old is not None:
+            table.delete(key, slot, old)
