@@ -1,14 +1,19 @@
-"""What tests of the engine share."""
+"""What tests of the blocking client and its engine share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from blocking.connecting import Connector
 from blocking.threads import apart
 from twisted.internet.defer import succeed
+from twisted.python import threadable
 
+from pyshard import Pyshard
+from pyshard.blocking import pyshard as blocking_module
 from pyshard.blocking.engine import Engine
+from pyshard.testing import MemoryCluster
 
 
 @pytest.fixture
@@ -17,3 +22,24 @@ def engine() -> Iterator[Engine]:
     made = Engine()
     yield made
     apart(lambda: made.close(lambda: succeed(None)))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the test's thread not be taken for that of pytest-twisted's reactor, in which blocking calls are refused."""
+    monkeypatch.setattr(threadable, "isInIOThread", lambda: False)
+
+
+@pytest.fixture
+def connector(cluster: MemoryCluster, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> Connector:
+    """What makes the clients of `app`."""
+    made = Connector(cluster)
+    monkeypatch.setattr(blocking_module, "connect", made)
+    return made
+
+
+@pytest.fixture
+def app(connector: Connector) -> Iterator[Pyshard]:
+    """A blocking client of `cluster`."""
+    with Pyshard() as made:
+        yield made

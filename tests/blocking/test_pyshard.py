@@ -1,21 +1,15 @@
-"""The blocking client against a cluster in memory: each verb, scans, closing, forks. Nothing here opens a socket."""
+"""The blocking client against a cluster in memory: each verb, scans, closing. Nothing here opens a socket."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import pytest
+from blocking.connecting import Connector, in_threads
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
-from twisted.internet.task import LoopingCall
 from twisted.python import threadable
 
 from pyshard import Client, Pyshard, Tls
@@ -36,71 +30,10 @@ from pyshard.hashing import slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
-_T = TypeVar("_T")
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
-class Connector:
-    """Stands in for `pyshard.connect`: clients of a cluster in memory, whose time the engine's reactor drives."""
-
-    def __init__(self, cluster: MemoryCluster) -> None:
-        self.cluster = cluster
-        self.asked: list[tuple[object, float]] = []
-        self.token_files: list[object] = []
-        self.tls: list[object] = []
-        self.clients: list[Client] = []
-
-    def __call__(
-        self, reactor: Any, server: object, *, deadline: float, token_file: object, tls: object
-    ) -> Deferred[Client]:
-        """What `Pyshard` calls."""
-        self.asked.append((server, deadline))
-        self.token_files.append(token_file)
-        self.tls.append(tls)
-        self.clients.append(self.cluster.connect(deadline=deadline))
-        driver = LoopingCall(self.cluster.advance, 0.01)
-        driver.clock = reactor
-        driver.start(0.001)
-        return succeed(self.clients[-1])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the test's thread not be taken for that of pytest-twisted's reactor, in which blocking calls are refused."""
-    monkeypatch.setattr(threadable, "isInIOThread", lambda: False)
-
-
-@pytest.fixture
-def connector(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Connector:
-    """What makes the clients of `app`."""
-    made = Connector(cluster)
-    monkeypatch.setattr(blocking_module, "connect", made)
-    return made
-
-
-@pytest.fixture
-def app(connector: Connector) -> Iterator[Pyshard]:
-    """A blocking client of `cluster`."""
-    with Pyshard() as made:
-        yield made
-
-
-def in_threads(functions: list[Callable[[], _T]]) -> list[_T]:
-    """The outcomes of functions that run at once, each in a thread of its own."""
-    found: dict[int, _T] = {}
-    threads = [
-        threading.Thread(target=lambda number=number, one=one: found.__setitem__(number, one()), daemon=True)
-        for number, one in enumerate(functions)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert sorted(found) == list(range(len(functions))), "a thread failed or hangs"
-    return [found[number] for number in range(len(functions))]
-
-
-# ---------------------------------------------------------------------- verbs
+# -- verbs ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_document_from_write_to_remove(app: Pyshard) -> None:
@@ -201,7 +134,7 @@ def test_the_default_server_is_that_of_the_settings(app: Pyshard, connector: Con
     assert connector.asked == [(settings.BOOTSTRAP_SERVER, settings.DEADLINE)]
 
 
-# ---------------------------------------------------------------------- scans and many at once
+# -- scans and many at once -----------------------------------------------------------------------------------------
 
 
 def test_keys_is_an_iterator_over_all_pages(app: Pyshard) -> None:
@@ -246,7 +179,7 @@ def test_threads_share_an_app(app: Pyshard) -> None:
     assert outcomes == [[[number, turn] for turn in range(20)] for number in range(8)]
 
 
-# ---------------------------------------------------------------------- beginning and end
+# -- beginning and end ----------------------------------------------------------------------------------------------
 
 
 def test_an_address_that_is_none_is_refused_before_anything_is_made(connector: Connector) -> None:
@@ -353,104 +286,3 @@ def test_nothing_is_left_of_a_closed_app(connector: Connector, monkeypatch: pyte
     for _ in range(5):
         no_use()
     assert len(list(_DESCRIPTORS.iterdir())) == before
-
-
-# ---------------------------------------------------------------------- forks
-
-
-def in_child(function: Callable[[], str]) -> str:
-    """What a function returns in a forked child, or the name of what it raises."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, when there are other threads
-        child = os.fork()
-    if child == 0:  # pragma: no cover  # measured in the parent only
-        answer = "nothing"
-        try:
-            answer = function()
-        except BaseException as error:  # noqa: BLE001  # the parent judges it
-            answer = type(error).__name__
-        finally:
-            os.write(writing, answer.encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answers:
-        found = answers.read() if select.select([answers], [], [], 20)[0] else "it hangs"
-    if found == "it hangs":
-        os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return found
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_connects_anew(app: Pyshard, connector: Connector) -> None:
-    """A child's first call makes a client of its own; the parent's goes on untouched."""
-    app.write("test", "from the parent")
-
-    def child() -> str:
-        found = app.read("test")
-        assert found is not None
-        app.write("test", "from the child")
-        return f"{found['record']!r}, {len(connector.clients)} clients"
-
-    assert in_child(child) == "'from the parent', 2 clients"
-    assert len(connector.clients) == 1
-    assert app.read("test") == {"hash_": 0.1671936, "record": "from the parent"}  # each has its own memory
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_in_the_midst_of_calls(app: Pyshard, connector: Connector) -> None:
-    """A child that is forked while other threads call, and hold locks, works all the same."""
-    stop = threading.Event()
-
-    def busy() -> None:
-        while not stop.is_set():
-            app.write("test", 1)
-
-    threads = [threading.Thread(target=busy, daemon=True) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-
-    client = SimpleNamespace(has=lambda *_, **__: succeed("here"))  # the child's copy of the cluster is half changed
-
-    def child() -> str:
-        vars(blocking_module)["connect"] = lambda *_, **__: succeed(client)
-        return str(app.has("test"))
-
-    try:
-        assert [in_child(child) for _ in range(5)] == ["here"] * 5
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(10)
-    assert app.write("test", 1) == 28
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_while_a_lock_is_held(app: Pyshard) -> None:
-    """A lock that another thread held at the fork is held for ever in the child, which therefore has one of its own."""
-    app.write("test", 1)
-    with app._lock:
-        assert in_child(lambda: str(app.has("test"))) == "True"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_scan_does_not_go_on_in_a_forked_child(app: Pyshard) -> None:
-    """A scan belongs to its process: in a child it raises instead of touching the parent's connections."""
-    app.run(lambda client: gatherResults([client.write(key, 1) for key in range(100)]))
-    scan = app.keys()
-    first = next(scan)
-
-    def child() -> str:
-        return str(len(list(scan)))
-
-    assert in_child(child) == "ClientClosed"
-    assert len([first, *scan]) == 100
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_an_app_that_was_closed_is_closed_in_a_child_too(connector: Connector) -> None:
-    """A fork doesn't open again what was closed."""
-    app = Pyshard()
-    app.close()
-    assert in_child(lambda: str(app.has("test"))) == "ClientClosed"
