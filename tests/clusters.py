@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from typing import Any
 
+import attrs
 import pytest
 from stores import START, folder
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,7 +15,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from pyshard import Client
 from pyshard.auth import Tokens
 from pyshard.batch import Answer, Run
-from pyshard.hashing import slot_of
+from pyshard.cluster import ClusterState
+from pyshard.hashing import SLOTS, slot_of
+from pyshard.shardmap import ShardMap
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 
@@ -129,3 +132,18 @@ def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tu
 
         monkeypatch.setattr(service.shard, "apply", apply)
     return boxes
+
+
+def with_bounds(state: ClusterState, *bounds: int) -> ClusterState:
+    """The next state, with other inner bounds between the same shards."""
+    edges = pairwise([0, *bounds, SLOTS])
+    ranges = [
+        attrs.evolve(own, start=start, end=end) for own, (start, end) in zip(state.map.ranges, edges, strict=True)
+    ]
+    return attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(ranges))
+
+
+def announce(cluster: MemoryCluster, state: ClusterState) -> None:
+    """Have the bootstrap tell a state that is in force already."""
+    assert cluster.bootstrap is not None
+    cluster.bootstrap.bootstrap.change(state)
