@@ -621,6 +621,35 @@ def test_async_syncs_every_second(path: Path) -> None:
     at_once(store.close())
 
 
+def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
+    """What went into LMDB is on the disk; there is nothing to wait for."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.ASYNC)
+    broken = Broken(store)
+    at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+    at_once(store.remember(b"text"))
+    clock.advance(10)
+    at_once(store.sweep(10))
+    assert (broken.synced, store._data.unsynced) == (0, False)
+    at_once(store.close())
+
+
+def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the log is long, or many records were changed, the changes go into LMDB before another is done."""
+    monkeypatch.setattr("pyshard.storage.durable._MOST_BYTES", 10_000)
+    store = opened(path, most_changed=20)
+    sizes, changed = [], []
+    for size in [3000] * 9 + [10] * 90:
+        at_once(store.apply([task(Write("", [b"%d" % len(sizes)], [bytes(size)]))], PLENTY, PLENTY))
+        sizes.append(store._data.log.size)
+        changed.append(len(store._data.changes.records))
+    assert (changed[:9], max(changed)) == ([1, 2, 3, 4] * 2 + [1], 20)
+    assert 10_000 < max(sizes) < 13_500
+    assert store.documents == 99
+    check_consistent(store)
+    at_once(store.close())
+
+
 def test_a_sync_that_fails(path: Path, logged_errors: TakeErrors) -> None:
     """It is logged and tried again; the store goes on."""
     clock = Clock()
