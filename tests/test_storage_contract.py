@@ -1071,6 +1071,17 @@ def test_a_snapshot_after_a_restart(durable: Bench) -> None:
     assert (snapshot.documents, rows) == (2, [(b"a", b"one"), (b"b", b"two")])
 
 
+@pytest.mark.parametrize("key", [b"short", b"long" * 200])
+def test_what_was_made_and_removed_within_a_batch(durable: Bench, key: bytes) -> None:
+    """It has left nothing after a restart, whether it was there before or not."""
+    for _ in range(2):
+        assert durable.answers(Write("", [key], [b"one"]), Pop("", [key])) == [[True], [b"one"]]
+        durable.restart()
+        assert (durable.store.documents, durable.store.used, durable.scan()) == (0, 0, [])
+        durable.fill({key: b"old"})
+        durable.restart()
+
+
 def test_versions_rise_over_a_restart_without_records(durable: Bench) -> None:
     """The versions of records that are gone aren't given again."""
     durable.fill({b"a": b""})

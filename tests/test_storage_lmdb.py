@@ -638,7 +638,8 @@ def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """When the log is long, or many records were changed, the changes go into LMDB before another is done."""
     monkeypatch.setattr("pyshard.storage.durable._MOST_BYTES", 10_000)
     store = opened(path, most_changed=20)
-    sizes, changed = [], []
+    sizes: list[int] = []
+    changed: list[int] = []
     for size in [3000] * 9 + [10] * 90:
         at_once(store.apply([task(Write("", [b"%d" % len(sizes)], [bytes(size)]))], PLENTY, PLENTY))
         sizes.append(store._data.log.size)
@@ -742,12 +743,14 @@ def test_check(path: Path) -> None:
 
 
 def test_closing_lets_go_of_the_directory(path: Path) -> None:
-    """As long as a store is open nobody else has its directory."""
+    """As long as a store is open nobody else has its directory; then no file is left open."""
+    files = len(list(Path("/proc/self/fd").iterdir()))
     store = opened(path)
     with pytest.raises(ConfigError, match="another process uses"):
         DataDirectory(path)
     at_once(store.close())
     DataDirectory(path).close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------
