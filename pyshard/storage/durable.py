@@ -168,9 +168,13 @@ class DurableData:
             self._stored = State.first(seconds()) if saved is None else State.unpacked(saved)
             self.state = self._stored.copy()
             self.logs = Logs(directory.logs, directory.identity, self._stored.sequence)
-            self._catch_up()
         except BaseException:
             self.environment.close()
+            raise
+        try:
+            self._catch_up()
+        except BaseException:
+            self.close()
             raise
 
     def meta(self, transaction: lmdb.Transaction, name: bytes) -> bytes | None:
@@ -294,6 +298,7 @@ class DurableData:
         """
         if self._durability is not Durability.FSYNC and not self.logs.broken:
             self.logs.sync()  # LMDB must have nothing that the log may lose
+            self.unsynced = False
         try:
             with self.environment.begin(write=True, buffers=True) as transaction:
                 writing = Writing(transaction, self.databases, self.changes, self._stored.copy(), self.state.copy())
@@ -315,7 +320,7 @@ class DurableData:
             self.changes.forget(writing.brought)
             self.state = writing.state
         if everything:
-            self._round, self.unsynced = None, False
+            self._round = None
             try:
                 self.logs.restart(writing.stored.sequence)
             except OSError as error:
