@@ -52,7 +52,7 @@ def key_bytes(key: Key) -> bytes:
         except ValueError:
             raise InvalidKey("the int given as a key has too many digits; use a shorter one") from None
     try:
-        encoded = text.encode("utf-8")
+        encoded = text.encode()
     except UnicodeEncodeError:
         raise InvalidKey(f"key {_shown(key)} has lone surrogates, which UTF-8 can't carry; use text") from None
     if len(encoded) > settings.MAX_KEY_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -13,9 +13,9 @@ from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.client import administration
 from pyshard.client.bulk import Bulk, Pairs, Progress, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
-from pyshard.client.operations import NO_OPTIONS, Operation, Options
+from pyshard.client.operations import NO_OPTIONS, Operation, Options, options_for
 from pyshard.client.pages import KeyPages
-from pyshard.client.records import Item, Record, condition_of, milliseconds
+from pyshard.client.records import Item, Record, milliseconds
 from pyshard.client.routing import Routing
 from pyshard.cluster import check_index_name
 from pyshard.documents import Storable
@@ -72,24 +72,24 @@ class Client:
         """
         try:
             record, size = documents.encode(doc)
-            options = Options(condition=condition_of(if_absent, if_version), ttl=milliseconds(ttl))
+            options = options_for(if_absent, if_version, ttl)
         except PyshardError:
             return fail()
-        return cast("Deferred[int]", self._operate("write", key, index, deadline, record, size, options))
+        return self._operate("write", key, index, deadline, record, size, options)
 
     def read(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Record | None]:
         """Look a document up.
 
         :return: a Deferred of ``{'hash_': …, 'record': …}``, or of None when there is no such key.
         """
-        return cast("Deferred[Record | None]", self._operate("read", key, index, deadline))
+        return self._operate("read", key, index, deadline)
 
     def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Item | None]:
         """Look a document up, with all that is known of it.
 
         :return: a Deferred of an `Item`, or of None when there is no such key.
         """
-        return cast("Deferred[Item | None]", self._operate("item", key, index, deadline))
+        return self._operate("item", key, index, deadline)
 
     def pop(
         self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
@@ -99,7 +99,7 @@ class Client:
         :param if_version: remove nothing when the key's version isn't this one.
         :return: as `read`; None also when `if_version` was not met.
         """
-        return cast("Deferred[Record | None]", self._conditional("pop", key, index, if_version, deadline))
+        return self._conditional("pop", key, index, if_version, deadline)
 
     def remove(
         self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
@@ -109,7 +109,7 @@ class Client:
         :param if_version: remove nothing when the key's version isn't this one.
         :return: a Deferred of the size that `write` gave for it; 0 when there was none, or `if_version` was not met.
         """
-        return cast("Deferred[int]", self._conditional("remove", key, index, if_version, deadline))
+        return self._conditional("remove", key, index, if_version, deadline)
 
     def touch(
         self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None
@@ -124,7 +124,7 @@ class Client:
             options = Options(ttl=milliseconds(ttl))
         except PyshardError:
             return fail()
-        return cast("Deferred[bool]", self._operate("touch", key, index, deadline, options=options))
+        return self._operate("touch", key, index, deadline, options=options)
 
     def increment(
         self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
@@ -149,14 +149,14 @@ class Client:
                 )
         except PyshardError:
             return fail()
-        return cast("Deferred[int]", self._operate("increment", key, index, deadline, amount, options=options))
+        return self._operate("increment", key, index, deadline, amount, options=options)
 
     def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[bool]:
         """Whether a key exists.
 
         :return: a Deferred of True or False.
         """
-        return cast("Deferred[bool]", self._operate("has", key, index, deadline))
+        return self._operate("has", key, index, deadline)
 
     def write_many(
         self,
@@ -342,21 +342,21 @@ class Client:
         record: bytes = b"",
         size: int = 0,
         options: Options = NO_OPTIONS,
-    ) -> Deferred[object]:
+    ) -> Deferred[Any]:  # of what the verb gives
         try:
             text = key_bytes(key)
-            name = self._index_name(index)
+            name = "" if index is None else check_index_name(index)
         except PyshardError:
             return fail()
-        expires = self._clock.seconds() + self._seconds(deadline)
+        expires = self._clock.seconds() + (self._deadline if deadline is None else deadline)
         slot = slot_of(text, name.encode())
         return self._routing.submit(Operation(verb, name, text, slot, expires, record, size, options))
 
     def _conditional(
         self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None
-    ) -> Deferred[object]:
+    ) -> Deferred[Any]:
         try:
-            options = Options(condition=condition_of(False, if_version))
+            options = options_for(False, if_version, None)
         except PyshardError:
             return fail()
         return self._operate(verb, key, index, deadline, options=options)

@@ -122,7 +122,8 @@ class ShardLink:
         except PyshardError as error:
             entry.fail(error)
             return
-        self._sweep_by(entry.expires)
+        if self._sweep is None or entry.expires < self._sweep_at:
+            self._sweep_by(entry.expires)
         if isinstance(entry, Chunk):
             self._pump()  # there is nothing to be gathered
         elif self._flush is None:

@@ -8,6 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from pyshard.batch import ALWAYS
+from pyshard.client.records import condition_of, milliseconds
 from pyshard.errors import PyshardError
 
 #: The verbs that change nothing.
@@ -29,6 +30,16 @@ class Options:
 
 
 NO_OPTIONS = Options()
+
+
+def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> Options:
+    """The options that a verb's arguments ask for.
+
+    :raises InvalidArgument: see `pyshard.client.records`.
+    """
+    if not if_absent and if_version is None and ttl is None:  # as is mostly so
+        return NO_OPTIONS
+    return Options(condition_of(if_absent, if_version), milliseconds(ttl))
 
 
 class Operation:

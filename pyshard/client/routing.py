@@ -89,7 +89,7 @@ class Routing:
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
         else:
-            self.link_for(operation.slot).submit(operation)
+            self._links[self.state.map.lookup(operation.slot).name].submit(operation)
         return operation.deferred
 
     def submit_chunk(self, chunk: Chunk) -> None:
