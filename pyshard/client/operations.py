@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyshard.batch import ALWAYS
@@ -42,7 +43,7 @@ def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> O
     return Options(condition_of(if_absent, if_version), milliseconds(ttl))
 
 
-class Operation:
+class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     """One verb on one key, and the Deferred that its caller holds.
 
     :param verb: the name of its run, such as "read" (`pyshard.batch`).
@@ -51,39 +52,27 @@ class Operation:
     :param record: what a write stores, or an increment adds; else empty.
     :param size: what a write answers when it stored the record.
     :param options: what only some verbs have.
-    :ivar weight: bytes that it adds to a box.
     :cvar count: how many operations it is.
     """
 
-    __slots__ = (
-        "deferred", "done", "expires", "index", "key", "options", "record", "refused", "size", "slot", "verb", "weight"
-    )  # fmt: skip
+    verb: str
+    index: str
+    key: bytes
+    slot: int
+    expires: float
+    record: bytes = b""
+    size: int = 0
+    options: Options = NO_OPTIONS
+    deferred: Deferred[object] = msgspec.field(default_factory=Deferred)
+    done: bool = False
+    refused: float | None = None  # when a shard first said that it doesn't know the index
 
     count: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        verb: str,
-        index: str,
-        key: bytes,
-        slot: int,
-        expires: float,
-        record: bytes = b"",
-        size: int = 0,
-        options: Options = NO_OPTIONS,
-    ) -> None:
-        self.verb = verb
-        self.index = index
-        self.key = key
-        self.weight = len(key) + len(record) + len(options.initial)
-        self.slot = slot
-        self.expires = expires
-        self.record = record
-        self.size = size
-        self.options = options
-        self.deferred: Deferred[object] = Deferred()
-        self.done = False
-        self.refused: float | None = None  # when a shard first said that it doesn't know the index
+    @property
+    def weight(self) -> int:
+        """Bytes that it adds to a box."""
+        return len(self.key) + len(self.record) + len(self.options.initial)
 
     @property
     def changes(self) -> bool:
