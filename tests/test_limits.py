@@ -38,7 +38,7 @@ TESTS = {
     ],
     "MAX_INDEXES": ["test_cluster.py::test_most_indexes"],
     "MAX_STATE_BYTES": ["test_cluster.py::test_bytes_of_a_state"],
-    "ITEM_OVERHEAD": ["test_storage_contract.py::test_used"],
+    "ITEM_OVERHEAD": ["storage/contract/test_limit.py::test_used"],
     "MAX_BOX_BYTES": ["wire/test_stream.py::test_bytes_of_a_box"],
     "MAX_BOX_KEYS": ["wire/test_stream.py::test_keys_of_a_box"],
     "UNFINISHED_BOX": ["wire/test_stream.py::test_unfinished_box", "wire/test_stream.py::test_slow_peer_that_finishes"],

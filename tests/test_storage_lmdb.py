@@ -1,4 +1,4 @@
-"""The durable store: what it promises beyond the contract of all stores (tests/test_storage_contract.py).
+"""The durable store: what it promises beyond the contract of all stores (tests/storage/contract/).
 
 How its map grows, what a disk does to it that is full or fails, how it is opened, and what its thread may and may not
 hold up.

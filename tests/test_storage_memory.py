@@ -1,4 +1,4 @@
-"""The store in memory: what it promises beyond the contract of all stores (tests/test_storage_contract.py)."""
+"""The store in memory: what it promises beyond the contract of all stores (tests/storage/contract/)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a store is: it keeps records by index and key, applies one batch at a time, and counts.
 
-Rules every store keeps (tests/test_storage_contract.py runs over all of them):
+Rules every store keeps (tests/storage/contract/ runs over all of them):
 
 - a batch takes effect in its order, and no other batch comes between its operations;
 - an answer is given once its effects are as safe as the store makes them;

@@ -1,0 +1,82 @@
+"""What every store counts and keeps beside records: the histogram, the text to remember, its identity."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from storage.contract.samples import key_sets
+from stores import FAST_KINDS, Bench, prepared, weight
+
+from pyshard.batch import Remove
+from pyshard.hashing import SLOTS, slot_of
+
+
+@pytest.mark.parametrize("kind", FAST_KINDS)
+@given(key_sets, st.integers(1, 20), st.integers(0, SLOTS - 1), st.integers(1, SLOTS))
+def test_histogram(kind: str, keys: set[bytes], bars: int, start: int, length: int) -> None:
+    """The bars hold all documents of all indexes, each at most 8,192 slots from its place."""
+    end = min(start + length, SLOTS)
+    own = [key for key in keys if start <= slot_of(key) < end]
+    pages = [key for key in keys if start <= slot_of(key, b"pages") < end]
+    slots = [slot_of(key) for key in own] + [slot_of(key, b"pages") for key in pages]
+    with prepared(kind) as bench:
+        bench.fill(dict.fromkeys(own, b""))
+        bench.fill(dict.fromkeys(pages, b""), "pages")
+        counts = bench.store.histogram(start, end, bars)
+        assert sum(counts) == bench.store.documents == len(slots)
+    assert len(counts) == bars
+    check_bars(counts, slots, start, end)
+
+
+def check_bars(counts: list[int], slots: list[int], start: int, end: int) -> None:
+    """Each document counts in a bar that is at most 8,192 slots away from it."""
+    for bar in range(len(counts)):
+        bound = start + (end - start) * (bar + 1) / len(counts)
+        assert sum(counts[: bar + 1]) >= sum(slot < bound - 8192 for slot in slots)
+        assert sum(counts[bar + 1 :]) >= sum(slot >= bound + 8192 for slot in slots)
+
+
+def test_histogram_of_a_small_range(bench: Bench) -> None:
+    """Bars that are as narrow as the bounds may be off are still right to that measure."""
+    end = 40 * 8192
+    keys = [key for key in (b"%d" % each for each in range(30_000)) if slot_of(key) < end]
+    bench.fill(dict.fromkeys(keys, b""))
+    check_bars(bench.store.histogram(0, end, 40), [slot_of(key) for key in keys], 0, end)
+
+
+def test_histogram_at_the_ends(bench: Bench) -> None:
+    """Documents at the very ends of the range asked for count in the first and the last bar."""
+    keys = [b"%d" % each for each in range(400)]
+    for key in keys:
+        slot = slot_of(key)
+        bench.fill({key: b""})
+        for start, end in ((slot, SLOTS), (0, slot + 1), (slot, slot + 1)):
+            assert sum(bench.store.histogram(start, end, 3)) == 1
+        bench.answers(Remove("", [key]))
+
+
+def test_histogram_after_removing(bench: Bench) -> None:
+    """Documents that were removed don't count."""
+    keys = [b"%d" % each for each in range(1000)]
+    bench.fill(dict.fromkeys(keys, b""))
+    bench.answers(Remove("", keys[:900]))
+    assert sum(bench.store.histogram(0, SLOTS, 10)) == 100
+
+
+def test_remember(bench: Bench) -> None:
+    """`recall` gives the text last given to `remember`; it takes no room."""
+    bench.result(bench.store.remember(b"first"))
+    bench.result(bench.store.remember(b""))
+    assert bench.store.recall() == b""
+    bench.result(bench.store.remember(b"last \x00"))
+    bench.fill({b"a": b"one"})
+    bench.result(bench.store.set_indexes({}))
+    assert bench.store.recall() == b"last \x00"
+    assert bench.store.used == weight(b"a", b"one")
+
+
+def test_identity(bench: Bench, kind: str) -> None:
+    """A store has an identity, and says whether a restart loses its data."""
+    assert bench.store.identity
+    assert bench.store.ephemeral == (kind == "memory")

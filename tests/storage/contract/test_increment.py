@@ -1,0 +1,69 @@
+"""Counters in every store: ints of any size, and what is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from storage.contract.samples import number
+from stores import Bench
+
+from pyshard import documents
+from pyshard.batch import Has, Increment, Read
+
+
+def test_increment(bench: Bench) -> None:
+    """`increment` adds to what is there, or to the initial value, and gives the new value, as often as asked."""
+    counting = Increment("", [b"n", b"m", b"n"], [number(5), number(-1), number(2)], [number(10), number(0), number(7)])
+    assert bench.answers(counting, Read("", [b"n", b"m"])) == [
+        [number(15), number(-1), number(17)],
+        [number(17), number(-1)],
+    ]
+
+
+@pytest.mark.parametrize("start", [2**31, 2**63 - 1, 2**64 - 1, -(2**63), 2**1000, -(2**1000)])
+def test_increment_of_any_size(bench: Bench, start: int) -> None:
+    """Counters go past 64 bits, both ways, and back."""
+    bench.fill({b"n": number(start)})
+    counting = Increment("", [b"n"] * 3, [number(one) for one in (1, -2, 2**2000)], [number(0)] * 3)
+    assert bench.answers(counting) == [[number(start + 1), number(start - 1), number(start - 1 + 2**2000)]]
+
+
+@pytest.mark.parametrize("document", [None, True, False, 1.0, "1", b"1", [1], {"n": 1}])
+def test_increment_of_something_else(bench: Bench, document: Any) -> None:
+    """What is no int stays as it is."""
+    record = documents.encode(document)[0]
+    bench.fill({b"n": record})
+    version = bench.version(b"n")
+    assert bench.one(Increment("", [b"n"], [number(1)], [number(0)])) == "NOT_A_NUMBER"
+    assert bench.one(Read("", [b"n"])) == record
+    assert bench.version(b"n") == version
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\x02\0\0\0\x1c\x01", number(1)[:5], number(2**70)[:-1], b"\xff" * 20])
+def test_increment_of_garbage(bench: Bench, garbage: bytes) -> None:
+    """A record, an amount or an initial value that can't be read is no number, and nothing is stored."""
+    bench.fill({b"n": garbage})
+    one, zero = number(1), number(0)
+    counting = Increment("", [b"n", b"x", b"x"], [one, garbage, one], [zero, zero, garbage])
+    assert bench.answers(counting, Has("", [b"x"])) == [["NOT_A_NUMBER"] * 3, [False]]
+
+
+def test_increment_keeps_the_time_to_live(bench: Bench) -> None:
+    """A counter expires when it was to expire; then it begins anew, and lives on."""
+    bench.fill({b"n": number(1)}, ttl=1000)
+    assert bench.one(Increment("", [b"n"], [number(1)], [number(0)])) == number(2)
+    bench.clock.advance(1)
+    assert bench.one(Increment("", [b"n"], [number(1)], [number(0)])) == number(1)
+    bench.clock.advance(10)
+    bench.sweep()
+    assert bench.one(Increment("", [b"n"], [number(1)], [number(0)])) == number(2)
+
+
+def test_increment_at_the_limit(bench: Bench) -> None:
+    """A counter that has no room to grow, or to begin, is refused and stays as it is."""
+    bench.fill({b"n": number(127)})
+    limit = bench.store.used
+    counting = Increment("", [b"n", b"x", b"n"], [number(1), number(1), number(-1)], [number(0)] * 3)
+    assert bench.answers(counting, limit=limit) == [["SHARD_FULL", "SHARD_FULL", number(126)]]
+    assert bench.store.used == limit
