@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from stores import PLENTY, START, at_once, check_consistent, folder, task
+from stores import PLENTY, START, at_once, check_consistent, task
 
 from pyshard.batch import Write
 from pyshard.storage import DataDirectory, LmdbStore
@@ -44,13 +42,6 @@ def test_what_is_there_already_is_left_out() -> None:
     changes.forget({b"a": changes.records[b"a"], b"c": changes.records[b"c"]})
     assert going.part(changes, 1) == ([b"b"], 2)
     assert going.part(changes, 5) == ([b"b"], 3)
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    """A data directory's place."""
-    with folder() as made:
-        yield made / "data"
 
 
 def test_rounds(path: Path) -> None:
