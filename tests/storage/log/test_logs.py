@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from disks import System
+from storage.log.files import IDENTITY
 from stores import folder
 
 from pyshard.errors import ConfigError
 from pyshard.storage.log import Logs
-
-IDENTITY = "00112233445566778899aabbccddeeff"
 
 
 @pytest.fixture
@@ -119,14 +118,6 @@ def test_changes_are_missing(paths: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match="changes 2 to 6 were acknowledged, and there are only 4 of them"):
         Logs(paths, IDENTITY, 1)
     assert found(paths, 4) == "de"
-
-
-@pytest.fixture
-def system(monkeypatch: pytest.MonkeyPatch) -> System:
-    """What the log has for a system."""
-    system = System()
-    monkeypatch.setattr("pyshard.storage.log.os", system)
-    return system
 
 
 def test_the_file_before_is_on_the_disk(paths: tuple[Path, Path], system: System) -> None:
