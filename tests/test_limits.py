@@ -47,7 +47,7 @@ TESTS = {
     "BATCH_WORK": ["test_batch_work.py::test_records_that_are_looked_at"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
-    "MAX_COMMIT_BYTES": ["test_storage_writer.py::test_what_waits_is_bounded"],
+    "MAX_COMMIT_BYTES": ["storage/test_writer.py::test_what_waits_is_bounded"],
     "MAX_SNAPSHOTS": ["test_snapshots.py::test_a_few_at_a_time"],
     "SNAPSHOT_BYTES": ["test_snapshots.py::test_a_large_record_has_its_own_page"],
     "SNAPSHOT_IDLE": ["test_snapshots.py::test_idle"],
