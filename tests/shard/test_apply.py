@@ -9,23 +9,7 @@ import pytest
 from deferreds import result
 from hypothesis import given
 from hypothesis import strategies as st
-from shard.states import (
-    LOW,
-    NEXT,
-    STATE,
-    A,
-    B,
-    C,
-    D,
-    Outcome,
-    X,
-    Y,
-    answers,
-    applied,
-    keys_of,
-    outcomes,
-    with_low,
-)
+from shard.states import LOW, NEXT, STATE, A, B, C, D, Outcome, X, Y, answers, applied, keys_of, outcomes, with_low
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 

@@ -1,0 +1,182 @@
+"""How a shard hands snapshots out and takes them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import connectProtocol
+from twisted.protocols import amp
+
+from pyshard import commands
+from pyshard.batch import Row, decode_rows, encode_rows
+from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
+from pyshard.settings import settings
+from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.testing import MemoryCluster
+from pyshard.wire.connection import BoundedAMP
+
+# -- rows on the wire -----------------------------------------------------------------------------------------------
+
+
+def test_rows_on_the_wire() -> None:
+    """A page is a MessagePack array of arrays: index, key, expiry, record."""
+    rows = [Row(0, b"a", 0, b"\x01"), Row(300, b"", 1_700_000_000_000, b"")]
+    expected = (
+        b"\x92\x94\x00\xc4\x01a\x00\xc4\x01\x01\x94\xcd\x01\x2c\xc4\x00\xcf\x00\x00\x01\x8b\xcf\xe5\x68\x00\xc4\x00"
+    )
+    assert encode_rows(rows) == expected
+    assert decode_rows(expected) == rows
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc0", b"\x91\x93\x00\xc4\x00\x00", b"\x91\x94\xa1a\xc4\x00\x00\xc4\x00"])
+def test_garbage_is_no_page(data: bytes) -> None:
+    """Anything else is refused."""
+    with pytest.raises(BadRequest, match="page can't be read"):
+        decode_rows(data)
+
+
+# -- a shard's snapshots --------------------------------------------------------------------------------------------
+
+
+class Caller:
+    """A connection to the only shard of a cluster."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.cluster = cluster
+        self.connection: BoundedAMP = cluster.run(
+            connectProtocol(cluster.network.dial("127.0.0.1", 5050), BoundedAMP(cluster.clock))
+        )
+
+    def ask(self, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
+        """Ask the shard."""
+        answer: dict[str, Any] = self.cluster.run(self.connection.callRemote(command, **arguments))
+        return answer
+
+    def open(self) -> str:
+        """Open a snapshot; its id."""
+        return str(self.ask(commands.OpenSnapshot)["snapshot"])
+
+    def read(self, snapshot: str) -> list[Row]:
+        """One page."""
+        return decode_rows(self.ask(commands.ReadSnapshot, snapshot=snapshot)["rows"])
+
+
+@pytest.fixture
+def cluster() -> Iterator[MemoryCluster]:
+    """A cluster of one shard that holds two documents."""
+    with MemoryCluster(shards=1) as cluster:
+        client = cluster.connect()
+        cluster.run(client.write("a", 1))
+        cluster.run(client.create_index("pages"))
+        cluster.run(client.write("b", 2, "pages", ttl=100))
+        yield cluster
+
+
+def open_in(cluster: MemoryCluster) -> int:
+    """How many snapshots the shard has open."""
+    return len(cluster.services["shard0"].snapshots)
+
+
+def test_open_read_close(cluster: MemoryCluster) -> None:
+    """A snapshot says what it has, gives it, and is closed when it is asked to be."""
+    caller = Caller(cluster)
+    answer = caller.ask(commands.OpenSnapshot)
+    assert (answer["documents"], answer["epoch"]) == (2, cluster.state.epoch)
+    rows = caller.read(answer["snapshot"])
+    assert [(row.index, row.key, row.expires > 0) for row in rows] == [(0, b"a", False), (1, b"b", True)]
+    assert caller.read(answer["snapshot"]) == []
+    assert caller.ask(commands.CloseSnapshot, snapshot=answer["snapshot"]) == {}
+    assert open_in(cluster) == 0
+    with pytest.raises(SnapshotEnded, match="start the backup again"):
+        caller.read(answer["snapshot"])
+    assert caller.ask(commands.CloseSnapshot, snapshot=answer["snapshot"]) == {}
+
+
+def test_not_configured() -> None:
+    """A shard without a place in a cluster has nothing to keep."""
+    with MemoryCluster(shards=1) as cluster:
+        cluster.stop_bootstrap()
+        cluster.stop_shard("shard0")
+        cluster.start_shard("shard0")
+        with pytest.raises(NotConfigured):
+            Caller(cluster).open()
+
+
+def test_a_few_at_a_time(cluster: MemoryCluster) -> None:
+    """A shard keeps so many snapshots, of all connections together, and takes the next when one is closed."""
+    one, other = Caller(cluster), Caller(cluster)
+    opened = [one.open(), other.open(), one.open(), one.open()]
+    assert len(set(opened)) == settings.MAX_SNAPSHOTS == 4
+    with pytest.raises(TooManySnapshots, match="4 snapshots open"):
+        other.open()
+    one.ask(commands.CloseSnapshot, snapshot=opened[0])
+    assert other.open()
+
+
+def test_ends_with_its_connection(cluster: MemoryCluster) -> None:
+    """The snapshots of a lost connection are closed; those of others stay."""
+    one, other = Caller(cluster), Caller(cluster)
+    one.open()
+    one.open()
+    kept = other.open()
+    one.connection.abort()
+    cluster.advance(0.1)
+    assert open_in(cluster) == 1
+    assert len(other.read(kept)) == 2
+
+
+def test_belongs_to_its_connection(cluster: MemoryCluster) -> None:
+    """Nobody reads or closes a snapshot of another connection."""
+    one, other = Caller(cluster), Caller(cluster)
+    opened = one.open()
+    with pytest.raises(SnapshotEnded):
+        other.read(opened)
+    other.ask(commands.CloseSnapshot, snapshot=opened)
+    assert len(one.read(opened)) == 2
+
+
+def test_idle(cluster: MemoryCluster) -> None:
+    """A snapshot that nobody reads from is closed after a minute; each page gives it another one."""
+    caller = Caller(cluster)
+    read, idle = caller.open(), caller.open()
+    cluster.advance(59)
+    assert open_in(cluster) == 2
+    caller.read(read)
+    cluster.advance(1.1)
+    assert open_in(cluster) == 1
+    with pytest.raises(SnapshotEnded, match="60 s"):
+        caller.read(idle)
+    cluster.advance(57)
+    assert caller.read(read) == []
+    cluster.advance(60.1)
+    assert open_in(cluster) == 0
+
+
+def test_stopping_shard(cluster: MemoryCluster) -> None:
+    """A shard that stops closes its snapshots, and leaves no timer."""
+    Caller(cluster).open()
+    snapshots = cluster.services["shard0"].snapshots
+    cluster.stop_shard("shard0")
+    assert len(snapshots) == 0
+
+
+def test_ended_by_its_store(tmp_path: Path) -> None:
+    """A snapshot that its store ended is an error to who reads it, and gives its place to the next."""
+
+    def small(name: str, seconds: Callable[[], float]) -> LmdbStore:
+        return LmdbStore(DataDirectory(tmp_path / name), seconds, None, Durability.NONE, 256 * 1024, most_changed=10)
+
+    with MemoryCluster(shards=1, store=small) as cluster:
+        client = cluster.connect()
+        caller = Caller(cluster)
+        opened = [caller.open() for _ in range(settings.MAX_SNAPSHOTS)]
+        for number in range(100):
+            cluster.run(client.write(number, "x" * 10_000))
+        for one in opened:
+            with pytest.raises(SnapshotEnded, match="outgrew its map"):
+                caller.read(one)
+        assert open_in(cluster) == 0
+        assert caller.ask(commands.OpenSnapshot)["documents"] == 100
