@@ -197,5 +197,6 @@ assert "twisted.internet.reactor" not in sys.modules
 from twisted.internet import asyncioreactor
 asyncioreactor.install()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "-P", "-c", program]  # -P: what is installed, not the checkout
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
