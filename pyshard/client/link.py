@@ -232,10 +232,17 @@ class ShardLink:
             return
         while (box := self._queue.next_box(self._clock.seconds())) is not None:
             apply = commands.apply_box(self._routes.state.epoch, encode_runs(box.runs))
-            sent = connection.call_directly(commands.Apply.commandName, apply)
-            sent.addCallbacks(self._answered, self._failed, callbackArgs=(box,), errbackArgs=(box,))
-            sent.addErrback(self._broken, box)
+            connection.call_directly(commands.Apply.commandName, apply).addBoth(self._back, box)
             self._sweep_by(box.sent + settings.DEADLINE)
+
+    def _back(self, answer: dict[bytes, bytes] | Failure, box: Box) -> None:
+        try:
+            if isinstance(answer, Failure):
+                self._failed(answer, box)
+            else:
+                self._answered(answer, box)
+        except Exception:  # noqa: BLE001  # whatever it is, callers must hear of it
+            self._broken(Failure(), box)
 
     def _answered(self, answer: dict[bytes, bytes], box: Box) -> None:
         answers = decode_answers(commands.answers_in(answer), box.runs)

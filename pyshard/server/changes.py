@@ -21,6 +21,8 @@ class Changes:
 
         :return: the same Deferred.
         """
+        if change.called and not change.paused:  # it was done at once
+            return change
         self._under_way += 1
 
         def done(outcome: _T) -> _T:

@@ -21,6 +21,7 @@ from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
 from pyshard.wire.command import Arguments
+from pyshard.wire.connection import DirectResponder
 
 
 class ShardProtocol(ServerConnection):
@@ -48,8 +49,8 @@ class ShardProtocol(ServerConnection):
             (commands.CloseSnapshot, self.close_snapshot),
         ]
 
-    def direct_responders(self) -> Iterable[tuple[bytes, Callable[[Box], Deferred[Box]]]]:
-        return [(commands.Apply.commandName, self.apply)]
+    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
+        return [(commands.Apply.commandName, (self.apply, self.applied))]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
@@ -64,7 +65,7 @@ class ShardProtocol(ServerConnection):
     def configure(self, name: str, state: bytes) -> Deferred[Arguments]:
         return self._shard.configure(name, cluster.from_json(state)).addCallback(lambda _: {})
 
-    def apply(self, box: Box) -> Deferred[Box]:
+    def apply(self, box: Box) -> Deferred[list[Answer]]:
         epoch, batch = commands.apply_arguments(box)
         runs = decode_runs(batch)
         self.operations += sum([len(run.keys) for run in runs])
@@ -72,9 +73,10 @@ class ShardProtocol(ServerConnection):
         applied = apply(epoch, runs)
         if any(map(changes, runs)):
             applied = self.changes.add(applied)
-        return applied.addCallback(
-            lambda answers: commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
-        )
+        return applied
+
+    def applied(self, answers: list[Answer]) -> Box:
+        return commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
 
     def _apply_reading(self, epoch: int, runs: list[Run]) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.

@@ -142,7 +142,7 @@ class Shard:
             plan.add(run)
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES)
-        return applied.addCallback(plan.merge)
+        return applied.addCallback(plan.merge) if plan.refuses else applied
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
         """One page of keys; see `pyshard.storage.interface.IStore.page`.
@@ -211,34 +211,46 @@ def not_owned(assignment: Assignment, slot: int) -> WrongShard:
 
 
 class _Plan:
-    """A batch on its way to the store: which operations go there, and where their outcomes belong."""
+    """A batch on its way to the store: which operations go there, and where their outcomes belong.
+
+    :ivar refuses: whether anything doesn't go there, so that the store's answers aren't those to the batch.
+    """
 
     def __init__(self, assignment: Assignment, store: IStore) -> None:
         self.assignment = assignment
         self._store = store
         self.tasks: list[Task] = []
-        self._runs: list[tuple[Answer, list[int]]] = []  # for each run: what was refused, the positions to apply
+        self.refuses = False
+        # For each run: None when all of it goes to the store; else what was refused, and the positions that do go.
+        self._runs: list[tuple[Answer, list[int]] | None] = []
 
     def add(self, run: Run) -> None:
         """Put the operations of a run that this shard owns among the tasks; refuse the others."""
-        answer = Answer([None] * len(run.keys), {})
-        positions = list(range(len(run.keys)))
+        slots = LazySlots(run.keys, run.index.encode())
         try:
             number = self.assignment.state.index_id(run.index)
         except IndexNotFound as error:
-            answer.errors = dict.fromkeys(positions, (error.code, str(error)))
-            positions = []
+            self._refuse(Answer.refusing(run, error), [])
         else:
-            slots: Sequence[int] = LazySlots(run.keys, run.index.encode())
-            if not self._store.holds(number, run.keys) and not self._owns_all(slots):
-                for position, slot in enumerate(slots):
-                    if not self.assignment.range.owns(slot):
-                        answer.refuse(position, not_owned(self.assignment, slot))
-                positions = [position for position in positions if position not in answer.errors]
-                run, slots = part(run, positions), [slots[position] for position in positions]
-            if positions:
+            if self._store.holds(number, run.keys) or self._owns_all(slots):
                 self.tasks.append(Task(run, number, slots))
+                self._runs.append(None)
+            else:
+                self._add_part(run, number, slots)
+
+    def _add_part(self, run: Run, number: int, slots: Sequence[int]) -> None:
+        answer = Answer([None] * len(run.keys), {})
+        for position, slot in enumerate(slots):
+            if not self.assignment.range.owns(slot):
+                answer.refuse(position, not_owned(self.assignment, slot))
+        positions = [position for position in range(len(run.keys)) if position not in answer.errors]
+        if positions:
+            self.tasks.append(Task(part(run, positions), number, [slots[position] for position in positions]))
+        self._refuse(answer, positions)
+
+    def _refuse(self, answer: Answer, positions: list[int]) -> None:
         self._runs.append((answer, positions))
+        self.refuses = True
 
     def _owns_all(self, slots: Sequence[int]) -> bool:
         own = self.assignment.range
@@ -248,11 +260,12 @@ class _Plan:
         """The answers to the whole batch, given the store's answers to the tasks."""
         from_store = iter(applied)
         merged = []
-        for answer, positions in self._runs:
-            if positions and not answer.errors:
+        for planned in self._runs:
+            if planned is None:
                 answer = next(from_store)
-            elif positions:
-                applied_part = next(from_store)
+            else:
+                answer, positions = planned
+                applied_part = next(from_store) if positions else answer
                 for place, position in enumerate(positions):
                     answer.results[position] = applied_part.results[place]
                     if place in applied_part.errors:

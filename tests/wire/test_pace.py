@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pyshard.boxes import Box
 from pyshard.settings import settings
 from pyshard.wire.command import ChunkedBytes, Command
-from pyshard.wire.connection import BoundedAMP
+from pyshard.wire.connection import BoundedAMP, DirectResponder
 
 MOST, MOST_BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY
 
@@ -45,15 +45,15 @@ class Side(BoundedAMP):
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         return [(Later, self.later)]
 
-    def direct_responders(self) -> Iterable[tuple[bytes, Callable[[Box], Deferred[Box]]]]:
+    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
         if self._directly:
-            yield (
-                b"Later",
-                lambda box: self._later(int(box[b"number"])).addCallback(lambda _: {b"number": box[b"number"]}),
-            )
+            yield b"Later", (self._later_directly, lambda box: {b"number": box[b"number"]})
 
     def later(self, number: int, data: bytes | None) -> Deferred[Any]:
         return self._later(number).addCallback(lambda _: {"number": number})
+
+    def _later_directly(self, box: Box) -> Deferred[Box]:
+        return self._later(int(box[b"number"])).addCallback(lambda _: box)
 
     def _later(self, number: int) -> Deferred[Any]:
         self.begun.append(number)

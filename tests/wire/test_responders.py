@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from deferreds import result
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from wire.ends import Add, Echo, Later, Pair, add, box, line
 
+from pyshard.boxes import Box
 from pyshard.errors import AMP_ERRORS, InternalError, PyshardError, ShardFull
 from pyshard.wire.command import Command
+from pyshard.wire.connection import BoundedAMP, DirectResponder
+
+
+class Direct(BoundedAMP):
+    """Answers `Later` without AMP's machinery: begins with a Deferred, and makes the answer with a function."""
+
+    def __init__(self, work: Deferred[str], end: Callable[[str], Box]) -> None:
+        self._work, self._end = work, end
+        super().__init__(Clock())
+        self.wire = StringTransport()
+        self.makeConnection(self.wire)
+
+    def told(self) -> list[Box]:
+        """What it has answered."""
+        return [dict(box) for box in amp.parseString(self.wire.value())]
+
+    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
+        return [(b"Later", (lambda _: self._work, self._end))]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("outcome", "end", "expected"),
+    [
+        ("x", lambda outcome: {b"said": outcome.encode()}, {b"said": b"x", b"_answer": b"7"}),
+        (ShardFull("no"), dict, {b"_error_code": b"SHARD_FULL", b"_error_description": b"no", b"_error": b"7"}),
+    ],
+)
+def test_direct_answers(at_once: bool, outcome: Any, end: Callable[[str], Box], expected: Box) -> None:
+    """What the work fired with becomes the answer, be it there at once or later; what it failed with, the error."""
+    work: Deferred[str] = Deferred()
+    one = Direct(work, end)
+    fire = work.errback if isinstance(outcome, Exception) else work.callback
+    if at_once:
+        fire(outcome)
+    one.dataReceived(box(_command="Later", _ask="7"))
+    if not at_once:
+        assert (one.told(), one.answering) == ([], 1)
+        fire(outcome)
+    assert (one.told(), one.answering) == ([expected], 0)
+
+
+def test_a_direct_answer_that_cannot_be_made(logged_errors: Callable[..., list[BaseException]]) -> None:
+    """Is logged once and answered as `InternalError`, as whatever goes wrong in a responder."""
+    unexpected = ValueError("secret")
+
+    def end(_: str) -> Box:
+        raise unexpected
+
+    one = Direct(succeed("x"), end)
+    one.dataReceived(box(_command="Later", _ask="7"))
+    (answer,) = one.told()
+    assert (answer[b"_error"], answer[b"_error_code"], one.answering) == (b"7", b"INTERNAL_ERROR", 0)
+    assert b"secret" not in answer[b"_error_description"]
+    assert logged_errors() == [unexpected]
 
 
 def test_add_on_the_wire() -> None:
