@@ -1,75 +1,20 @@
-"""The cluster state: epochs that rise, index ids that don't come back, and its JSON text."""
+"""The cluster state: epochs that rise, index ids that don't come back, and names of indexes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import attrs
 import pytest
+from cluster.states import HALF, HIGH, LOW, STATE, TEXT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.cluster import ClusterState, check_index_name, from_json, index_not_found, to_json
-from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName
+from pyshard.cluster import ClusterState, check_index_name, from_json, index_not_found
+from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName
 from pyshard.hashing import SLOTS
 from pyshard.settings import settings
 from pyshard.shardmap import ShardMap, ShardRange
-
-HALF = SLOTS // 2
-LOW = ShardRange("low", 0, HALF, 1024, "127.0.0.1", 5050, "1d", True)
-HIGH = ShardRange("high", HALF, SLOTS, 2048, "127.0.0.1", 5051)
-STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 2}, 3)
-
-#: `STATE`, as every peer of format 1 reads and writes it.
-TEXT = (
-    b'{"format":1,"cluster":"c1","epoch":7,"shards":['
-    b'{"name":"low","start":0,"end":5000000,"size":1024,"host":"127.0.0.1","port":5050,"identity":"1d","durable":true},'
-    b'{"name":"high","start":5000000,"end":10000000,"size":2048,"host":"127.0.0.1","port":5051,"identity":"",'
-    b'"durable":false}],"indexes":{"pages":2},"next_index":3}'
-)
-
-
-def text_with(**changes: object) -> bytes:
-    """`TEXT` with other values in some fields; `...` takes a field away."""
-    fields = {**json.loads(TEXT), **changes}
-    return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
-
-
-def text_with_shard(**changes: object) -> bytes:
-    """`TEXT` with other values in some fields of its first shard; `...` takes a field away."""
-    first, second = json.loads(TEXT)["shards"]
-    first = {name: value for name, value in {**first, **changes}.items() if value is not ...}
-    return text_with(shards=[first, second])
-
-
-names = st.from_regex(r"[\w.-]{1,20}", fullmatch=True)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-
-
-@st.composite
-def states(draw: st.DrawFn) -> ClusterState:
-    """Any state that a cluster can have."""
-    cuts = [0, *sorted(draw(st.sets(st.integers(1, SLOTS - 1), max_size=5))), SLOTS]
-    ranges = [
-        ShardRange(
-            f"{draw(texts)} {number}",
-            start,
-            end,
-            draw(st.integers(1, 2**63 - 1)),
-            draw(texts.filter(bool)),
-            number + 1,
-            draw(texts),
-            draw(st.booleans()),
-        )
-        for number, (start, end) in enumerate(pairwise(cuts))
-    ]
-    indexes = {name: number for number, name in enumerate(draw(st.lists(names, unique=True, max_size=5)), 1)}
-    return ClusterState(
-        draw(texts), draw(st.integers(1, 2**63 - 1)), ShardMap(ranges), indexes, draw(st.integers(6, 2**32 - 1))
-    )
 
 
 def test_first_state() -> None:
@@ -271,135 +216,3 @@ def test_bad_index_name(name: object, shown: str) -> None:
     with pytest.raises(InvalidIndexName) as refused:
         check_index_name(name)  # type: ignore[arg-type]
     assert str(refused.value) == (f"index name {shown}: expected a str of 1 to 100 letters, digits, '_', '.' and '-'")
-
-
-def test_json_text() -> None:
-    """The JSON text of a state is the one of format 1, field for field."""
-    assert to_json(STATE) == TEXT
-    assert from_json(TEXT) == STATE
-
-
-@given(states())
-def test_json_round_trip(state: ClusterState) -> None:
-    """What is read equals what was written."""
-    assert from_json(to_json(state)) == state
-
-
-def test_unknown_fields_are_skipped() -> None:
-    """A newer peer of the same format may say more."""
-    assert from_json(text_with(color="red")) == from_json(text_with_shard(color="red")) == STATE
-
-
-def test_other_format() -> None:
-    """A text of another format is refused by its number."""
-    with pytest.raises(BadRequest) as refused:
-        from_json(text_with(format=2))
-    assert str(refused.value) == "the cluster state is of format 2; this version knows format 1"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"{",
-        b"\xff",
-        b"null",
-        b"[]",
-        b"{}",
-        TEXT[:-1],
-        TEXT + b"}",
-        TEXT.replace(b"c1", b"\xff"),
-        TEXT.replace(b"pages", b"\xff"),
-        pytest.param(TEXT[:-1] + b',"more":' + b"[" * 100_000, id="nested 100,000 deep"),
-        *(
-            pytest.param(text_with(**{field: ...}), id=f"no {field}")
-            for field in ("format", "cluster", "epoch", "shards", "indexes", "next_index")
-        ),
-        *(
-            pytest.param(text_with_shard(**{field: ...}), id=f"no shards[0].{field}")
-            for field in ("name", "start", "end", "size", "host", "port", "identity", "durable")
-        ),
-        text_with(epoch="7"),
-        text_with(epoch=True),
-        text_with(cluster=None),
-        text_with(indexes=["pages"]),
-        text_with(indexes={"pages": "2"}),
-        text_with(shards=[]),
-        text_with(shards={}),
-        text_with_shard(start=0.0),
-        text_with_shard(port="5050"),
-        text_with_shard(start=1),
-        text_with_shard(end=HALF + 1),
-        text_with_shard(name="high"),
-        text_with_shard(port=5051),
-        text_with(epoch=-1),
-        text_with(epoch=2**63),
-        text_with(cluster="c" * 101),
-        text_with(indexes={"pages": 0}),
-        text_with(indexes={"pages": 2**32}),
-        text_with(indexes={"": 2}),
-        text_with(next_index=0),
-        text_with_shard(start=-1),
-        text_with_shard(end=10**400),
-        text_with_shard(size=2**63),
-        text_with_shard(port=0),
-        text_with_shard(port=65_536),
-        text_with_shard(host=""),
-        text_with_shard(host="h" * 256),
-        text_with_shard(name=""),
-        text_with_shard(identity="1" * 101),
-    ],
-)
-def test_what_is_no_state(text: bytes) -> None:
-    """What is no state, or holds no map, is refused with a message that says what is wrong."""
-    with pytest.raises(BadRequest, match=r"^this is no cluster state: ."):
-        from_json(text)
-
-
-def test_too_long() -> None:
-    """A text of more bytes than any state has is refused unread."""
-    with pytest.raises(BadRequest, match="has 4,194,305 bytes; one has at most 4,194,304"):
-        from_json(TEXT.ljust(2**22 + 1))
-    assert from_json(TEXT.ljust(2**22)) == STATE
-
-
-def test_two_indexes_with_one_id() -> None:
-    """Two names for one index are none: to drop one of them would drop the other's documents."""
-    with pytest.raises(BadRequest, match="two indexes with one id"):
-        from_json(text_with(indexes={"pages": 2, "links": 2}))
-
-
-@pytest.mark.parametrize("over", [-1, 0, 1])
-def test_bytes_of_a_state(over: int) -> None:
-    """A state's text has at most 4 MiB; a longer one isn't looked into."""
-    text = TEXT + b" " * (settings.MAX_STATE_BYTES + over - len(TEXT))
-    if over <= 0:
-        assert from_json(text) == from_json(TEXT)
-    else:
-        with pytest.raises(BadRequest, match="the cluster state has 4,194,305 bytes; one has at most 4,194,304"):
-            from_json(text)
-
-
-anything: st.SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
-
-
-@given(
-    st.one_of(
-        st.binary(),
-        st.builds(lambda value: json.dumps(value).encode(), anything),
-        st.builds(text_with, **dict.fromkeys(("epoch", "shards", "indexes", "next_index"), anything)),
-        st.builds(lambda at, byte: TEXT[:at] + byte + TEXT[at + 1 :], st.integers(0, len(TEXT)), st.binary(max_size=1)),
-    )
-)
-def test_garbage_is_a_bad_request(text: bytes) -> None:
-    """Whatever the bytes are, the answer is a state or BadRequest, never another error."""
-    try:
-        state = from_json(text)
-    except BadRequest:
-        return
-    assert isinstance(state, ClusterState)
-    assert isinstance(state.indexes, Mapping)
