@@ -1,8 +1,7 @@
-"""Scans: every key once, in slot order, over all shards; and an error where a part of them can't be had."""
+"""Scans: every key once, in slot order, over all shards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -10,45 +9,16 @@ import attrs
 import pytest
 from deferreds import watch
 from handover import hand_over
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from scans import fill, in_order, page_keys, scan, with_latency
+from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.client.pages import KeyPages
-from pyshard.errors import BadRequest, ClientClosed, IndexNotFound, NotConfigured, Unavailable
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
-from pyshard.shard import shard as shard_module
 from pyshard.shardmap import ShardMap
-from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
 
-
-def fill(cluster: MemoryCluster, client: Client, keys: Sequence[str], index: str | None = None) -> list[str]:
-    """Write these keys; they come back in the order of a scan."""
-    cluster.run(gatherResults([client.write(key, 1, index) for key in keys]))
-    return in_order(keys, index or "")
-
-
-def in_order(keys: Sequence[str], index: str = "") -> list[str]:
-    """Keys in (slot, text) order."""
-    return sorted(keys, key=lambda key: (slot_of(key.encode(), index.encode()), key.encode()))
-
-
-def scan(cluster: MemoryCluster, pages: KeyPages) -> list[list[str]]:
-    """All pages but the empty one at the end."""
-    found = []
-    while page := cluster.run(pages.next_page()):
-        found.append(page)
-    return found
-
-
-def page_keys(monkeypatch: pytest.MonkeyPatch, number: int, size: int = settings.PAGE_BYTES) -> None:
-    """Have shards give pages of this many keys, and about this many bytes."""
-    changed = attrs.evolve(settings, PAGE_KEYS=number, PAGE_BYTES=size)
-    monkeypatch.setattr(shard_module, "settings", changed)
-
-
-# ---------------------------------------------------------------------- all keys, once, in order
+# -- all keys, once, in order ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
@@ -121,7 +91,7 @@ def test_an_index_that_a_shard_has_not_heard_of_yet(cluster: MemoryCluster, clie
     cluster.run(cluster.connect().create_index("pages"))
     newest, shard.assignment = shard.assignment, behind
     outcome = watch(client.keys("pages").next_page())
-    _with_latency(cluster, latency, lambda: not outcome, 2)
+    with_latency(cluster, latency, lambda: not outcome, 2)
     assert outcome == []
     shard.assignment = newest
     cluster.advance(1.1)
@@ -157,7 +127,7 @@ def test_async_for(cluster: MemoryCluster, client: Client, monkeypatch: pytest.M
     assert cluster.run(work()) == keys
 
 
-# ---------------------------------------------------------------------- while things change
+# -- while things change --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -207,197 +177,3 @@ def test_a_scan_goes_on_when_ranges_move(
             assert cluster.bootstrap is not None
             cluster.bootstrap.bootstrap.change(state)
     assert found == keys
-
-
-# ---------------------------------------------------------------------- what can't be had is an error
-
-
-@pytest.mark.parametrize("away", ["shard0", "shard1"])
-@pytest.mark.parametrize("how", ["killed", "silent"])
-def test_an_unreachable_shard_is_an_error_not_an_end(
-    cluster: MemoryCluster, client: Client, away: str, how: str
-) -> None:
-    """A scan that comes to a shard out of reach fails with `Unavailable` at the page's deadline; it never just ends.
-
-    When the shard is back, the same scan goes on where it was.
-    """
-    keys = fill(cluster, client, [f"key{number}" for number in range(100)])
-    pages = client.keys(deadline=2)
-    found: list[str] = []
-    if away == "shard1":
-        page = cluster.run(pages.next_page())
-        found += page
-    own = cluster.state.map.named(away)
-    assert own is not None
-    listener = cluster.network.listeners[own.host, own.port]
-    if how == "killed":
-        del cluster.network.listeners[own.host, own.port]
-        cluster.network.cut(own.host, own.port)
-    else:
-        cluster.network.silence(own.host, own.port)
-    outcome = watch(pages.next_page())
-    cluster.advance(1.999)
-    assert outcome == []
-    cluster.advance(0.001)
-    assert [type(one) for one in outcome] == [Unavailable]
-    assert f"shard '{away}'" in str(outcome[0])
-    cluster.network.listeners[own.host, own.port] = listener
-    cluster.network.cut(own.host, own.port)
-    cluster.network.unsilence(own.host, own.port)
-    cluster.advance(1)
-    while page := cluster.run(pages.next_page()):
-        found += page
-    assert found == keys
-
-
-def test_a_page_whose_answer_is_lost_is_asked_for_again(cluster: MemoryCluster, client: Client) -> None:
-    """A page only reads: it is repeated on the next connection."""
-    keys = fill(cluster, client, ["test"])
-    cluster.network.silence("127.0.0.1", 5050)
-    outcome = watch(client.keys().next_page())
-    cluster.advance(1)
-    cluster.network.cut("127.0.0.1", 5050)
-    cluster.network.unsilence("127.0.0.1", 5050)
-    cluster.advance(1)
-    assert outcome == [keys]
-
-
-def test_a_connection_that_gives_no_page_is_given_up(
-    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A silent shard costs a page its deadline, and the connection its life: the next page comes over a new one."""
-    keys = fill(cluster, client, ["test"])
-    shard = cluster.services["shard0"].shard
-    connections = [one["id"] for one in _connections(cluster, client)]
-    monkeypatch.setattr(shard, "keys", lambda *_: Deferred())
-    pages = client.keys()
-    outcome = watch(pages.next_page())
-    cluster.advance(10)
-    assert [type(one) for one in outcome] == [Unavailable]
-    monkeypatch.undo()
-    assert cluster.run(pages.next_page()) == keys
-    assert [one["id"] for one in _connections(cluster, client)] != connections
-
-
-def _connections(cluster: MemoryCluster, client: Client) -> list[dict[str, Any]]:
-    shards = cluster.run(client.stat())["shards"]
-    assert isinstance(shards, list)
-    connections: list[dict[str, Any]] = shards[0]["connections"]
-    return connections
-
-
-def refuse(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Have shard0 not be configured for so long."""
-    shard = cluster.services["shard0"].shard
-    keys, until = shard.keys, cluster.clock.seconds() + seconds
-
-    def refusing(*arguments: Any) -> Deferred[Page]:
-        if cluster.clock.seconds() < until:
-            raise NotConfigured("this shard is not configured yet")
-        return keys(*arguments)
-
-    monkeypatch.setattr(shard, "keys", refusing)
-
-
-def test_a_shard_that_refuses_for_the_moment_is_waited_for(
-    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`NotConfigured` and its like are ridden out within the page's deadline."""
-    keys = fill(cluster, client, ["test"])
-    refuse(cluster, monkeypatch, 5)
-    outcome = watch(client.keys().next_page())
-    cluster.advance(4.9)
-    assert outcome == []
-    cluster.advance(0.4)
-    assert outcome == [keys]
-
-
-def test_a_shard_that_goes_on_refusing_is_unavailable(
-    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Past the deadline of the page, what a shard refuses is `Unavailable`, with the shard's reason."""
-    refuse(cluster, monkeypatch, 60)
-    outcome = watch(client.keys(deadline=2).next_page())
-    cluster.advance(2)
-    assert [type(one) for one in outcome] == [Unavailable]
-    assert "not configured" in str(outcome[0])
-
-
-def test_the_deadline_of_a_page_is_one_for_all_attempts(
-    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A shard that first refuses and then is silent has the page's deadline for both together."""
-    refuse(cluster, monkeypatch, 1.5)
-    outcome = watch(client.keys(deadline=2).next_page())
-    cluster.advance(1.45)
-    cluster.network.silence("127.0.0.1", 5050)
-    cluster.advance(0.549)
-    assert outcome == []
-    cluster.advance(0.001)
-    assert [type(one) for one in outcome] == [Unavailable]
-
-
-def test_a_page_that_leads_nowhere_is_no_page(
-    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A faulty shard that has always more, and never a key, doesn't keep a scan going for ever."""
-    monkeypatch.setattr(cluster.services["shard0"].shard, "keys", lambda *_: succeed(Page([], True)))
-    with pytest.raises(BadRequest):
-        cluster.run(client.keys().next_page())
-
-
-# ---------------------------------------------------------------------- indexes
-
-
-@pytest.mark.parametrize("latency", [0, 0.02])
-def test_a_scan_of_a_missing_index(cluster: MemoryCluster, client: Client, latency: float) -> None:
-    """An index that doesn't exist is `IndexNotFound`, soon, also when answers take their time."""
-    cluster.advance(60)
-    outcome = watch(client.keys("pages").next_page())
-    _with_latency(cluster, latency, lambda: not outcome, 1)
-    assert [type(one) for one in outcome] == [IndexNotFound]
-
-
-def _with_latency(cluster: MemoryCluster, seconds: float, goes_on: Callable[[], bool], most: float) -> None:
-    """Let time pass, while every answer takes so many seconds."""
-    addresses = [(one.host, one.port) for one in cluster.state.map.ranges] + [("localhost", 9192)]
-    end = cluster.clock.seconds() + most
-    while goes_on() and cluster.clock.seconds() < end:
-        for address in addresses:
-            cluster.network.silence(*address)
-        cluster.advance(max(seconds, 0.001))
-        for address in addresses:
-            cluster.network.unsilence(*address)
-        cluster.advance(0)
-
-
-def test_a_scan_of_an_index_that_another_client_just_created(cluster: MemoryCluster, client: Client) -> None:
-    """A client whose map is older scans a new index without an error."""
-    other = cluster.connect()
-    cluster.run(client.create_index("pages"))
-    keys = fill(cluster, client, ["a", "b", "c"], "pages")
-    assert [key for page in scan(cluster, other.keys("pages")) for key in page] == keys
-
-
-def test_a_scan_whose_index_is_dropped(cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scan under which the index is dropped fails with `IndexNotFound`; it doesn't end as if it were through."""
-    page_keys(monkeypatch, 5)
-    other = cluster.connect()
-    cluster.run(client.create_index("pages"))
-    fill(cluster, client, [f"key{number}" for number in range(20)], "pages")
-    pages = other.keys("pages")
-    assert len(cluster.run(pages.next_page())) == 5
-    cluster.run(client.drop_index("pages"))
-    with pytest.raises(IndexNotFound):
-        cluster.run(pages.next_page())
-
-
-def test_a_scan_of_a_closed_client(cluster: MemoryCluster, client: Client) -> None:
-    """After close a scan fails, before its first page and in the middle."""
-    fill(cluster, client, ["test", "test1"])
-    pages = client.keys()
-    cluster.run(pages.next_page())
-    cluster.run(client.close())
-    for one in (pages, client.keys()):
-        with pytest.raises(ClientClosed):
-            cluster.run(one.next_page())
