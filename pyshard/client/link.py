@@ -8,6 +8,7 @@ down, not the owner) goes back into the queue, the map is fetched anew, and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from random import Random
 from typing import Protocol
@@ -232,10 +233,10 @@ class ShardLink:
             return
         while (box := self._queue.next_box(self._clock.seconds())) is not None:
             apply = commands.apply_box(self._routes.state.epoch, encode_runs(box.runs))
-            connection.call_directly(commands.Apply.commandName, apply).addBoth(self._back, box)
+            connection.ask(commands.Apply.commandName, apply, partial(self._back, box))
             self._sweep_by(box.sent + settings.DEADLINE)
 
-    def _back(self, answer: dict[bytes, bytes] | Failure, box: Box) -> None:
+    def _back(self, box: Box, answer: dict[bytes, bytes] | Failure) -> None:
         try:
             if isinstance(answer, Failure):
                 self._failed(answer, box)

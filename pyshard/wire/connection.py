@@ -41,7 +41,7 @@ class BoundedAMP(BoxStream):
         self._responders = {command.commandName: (command, function) for command, function in self.responders()}
         self._direct = dict(self.direct_responders())
         self._tags = count(1)
-        self._asked: dict[bytes, Deferred[Box]] = {}
+        self._asked: dict[bytes, Callable[[Box | Failure], object]] = {}
 
     def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
         """Each command that this side answers, and the function that does.
@@ -74,14 +74,23 @@ class BoundedAMP(BoxStream):
         :param box: the arguments as they cross the wire.
         :return: a Deferred of the answer's box; fails as that of `call`.
         """
+        asked: Deferred[Box] = Deferred()
+        self.ask(name, box, asked.callback)
+        return asked
+
+    def ask(self, name: bytes, box: Box, heard: Callable[[Box | Failure], object]) -> None:
+        """As `call_directly`, without the cost of a Deferred.
+
+        :param heard: is called once, with the answer's box or how it failed; must not raise.
+        """
         if self.transport is None or self._broken:
-            return fail(ConnectionLost())
+            heard(Failure(ConnectionLost()))
+            return
         tag = b"+%d" % next(self._tags)  # AMP's own are hexadecimal
-        asked = self._asked[tag] = Deferred()
+        self._asked[tag] = heard
         box[amp.COMMAND] = name
         box[amp.ASK] = tag
         self._send(box)
-        return asked
 
     def call(self, command: type[amp.Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
         """Ask the peer.
@@ -115,8 +124,8 @@ class BoundedAMP(BoxStream):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         asked, self._asked = self._asked, {}
-        for one in asked.values():
-            one.errback(reason)
+        for heard in asked.values():
+            heard(reason)
 
     def ampBoxReceived(self, box: Box) -> None:
         if amp.ANSWER in box or amp.ERROR in box:
@@ -136,16 +145,14 @@ class BoundedAMP(BoxStream):
         if amp.ANSWER not in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
             self._breach("an error without its code or description")  # before AMP forgets whose error it is
             return
-        asked = self._asked.pop(box[amp.ANSWER] if amp.ANSWER in box else box[amp.ERROR], None)
-        if asked is None:
+        heard = self._asked.pop(box[amp.ANSWER] if amp.ANSWER in box else box[amp.ERROR], None)
+        if heard is None:
             try:
                 super().ampBoxReceived(box)
             except KeyError:
                 self._breach("an answer to what was never asked")
-        elif amp.ANSWER in box:
-            asked.callback(box)
         else:
-            asked.errback(error_of(box))
+            heard(box if amp.ANSWER in box else Failure(error_of(box)))
 
     def unhandledError(self, failure: Failure) -> None:
         self._log.failure("connection {connection}: unexpected error", failure, connection=self.id)

@@ -13,6 +13,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from wire.ends import Add, Later, Pair, add, box, line
 
+from pyshard.errors import BadRequest
 from pyshard.settings import settings
 from pyshard.wire.command import UnreadableAnswer
 from pyshard.wire.connection import BoundedAMP
@@ -177,6 +178,21 @@ def test_call_that_cannot_be_sent(pair: Pair) -> None:
         result(pair.asking.call(Add, 5, a="x"))
     assert pair.clock.getDelayedCalls() == []
     assert pair.ask(Add, a=1) == {"sum": 1}
+
+
+def test_what_is_asked_is_heard_of_once(pair: Pair) -> None:
+    """The answer's box, or the error; and how it failed, when the connection ends before or was never there."""
+    heard: list[object] = []
+    pair.asking.ask(b"Add", {b"a": b"1", b"b": b"2"}, heard.append)
+    pair.asking.ask(b"Add", {b"a": b"x"}, heard.append)
+    pair.asking.ask(b"Later", {}, heard.append)
+    pair.flush()
+    assert heard[0] == {b"_answer": b"+1", b"sum": b"3"}
+    pair.asking.connectionLost(Failure(ConnectionDone()))
+    pair.asking.ask(b"Add", {b"a": b"1"}, heard.append)
+    failures = [one.value for one in heard[1:] if isinstance(one, Failure)]
+    assert [type(one) for one in failures] == [BadRequest, ConnectionDone, ConnectionLost]
+    assert len(heard) == 4
 
 
 def test_answer_that_cannot_be_read() -> None:
