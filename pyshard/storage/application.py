@@ -25,6 +25,7 @@ from pyshard.batch import (
     Result,
     Touch,
     Write,
+    picker,
 )
 from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
 from pyshard.settings import settings
@@ -61,8 +62,9 @@ class Table(Protocol):
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
     ) -> int:
-        """Keep a record for each key, in order and without expiry, in place of what is there.
+        """Keep a record for each key, without expiry, in place of what is there.
 
+        :param keys: each of them once.
         :return: by how many bytes what is used has grown.
         """
         ...
@@ -133,7 +135,12 @@ class Application:
             self._fit(answer, len(run.keys))
         elif isinstance(run, Write) and run.conditions is None and run.ttls is None and self._has_room_for(run):
             versions = [self._next_version() for _ in run.keys]
-            self._free -= table.write(run.keys, slots, run.records, versions)
+            keys, records = run.keys, run.records
+            last = {key: place for place, key in enumerate(keys)}
+            if len(last) < len(keys):  # of what is written several times only the last is left
+                pick = picker(list(last.values()))
+                keys, slots, records, versions = pick(keys), pick(slots), pick(records), pick(versions)
+            self._free -= table.write(keys, slots, records, versions)
             answer.results = [True] * len(run.keys)
         else:
             self._each(answer, table, task)

@@ -81,7 +81,7 @@ class _Index:
     ) -> int:
         """See `Table`."""
         store, before = self._store, self._store.used
-        if not self.expiries.keys().isdisjoint(keys) or len(set(keys)) < len(keys):
+        if not self.expiries.keys().isdisjoint(keys):
             for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
                 self.put(key, slot, Found(version, 0, record), self.find(key, slot))
             return store.used - before

@@ -51,12 +51,18 @@ class LmdbTable:
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
     ) -> int:
         """See `Table`."""
-        assert self._state is not None
-        before = self._state.used
-        if not self._written_together(keys, slots, records, versions):
+        state, changes = self._state, self._changes
+        assert state is not None
+        assert changes is not None
+        used = state.used
+        if _all_short(keys):
+            databases = layout.database_keys(self._index, slots, keys)
+            self._count_written(keys, slots, records, self._view.many(databases))
+            changes.records.update(zip(databases, layout.pack_many(versions, records), strict=True))
+        else:
             for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
                 self.put(key, slot, Found(version, 0, record), self.find(key, slot))
-        return self._state.used - before
+        return state.used - used
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """See `Table`."""
@@ -100,20 +106,12 @@ class LmdbTable:
             for key, value in zip(keys, values, strict=True)
         ]
 
-    def _written_together(
-        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
-    ) -> bool:
-        """Do `write` by calls in C over all keys; nothing when some are long, given twice, or have an expiry."""
-        state, changes = self._state, self._changes
+    def _count_written(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], before: Sequence[Value | None]
+    ) -> None:
+        """Count records that come in place of what was there, for short keys."""
+        state, new = self._state, 0
         assert state is not None
-        assert changes is not None
-        if not _all_short(keys) or len(set(keys)) < len(keys):
-            return False
-        databases = layout.database_keys(self._index, slots, keys)
-        before = self._view.many(databases)
-        if self._view.something_expires() and any(value is not None and layout.expiry_of(value) for value in before):
-            return False
-        new = 0
         state.used += sum(map(len, records))
         for key, slot, value in zip(keys, slots, before, strict=True):
             if value is None:
@@ -123,8 +121,6 @@ class LmdbTable:
             else:
                 state.used -= layout.record_bytes(value)
         state.documents[self._index] = state.documents.get(self._index, 0) + new
-        changes.records.update(zip(databases, layout.pack_many(versions, records), strict=True))
-        return True
 
     def _count(self, slot: int, documents: int, used: int) -> None:
         assert self._state is not None
