@@ -9,10 +9,10 @@ and the key, then the record.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import repeat
-from operator import add
+from operator import add, itemgetter
 
 from pyshard.batch import VERSION
 from pyshard.storage.application import Found
@@ -25,6 +25,11 @@ _HEAD = struct.Struct(">QQ")
 _SHORT_PREFIX = struct.Struct(">IIB")
 _LENGTH = struct.Struct(">I")
 _SHORT, _LONG = b"\x00", b"\x01"
+_IS_LONG: Callable[[bytes], int] = itemgetter(
+    PREFIX.size
+)  # of a database key: 1 when the value has the whole key, else 0
+_DIGEST = 32  # bytes of the digest of a long key
+_LONG_KEY = _SHORT_PREFIX.size + _DIGEST  # bytes of the database key of a long key
 _EXPIRY = struct.Struct(">Q")
 
 
@@ -32,7 +37,7 @@ def database_key(index: int, slot: int, key: bytes) -> bytes:
     """The database key of a record."""
     if len(key) <= LONGEST:
         return PREFIX.pack(index, slot) + _SHORT + key
-    return PREFIX.pack(index, slot) + _LONG + blake2b(key, digest_size=32).digest()
+    return PREFIX.pack(index, slot) + _LONG + blake2b(key, digest_size=_DIGEST).digest()
 
 
 def database_keys(index: int, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes]:
@@ -88,11 +93,14 @@ def record_bytes(value: bytes | memoryview) -> int:
     return len(value) - _HEAD.size
 
 
-def bytes_of(database: bytes, value: bytes | memoryview) -> int:
-    """How many bytes a record and its key have."""
-    if database[PREFIX.size] == 1:  # the value has the whole key
-        return len(value) - _HEAD.size - _LENGTH.size
-    return len(database) - _SHORT_PREFIX.size + len(value) - _HEAD.size
+def bytes_of_all(databases: Collection[bytes], values: Collection[bytes | memoryview]) -> int:
+    """How many bytes records and their keys have together.
+
+    :param databases: their database keys.
+    """
+    long = sum(map(_IS_LONG, databases))
+    heads = len(values) * (_SHORT_PREFIX.size + _HEAD.size) + long * (_LONG_KEY + _LENGTH.size - _SHORT_PREFIX.size)
+    return sum(map(len, databases)) + sum(map(len, values)) - heads
 
 
 def is_live(key: bytes, value: bytes | memoryview, now: int) -> bool:

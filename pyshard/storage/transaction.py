@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import attrs
 import lmdb
@@ -11,13 +10,8 @@ import lmdb
 from pyshard.settings import settings
 from pyshard.storage import layout
 from pyshard.storage.buckets import BUCKET_BITS
-from pyshard.storage.changes import Changes, Databases
+from pyshard.storage.changes import Changes, Databases, Value
 from pyshard.storage.counters import State
-
-
-class _Stored(NamedTuple):
-    used: int
-    expires: int
 
 
 @attrs.define
@@ -43,28 +37,40 @@ class Writing:
 
         :param keys: database keys, of changes that weren't brought in.
         """
-        transaction, records, expiries = self.transaction, self.databases.records, self.databases.expiries
+        records = self.databases.records
         changed = {database: self.changes.records[database] for database in sorted(keys)}
-        before = {
-            bytes(database): _Stored(layout.bytes_of(bytes(database), value), layout.expiry_of(value))
-            for database, value in transaction.cursor(db=records).getmulti(changed)
-        }
-        for database, value in changed.items():
-            old = before.get(database)
-            if old is not None:
-                self.stored.used -= old.used
-                if old.expires:
-                    transaction.delete(layout.expiry_key(old.expires, database), db=expiries)
-                if not value:
-                    transaction.delete(database, db=records)
-            if value:
-                self.stored.used += layout.bytes_of(database, value)
-                if expires := layout.expiry_of(value):
-                    transaction.put(layout.expiry_key(expires, database), database, db=expiries)
-            if bool(value) != (old is not None):
-                _count(self.stored, database, 1 if value else -1)
-        transaction.cursor(db=records).putmulti(one for one in changed.items() if one[1])
+        before = {bytes(one): value for one, value in self.transaction.cursor(db=records).getmulti(changed)}
+        kept = {database: value for database, value in changed.items() if value}
+        self._count_changed(before, changed, kept)
+        self._list_expiries(before, kept)  # from here on LMDB's own bytes may not be looked at any more
+        for database in changed.keys() - kept.keys():
+            self.transaction.delete(database, db=records)
+        self.transaction.cursor(db=records).putmulti(kept.items())
         self.brought.update(changed)
+
+    def _count_changed(
+        self, before: Mapping[bytes, Value], changed: Mapping[bytes, bytes], kept: Mapping[bytes, bytes]
+    ) -> None:
+        """Count what comes in place of what was there before."""
+        self.stored.used += layout.bytes_of_all(kept.keys(), kept.values())
+        self.stored.used -= layout.bytes_of_all(before.keys(), before.values())
+        for database in kept.keys() - before.keys():
+            _count(self.stored, database, 1)
+        for database in before.keys() - kept.keys():
+            _count(self.stored, database, -1)
+
+    def _list_expiries(self, before: Mapping[bytes, Value], kept: Mapping[bytes, bytes]) -> None:
+        """Have the expiries of what was there before off the list, and those of what comes on it."""
+        transaction, listed = self.transaction, self.databases.expiries
+        gone, new = [], []
+        if transaction.stat(db=listed)["entries"]:
+            gone = [(expires, one) for one, value in before.items() if (expires := layout.expiry_of(value))]
+        if self.changes.first_expiry:
+            new = [(expires, one) for one, value in kept.items() if (expires := layout.expiry_of(value))]
+        for expires, database in gone:
+            transaction.delete(layout.expiry_key(expires, database), db=listed)
+        for expires, database in new:
+            transaction.put(layout.expiry_key(expires, database), database, db=listed)
 
     def settle(self) -> None:
         """Have all changes in LMDB."""
@@ -104,7 +110,7 @@ class Writing:
         """Remove one record, which isn't among the changes or was brought in, with what is counted for it."""
         stored = self.transaction.get(database, db=self.databases.records)
         assert stored is not None  # whoever calls it has seen it
-        used, expires = layout.bytes_of(database, stored), layout.expiry_of(stored)
+        used, expires = layout.bytes_of_all([database], [stored]), layout.expiry_of(stored)
         self.transaction.delete(database, db=self.databases.records)
         for state in (self.stored, self.state):
             state.used -= used

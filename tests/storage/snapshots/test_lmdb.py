@@ -131,8 +131,8 @@ def test_map_growth_in_the_writers_thread(tmp_path: Path, clock: Clock) -> None:
             else:
                 assert {len(row.record) for row in page} <= {10_000}
                 if not page:
-                    snapshot.close()
-                    snapshot = store.snapshot()
+                    before, snapshot = snapshot, store.snapshot()  # one of them is open at any moment
+                    before.close()
     assert ended > 0
     _end(store, answered)
 
