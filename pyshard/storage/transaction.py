@@ -41,16 +41,14 @@ class Writing:
         changed = {database: self.changes.records[database] for database in sorted(keys)}
         before = {bytes(one): value for one, value in self.transaction.cursor(db=records).getmulti(changed)}
         kept = {database: value for database, value in changed.items() if value}
-        self._count_changed(before, changed, kept)
+        self._count_changed(before, kept)
         self._list_expiries(before, kept)  # from here on LMDB's own bytes may not be looked at any more
         for database in changed.keys() - kept.keys():
             self.transaction.delete(database, db=records)
         self.transaction.cursor(db=records).putmulti(kept.items())
         self.brought.update(changed)
 
-    def _count_changed(
-        self, before: Mapping[bytes, Value], changed: Mapping[bytes, bytes], kept: Mapping[bytes, bytes]
-    ) -> None:
+    def _count_changed(self, before: Mapping[bytes, Value], kept: Mapping[bytes, bytes]) -> None:
         """Count what comes in place of what was there before."""
         self.stored.used += layout.bytes_of_all(kept.keys(), kept.values())
         self.stored.used -= layout.bytes_of_all(before.keys(), before.values())
