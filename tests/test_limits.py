@@ -22,13 +22,13 @@ OTHERS = {"BOOTSTRAP_SERVER", "SHARD_PORT", "HISTOGRAM_BARS"}
 TESTS = {
     "MAX_KEY_BYTES": [
         "test_hashing.py::test_longest_key",
-        "test_batch.py::test_largest_things_pass",
-        "test_batch.py::test_what_others_could_not_read_is_refused",
+        "batch/test_runs.py::test_largest_things_pass",
+        "batch/test_runs.py::test_what_others_could_not_read_is_refused",
     ],
     "MAX_DOCUMENT_BYTES": [
         "test_documents.py::test_largest_document",
-        "test_batch.py::test_largest_things_pass",
-        "test_batch.py::test_what_others_could_not_read_is_refused",
+        "batch/test_runs.py::test_largest_things_pass",
+        "batch/test_runs.py::test_what_others_could_not_read_is_refused",
     ],
     "MAX_NESTING": ["test_documents.py::test_deepest_document"],
     "MAX_NAME": [
@@ -42,9 +42,9 @@ TESTS = {
     "MAX_BOX_BYTES": ["wire/test_stream.py::test_bytes_of_a_box"],
     "MAX_BOX_KEYS": ["wire/test_stream.py::test_keys_of_a_box"],
     "UNFINISHED_BOX": ["wire/test_stream.py::test_unfinished_box", "wire/test_stream.py::test_slow_peer_that_finishes"],
-    "MAX_BATCH": ["shard/test_apply.py::test_most_operations_of_a_batch", "test_batch_limits.py::test_many_empty_runs"],
+    "MAX_BATCH": ["shard/test_apply.py::test_most_operations_of_a_batch", "batch/test_limits.py::test_many_empty_runs"],
     "ANSWER_BYTES": ["shard/test_apply.py::test_answers_are_bounded"],
-    "BATCH_WORK": ["test_batch_work.py::test_records_that_are_looked_at"],
+    "BATCH_WORK": ["batch/test_work.py::test_records_that_are_looked_at"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
     "MAX_COMMIT_BYTES": ["storage/test_writer.py::test_what_waits_is_bounded"],

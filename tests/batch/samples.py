@@ -1,0 +1,69 @@
+"""Runs for tests of batches, and what they are on the wire."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from pyshard.batch import ABSENT, ALWAYS, LONGEST_TTL, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+
+_T = TypeVar("_T")
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+keys = st.lists(texts.map(str.encode))
+
+
+@st.composite
+def with_columns(draw: st.DrawFn) -> Run:
+    """A run that has more for each key than the key."""
+    index, keys = draw(texts), draw(st.lists(texts.map(str.encode), max_size=5))
+
+    def column(values: st.SearchStrategy[_T]) -> list[_T]:
+        return draw(st.lists(values, min_size=len(keys), max_size=len(keys)))
+
+    verb = draw(st.sampled_from(["write", "pop", "remove", "touch", "increment"]))
+    if verb == "increment":
+        return Increment(index, keys, column(st.binary()), column(st.binary()))
+    ttls = column(st.integers(0, LONGEST_TTL))
+    if verb == "touch":
+        return Touch(index, keys, ttls)
+    conditions = draw(st.sampled_from([None, column(st.integers(-1, 2**64 - 1))]))
+    if verb == "write":
+        return Write(index, keys, column(st.binary()), conditions, draw(st.sampled_from([None, ttls])))
+    return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
+
+
+run_lists: st.SearchStrategy[list[Run]] = st.lists(
+    with_columns() | st.builds(lambda kind, *rest: kind(*rest), st.sampled_from([Read, Has, Item]), texts, keys),
+    max_size=8,
+)
+
+#: A batch with each verb, with and without what may be left out.
+RUNS: list[Run] = [
+    Read("", [b"a", b"b"]),
+    Has("pages", [b"a"]),
+    Item("", [b"a"]),
+    Write("", [b"a"], [b"\x01"]),
+    Write("", [b"a", b"b"], [b"\x01", b""], [ABSENT, ALWAYS], [0, 1000]),
+    Pop("", [b"a"]),
+    Pop("", [b"a"], [7]),
+    Remove("", []),
+    Touch("", [b"a"], [5]),
+    Increment("", [b"a"], [b"\x01"], [b"\x02"]),
+]
+
+#: `RUNS`, as every peer reads and writes them.
+BYTES = (
+    b"\x9a"
+    b"\x93\xa4read\xa0\x92\xc4\x01a\xc4\x01b"
+    b"\x93\xa3has\xa5pages\x91\xc4\x01a"
+    b"\x93\xa4item\xa0\x91\xc4\x01a"
+    b"\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\xc0\xc0"
+    b"\x96\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x92\xc4\x01\x01\xc4\x00\x92\x00\xff\x92\x00\xcd\x03\xe8"
+    b"\x94\xa3pop\xa0\x91\xc4\x01a\xc0"
+    b"\x94\xa3pop\xa0\x91\xc4\x01a\x91\x07"
+    b"\x94\xa6remove\xa0\x90\xc0"
+    b"\x94\xa5touch\xa0\x91\xc4\x01a\x91\x05"
+    b"\x95\xa9increment\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\xc4\x01\x02"
+)

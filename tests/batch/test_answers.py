@@ -1,0 +1,155 @@
+"""Answers and pages of keys on the wire: what arrives equals what was sent, and fits the question."""
+
+from __future__ import annotations
+
+import pytest
+from batch.samples import keys, run_lists, texts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard import documents
+from pyshard.batch import (
+    HEAD_BYTES,
+    ITEM,
+    Answer,
+    Has,
+    Item,
+    Pop,
+    Read,
+    Remove,
+    Result,
+    Run,
+    Touch,
+    Write,
+    decode_answers,
+    decode_keys,
+    encode_answers,
+    encode_keys,
+)
+from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
+
+
+@st.composite
+def answered(draw: st.DrawFn) -> tuple[list[Run], list[Answer]]:
+    """Runs, with answers that fit."""
+    runs = draw(run_lists)
+    answers = []
+    for run in runs:
+        count = len(run.keys)
+        kinds: st.SearchStrategy[Result] = st.booleans()
+        if not isinstance(run, Has | Write | Touch):
+            kinds = st.binary(min_size=ITEM.size)
+        if isinstance(run, Read | Item | Pop | Remove):
+            kinds |= st.none()
+        results = draw(st.lists(kinds, min_size=count, max_size=count))
+        positions = st.integers(0, count - 1) if count else st.nothing()
+        answer = Answer(results)
+        for position, error in draw(st.dictionaries(positions, st.tuples(texts, texts))).items():
+            results[position], answer.errors[position] = None, error
+        answers.append(answer)
+    return runs, answers
+
+
+def test_answers_as_bytes() -> None:
+    """An answer is one array: the results, then position → code and message of what was refused."""
+    answers = [Answer([b"12345678", None]), Answer([True, None, False], {1: ("SHARD_FULL", "why")})]
+    data = b"\x92\x92\x92\xc4\x0812345678\xc0\x80\x92\x93\xc3\xc0\xc2\x81\x01\x92\xaaSHARD_FULL\xa3why"
+    assert encode_answers(answers) == data
+    assert decode_answers(data, [Read("", [b"a", b"b"]), Has("", [b"a", b"b", b"c"])]) == answers
+
+
+@given(answered())
+def test_answers_round_trip(pair: tuple[list[Run], list[Answer]]) -> None:
+    """The answers that arrive are those that were sent, types of results included."""
+    runs, answers = pair
+    arrived = decode_answers(encode_answers(answers), runs)
+    assert arrived == answers
+    assert [[type(one) for one in answer.results] for answer in arrived] == [
+        [type(one) for one in answer.results] for answer in answers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "sizes"),
+    [
+        ([], "[]"),
+        ([Answer([True])], "[1]"),
+        ([Answer([True, True]), Answer([True])], "[2, 1]"),
+        ([Answer([]), Answer([True]), Answer([])], "[0, 1, 0]"),
+        ([Answer([True]), Answer([])], "[1, 0]"),
+    ],
+)
+def test_answers_fit_the_runs(answers: list[Answer], sizes: str) -> None:
+    """Answers of another number, or with another number of results, are refused."""
+    with pytest.raises(BadRequest) as refused:
+        decode_answers(encode_answers(answers), [Has("", [b"a"]), Has("", [b"b", b"c"])])
+    assert str(refused.value) == f"the answers' sizes are {sizes}, not those of the runs that were sent"
+
+
+@pytest.mark.parametrize("position", [-(2**63), -1, 2, 2**64 - 1])
+def test_errors_have_a_position(position: int) -> None:
+    """An error that names no key of the run is refused, also next to one that does."""
+    answers = [Answer([None, None], {1: ("SHARD_FULL", "why"), position: ("SHARD_FULL", "why")})]
+    with pytest.raises(BadRequest) as refused:
+        decode_answers(encode_answers(answers), [Has("", [b"a", b"b"])])
+    assert str(refused.value) == "the answers name a position that doesn't exist"
+
+
+def test_errors_may_stand_at_both_ends() -> None:
+    """The first and the last operation of a run can be refused."""
+    answers = [Answer([None, True, None], {0: ("SHARD_FULL", "first"), 2: ("SHARD_FULL", "last")})]
+    assert decode_answers(encode_answers(answers), [Has("", [b"a", b"b", b"c"])]) == answers
+
+
+def test_refuse() -> None:
+    """A refused operation is put down with its code and message."""
+    answer = Answer([True, None])
+    answer.refuse(1, ShardFull("no room"))
+    assert answer.errors == {1: ("SHARD_FULL", "no room")}
+
+
+def test_refusals_of_one_answer_are_its_own() -> None:
+    """Answers made without errors don't share their errors."""
+    Answer([None]).refuse(0, ShardFull("no room"))
+    assert Answer([None]).errors == {}
+
+
+def test_outcomes() -> None:
+    """Results and errors come in the order of the keys, and the results stay as they were."""
+    answer = Answer([b"x", None, None, True], {2: ("WRONG_SHARD", "moved"), 1: ("FROM_THE_FUTURE", "why")})
+    outcomes = [(type(one), str(one)) if isinstance(one, PyshardError) else one for one in answer.outcomes()]
+    assert outcomes == [b"x", (PyshardError, "FROM_THE_FUTURE: why"), (WrongShard, "moved"), True]
+    assert answer.results == [b"x", None, None, True]
+
+
+@pytest.mark.parametrize("cls", BY_CODE.values())
+def test_every_error_can_be_an_outcome(cls: type[PyshardError]) -> None:
+    """An error that concerns one operation arrives as the class that it was."""
+    answer = Answer([None])
+    answer.refuse(0, cls("why"))
+    (outcome,) = decode_answers(encode_answers([answer]), [Pop("", [b"a"])])[0].outcomes()
+    assert (type(outcome), str(outcome)) == (cls, "why")
+
+
+@given(keys)
+def test_keys_round_trip(page: list[bytes]) -> None:
+    """The keys of a page arrive as they were sent."""
+    assert decode_keys(encode_keys(page)) == page
+
+
+def test_keys_as_bytes() -> None:
+    """A page of keys is one array of binaries."""
+    assert encode_keys([b"a", b"bc"]) == b"\x92\xc4\x01a\xc4\x02bc"
+
+
+def test_remove_answers_with_a_records_head() -> None:
+    """What `remove` answers with is the part of a record that holds its size."""
+    record, size = documents.encode("hello world")
+    assert documents.HEAD.size == HEAD_BYTES
+    assert documents.size_in(record[:HEAD_BYTES]) == size == 60
+
+
+@given(st.lists(st.none() | st.booleans() | st.binary()))
+def test_outcomes_without_errors_are_the_results(results: list[Result]) -> None:
+    """Without errors, the outcomes are the results."""
+    assert Answer(results).outcomes() == results

@@ -1,0 +1,193 @@
+"""Batches on the wire: the runs that arrive are those that were sent, and misshapen ones are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from batch.samples import BYTES, RUNS, run_lists, with_columns
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.batch import (
+    ABSENT,
+    ALWAYS,
+    HEAD_BYTES,
+    ITEM,
+    LONGEST_TTL,
+    VERSION,
+    Answer,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    Remove,
+    Run,
+    Touch,
+    Write,
+    columns,
+    decode_answers,
+    decode_runs,
+    encode_answers,
+    encode_runs,
+    part,
+    weight,
+)
+from pyshard.errors import BadRequest
+from pyshard.settings import settings
+
+
+def test_runs_as_bytes() -> None:
+    """Each run is one array: verb, index, keys and what else the verb wants for each key."""
+    assert encode_runs(RUNS) == BYTES
+    assert decode_runs(BYTES) == RUNS
+
+
+@pytest.mark.parametrize(
+    ("data", "run"),
+    [
+        (b"\x94\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01", Write("", [b"a"], [b"\x01"])),
+        (b"\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\x00", Write("", [b"a"], [b"\x01"], [ABSENT])),
+        (b"\x93\xa3pop\xa0\x91\xc4\x01a", Pop("", [b"a"])),
+        (b"\x93\xa6remove\xa0\x91\xc4\x01a", Remove("", [b"a"])),
+    ],
+)
+def test_conditions_and_ttls_may_be_left_out(data: bytes, run: Run) -> None:
+    """A peer that wants no conditions and no times to live needn't send any."""
+    assert decode_runs(b"\x91" + data) == [run]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (Read("", [b"a"]), []),
+        (Write("", [b"a"], [b"r"]), [[b"r"], None, None]),
+        (Write("", [b"a"], [b"r"], [7], [5]), [[b"r"], [7], [5]]),
+        (Pop("", [b"a"], [7]), [[7]]),
+        (Touch("", [b"a"], [5]), [[5]]),
+        (Increment("", [b"a"], [b"1"], [b"2"]), [[b"1"], [b"2"]]),
+    ],
+)
+def test_columns(run: Run, expected: list[Any]) -> None:
+    """The columns of a run are its fields behind index and keys."""
+    assert columns(run) == expected
+
+
+@given(with_columns(), st.data())
+def test_part(run: Run, data: st.DataObject) -> None:
+    """A part of a run has, of every column, what stands at the positions, in their order."""
+    positions = data.draw(st.lists(st.sampled_from(range(len(run.keys))), max_size=5)) if run.keys else []
+    picked = part(run, positions)
+    assert (type(picked), picked.index, picked.keys) == (type(run), run.index, [run.keys[one] for one in positions])
+    assert columns(picked) == [
+        None if column is None else [column[one] for one in positions] for column in columns(run)
+    ]
+
+
+def test_what_stands_before_a_record() -> None:
+    """Versions, expiries and remaining times have 8 bytes each, big-endian."""
+    assert VERSION.pack(1) == b"\0\0\0\0\0\0\0\1"
+    assert ITEM.pack(1, 2, 3) == VERSION.pack(1) + VERSION.pack(2) + VERSION.pack(3)
+    assert (ALWAYS, ABSENT) == (-1, 0)
+
+
+@given(run_lists)
+def test_runs_round_trip(runs: list[Run]) -> None:
+    """The runs that arrive are those that were sent, in their order."""
+    arrived = decode_runs(encode_runs(runs))
+    assert arrived == runs
+    assert [type(run) for run in arrived] == [type(run) for run in runs]
+
+
+def test_runs_are_frozen() -> None:
+    """Nobody changes a run on its way."""
+    for run in RUNS:
+        with pytest.raises(AttributeError):
+            run.index = "links"  # type: ignore[misc]
+
+
+def test_empty_batch() -> None:
+    """A batch may be empty, and so is its answer."""
+    assert decode_runs(encode_runs([])) == []
+    assert decode_answers(encode_answers([]), []) == []
+
+
+def test_later_fields_are_skipped() -> None:
+    """A newer peer may append fields to a run and to an answer."""
+    assert decode_runs(b"\x91\x94\xa3has\xa0\x91\xc4\x01a\xa3new") == [Has("", [b"a"])]
+    assert decode_runs(b"\x91\x97\xa5write\xa0\x90\x90\xc0\xc0\xa3new") == [Write("", [], [])]
+    assert decode_answers(b"\x91\x93\x91\xc3\x80\xa3new", [Has("", [b"a"])]) == [Answer([True])]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        pytest.param(b"\x91\x94\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x91\xc4\x00", (2, 1), id="write, too few"),
+        pytest.param(b"\x91\x94\xa5write\xa0\x90\x91\xc4\x00", (0, 1), id="write, too many"),
+        pytest.param(
+            b"\x92\x93\xa3has\xa0\x90\x94\xa5write\xa0\x91\xc4\x01a\x90", (1, 0), id="write, behind another run"
+        ),
+        pytest.param(b"\x91\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\x90", (1, 0), id="write, conditions"),
+        pytest.param(
+            b"\x91\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\xc0\x92\x00\x00", (1, 2), id="write, times to live"
+        ),
+        pytest.param(b"\x91\x94\xa3pop\xa0\x91\xc4\x01a\x92\x01\x02", (1, 2), id="pop, conditions"),
+        pytest.param(b"\x91\x94\xa6remove\xa0\x91\xc4\x01a\x90", (1, 0), id="remove, conditions"),
+        pytest.param(b"\x91\x94\xa5touch\xa0\x91\xc4\x01a\x90", (1, 0), id="touch, times to live"),
+        pytest.param(b"\x91\x95\xa9increment\xa0\x91\xc4\x01a\x90\x91\xc4\x00", (1, 0), id="increment, amounts"),
+        pytest.param(b"\x91\x95\xa9increment\xa0\x90\x90\x91\xc4\x00", (0, 1), id="increment, initials"),
+    ],
+)
+def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) -> None:
+    """A run with a column of another length than its keys is refused."""
+    with pytest.raises(BadRequest) as refused:
+        decode_runs(data)
+    assert str(refused.value) == f"the batch has a run of {found[0]} keys with a column of {found[1]}"
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (Read("pages", [b"a", b"bc"]), 3),
+        (Write("", [b"a", b"bc"], [b"record", b""], [0, 0], [1, 1]), 9),
+        (Increment("", [b"a"], [b"amount"], [b"initial"]), 14),
+        (Pop("", [b"a"], [7]), 1),
+    ],
+)
+def test_weight(run: Run, expected: int) -> None:
+    """A run weighs what its keys and records have."""
+    assert weight(run) == expected
+
+
+@pytest.mark.parametrize("ttl", [-1, LONGEST_TTL + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("kind", ["write", "touch"])
+def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
+    """A time to live is 0 to 100 years: no peer can store an expiry that isn't one."""
+    for tried, fits in ((ttl, False), (0, True), (LONGEST_TTL, True)):
+        run: Run = Touch("", [b"a"], [tried]) if kind == "touch" else Write("", [b"a"], [b""], None, [tried])
+        if fits:
+            assert decode_runs(encode_runs([run])) == [run]
+        else:
+            with pytest.raises(BadRequest, match="the batch can't be read: Expected `int`"):
+                decode_runs(encode_runs([run]))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Write("", [b"\xff"], [b"record"]),
+        Write("", [b"k" * (settings.MAX_KEY_BYTES + 1)], [b"record"]),
+        Write("", [b"key"], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
+        Increment("", [b"\xc3"], [b"amount"], [b"initial"]),
+    ],
+)
+def test_what_others_could_not_read_is_refused(run: Run) -> None:
+    """A shard takes no key that isn't text or is too long, and no record past the limit: they would break readers."""
+    with pytest.raises(BadRequest):
+        decode_runs(encode_runs([run]))
+
+
+def test_largest_things_pass() -> None:
+    """At the limits all is well."""
+    run = Write("", [b"k" * settings.MAX_KEY_BYTES], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES)])
+    assert decode_runs(encode_runs([run])) == [run]
