@@ -99,7 +99,7 @@ class Application:
     :param limit: bytes that may be in use.
     :param room: bytes of records that the answers may still take.
     :param now: milliseconds since 1970.
-    :param next_version: gives a version for each write.
+    :param next_versions: gives rising versions for so many writes.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Application:
         limit: int,
         room: int,
         now: int,
-        next_version: Callable[[], int],
+        next_versions: Callable[[int], range],
     ) -> None:
         self._table = table
         self._free = limit - used
@@ -117,7 +117,7 @@ class Application:
         self._room = room
         self._work = settings.BATCH_WORK
         self._now = now
-        self._next_version = next_version
+        self._next_versions = next_versions
 
     def answer(self, task: Task) -> Answer:
         """Apply one task."""
@@ -134,11 +134,10 @@ class Application:
             answer.results = table.read(run.keys, slots, self._now, self._room)
             self._fit(answer, len(run.keys))
         elif isinstance(run, Write) and run.conditions is None and run.ttls is None and self._has_room_for(run):
-            versions = [self._next_version() for _ in run.keys]
             keys, records = run.keys, run.records
-            last = {key: place for place, key in enumerate(keys)}
-            if len(last) < len(keys):  # of what is written several times only the last is left
-                pick = picker(list(last.values()))
+            versions: Sequence[int] = self._next_versions(len(keys))
+            if len(set(keys)) < len(keys):  # of what is written several times only the last is left
+                pick = picker(list({key: place for place, key in enumerate(keys)}.values()))
                 keys, slots, records, versions = pick(keys), pick(slots), pick(records), pick(versions)
             self._free -= table.write(keys, slots, records, versions)
             answer.results = [True] * len(run.keys)
@@ -217,7 +216,7 @@ class Application:
                 f"{change:,} more; remove documents or raise the shard's size"
             )
         self._free -= change
-        table.put(key, slot, Found(self._next_version(), expires, record), old)
+        table.put(key, slot, Found(self._next_versions(1)[0], expires, record), old)
 
     def _take(self, table: Table, key: bytes, slot: int, live: Found | None, whole: bool) -> bytes | None:
         if live is None:

@@ -73,7 +73,7 @@ class State:
             Counters(self.version, self.used, self.documents, self.dropped, buckets, self.sequence)
         )
 
-    def next_version(self) -> int:
-        """A version for one write."""
-        self.version += 1
-        return self.version
+    def next_versions(self, count: int) -> range:
+        """Versions for so many writes."""
+        self.version += count
+        return range(self.version - count + 1, self.version + 1)

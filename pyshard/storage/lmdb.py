@@ -199,7 +199,7 @@ class LmdbStore:
                 return None
             return LmdbTable(view, index, state, changes)
 
-        application = Application(table, state.used, limit, room, self._now(), state.next_version)
+        application = Application(table, state.used, limit, room, self._now(), state.next_versions)
         return [application.answer(task) for task in tasks]
 
     def _outgrown(self) -> None:

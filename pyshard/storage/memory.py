@@ -86,7 +86,7 @@ class _Index:
                 self.put(key, slot, Found(version, 0, record), self.find(key, slot))
             return store.used - before
         old = list(map(self.records.get, keys))
-        kept = [one for one in old if one is not None]
+        kept = list(filter(None, old))  # no value is empty: each begins with its version
         if len(kept) < len(keys):
             for key, slot, one in zip(keys, slots, old, strict=True):
                 if one is None:
@@ -166,7 +166,7 @@ class MemoryStore:
         return sum(len(index.records) for index in self._indexes.values())
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        application = Application(self._indexes.get, self.used, limit, room, self._now(), self._next_version)
+        application = Application(self._indexes.get, self.used, limit, room, self._now(), self._next_versions)
         return succeed([application.answer(task) for task in tasks])
 
     def holds(self, index: int, keys: Sequence[bytes]) -> bool:
@@ -254,6 +254,6 @@ class MemoryStore:
     def _now(self) -> int:
         return int(self._seconds() * 1000)
 
-    def _next_version(self) -> int:
-        self._version += 1
-        return self._version
+    def _next_versions(self, count: int) -> range:
+        self._version += count
+        return range(self._version - count + 1, self._version + 1)
