@@ -20,6 +20,12 @@ GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")
 #: What a shard says that was just started with nothing.
 EMPTY = attrs.evolve(GREETING, identity="3f", cluster="", name="", epoch=0)
 
+#: Why a store that is not the one of low's documents can't take its place.
+ANOTHER_STORE = (
+    "the store at 10.0.0.1:5050 is 3f, but the documents of shard 'low' are in store 1d; "
+    "start the shard with its own data"
+)
+
 
 def with_low(**changes: Any) -> ClusterState:
     """`STATE`, in which low is another one."""
@@ -128,24 +134,21 @@ def test_new_store(state: ClusterState, greeting: Greeting, durable: bool) -> No
             with_low(durable=True),
             EMPTY,
             WrongIdentity,
-            "the store at 10.0.0.1:5050 is 3f, but the documents of shard 'low' are in store 1d; "
-            "start the shard with its own data",
+            ANOTHER_STORE,
             id="it lost its durable data",
         ),
         pytest.param(
             with_low(durable=True),
             attrs.evolve(EMPTY, ephemeral=False),
             WrongIdentity,
-            "the store at 10.0.0.1:5050 is 3f, but the documents of shard 'low' are in store 1d; "
-            "start the shard with its own data",
+            ANOTHER_STORE,
             id="it lost its durable data and began anew",
         ),
         pytest.param(
             STATE,
             attrs.evolve(GREETING, identity="3f"),
             WrongIdentity,
-            "the store at 10.0.0.1:5050 is 3f, but the documents of shard 'low' are in store 1d; "
-            "start the shard with its own data",
+            ANOTHER_STORE,
             id="two of them",
         ),
     ],
