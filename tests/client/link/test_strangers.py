@@ -19,13 +19,13 @@ from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
 
 
-def stranger(cluster: MemoryCluster, identity: str, assigned_cluster: str, name: str = "shard0") -> Shard:
-    """Put another shard at shard0's address, configured by somebody, with a document under "test"."""
+def stranger(cluster: MemoryCluster, identity: str, assigned_cluster: str) -> Shard:
+    """Put another shard at shard0's address, configured by somebody."""
     shard = Shard(MemoryStore(identity, cluster.clock.seconds), cluster.clock.seconds)
     ranges = first_state(assigned_cluster, cluster.state.map)
     epoch = attrs.evolve(ranges, epoch=cluster.state.epoch)
     state = epoch.with_identity("shard0", identity, durable=False)
-    shard.assignment = Assignment(name, attrs.evolve(state, epoch=cluster.state.epoch))
+    shard.assignment = Assignment("shard0", attrs.evolve(state, epoch=cluster.state.epoch))
     ShardService(lambda: shard, cluster.clock, cluster.network.listen(*ADDRESS)).startService()
     return shard
 
