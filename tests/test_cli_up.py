@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 import sysconfig
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 from click.testing import CliRunner
+from ports import free_port
 
 from pyshard import config
 from pyshard.bootstrap.tap import open_state
@@ -27,14 +27,6 @@ from pyshard.storage import DataDirectory
 
 CHECKOUT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def cluster(*ports: int, bootstrap: int, host: str = HOST) -> ClusterConfig:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from ports import free_port
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.testing import MemoryReactor
 
@@ -46,8 +47,7 @@ def test_no_port_number(given: object) -> None:
 @pytest.fixture
 def free() -> int:
     """A port of 127.0.0.1 on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_port()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +119,11 @@ def test_config_that_makes_no_sense(file: Path, text: str) -> None:
     assert not file.with_name("shards.state").exists()
 
 
-def test_port_in_use(file: Path) -> None:
+def test_port_in_use(file: Path, taken: int) -> None:
     """A port that is taken is noticed before the state is touched: its bootstrap may be running."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        written(file, bootstrap={"host": "127.0.0.1", "port": port})
-        line = refused("--config", file)
-    assert line.startswith(f"pyshard: can't listen on 127.0.0.1:{port}: address already in use; ")
+    written(file, bootstrap={"host": "127.0.0.1", "port": taken})
+    line = refused("--config", file)
+    assert line.startswith(f"pyshard: can't listen on 127.0.0.1:{taken}: address already in use; ")
     assert not file.with_name("shards.state").exists()
 
 

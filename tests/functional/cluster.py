@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
 import socket
@@ -21,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+
+from ports import free_port
 
 from pyshard import Pyshard
 from pyshard.hashing import SLOTS, slot_of
@@ -52,18 +53,6 @@ def in_thread(function: Callable[[], _T]) -> _T:
     """Call a function in another thread and wait for it: pytest-twisted's reactor has this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
-
-
-def free_port() -> int:
-    """A port that nobody listens on, outside of the range from which the system takes ports for dialing."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
 
 
 def listens(port: int) -> bool:

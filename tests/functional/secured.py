@@ -8,7 +8,8 @@ from random import Random
 from typing import TypeAlias
 
 import attrs
-from functional.cluster import HOST, free_port
+from functional.cluster import HOST
+from ports import free_port
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import (

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from functional.cluster import HOST, PATIENCE, Cluster, NewCluster, free_port, run
+from functional.cluster import HOST, PATIENCE, Cluster, NewCluster, run
+from ports import free_port
 
 from pyshard import Pyshard
 from pyshard.errors import ConfigError, Unavailable

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from functional.cluster import HOST, TWISTD, free_port, listens, run, shard, write_config
+from functional.cluster import HOST, TWISTD, listens, run, shard, write_config
+from ports import free_port
 
 pytestmark = pytest.mark.functional
 
@@ -43,14 +43,12 @@ def test_shard_option(environment: Mapping[str, str], tmp_path: Path, options: l
     assert said in refused(environment, tmp_path, "pyshard-shard", *options)
 
 
-def test_port_in_use(environment: Mapping[str, str], tmp_path: Path) -> None:
+def test_port_in_use(environment: Mapping[str, str], tmp_path: Path, taken: int) -> None:
     """A port that is taken is named by both daemons; the bootstrap doesn't touch its state either."""
-    with socket.create_server((HOST, 0)) as taken:
-        port = taken.getsockname()[1]
-        said = f"can't listen on {HOST}:{port}: address already in use"
-        assert said in refused(environment, tmp_path, "pyshard-shard", "--port", str(port))
-        write_config(tmp_path / "etc" / "shards.json", [shard("all", 0, 1, free_port())], port)
-        assert said in refused(environment, tmp_path, "pyshard-bootstrap", "--config", "etc/shards.json")
+    said = f"can't listen on {HOST}:{taken}: address already in use"
+    assert said in refused(environment, tmp_path, "pyshard-shard", "--port", str(taken))
+    write_config(tmp_path / "etc" / "shards.json", [shard("all", 0, 1, free_port())], taken)
+    assert said in refused(environment, tmp_path, "pyshard-bootstrap", "--config", "etc/shards.json")
 
 
 _SPOILT: dict[str, tuple[Spoil, str]] = {

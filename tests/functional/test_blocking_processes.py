@@ -10,7 +10,8 @@ from textwrap import dedent
 
 import pytest
 import pytest_twisted
-from functional.cluster import HOST, Cluster, free_port
+from functional.cluster import HOST, Cluster
+from ports import free_port
 from twisted.internet.threads import deferToThread
 
 from pyshard import Pyshard

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from blocks import tagged
-from functional.cluster import HOST, PATIENCE, Cluster, free_port, until
+from functional.cluster import HOST, PATIENCE, Cluster, until
 from functional.shell import COMMAND, Shell, shell_on
+from ports import free_port
 
 pytestmark = pytest.mark.functional
 

@@ -17,13 +17,13 @@ from functional.cluster import (
     TWISTD,
     Cluster,
     NewCluster,
-    free_port,
     listens,
     run,
     shard,
     until,
     write_config,
 )
+from ports import free_port
 
 from pyshard import Pyshard, PyshardError
 from pyshard.settings import settings

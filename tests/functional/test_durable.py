@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from functional.cluster import HOST, TWISTD, Cluster, NewCluster, free_port, in_thread, listens, run, until
+from functional.cluster import HOST, TWISTD, Cluster, NewCluster, in_thread, listens, run, until
+from ports import free_port
 
 from pyshard import Pyshard
 from pyshard.errors import ShardFull, StorageFailed, Unavailable

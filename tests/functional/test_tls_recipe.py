@@ -14,7 +14,8 @@ import attrs
 import pytest
 from blocks import blocks
 from certificates import Certificates
-from functional.cluster import HOST, PATIENCE, TWISTD, Cluster, Daemon, free_port, run, shard, until, write_config
+from functional.cluster import HOST, PATIENCE, TWISTD, Cluster, Daemon, run, shard, until, write_config
+from ports import free_port
 
 from pyshard import Pyshard, Tls
 from pyshard.errors import ConfigError, NotTrusted, Unavailable

@@ -11,7 +11,8 @@ from subprocess import CompletedProcess
 import attrs
 import pytest
 from blocks import tagged
-from functional.cluster import TWISTD, Cluster, NewCluster, free_port, run
+from functional.cluster import TWISTD, Cluster, NewCluster, run
+from ports import free_port
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard import Pyshard, connect

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificates
-from functional.cluster import HOST, PATIENCE, free_port, shard, until, write_config
+from functional.cluster import HOST, PATIENCE, shard, until, write_config
 from functional.shell import COMMAND, shell_on
+from ports import free_port
 
 pytestmark = pytest.mark.functional
 
