@@ -244,7 +244,7 @@ def decode_runs(data: bytes) -> list[Run]:
             if column is not None and len(column) != len(run.keys):
                 raise BadRequest(f"the batch has a run of {len(run.keys)} keys with a column of {len(column)}")
         if isinstance(run, (Write, Increment)):
-            _check_new(run)
+            _check_new(run, len(data))
     return runs
 
 
@@ -270,15 +270,22 @@ def _length(array: msgspec.Raw) -> int:
     return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else 0
 
 
-def _check_new(run: Write | Increment) -> None:
-    """Refuse what other clients could not read: a key that is no text or too long, a record that is too large."""
-    records = run.records if isinstance(run, Write) else [*run.amounts, *run.initials]
-    if max(map(len, run.keys), default=0) > settings.MAX_KEY_BYTES:
-        raise BadRequest(f"the batch has a key of more than {settings.MAX_KEY_BYTES:,} bytes")
-    if max(map(len, records), default=0) > settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:
-        raise BadRequest(f"the batch has a record of more than {settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:,} bytes")
+def _check_new(run: Write | Increment, size: int) -> None:
+    """Refuse what other clients could not read: a key that is no text or too long, a record that is too large.
+
+    :param size: bytes that the run has at the most.
+    """
+    longest, largest = settings.MAX_KEY_BYTES, settings.MAX_DOCUMENT_BYTES + HEAD_BYTES
+    texts = b"".join(run.keys)  # all of them together tell of most runs that there is nothing to be found
+    if len(texts) > longest and max(map(len, run.keys)) > longest:
+        raise BadRequest(f"the batch has a key of more than {longest:,} bytes")
+    if size > largest:
+        records = run.records if isinstance(run, Write) else [*run.amounts, *run.initials]
+        if max(map(len, records), default=0) > largest:
+            raise BadRequest(f"the batch has a record of more than {largest:,} bytes")
     try:
-        deque(map(bytes.decode, run.keys), maxlen=0)
+        if not texts.isascii():
+            deque(map(bytes.decode, run.keys), maxlen=0)
     except UnicodeDecodeError as error:
         raise BadRequest(f"the batch has a key that is not UTF-8: {error}") from None
 

@@ -178,7 +178,11 @@ def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
         Write("", [b"\xff"], [b"record"]),
         Write("", [b"k" * (settings.MAX_KEY_BYTES + 1)], [b"record"]),
         Write("", [b"key"], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
+        Write("", [b"one", b"k" * (settings.MAX_KEY_BYTES + 1)], [b"record"] * 2),
+        Write("", [b"one", b"two"], [b"", b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
+        Write("", [b"\xc3", b"\xa9"], [b"record"] * 2),  # which together are a letter
         Increment("", [b"\xc3"], [b"amount"], [b"initial"]),
+        Increment("", [b"a"], [b"amount"], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
     ],
 )
 def test_what_others_could_not_read_is_refused(run: Run) -> None:
@@ -188,6 +192,8 @@ def test_what_others_could_not_read_is_refused(run: Run) -> None:
 
 
 def test_largest_things_pass() -> None:
-    """At the limits all is well."""
+    """At the limits all is well; for many keys together there is no limit but the box's."""
     run = Write("", [b"k" * settings.MAX_KEY_BYTES], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES)])
     assert decode_runs(encode_runs([run])) == [run]
+    many = Write("", [b"k" * settings.MAX_KEY_BYTES, "é".encode()], [b"r" * (9 * 1024 * 1024)] * 2)
+    assert decode_runs(encode_runs([many])) == [many]
