@@ -127,6 +127,7 @@ def test_a_full_disk(new_cluster: NewCluster) -> None:
         resource.prlimit(process, resource.RLIMIT_FSIZE, (data.stat().st_size + 200_000, resource.RLIM_INFINITY))
         written = write_until_failure(app)
         assert app.read("before") == {"hash_": app.item("before")["hash_"], "record": "here"}  # type: ignore[index]  # it is there
+        assert written
         assert all(app.has(key) for key in written)
         assert not app.has(f"large{len(written)}")
         resource.prlimit(process, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

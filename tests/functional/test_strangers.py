@@ -125,7 +125,7 @@ def test_half_a_box(shared: Cluster) -> None:
         for daemon in shared.daemons:
             with socket.create_connection((HOST, daemon.port)) as stranger:
                 stranger.sendall(half)
-                assert app.readiness()
+                assert [one["state"] for one in app.readiness()] == ["ready", "ready"]
                 assert app.read("test") == {"hash_": 0.1671936, "record": "hello world"}
         until(lambda: all(len(each) <= 2 for each in connections(app)), "the strangers are gone")
 

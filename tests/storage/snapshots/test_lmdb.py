@@ -115,7 +115,7 @@ def test_map_growth_in_the_writers_thread(tmp_path: Path, clock: Clock) -> None:
     )
     keys = [b"%d" % number for number in range(400)]
     snapshot = store.snapshot()
-    ended = 0
+    ended, rows = 0, 0
     for begin in range(0, len(keys), 50):
         writing = [
             store.apply([Task(Write("", [key], [b"x" * 10_000]), 0, [slot_of(key)])], PLENTY, PLENTY)
@@ -130,10 +130,12 @@ def test_map_growth_in_the_writers_thread(tmp_path: Path, clock: Clock) -> None:
                 snapshot = store.snapshot()
             else:
                 assert {len(row.record) for row in page} <= {10_000}
+                rows += len(page)
                 if not page:
                     before, snapshot = snapshot, store.snapshot()  # one of them is open at any moment
                     before.close()
     assert ended > 0
+    assert rows > 0
     _end(store, answered)
 
 
