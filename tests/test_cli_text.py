@@ -177,5 +177,5 @@ def test_what_is_written_is_read_back(document: Document) -> None:
 
 @given(any_document)
 def test_as_json_is_json(document: Document) -> None:
-    """Any reader of JSON can read it."""
+    """A reader of JSON that knows NaN and Infinity, as Python's does, can read it."""
     json.loads(as_json(document))
