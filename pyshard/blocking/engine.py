@@ -19,50 +19,12 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python import threadable
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
+from pyshard.blocking.reactor import PrivateReactor
 from pyshard.errors import BlockingCallRefused, ClientClosed
-
-try:
-    from twisted.internet.epollreactor import EPollReactor as _Reactor
-except ImportError:  # pragma: no cover  # no epoll on this system
-    from twisted.internet.selectreactor import SelectReactor as _Reactor
 
 _T = TypeVar("_T")
 _IDLE = 0.05  # seconds without anybody running the reactor after which it looks around before it sends
-_RESOLVERS = 4
-
-
-class PrivateReactor(_Reactor):
-    """A reactor that is not the process's own: no signal handlers, and threads (for names) that never hold up exit."""
-
-    _registerAsIOThread = False
-    _resolvers: ThreadPool | None = None
-
-    def getThreadPool(self) -> ThreadPool:
-        """The threads in which names are resolved."""
-        if self._resolvers is None:
-            self._resolvers = ThreadPool(0, _RESOLVERS, "pyshard-names")
-            self._resolvers.threadFactory = _daemon_thread  # type: ignore[assignment]  # Thread's signature
-            self._resolvers.start()
-        return self._resolvers
-
-    def dispose(self) -> None:
-        """Close every descriptor that the reactor has; it can't be used afterwards."""
-        self.runUntilCurrent()  # aborted connections close in the next turn
-        self.disconnectAll()
-        self.removeAll()
-        if self._resolvers is not None:
-            for _ in range(self._resolvers.workers):
-                self._resolvers.stopAWorker()
-        self.waker.connectionLost(None)
-        poller = getattr(self, "_poller", None)
-        if poller is not None:
-            poller.close()
-
-
-def _daemon_thread(*arguments: Any, **options: Any) -> threading.Thread:
-    return threading.Thread(*arguments, daemon=True, **options)
 
 
 class _Call(Generic[_T]):
@@ -179,8 +141,9 @@ class Engine:
                 reactor.iterate(0)  # connections that were closed meanwhile are noticed before anything is sent
             call.start()
             while not call.done:
-                reactor.runUntilCurrent()
-                reactor.doIteration(0 if call.ended() else reactor.timeout())
+                wait = reactor.call_due()
+                if not call.ended():
+                    reactor.doIteration(wait)
         finally:
             self._leader = None
             self._last_run = time.monotonic()
@@ -188,17 +151,23 @@ class Engine:
     def _leave(self, call: _Call[Any]) -> None:
         """Let the first thread that still waits lead on if this one led; with none, the next call leads by itself."""
         with self._lock:
-            if call in self._followers:
-                self._followers.remove(call)
-            if call.leads:
-                heir = next((one for one in self._followers if not one.done), None)
-                self._led = heir is not None
-                if heir is not None:
-                    self._followers.remove(heir)
-                    heir.inherit()
+            if self._followers:
+                self._pass_on(call)
+            elif call.leads:
+                self._led = False
             last = self._closed and self._unused()
         if last:
             self.reactor.dispose()
+
+    def _pass_on(self, call: _Call[Any]) -> None:
+        if call in self._followers:
+            self._followers.remove(call)
+        if call.leads:
+            heir = next((one for one in self._followers if not one.done), None)
+            self._led = heir is not None
+            if heir is not None:
+                self._followers.remove(heir)
+                heir.inherit()
 
     def _unused(self) -> bool:
         """Whether no thread is between the beginning and the end of a call; under the lock."""

@@ -1,0 +1,116 @@
+"""The reactor of a blocking client: nobody's but its own, and quick for one call at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+try:
+    from twisted.internet.epollreactor import EPollReactor
+except ImportError:  # pragma: no cover  # no epoll on this system
+    from twisted.internet.selectreactor import SelectReactor as _Reactor
+else:
+
+    class _Reactor(EPollReactor):  # type: ignore[no-redef]  # whichever there is
+        def doPoll(self, timeout: float | None) -> None:
+            """As Twisted's, without a context for its old log around each event, which costs a dozen calls."""
+            for fd, event in self._poller.poll(-1 if timeout is None else timeout, len(self._selectables)):
+                selectable = self._selectables.get(fd)
+                if selectable is not None:  # else an event before this one removed it
+                    self._doReadOrWrite(selectable, fd, event)
+
+        doIteration = doPoll
+
+
+_RESOLVERS = 4
+_failures = Logger().failureHandler("while handling timed call")
+
+
+class PrivateReactor(_Reactor):
+    """A reactor that is not the process's own: no signal handlers, and threads (for names) that never hold up exit."""
+
+    _registerAsIOThread = False
+    _resolvers: ThreadPool | None = None
+
+    def __init__(self) -> None:
+        self._soon: list[DelayedCall] = []
+        super().__init__()
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> DelayedCall:
+        """As Twisted's; what is to be called in the next turn has no need of the heap of timers."""
+        call = super().callLater(delay, callable, *args, **kw)
+        if not delay:
+            self._soon.append(self._newTimedCalls.pop())
+        return call
+
+    def call_due(self) -> float | None:
+        """Call what is due; as `runUntilCurrent`, which does a lot even where nothing is.
+
+        :return: seconds until something is due again; None: nothing will be.
+        """
+        if self.threadCallQueue:
+            super().runUntilCurrent()
+        if self._soon:
+            self._call_soon()
+        seconds = super().timeout()
+        if seconds == 0:
+            super().runUntilCurrent()
+            seconds = super().timeout()
+        return 0 if self._soon else seconds
+
+    def runUntilCurrent(self) -> None:
+        """See `ReactorBase`."""
+        super().runUntilCurrent()
+        self._call_soon()
+
+    def timeout(self) -> float | None:
+        """See `ReactorBase`."""
+        return 0 if self._soon else super().timeout()
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:
+        """See `IReactorTime`."""
+        return [*super().getDelayedCalls(), *(call for call in self._soon if not call.cancelled)]
+
+    def getThreadPool(self) -> ThreadPool:
+        """The threads in which names are resolved."""
+        if self._resolvers is None:
+            self._resolvers = ThreadPool(0, _RESOLVERS, "pyshard-names")
+            self._resolvers.threadFactory = _daemon_thread  # type: ignore[assignment]  # Thread's signature
+            self._resolvers.start()
+        return self._resolvers
+
+    def dispose(self) -> None:
+        """Close every descriptor that the reactor has; it can't be used afterwards."""
+        self.runUntilCurrent()  # aborted connections close in the next turn
+        self.disconnectAll()
+        self.removeAll()
+        if self._resolvers is not None:
+            for _ in range(self._resolvers.workers):
+                self._resolvers.stopAWorker()
+        self.waker.connectionLost(None)
+        poller = getattr(self, "_poller", None)
+        if poller is not None:
+            poller.close()
+
+    def _call_soon(self) -> None:
+        """Call what was to be called in this turn; what that asks for is the next one's."""
+        soon, self._soon = self._soon, []
+        for call in soon:
+            if call.cancelled:
+                self._cancellations -= 1
+            elif call.delayed_time:  # it was put off meanwhile
+                self._newTimedCalls.append(call)
+            else:
+                with _failures:
+                    call.called = 1
+                    call.func(*call.args, **call.kw)
+
+
+def _daemon_thread(*arguments: Any, **options: Any) -> threading.Thread:
+    return threading.Thread(*arguments, daemon=True, **options)
