@@ -8,7 +8,7 @@ limits; this one loops over what has arrived.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import attrs
 
@@ -96,38 +96,45 @@ class BoxParser:
         if self._pieces:
             return None
         data, at, box = self._data, self._at, self._box
-        end = len(data)
-        while end - at >= 2:
-            length = data[at] << 8 | data[at + 1]
+        end, keys, size = len(data), self._keys, self._size
+        most_keys, most_bytes = self.limits.keys, self.limits.size
+        wanted = at + 2
+        while wanted <= end:
+            length = data[at + 1]
+            if data[at]:
+                self._no_key(data[at] << 8 | length)
+            value = at + 2 + length
             if not length:
-                self._at = at + 2
+                self._at = value
                 self._box = {}
-                self.size = self._size
+                self.size = size
                 self._keys, self._size = 0, 2
                 self.boxes += 1
                 return box
-            if length > _LONGEST_KEY:
-                if not self.boxes and length in _TLS:
-                    raise TlsFound("it speaks TLS here, and this side doesn't")
-                raise BoxBreach(f"a key of {length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
-            value = at + 2 + length
-            if end - value < 2:
-                self._wanting = value + 2 - end
-                return None
-            behind = value + 2 + (data[value] << 8 | data[value + 1])
-            if self._keys >= self.limits.keys or self._size + behind - at > self.limits.size:  # before all of it came
-                raise BoxBreach(f"a box past {self.limits.keys:,} keys or {self.limits.size:,} bytes")
+            wanted = value + 2
+            if wanted > end:
+                break
+            behind = wanted + (data[value] << 8 | data[value + 1])
+            if keys >= most_keys or size + behind - at > most_bytes:  # before all of it came
+                raise BoxBreach(f"a box past {most_keys:,} keys or {most_bytes:,} bytes")
             if behind > end:
-                self._wanting = behind - end
-                return None
-            box[data[at + 2 : value]] = data[value + 2 : behind]
-            self._keys += 1  # one key may come many times
-            self._size += behind - at
-            self._at = at = behind
-        self._wanting = at + 2 - end
+                wanted = behind
+                break
+            box[data[at + 2 : value]] = data[wanted:behind]
+            keys += 1  # one key may come many times
+            size += behind - at
+            at = behind
+            wanted = at + 2
+        self._at, self._keys, self._size = at, keys, size
+        self._wanting = wanted - end
         if at == end:  # keep nothing that was read
             self._data, self._at = b"", 0
         return None
+
+    def _no_key(self, length: int) -> NoReturn:
+        if not self.boxes and length in _TLS:
+            raise TlsFound("it speaks TLS here, and this side doesn't")
+        raise BoxBreach(f"a key of {length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
 
 
 def serialize(box: Mapping[bytes, bytes]) -> bytes:
