@@ -211,7 +211,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     record: bytes
 
 
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 _runs = msgspec.msgpack.Decoder(Annotated[list[Run], _AT_MOST])
 _outline = msgspec.msgpack.Decoder(
     Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MOST_FIELDS)]], _AT_MOST]
@@ -220,10 +220,11 @@ _answers = msgspec.msgpack.Decoder(list[Answer])
 _keys = msgspec.msgpack.Decoder(list[bytes])
 _rows = msgspec.msgpack.Decoder(list[Row])
 
-
-def encode_runs(runs: list[Run]) -> bytes:
-    """Runs as MessagePack."""
-    return _encoder.encode(runs)
+#: As MessagePack: runs, answers, a page's keys, a snapshot's page.
+encode_runs: Callable[[list[Run]], bytes] = _encode
+encode_answers: Callable[[list[Answer]], bytes] = _encode
+encode_keys: Callable[[list[bytes]], bytes] = _encode
+encode_rows: Callable[[list[Row]], bytes] = _encode
 
 
 def decode_runs(data: bytes) -> list[Run]:
@@ -290,11 +291,6 @@ def _check_new(run: Write | Increment, size: int) -> None:
         raise BadRequest(f"the batch has a key that is not UTF-8: {error}") from None
 
 
-def encode_answers(answers: list[Answer]) -> bytes:
-    """Answers as MessagePack."""
-    return _encoder.encode(answers)
-
-
 def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
     """Answers from MessagePack, one for each of `runs`.
 
@@ -337,11 +333,6 @@ def _verb(run: Run) -> str:
     return type(run).__name__.lower()
 
 
-def encode_keys(keys: list[bytes]) -> bytes:
-    """A page's keys as MessagePack."""
-    return _encoder.encode(keys)
-
-
 def decode_keys(data: bytes) -> list[bytes]:
     """A page's keys from MessagePack.
 
@@ -352,11 +343,6 @@ def decode_keys(data: bytes) -> list[bytes]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the keys can't be read: {plain(str(error))}") from None
     return keys
-
-
-def encode_rows(rows: list[Row]) -> bytes:
-    """A snapshot's page as MessagePack."""
-    return _encoder.encode(rows)
 
 
 def decode_rows(data: bytes) -> list[Row]:

@@ -226,12 +226,12 @@ class ShardLink:
 
     def _pump(self) -> None:
         """Send as many boxes as may go now."""
-        if self._closed or self.fenced or self._hold is not None or not len(self._queue):
+        if self._closed or self.fenced or self._hold is not None or not self._queue.waiting:
             return
         connection = self._peer.ready()
         if connection is None:
             return
-        while (box := self._queue.next_box(self._clock.seconds())) is not None:
+        while self._queue.waiting and (box := self._queue.next_box(self._clock.seconds())) is not None:
             apply = commands.apply_box(self._routes.state.epoch, encode_runs(box.runs))
             connection.ask(commands.Apply.commandName, apply, partial(self._back, box))
             self._sweep_by(box.sent + settings.DEADLINE)
@@ -341,8 +341,9 @@ class ShardLink:
     def _land(self, box: Box, again: Sequence[Entry]) -> None:
         if box in self._queue.in_flight:
             self._queue.landed(box)
-            self._queue.put_back(again)
-            if not self.busy:
+            if again:
+                self._queue.put_back(again)
+            if not self._queue.in_flight:
                 self._routes.idle()
 
     def _unknown(self, operation: Entry, why: str) -> OutcomeUnknown:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby, islice, repeat
 from operator import attrgetter
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from pyshard.batch import ALWAYS, Answer, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, changes
 from pyshard.client.chunks import Chunk
@@ -57,7 +57,7 @@ class Box:
         if isinstance(first, Chunk):
             self.chunk, self.runs = first, [first.run]
         else:
-            self.operations = cast("Sequence[Operation]", entries)
+            self.operations = entries  # type: ignore[assignment]  # where there is a chunk, it is alone
             self.runs = _runs(self.operations)
         self.read: set[Place] = set()
         self.changed: set[Place] = set()
@@ -123,13 +123,15 @@ class OperationQueue:
     """Operations for one shard: waiting, and in flight.
 
     :param limit: boxes in flight at the same time.
+    :ivar waiting: what waits, in order; only the queue changes it.
+    :ivar in_flight: the boxes that are.
     """
 
     def __init__(self, limit: int = settings.BOXES_IN_FLIGHT) -> None:
         self._limit = limit
-        self._waiting: deque[Entry] = deque()
         self._count = 0  # operations that wait
         self._weight = 0
+        self.waiting: deque[Entry] = deque()
         self.in_flight: list[Box] = []
 
     def __len__(self) -> int:
@@ -139,7 +141,7 @@ class OperationQueue:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
-        return not self._waiting and not self.in_flight
+        return not self.waiting and not self.in_flight
 
     def add(self, entry: Entry) -> None:
         """Have an operation, or a chunk of them, wait for its turn.
@@ -151,7 +153,7 @@ class OperationQueue:
                 f"{self._count:,} operations with {self._weight:,} bytes wait for this shard already; "
                 "wait for answers before you issue more"
             )
-        self._waiting.append(entry)
+        self.waiting.append(entry)
         self._count += entry.count
         self._weight += entry.weight
 
@@ -160,13 +162,13 @@ class OperationQueue:
         again = [one for one in entries if not one.done]
         if not again:
             return
-        self._waiting.extendleft(reversed(again))
+        self.waiting.extendleft(reversed(again))
         self._count += sum(one.count for one in again)
         self._weight += sum(one.weight for one in again)
 
     def next_box(self, now: float) -> Box | None:
         """The next operations to send, now in flight; None when nothing can go now."""
-        if not self._waiting or len(self.in_flight) >= self._limit:
+        if not self.waiting or len(self.in_flight) >= self._limit:
             return None
         candidates = self._candidates()
         box = Box(candidates, now)
@@ -185,16 +187,16 @@ class OperationQueue:
 
     def take_waiting(self) -> list[Entry]:
         """Everything that waits, in order; the queue forgets it."""
-        taken = list(self._waiting)
-        self._waiting.clear()
+        taken = list(self.waiting)
+        self.waiting.clear()
         self._count = self._weight = 0
         return taken
 
     def expired(self, now: float) -> tuple[list[Entry], list[Entry]]:
         """What is past its deadline: of what waits, which the queue forgets, and of what is in flight."""
-        waiting = [one for one in self._waiting if one.expires <= now]
+        waiting = [one for one in self.waiting if one.expires <= now]
         if waiting:
-            self._waiting = deque(one for one in self._waiting if one.expires > now)
+            self.waiting = deque(one for one in self.waiting if one.expires > now)
             self._count -= sum(one.count for one in waiting)
             self._weight -= sum(one.weight for one in waiting)
         flying = [one for box in self.in_flight for one in box.entries if not one.done and one.expires <= now]
@@ -203,30 +205,30 @@ class OperationQueue:
     def next_deadline(self) -> float | None:
         """The earliest deadline of all operations; None when there are none."""
         flying = (one for box in self.in_flight for one in box.entries)
-        return min((one.expires for group in (self._waiting, flying) for one in group if not one.done), default=None)
+        return min((one.expires for group in (self.waiting, flying) for one in group if not one.done), default=None)
 
     def _leave(self, entries: Sequence[Entry]) -> None:
         """What is first in the queue doesn't wait any more."""
-        if len(entries) == len(self._waiting):
-            self._waiting.clear()
+        if len(entries) == len(self.waiting):
+            self.waiting.clear()
             self._count = self._weight = 0
             return
         for entry in entries:
-            self._waiting.popleft()
+            self.waiting.popleft()
             self._count -= entry.count
             self._weight -= entry.weight
 
     def _candidates(self) -> list[Entry]:
         """What would go next if no key stood in its way: as many operations as a box takes, or one chunk."""
-        first = self._waiting[0]
-        if isinstance(first, Chunk) or len(self._waiting) == 1:
+        first = self.waiting[0]
+        if isinstance(first, Chunk) or len(self.waiting) == 1:
             return [first]
         fits = self._count <= settings.BOX_OPERATIONS and self._weight <= settings.BOX_BYTES
-        if fits and Chunk not in map(type, self._waiting):
-            return list(self._waiting)
+        if fits and Chunk not in map(type, self.waiting):
+            return list(self.waiting)
         taken: list[Entry] = []
         weight = 0
-        for one in islice(self._waiting, settings.BOX_OPERATIONS):
+        for one in islice(self.waiting, settings.BOX_OPERATIONS):
             weight += one.weight
             if isinstance(one, Chunk) or (taken and weight > settings.BOX_BYTES):
                 break
@@ -235,6 +237,8 @@ class OperationQueue:
 
     def _clear(self, box: Box) -> bool:
         """Whether no key stands in the way of any of a box's operations, as is mostly so."""
+        if not self.in_flight and len(box.runs) == 1:
+            return True
         return box.read.isdisjoint(box.changed) and all(map(box.clear_of, self.in_flight))
 
     def _how_many_may_go(self, candidates: list[Entry]) -> int:

@@ -187,7 +187,7 @@ class ServerConnection(BoundedAMP):
             return refused
         if self.factory.draining:
             return ShuttingDown("this daemon is shutting down; ask again when it is back")
-        return super().refusal(name)
+        return None
 
     @property
     def owes(self) -> bool:

@@ -135,7 +135,7 @@ class Shard:
         :raises NotConfigured, ShardBehind, BadRequest: nothing was applied.
         """
         assignment = self._current(epoch)
-        operations = sum(len(run.keys) for run in runs)
+        operations = sum([len(run.keys) for run in runs])
         check_size(operations)
         plan = _Plan(assignment, self._store)
         for run in runs:

@@ -212,8 +212,8 @@ class BoundedAMP(BoxStream):
         name, size = box[amp.COMMAND], self._begun()
         begin, end = self._direct[name]
         try:
-            self._admitted(name)
-            work = begin(box)
+            refused = self.refusal(name)
+            work = begin(box) if refused is None else fail(refused)
         except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
             work = fail()
         work.addBoth(self._answer_directly, end, name, box[amp.ASK], size)

@@ -7,8 +7,6 @@ its boxes wait for their answers, nothing is read from it, nor is what was read 
 
 from __future__ import annotations
 
-from typing import cast
-
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
@@ -179,7 +177,7 @@ class BoxStream(amp.AMP):
         assert transport is not None
         data = serialize(box)
         if self._sends_at_once and len(data) <= _AT_ONCE:
-            data = _send_now(cast(FileDescriptor, transport), data)
+            data = _send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
         if data:
             transport.write(data)
             if self._unread:
