@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from operator import add, itemgetter
 from typing import TypeAlias, Union, cast
 
@@ -96,22 +96,59 @@ def _encode_flat(documents: Sequence[object], room: int) -> tuple[list[bytes], l
 
     :return: None when they aren't all flat dicts (see `_flat_size`) that have room together.
     """
-    if not set(map(type, documents)) <= {dict}:
+    if not _are_all(dict, documents):
         return None
     dicts = cast("Sequence[dict[str, object]]", documents)
-    if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+    names = list(chain.from_iterable(dicts))
+    if not _are_all(str, names):
         return None
-    measured = list(map(_values_size, dicts))
+    measured = _sizes_by_columns(dicts) or list(map(_values_size, dicts))
     if None in measured:
         return None
     sizes = cast("list[int]", measured)
-    if sum(sizes) + sum(map(len, chain.from_iterable(dicts))) >= min(room, settings.MAX_DOCUMENT_BYTES):
+    if sum(sizes) + len("".join(names)) >= min(room, settings.MAX_DOCUMENT_BYTES):
         return None
+    heads = {size: HEAD.pack(FORMAT, size) for size in set(sizes)}
     try:
-        records = list(map(add, map(HEAD.pack, repeat(FORMAT), sizes), map(_encode, documents)))
+        records = list(map(add, map(heads.__getitem__, sizes), map(_encode, documents)))
     except UnicodeEncodeError:
         return None
     return (records, sizes) if sum(map(len, records)) < room else None
+
+
+def _are_all(kind: type, values: Sequence[object]) -> bool:
+    """Whether values are of one very type."""
+    return list(map(type, values)).count(kind) == len(values)
+
+
+def _sizes_by_columns(documents: Sequence[dict[str, object]]) -> list[int | None] | None:
+    """`_values_size` of dicts that are alike, as those of one source are: their first values, then their second ones …
+
+    :return: None unless in all of them they are of the same types, and those that are to be found here.
+    """
+    same, sizes = 0, [0] * len(documents)
+    try:
+        for column in zip(*map(dict.values, documents), strict=True):
+            kind = type(column[0])
+            if not _are_all(kind, column):
+                return None
+            if kind is str and "".join(column).isascii():
+                same += 49
+                sizes = list(map(add, sizes, map(len, column)))
+            elif kind is str:
+                each = [49 + len(text) if text.isascii() else _wide_size(text) for text in column]
+                sizes = list(map(add, sizes, each))
+            elif kind is float:
+                same += 24
+            elif kind is int and min(column) > -_DIGIT and max(column) < _DIGIT:
+                same += 28
+                if not all(column):
+                    sizes = [size if value else size - 4 for size, value in zip(sizes, column, strict=True)]
+            else:
+                return None
+    except ValueError:  # some have more values than others
+        return None
+    return [size + same for size in sizes]
 
 
 def decode(record: bytes, begin: int = 0) -> Document:

@@ -33,6 +33,18 @@ FLAT = {
         [{"nested": [1, (2,)]}, FLAT],
         [FLAT, "text", None, 7, [1]],
         [{"a": b"bytes"}, FLAT],
+        [FLAT, FLAT | {"name": "Bern", "n": 0, "zero": 1}],
+        [{"a": "x", "b": 1, "c": 0.5}, {"a": "", "b": 0, "c": -1.5}, {"c": 2, "a": 3.5, "b": "y"}],
+        [{"a": "x", "b": 1, "c": 0.5}, {"a": "xx", "b": 0, "c": -1.5}, {"x": "ü", "y": -(2**30) + 1, "z": 2.5}],
+        [{"a": 1}, {"a": 2**30}, {"a": 0}],
+        [{"a": 1}, {"a": -(2**30)}, {"a": 0}],
+        [{"a": 1}, {"a": True}, {"a": 0}],
+        [{"a": "x"}, {"a": None}, {"a": "🛫"}],
+        [{"a": "x"}, {"a": ["x"]}],
+        [{"a": ["x"]}, {"a": ["xx"]}],
+        [{"a": 1}, {"a": 1, "b": 2}],
+        [{"a": 1, "b": 2}, {"a": 1}],
+        [{}, {}],
     ],
 )
 def test_many_are_encoded_as_each_alone(together: list[object]) -> None:
@@ -42,7 +54,17 @@ def test_many_are_encoded_as_each_alone(together: list[object]) -> None:
     assert (records, sizes) == ([record for record, _ in alone], [size for _, size in alone])
 
 
-@pytest.mark.parametrize("bad", [{1: 2}, {"a": {1}}, {"a": "\ud800"}, {"\ud800": 1}, {("a",): 1}, object()])
+class Text(str):
+    """A str that is another type."""
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({1: 2}, {"a": {1}}, {"a": "\ud800"}, {"\ud800": 1}, {("a",): 1}, object()),
+        *({Text("name"): 1}, FLAT | {"name": Text("Bern")}, {Text(name): value for name, value in FLAT.items()}),
+    ],
+)
 def test_one_of_many_that_cannot_be_stored(bad: object) -> None:
     """It is refused as it is alone, wherever it stands."""
     with pytest.raises(InvalidDocument) as alone:
