@@ -349,8 +349,9 @@ class Client:
         except PyshardError:
             return fail()
         expires = self._clock.seconds() + (self._deadline if deadline is None else deadline)
-        slot = slot_of(text, name.encode())
-        return self._routing.submit(Operation(verb, name, text, slot, expires, record, size, options))
+        slot = slot_of(text, name.encode()) if name else slot_of(text)
+        weight = len(text) + len(record) + len(options.initial)
+        return self._routing.submit(Operation(verb, name, text, slot, expires, weight, record, size, options))
 
     def _conditional(
         self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None

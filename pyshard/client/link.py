@@ -120,7 +120,7 @@ class ShardLink:
         """Have an operation done; its Deferred says how it went. Or a chunk, whose receiver is told."""
         try:
             self._queue.add(entry)
-        except PyshardError as error:
+        except Overloaded as error:
             entry.fail(error)
             return
         if self._sweep is None or entry.expires < self._sweep_at:

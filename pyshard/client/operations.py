@@ -49,6 +49,7 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     :param verb: the name of its run, such as "read" (`pyshard.batch`).
     :param index: the index's name; empty for the default one.
     :param expires: the deadline, in the clock's seconds.
+    :param weight: bytes that it adds to a box.
     :param record: what a write stores, or an increment adds; else empty.
     :param size: what a write answers when it stored the record.
     :param options: what only some verbs have.
@@ -60,6 +61,7 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     key: bytes
     slot: int
     expires: float
+    weight: int
     record: bytes = b""
     size: int = 0
     options: Options = NO_OPTIONS
@@ -68,11 +70,6 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     refused: float | None = None  # when a shard first said that it doesn't know the index
 
     count: ClassVar[int] = 1
-
-    @property
-    def weight(self) -> int:
-        """Bytes that it adds to a box."""
-        return len(self.key) + len(self.record) + len(self.options.initial)
 
     @property
     def changes(self) -> bool:

@@ -97,5 +97,5 @@ class RawClient:
         slot = slot_of(key, index.encode())
         expires = self.clock.seconds() + seconds
         options = Options(condition=condition, ttl=ttl)
-        operation = Operation("write", index, key, slot, expires, record, size=1, options=options)
+        operation = Operation("write", index, key, slot, expires, len(key) + len(record), record, 1, options)
         return self._routing.submit(operation).addCallback(bool)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
@@ -35,6 +36,7 @@ from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.peer import Greeting
 from pyshard.sessions import OWN
 from pyshard.settings import settings
+from pyshard.shardmap import ShardRange
 from pyshard.steps import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
@@ -48,6 +50,7 @@ class Routing:
     :param servers: each address that the client was given, for messages, and the endpoint that leads there.
     :param dial: leads to shards.
     :param random: jitter, and the ids of sessions.
+    :ivar links: the link to each shard, in slot order.
     """
 
     state: ClusterState
@@ -63,6 +66,8 @@ class Routing:
         self._dial = dial
         self._random = random
         self._links: dict[str, ShardLink] = {}
+        self._starts: list[int] = []  # of the ranges in the map
+        self.links: list[ShardLink] = []
         # By the shard's name, for as long as the client lives: a shard that comes back into the map may still have a
         # connection that was given up when it went. And no shard can name the sessions with the others.
         self._sessions: dict[str, bytes] = {}
@@ -75,21 +80,16 @@ class Routing:
         _routings.add(self)
         self.bootstrap = Sources(clock, servers, self._approve, random)
 
-    @property
-    def links(self) -> list[ShardLink]:
-        """The link to each shard, in slot order."""
-        return [self._links[one.name] for one in self.state.map.ranges]
-
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
-        return self._links[self.state.map.lookup(slot).name]
+        return self.links[bisect_right(self._starts, slot) - 1]
 
     def submit(self, operation: Operation) -> Deferred[object]:
         """Send an operation to the shard that owns its key; its Deferred."""
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
         else:
-            self._links[self.state.map.lookup(operation.slot).name].submit(operation)
+            self.links[bisect_right(self._starts, operation.slot) - 1].submit(operation)
         return operation.deferred
 
     def submit_chunk(self, chunk: Chunk) -> None:
@@ -163,24 +163,28 @@ class Routing:
 
     def _switch(self, state: ClusterState) -> None:
         self.state, self._known = state, True
+        old = self._links
+        self._links = {own.name: old.get(own.name) or self._new_link(own) for own in state.map.ranges}
+        self.links, self._starts = list(self._links.values()), [own.start for own in state.map.ranges]
         stranded: list[Entry] = []
-        for name, link in list(self._links.items()):
+        for link in old.values():
             if link.fenced:
                 stranded += link.take_waiting()
-            if state.map.named(name) is None:
+        for name, link in old.items():
+            own = state.map.named(name)
+            if own is None:
                 link.close()
-                del self._links[name]
-        for own in state.map.ranges:
-            if own.name in self._links:
-                self._links[own.name].move(own)
             else:
-                session = self._sessions.setdefault(own.name, self._random.randbytes(OWN))
-                self._links[own.name] = ShardLink(self, own, self._clock, self._dial, self._random, session)
+                link.move(own)
         for one in stranded:
             if isinstance(one, Chunk):
                 self.submit_chunk(one)
             else:
                 self.submit(one)
+
+    def _new_link(self, own: ShardRange) -> ShardLink:
+        session = self._sessions.setdefault(own.name, self._random.randbytes(OWN))
+        return ShardLink(self, own, self._clock, self._dial, self._random, session)
 
     def _approve(self, greeting: Greeting) -> None:
         self._check_cluster(greeting.cluster)

@@ -30,7 +30,8 @@ def operation(
 ) -> Operation:
     """An operation; one that stores nothing has no record."""
     record = record if verb in ("write", "increment") else b""
-    return Operation(verb, index, key.encode(), slot, expires, record, size, options)
+    weight = len(key.encode()) + len(record) + len(options.initial)
+    return Operation(verb, index, key.encode(), slot, expires, weight, record, size, options)
 
 
 def queue_of(*waiting: Operation, limit: int = settings.BOXES_IN_FLIGHT) -> OperationQueue:
