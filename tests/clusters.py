@@ -28,9 +28,12 @@ VERBS: list[Callable[[Client, Any, str | None], Deferred[Any]]] = [
     lambda client, key, index: client.write(key, 1, index),
     lambda client, key, index: client.write(key, 1, index, if_absent=True),
     lambda client, key, index: client.read(key, index),
+    lambda client, key, index: client.item(key, index),
     lambda client, key, index: client.pop(key, index),
     lambda client, key, index: client.remove(key, index),
     lambda client, key, index: client.has(key, index),
+    lambda client, key, index: client.touch(key, 1, index),
+    lambda client, key, index: client.increment(key, index=index),
 ]
 
 
