@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeAlias, overload
+from typing import TypeAlias, cast, overload
 
 from pyshard.errors import InvalidKey
 from pyshard.settings import settings
@@ -31,6 +31,8 @@ _MODULUS = 1e7
 
 # The seed's remainder, of two floats, is exact: so is this module's, of the same number as an int, and a third as long.
 _from_bytes = int.from_bytes
+_digest = type(md5(b"")).digest
+_truncated = float.__trunc__  # for a whole float the same as `int`, and quicker
 
 
 def key_bytes(key: Key) -> bytes:
@@ -66,12 +68,14 @@ def keys_bytes(keys: Sequence[Key]) -> list[bytes]:
     """The texts of many keys; see `key_bytes`."""
     if set(map(type, keys)) == {str}:
         try:
-            texts = [key.encode() for key in keys]  # type: ignore[union-attr]  # a str
+            together = "\0".join(cast("Sequence[str]", keys)).encode()
         except UnicodeEncodeError:
             pass  # below it turns out which one it is
         else:
-            if max(map(len, texts)) <= settings.MAX_KEY_BYTES:
-                return texts
+            texts = together.split(b"\0")
+            longest = settings.MAX_KEY_BYTES
+            if len(texts) == len(keys) and (len(together) <= longest or max(map(len, texts)) <= longest):
+                return texts  # else there is a zero in a key, or one that is too long
     return [key_bytes(key) for key in keys]
 
 
@@ -91,7 +95,8 @@ def slots_of(keys: Iterable[bytes], index: bytes = b"") -> list[int]:
     if index:
         prefix = index + b":"
         keys = [prefix + key for key in keys]
-    return [int(float(_from_bytes(md5(key).digest(), "big"))) % SLOTS for key in keys]
+    numbers = map(float, map(_from_bytes, map(_digest, map(md5, keys))))  # big-endian, as is the default
+    return [number % SLOTS for number in map(_truncated, numbers)]
 
 
 class LazySlots(Sequence[int]):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyshard import hashing
 from pyshard.errors import InvalidKey
-from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, slot_of, slot_to_hash, slots_of
+from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, keys_bytes, slot_of, slot_to_hash, slots_of
 from pyshard.settings import settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -169,6 +169,23 @@ def test_short_key_is_shown_whole() -> None:
     with pytest.raises(InvalidKey) as refused:
         key_bytes(b"x" * 57)  # type: ignore[arg-type]
     assert str(refused.value) == f"key b'{'x' * 57}' is of type bytes; a key is a str, int or float"
+
+
+@given(st.lists(texts | st.just("\0") | st.integers() | st.floats()))
+def test_texts_of_many_keys(keys: list[Key]) -> None:
+    """The texts of many keys are those that they have one by one, whatever is in them."""
+    assert keys_bytes(keys) == [key_bytes(key) for key in keys]
+
+
+@pytest.mark.parametrize("bad", ["a\ud800", "k" * 65_537, "é" * 32_769, True, None])
+def test_one_of_many_that_is_refused(bad: Key) -> None:
+    """It is refused as it is alone; keys of which each fits aren't refused for being many."""
+    most = ["k" * settings.MAX_KEY_BYTES, "nul\0inside", "é"]
+    assert keys_bytes(most) == [key.encode() for key in most]
+    assert keys_bytes([*most[:1], *most[2:]]) == [most[0].encode(), most[2].encode()]
+    for keys in ([bad, "good"], ["good", bad], ["nul\0inside", bad]):
+        with pytest.raises(InvalidKey):
+            keys_bytes(keys)
 
 
 def test_longest_key() -> None:
