@@ -1,8 +1,6 @@
-"""A store in memory: for each index a dict, and beside it the keys by slot.
+"""A store in memory: for each index a dict, and beside it the keys in slot order.
 
-Operations touch the dict alone as far as they can. For pages each index keeps, for every bucket of 8,192 slots,
-the list of its keys. Removing leaves the key in the list and counts it as dead; a bucket with more dead entries
-than live ones is written anew.
+Operations touch the dict alone as far as they can.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import add
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -17,12 +16,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pyshard.batch import VERSION, Answer, Result
 from pyshard.cluster import DEFAULT_INDEX
 from pyshard.hashing import slot_of
+from pyshard.settings import settings
 from pyshard.storage.application import Application, Found, cost, no_such_index
 from pyshard.storage.buckets import BUCKET_BITS, histogram, new_counts
 from pyshard.storage.interface import Page, Task
+from pyshard.storage.order import SlotOrder
 from pyshard.storage.snapshot import Snapshot, copied_rows
 
-_FEW_DEAD = 16
 _FEW_EXPIRING = 1000
 
 
@@ -36,11 +36,10 @@ class _Index:
     def __init__(self, store: MemoryStore, number: int, name: bytes) -> None:
         self._store = store
         self._number = number
-        self._buckets: dict[int, list[bytes]] = {}
-        self._dead: dict[int, int] = {}
-        self.name = name
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
+        self.slot_of = partial(slot_of, index=name)
+        self._order = SlotOrder(self.slot_of, self.records)
 
     def find(self, key: bytes, slot: int) -> Found | None:
         """See `Table`."""
@@ -53,12 +52,13 @@ class _Index:
         """See `Table`."""
         store = self._store
         if old is None:
-            self._buckets.setdefault(slot >> BUCKET_BITS, []).append(key)
             store.counts[slot >> BUCKET_BITS] += 1
             store.used += cost(key, new.record)
         else:
             store.used += len(new.record) - len(old.record)
         self.records[key] = VERSION.pack(new.version) + new.record
+        if old is None:
+            self._order.add([slot], [key])
         if new.expires:
             self.expiries[key] = new.expires
             store.will_expire(new.expires, self._number, key)
@@ -67,14 +67,12 @@ class _Index:
 
     def delete(self, key: bytes, slot: int, old: Found) -> None:
         """See `Table`."""
-        store, bucket = self._store, slot >> BUCKET_BITS
+        store = self._store
         del self.records[key]
         self.expiries.pop(key, None)
         store.used -= cost(key, old.record)
-        store.counts[bucket] -= 1
-        dead = self._dead[bucket] = self._dead.get(bucket, 0) + 1
-        if dead > _FEW_DEAD and dead * 2 > len(self._buckets[bucket]):
-            self._write_anew(bucket)
+        store.counts[slot >> BUCKET_BITS] -= 1
+        self._order.removed(slot)
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
@@ -87,14 +85,15 @@ class _Index:
             return store.used - before
         old = list(map(self.records.get, keys))
         kept = list(filter(None, old))  # no value is empty: each begins with its version
-        if len(kept) < len(keys):
-            for key, slot, one in zip(keys, slots, old, strict=True):
-                if one is None:
-                    self._buckets.setdefault(slot >> BUCKET_BITS, []).append(key)
-                    store.counts[slot >> BUCKET_BITS] += 1
-                    store.used += cost(key, b"")
         store.used += sum(map(len, records)) - sum(map(len, kept)) + len(kept) * VERSION.size
         self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
+        if len(kept) < len(keys):
+            new = [place for place, one in enumerate(old) if one is None]
+            new_keys, new_slots = [keys[place] for place in new], [slots[place] for place in new]
+            self._order.add(new_slots, new_keys)
+            for slot in new_slots:
+                store.counts[slot >> BUCKET_BITS] += 1
+            store.used += sum(map(len, new_keys)) + len(new) * settings.ITEM_OVERHEAD
         return store.used - before
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
@@ -109,33 +108,17 @@ class _Index:
             found = [None if 0 < expiry(key, 0) <= now else one for key, one in zip(keys, found, strict=True)]
         return found
 
-    def between(self, start: int, end: int, now: int) -> Iterator[tuple[int, bytes]]:
-        """The live keys of [start, end) and the rest of their buckets, with their slots, in order."""
+    def between(self, start: int, after: bytes | None, end: int, now: int) -> Iterator[bytes]:
+        """The live keys of the slots [start, end) in order; of the first slot only those behind `after`."""
         expiry = self.expiries.get
-        for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
-            if bucket in self._buckets:
-                live = (key for key in self._live(bucket) if not 0 < expiry(key, 0) <= now)
-                yield from sorted((slot_of(key, self.name), key) for key in live)
+        return (key for key in self._order.between(start, after, end) if not 0 < expiry(key, 0) <= now)
 
     def forget(self) -> None:
         """Take the index out of the store's counts; its records still use room."""
-        for bucket, keys in self._buckets.items():
-            self._store.counts[bucket] -= len(keys) - self._dead.get(bucket, 0)
-        self._buckets.clear()
+        for bucket, count in self._order.counted():
+            self._store.counts[bucket] -= count
+        self._order = SlotOrder(self.slot_of, self.records)
         self.expiries.clear()
-
-    def _live(self, bucket: int) -> list[bytes]:
-        """The keys of a bucket, each once."""
-        records = self.records
-        return [key for key in dict.fromkeys(self._buckets[bucket]) if key in records]
-
-    def _write_anew(self, bucket: int) -> None:
-        live = self._live(bucket)
-        del self._dead[bucket]
-        if live:
-            self._buckets[bucket] = live
-        else:
-            del self._buckets[bucket]
 
 
 class MemoryStore:
@@ -178,9 +161,7 @@ class MemoryStore:
         if one is None:
             return fail(no_such_index(index))
         page: list[bytes] = []
-        for slot, key in one.between(start, end, self._now()):
-            if slot < start or slot >= end or (after is not None and slot == start and key <= after):
-                continue
+        for key in one.between(start, after, end, self._now()):
             if len(page) >= most or most_bytes <= 0:
                 return succeed(Page(page, True))
             page.append(key)
@@ -203,7 +184,7 @@ class MemoryStore:
             expires, number, key = heapq.heappop(self._expiring)
             index = self._indexes.get(number)
             if index is not None and index.expiries.get(key) == expires:
-                slot = slot_of(key, index.name)
+                slot = index.slot_of(key)
                 found = index.find(key, slot)
                 assert found is not None  # a key with an expiry has a record
                 index.delete(key, slot, found)
