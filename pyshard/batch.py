@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from types import NoneType
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -196,6 +196,20 @@ class Answer(msgspec.Struct, array_like=True):
         return outcomes
 
 
+class _Plain(msgspec.Struct, Generic[_T], array_like=True, frozen=True):
+    """An answer whose results are of one type, as the decoder finds out."""
+
+    results: list[_T]
+    errors: dict[int, tuple[str, str]] = {}
+
+
+def _plain_type(verb: type[Run]) -> Any:
+    """The type of the results of a verb for msgspec, where there is no error."""
+    kind, shortest = _RESULTS[verb]
+    found = Annotated[bytes, msgspec.Meta(min_length=shortest)] if kind is bytes else kind
+    return found | None if verb in _MAY_FIND_NOTHING else found
+
+
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One record of a snapshot.
 
@@ -217,6 +231,10 @@ _outline = msgspec.msgpack.Decoder(
     Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MOST_FIELDS)]], _AT_MOST]
 )
 _answers = msgspec.msgpack.Decoder(list[Answer])
+_plain = {
+    verb: msgspec.msgpack.Decoder(list[_Plain[_plain_type(verb)]])  # type: ignore[misc]  # a type made at run time
+    for verb in _RESULTS
+}
 _keys = msgspec.msgpack.Decoder(list[bytes])
 _rows = msgspec.msgpack.Decoder(list[Row])
 
@@ -296,6 +314,8 @@ def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
 
     :raises BadRequest: when they aren't, or don't fit the runs.
     """
+    if len(runs) == 1 and (plain_answer := _plain_answer(data, runs[0])) is not None:
+        return [plain_answer]
     try:
         answers: list[Answer] = _answers.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -309,6 +329,17 @@ def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
             raise BadRequest("the answers name a position that doesn't exist")
         _check_results(run, answer)
     return answers
+
+
+def _plain_answer(data: bytes, run: Run) -> Answer | None:
+    """The answer to a single run that has a result for each key and no error, as is mostly so; None for any other."""
+    try:
+        answers = _plain[type(run)].decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(answers) != 1 or answers[0].errors or len(answers[0].results) != len(run.keys):
+        return None
+    return Answer(answers[0].results, {})
 
 
 def _check_results(run: Run, answer: Answer) -> None:

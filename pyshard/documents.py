@@ -186,8 +186,8 @@ def decode_many(records: Sequence[bytes], begin: int = 0) -> list[Document]:
     """
     body = begin + HEAD.size
     try:
-        if set(map(itemgetter(begin), records)) <= {FORMAT}:
-            return [_decode(record[body:]) for record in records]
+        if list(map(itemgetter(begin), records)).count(FORMAT) == len(records):
+            return list(map(_decode, map(itemgetter(slice(body, None)), records)))
     except (IndexError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidDocument):
         pass  # one by one it turns out which one it is
     return [decode(record, begin) for record in records]
