@@ -44,14 +44,20 @@ class ReactorThread:
 
 
 class _Flight:
-    """Calls of one kind, so many of them in flight: when one is answered, the next is made."""
+    """Calls of one kind, so many of them in flight: when one is answered, the next is made.
 
-    def __init__(self, issue: Callable[[int], Deferred[object]], count: int) -> None:
+    :param value: what is kept of an answer, taken out of it as it comes.
+    """
+
+    def __init__(
+        self, issue: Callable[[int], Deferred[object]], count: int, value: Callable[[object], Document | None]
+    ) -> None:
         self._issue = issue
+        self._value = value
         self._count = count
         self._next = 0
         self._left = count
-        self.answers: list[object] = [None] * count
+        self.values: list[Document | None] = [None] * count
         self.done: Deferred[None] = Deferred()
 
     def start(self, width: int) -> Deferred[None]:
@@ -65,7 +71,11 @@ class _Flight:
         self._issue(number).addCallbacks(self._answered, self._failed, callbackArgs=(number,))
 
     def _answered(self, answer: object, number: int) -> None:
-        self.answers[number] = answer
+        try:
+            self.values[number] = self._value(answer)
+        except Exception:  # noqa: BLE001  # whatever it is, it ends the loop
+            self._failed(Failure())
+            return
         self._left -= 1
         if self._next < self._count:
             self._one()
@@ -81,15 +91,14 @@ async def write_in_flight(client: Deferring, pairs: Sequence[tuple[str, Document
     """Store documents with single calls, so many of them in flight."""
     write = client.write
     begin = time.perf_counter()
-    await _Flight(lambda number: write(*pairs[number]), len(pairs)).start(width)
+    await _Flight(lambda number: write(*pairs[number]), len(pairs), lambda _: None).start(width)
     return Timed(time.perf_counter() - begin, [])
 
 
 async def read_in_flight(client: Deferring, keys: Sequence[str], width: int) -> Timed:
     """Look documents up with single calls, so many of them in flight."""
-    read, value = client.read, client.value
+    read = client.read
     begin = time.perf_counter()
-    flight = _Flight(lambda number: read(keys[number]), len(keys))
+    flight = _Flight(lambda number: read(keys[number]), len(keys), client.value)
     await flight.start(width)
-    values = [value(answer) for answer in flight.answers]
-    return Timed(time.perf_counter() - begin, values)
+    return Timed(time.perf_counter() - begin, flight.values)
