@@ -32,7 +32,7 @@ class _Call(Generic[_T]):
 
     def __init__(self, function: Callable[[], Deferred[_T]]) -> None:
         self.function = function
-        self.wake: threading.Event | None = None  # a thread that leads from the beginning needs none
+        self._asleep: threading.Lock | None = None  # a thread that leads from the beginning needs none
         self.started = False
         self.done = False
         self.leads = False
@@ -48,10 +48,14 @@ class _Call(Generic[_T]):
         except BaseException:  # noqa: BLE001  # it is raised in the calling thread
             self._end(Failure())
 
-    def follow(self) -> threading.Event:
-        """What the thread is to wait for: that the call is done, or that it is to lead."""
-        self.wake = threading.Event()
-        return self.wake
+    def follow(self) -> threading.Lock:
+        """What the thread is to acquire, which it can when the call is done, or it is to lead.
+
+        A lock is woken by at a fraction of an Event's cost.
+        """
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+        return self._asleep
 
     def inherit(self) -> None:
         """Have the thread that waits lead on."""
@@ -68,8 +72,8 @@ class _Call(Generic[_T]):
         self._wake_up()
 
     def _wake_up(self) -> None:
-        if self.wake is not None:
-            self.wake.set()
+        if self._asleep is not None and self._asleep.locked():
+            self._asleep.release()
 
 
 class Engine:
@@ -98,7 +102,7 @@ class Engine:
         """
         self._refuse_in_reactor()
         call = _Call(function)
-        wake: threading.Event | None = None
+        turn: threading.Lock | None = None
         try:
             with self._lock:
                 if self._closed:
@@ -106,11 +110,11 @@ class Engine:
                 call.leads = not self._led
                 self._led = True
                 if not call.leads:
-                    wake = call.follow()
+                    turn = call.follow()
                     self._followers.append(call)
-            if wake is not None:
+            if turn is not None:
                 self.reactor.callFromThread(call.start)
-                wake.wait()  # until the leader has finished the call, or it is this thread's turn to lead
+                turn.acquire()  # until the leader has finished the call, or it is this thread's turn to lead
             if call.leads:
                 self._lead(call)
         finally:  # KeyboardInterrupt can end this thread's part at any point

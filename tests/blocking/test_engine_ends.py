@@ -55,15 +55,18 @@ def test_an_interrupted_leader_hands_over(engine: Engine, monkeypatch: pytest.Mo
     assert apart(lambda: engine.run(later(engine, 0.001, "later"))) == "later"
 
 
-class _Interrupted(threading.Event):
-    """An event whose wait is broken off: after a moment, or just when it is set."""
+class _Interrupted:
+    """A lock that is held, and whose acquiring is broken off: after a moment, or just when it is released."""
 
-    def __init__(self, when_set: bool) -> None:
-        super().__init__()
-        self._when_set = when_set
+    def __init__(self, when_released: bool) -> None:
+        self._when_released = when_released
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.locked, self.release = self._lock.locked, self._lock.release
 
-    def wait(self, timeout: float | None = None) -> bool:
-        super().wait(None if self._when_set else 0.02)
+    def acquire(self) -> bool:
+        """See `threading.Lock`."""
+        self._lock.acquire(timeout=-1 if self._when_released else 0.02)
         raise KeyboardInterrupt
 
 
@@ -80,9 +83,9 @@ def test_an_interrupted_follower_passes_the_lead_on(
     def interrupted_call(function: Callable[[], Deferred[Any]]) -> Any:
         call = call_made(function)
 
-        def follow() -> threading.Event:
-            call.wake = _Interrupted(when_given_the_lead)
-            return call.wake
+        def follow() -> _Interrupted:
+            call._asleep = asleep = _Interrupted(when_given_the_lead)
+            return asleep
 
         monkeypatch.setattr(call, "follow", follow)
         return call
