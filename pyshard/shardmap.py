@@ -6,7 +6,7 @@ gap and no overlap; names and addresses are used once. A set of ranges that brea
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -77,13 +77,17 @@ class ShardMap:
         return self.ranges[bisect_right(self._starts, slot) - 1]
 
     def split(self, slots: Sequence[int]) -> dict[str, list[int]]:
-        """Which shard owns which of many slots: the shard's name → the places of its slots in `slots`, rising."""
-        starts = self._starts
-        owners = [bisect_right(starts, slot) for slot in slots]
-        parts: dict[int, list[int]] = {number: [] for number in set(owners)}
-        for place, owner in enumerate(owners):
-            parts[owner].append(place)
-        return {self.ranges[number - 1].name: parts[number] for number in sorted(parts)}
+        """Which shard owns which of many slots.
+
+        :return: a shard's name → the places in `slots` of those that it owns, by slot and place.
+        """
+        places = sorted(range(len(slots)), key=slots.__getitem__)
+        parts: dict[str, list[int]] = {}
+        while places:
+            own = self.lookup(slots[places[0]])
+            count = bisect_left(places, own.end, key=slots.__getitem__)
+            parts[own.name], places = places[:count], places[count:]
+        return parts
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""

@@ -9,7 +9,7 @@ nothing is left out; a shard that let a deadline pass is sent nothing more, so t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeAlias, cast
 
 import attrs
@@ -123,7 +123,7 @@ def _fine_pairs(pairs: list[Pair], refused: dict[int, PyshardError]) -> tuple[li
 
 
 def _pairs(given: list[Pair]) -> list[Pair]:
-    if set(map(type, given)) == {tuple} and set(map(len, given)) == {2}:
+    if list(map(type, given)).count(tuple) == len(given) == list(map(len, given)).count(2):
         return given
     return [_pair(pair) for pair in given]
 
@@ -163,6 +163,37 @@ def _others(count: int, refused: dict[int, PyshardError]) -> Sequence[int]:
     return [place for place in range(count) if place not in refused] if refused else range(count)
 
 
+class Issued:
+    """A step on its way, which takes the outcomes of its chunks; see `pyshard.client.chunks.Receiver`.
+
+    :param landed: is told of each chunk whose outcomes are in place, with the types of these.
+    :ivar outcomes: those of all of the step's keys, in order. A write's are there from the beginning, as they are when
+        all goes well.
+    """
+
+    def __init__(self, step: Step, landed: Callable[[Chunk, set[type]], None]) -> None:
+        self._landed = landed
+        self.outcomes: list[object] = list(step.sizes) or [None] * len(step.keys)
+        if step.refused:
+            sizes = dict(zip(step.places, step.sizes, strict=False))  # only a write has some
+            self.outcomes = [step.refused.get(place, sizes.get(place)) for place in range(len(step.keys))]
+
+    def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
+        """See `pyshard.client.chunks.Receiver`."""
+        found, positions = self.outcomes, chunk.positions
+        kinds: set[type] = {bool}
+        if not isinstance(chunk.run, Write):
+            kinds = set(map(type, outcomes))
+            for position, outcome in zip(positions, outcomes, strict=True):
+                found[position] = outcome
+        elif outcomes.count(True) < len(outcomes):
+            kinds = set(map(type, outcomes))
+            for position, outcome in zip(positions, outcomes, strict=True):
+                if outcome is not True:
+                    found[position] = outcome or 0
+        self._landed(chunk, kinds)
+
+
 class Bulk:
     """One bulk verb on its way.
 
@@ -193,7 +224,7 @@ class Bulk:
         self._progress = progress
         self._away = set() if away is None else away
         self._keys: list[object] = []
-        self._outcomes: list[object] = []
+        self._issued: list[Issued] = []
         self._failed = False  # whether there is an error among the outcomes
         self._broken: Failure | None = None  # what the caller's own code raised
         self._closed = False  # whether the client was closed before everything was read
@@ -209,19 +240,14 @@ class Bulk:
         self._step()
         return self.done
 
-    def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.chunks.Receiver`."""
-        found = self._outcomes
-        for position, outcome in zip(chunk.positions, outcomes, strict=True):
-            found[position] = outcome
+    def _landed(self, chunk: Chunk, kinds: set[type]) -> None:
         self._operations -= len(chunk)
         self._bytes -= chunk.weight
-        kinds = set(map(type, outcomes))
         if any(issubclass(kind, PyshardError) for kind in kinds):
             self._failed = True
             if Unavailable in kinds:
                 self._away.add(self._routing.state.map.lookup(chunk.slots[0]).name)
-        self._tell(len(outcomes))
+        self._tell(len(chunk))
         self._go_on()
 
     def _step(self) -> None:
@@ -240,34 +266,23 @@ class Bulk:
         self._go_on()
 
     def _issue(self, step: Step) -> None:
-        begin = len(self._keys)
+        issued = Issued(step, self._landed)
         self._keys.extend(step.keys)
-        self._outcomes.extend([None] * len(step.keys))
-        for place, error in step.refused.items():
-            self._outcomes[begin + place] = error
-            self._failed = True
+        self._issued.append(issued)
         if step.refused:
+            self._failed = True
             self._tell(len(step.refused))
         if step.run.keys:
             slots = slots_of(step.run.keys, step.run.index.encode())
-            positions = [begin + place for place in step.places]
             expires = self._clock.seconds() + self._seconds
-            chunk = Chunk(step.run, slots, positions, step.sizes, expires, self)
-            self._operations += len(chunk)
-            self._bytes += chunk.weight
-            if self._away:
-                self._submit_to_others(chunk)
-            else:
-                self._routing.submit_chunk(chunk)
-
-    def _submit_to_others(self, chunk: Chunk) -> None:
-        """Submit what concerns the shards that aren't away; fail the rest."""
-        for name, places in self._routing.state.map.split(chunk.slots).items():
-            part = chunk.part(places)
-            if name in self._away:
-                part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
-            else:
-                self._routing.submit_chunk(part)
+            parts = self._routing.parts(Chunk(step.run, slots, step.places, expires, issued))
+            self._operations += len(slots)
+            self._bytes += sum([part.weight for part in parts.values()])
+            for name, part in parts.items():
+                if name in self._away:
+                    part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
+                else:
+                    self._routing.submit_part(name, part)
 
     def _go_on(self) -> None:
         """Have the next step done when there is room for it; or end, when everything is done."""
@@ -282,11 +297,14 @@ class Bulk:
         if self._broken is not None:
             self.done.errback(self._broken)
         elif self._failed:
-            self.done.errback(partial_failure(list(zip(self._keys, self._outcomes, strict=True))))
+            self.done.errback(partial_failure(list(zip(self._keys, self._outcomes(), strict=True))))
         elif self._closed:
             self.done.errback(ClientClosed(f"the client was closed when {len(self._keys):,} keys were done"))
         else:
-            self.done.callback(self._outcomes)
+            self.done.callback(self._outcomes())
+
+    def _outcomes(self) -> list[object]:
+        return list(chain.from_iterable([one.outcomes for one in self._issued]))
 
     def _tell(self, count: int) -> None:
         self._ready += count

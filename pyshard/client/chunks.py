@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pyshard.batch import Result, Run, changes, part, picker, weight
+from pyshard.batch import Result, Run, Write, changes, part, picker, weight
 from pyshard.client.operations import shown
 from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import PyshardError
@@ -18,7 +18,10 @@ class Receiver(Protocol):
     """Whoever is told what became of a chunk."""
 
     def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
-        """Take the outcomes: what the single verb gives, or a `PyshardError`; none for operations that go out again."""
+        """Take the outcomes: what the single verb gives, or a `PyshardError`; none for operations that go out again.
+
+        For a write it is whether the document was stored.
+        """
         ...
 
 
@@ -27,18 +30,15 @@ class Chunk:
 
     :param run: the verb, the index and the columns.
     :param slots: the slot of each key.
-    :param positions: where the outcome of each belongs in the whole.
-    :param sizes: of a write: what it answers for each key; else empty.
+    :param positions: where the outcome of each belongs in the whole; a range: in their order from 0 on.
     :param expires: the deadline, in the clock's seconds.
     :param receiver: is told what became of it, once.
     :ivar changes: whether it may change something, so that it must not be repeated when its answer is lost.
-    :ivar weight: bytes that it adds to a box.
     :ivar count: how many operations it is.
     """
 
     __slots__ = (
-        "changes", "count", "done", "expires", "index", "positions", "receiver", "refused", "run", "sizes", "slots",
-        "weight",
+        "_weight", "changes", "count", "done", "expires", "index", "positions", "receiver", "refused", "run", "slots",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +46,6 @@ class Chunk:
         run: Run,
         slots: Sequence[int],
         positions: Sequence[int],
-        sizes: Sequence[int],
         expires: float,
         receiver: Receiver,
     ) -> None:
@@ -54,14 +53,20 @@ class Chunk:
         self.index = run.index
         self.slots = slots
         self.positions = positions
-        self.sizes = sizes
         self.expires = expires
         self.receiver = receiver
         self.changes = changes(run)
-        self.weight = weight(run)
         self.count = len(slots)
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
+        self._weight: int | None = None
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it adds to a box; counted when somebody asks, as nobody does where it is sent in parts."""
+        if self._weight is None:
+            self._weight = weight(self.run)
+        return self._weight
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -76,8 +81,7 @@ class Chunk:
         chunk = Chunk(
             part(self.run, places),
             pick(self.slots),
-            pick(self.positions),
-            pick(self.sizes) if self.sizes else self.sizes,
+            places if isinstance(self.positions, range) else pick(self.positions),
             self.expires,
             self.receiver,
         )
@@ -100,7 +104,8 @@ class Chunk:
             if places:
                 self.part(places).finish([results[place] for place in places], errors, [])
         else:
-            outcomes = outcomes_of(self.run, self.slots, self.sizes, results)
+            stored: list[object] | None = list(results) if isinstance(self.run, Write) else None
+            outcomes = outcomes_of(self.run, self.slots, (), results) if stored is None else stored
             for place, error in failed.items():
                 outcomes[place] = error
             self.receiver.landed(self, outcomes)

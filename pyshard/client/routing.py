@@ -94,12 +94,22 @@ class Routing:
 
     def submit_chunk(self, chunk: Chunk) -> None:
         """Send the operations of a chunk to the shards that own their keys; its receiver is told."""
-        if self.closed:
-            chunk.fail(ClientClosed(_CLOSED))
-            return
+        for name, part in self.parts(chunk).items():
+            self.submit_part(name, part)
+
+    def parts(self, chunk: Chunk) -> dict[str, Chunk]:
+        """What each shard owns the keys of: the shard's name → the part of the chunk."""
         by_shard = self.state.map.split(chunk.slots)
-        for name, places in by_shard.items():
-            self._links[name].submit(chunk if len(by_shard) == 1 else chunk.part(places))
+        if len(by_shard) == 1:
+            return dict.fromkeys(by_shard, chunk)
+        return {name: chunk.part(places) for name, places in by_shard.items()}
+
+    def submit_part(self, name: str, part: Chunk) -> None:
+        """Send operations to the shard `name`, which owns all of their keys; their receiver is told."""
+        if self.closed:
+            part.fail(ClientClosed(_CLOSED))
+        else:
+            self._links[name].submit(part)
 
     def check_open(self) -> None:
         """Make sure that something can be asked.
