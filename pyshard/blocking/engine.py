@@ -147,7 +147,7 @@ class Engine:
             while not call.done:
                 wait = reactor.call_due()
                 if not call.ended():
-                    reactor.doIteration(wait)
+                    reactor.wait(wait)
         finally:
             self._leader = None
             self._last_run = time.monotonic()

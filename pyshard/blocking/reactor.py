@@ -40,6 +40,8 @@ class PrivateReactor(_Reactor):
 
     def __init__(self) -> None:
         self._soon: list[DelayedCall] = []
+        self._waiting = False  # whether it may sleep until a descriptor is ready
+        self._woken = False  # whether it has been woken from that
         super().__init__()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> DelayedCall:
@@ -63,6 +65,27 @@ class PrivateReactor(_Reactor):
             super().runUntilCurrent()
             seconds = super().timeout()
         return 0 if self._soon else seconds
+
+    def wait(self, seconds: float | None) -> None:
+        """Do what descriptors are ready for, when the first one is.
+
+        :param seconds: the longest time to sleep, if no other thread has asked for a call; None: without end.
+        """
+        self._waiting = True
+        try:
+            self.doIteration(0 if self.threadCallQueue else seconds)
+        finally:
+            self._waiting = self._woken = False
+
+    def wakeUp(self) -> None:
+        """As Twisted's, but that a thread writes into the pipe only if the reactor may sleep, and one of them does.
+
+        Whoever asks for a call puts it down first, and `wait` looks for calls after it has said that it may sleep: so
+        either of them sees the other.
+        """
+        if self._waiting and not self._woken:
+            self._woken = True
+            super().wakeUp()
 
     def runUntilCurrent(self) -> None:
         """See `ReactorBase`."""

@@ -81,7 +81,7 @@ def test_an_interrupted_follower_passes_the_lead_on(
     call_made = engine_module._Call
 
     def interrupted_call(function: Callable[[], Deferred[Any]]) -> Any:
-        call = call_made(function)
+        call: Any = call_made(function)
 
         def follow() -> _Interrupted:
             call._asleep = asleep = _Interrupted(when_given_the_lead)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -93,6 +94,55 @@ def test_a_call_that_fails_stops_no_other(reactor: PrivateReactor, logged_errors
     reactor.call_due()
     assert called == ["second"]
     assert len(logged_errors(ZeroDivisionError)) == 1
+
+
+def test_a_call_of_another_thread_wakes_it_once(reactor: PrivateReactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only while it may sleep, and the first of several calls alone; afterwards again."""
+    woken: list[str] = []
+    monkeypatch.setattr(reactor.waker, "wakeUp", lambda: woken.append("woken"))
+    sleeping: list[float | None] = []
+
+    def sleep(seconds: float | None) -> None:
+        sleeping.append(seconds)
+        reactor.callFromThread(lambda: None)
+        reactor.callFromThread(lambda: None)
+
+    monkeypatch.setattr(reactor, "doIteration", sleep)
+    for turn in range(1, 4):
+        reactor.wait(60)
+        assert len(woken) == turn
+        assert reactor.call_due() is None
+    assert sleeping == [60, 60, 60]
+
+
+def test_it_does_not_sleep_over_a_call_of_another_thread(
+    reactor: PrivateReactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was asked for before it said that it may sleep isn't woken for; it is seen."""
+    woken: list[str] = []
+    monkeypatch.setattr(reactor.waker, "wakeUp", lambda: woken.append("woken"))
+    sleeping: list[float | None] = []
+    monkeypatch.setattr(reactor, "doIteration", sleeping.append)
+    reactor.callFromThread(lambda: None)
+    reactor.wait(60)
+    assert (sleeping, woken) == ([0], [])
+
+
+def test_another_thread_wakes_it_from_its_sleep(reactor: PrivateReactor) -> None:
+    """Without end is until then, for as long as it takes: a thousand times, at whatever moment."""
+    called: list[int] = []
+
+    def ask() -> None:
+        for number in range(1000):
+            reactor.callFromThread(called.append, number)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while len(called) < 1000:
+        if reactor.call_due() is None and len(called) < 1000:
+            reactor.wait(None)
+    asking.join()
+    assert called == list(range(1000))
 
 
 class _End(FileDescriptor):
