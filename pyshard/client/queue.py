@@ -42,11 +42,10 @@ class Box:
     :ivar chunk: the chunk, if it is one.
     :ivar operations: the single operations, if it has such.
     :ivar runs: the operations as runs: neighbors of one verb and index together.
-    :ivar read: what it only reads.
     :ivar changed: what it may change.
     """
 
-    __slots__ = ("changed", "chunk", "entries", "operations", "read", "runs", "sent")
+    __slots__ = ("_read", "changed", "chunk", "entries", "operations", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
@@ -59,18 +58,28 @@ class Box:
         else:
             self.operations = entries  # type: ignore[assignment]  # where there is a chunk, it is alone
             self.runs = _runs(self.operations)
-        self.read: set[Place] = set()
-        self.changed: set[Place] = set()
-        for run in self.runs:
-            places: Iterable[Place] = zip(repeat(run.index), run.keys) if run.index else run.keys
-            (self.changed if changes(run) else self.read).update(places)
+        self.changed = _places([run for run in self.runs if changes(run)])
+        self._read: set[Place] | None = None
+
+    @property
+    def read(self) -> set[Place]:
+        """What it only reads; nobody asks as long as nothing is changed."""
+        if self._read is None:
+            self._read = _places([run for run in self.runs if not changes(run)])
+        return self._read
+
+    @property
+    def consistent(self) -> bool:
+        """Whether it changes nothing that it reads."""
+        return not self.changed or self.read.isdisjoint(self.changed)
 
     def clear_of(self, other: Box) -> bool:
         """Whether both may be in flight at the same time."""
+        mine, others = self.changed, other.changed
         return (
-            self.changed.isdisjoint(other.changed)
-            and self.changed.isdisjoint(other.read)
-            and self.read.isdisjoint(other.changed)
+            mine.isdisjoint(others)
+            and (not mine or mine.isdisjoint(other.read))
+            and (not others or others.isdisjoint(self.read))
         )
 
     def outcomes(self, answers: Sequence[Answer]) -> list[object]:
@@ -86,6 +95,14 @@ class Box:
                     outcomes[position] = error
             found += outcomes
         return found
+
+
+def _places(runs: Sequence[Run]) -> set[Place]:
+    """The keys of runs, each as what names it within a shard."""
+    places: set[Place] = set()
+    for run in runs:
+        places.update(zip(repeat(run.index), run.keys) if run.index else run.keys)
+    return places
 
 
 def _runs(operations: Sequence[Operation]) -> list[Run]:
@@ -239,7 +256,7 @@ class OperationQueue:
         """Whether no key stands in the way of any of a box's operations, as is mostly so."""
         if not self.in_flight and len(box.runs) == 1:
             return True
-        return box.read.isdisjoint(box.changed) and all(map(box.clear_of, self.in_flight))
+        return box.consistent and all(map(box.clear_of, self.in_flight))
 
     def _how_many_may_go(self, candidates: list[Entry]) -> int:
         """How many of the candidates may go, from the first on, until a key stands in the way of one."""
