@@ -248,8 +248,8 @@ _METHOD = """\
   one document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
 - *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`
   of redis-py's cluster client, `set_many` and `get_many` of pymemcache.
-- *500 in flight*: a Deferred client, in a process with the epoll reactor. When a call is answered, the next one is
-  made.
+- *500 in flight*: a Deferred client, in a process with the epoll reactor. When a call is answered, its
+  value is taken out of the answer, and the next one is made.
 - *16 threads* share one client, and each makes one call at a time.
 - *YCSB*: its core mixes, by 16 threads that share one client, over 10,000 documents of ten fields of a hundred
   characters. Keys are zipfian with YCSB's constant, 0.99, and scattered by its hash; in mix D the newest ones are the

@@ -112,7 +112,7 @@ def _explained(message: str, raw: object) -> str:
     if missing:
         return f"{f'{path}.{missing[1]}'.lstrip('.')}: found nothing, expected this field to be given"
     if unknown:
-        name = repr(unknown[1])[1:-1]  # a line break in it stays on the line
+        name = _cut(repr(unknown[1])[1:-1])  # a line break in it stays on the line
         return f"{f'{path}.{name}'.lstrip('.')}: found a field that doesn't exist here, expected no such field"
     expected = re.sub(r", got .*", "", what.replace("`", "")).removeprefix("Expected ")
     expected = expected.replace("object", "a JSON object").replace("array", "a JSON array")
@@ -130,5 +130,8 @@ def _at(raw: object, path: str) -> object:
 
 
 def _shown(value: object) -> str:
-    shown = msgspec.json.encode(value).decode()
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    return _cut(msgspec.json.encode(value).decode())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

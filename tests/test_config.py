@@ -109,6 +109,7 @@ def test_limits_are_allowed(field: str, smallest: object, largest: object) -> No
         (file_and(shards=[*SHARDS, 5]), "shards[2]: found 5, expected a JSON object"),
         (file_and(shards=[[]]), "shards[0]: found [], expected a JSON object"),
         (file_and(color=1), "color: found a field that doesn't exist here, expected no such field"),
+        (file_and(**{"x" * 61: 1}), f"{'x' * 57}...: found a field that doesn't exist here, expected no such field"),
         (file_and(**{"a\nb": 1}), r"a\nb: found a field that doesn't exist here, expected no such field"),
         # a shard's fields
         *(
