@@ -8,8 +8,8 @@ type 1: two's complement, big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from operator import add, itemgetter
 from typing import TypeAlias, Union, cast
 
@@ -126,7 +126,8 @@ def _sizes_by_columns(documents: Sequence[dict[str, object]]) -> list[int | None
 
     :return: None unless in all of them they are of the same types, and those that are to be found here.
     """
-    same, sizes = 0, [0] * len(documents)
+    same = 0  # what each of them counts
+    others: list[Iterable[int]] = []  # what counts differently from one to the next
     try:
         for column in zip(*map(dict.values, documents), strict=True):
             kind = type(column[0])
@@ -134,21 +135,20 @@ def _sizes_by_columns(documents: Sequence[dict[str, object]]) -> list[int | None
                 return None
             if kind is str and "".join(column).isascii():
                 same += 49
-                sizes = list(map(add, sizes, map(len, column)))
+                others.append(map(len, column))
             elif kind is str:
-                each = [49 + len(text) if text.isascii() else _wide_size(text) for text in column]
-                sizes = list(map(add, sizes, each))
+                others.append([49 + len(text) if text.isascii() else _wide_size(text) for text in column])
             elif kind is float:
                 same += 24
             elif kind is int and min(column) > -_DIGIT and max(column) < _DIGIT:
                 same += 28
                 if not all(column):
-                    sizes = [size if value else size - 4 for size, value in zip(sizes, column, strict=True)]
+                    others.append([0 if value else -4 for value in column])
             else:
                 return None
     except ValueError:  # some have more values than others
         return None
-    return [size + same for size in sizes]
+    return list(map(sum, zip(repeat(same, len(documents)), *others, strict=True)))
 
 
 def decode(record: bytes, begin: int = 0) -> Document:

@@ -131,11 +131,6 @@ def slot_to_hash(slot: int) -> float:
     return slot / _MODULUS
 
 
-def slots_to_hashes(slots: Iterable[int]) -> list[float]:
-    """The seed's hash of each of many slots; see `slot_to_hash`."""
-    return [slot / _MODULUS for slot in slots]
-
-
 def hash_to_slot(value: float) -> int:
     """The slot of a hash or a boundary, 0.5 → 5,000,000; 1.0 gives `SLOTS`, the end of the keyspace.
 

@@ -11,7 +11,7 @@ from typing import cast
 from pyshard import documents
 from pyshard.batch import ITEM, VERSION, Increment, Item, Pop, Read, Remove, Result, Run, Write
 from pyshard.errors import PyshardError
-from pyshard.hashing import slot_to_hash, slots_to_hashes
+from pyshard.hashing import SLOTS, slot_to_hash
 
 
 def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:
@@ -35,21 +35,20 @@ def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: l
 
 
 def _records(slots: Sequence[int], results: list[Result]) -> list[object]:
-    hashes = slots_to_hashes(slots)
     if len(results) > 1 and None not in results:
         try:
             found = documents.decode_many(cast("list[bytes]", results), VERSION.size)
         except PyshardError:
             pass  # below it turns out which one it is
         else:
-            return [{"hash_": hash_, "record": one} for hash_, one in zip(hashes, found, strict=True)]
-    return [_record(hash_, result) for hash_, result in zip(hashes, results, strict=True)]
+            return [{"hash_": slot / SLOTS, "record": one} for slot, one in zip(slots, found, strict=True)]
+    return [_record(slot, result) for slot, result in zip(slots, results, strict=True)]
 
 
-def _record(hash_: float, result: Result) -> object:
+def _record(slot: int, result: Result) -> object:
     try:
         if isinstance(result, bytes):
-            return {"hash_": hash_, "record": documents.decode(result, VERSION.size)}
+            return {"hash_": slot / SLOTS, "record": documents.decode(result, VERSION.size)}
     except PyshardError as error:
         return error
     return None

@@ -147,7 +147,7 @@ class Application:
 
     def _has_room_for(self, run: Write) -> bool:
         """Whether no write of a run can go past the limit, whatever it replaces."""
-        most = sum(map(len, run.keys)) + sum(map(len, run.records)) + len(run.keys) * settings.ITEM_OVERHEAD
+        most = len(b"".join(run.keys)) + sum(map(len, run.records)) + len(run.keys) * settings.ITEM_OVERHEAD
         return most <= self._free
 
     def _fit(self, answer: Answer, keys: int) -> None:
