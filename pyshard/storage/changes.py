@@ -120,14 +120,16 @@ class View:
         found: dict[bytes, Value] = {}
         wanted = databases
         for layer in self._layers:
-            if layer.records:
-                changed = zip(wanted, map(layer.records.get, wanted), strict=True)
-                found.update(one for one in changed if one[1] is not None)  # type: ignore[misc]  # it was looked at
+            changed = list(map(layer.records.get, wanted)) if layer.records else []
+            if changed.count(None) < len(changed):
+                found.update((one, value) for one, value in zip(wanted, changed, strict=True) if value is not None)
                 wanted = [one for one in wanted if one not in found]
         cursor = self._transaction.cursor(db=self._databases.records)
         stored = cast("list[tuple[bytes, memoryview]]", cursor.getmulti(wanted))  # transactions give buffers
         if len(stored) == len(databases):
             return [value for _, value in stored]
+        if not stored and not found:
+            return [None] * len(databases)
         found.update((bytes(database), value) for database, value in stored)
         return [found.get(one) or None for one in databases]
 

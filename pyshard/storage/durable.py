@@ -102,13 +102,17 @@ class Round:
 
         :param pages: how many pages of LMDB it may change, at the worst.
         """
-        part: list[bytes] = []
-        done = self.done
+        records, done = changes.records, self.done
+        part = self.keys[done : done + pages]
+        values = list(map(records.get, part))
+        if None not in values and max(map(len, values), default=0) < _PAGE:  # type: ignore[arg-type]  # none is None
+            return part, done + len(part)
+        part = []
         while done < len(self.keys) and pages > 0:
             database = self.keys[done]
-            if database in changes.records:  # else something else has brought it in
+            if database in records:  # else something else has brought it in
                 part.append(database)
-                pages -= 1 + len(changes.records[database]) // _PAGE
+                pages -= 1 + len(records[database]) // _PAGE
             done += 1
         return part, done
 

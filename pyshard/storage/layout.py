@@ -88,9 +88,9 @@ def result(value: bytes | memoryview) -> bytes:
     return bytes(value[: VERSION.size]) + bytes(value[_HEAD.size :])
 
 
-def record_bytes(value: bytes | memoryview) -> int:
-    """How many bytes the record of such a value has."""
-    return len(value) - _HEAD.size
+def bytes_of_records(values: Sequence[bytes | memoryview]) -> int:
+    """How many bytes the records of such values have together."""
+    return sum(map(len, values)) - len(values) * _HEAD.size
 
 
 def bytes_of_all(databases: Collection[bytes], values: Collection[bytes | memoryview]) -> int:

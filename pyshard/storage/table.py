@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyshard.batch import VERSION, Result
+from pyshard.settings import settings
 from pyshard.storage import layout
 from pyshard.storage.application import Found, cost
 from pyshard.storage.buckets import BUCKET_BITS
@@ -110,17 +111,18 @@ class LmdbTable:
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], before: Sequence[Value | None]
     ) -> None:
         """Count records that come in place of what was there, for short keys."""
-        state, new = self._state, 0
+        state = self._state
         assert state is not None
-        state.used += sum(map(len, records))
-        for key, slot, value in zip(keys, slots, before, strict=True):
-            if value is None:
-                new += 1
-                state.counts[slot >> BUCKET_BITS] += 1
-                state.used += cost(key, b"")
-            else:
-                state.used -= layout.record_bytes(value)
-        state.documents[self._index] = state.documents.get(self._index, 0) + new
+        replaced = [value for value in before if value is not None]
+        state.used += sum(map(len, records)) - layout.bytes_of_records(replaced)
+        new = len(keys) - len(replaced)
+        if new:
+            made = [(key, slot) for key, slot, value in zip(keys, slots, before, strict=True) if value is None]
+            state.used += sum([len(key) for key, _ in made]) + new * settings.ITEM_OVERHEAD
+            counts = state.counts
+            for _, slot in made:
+                counts[slot >> BUCKET_BITS] += 1
+            state.documents[self._index] = state.documents.get(self._index, 0) + new
 
     def _count(self, slot: int, documents: int, used: int) -> None:
         assert self._state is not None

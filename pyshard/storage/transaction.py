@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
 
 import attrs
 import lmdb
@@ -38,7 +39,8 @@ class Writing:
         :param keys: database keys, of changes that weren't brought in.
         """
         records = self.databases.records
-        changed = {database: self.changes.records[database] for database in sorted(keys)}
+        ordered = sorted(keys)
+        changed = dict(zip(ordered, map(self.changes.records.__getitem__, ordered), strict=True))
         before = {bytes(one): value for one, value in self.transaction.cursor(db=records).getmulti(changed)}
         kept = {database: value for database, value in changed.items() if value}
         self._count_changed(before, kept)
@@ -52,10 +54,8 @@ class Writing:
         """Count what comes in place of what was there before."""
         self.stored.used += layout.bytes_of_all(kept.keys(), kept.values())
         self.stored.used -= layout.bytes_of_all(before.keys(), before.values())
-        for database in kept.keys() - before.keys():
-            _count(self.stored, database, 1)
-        for database in before.keys() - kept.keys():
-            _count(self.stored, database, -1)
+        _count(self.stored, kept.keys() - before.keys(), 1)
+        _count(self.stored, before.keys() - kept.keys(), -1)
 
     def _list_expiries(self, before: Mapping[bytes, Value], kept: Mapping[bytes, bytes]) -> None:
         """Have the expiries of what was there before off the list, and those of what comes on it."""
@@ -112,15 +112,19 @@ class Writing:
         self.transaction.delete(database, db=self.databases.records)
         for state in (self.stored, self.state):
             state.used -= used
-            _count(state, database, -1)
+            _count(state, {database}, -1)
         if expires:
             self.transaction.delete(layout.expiry_key(expires, database), db=self.databases.expiries)
 
 
-def _count(state: State, database: bytes, documents: int) -> None:
-    """Count a record more or less, but for the bytes of its key and itself."""
-    index, slot = layout.PREFIX.unpack_from(database)
-    if index in state.documents:
-        state.documents[index] += documents
-    state.counts[slot >> BUCKET_BITS] += documents
-    state.used += documents * settings.ITEM_OVERHEAD
+def _count(state: State, databases: Set[bytes], each: int) -> None:
+    """Count records more or less, but for the bytes of their keys and themselves."""
+    counts = state.counts
+    indexes: defaultdict[int, int] = defaultdict(int)
+    for index, slot in map(layout.PREFIX.unpack_from, databases):
+        indexes[index] += each
+        counts[slot >> BUCKET_BITS] += each
+    for index, documents in indexes.items():
+        if index in state.documents:
+            state.documents[index] += documents
+    state.used += sum(indexes.values()) * settings.ITEM_OVERHEAD
