@@ -21,7 +21,7 @@ from pyshard.backup.reading import Contents, check
 from pyshard.backup.taking import Progress, silent
 from pyshard.batch import ABSENT, Row, Write
 from pyshard.client import Client
-from pyshard.client.bulk import Step
+from pyshard.client.bulksteps import Step
 from pyshard.client.raw import RawClient
 from pyshard.cluster import DEFAULT_INDEX
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
@@ -136,7 +136,7 @@ class _Writing:
                     [ABSENT] * len(some),
                     [max(1, self._left(row)) if row.expires else 0 for row in some],
                 )
-                yield Step(some, run, range(len(some)), [1] * len(some), {})
+                yield Step(some, run, range(len(some)), {}, [1] * len(some))
 
     def _left(self, row: Row) -> int:
         """The milliseconds for which a record that expires has yet to live."""

@@ -14,7 +14,8 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
-from pyshard.client.bulk import Progress, Step, partial_failure
+from pyshard.client.bulk import Progress, partial_failure
+from pyshard.client.bulksteps import Step
 from pyshard.client.raw import RawClient
 from pyshard.errors import PartialFailure
 

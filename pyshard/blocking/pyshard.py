@@ -19,7 +19,7 @@ from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
 from pyshard.blocking.index import BlockingIndex
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
-from pyshard.client.bulk import keys_of, on_keys, pairs_of, writes
+from pyshard.client.bulksteps import keys_of, on_keys, pairs_of, writes
 from pyshard.client.records import milliseconds
 from pyshard.cluster import check_index_name
 from pyshard.documents import Storable

@@ -1,6 +1,7 @@
 """The Deferred client."""
 
-from pyshard.client.bulk import Pairs, Progress
+from pyshard.client.bulk import Progress
+from pyshard.client.bulksteps import Pairs
 from pyshard.client.client import Client
 from pyshard.client.index import Index
 from pyshard.client.opening import connect

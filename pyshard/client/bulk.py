@@ -1,182 +1,64 @@
 """Bulk verbs: one verb on any number of keys.
 
 Rules kept here: keys are taken from what the caller gave a step at a time, and what is in flight is bounded, so that
-memory is, whatever the length; between two steps the reactor turns, so that nothing else waits long; a step's keys
-go to all shards concerned at the same time; whatever goes wrong is put down for the keys that it concerns, and
-nothing is left out; a shard that let a deadline pass is sent nothing more, so that a long bulk ends soon.
+memory is, whatever the length; between two steps the reactor turns, so that nothing else waits long, and between the
+parts of two shards if there are documents to encode, so that the first shard begins meanwhile; whatever goes wrong is
+put down for the keys that it concerns, and nothing is left out; a shard that let a deadline pass is sent nothing more,
+so that a long bulk ends soon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
-from typing import TypeAlias, cast
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard import documents
-from pyshard.batch import Has, Pop, Read, Remove, Run, Write
+from pyshard.batch import Write, picker
+from pyshard.client.bulksteps import Encoded, Step, encoded
 from pyshard.client.chunks import Chunk
 from pyshard.client.routing import Routing
-from pyshard.documents import Storable
-from pyshard.errors import ClientClosed, InvalidArgument, PartialFailure, PyshardError, Unavailable
-from pyshard.hashing import Key, key_bytes, keys_bytes, slots_of
+from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
+from pyshard.hashing import slots_of
 from pyshard.settings import settings
+from pyshard.shardmap import ShardMap
 
 #: Called with the number of keys that are done so far, those that failed included.
 Progress = Callable[[int], object]
-
-#: A pair of a write.
-Pair: TypeAlias = tuple[Key, Storable]
-
-#: Any number of pairs, or a mapping, whose type of keys is one of a key's types.
-Pairs: TypeAlias = (
-    Iterable[Pair] | Mapping[str, Storable] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
-)
-
-
-@attrs.frozen
-class Step:
-    """Some keys of a bulk verb, ready to be sent.
-
-    :param keys: the keys as the caller gave them.
-    :param run: the verb on those keys that are fine.
-    :param places: the place in `keys` of each of the run's keys.
-    :param sizes: of a write: what it answers for each of the run's keys.
-    :param refused: place → error of the other keys.
-    """
-
-    keys: Sequence[object]
-    run: Run
-    places: Sequence[int]
-    sizes: Sequence[int]
-    refused: dict[int, PyshardError]
-
-
-def pairs_of(pairs: Pairs) -> Iterable[Pair]:
-    """The pairs that a caller gave, or gave as a mapping."""
-    return cast("Iterable[Pair]", pairs.items()) if isinstance(pairs, Mapping) else pairs
-
-
-def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
-    """The keys that a caller gave.
-
-    :raises InvalidArgument: it is one str, which is a key and no collection of them.
-    """
-    if isinstance(keys, str | bytes):
-        raise InvalidArgument(f"keys: found one {type(keys).__name__}, expected a collection of keys")
-    return keys
-
-
-def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[Step]:
-    """Steps that write documents.
-
-    :param ttl: milliseconds for which each of them lives; 0: for ever.
-    :param size: keys of a step.
-    :raises InvalidArgument: when it comes to something that is no pair.
-    """
-    source = iter(pairs)
-    while some := _pairs(list(islice(source, size))):
-        while some:
-            step = _write_step(some, index, ttl)
-            yield step
-            some = some[len(step.keys) :]
-
-
-def _write_step(pairs: list[Pair], index: str, ttl: int) -> Step:
-    """A step that writes as many of the pairs as a box takes."""
-    keys, docs = map(list, zip(*pairs, strict=True))
-    refused: dict[int, PyshardError] = {}
-    try:
-        texts = keys_bytes(keys)
-        records, sizes = documents.encode_many(docs, settings.BOX_BYTES)
-    except PyshardError:
-        texts, records, sizes = _fine_pairs(pairs, refused)
-    del keys[len(records) + len(refused) :], texts[len(records) :]
-    run = Write(index, texts, records, None, [ttl] * len(texts) if ttl else None)
-    return Step(keys, run, _others(len(keys), refused), sizes, refused)
-
-
-def _fine_pairs(pairs: list[Pair], refused: dict[int, PyshardError]) -> tuple[list[bytes], list[bytes], list[int]]:
-    """Texts, records and sizes of those pairs that can be written; the places of others go to `refused`."""
-    texts: list[bytes] = []
-    records: list[bytes] = []
-    sizes: list[int] = []
-    room = settings.BOX_BYTES
-    for place, (key, doc) in enumerate(pairs):
-        try:
-            text = key_bytes(key)
-            record, size = documents.encode(doc)
-        except PyshardError as error:
-            refused[place] = error
-        else:
-            texts.append(text)
-            records.append(record)
-            sizes.append(size)
-            room -= len(record)
-            if room <= 0:
-                break
-    return texts, records, sizes
-
-
-def _pairs(given: list[Pair]) -> list[Pair]:
-    if list(map(type, given)).count(tuple) == len(given) == list(map(len, given)).count(2):
-        return given
-    return [_pair(pair) for pair in given]
-
-
-def _pair(pair: Pair) -> Pair:
-    if type(pair) is tuple and len(pair) == 2:
-        return pair
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise InvalidArgument(f"pairs: found a {type(pair).__name__}, expected pairs of a key and a document")
-    return pair[0], pair[1]
-
-
-def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int) -> Iterator[Step]:
-    """Steps of a verb that takes keys alone, `size` at a time."""
-    source = iter(keys)
-    while some := list(islice(source, size)):
-        refused: dict[int, PyshardError] = {}
-        try:
-            texts = keys_bytes(some)
-        except PyshardError:
-            texts = _fine_keys(some, refused)
-        yield Step(some, verb(index, texts), _others(len(some), refused), (), refused)
-
-
-def _fine_keys(keys: Sequence[Key], refused: dict[int, PyshardError]) -> list[bytes]:
-    """The texts of those keys that are keys; the places of others go to `refused`."""
-    texts: list[bytes] = []
-    for place, key in enumerate(keys):
-        try:
-            texts.append(key_bytes(key))
-        except PyshardError as error:
-            refused[place] = error
-    return texts
-
-
-def _others(count: int, refused: dict[int, PyshardError]) -> Sequence[int]:
-    return [place for place in range(count) if place not in refused] if refused else range(count)
 
 
 class Issued:
     """A step on its way, which takes the outcomes of its chunks; see `pyshard.client.chunks.Receiver`.
 
     :param landed: is told of each chunk whose outcomes are in place, with the types of these.
-    :ivar outcomes: those of all of the step's keys, in order. A write's are there from the beginning, as they are when
+    :ivar outcomes: those of all of the step's keys, in order. A write's are there once it is encoded, as they are when
         all goes well.
     """
 
     def __init__(self, step: Step, landed: Callable[[Chunk, set[type]], None]) -> None:
         self._landed = landed
-        self.outcomes: list[object] = list(step.sizes) or [None] * len(step.keys)
-        if step.refused:
-            sizes = dict(zip(step.places, step.sizes, strict=False))  # only a write has some
-            self.outcomes = [step.refused.get(place, sizes.get(place)) for place in range(len(step.keys))]
+        self._places = step.places
+        self.outcomes: list[object] = [None] * len(step.keys)
+        self._put(step.places, step.sizes)
+        self._put(step.refused.keys(), step.refused.values())
+
+    def write(self, write: Encoded) -> None:
+        """Take what documents answer that are sent from now on, and the errors of those that are not."""
+        self._put(self.places(write.numbers), write.sizes)
+        self._put(self.places(list(write.refused)), write.refused.values())
+
+    def places(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Where the outcomes of some of the step's run belong."""
+        return numbers if isinstance(self._places, range) else picker(numbers)(self._places)
+
+    def _put(self, places: Iterable[int], outcomes: Iterable[object]) -> None:
+        found = self.outcomes
+        for place, outcome in zip(places, outcomes, strict=False):  # only a write has sizes
+            found[place] = outcome
 
     def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
         """See `pyshard.client.chunks.Receiver`."""
@@ -192,6 +74,24 @@ class Issued:
                 if outcome is not True:
                     found[position] = outcome or 0
         self._landed(chunk, kinds)
+
+
+@attrs.define
+class _Part:
+    """What is to be done yet of a step for the keys of one shard.
+
+    :param slots: of all keys of the step's run.
+    :param map: by which the keys were found to be the shard's.
+    :param shard: its name.
+    :param numbers: which of the run's keys they are.
+    """
+
+    step: Step
+    issued: Issued
+    slots: Sequence[int]
+    map: ShardMap
+    shard: str
+    numbers: Sequence[int]
 
 
 class Bulk:
@@ -231,7 +131,8 @@ class Bulk:
         self._operations = 0  # in flight
         self._bytes = 0
         self._ready = 0  # keys that are done
-        self._more = True
+        self._more = True  # whether there may be another step
+        self._parts: deque[_Part] = deque()  # of the steps so far
         self._turn: IDelayedCall | None = None
         self.done: Deferred[list[object]] = Deferred(self._cancelled)
 
@@ -253,6 +154,13 @@ class Bulk:
     def _step(self) -> None:
         """Issue the next keys."""
         self._turn = None
+        if not self._parts:
+            self._take()
+        self._issue()
+        self._go_on()
+
+    def _take(self) -> None:
+        """Take the next step."""
         self._closed = self._routing.closed
         try:
             step = None if self._closed else next(self._steps, None)
@@ -261,32 +169,61 @@ class Bulk:
             step = None
         if step is None:
             self._more = False
-        else:
-            self._issue(step)
-        self._go_on()
-
-    def _issue(self, step: Step) -> None:
+            return
         issued = Issued(step, self._landed)
         self._keys.extend(step.keys)
         self._issued.append(issued)
-        if step.refused:
-            self._failed = True
-            self._tell(len(step.refused))
         if step.run.keys:
             slots = slots_of(step.run.keys, step.run.index.encode())
-            expires = self._clock.seconds() + self._seconds
-            parts = self._routing.parts(Chunk(step.run, slots, step.places, expires, issued))
-            self._operations += len(slots)
-            self._bytes += sum([part.weight for part in parts.values()])
-            for name, part in parts.items():
-                if name in self._away:
-                    part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
-                else:
-                    self._routing.submit_part(name, part)
+            shards = self._routing.state.map
+            self._parts += [_Part(step, issued, slots, shards, *one) for one in shards.split(slots).items()]
+        self._refused(len(step.refused))
+
+    def _issue(self) -> None:
+        """Issue what is to be done of the step; only a part of it when that had to be encoded."""
+        while self._parts:
+            part = self._parts[0]
+            step, issued = part.step, part.issued
+            if step.documents is None:
+                self._parts.popleft()
+                chunk = Chunk(step.run, part.slots, step.places, self._expires(), issued)
+                self._submit(chunk if len(part.numbers) == len(chunk) else chunk.part(part.numbers), part)
+                continue
+            write = encoded(step, part.numbers)
+            part.numbers = part.numbers[len(write) :]
+            if not part.numbers:
+                self._parts.popleft()
+            issued.write(write)
+            if write.numbers:
+                slots, places = picker(write.numbers)(part.slots), issued.places(write.numbers)
+                self._submit(Chunk(write.run, slots, places, self._expires(), issued), part)
+            self._refused(len(write.refused))
+            return
+
+    def _expires(self) -> float:
+        return self._clock.seconds() + self._seconds
+
+    def _submit(self, chunk: Chunk, part: _Part) -> None:
+        """Send operations of a part to their shard, or to their shards by now; fail those whose shard is away."""
+        as_before = self._routing.state.map is part.map
+        parts = {part.shard: chunk} if as_before else self._routing.parts(chunk)
+        self._operations += len(chunk)
+        self._bytes += sum([one.weight for one in parts.values()])
+        for name, one in parts.items():
+            if name in self._away:
+                one.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
+            else:
+                self._routing.submit_part(name, one)
+
+    def _refused(self, count: int) -> None:
+        """Put down that keys or documents were refused before anything was sent."""
+        if count:
+            self._failed = True
+            self._tell(count)
 
     def _go_on(self) -> None:
-        """Have the next step done when there is room for it; or end, when everything is done."""
-        if self._more:
+        """Have more done when there is room for it; or end, when everything is done."""
+        if self._more or self._parts:
             room = self._operations < settings.BULK_OPERATIONS and self._bytes < settings.BULK_BYTES
             if room and self._turn is None:
                 self._turn = self._clock.callLater(0, self._step)
@@ -321,6 +258,7 @@ class Bulk:
 
     def _stop(self) -> None:
         self._more = False
+        self._parts.clear()
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None

@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard import commands, documents
 from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.client import administration
-from pyshard.client.bulk import Bulk, Pairs, Progress, Step, keys_of, on_keys, pairs_of, writes
+from pyshard.client.bulk import Bulk, Progress
+from pyshard.client.bulksteps import Pairs, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
 from pyshard.client.operations import NO_OPTIONS, Operation, Options, options_for
 from pyshard.client.pages import KeyPages

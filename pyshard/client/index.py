@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pyshard.client.bulk import Pairs, Progress
+from pyshard.client.bulk import Progress
+from pyshard.client.bulksteps import Pairs
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record
 from pyshard.documents import Storable

@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard import cluster, commands
 from pyshard.batch import ABSENT
 from pyshard.client.asking import Asking
-from pyshard.client.bulk import Bulk, Progress, Step
+from pyshard.client.bulk import Bulk, Progress
+from pyshard.client.bulksteps import Step
 from pyshard.client.client import Client
 from pyshard.client.operations import Operation, Options
 from pyshard.cluster import ClusterState

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from pyshard.backup import Restored, restore
 from pyshard.backup.reading import Contents, check
 from pyshard.batch import Row, Write
-from pyshard.client.bulk import Step
+from pyshard.client.bulksteps import Step
 from pyshard.client.raw import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.hashing import slot_of

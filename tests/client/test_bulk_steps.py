@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -10,10 +11,16 @@ from clusters import cluster_of, outcome
 from twisted.internet.defer import Deferred
 
 from pyshard.batch import Answer, Run
-from pyshard.client import bulk
-from pyshard.errors import ClientClosed, PartialFailure
+from pyshard.client import bulk, bulksteps
+from pyshard.client.bulksteps import Encoded, Step
+from pyshard.client.chunks import Chunk
+from pyshard.client.link import ShardLink
+from pyshard.client.queue import Entry
+from pyshard.client.routing import Routing
+from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.hashing import SLOTS, slot_of
 from pyshard.settings import settings
+from pyshard.shardmap import ShardMap
 
 
 @pytest.mark.parametrize(("kind", "changing"), [("memory", settings.BULK_STEP), ("lmdb", settings.BULK_STEP_DURABLE)])
@@ -82,3 +89,107 @@ def test_a_client_that_is_closed_between_two_steps(monkeypatch: pytest.MonkeyPat
         error = outcome(cluster, work)
         assert isinstance(error, ClientClosed)
         assert str(error) == "the client was closed when 500 keys were done"
+
+
+# -- the parts of a step ----------------------------------------------------------------------------------------------
+
+
+def keys_by_shard(count: int) -> tuple[list[str], list[str]]:
+    """So many keys of each of two shards."""
+    keys = list(map(str, range(20 * count)))
+    low = [key for key in keys if slot_of(key.encode()) < SLOTS / 2]
+    high = [key for key in keys if slot_of(key.encode()) >= SLOTS / 2]
+    return low[:count], high[:count]
+
+
+def test_one_shard_works_while_documents_for_the_next_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part of the first shard is sent before that of the second is encoded; where nothing is, both are at once."""
+    told: list[str] = []
+    encode, submit = bulksteps.encoded, ShardLink.submit
+
+    def encoded(step: Step, numbers: Sequence[int]) -> Encoded:
+        told.append(f"{len(numbers)} encoded")
+        return encode(step, numbers)
+
+    def submitted(link: ShardLink, entry: Entry) -> None:
+        told.append(f"{entry.count} to {link.range.name}")
+        submit(link, entry)
+
+    monkeypatch.setattr(bulk, "encoded", encoded)
+    monkeypatch.setattr(ShardLink, "submit", submitted)
+    low, high = keys_by_shard(5)
+    with cluster_of("memory") as cluster:
+        client = cluster.connect()
+        assert cluster.run(client.write_many((key, 1) for key in [*low, *high])) == [28] * 10
+        assert told == ["5 encoded", "5 to shard0", "5 encoded", "5 to shard1"]
+        told.clear()
+        assert cluster.run(client.has_many([*low, *high])) == [True] * 10
+        assert told == ["5 to shard0", "5 to shard1"]
+
+
+def test_documents_for_one_shard_that_are_more_than_a_box_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are sent by the box, those that can't be stored left out, and every key has its outcome in its place."""
+    monkeypatch.setattr(bulksteps, "settings", attrs.evolve(settings, BOX_BYTES=1000))
+    low, high = keys_by_shard(8)
+    documents: list[Any] = ["x" * 400, {1}, "x" * 400, "x" * 400, "x" * 3000, {2}, {3}, "é"]
+    pairs = [pair for key, other, doc in zip(low, high, documents, strict=True) for pair in ((key, doc), (other, 5))]
+    with cluster_of("memory") as cluster:
+        client = cluster.connect()
+        error = outcome(cluster, client.write_many(pairs))
+        assert isinstance(error, PartialFailure)
+        assert [key for key, _ in error.outcomes] == [key for key, _ in pairs]
+        sizes = [one if isinstance(one, int) else type(one) for _, one in error.outcomes]
+        refused = InvalidDocument
+        assert sizes[::2] == [449, refused, 449, 449, 3049, refused, refused, 74]
+        assert sizes[1::2] == [28] * 8
+        fine = [key for key, doc in pairs if not isinstance(doc, set)]
+        assert cluster.run(client.has_many(fine)) == [True] * 13
+
+
+def test_a_client_that_is_closed_between_two_parts() -> None:
+    """The keys of the second part have been taken: they fail, and each says so."""
+    low, high = keys_by_shard(3)
+    with cluster_of("memory") as cluster:
+        client = cluster.connect()
+        work = client.write_many([(key, 1) for key in [*low, *high]])  # the first part is sent at once
+        cluster.run(client.close())
+        error = outcome(cluster, work)
+        assert isinstance(error, PartialFailure)
+        assert [key for key, _ in error.outcomes] == [*low, *high]
+        assert {type(one) for _, one in error.outcomes[3:]} == {ClientClosed}
+
+
+def test_parts_go_by_the_newest_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that comes between two parts is gone by: who owns the keys that are yet to be sent is asked anew."""
+    asked: list[int] = []
+    parts = Routing.parts
+
+    def noted(routing: Routing, chunk: Chunk) -> dict[str, Chunk]:
+        asked.append(len(chunk))
+        return parts(routing, chunk)
+
+    monkeypatch.setattr(Routing, "parts", noted)
+    low, high = keys_by_shard(3)
+    with cluster_of("memory") as cluster:
+        client = cluster.connect()
+        work = client.write_many([(key, 1) for key in [*low, *high]])
+        assert asked == []
+        state = client._routing.state
+        client._routing.state = attrs.evolve(state, map=ShardMap(state.map.ranges))
+        assert outcome(cluster, work) == [28] * 6
+        assert asked == [3]
+
+
+def test_progress_that_fails_for_a_part_ends_the_bulk() -> None:
+    """A document of the first part is refused, and progress raises when it is told: the second part isn't sent."""
+    low, high = keys_by_shard(3)
+
+    def broken(count: int) -> None:
+        raise ZeroDivisionError("mine")
+
+    with cluster_of("memory") as cluster:
+        client = cluster.connect()
+        documents: list[Any] = [{1}, 1, 1, 1, 1, 1]
+        work = client.write_many(zip([*low, *high], documents, strict=True), progress=broken)
+        assert type(outcome(cluster, work)) is ZeroDivisionError
+        assert cluster.run(client.has_many([*low, *high])) == [False, True, True, False, False, False]

@@ -1,0 +1,183 @@
+"""What a caller gives a bulk verb, as steps of some keys each. Pure.
+
+The documents of a write are encoded later, those for one shard after those for another, so that the one shard has
+something to do while those for the next are encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeAlias, cast
+
+import attrs
+
+from pyshard import documents
+from pyshard.batch import Has, Pop, Read, Remove, Run, Write, picker
+from pyshard.documents import Storable
+from pyshard.errors import InvalidArgument, PyshardError
+from pyshard.hashing import Key, key_bytes, keys_bytes
+from pyshard.settings import settings
+
+#: A pair of a write.
+Pair: TypeAlias = tuple[Key, Storable]
+
+#: Any number of pairs, or a mapping, whose type of keys is one of a key's types.
+Pairs: TypeAlias = (
+    Iterable[Pair] | Mapping[str, Storable] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
+)
+
+
+@attrs.frozen
+class Step:
+    """Some keys of a bulk verb.
+
+    :param keys: the keys as the caller gave them.
+    :param run: the verb on those keys that are fine; a write may lack its records.
+    :param places: the place in `keys` of each of the run's keys.
+    :param refused: place → error of the other keys.
+    :param sizes: of a write with its records: what it answers for each of the run's keys.
+    :param documents: of a write without its records: the document for each of the run's keys.
+    """
+
+    keys: Sequence[object]
+    run: Run
+    places: Sequence[int]
+    refused: dict[int, PyshardError]
+    sizes: Sequence[int] = ()
+    documents: Sequence[object] | None = None
+
+
+@attrs.frozen
+class Encoded:
+    """Documents of a step as they are sent.
+
+    :param run: the write of those that are fine.
+    :param numbers: which of the keys of the step's run they are for.
+    :param sizes: what it answers for each of them.
+    :param refused: number → error of the others.
+    """
+
+    run: Write
+    numbers: Sequence[int]
+    sizes: Sequence[int]
+    refused: dict[int, PyshardError]
+
+    def __len__(self) -> int:
+        """How many documents were looked at."""
+        return len(self.numbers) + len(self.refused)
+
+
+def pairs_of(pairs: Pairs) -> Iterable[Pair]:
+    """The pairs that a caller gave, or gave as a mapping."""
+    return cast("Iterable[Pair]", pairs.items()) if isinstance(pairs, Mapping) else pairs
+
+
+def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
+    """The keys that a caller gave.
+
+    :raises InvalidArgument: it is one str, which is a key and no collection of them.
+    """
+    if isinstance(keys, str | bytes):
+        raise InvalidArgument(f"keys: found one {type(keys).__name__}, expected a collection of keys")
+    return keys
+
+
+def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[Step]:
+    """Steps that write documents.
+
+    :param ttl: milliseconds for which each of them lives; 0: for ever.
+    :param size: keys of a step.
+    :raises InvalidArgument: when it comes to something that is no pair.
+    """
+    source = iter(pairs)
+    while some := _pairs(list(islice(source, size))):
+        keys, docs = map(list, zip(*some, strict=True))
+        texts, refused = _texts(keys)
+        places = _others(len(keys), refused)
+        run = Write(index, texts, [], None, [ttl] * len(texts) if ttl else None)
+        yield Step(keys, run, places, refused, (), picker(places)(docs) if refused else docs)
+
+
+def encoded(step: Step, numbers: Sequence[int]) -> Encoded:
+    """As many of a step's documents as a box takes.
+
+    :param numbers: of the keys of the step's run: which documents are to be encoded, from the first one on.
+    """
+    write, given = step.run, step.documents
+    assert isinstance(write, Write)
+    assert given is not None
+    refused: dict[int, PyshardError] = {}
+    try:
+        records, sizes = documents.encode_many(picker(numbers)(given), settings.BOX_BYTES)
+        fine = numbers[: len(records)]
+    except PyshardError:
+        fine, records, sizes = _fine_documents(given, numbers, refused)
+    pick = picker(fine)
+    run = Write(write.index, pick(write.keys), records, None, write.ttls and pick(write.ttls))
+    return Encoded(run, fine, sizes, refused)
+
+
+def _fine_documents(
+    given: Sequence[object], numbers: Sequence[int], refused: dict[int, PyshardError]
+) -> tuple[list[int], list[bytes], list[int]]:
+    """The numbers, records and sizes of those documents that can be written; the numbers of others go to `refused`."""
+    fine: list[int] = []
+    records: list[bytes] = []
+    sizes: list[int] = []
+    room = settings.BOX_BYTES
+    for number in numbers:
+        try:
+            record, size = documents.encode(given[number])
+        except PyshardError as error:
+            refused[number] = error
+        else:
+            fine.append(number)
+            records.append(record)
+            sizes.append(size)
+            room -= len(record)
+            if room <= 0:
+                break
+    return fine, records, sizes
+
+
+def _pairs(given: list[Pair]) -> list[Pair]:
+    if list(map(type, given)).count(tuple) == len(given) == list(map(len, given)).count(2):
+        return given
+    return [_pair(pair) for pair in given]
+
+
+def _pair(pair: Pair) -> Pair:
+    if type(pair) is tuple and len(pair) == 2:
+        return pair
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InvalidArgument(f"pairs: found a {type(pair).__name__}, expected pairs of a key and a document")
+    return pair[0], pair[1]
+
+
+def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int) -> Iterator[Step]:
+    """Steps of a verb that takes keys alone, `size` at a time."""
+    source = iter(keys)
+    while some := list(islice(source, size)):
+        texts, refused = _texts(some)
+        yield Step(some, verb(index, texts), _others(len(some), refused), refused)
+
+
+def _texts(keys: Sequence[Key]) -> tuple[list[bytes], dict[int, PyshardError]]:
+    """The texts of those keys that are keys, and place → error of the others."""
+    try:
+        return keys_bytes(keys), {}
+    except PyshardError:
+        pass  # below it turns out which ones they are
+    texts: list[bytes] = []
+    refused: dict[int, PyshardError] = {}
+    for place, key in enumerate(keys):
+        try:
+            texts.append(key_bytes(key))
+        except PyshardError as error:
+            refused[place] = error
+    return texts, refused
+
+
+def _others(count: int, refused: dict[int, PyshardError]) -> Sequence[int]:
+    return [place for place in range(count) if place not in refused] if refused else range(count)
