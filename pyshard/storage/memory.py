@@ -13,7 +13,7 @@ from operator import add
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.batch import VERSION, Answer, Result
+from pyshard.batch import VERSION, Answer, Result, picker
 from pyshard.cluster import DEFAULT_INDEX
 from pyshard.hashing import slot_of
 from pyshard.settings import settings
@@ -88,12 +88,14 @@ class _Index:
         store.used += sum(map(len, records)) - sum(map(len, kept)) + len(kept) * VERSION.size
         self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
         if len(kept) < len(keys):
-            new = [place for place, one in enumerate(old) if one is None]
-            new_keys, new_slots = [keys[place] for place in new], [slots[place] for place in new]
-            self._order.add(new_slots, new_keys)
-            for slot in new_slots:
-                store.counts[slot >> BUCKET_BITS] += 1
-            store.used += sum(map(len, new_keys)) + len(new) * settings.ITEM_OVERHEAD
+            if kept:
+                pick = picker([place for place, one in enumerate(old) if one is None])
+                keys, slots = pick(keys), pick(slots)
+            self._order.add(slots, keys)
+            counts = store.counts
+            for slot in slots:
+                counts[slot >> BUCKET_BITS] += 1
+            store.used += len(b"".join(keys)) + len(keys) * settings.ITEM_OVERHEAD
         return store.used - before
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:

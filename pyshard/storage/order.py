@@ -55,13 +55,14 @@ class SlotOrder:
         buckets, divided = self._buckets, self._divided
         for slot, key in zip(slots, keys, strict=True):
             bucket = slot >> BUCKET_BITS
-            bins, number = (divided[bucket], slot) if bucket in divided else (buckets, bucket)
-            one = bins.get(number)
+            one = buckets.get(bucket)
             if one is None:
-                one = bins[number] = _Bin()
-            one.keys.append(key)
-            if len(one.keys) > _MANY and bins is buckets:
-                self._divide(bucket)
+                bins, number = (divided[bucket], slot) if bucket in divided else (buckets, bucket)
+                bins.setdefault(number, _Bin()).keys.append(key)
+            else:
+                one.keys.append(key)
+                if len(one.keys) > _MANY:
+                    self._divide(bucket)
 
     def removed(self, slot: int) -> None:
         """Take note that a key of this slot is not there any more."""
