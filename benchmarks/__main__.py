@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import click
 import machine
+import processors
 import report
 import results
 from comparisons import FULL, QUICK, Amounts, Comparison, comparisons
@@ -38,6 +39,11 @@ _SCALING = "scaling"
 )
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of each comparison, behind the warm-up.  [default: 7]")
 @click.option("--documents", type=click.IntRange(1), help="Documents in the stores.  [default: 100000]")
+@click.option(
+    "--together",
+    is_flag=True,
+    help="Let the system place client and servers; without, the client has a processor of its own.",
+)
 @click.option("--quick", is_flag=True, help="A tiny run, to see that everything works; its figures say nothing.")
 @click.option(
     "--out",
@@ -57,6 +63,7 @@ def main(
     only: tuple[str, ...],
     rounds: int | None,
     documents: int | None,
+    together: bool,
     quick: bool,
     out: Path | None,
     source: Path | None,
@@ -64,6 +71,8 @@ def main(
 ) -> None:
     """Compare pyshard with its peers, which are started on loopback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if not together:
+        processors.part()
     amounts = QUICK if quick else FULL
     amounts = attrs.evolve(amounts, rounds=rounds or amounts.rounds, documents=documents or amounts.documents)
     thread = ReactorThread()
@@ -114,7 +123,11 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
     return Results(
         f"{begun:%Y-%m-%d %H:%M} UTC",
         time.monotonic() - clock,
-        [*about, ("taken by other programs meanwhile", f"{others.share():.0%} of the processor")],
+        [
+            *about,
+            ("placement", processors.told()),
+            ("taken by other programs meanwhile", f"{others.share():.0%} of the processor"),
+        ],
         machine.versions(),
         amounts.rounds,
         amounts.documents,

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import processors
+
 from pyshard.cli import plan
 
 HOST = "127.0.0.1"
@@ -51,7 +53,8 @@ class Processes:
 
     def start_daemon(self, daemon: plan.Daemon) -> int:
         """Start a process that `plan` describes, from the main thread; its id."""
-        process = subprocess.Popen(daemon.wrapped, cwd=self.folder, stdin=subprocess.DEVNULL)
+        with processors.elsewhere():
+            process = subprocess.Popen(daemon.wrapped, cwd=self.folder, stdin=subprocess.DEVNULL)
         self._running[daemon.name] = process
         return process.pid
 

@@ -174,7 +174,7 @@ def _scales(results: Results) -> str:
         "",
         "Operations per second of pyshard, in memory; in parentheses the ratio to one Redis with as many documents.",
         "The rows on memory have resident bytes per document, and in parentheses their ratio to those of Redis.",
-        "CPU is seconds of all shards per million operations. Client, shards and peer share this machine's processor.",
+        "CPU is seconds of all shards per million operations. The shards share what processors are not the client's.",
     ]
     if by_documents:
         titles = [f"{one.documents:,} documents" for one in by_documents]
@@ -244,12 +244,15 @@ _METHOD = """\
 - A round is pyshard, then its peer, with the same calls; rounds alternate, behind one of each to warm up. Documents,
   keys and their order are made before the clock starts. Whatever else the machine does in a round slows both sides,
   so that the ratio stays while the rates move.
+- The client's process has one processor to itself, where there are several, and all servers share the others. Left to
+  the system (`--together`), a server that is woken often takes the client's processor from it, and rates jump between
+  rounds, on both sides.
 - Values are checked on both sides: all that was read is compared with what had to be there, and of what was written
   one document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
 - *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`
   of redis-py's cluster client, `set_many` and `get_many` of pymemcache.
-- *500 in flight*: a Deferred client, in a process with the epoll reactor. When a call is answered, its
-  value is taken out of the answer, and the next one is made.
+- *500 in flight*: a Deferred client, in a process with the epoll reactor. When a call is answered, its value is
+  taken out of the answer, and the next one is made.
 - *16 threads* share one client, and each makes one call at a time.
 - *YCSB*: its core mixes, by 16 threads that share one client, over 10,000 documents of ten fields of a hundred
   characters. Keys are zipfian with YCSB's constant, 0.99, and scattered by its hash; in mix D the newest ones are the

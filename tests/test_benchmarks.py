@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from random import Random
 
 import corpus
@@ -255,3 +258,34 @@ def test_busy_seconds() -> None:
     """All of /proc/stat's first line counts but idling and waiting for the disk; where there is none, nothing does."""
     assert machine.busy_seconds("cpu  100 20 30 9000 800 4 5 6 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n", 100) == 1.65
     assert machine.busy_seconds("", 100) == 0.0
+
+
+# -- processors -------------------------------------------------------------------------------------------------------
+
+_PLACED = """
+import os, subprocess, sys
+import processors
+every = os.sched_getaffinity(0)
+processors.part()
+own = os.sched_getaffinity(0)
+ask = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+with processors.elsewhere():
+    started = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+assert os.sched_getaffinity(0) == own
+assert own == ({min(every)} if len(every) > 1 else every)
+assert started == str(sorted(every - own or every)), started
+print(processors.told())
+"""
+
+
+def test_client_and_servers_have_processors_of_their_own() -> None:
+    """The client keeps to one, and what it starts to the others; all to the only one there is."""
+    folder = Path(workload.__file__).parent
+    for number in range(1, min(3, len(os.sched_getaffinity(0))) + 1):
+        some = set(sorted(os.sched_getaffinity(0))[:number])
+        command = f"import os; os.sched_setaffinity(0, {some})\n{_PLACED}"
+        done = subprocess.run([sys.executable, "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+        expected = "client and servers on any processor"
+        if number > 1:
+            expected = f"client on 1 processor, servers on {number - 1}"
+        assert (done.stdout, done.stderr) == (f"{expected}\n", "")
