@@ -66,7 +66,7 @@ def key_bytes(key: Key) -> bytes:
 
 def keys_bytes(keys: Sequence[Key]) -> list[bytes]:
     """The texts of many keys; see `key_bytes`."""
-    if set(map(type, keys)) == {str}:
+    if list(map(type, keys)).count(str) == len(keys):
         try:
             together = "\0".join(cast("Sequence[str]", keys)).encode()
         except UnicodeEncodeError:
