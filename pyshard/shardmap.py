@@ -6,8 +6,10 @@ gap and no overlap; names and addresses are used once. A set of ranges that brea
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
+from itertools import count, repeat
 
 import attrs
 
@@ -79,15 +81,12 @@ class ShardMap:
     def split(self, slots: Sequence[int]) -> dict[str, list[int]]:
         """Which shard owns which of many slots.
 
-        :return: a shard's name → the places in `slots` of those that it owns, by slot and place.
+        :return: a shard's name → the places in `slots` of those that it owns, rising: keys are applied in that order.
         """
-        places = sorted(range(len(slots)), key=slots.__getitem__)
-        parts: dict[str, list[int]] = {}
-        while places:
-            own = self.lookup(slots[places[0]])
-            count = bisect_left(places, own.end, key=slots.__getitem__)
-            parts[own.name], places = places[:count], places[count:]
-        return parts
+        parts: defaultdict[int, list[int]] = defaultdict(list)
+        owners = map(bisect_right, repeat(self._starts), slots)
+        deque(map(list.append, map(parts.__getitem__, owners), count()), maxlen=0)  # each place to those of its owner
+        return {self.ranges[number - 1].name: parts[number] for number in sorted(parts)}
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""

@@ -265,6 +265,10 @@ def test_a_shard_that_is_full() -> None:
         pairs = [(f"key {number}", "x" * 100) for number in range(300)]
         found = failure(cluster, client.write_many(pairs))
         assert {type(one) for _, one in found.outcomes} == {int, ShardFull}
+        for name in ("shard0", "shard1"):  # in the order given, so it is the first ones that fit
+            kinds = [type(one) for key, one in found.outcomes if owner(cluster, key) == name]
+            assert kinds == [int] * kinds.count(int) + [ShardFull] * kinds.count(ShardFull)
+            assert 0 < kinds.count(int) < len(kinds)
         there = cluster.run(client.has_many([key for key, _ in pairs]))
         assert there == [one == 149 for _, one in found.outcomes]
 
