@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar, cast
@@ -241,7 +242,7 @@ class Pyshard:
         :return: what the Deferred fired with.
         """
         engine, client = self._connected()
-        return engine.run(lambda: function(client))
+        return engine.run(partial(function, client))
 
     def close(self) -> None:
         """End all connections. Every later call raises `ClientClosed`."""

@@ -339,8 +339,7 @@ class ShardLink:
                 operation.fail(self._unknown(operation, reason_of(failure)))
 
     def _land(self, box: Box, again: Sequence[Entry]) -> None:
-        if box in self._queue.in_flight:
-            self._queue.landed(box)
+        if self._queue.landed(box):
             if again:
                 self._queue.put_back(again)
             if not self._queue.in_flight:

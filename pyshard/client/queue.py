@@ -84,17 +84,23 @@ class Box:
 
     def outcomes(self, answers: Sequence[Answer]) -> list[object]:
         """What the caller of each single operation is given, or the error by which it failed."""
+        if len(self.runs) == 1:  # as is mostly so
+            return _outcomes(self.runs[0], self.operations, answers[0])
         found: list[object] = []
         for run, answer in zip(self.runs, answers, strict=True):
-            operations = self.operations[len(found) : len(found) + len(run.keys)]
-            slots = [one.slot for one in operations]
-            sizes = [one.size for one in operations] if isinstance(run, Write) else ()
-            outcomes = outcomes_of(run, slots, sizes, answer.results)
-            if answer.errors:
-                for position, error in answer.refusals().items():
-                    outcomes[position] = error
-            found += outcomes
+            found += _outcomes(run, self.operations[len(found) : len(found) + len(run.keys)], answer)
         return found
+
+
+def _outcomes(run: Run, operations: Sequence[Operation], answer: Answer) -> list[object]:
+    """What the caller of each of a run's operations is given."""
+    slots = [one.slot for one in operations]
+    sizes = [one.size for one in operations] if isinstance(run, Write) else ()
+    outcomes = outcomes_of(run, slots, sizes, answer.results)
+    if answer.errors:
+        for position, error in answer.refusals().items():
+            outcomes[position] = error
+    return outcomes
 
 
 def _places(runs: Sequence[Run]) -> set[Place]:
@@ -198,9 +204,13 @@ class OperationQueue:
         self.in_flight.append(box)
         return box
 
-    def landed(self, box: Box) -> None:
-        """A box is no longer in flight."""
-        self.in_flight.remove(box)
+    def landed(self, box: Box) -> bool:
+        """Have a box no longer in flight; whether it was until now."""
+        try:
+            self.in_flight.remove(box)
+        except ValueError:
+            return False
+        return True
 
     def take_waiting(self) -> list[Entry]:
         """Everything that waits, in order; the queue forgets it."""
