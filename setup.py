@@ -45,7 +45,15 @@ setup(
     extras_require={
         "bench": ["matplotlib>=3.9", "pymemcache>=4", "redis[hiredis]>=5.1", "txredisapi>=1.4.10"],
         "examples": ["airportsdata"],
-        "test": ["airportsdata", "hypothesis>=6.100", "pytest>=9", "pytest-twisted>=1.14.3", "trustme", "twisted[tls]"],
+        "test": [
+            "airportsdata",
+            "hypothesis>=6.100",
+            "pytest>=9",
+            "pytest-twisted>=1.14.3",
+            "pytest-xdist>=3.6",
+            "trustme",
+            "twisted[tls]",
+        ],
         "tls": ["twisted[tls]"],
     },
     entry_points={"console_scripts": ["pyshard = pyshard.cli:main"]},
