@@ -102,11 +102,13 @@ def _encode_flat(documents: Sequence[object], room: int) -> tuple[list[bytes], l
     names = list(chain.from_iterable(dicts))
     if not _are_all(str, names):
         return None
-    measured = _sizes_by_columns(dicts) or list(map(_values_size, dicts))
+    longest = max(map(len, set(names)), default=0)
+    together = min(room, settings.MAX_DOCUMENT_BYTES) - len(names) * longest  # what is sure to be left for values
+    measured = _sizes_by_columns(dicts, together) or list(map(_values_size, dicts))
     if None in measured:
         return None
     sizes = cast("list[int]", measured)
-    if sum(sizes) + len("".join(names)) >= min(room, settings.MAX_DOCUMENT_BYTES):
+    if sum(sizes) >= together:
         return None
     heads = {size: HEAD.pack(FORMAT, size) for size in set(sizes)}
     try:
@@ -121,9 +123,10 @@ def _are_all(kind: type, values: Sequence[object]) -> bool:
     return list(map(type, values)).count(kind) == len(values)
 
 
-def _sizes_by_columns(documents: Sequence[dict[str, object]]) -> list[int | None] | None:
+def _sizes_by_columns(documents: Sequence[dict[str, object]], room: int) -> list[int | None] | None:
     """`_values_size` of dicts that are alike, as those of one source are: their first values, then their second ones …
 
+    :param room: characters that a column of texts may have, as they are looked at together.
     :return: None unless in all of them they are of the same types, and those that are to be found here.
     """
     same = 0  # what each of them counts
@@ -133,11 +136,15 @@ def _sizes_by_columns(documents: Sequence[dict[str, object]]) -> list[int | None
             kind = type(column[0])
             if not _are_all(kind, column):
                 return None
-            if kind is str and "".join(column).isascii():
-                same += 49
-                others.append(map(len, column))
-            elif kind is str:
-                others.append([49 + len(text) if text.isascii() else _wide_size(text) for text in column])
+            if kind is str:
+                lengths = list(map(len, column))
+                if sum(lengths) >= room:
+                    return None
+                if "".join(column).isascii():
+                    same += 49
+                    others.append(lengths)
+                else:
+                    others.append([49 + len(text) if text.isascii() else _wide_size(text) for text in column])
             elif kind is float:
                 same += 24
             elif kind is int and min(column) > -_DIGIT and max(column) < _DIGIT:

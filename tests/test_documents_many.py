@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from pyshard import documents
@@ -92,3 +94,16 @@ def test_one_of_many_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert documents.encode_many([{"a": "x" * 90}] * 5, 1 << 20) == ([record] * 5, [size] * 5)
     with pytest.raises(DocumentTooLarge):
         documents.encode_many([{"a": "x" * 90}] * 5 + [{"a": "x" * 200}], 1 << 20)
+
+
+@pytest.mark.parametrize("document", [{"n": 1, "text": "x" * 1_000_000}, {"x" * 1_000_000: 1}])
+def test_many_that_have_no_room_together_are_not_put_together(document: dict[str, object]) -> None:
+    """What is looked at of large documents at once is no more than the room: they may be many, and huge."""
+    tracemalloc.start()
+    try:
+        records, _ = documents.encode_many([dict(document) for _ in range(50)], 500_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(records) == 1
+    assert peak < 10_000_000

@@ -43,7 +43,8 @@ class Issued:
         self._landed = landed
         self._places = step.places
         self.outcomes: list[object] = [None] * len(step.keys)
-        self._put(step.places, step.sizes)
+        if step.sizes:
+            self._put(step.places, step.sizes)
         self._put(step.refused.keys(), step.refused.values())
 
     def write(self, write: Encoded) -> None:
@@ -57,7 +58,7 @@ class Issued:
 
     def _put(self, places: Iterable[int], outcomes: Iterable[object]) -> None:
         found = self.outcomes
-        for place, outcome in zip(places, outcomes, strict=False):  # only a write has sizes
+        for place, outcome in zip(places, outcomes, strict=True):
             found[place] = outcome
 
     def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:

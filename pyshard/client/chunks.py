@@ -104,8 +104,8 @@ class Chunk:
             if places:
                 self.part(places).finish([results[place] for place in places], errors, [])
         else:
-            stored: list[object] | None = list(results) if isinstance(self.run, Write) else None
-            outcomes = outcomes_of(self.run, self.slots, (), results) if stored is None else stored
+            outcomes: list[object]
+            outcomes = list(results) if isinstance(self.run, Write) else outcomes_of(self.run, self.slots, (), results)
             for place, error in failed.items():
                 outcomes[place] = error
             self.receiver.landed(self, outcomes)

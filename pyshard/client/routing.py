@@ -89,7 +89,7 @@ class Routing:
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
         else:
-            self.links[bisect_right(self._starts, operation.slot) - 1].submit(operation)
+            self.link_for(operation.slot).submit(operation)
         return operation.deferred
 
     def submit_chunk(self, chunk: Chunk) -> None:

@@ -25,9 +25,8 @@ _HEAD = struct.Struct(">QQ")
 _SHORT_PREFIX = struct.Struct(">IIB")
 _LENGTH = struct.Struct(">I")
 _SHORT, _LONG = b"\x00", b"\x01"
-_IS_LONG: Callable[[bytes], int] = itemgetter(
-    PREFIX.size
-)  # of a database key: 1 when the value has the whole key, else 0
+# Of a database key: 1 when the value has the whole key, else 0.
+_IS_LONG: Callable[[bytes], int] = itemgetter(PREFIX.size)
 _DIGEST = 32  # bytes of the digest of a long key
 _LONG_KEY = _SHORT_PREFIX.size + _DIGEST  # bytes of the database key of a long key
 _EXPIRY = struct.Struct(">Q")
