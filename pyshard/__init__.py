@@ -5,9 +5,9 @@
 
 from pyshard.blocking import BlockingIndex, Pyshard
 from pyshard.client import Client, Index, Item, KeyPages, Record, connect
-from pyshard.documents import Document, Storable
 from pyshard.errors import PyshardError
-from pyshard.hashing import Key
+from pyshard.model.documents import Document, Storable
+from pyshard.model.keyspace import Key
 from pyshard.tls import Tls
 
 __version__ = "0.3.0"

@@ -78,7 +78,7 @@ class GetMap(Command):
     commandName = b"GetMap"
     role = Role.READ
     arguments = NOTHING
-    response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.cluster
+    response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.model.cluster_state
 
 
 class Configure(Command):

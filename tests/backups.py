@@ -13,7 +13,7 @@ from pyshard.backup import Manifest, Restored, backup, restore
 from pyshard.backup.writing import BLOCK
 from pyshard.batch import ITEM, Item, Row, decode_rows
 from pyshard.client import Client
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.storage import IStore, Task
 from pyshard.testing import MemoryCluster
 

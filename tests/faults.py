@@ -10,9 +10,9 @@ import attrs
 from handover import hand_over
 
 from pyshard.bootstrap.bootstrap import Condition
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap
 from pyshard.testing import MemoryCluster
 
 #: Where ranges may meet.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from pyshard.cluster import ClusterState, to_json
-from pyshard.hashing import slot_of
+from pyshard.model.cluster_state import ClusterState, to_json
+from pyshard.model.keyspace import slot_of
 from pyshard.shard.shard import Assignment
 from pyshard.storage import MemoryStore
 from pyshard.storage.application import Found

@@ -23,7 +23,7 @@ import zipf
 from measure import Round, Sample
 from peers.interface import Side, Timed
 
-from pyshard import documents
+from pyshard.model import documents
 
 
 def test_ratio_and_spread() -> None:

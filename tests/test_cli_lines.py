@@ -11,8 +11,8 @@ from test_cli_text import any_document, same, texts
 
 from pyshard.cli.lines import WINDOW, format_line, parse_line, windows
 from pyshard.cli.text import TextError
-from pyshard.documents import Document
-from pyshard.hashing import Key
+from pyshard.model.documents import Document
+from pyshard.model.keyspace import Key
 
 
 class Pipe:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.cli.text import TextError, as_json, as_text, parse
-from pyshard.documents import Document
+from pyshard.model.documents import Document
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 lookalikes = st.sampled_from(["42", "nan", "NaN", "null", "true", " 1", "1 ", "{", "[x", '"', '"a"', "-Infinity", "|"])

@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 from ports import free_port
 
-from pyshard import config
 from pyshard.bootstrap.tap import open_state
 from pyshard.cli import cli, plan
 from pyshard.cli.exits import End
 from pyshard.cli.plan import DEFAULT, Data, check_ports, daemons, file_name, with_free_ports
 from pyshard.cli.up import _directory, _held, fate, usage
-from pyshard.config import ClusterConfig
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model import config_file
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.storage import DataDirectory
 
 CHECKOUT = Path(__file__).parent.parent
@@ -41,13 +41,13 @@ def cluster(*ports: int, bootstrap: int, host: str = HOST) -> ClusterConfig:
 
 def test_default_is_the_example() -> None:
     """Without a config file it is the cluster of etc/shards.json."""
-    assert config.load(CHECKOUT / "etc" / "shards.json") == DEFAULT
+    assert config_file.load(CHECKOUT / "etc" / "shards.json") == DEFAULT
 
 
 def test_as_file() -> None:
     """The config file that is written says what it was made of."""
     moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
-    assert config.parse(plan.as_file(moved).encode()) == moved
+    assert config_file.parse(plan.as_file(moved).encode()) == moved
 
 
 def test_free_ports_stay() -> None:

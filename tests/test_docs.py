@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from blocks import CHECKOUT, blocks, tagged
 
-from pyshard import config
 from pyshard.batch import LONGEST_TTL, Run
+from pyshard.model import config_file
 from pyshard.settings import settings
 from pyshard.shard.tap import Options
 from pyshard.storage import Durability
@@ -58,7 +58,7 @@ def test_testing_guide(number: int) -> None:
 def test_config_in_readme() -> None:
     """The README's config file is etc/shards.json, with the default bootstrap spelled out."""
     (text,) = tagged("README.md", "run: config")
-    assert config.parse(text.encode()) == config.load(CHECKOUT / "etc" / "shards.json")
+    assert config_file.parse(text.encode()) == config_file.load(CHECKOUT / "etc" / "shards.json")
 
 
 @pytest.mark.parametrize("page", PAGES)

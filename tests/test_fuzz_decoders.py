@@ -16,11 +16,11 @@ import pytest
 from fuzzing import DOCUMENTS, Hostile, owed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from model.test_config_file import file_with
 from stores import folder
-from test_config import file_with
 from twisted.protocols import amp
 
-from pyshard import auth, batch, cluster, config, documents
+from pyshard import auth, batch
 from pyshard.backup import manifest, verify
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.writing import BLOCK
@@ -29,8 +29,9 @@ from pyshard.bootstrap import statefile
 from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, serialize, take_chunks, take_integer
 from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
-from pyshard.hashing import SLOTS
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model import cluster_state, config_file, documents
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 MORE = int(os.environ.get("PYSHARD_TEST_FUZZ", "1"))
 EXAMPLES = settings(max_examples=40 * MORE)
@@ -47,7 +48,7 @@ ANSWERS = [
 GIVEN: dict[type[Run], tuple[type, ...]] = {
     Read: (dict, NoneType), Has: (bool,), Item: (dict, NoneType), Write: (int,), Touch: (bool,), Increment: (object,),
 }  # fmt: skip
-STATE = cluster.ClusterState(
+STATE = cluster_state.ClusterState(
     "c1",
     7,
     ShardMap([ShardRange("a", 0, 5, 9, "h", 1, "1d", True), ShardRange("b", 5, SLOTS, 9, "h", 2)]),
@@ -106,8 +107,8 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "documents": (lambda data: documents.decode_many([data, data]), documents.encode(DOCUMENT)[0], (InvalidDocument,)),
     "int": (documents.decode_int, documents.encode(2**80)[0], (InvalidDocument, NotANumber)),
     "size": (documents.size_in, documents.encode(1)[0], (InvalidDocument,)),
-    "state": (lambda data: cluster.to_json(cluster.from_json(data)), cluster.to_json(STATE), (BadRequest,)),
-    "config": (config.parse, file_with(), (ConfigError,)),
+    "state": (lambda data: cluster_state.to_json(cluster_state.from_json(data)), cluster_state.to_json(STATE), (BadRequest,)),
+    "config": (config_file.parse, file_with(), (ConfigError,)),
     "tokens": (lambda data: auth.parse(data.decode("utf-8", "replace")), b"admin " + b"x" * 20, (ConfigError,)),
     "chunks": (lambda data: take_chunks({b"n": data[:3], b"n.0": b"", b"n.1": b""}, b"n"), b"2", (BadRequest,)),
     "integer": (lambda data: take_integer({b"n": data}, b"n"), b"12345", (BadRequest,)),
@@ -236,7 +237,7 @@ def test_the_parser_against_two_others(seed: int, limits: Limits) -> None:
 
 
 @EXAMPLES
-@given(spoilt(cluster.to_json(STATE)))
+@given(spoilt(cluster_state.to_json(STATE)))
 def test_state_files(data: bytes) -> None:
     """A state file is read, or refused in one line."""
     with folder() as path:
@@ -265,7 +266,7 @@ def _backup_in(path: Path, state: bytes, payloads: list[bytes]) -> bytes:
 @given(st.data())
 def test_backups(data: st.DataObject) -> None:
     """A backup with spoilt parts, all of whose checksums are right, is in order or damaged."""
-    state, payload = cluster.to_json(STATE), batch.encode_rows(ROWS)
+    state, payload = cluster_state.to_json(STATE), batch.encode_rows(ROWS)
     with folder() as path:
         text = _backup_in(path, state, [payload])
         assert verify(path).documents == 2

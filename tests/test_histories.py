@@ -26,9 +26,9 @@ from twisted.python.failure import Failure
 from pyshard import Client
 from pyshard.batch import Answer, Has, Item, Read
 from pyshard.client import bulk, queue
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
-from pyshard.shardmap import ShardMap
 from pyshard.storage import IStore, MemoryStore, Task
 from pyshard.testing import MemoryCluster
 

@@ -19,9 +19,9 @@ from pyshard import Client, commands
 from pyshard.batch import Answer, Has, Item, Read, Write, encode_runs
 from pyshard.boxes import serialize
 from pyshard.errors import BadRequest, IndexExists, IndexNotFound, OutcomeUnknown, PartialFailure, Unavailable
+from pyshard.model.shard_map import ShardMap
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
-from pyshard.shardmap import ShardMap
 from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
 from pyshard.wire.connection import BoundedAMP

@@ -29,11 +29,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from pyshard import Client, documents
+from pyshard import Client
 from pyshard.batch import Answer, Pop, Remove, Run, Write
 from pyshard.client import queue
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.hashing import slot_of
+from pyshard.model import documents
+from pyshard.model.keyspace import slot_of
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.shard.shard import Shard

@@ -13,7 +13,7 @@ from pyshard import Client
 from pyshard.batch import encode_keys
 from pyshard.boxes import Box, put_chunks, serialize
 from pyshard.errors import BadRequest, OutcomeUnknown
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

@@ -10,8 +10,8 @@ from clusters import KINDS, all_keys, all_of, cluster_of, operations, outcome, r
 from twisted.internet.defer import Deferred
 
 from pyshard import Client, Item
-from pyshard.documents import Document
 from pyshard.errors import InvalidArgument
+from pyshard.model.documents import Document
 from pyshard.testing import MemoryCluster
 
 

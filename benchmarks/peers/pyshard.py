@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from peers.interface import Blocking, Deferring, Side
 from pyshard import Client, Document, Pyshard, Record, connect
 from pyshard.cli import plan
-from pyshard.config import ClusterConfig
-from pyshard.hashing import SLOTS
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 _LIMIT = 8 * 1024**3
 

@@ -10,13 +10,13 @@ from zlib import crc32
 
 import attrs
 
-from pyshard import cluster
 from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.writing import BLOCK
 from pyshard.batch import Row, decode_rows
-from pyshard.cluster import DEFAULT_INDEX, ClusterState
 from pyshard.errors import BackupDamaged, BadRequest
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.settings import settings
 
 
@@ -144,7 +144,7 @@ def _read_state(directory: Path, made: Manifest) -> ClusterState:
     entry = made.state
     try:
         text = (directory / entry.name).read_bytes()
-        state = cluster.from_json(text)
+        state = cluster_state.from_json(text)
     except (OSError, BadRequest) as error:
         raise _damaged(entry, f"it can't be read ({error})") from None
     if len(text) != entry.bytes or sha256(text).hexdigest() != entry.sha256:

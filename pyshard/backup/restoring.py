@@ -23,8 +23,8 @@ from pyshard.batch import ABSENT, Row, Write
 from pyshard.client import Client
 from pyshard.client.bulksteps import Step
 from pyshard.client.raw import RawClient
-from pyshard.cluster import DEFAULT_INDEX
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
+from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

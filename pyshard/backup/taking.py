@@ -17,15 +17,16 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.backup import manifest
 from pyshard.backup.manifest import Manifest
 from pyshard.backup.writing import NewBackup, RecordsFile
 from pyshard.batch import decode_rows
 from pyshard.client import Client
 from pyshard.client.raw import RawClient, RawShard
-from pyshard.cluster import ClusterState
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
 from pyshard.settings import settings
 from pyshard.steps import Steps
 
@@ -75,7 +76,7 @@ def backup(
         ]
         yield _Reading(sources, files, progress).all()
         saved = new.new_file(manifest.STATE)
-        saved.write(cluster.to_json(state))
+        saved.write(cluster_state.to_json(state))
         # Bringing a large file to the disk takes its time, so nobody must be waiting for this program by now.
         entries = tuple(file.finish() for file in files)
         made = Manifest(manifest.FORMAT, date, state.cluster, state.epoch, saved.finish(), entries)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pyshard.client import Item, Pairs, Progress, Record
-from pyshard.documents import Storable
-from pyshard.hashing import Key
+from pyshard.model.documents import Storable
+from pyshard.model.keyspace import Key
 
 if TYPE_CHECKING:
     from pyshard.blocking.pyshard import Pyshard

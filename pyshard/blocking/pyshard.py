@@ -22,10 +22,10 @@ from pyshard.blocking.index import BlockingIndex
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulksteps import keys_of, on_keys, pairs_of, writes
 from pyshard.client.records import milliseconds
-from pyshard.cluster import check_index_name
-from pyshard.documents import Storable
 from pyshard.errors import ClientClosed
-from pyshard.hashing import Key
+from pyshard.model.cluster_state import check_index_name
+from pyshard.model.documents import Storable
+from pyshard.model.keyspace import Key
 from pyshard.settings import settings
 from pyshard.tls import Tls
 

@@ -11,10 +11,10 @@ from enum import Enum
 
 import attrs
 
-from pyshard.cluster import ClusterState
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.peer import Greeting
-from pyshard.shardmap import ShardMap, ShardRange
 
 
 class Condition(Enum):

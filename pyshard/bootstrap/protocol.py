@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.model import cluster_state
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.wire.command import Arguments
@@ -48,7 +49,7 @@ class BootstrapProtocol(ServerConnection):
         return self.join(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
-        return {"state": cluster.to_json(self._bootstrap.state)}
+        return {"state": cluster_state.to_json(self._bootstrap.state)}
 
     def create_index(self, name: str) -> Deferred[Arguments]:
         self._bootstrap.change(self._bootstrap.state.with_index(name))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pyshard import cluster
-from pyshard.cluster import ClusterState
 from pyshard.errors import BadRequest, ConfigError
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
 
 
 def default_path(config: Path) -> Path:
@@ -24,7 +24,7 @@ def load(path: Path) -> ClusterState | None:
     :raises ConfigError: in one line, when it can't be read or holds something else.
     """
     try:
-        return cluster.from_json(path.read_bytes())
+        return cluster_state.from_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -41,7 +41,7 @@ def save(path: Path, state: ClusterState) -> None:
     beside = path.with_name(path.name + ".new")
     try:
         with beside.open("wb") as file:
-            file.write(cluster.to_json(state))
+            file.write(cluster_state.to_json(state))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -12,14 +12,15 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from pyshard import addresses, config, daemon, tls, tlsoptions
+from pyshard import addresses, daemon, tls, tlsoptions
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.cluster import ClusterState
 from pyshard.credential import authenticated_dial
 from pyshard.errors import ConfigError
-from pyshard.shardmap import ShardMap
+from pyshard.model import config_file
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardMap
 from pyshard.tokenfile import TokenFile
 
 
@@ -49,7 +50,7 @@ class Options(usage.Options):
                     "--config: found nothing, expected the cluster's config file, such as etc/shards.json"
                 )
             path = Path(self["config"]).absolute()
-            cluster = config.load(self["config"])
+            cluster = config_file.load(self["config"])
             self["state"] = Path(self["state"]).absolute() if self["state"] else statefile.default_path(path)
             if self["listen"] is None:
                 self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)

@@ -10,9 +10,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
+from pyshard.model import cluster_state
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
 from pyshard.steps import Steps
@@ -81,7 +82,9 @@ class ShardWatch(Service):
     def _configure(self, connection: PeerConnection) -> Steps[None]:
         while self._told != self._bootstrap.state.epoch:
             state = self._bootstrap.state
-            yield connection.call(commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster.to_json(state))
+            yield connection.call(
+                commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
+            )
             self._told = state.epoch
 
     def _up(self, connection: PeerConnection) -> None:

@@ -26,9 +26,9 @@ from pyshard.cli.options import Target, on_cluster
 from pyshard.cli.output import put
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.text import TextError
-from pyshard.documents import Document
 from pyshard.errors import IndexExists, PartialFailure, PyshardError
-from pyshard.hashing import Key
+from pyshard.model.documents import Document
+from pyshard.model.keyspace import Key
 
 _T = TypeVar("_T")
 

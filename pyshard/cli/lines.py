@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from pyshard.cli.text import TextError, as_json, as_text, parse
-from pyshard.documents import Document
-from pyshard.hashing import Key
+from pyshard.model.documents import Document
+from pyshard.model.keyspace import Key
 from pyshard.settings import settings
 
 #: Lines of one window.

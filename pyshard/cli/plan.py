@@ -15,13 +15,14 @@ from pathlib import Path
 
 import attrs
 
-from pyshard import config, daemon
+from pyshard import daemon
 from pyshard.cli import child
-from pyshard.config import ClusterConfig
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS, slot_to_hash
+from pyshard.model import config_file
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.keyspace import SLOTS, slot_to_hash
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.tls import Tls
 
 _HOST = "127.0.0.1"
@@ -200,7 +201,7 @@ def as_file(cluster: ClusterConfig) -> str:
 
 def read(path: Path) -> ClusterConfig:
     """The cluster of a config file, fit to be run here; see `config.load` and `check_ports`."""
-    cluster = config.load(path)
+    cluster = config_file.load(path)
     try:
         check_ports(cluster)
     except ConfigError as error:
@@ -211,7 +212,7 @@ def read(path: Path) -> ClusterConfig:
 def remembered(data: Data | None) -> ClusterConfig:
     """The cluster to run when no config file is given: that of the data directory, if it has one, else the default."""
     path = None if data is None else data.directory / CONFIG
-    return DEFAULT if path is None or not path.exists() else config.load(path)
+    return DEFAULT if path is None or not path.exists() else config_file.load(path)
 
 
 def remember(data: Data, cluster: ClusterConfig) -> None:

@@ -26,7 +26,7 @@ from pyshard.cli.exits import Code, End, one_line
 from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options
 from pyshard.cli.output import flush, put, show
 from pyshard.cli.signals import EndSignals
-from pyshard.config import ClusterConfig
+from pyshard.model.config_file import ClusterConfig
 from pyshard.settings import settings
 from pyshard.storage import Durability
 from pyshard.tls import Tls

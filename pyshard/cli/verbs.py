@@ -7,7 +7,6 @@ from typing import cast
 import click
 from twisted.internet.defer import Deferred
 
-from pyshard import documents
 from pyshard.cli.exits import Code, End
 from pyshard.cli.options import Target, Verb, on_cluster
 from pyshard.cli.output import put
@@ -15,10 +14,11 @@ from pyshard.cli.text import TextError, as_json, parse
 from pyshard.client import Client, Record
 from pyshard.client.raw import RawClient
 from pyshard.client.records import condition_of, milliseconds
-from pyshard.cluster import check_index_name
-from pyshard.documents import Document
 from pyshard.errors import InvalidArgument
-from pyshard.hashing import key_bytes
+from pyshard.model import documents
+from pyshard.model.cluster_state import check_index_name
+from pyshard.model.documents import Document
+from pyshard.model.keyspace import key_bytes
 
 
 def _document(ctx: click.Context, param: click.Parameter, value: str) -> Document:

@@ -9,12 +9,13 @@ from twisted.internet.defer import DeferredList, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.client.routing import Routing
-from pyshard.cluster import check_index_name
 from pyshard.errors import BadRequest, PyshardError
-from pyshard.hashing import slot_to_hash
-from pyshard.shardmap import ShardRange
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import check_index_name
+from pyshard.model.keyspace import slot_to_hash
+from pyshard.model.shard_map import ShardRange
 from pyshard.steps import Steps
 
 _T = TypeVar("_T")
@@ -25,8 +26,8 @@ def indexes(routing: Routing, seconds: float) -> Steps[list[str]]:
     """See `Client.indexes`."""
     routing.check_open()
     answer = yield routing.bootstrap.ask(commands.GetMap, seconds)
-    routing.adopt(cluster.from_json(answer["state"]))
-    return sorted(cluster.from_json(answer["state"]).indexes)
+    routing.adopt(cluster_state.from_json(answer["state"]))
+    return sorted(cluster_state.from_json(answer["state"]).indexes)
 
 
 @inlineCallbacks
@@ -46,7 +47,7 @@ def change_indexes(
         answer = yield bootstrap.ask(commands.GetMap, max(0.0, end - clock.seconds()))
     except PyshardError:
         return  # the change is done all the same; a map without it is found out when the index is used
-    routing.adopt(cluster.from_json(answer["state"]))
+    routing.adopt(cluster_state.from_json(answer["state"]))
 
 
 @inlineCallbacks

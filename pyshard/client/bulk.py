@@ -23,9 +23,9 @@ from pyshard.client.bulksteps import Encoded, Step, encoded
 from pyshard.client.chunks import Chunk
 from pyshard.client.routing import Routing
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
-from pyshard.hashing import slots_of
+from pyshard.model.keyspace import slots_of
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap
 
 #: Called with the number of keys that are done so far, those that failed included.
 Progress = Callable[[int], object]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import commands, documents
+from pyshard import commands
 from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.client import administration
 from pyshard.client.bulk import Bulk, Progress
@@ -18,10 +18,11 @@ from pyshard.client.operations import NO_OPTIONS, Operation, Options, options_fo
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record, milliseconds
 from pyshard.client.routing import Routing
-from pyshard.cluster import check_index_name
-from pyshard.documents import Storable
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
-from pyshard.hashing import Key, key_bytes, slot_of
+from pyshard.model import documents
+from pyshard.model.cluster_state import check_index_name
+from pyshard.model.documents import Storable
+from pyshard.model.keyspace import Key, key_bytes, slot_of
 from pyshard.settings import settings
 
 
@@ -65,7 +66,7 @@ class Client:
         :param if_version: write nothing when the key's version (`item`) isn't this one.
         :param ttl: seconds after which the document is gone, to the millisecond; None: never. It replaces a time to
             live that the key had.
-        :return: a Deferred of the document's size in the seed's measure (`pyshard.documents.measure`); 0 when nothing
+        :return: a Deferred of the document's size in the seed's measure (`pyshard.model.documents.measure`); 0 when nothing
             was written because `if_absent` or `if_version` was not met.
         :raises ShardFull: the document doesn't fit into its shard's limit any more.
         :raises InvalidArgument: a `ttl` that is no positive number, an `if_version` that is no version, or both

@@ -11,8 +11,8 @@ from pyshard.client.bulk import Progress
 from pyshard.client.bulksteps import Pairs
 from pyshard.client.pages import KeyPages
 from pyshard.client.records import Item, Record
-from pyshard.documents import Storable
-from pyshard.hashing import Key
+from pyshard.model.documents import Storable
+from pyshard.model.keyspace import Key
 
 if TYPE_CHECKING:
     from pyshard.client.client import Client

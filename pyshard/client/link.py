@@ -24,7 +24,6 @@ from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
 from pyshard.client.operations import Operation
 from pyshard.client.queue import Box, Entry, OperationQueue
-from pyshard.cluster import ClusterState
 from pyshard.errors import (
     AnswerFull,
     BadRequest,
@@ -42,9 +41,10 @@ from pyshard.errors import (
     WrongIdentity,
     WrongShard,
 )
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardRange
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.settings import settings
-from pyshard.shardmap import ShardRange
 
 #: Errors after which nothing was applied and the same box may be sent again.
 _LATER = (NotConfigured, ShardBehind, ShuttingDown, Overloaded)

@@ -22,7 +22,7 @@ from pyshard.errors import (
     Unavailable,
     WrongShard,
 )
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.steps import Steps
 
 _PAUSE = 0.1  # seconds before a page that could not be had is asked for again

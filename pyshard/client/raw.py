@@ -11,15 +11,16 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.batch import ABSENT
 from pyshard.client.asking import Asking
 from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulksteps import Step
 from pyshard.client.client import Client
 from pyshard.client.operations import Operation, Options
-from pyshard.cluster import ClusterState
-from pyshard.hashing import slot_of
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import slot_of
 from pyshard.steps import Steps
 from pyshard.wire.command import Command
 
@@ -62,7 +63,7 @@ class RawClient:
         :raises Unavailable: (in the Deferred) the bootstrap gave no answer by then.
         """
         answer = yield self._routing.bootstrap.ask(commands.GetMap, seconds)
-        state = cluster.from_json(answer["state"])
+        state = cluster_state.from_json(answer["state"])
         self._routing.adopt(state)
         return state
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypedDict
 
 from pyshard.batch import ABSENT, ALWAYS, LONGEST_TTL
-from pyshard.documents import Document
 from pyshard.errors import InvalidArgument
+from pyshard.model.documents import Document
 
 
 class Record(TypedDict):

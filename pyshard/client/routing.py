@@ -22,7 +22,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.addresses import Dial
 from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
@@ -31,12 +31,13 @@ from pyshard.client.operations import Operation
 from pyshard.client.queue import Entry
 from pyshard.client.search import Search
 from pyshard.client.sources import Sources
-from pyshard.cluster import ClusterState
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardRange
 from pyshard.peer import Greeting
 from pyshard.sessions import OWN
 from pyshard.settings import settings
-from pyshard.shardmap import ShardRange
 from pyshard.steps import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
@@ -212,7 +213,7 @@ class Routing:
 
     def _take(self, _: Asking, answer: dict[str, Any], began: float) -> None:
         """Go by the map that a peer has, if it is this cluster's."""
-        state = cluster.from_json(answer["state"])
+        state = cluster_state.from_json(answer["state"])
         self._check_cluster(state.cluster)
         self.fetched = began
         self.adopt(state)

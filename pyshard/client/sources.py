@@ -14,11 +14,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.client.asking import Asking
 from pyshard.client.search import Search
-from pyshard.cluster import ClusterState
 from pyshard.errors import ConfigError
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
 from pyshard.peer import Greeting, Peer, PeerConnection
 from pyshard.sessions import OWN
 from pyshard.settings import settings
@@ -183,4 +184,4 @@ class Sources:
 
 
 def _state(_: Asking, answer: dict[str, Any], *__: object) -> ClusterState:
-    return cluster.from_json(answer["state"])
+    return cluster_state.from_json(answer["state"])

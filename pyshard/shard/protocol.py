@@ -11,11 +11,12 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.auth import Role
 from pyshard.batch import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
 from pyshard.boxes import Box
 from pyshard.errors import PermissionDenied
+from pyshard.model import cluster_state
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
@@ -60,10 +61,10 @@ class ShardProtocol(ServerConnection):
         return self.join(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
-        return {"state": cluster.to_json(self._shard.configured().state)}
+        return {"state": cluster_state.to_json(self._shard.configured().state)}
 
     def configure(self, name: str, state: bytes) -> Deferred[Arguments]:
-        return self._shard.configure(name, cluster.from_json(state)).addCallback(lambda _: {})
+        return self._shard.configure(name, cluster_state.from_json(state)).addCallback(lambda _: {})
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         epoch, batch = commands.apply_arguments(box)

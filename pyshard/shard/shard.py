@@ -18,9 +18,7 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
 
-from pyshard import cluster
 from pyshard.batch import Answer, Run, check_size, part
-from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
     ForeignCluster,
@@ -31,9 +29,11 @@ from pyshard.errors import (
     WrongIdentity,
     WrongShard,
 )
-from pyshard.hashing import SLOTS, LazySlots, slot_to_hash
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS, LazySlots, slot_to_hash
+from pyshard.model.shard_map import ShardRange
 from pyshard.settings import settings
-from pyshard.shardmap import ShardRange
 from pyshard.steps import Steps
 from pyshard.storage import IStore, Page, Task
 
@@ -103,7 +103,7 @@ class Shard:
         remembered = store.recall()
         if remembered is not None:
             name, text = msgspec.msgpack.decode(remembered, type=tuple[str, bytes])
-            self.assignment = Assignment(name, cluster.from_json(text))
+            self.assignment = Assignment(name, cluster_state.from_json(text))
 
     @property
     def store(self) -> IStore:
@@ -189,7 +189,7 @@ class Shard:
         if assignment != self.assignment:
             # The indexes first: a shard that ends in between is told the assignment again, as it doesn't remember it.
             yield store.set_indexes(state.indexes)
-            yield store.remember(msgspec.msgpack.encode((name, cluster.to_json(state))))
+            yield store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
             self.assignment = assignment
 
     def _current(self, epoch: int) -> Assignment:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from pyshard import documents
 from pyshard.batch import (
     ABSENT,
     ALWAYS,
@@ -28,6 +27,7 @@ from pyshard.batch import (
     picker,
 )
 from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
+from pyshard.model import documents
 from pyshard.settings import settings
 from pyshard.storage.interface import Task
 

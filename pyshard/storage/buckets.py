@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
 
 BUCKET_BITS = 13
 BUCKETS = (SLOTS >> BUCKET_BITS) + 1

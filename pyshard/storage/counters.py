@@ -10,7 +10,7 @@ from array import array
 import attrs
 import msgspec
 
-from pyshard.cluster import DEFAULT_INDEX
+from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.storage.buckets import new_counts
 
 

@@ -15,8 +15,8 @@ import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.batch import Answer, Has, Item, Read, weight
-from pyshard.cluster import DEFAULT_INDEX
 from pyshard.errors import ConfigError, StorageFailed
+from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.storage import layout
 from pyshard.storage.application import Application, no_such_index
 from pyshard.storage.buckets import histogram

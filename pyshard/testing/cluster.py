@@ -26,13 +26,13 @@ from pyshard.auth import Role, Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
-from pyshard.cluster import ClusterState
 from pyshard.credential import authenticated_dial
-from pyshard.hashing import SLOTS
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing.network import MemoryNetwork
 

@@ -26,8 +26,8 @@ from blocks import tagged
 
 from pyshard.backup import Restored, manifest, verify
 from pyshard.batch import Row, Write
-from pyshard.cluster import from_json
-from pyshard.hashing import slot_of
+from pyshard.model.cluster_state import from_json
+from pyshard.model.keyspace import slot_of
 from pyshard.storage import Task
 
 # -- there and back -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pyshard.batch import Row, Write
 from pyshard.client.bulksteps import Step
 from pyshard.client.raw import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
-from pyshard.hashing import slot_of
+from pyshard.model.keyspace import slot_of
 from pyshard.settings import settings
 
 

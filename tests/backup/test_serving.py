@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 
 from pyshard.backup import backup
 from pyshard.batch import Row
-from pyshard.cluster import from_json
 from pyshard.errors import NotConfigured, Unavailable
+from pyshard.model.cluster_state import from_json
 from pyshard.storage import ISnapshot, IStore
 
 

@@ -7,7 +7,6 @@ from batch.samples import keys, run_lists, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard import documents
 from pyshard.batch import (
     HEAD_BYTES,
     ITEM,
@@ -27,6 +26,7 @@ from pyshard.batch import (
     encode_keys,
 )
 from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
+from pyshard.model import documents
 
 
 @st.composite

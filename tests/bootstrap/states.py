@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.cluster import ClusterState
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 HALF = SLOTS // 2
 LOW = ShardRange("low", 0, HALF, 1000, "10.0.0.1", 5050, identity="1d")

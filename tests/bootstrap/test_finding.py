@@ -11,9 +11,9 @@ from bootstrap.watching import HIGH, MAP, Bench, DurableStore, about
 from deferreds import result
 
 from pyshard.bootstrap.bootstrap import Condition, first_state
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
-from pyshard.shardmap import ShardMap
 from pyshard.storage import MemoryStore
 
 # -- finding --------------------------------------------------------------------------------------------------------

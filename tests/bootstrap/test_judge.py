@@ -9,10 +9,10 @@ import pytest
 from bootstrap.states import HIGH, LOW, STATE
 
 from pyshard.bootstrap.bootstrap import first_state, judge
-from pyshard.cluster import ClusterState
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardMap
 from pyshard.peer import Greeting
-from pyshard.shardmap import ShardMap
 
 #: What shard low says when all is well.
 GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")

@@ -13,10 +13,11 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, PyshardError
+from pyshard.model import cluster_state
 from pyshard.server.factory import ServerFactory
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP
@@ -65,9 +66,9 @@ def test_hello(bench: Bench) -> None:
 def test_ping_and_map(bench: Bench) -> None:
     """It is there, and gives the newest state."""
     assert result(bench.ask(commands.Ping)) == {}
-    assert cluster.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE
+    assert cluster_state.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE
     bench.bootstrap.change(STATE.with_index("links"))
-    assert cluster.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE.with_index("links")
+    assert cluster_state.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE.with_index("links")
 
 
 def test_readiness_as_json(bench: Bench) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pyshard.bootstrap import statefile
-from pyshard.cluster import ClusterState, to_json
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model.cluster_state import ClusterState, to_json
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 OLD = ClusterState("c1", 7, ShardMap([ShardRange("all", 0, SLOTS, 1000, "127.0.0.1", 5050)]), {"pages": 1}, 2)
 NEW = OLD.with_index("links")

@@ -12,15 +12,16 @@ import pytest
 from twisted.application.service import IService
 from twisted.python import usage
 
-from pyshard import config, daemon
+from pyshard import daemon
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.tap import Options, makeService, open_state
 from pyshard.bootstrap.watch import ShardWatch
-from pyshard.cluster import ClusterState
 from pyshard.credential import AuthenticatingEndpoint
 from pyshard.errors import ConfigError
 from pyshard.listener import Listener
+from pyshard.model import config_file
+from pyshard.model.cluster_state import ClusterState
 
 SHARDS: list[dict[str, Any]] = [
     {"name": "low", "start": 0.0, "end": 0.5, "size": 1000, "host": "127.0.0.1", "port": 5050},
@@ -184,7 +185,7 @@ def test_help() -> None:
 
 def test_new_cluster(file: Path, tmp_path: Path) -> None:
     """Without a state a new cluster begins, at epoch 1, with an id of its own, and is saved."""
-    configured = config.load(file).map
+    configured = config_file.load(file).map
     state = open_state(tmp_path / "one", configured)
     assert (state.epoch, state.map, dict(state.indexes)) == (1, configured, {})
     assert re.fullmatch(r"[0-9a-f]{32}", state.cluster)
@@ -194,7 +195,7 @@ def test_new_cluster(file: Path, tmp_path: Path) -> None:
 
 def test_known_cluster(file: Path, tmp_path: Path) -> None:
     """A cluster that is known goes on where it was: id, epoch, indexes and identities."""
-    configured = config.load(file).map
+    configured = config_file.load(file).map
     known = open_state(tmp_path / "one", configured).with_index("pages").with_identity("low", "1d", durable=True)
     statefile.save(tmp_path / "one", known)
     assert open_state(tmp_path / "one", configured) == known
@@ -203,9 +204,9 @@ def test_known_cluster(file: Path, tmp_path: Path) -> None:
 
 def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
     """Addresses and limits that the config file has anew make the next epoch, and are saved."""
-    known = open_state(tmp_path / "one", config.load(file).map)
+    known = open_state(tmp_path / "one", config_file.load(file).map)
     written(file, shards=[{**SHARDS[0], "port": 6000, "size": 5}, SHARDS[1]])
-    state = open_state(tmp_path / "one", config.load(file).map)
+    state = open_state(tmp_path / "one", config_file.load(file).map)
     low = attrs.evolve(known.map.ranges[0], port=6000, limit=5)
     assert (state.cluster, state.epoch, state.map.ranges) == (known.cluster, 2, (low, known.map.ranges[1]))
     assert statefile.load(tmp_path / "one") == state

@@ -9,7 +9,7 @@ from deferreds import result
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Condition
-from pyshard.cluster import ClusterState
+from pyshard.model.cluster_state import ClusterState
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
 

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.cluster import ClusterState
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Assignment, Shard
-from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
 

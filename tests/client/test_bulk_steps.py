@@ -18,9 +18,9 @@ from pyshard.client.link import ShardLink
 from pyshard.client.queue import Entry
 from pyshard.client.routing import Routing
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap
 
 
 @pytest.mark.parametrize(("kind", "changing"), [("memory", settings.BULK_STEP), ("lmdb", settings.BULK_STEP_DURABLE)])

@@ -13,14 +13,15 @@ from deferreds import watch
 from handover import hand_over
 from twisted.internet.defer import Deferred, gatherResults
 
-from pyshard import Client, documents
+from pyshard import Client
 from pyshard.batch import Answer, Run, Write
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model import documents
+from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Assignment
-from pyshard.shardmap import ShardMap
 from pyshard.storage import Task
 from pyshard.testing import MemoryCluster
 

@@ -13,9 +13,9 @@ from scans import fill, in_order, page_keys, scan, with_latency
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap
 from pyshard.testing import MemoryCluster
 
 # -- all keys, once, in order ---------------------------------------------------------------------------------------

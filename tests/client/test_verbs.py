@@ -12,9 +12,9 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.documents import Document
 from pyshard.errors import DocumentTooLarge, InvalidDocument, InvalidIndexName, InvalidKey, ShardFull, Unavailable
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.documents import Document
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

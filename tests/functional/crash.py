@@ -17,9 +17,10 @@ import time
 import attrs
 from functional.cluster import Cluster
 
-from pyshard import Pyshard, documents
-from pyshard.documents import Document
+from pyshard import Pyshard
 from pyshard.errors import OutcomeUnknown, Unavailable
+from pyshard.model import documents
+from pyshard.model.documents import Document
 from pyshard.settings import settings
 
 _WORKERS = 4

@@ -25,12 +25,12 @@ from zope.interface import implementer
 from pyshard import Tls, addresses, tls
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.hashing import SLOTS
 from pyshard.listener import Listener
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.server.connection import ServerConnection
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.shardmap import ShardMap, ShardRange
 from pyshard.storage import MemoryStore
 
 _Waits: TypeAlias = Callable[[], bool]

@@ -11,9 +11,10 @@ import pytest
 from functional.cluster import NewCluster
 from functional.crash import crash
 
-from pyshard import Pyshard, documents
+from pyshard import Pyshard
 from pyshard.batch import Write
-from pyshard.hashing import slot_of
+from pyshard.model import documents
+from pyshard.model.keyspace import slot_of
 from pyshard.storage import DataDirectory, LmdbStore, Task
 
 pytestmark = pytest.mark.functional

@@ -12,9 +12,10 @@ from functional.cluster import HOST, Cluster, NewCluster
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 
-from pyshard import Client, Document, connect, documents
+from pyshard import Client, Document, connect
 from pyshard.errors import DocumentTooLarge, OutcomeUnknown, ShardFull
-from pyshard.hashing import slot_of
+from pyshard.model import documents
+from pyshard.model.keyspace import slot_of
 from pyshard.settings import settings
 
 pytestmark = pytest.mark.functional

@@ -15,7 +15,7 @@ from pyshard import Pyshard, commands
 from pyshard.batch import Increment, Run, decode_answers, encode_runs
 from pyshard.boxes import Box, BoxParser, Limits, serialize
 from pyshard.client.raw import RawClient
-from pyshard.documents import encode
+from pyshard.model.documents import encode
 
 pytestmark = pytest.mark.functional
 

@@ -10,9 +10,10 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.batch import Answer, Run, decode_answers, encode_runs
-from pyshard.cluster import ClusterState
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
@@ -50,7 +51,7 @@ class Bench:
 
     def configure(self, state: ClusterState = ROOMY, name: str = "low") -> None:
         """Tell the shard its place."""
-        assert self.ask(commands.Configure, name=name, state=cluster.to_json(state)) == {}
+        assert self.ask(commands.Configure, name=name, state=cluster_state.to_json(state)) == {}
 
     def apply(self, *runs: Run, epoch: int = 7) -> list[Answer]:
         """The answers to a batch."""

@@ -10,11 +10,11 @@ from deferreds import result
 from stores import bare
 
 from pyshard.batch import Answer, Result, Run
-from pyshard.cluster import ClusterState
 from pyshard.errors import PyshardError
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.shard.shard import Shard
-from pyshard.shardmap import ShardMap, ShardRange
 
 Outcome: TypeAlias = Result | str
 

@@ -6,8 +6,8 @@ import attrs
 import pytest
 from shard.states import HALF, HIGH, NEXT, STATE, split_at, with_low
 
-from pyshard.cluster import ClusterState
 from pyshard.errors import BadRequest, ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
+from pyshard.model.cluster_state import ClusterState
 from pyshard.shard.shard import Assignment, accept
 
 NOW = Assignment("low", STATE)

@@ -13,7 +13,6 @@ from shard.states import LOW, NEXT, STATE, A, B, C, D, Outcome, X, Y, answers, a
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard import documents
 from pyshard.batch import (
     ABSENT,
     ALWAYS,
@@ -31,7 +30,8 @@ from pyshard.batch import (
     columns,
 )
 from pyshard.errors import BadRequest, ShardBehind, WrongShard
-from pyshard.hashing import slot_of
+from pyshard.model import documents
+from pyshard.model.keyspace import slot_of
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Page, Task

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from pyshard.batch import Read, Write
 from pyshard.errors import BadRequest, IndexNotFound, WrongShard
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Page

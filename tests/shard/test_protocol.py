@@ -11,9 +11,8 @@ from shard.served import ROOMY, Bench
 from shard.states import LOW
 from twisted.protocols import amp
 
-from pyshard import cluster, commands
+from pyshard import commands
 from pyshard.batch import VERSION, Answer, Has, Pop, Read, Write, decode_answers, decode_keys, encode_runs
-from pyshard.cluster import ClusterState
 from pyshard.errors import (
     BadRequest,
     ForeignCluster,
@@ -25,7 +24,9 @@ from pyshard.errors import (
     WrongIdentity,
     WrongShard,
 )
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
 from pyshard.wire.connection import BoundedAMP
@@ -88,7 +89,7 @@ def test_ping(new: Bench) -> None:
 
 def test_get_map(bench: Bench) -> None:
     """It gives the cluster state that it was told."""
-    assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == ROOMY
+    assert cluster_state.from_json(bench.ask(commands.GetMap)["state"]) == ROOMY
 
 
 def test_nothing_works_before_it_is_configured(new: Bench) -> None:
@@ -145,9 +146,9 @@ def test_configure_with_many_indexes(bench: Bench) -> None:
     """A state of more than one chunk arrives."""
     names = {f"{'n' * 90}{number}": number for number in range(1, 1001)}
     state = attrs.evolve(ROOMY, epoch=8, indexes=names, next_index=1001)
-    assert len(cluster.to_json(state)) > 65_535
+    assert len(cluster_state.to_json(state)) > 65_535
     bench.configure(state)
-    assert cluster.from_json(bench.ask(commands.GetMap)["state"]) == state
+    assert cluster_state.from_json(bench.ask(commands.GetMap)["state"]) == state
 
 
 # -- apply ----------------------------------------------------------------------------------------------------------

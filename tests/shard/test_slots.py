@@ -9,9 +9,9 @@ from deferreds import result
 from shard.states import LOW, STATE
 from twisted.internet.task import Clock
 
-from pyshard import hashing
 from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model import keyspace
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore
 
@@ -33,14 +33,14 @@ def shard() -> Shard:
 def hashed(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The keys whose slots are computed from now on."""
     keys: list[bytes] = []
-    slots_of = hashing.slots_of
+    slots_of = keyspace.slots_of
 
     def noted(some: Iterable[bytes], index: bytes) -> list[int]:
         some = list(some)
         keys.extend(some)
         return slots_of(some, index)
 
-    monkeypatch.setattr(hashing, "slots_of", noted)
+    monkeypatch.setattr(keyspace, "slots_of", noted)
     return keys
 
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.batch import VERSION, Pop, Read, Remove, Run, Touch, Write
 from pyshard.errors import IndexNotFound
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.storage import IStore, MemoryStore, Page
 from pyshard.storage.application import no_such_index
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from pyshard import Client
 from pyshard.batch import Answer, Run
 from pyshard.errors import Unavailable
-from pyshard.hashing import slot_of
+from pyshard.model.keyspace import slot_of
 from pyshard.testing import MemoryCluster
 
 

@@ -7,9 +7,9 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from pyshard import documents
 from pyshard.batch import ABSENT, Write
-from pyshard.hashing import slot_of
+from pyshard.model import documents
+from pyshard.model.keyspace import slot_of
 
 #: Writes that must not replace anything.
 add = partial(Write, conditions=[ABSENT])

@@ -9,7 +9,7 @@ from storage.contract.samples import key_sets
 from stores import FAST_KINDS, Bench, prepared, weight
 
 from pyshard.batch import Remove
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)

@@ -9,7 +9,7 @@ from storage.contract.samples import number
 from stores import Bench, Outcome, weight
 
 from pyshard.batch import ABSENT, ITEM, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
 from pyshard.storage import Page
 
 ALL_GONE: list[tuple[Any, Outcome]] = [

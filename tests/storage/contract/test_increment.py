@@ -8,8 +8,8 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench
 
-from pyshard import documents
 from pyshard.batch import Has, Increment, Read
+from pyshard.model import documents
 
 
 def test_increment(bench: Bench) -> None:

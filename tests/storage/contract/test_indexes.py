@@ -9,7 +9,7 @@ from stores import INDEXES, NAMED, PLENTY, Bench, Outcome, outcomes, weight
 
 from pyshard.batch import Has, Pop, Read, Write
 from pyshard.errors import IndexNotFound
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.storage import Task
 
 

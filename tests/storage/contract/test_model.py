@@ -16,8 +16,8 @@ from storage.contract.samples import neighbors, number
 from stores import FAST_KINDS, PLENTY, Bench, check_consistent, folder, outcomes, weight
 
 from pyshard.batch import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Row, Run, Touch, Write
-from pyshard.cluster import DEFAULT_INDEX
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.cluster_state import DEFAULT_INDEX
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.storage import LmdbStore, Task
 
 _LONG = b"k" * 600

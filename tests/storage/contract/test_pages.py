@@ -11,7 +11,7 @@ from storage.contract.samples import key_sets, neighbors
 from stores import FAST_KINDS, PLENTY, Bench, prepared
 
 from pyshard.batch import ABSENT, Remove, Write
-from pyshard.hashing import SLOTS, slot_of
+from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.storage import Page
 
 

@@ -6,7 +6,7 @@ import pytest
 from stores import PLENTY, Bench, weight
 
 from pyshard.batch import Has, Item, Pop, Remove, Write
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
 
 
 def test_a_restart_keeps_everything(durable: Bench) -> None:

@@ -7,7 +7,7 @@ from storage.contract.samples import add
 from stores import PLENTY, Bench, outcomes, task, weight
 
 from pyshard.batch import ABSENT, HEAD_BYTES, VERSION, Has, Pop, Read, Remove, Write
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
 from pyshard.storage import Page
 
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.batch import Has, Read, Write
-from pyshard.hashing import slot_of
+from pyshard.model.keyspace import slot_of
 from pyshard.storage import LmdbStore, layout
 from pyshard.storage.changes import Changes, View
 from pyshard.storage.counters import State

@@ -6,7 +6,7 @@ from storage.lmdb.opened import lmdb_of
 from stores import PLENTY, Bench, at_once
 
 from pyshard.batch import Has, Item, Pop, Read, Run, Touch, Write
-from pyshard.hashing import slot_of
+from pyshard.model.keyspace import slot_of
 from pyshard.storage import Task, layout
 from pyshard.storage.application import Found
 

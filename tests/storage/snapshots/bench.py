@@ -9,7 +9,7 @@ from deferreds import result
 from twisted.internet.task import Clock
 
 from pyshard.batch import Remove, Row, Run, Write
-from pyshard.hashing import slot_of
+from pyshard.model.keyspace import slot_of
 from pyshard.storage import ISnapshot, IStore, Task
 
 PLENTY = 1 << 40

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from pyshard.batch import Write
 from pyshard.errors import SnapshotEnded
-from pyshard.hashing import slot_of
+from pyshard.model.keyspace import slot_of
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
 from pyshard.storage.durable import Commit
 from pyshard.storage.transaction import Writing

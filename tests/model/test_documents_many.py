@@ -6,9 +6,9 @@ import tracemalloc
 
 import pytest
 
-from pyshard import documents
-from pyshard.documents import encode
 from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.model import documents
+from pyshard.model.documents import encode
 from pyshard.settings import Settings
 
 FLAT = {

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard import hashing
 from pyshard.errors import InvalidKey
-from pyshard.hashing import SLOTS, Key, hash_to_slot, key_bytes, keys_bytes, slot_of, slot_to_hash, slots_of
+from pyshard.model import keyspace
+from pyshard.model.keyspace import SLOTS, Key, hash_to_slot, key_bytes, keys_bytes, slot_of, slot_to_hash, slots_of
 from pyshard.settings import settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -226,10 +226,10 @@ def test_no_boundary(value: float) -> None:
 @given(keys=st.lists(st.binary(max_size=20), max_size=20), index=st.sampled_from([b"", b"pages"]))
 def test_lazy_slots(keys: list[bytes], index: bytes) -> None:
     """They are those that are computed at once, however they are asked for."""
-    slots = hashing.slots_of(keys, index)
+    slots = keyspace.slots_of(keys, index)
     for ask in (list, lambda lazy: [lazy[place] for place in range(len(lazy))], lambda lazy: lazy[:]):
-        assert ask(hashing.LazySlots(keys, index)) == slots
-    assert len(hashing.LazySlots(keys, index)) == len(keys)
+        assert ask(keyspace.LazySlots(keys, index)) == slots
+    assert len(keyspace.LazySlots(keys, index)) == len(keys)
 
 
 def test_lazy_slots_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +240,8 @@ def test_lazy_slots_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         computed.append((keys, index))
         return [1, 2]
 
-    monkeypatch.setattr(hashing, "slots_of", noted)
-    lazy = hashing.LazySlots([b"a", b"b"], b"pages")
+    monkeypatch.setattr(keyspace, "slots_of", noted)
+    lazy = keyspace.LazySlots([b"a", b"b"], b"pages")
     assert (len(lazy), computed) == (2, [])
     assert [*lazy, lazy[1], 2 in lazy] == [1, 2, 2, True]
     assert computed == [([b"a", b"b"], b"pages")]

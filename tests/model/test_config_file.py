@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.config import ClusterConfig, load, parse
 from pyshard.errors import ConfigError
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model.config_file import ClusterConfig, load, parse
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 CHECKOUT = Path(__file__).parent.parent
 

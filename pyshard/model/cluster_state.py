@@ -17,9 +17,9 @@ import attrs
 import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain
-from pyshard.hashing import SLOTS
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap, ShardRange
 
 #: The `format` number of the JSON text that this version reads and writes.
 FORMAT = 1

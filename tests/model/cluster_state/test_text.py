@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
-from cluster.states import HALF, STATE, TEXT
 from hypothesis import given
 from hypothesis import strategies as st
+from model.cluster_state.states import HALF, STATE, TEXT
 
-from pyshard.cluster import ClusterState, from_json, to_json
 from pyshard.errors import BadRequest
-from pyshard.hashing import SLOTS
+from pyshard.model.cluster_state import ClusterState, from_json, to_json
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap, ShardRange
 
 
 def text_with(**changes: object) -> bytes:

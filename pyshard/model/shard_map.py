@@ -14,7 +14,7 @@ from itertools import count, repeat
 import attrs
 
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS, slot_to_hash
+from pyshard.model.keyspace import SLOTS, slot_to_hash
 
 
 @attrs.frozen

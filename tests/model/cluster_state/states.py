@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyshard.cluster import ClusterState
-from pyshard.hashing import SLOTS
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 HALF = SLOTS // 2
 LOW = ShardRange("low", 0, HALF, 1024, "127.0.0.1", 5050, "1d", True)

@@ -14,9 +14,9 @@ import attrs
 import msgspec
 
 from pyshard.errors import ConfigError
-from pyshard.hashing import hash_to_slot
+from pyshard.model.keyspace import hash_to_slot
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap, ShardRange
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
 _Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]

@@ -6,15 +6,15 @@ from typing import Any
 
 import attrs
 import pytest
-from cluster.states import HALF, HIGH, LOW, STATE, TEXT
 from hypothesis import given
 from hypothesis import strategies as st
+from model.cluster_state.states import HALF, HIGH, LOW, STATE, TEXT
 
-from pyshard.cluster import ClusterState, check_index_name, from_json, index_not_found
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName
-from pyshard.hashing import SLOTS
+from pyshard.model.cluster_state import ClusterState, check_index_name, from_json, index_not_found
+from pyshard.model.keyspace import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
-from pyshard.shardmap import ShardMap, ShardRange
 
 
 def test_first_state() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pyshard import documents
-from pyshard.documents import HEAD, Document, decode, encode, measure, size_in
 from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.model import documents
+from pyshard.model.documents import HEAD, Document, decode, encode, measure, size_in
 from pyshard.settings import Settings, settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

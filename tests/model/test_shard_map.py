@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import ConfigError
-from pyshard.hashing import SLOTS, key_bytes, slot_of
-from pyshard.shardmap import ShardMap, ShardRange
+from pyshard.model.keyspace import SLOTS, key_bytes, slot_of
+from pyshard.model.shard_map import ShardMap, ShardRange
 
 QUARTER = SLOTS // 4
 
