@@ -8,7 +8,7 @@ from pyshard.client import Client, Index, Item, KeyPages, Record, connect
 from pyshard.errors import PyshardError
 from pyshard.model.documents import Document, Storable
 from pyshard.model.keyspace import Key
-from pyshard.tls import Tls
+from pyshard.security.tls import Tls
 
 __version__ = "0.3.0"
 

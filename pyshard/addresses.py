@@ -12,11 +12,11 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from pyshard import tls
 from pyshard.errors import ConfigError
 from pyshard.names import NameEndpoint
+from pyshard.security import tls
+from pyshard.security.tls import Tls
 from pyshard.settings import settings
-from pyshard.tls import Tls
 
 #: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
 Server: TypeAlias = str | Sequence[str | int]

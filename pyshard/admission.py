@@ -17,8 +17,8 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.address import IPv6Address as IPv6Peer
 
-from pyshard.auth import Role
 from pyshard.errors import TooManyConnections
+from pyshard.security.tokens import Role
 from pyshard.settings import settings
 
 _AT_REST = 1.0  # seconds after which a stranger's place may be given to another

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from twisted.protocols import amp
 
-from pyshard.auth import Role
 from pyshard.boxes import Box, put_chunks, take_chunks, take_integer
+from pyshard.security.tokens import Role
 from pyshard.wire.command import ChunkedBytes, Command
 
 #: For commands without arguments, or whose answer has none.

@@ -19,11 +19,11 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
-from pyshard import tokenfile
 from pyshard.admission import ConnectionLimits
 from pyshard.errors import ConfigError
+from pyshard.security import token_file
+from pyshard.security.token_file import TokenFile
 from pyshard.settings import settings
-from pyshard.tokenfile import TokenFile
 
 _log = Logger()
 
@@ -174,7 +174,7 @@ def token_file(given: str | None, insecure: bool) -> TokenFile | None:
         return None
     if insecure:
         raise ConfigError("--insecure: found it with --token-file, expected one of the two")
-    return tokenfile.for_daemon(given)
+    return token_file.for_daemon(given)
 
 
 #: The options of both daemons about tokens.

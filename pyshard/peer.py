@@ -26,8 +26,8 @@ from pyshard import commands
 from pyshard.boxes import Box
 from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError, plain
 from pyshard.heartbeat import sign_of_life
+from pyshard.security.tls import failures as tls
 from pyshard.settings import settings
-from pyshard.tls import failures as tls
 from pyshard.wire.command import Arguments
 from pyshard.wire.connection import BoundedAMP
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
-from pyshard import tls
 from pyshard.daemon import check_reach, server_endpoint
 from pyshard.errors import ConfigError
-from pyshard.tls import Tls
+from pyshard.security import tls
+from pyshard.security.tls import Tls
 
 #: The options of both daemons about TLS.
 OPTIONS: list[list[object]] = [

@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard import Client, commands
-from pyshard.auth import parse
 from pyshard.boxes import Box, BoxParser, Limits, serialize
 from pyshard.client.raw import RawClient
 from pyshard.errors import PyshardError
 from pyshard.listener import Listener
+from pyshard.security.tokens import parse
 from pyshard.server.connection import STRANGER, ServerConnection
 from pyshard.testing import MemoryCluster
 

@@ -13,11 +13,11 @@ from stores import START, folder
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.auth import Tokens
 from pyshard.batch import Answer, Run
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
+from pyshard.security.tokens import Tokens
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 

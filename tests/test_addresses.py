@@ -16,8 +16,8 @@ from zope.interface import implementer
 from pyshard.addresses import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
 from pyshard.errors import ConfigError
 from pyshard.names import NameEndpoint
+from pyshard.security.tls import Tls
 from pyshard.settings import settings
-from pyshard.tls import Tls
 
 EXPECTED = (
     "expected ['host', port], 'host:port' or a Twisted client endpoint string such as 'tls:example.com:9192', "

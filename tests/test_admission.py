@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from pyshard.admission import Admission, ConnectionLimits, origin_of
-from pyshard.auth import Role
+from pyshard.security.tokens import Role
 from pyshard.settings import settings
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"

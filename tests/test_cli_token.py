@@ -10,12 +10,12 @@ from cli_runs import Commands
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.auth import Role, parse
 from pyshard.cli import plan
 from pyshard.cli.up import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
-from pyshard.tls import Tls
+from pyshard.security.tls import Tls
+from pyshard.security.tokens import Role, parse
 
 
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.word)

@@ -20,7 +20,7 @@ from model.test_config_file import file_with
 from stores import folder
 from twisted.protocols import amp
 
-from pyshard import auth, batch
+from pyshard import batch
 from pyshard.backup import manifest, verify
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.writing import BLOCK
@@ -32,6 +32,7 @@ from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocume
 from pyshard.model import cluster_state, config_file, documents
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.security import tokens
 
 MORE = int(os.environ.get("PYSHARD_TEST_FUZZ", "1"))
 EXAMPLES = settings(max_examples=40 * MORE)
@@ -109,7 +110,7 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "size": (documents.size_in, documents.encode(1)[0], (InvalidDocument,)),
     "state": (lambda data: cluster_state.to_json(cluster_state.from_json(data)), cluster_state.to_json(STATE), (BadRequest,)),
     "config": (config_file.parse, file_with(), (ConfigError,)),
-    "tokens": (lambda data: auth.parse(data.decode("utf-8", "replace")), b"admin " + b"x" * 20, (ConfigError,)),
+    "tokens": (lambda data: tokens.parse(data.decode("utf-8", "replace")), b"admin " + b"x" * 20, (ConfigError,)),
     "chunks": (lambda data: take_chunks({b"n": data[:3], b"n.0": b"", b"n.1": b""}, b"n"), b"2", (BadRequest,)),
     "integer": (lambda data: take_integer({b"n": data}, b"n"), b"12345", (BadRequest,)),
 }  # fmt: skip

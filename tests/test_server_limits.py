@@ -14,10 +14,10 @@ from twisted.protocols import amp
 
 from pyshard import commands
 from pyshard.admission import ConnectionLimits
-from pyshard.auth import parse
 from pyshard.commands import Authenticate, GetMap, Ping
 from pyshard.errors import NotAuthenticated, TooManyConnections
 from pyshard.listener import Listener
+from pyshard.security.tokens import parse
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings

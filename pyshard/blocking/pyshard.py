@@ -26,8 +26,8 @@ from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key
+from pyshard.security.tls import Tls
 from pyshard.settings import settings
-from pyshard.tls import Tls
 
 _T = TypeVar("_T")
 

@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.addresses import Dial
 from pyshard.admission import ConnectionLimits
-from pyshard.auth import Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.watch import ShardWatch
 from pyshard.listener import Listener
+from pyshard.security.tokens import Tokens
 from pyshard.server.factory import ServerFactory
 
 

@@ -12,7 +12,7 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from pyshard import addresses, daemon, tls, tlsoptions
+from pyshard import addresses, daemon, tlsoptions
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
@@ -21,7 +21,8 @@ from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
-from pyshard.tokenfile import TokenFile
+from pyshard.security import tls
+from pyshard.security.token_file import TokenFile
 
 
 class Options(usage.Options):

@@ -17,12 +17,13 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from pyshard import addresses, tls, tokenfile
+from pyshard import addresses
 from pyshard.blocking import Pyshard
 from pyshard.errors import ConfigError
+from pyshard.security import tls, token_file
+from pyshard.security.tls import Tls
+from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 from pyshard.settings import settings
-from pyshard.tls import Tls
-from pyshard.tls.parameters import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -114,7 +115,7 @@ def common_options(
         click.option(
             "--token-file",
             metavar="FILE",
-            help=f"File with the token of a cluster that wants one.  [env var: {tokenfile.VARIABLE}]",
+            help=f"File with the token of a cluster that wants one.  [env var: {token_file.VARIABLE}]",
         )(function)
         tls_options(environment=True)(function)
         click.option(

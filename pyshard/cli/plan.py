@@ -22,8 +22,8 @@ from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.keyspace import SLOTS, slot_to_hash
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.security.tls import Tls
 from pyshard.settings import settings
-from pyshard.tls import Tls
 
 _HOST = "127.0.0.1"
 _LIMIT = 1024**3

@@ -6,9 +6,9 @@ import secrets
 
 import click
 
-from pyshard.auth import ROLES
 from pyshard.cli.options import refuse_outer
 from pyshard.cli.output import put
+from pyshard.security.tokens import ROLES
 
 _BYTES = 32  # of randomness, so that guessing is hopeless
 

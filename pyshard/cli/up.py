@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pyshard import daemon, tls, tlsoptions
+from pyshard import daemon, tlsoptions
 from pyshard.addresses import Address
 from pyshard.bootstrap.tap import open_state
 from pyshard.cli import plan
@@ -27,10 +27,11 @@ from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options
 from pyshard.cli.output import flush, put, show
 from pyshard.cli.signals import EndSignals
 from pyshard.model.config_file import ClusterConfig
+from pyshard.security import tls
+from pyshard.security.tls import Tls
+from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 from pyshard.settings import settings
 from pyshard.storage import Durability
-from pyshard.tls import Tls
-from pyshard.tls.parameters import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 
 
 @click.command()

@@ -10,15 +10,16 @@ from typing import Literal
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import addresses, tokenfile
+from pyshard import addresses
 from pyshard.addresses import Dial, Servers
 from pyshard.client.client import Client
 from pyshard.client.routing import Routing
 from pyshard.credential import authenticated, authenticated_dial
 from pyshard.errors import PyshardError
+from pyshard.security import token_file
+from pyshard.security.tls import Tls, dialing
 from pyshard.settings import settings
 from pyshard.steps import Steps
-from pyshard.tls import Tls, dialing
 
 
 def connect(
@@ -61,7 +62,7 @@ def connect(
         if files is not None:
             dial = dialing(dial, files, reactor)
         servers = [(str(address), addresses.endpoint_of(reactor, address, dial)) for address in given]
-        tokens = tokenfile.for_client(token_file)
+        tokens = token_file.for_client(token_file)
     except PyshardError:
         return fail()
     if tokens is not None:

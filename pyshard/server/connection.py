@@ -23,14 +23,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard import commands
-from pyshard.auth import Role
 from pyshard.boxes import BoxParser, Limits
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
+from pyshard.security.tls.failures import ERRORS, explained, failed
+from pyshard.security.tokens import Role
 from pyshard.server.changes import Changes
 from pyshard.server.rights import HOW, forbidden
 from pyshard.sessions import LONGEST, SHORTEST
 from pyshard.settings import settings
-from pyshard.tls.failures import ERRORS, explained, failed
 from pyshard.wire.command import Arguments
 from pyshard.wire.connection import BoundedAMP
 

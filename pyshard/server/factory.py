@@ -10,12 +10,12 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pyshard.admission import Admission, ConnectionLimits, Holdings, origin_of
-from pyshard.auth import Tokens
 from pyshard.boxes import Limits
+from pyshard.security.tls.failure_log import FailedHandshakes
+from pyshard.security.tokens import Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.sessions import Sessions
 from pyshard.settings import settings
-from pyshard.tls.handshakes import FailedHandshakes
 
 
 class ServerFactory(Factory):

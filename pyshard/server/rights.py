@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyshard import commands
-from pyshard.auth import Role
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
+from pyshard.security.tokens import Role
 
 #: What to do about a token that is missing or wrong.
 HOW = "give the client a token file: token_file=…, --token-file or the environment variable PYSHARD_TOKEN_FILE"

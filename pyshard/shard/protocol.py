@@ -12,11 +12,11 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard import commands
-from pyshard.auth import Role
 from pyshard.batch import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
 from pyshard.boxes import Box
 from pyshard.errors import PermissionDenied
 from pyshard.model import cluster_state
+from pyshard.security.tokens import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard

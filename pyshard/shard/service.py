@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.admission import ConnectionLimits
-from pyshard.auth import Tokens
 from pyshard.listener import Listener
+from pyshard.security.tokens import Tokens
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard

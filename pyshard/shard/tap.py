@@ -14,11 +14,11 @@ from twisted.python import usage
 
 from pyshard import daemon, tlsoptions
 from pyshard.errors import ConfigError
+from pyshard.security.token_file import TokenFile
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
-from pyshard.tokenfile import TokenFile
 
 
 class Options(usage.Options):

@@ -22,7 +22,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.auth import Role, Tokens
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
@@ -30,6 +29,7 @@ from pyshard.credential import authenticated_dial
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.security.tokens import Role, Tokens
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
@@ -53,7 +53,7 @@ class MemoryCluster:
     :param seed: for all jitter and ids.
     :param store: opens the store of a shard that starts, given the shard's name and the time in seconds; default: a
         new `pyshard.storage.MemoryStore`.
-    :param tokens: those that are valid at first, with one of an admin, such as `pyshard.auth.parse` gives them;
+    :param tokens: those that are valid at first, with one of an admin, such as `pyshard.security.tokens.parse` gives them;
         default: nobody needs one.
     :ivar tokens: assign others to it to exchange them.
     :ivar clock: the cluster's time.

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, TypeAlias
 
 from twisted.protocols import amp
 
-from pyshard.auth import Role
 from pyshard.boxes import put_chunks, take_chunks
 from pyshard.errors import AMP_ERRORS
+from pyshard.security.tokens import Role
 from pyshard.wire.failures import unreadable
 
 #: What a responder gives back: the answer's arguments, now or later.

@@ -11,11 +11,11 @@ from twisted.internet.protocol import Factory
 from twisted.protocols import amp
 
 from pyshard import commands
-from pyshard.auth import Role, Token, Tokens
 from pyshard.batch import Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, encode_runs
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
+from pyshard.security.tokens import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol

@@ -11,13 +11,13 @@ from authentication.secured import BOOTSTRAP, SECRETS, TOKENS, WRONG, Bench, fac
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pyshard.auth import Role, Token, Tokens
 from pyshard.client import connect
 from pyshard.credential import authenticated_dial
 from pyshard.errors import NotAuthenticated, PermissionDenied, Unavailable
+from pyshard.security.token_file import VARIABLE
+from pyshard.security.tokens import Role, Token, Tokens
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
-from pyshard.tokenfile import VARIABLE
 
 
 def test_clients_of_every_role(bench: Bench) -> None:

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from pyshard import commands
-from pyshard.auth import Role
 from pyshard.errors import NotAuthenticated
+from pyshard.security.tokens import Role
 from pyshard.server.connection import STRANGER
 from pyshard.settings import settings
 from pyshard.wire.connection import BoundedAMP

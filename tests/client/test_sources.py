@@ -9,9 +9,9 @@ import pytest
 from clusters import outcome
 from twisted.internet.defer import Deferred
 
-from pyshard.auth import Role, Token, Tokens
 from pyshard.client import Client, connect
 from pyshard.errors import ClientClosed, ConfigError, IndexExists, NotAuthenticated, Unavailable
+from pyshard.security.tokens import Role, Token, Tokens
 from pyshard.testing import MemoryCluster
 
 BOOTSTRAP, SHARDS = "localhost:9192", ("127.0.0.1:5050", "127.0.0.1:5051")

@@ -16,9 +16,9 @@ from ports import free_port
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard import Pyshard, connect
-from pyshard.auth import Role
 from pyshard.errors import NotAuthenticated, PermissionDenied
-from pyshard.tokenfile import load
+from pyshard.security.token_file import load
+from pyshard.security.tokens import Role
 
 pytestmark = pytest.mark.functional
 

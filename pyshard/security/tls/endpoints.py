@@ -18,7 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from pyshard.errors import NotTrusted
-from pyshard.tls.contexts import Contexts, Dialing, Listening, name_of
+from pyshard.security.tls.contexts import Contexts, Dialing, Listening, name_of
 
 
 @implementer(IStreamClientEndpoint)

@@ -27,9 +27,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from pyshard.errors import ConfigError, NotTrusted
-from pyshard.tls import files
-from pyshard.tls.failures import UNTRUSTED, VERDICTS, explained
-from pyshard.tls.parameters import Tls
+from pyshard.security.tls import files
+from pyshard.security.tls.config import Tls
+from pyshard.security.tls.failures import UNTRUSTED, VERDICTS, explained
 
 #: Who a peer must be.
 Name: TypeAlias = DNS_ID | IPAddress_ID

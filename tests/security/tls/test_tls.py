@@ -17,10 +17,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard import Tls, addresses, tls, tlsoptions
+from pyshard import Tls, addresses, tlsoptions
 from pyshard.errors import ConfigError
-from pyshard.tls import contexts, files
-from pyshard.tls.failures import explained, failed, unanswered
+from pyshard.security import tls
+from pyshard.security.tls import contexts, files
+from pyshard.security.tls.failures import explained, failed, unanswered
 
 NOW = datetime.now(UTC)
 
@@ -291,10 +292,10 @@ def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_e
 @pytest.mark.parametrize("missing", ["OpenSSL", "service_identity", "cryptography"])
 def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """Without the extra, whoever asks for TLS is told how to get it."""
-    for name in [name for name in sys.modules if name.startswith("pyshard.tls.")]:
+    for name in [name for name in sys.modules if name.startswith("pyshard.security.tls.")]:
         if name.rpartition(".")[2] in ("contexts", "endpoints", "files"):
             monkeypatch.delitem(sys.modules, name)
-            monkeypatch.delattr(f"pyshard.tls.{name.rpartition('.')[2]}")
+            monkeypatch.delattr(f"pyshard.security.tls.{name.rpartition('.')[2]}")
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.setitem(sys.modules, name, None)
     for function in (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.auth import ROLES, Role, Token, Tokens, parse
 from pyshard.errors import ConfigError
+from pyshard.security.tokens import ROLES, Role, Token, Tokens, parse
 
 SECRET = "sixteen-letters!"
 OTHER = "another secret".replace(" ", "-") + "-2"

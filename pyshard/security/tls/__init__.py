@@ -13,7 +13,7 @@ from typing import TypeAlias
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
-from pyshard.tls.parameters import SYSTEM, Tls, chosen, for_client, from_string, is_tls
+from pyshard.security.tls.config import SYSTEM, Tls, chosen, for_client, from_string, is_tls
 
 __all__ = ["SYSTEM", "Tls", "check", "chosen", "dialing", "for_client", "from_string", "is_tls", "listening"]
 
@@ -38,8 +38,8 @@ def dialing(
     :raises ConfigError: the files can't be used, or TLS isn't installed.
     """
     try:
-        from pyshard.tls.contexts import Contexts
-        from pyshard.tls.endpoints import ClientEndpoint
+        from pyshard.security.tls.contexts import Contexts
+        from pyshard.security.tls.endpoints import ClientEndpoint
     except ImportError:
         raise ConfigError(_MISSING) from None
     contexts = Contexts(tls, True, now)
@@ -52,7 +52,7 @@ def check(tls: Tls) -> None:
     :raises ConfigError: or TLS isn't installed.
     """
     try:
-        from pyshard.tls.contexts import Contexts
+        from pyshard.security.tls.contexts import Contexts
     except ImportError:
         raise ConfigError(_MISSING) from None
     Contexts(tls, True, utc_now)
@@ -69,8 +69,8 @@ def listening(
     :raises ConfigError: the files can't be used, or TLS isn't installed.
     """
     try:
-        from pyshard.tls.contexts import Contexts
-        from pyshard.tls.endpoints import ServerEndpoint
+        from pyshard.security.tls.contexts import Contexts
+        from pyshard.security.tls.endpoints import ServerEndpoint
     except ImportError:
         raise ConfigError(_MISSING) from None
     return ServerEndpoint(endpoint, Contexts(tls, not any_client, now), clock)

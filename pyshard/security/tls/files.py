@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from pyshard.errors import ConfigError
-from pyshard.tls.parameters import SYSTEM, Tls
+from pyshard.security.tls.config import SYSTEM, Tls
 
 _SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 

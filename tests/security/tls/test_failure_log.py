@@ -9,12 +9,12 @@ from certificates import Certificates
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from pyshard import tls
+from pyshard.security import tls
+from pyshard.security.tls.failure_log import QUIET, FailedHandshakes
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.tls.handshakes import QUIET, FailedHandshakes
 
 WHERE = ("127.0.0.1", 5050)
 

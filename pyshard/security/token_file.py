@@ -12,8 +12,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from pyshard.auth import Role, Tokens, parse
 from pyshard.errors import ConfigError
+from pyshard.security.tokens import Role, Tokens, parse
 from pyshard.settings import settings
 
 #: The environment variable that names a client's token file.

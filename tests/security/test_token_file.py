@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import TakeErrors
 
-from pyshard.auth import Role
 from pyshard.errors import ConfigError
-from pyshard.tokenfile import VARIABLE, TokenFile, for_client, for_daemon, load
+from pyshard.security.token_file import VARIABLE, TokenFile, for_client, for_daemon, load
+from pyshard.security.tokens import Role
 
 OLD, NEW = "the-old-secret-of-admins", "the-new-secret-of-admins"
 
