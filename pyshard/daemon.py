@@ -21,8 +21,7 @@ from twisted.logger import Logger
 
 from pyshard.admission import ConnectionLimits
 from pyshard.errors import ConfigError
-from pyshard.security import token_file
-from pyshard.security.token_file import TokenFile
+from pyshard.security.token_file import TokenFile, daemon_token_file
 from pyshard.settings import settings
 
 _log = Logger()
@@ -174,7 +173,7 @@ def token_file(given: str | None, insecure: bool) -> TokenFile | None:
         return None
     if insecure:
         raise ConfigError("--insecure: found it with --token-file, expected one of the two")
-    return token_file.for_daemon(given)
+    return daemon_token_file(given)
 
 
 #: The options of both daemons about tokens.

@@ -108,7 +108,11 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "documents": (lambda data: documents.decode_many([data, data]), documents.encode(DOCUMENT)[0], (InvalidDocument,)),
     "int": (documents.decode_int, documents.encode(2**80)[0], (InvalidDocument, NotANumber)),
     "size": (documents.size_in, documents.encode(1)[0], (InvalidDocument,)),
-    "state": (lambda data: cluster_state.to_json(cluster_state.from_json(data)), cluster_state.to_json(STATE), (BadRequest,)),
+    "state": (
+        lambda data: cluster_state.to_json(cluster_state.from_json(data)),
+        cluster_state.to_json(STATE),
+        (BadRequest,),
+    ),
     "config": (config_file.parse, file_with(), (ConfigError,)),
     "tokens": (lambda data: tokens.parse(data.decode("utf-8", "replace")), b"admin " + b"x" * 20, (ConfigError,)),
     "chunks": (lambda data: take_chunks({b"n": data[:3], b"n.0": b"", b"n.1": b""}, b"n"), b"2", (BadRequest,)),

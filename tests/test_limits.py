@@ -71,7 +71,7 @@ TESTS = {
     "WRONG_TOKENS": ["authentication/test_strangers.py::test_wrong_tokens"],
     "MIN_SECRET": ["test_auth.py::test_lengths_of_secrets"],
     "MAX_SECRET": ["test_auth.py::test_lengths_of_secrets"],
-    "MAX_TOKEN_FILE": ["test_tokenfile.py::test_no_file"],
+    "MAX_TOKEN_FILE": ["security/test_token_file.py::test_no_file"],
     "DEADLINE": ["client/test_silence.py::test_calls_in_flight_end_by_their_deadline"],
     "TIMEOUT": ["test_heartbeat.py::test_silence"],
     "HEARTBEAT": ["peer/test_heartbeat.py::test_ready", "peer/test_heartbeat.py::test_ready_after_silence"],

@@ -16,8 +16,8 @@ from pyshard.client.client import Client
 from pyshard.client.routing import Routing
 from pyshard.credential import authenticated, authenticated_dial
 from pyshard.errors import PyshardError
-from pyshard.security import token_file
 from pyshard.security.tls import Tls, dialing
+from pyshard.security.token_file import client_token_file
 from pyshard.settings import settings
 from pyshard.steps import Steps
 
@@ -62,7 +62,7 @@ def connect(
         if files is not None:
             dial = dialing(dial, files, reactor)
         servers = [(str(address), addresses.endpoint_of(reactor, address, dial)) for address in given]
-        tokens = token_file.for_client(token_file)
+        tokens = client_token_file(token_file)
     except PyshardError:
         return fail()
     if tokens is not None:

@@ -101,7 +101,7 @@ class TokenFile:
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def for_daemon(path: str) -> TokenFile:
+def daemon_token_file(path: str) -> TokenFile:
     """The token file of a daemon.
 
     :raises ConfigError: as `load`; or it has no admin's token, without which no shard can be configured.
@@ -114,7 +114,7 @@ def for_daemon(path: str) -> TokenFile:
     return file
 
 
-def for_client(path: Path | str | None) -> TokenFile | None:
+def client_token_file(path: Path | str | None) -> TokenFile | None:
     """The token file of a client: what it was given, else what the environment names, else none.
 
     :param path: None: it was given nothing; empty: it is to have none.

@@ -53,8 +53,8 @@ class MemoryCluster:
     :param seed: for all jitter and ids.
     :param store: opens the store of a shard that starts, given the shard's name and the time in seconds; default: a
         new `pyshard.storage.MemoryStore`.
-    :param tokens: those that are valid at first, with one of an admin, such as `pyshard.security.tokens.parse` gives them;
-        default: nobody needs one.
+    :param tokens: those that are valid at first, with one of an admin, such as `pyshard.security.tokens.parse`
+        gives them; default: nobody needs one.
     :ivar tokens: assign others to it to exchange them.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.

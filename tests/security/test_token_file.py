@@ -9,7 +9,7 @@ import pytest
 from conftest import TakeErrors
 
 from pyshard.errors import ConfigError
-from pyshard.security.token_file import VARIABLE, TokenFile, for_client, for_daemon, load
+from pyshard.security.token_file import VARIABLE, TokenFile, client_token_file, daemon_token_file, load
 from pyshard.security.tokens import Role
 
 OLD, NEW = "the-old-secret-of-admins", "the-new-secret-of-admins"
@@ -136,10 +136,10 @@ def test_what_is_presented(path: Path) -> None:
 
 def test_a_daemon_needs_an_admin(path: Path) -> None:
     """Without an admin's token no shard could be configured."""
-    assert for_daemon(str(path)).admin_secret() == OLD.encode()
+    assert daemon_token_file(str(path)).admin_secret() == OLD.encode()
     written(path, f"write {OLD}")
     with pytest.raises(ConfigError) as refused:
-        for_daemon(str(path))
+        daemon_token_file(str(path))
     assert str(refused.value) == (
         f"token file {path}: found no token of role admin, with which the bootstrap configures shards"
     )
@@ -157,19 +157,19 @@ def test_a_path_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_clients_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client's file is the one it is given, else the environment's, else there is none; ``~`` is the home."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert for_client(None) is None
+    assert client_token_file(None) is None
     monkeypatch.setenv("HOME", str(path.parent))
     for given in (str(path), path, "~/tokens"):
-        file = for_client(given)
+        file = client_token_file(given)
         assert file is not None
         assert file.secret() == OLD.encode()
     other = written(path.with_name("other"), f"read {NEW}")
     monkeypatch.setenv(VARIABLE, str(other))
-    chosen = [for_client(None), for_client(path)]
+    chosen = [client_token_file(None), client_token_file(path)]
     assert [one and one.secret() for one in chosen] == [NEW.encode(), OLD.encode()]
-    assert for_client("") is None
+    assert client_token_file("") is None
     monkeypatch.setenv(VARIABLE, "")
-    assert for_client(None) is None
+    assert client_token_file(None) is None
 
 
 def test_a_repr_shows_no_secret(path: Path) -> None:
