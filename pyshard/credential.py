@@ -9,8 +9,8 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
-from pyshard import commands
 from pyshard.addresses import Dial
+from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.steps import Steps
 from pyshard.wire.connection import BoundedAMP

@@ -9,7 +9,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import commands
+from pyshard.protocol import commands
 from pyshard.wire.connection import BoundedAMP
 
 

@@ -22,13 +22,13 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyshard import commands
-from pyshard.boxes import Box
 from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError, plain
 from pyshard.heartbeat import sign_of_life
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Arguments
+from pyshard.protocol.boxes import Box
 from pyshard.security.tls import failures as tls
 from pyshard.settings import settings
-from pyshard.wire.command import Arguments
 from pyshard.wire.connection import BoundedAMP
 
 #: By what a peer refuses this side, or this side the peer, until somebody changes something.
@@ -40,7 +40,7 @@ _CLOSE = 1.0  # seconds that a connection may take to write what is left and clo
 
 @attrs.frozen
 class Greeting:
-    """Who answered, as `pyshard.commands.Hello` says it."""
+    """Who answered, as `pyshard.protocol.commands.Hello` says it."""
 
     protocol: int
     role: str

@@ -17,11 +17,12 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyshard import Client, commands
-from pyshard.boxes import Box, BoxParser, Limits, serialize
+from pyshard import Client
 from pyshard.client.raw import RawClient
 from pyshard.errors import PyshardError
 from pyshard.listener import Listener
+from pyshard.protocol import commands
+from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.security.tokens import parse
 from pyshard.server.connection import STRANGER, ServerConnection
 from pyshard.testing import MemoryCluster

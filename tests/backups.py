@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Manifest, Restored, backup, restore
 from pyshard.backup.writing import BLOCK
-from pyshard.batch import ITEM, Item, Row, decode_rows
 from pyshard.client import Client
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import ITEM, Item, Row, decode_rows
 from pyshard.storage import IStore, Task
 from pyshard.testing import MemoryCluster
 

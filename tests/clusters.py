@@ -13,10 +13,10 @@ from stores import START, folder
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.batch import Answer, Run
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol.batches import Answer, Run
 from pyshard.security.tokens import Tokens
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster

@@ -15,10 +15,10 @@ from typing import Any
 import attrs
 import msgspec
 
-from pyshard import commands
-from pyshard.boxes import LONGEST_VALUE, Box, Limits, put_chunks, serialize
 from pyshard.errors import BY_CODE
-from pyshard.wire.command import ChunkedBytes
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import ChunkedBytes
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, Limits, put_chunks, serialize
 
 #: A box under construction: what is wrong with it may be that a key comes twice.
 Pairs = list[tuple[bytes, bytes]]

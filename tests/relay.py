@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pyshard.boxes import Box, BoxParser, Limits, serialize
+from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.testing import MemoryCluster
 
 #: Gives the bytes that arrive in place of a box of the daemon.

@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.batch import ITEM, VERSION, Answer, Item, Pop, Read, Result, Run, Write
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import ITEM, VERSION, Answer, Item, Pop, Read, Result, Run, Write
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task, layout
 from pyshard.storage.buckets import BUCKET_BITS, BUCKETS

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from blocks import CHECKOUT, blocks, tagged
 
-from pyshard.batch import LONGEST_TTL, Run
 from pyshard.model import config_file
+from pyshard.protocol.batches import LONGEST_TTL, Run
 from pyshard.settings import settings
 from pyshard.shard.tap import Options
 from pyshard.storage import Durability

@@ -24,9 +24,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard import Client
-from pyshard.batch import Answer, Has, Item, Read
 from pyshard.client import bulk, queue
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol.batches import Answer, Has, Item, Read
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.storage import IStore, MemoryStore, Task

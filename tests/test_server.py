@@ -17,16 +17,16 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
 
-from pyshard.boxes import Limits
-from pyshard.commands import NOTHING, GoAway, Ping
 from pyshard.errors import ShuttingDown
 from pyshard.listener import Listener
 from pyshard.peer import PeerConnection
+from pyshard.protocol.arguments import Command
+from pyshard.protocol.boxes import Limits
+from pyshard.protocol.commands import NOTHING, GoAway, Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire.command import Command
 from pyshard.wire.connection import BoundedAMP
 
 WHERE = ("127.0.0.1", 5050)

@@ -12,17 +12,17 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard import commands
 from pyshard.admission import ConnectionLimits
-from pyshard.commands import Authenticate, GetMap, Ping
 from pyshard.errors import NotAuthenticated, TooManyConnections
 from pyshard.listener import Listener
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Command
+from pyshard.protocol.commands import Authenticate, GetMap, Ping
 from pyshard.security.tokens import parse
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
-from pyshard.wire.command import Command
 from pyshard.wire.connection import BoundedAMP
 
 WHERE = ("127.0.0.1", 5050)

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
 from pyshard.admission import Holdings
-from pyshard.boxes import Box
-from pyshard.commands import GetMap, Ping
+from pyshard.protocol.boxes import Box
+from pyshard.protocol.commands import GetMap, Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings

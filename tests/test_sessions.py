@@ -15,11 +15,12 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.protocols import amp
 
-from pyshard import Client, commands
-from pyshard.batch import Answer, Has, Item, Read, Write, encode_runs
-from pyshard.boxes import serialize
+from pyshard import Client
 from pyshard.errors import BadRequest, IndexExists, IndexNotFound, OutcomeUnknown, PartialFailure, Unavailable
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Answer, Has, Item, Read, Write, encode_runs
+from pyshard.protocol.boxes import serialize
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.storage import Task

@@ -30,11 +30,11 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard import Client
-from pyshard.batch import Answer, Pop, Remove, Run, Write
 from pyshard.client import queue
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Answer, Pop, Remove, Run, Write
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.shard.shard import Shard

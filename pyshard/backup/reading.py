@@ -13,10 +13,10 @@ import attrs
 from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.writing import BLOCK
-from pyshard.batch import Row, decode_rows
 from pyshard.errors import BackupDamaged, BadRequest
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
+from pyshard.protocol.batches import Row, decode_rows
 from pyshard.settings import settings
 
 

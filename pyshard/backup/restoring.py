@@ -19,12 +19,12 @@ from twisted.internet.task import deferLater
 
 from pyshard.backup.reading import Contents, check
 from pyshard.backup.taking import Progress, silent
-from pyshard.batch import ABSENT, Row, Write
 from pyshard.client import Client
 from pyshard.client.bulksteps import Step
 from pyshard.client.raw import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
+from pyshard.protocol.batches import ABSENT, Row, Write
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

@@ -17,16 +17,16 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from pyshard import commands
 from pyshard.backup import manifest
 from pyshard.backup.manifest import Manifest
 from pyshard.backup.writing import NewBackup, RecordsFile
-from pyshard.batch import decode_rows
 from pyshard.client import Client
 from pyshard.client.raw import RawClient, RawShard
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
+from pyshard.protocol import commands
+from pyshard.protocol.batches import decode_rows
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred
 
 from pyshard import addresses
 from pyshard.addresses import Servers
-from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
 from pyshard.blocking.index import BlockingIndex
@@ -26,6 +25,7 @@ from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key
+from pyshard.protocol.batches import Has, Pop, Read, Remove
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
 

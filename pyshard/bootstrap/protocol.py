@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
 
-from pyshard import commands
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.model import cluster_state
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Arguments
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.wire.command import Arguments
 
 
 class BootstrapProtocol(ServerConnection):

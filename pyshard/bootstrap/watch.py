@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard import commands
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
 from pyshard.model import cluster_state
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

@@ -9,13 +9,13 @@ from twisted.internet.defer import DeferredList, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard import commands
 from pyshard.client.routing import Routing
 from pyshard.errors import BadRequest, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.keyspace import slot_to_hash
 from pyshard.model.shard_map import ShardRange
+from pyshard.protocol import commands
 from pyshard.steps import Steps
 
 _T = TypeVar("_T")

@@ -25,8 +25,8 @@ from pyshard.errors import (
     Unavailable,
 )
 from pyshard.peer import PeerConnection
+from pyshard.protocol.arguments import Command, UnreadableAnswer
 from pyshard.settings import settings
-from pyshard.wire.command import Command, UnreadableAnswer
 
 _T = TypeVar("_T")
 

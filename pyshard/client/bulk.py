@@ -18,13 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.batch import Write, picker
 from pyshard.client.bulksteps import Encoded, Step, encoded
 from pyshard.client.chunks import Chunk
 from pyshard.client.routing import Routing
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
 from pyshard.model.keyspace import slots_of
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol.batches import Write, picker
 from pyshard.settings import settings
 
 #: Called with the number of keys that are done so far, those that failed included.

@@ -12,11 +12,11 @@ from typing import TypeAlias, cast
 
 import attrs
 
-from pyshard.batch import Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.errors import InvalidArgument, PyshardError
 from pyshard.model import documents
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key, key_bytes, keys_bytes
+from pyshard.protocol.batches import Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 
 #: A pair of a write.

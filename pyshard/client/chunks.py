@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pyshard.batch import Result, Run, Write, changes, part, picker, weight
 from pyshard.client.operations import shown
 from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import PyshardError
+from pyshard.protocol.batches import Result, Run, Write, changes, part, picker, weight
 
 
 class Receiver(Protocol):

@@ -8,8 +8,6 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import commands
-from pyshard.batch import Has, Pop, Read, Remove
 from pyshard.client import administration
 from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulksteps import Pairs, Step, keys_of, on_keys, pairs_of, writes
@@ -23,6 +21,8 @@ from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key, key_bytes, slot_of
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Has, Pop, Read, Remove
 from pyshard.settings import settings
 
 

@@ -17,9 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard import commands
 from pyshard.addresses import Dial
-from pyshard.batch import Answer, decode_answers, encode_runs
 from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
 from pyshard.client.operations import Operation
@@ -44,6 +42,8 @@ from pyshard.errors import (
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Answer, decode_answers, encode_runs
 from pyshard.settings import settings
 
 #: Errors after which nothing was applied and the same box may be sent again.

@@ -8,9 +8,9 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
-from pyshard.batch import ALWAYS
 from pyshard.client.records import condition_of, milliseconds
 from pyshard.errors import PyshardError
+from pyshard.protocol.batches import ALWAYS
 
 #: The verbs that change nothing.
 READING = frozenset({"read", "has", "item"})
@@ -46,7 +46,7 @@ def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> O
 class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     """One verb on one key, and the Deferred that its caller holds.
 
-    :param verb: the name of its run, such as "read" (`pyshard.batch`).
+    :param verb: the name of its run, such as "read" (`pyshard.protocol.batches`).
     :param index: the index's name; empty for the default one.
     :param expires: the deadline, in the clock's seconds.
     :param weight: bytes that it adds to a box.

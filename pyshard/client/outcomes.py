@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from pyshard.batch import ITEM, VERSION, Increment, Item, Pop, Read, Remove, Result, Run, Write
 from pyshard.errors import PyshardError
 from pyshard.model import documents
 from pyshard.model.keyspace import SLOTS, slot_to_hash
+from pyshard.protocol.batches import ITEM, VERSION, Increment, Item, Pop, Read, Remove, Result, Run, Write
 
 
 def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:

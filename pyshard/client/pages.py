@@ -10,8 +10,6 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from pyshard import commands
-from pyshard.batch import decode_keys
 from pyshard.client.routing import Routing
 from pyshard.errors import (
     BadRequest,
@@ -23,6 +21,8 @@ from pyshard.errors import (
     WrongShard,
 )
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol import commands
+from pyshard.protocol.batches import decode_keys
 from pyshard.steps import Steps
 
 _PAUSE = 0.1  # seconds before a page that could not be had is asked for again

@@ -20,11 +20,11 @@ from itertools import groupby, islice, repeat
 from operator import attrgetter
 from typing import TypeAlias
 
-from pyshard.batch import ALWAYS, Answer, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, changes
 from pyshard.client.chunks import Chunk
 from pyshard.client.operations import NO_OPTIONS, Operation
 from pyshard.client.outcomes import outcomes_of
 from pyshard.errors import Overloaded
+from pyshard.protocol.batches import ALWAYS, Answer, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, changes
 from pyshard.settings import settings
 
 #: What waits for a shard.

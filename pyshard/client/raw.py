@@ -11,8 +11,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import commands
-from pyshard.batch import ABSENT
 from pyshard.client.asking import Asking
 from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulksteps import Step
@@ -21,8 +19,10 @@ from pyshard.client.operations import Operation, Options
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Command
+from pyshard.protocol.batches import ABSENT
 from pyshard.steps import Steps
-from pyshard.wire.command import Command
 
 
 class RawShard:
@@ -93,7 +93,7 @@ class RawClient:
         :param index: the index's name; empty for the default one.
         :param ttl: milliseconds for which it lives; 0: for ever.
         :param seconds: the deadline, from now.
-        :param condition: see `pyshard.batch`; default: that the key doesn't exist.
+        :param condition: see `pyshard.protocol.batches`; default: that the key doesn't exist.
         :return: a Deferred of whether it was stored. It fails as `Client.write` does.
         """
         slot = slot_of(key, index.encode())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from pyshard.batch import ABSENT, ALWAYS, LONGEST_TTL
 from pyshard.errors import InvalidArgument
 from pyshard.model.documents import Document
+from pyshard.protocol.batches import ABSENT, ALWAYS, LONGEST_TTL
 
 
 class Record(TypedDict):

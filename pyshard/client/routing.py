@@ -22,7 +22,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard import commands
 from pyshard.addresses import Dial
 from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
@@ -36,6 +35,7 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.peer import Greeting
+from pyshard.protocol import commands
 from pyshard.sessions import OWN
 from pyshard.settings import settings
 from pyshard.steps import Steps

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pyshard.client.asking import Asking
 from pyshard.errors import ClientClosed, NotConfigured, PyshardError, Unavailable
-from pyshard.wire.command import Command
+from pyshard.protocol.arguments import Command
 
 _T = TypeVar("_T")
 

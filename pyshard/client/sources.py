@@ -14,17 +14,17 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from pyshard import commands
 from pyshard.client.asking import Asking
 from pyshard.client.search import Search
 from pyshard.errors import ConfigError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.peer import Greeting, Peer, PeerConnection
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Command
 from pyshard.sessions import OWN
 from pyshard.settings import settings
 from pyshard.steps import Steps
-from pyshard.wire.command import Command
 
 _BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
 

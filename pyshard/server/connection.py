@@ -22,16 +22,16 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyshard import commands
-from pyshard.boxes import BoxParser, Limits
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Arguments
+from pyshard.protocol.boxes import BoxParser, Limits
 from pyshard.security.tls.failures import ERRORS, explained, failed
 from pyshard.security.tokens import Role
 from pyshard.server.changes import Changes
 from pyshard.server.rights import HOW, forbidden
 from pyshard.sessions import LONGEST, SHORTEST
 from pyshard.settings import settings
-from pyshard.wire.command import Arguments
 from pyshard.wire.connection import BoundedAMP
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class ServerConnection(BoundedAMP):
         return [(commands.Authenticate, self.authenticate), (commands.Ping, self.ping)]
 
     def ping(self) -> Arguments:
-        """See `pyshard.commands.Ping`."""
+        """See `pyshard.protocol.commands.Ping`."""
         return {}
 
     def authenticate(self, token: bytes) -> Arguments:
-        """See `pyshard.commands.Authenticate`. Neither a right token nor a wrong one stands in the log."""
+        """See `pyshard.protocol.commands.Authenticate`. Neither a right token nor a wrong one stands in the log."""
         role = self._role_of(token)
         if role is None:
             self._wrong_tokens += 1

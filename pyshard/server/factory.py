@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pyshard.admission import Admission, ConnectionLimits, Holdings, origin_of
-from pyshard.boxes import Limits
+from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import FailedHandshakes
 from pyshard.security.tokens import Tokens
 from pyshard.server.connection import ServerConnection

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyshard import commands
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
+from pyshard.protocol import commands
 from pyshard.security.tokens import Role
 
 #: What to do about a token that is missing or wrong.

@@ -11,17 +11,17 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard import commands
-from pyshard.batch import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
-from pyshard.boxes import Box
 from pyshard.errors import PermissionDenied
 from pyshard.model import cluster_state
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Arguments
+from pyshard.protocol.batches import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
+from pyshard.protocol.boxes import Box
 from pyshard.security.tokens import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
-from pyshard.wire.command import Arguments
 from pyshard.wire.connection import DirectResponder
 
 

@@ -18,7 +18,6 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
 
-from pyshard.batch import Answer, Run, check_size, part
 from pyshard.errors import (
     BadRequest,
     ForeignCluster,
@@ -33,6 +32,7 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
+from pyshard.protocol.batches import Answer, Run, check_size, part
 from pyshard.settings import settings
 from pyshard.steps import Steps
 from pyshard.storage import IStore, Page, Task

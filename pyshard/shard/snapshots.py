@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.batch import Row
 from pyshard.errors import SnapshotEnded, TooManySnapshots
+from pyshard.protocol.batches import Row
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import ISnapshot

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from pyshard.batch import (
+from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
+from pyshard.model import documents
+from pyshard.protocol.batches import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
@@ -26,8 +28,6 @@ from pyshard.batch import (
     Write,
     picker,
 )
-from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
-from pyshard.model import documents
 from pyshard.settings import settings
 from pyshard.storage.interface import Task
 

@@ -23,7 +23,7 @@ from typing import Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
-from pyshard.batch import Answer, Row, Run
+from pyshard.protocol.batches import Answer, Row, Run
 
 
 @attrs.frozen

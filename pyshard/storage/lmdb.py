@@ -14,9 +14,9 @@ import lmdb
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.batch import Answer, Has, Item, Read, weight
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
+from pyshard.protocol.batches import Answer, Has, Item, Read, weight
 from pyshard.storage import layout
 from pyshard.storage.application import Application, no_such_index
 from pyshard.storage.buckets import histogram

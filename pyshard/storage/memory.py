@@ -13,9 +13,9 @@ from operator import add
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.batch import VERSION, Answer, Result, picker
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import VERSION, Answer, Result, picker
 from pyshard.settings import settings
 from pyshard.storage.application import Application, Found, cost, no_such_index
 from pyshard.storage.buckets import BUCKET_BITS, histogram, new_counts

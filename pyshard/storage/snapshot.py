@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import lmdb
 
-from pyshard.batch import VERSION, Row
 from pyshard.errors import SnapshotEnded
+from pyshard.protocol.batches import VERSION, Row
 from pyshard.storage import layout
 from pyshard.storage.changes import Changes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyshard.batch import VERSION, Result
+from pyshard.protocol.batches import VERSION, Result
 from pyshard.settings import settings
 from pyshard.storage import layout
 from pyshard.storage.application import Found, cost

@@ -1,7 +1,7 @@
 """A connection, as both sides of pyshard have it: asks commands, and answers them.
 
 Boxes come and go as `pyshard.wire.stream` has it. Whatever goes wrong in a responder is answered, as an error that its
-command declares (`pyshard.wire.failures`); what is none of pyshard's errors stands in this side's log.
+command declares (`pyshard.protocol.error_answers`); what is none of pyshard's errors stands in this side's log.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.boxes import Box, Limits
 from pyshard.errors import BadRequest, InternalError, PyshardError
-from pyshard.wire.failures import declared, error_box, error_of, unknown_box, unreadable
+from pyshard.protocol.boxes import Box, Limits
+from pyshard.protocol.error_answers import declared, error_box, error_of, unknown_box, unreadable
 from pyshard.wire.stream import BoxStream
 
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
+from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
 
 _BOXES, _BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY

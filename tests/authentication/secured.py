@@ -10,17 +10,17 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.protocols import amp
 
-from pyshard import commands
-from pyshard.batch import Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, encode_runs
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Command
+from pyshard.protocol.batches import Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, encode_runs
 from pyshard.security.tokens import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.testing import MemoryCluster
-from pyshard.wire.command import Command
 from pyshard.wire.connection import BoundedAMP
 
 SECRETS = {role: f"the-secret-of-{role.word}-tokens".encode() for role in Role}

@@ -8,11 +8,11 @@ import pytest
 from authentication.secured import DAEMONS, RUNS, SECRETS, SHARD, Bench, factory
 from twisted.protocols import amp
 
-from pyshard import commands
-from pyshard.batch import Has, Item, Read, Remove, Run, changes, decode_answers, encode_runs
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Command
+from pyshard.protocol.batches import Has, Item, Read, Remove, Run, changes, decode_answers, encode_runs
 from pyshard.security.tokens import Role
-from pyshard.wire.command import Command
 
 #: What each role may do, command by command: the least that it takes. None: even strangers may.
 NEEDED: dict[type[Command], Role | None] = {

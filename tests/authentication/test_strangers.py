@@ -9,8 +9,8 @@ from authentication.secured import DAEMONS, SECRETS, SHARD, WRONG, Bench
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
-from pyshard import commands
 from pyshard.errors import NotAuthenticated
+from pyshard.protocol import commands
 from pyshard.security.tokens import Role
 from pyshard.server.connection import STRANGER
 from pyshard.settings import settings

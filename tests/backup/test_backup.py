@@ -25,9 +25,9 @@ from backups import (
 from blocks import tagged
 
 from pyshard.backup import Restored, manifest, verify
-from pyshard.batch import Row, Write
 from pyshard.model.cluster_state import from_json
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Row, Write
 from pyshard.storage import Task
 
 # -- there and back -------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from backups import cluster_of, operations, put_back, take
 from pyshard.backup import manifest, verify
 from pyshard.backup.manifest import FileEntry
 from pyshard.backup.writing import BLOCK, RecordsFile
-from pyshard.batch import Row, encode_rows
 from pyshard.errors import BackupDamaged, BackupFailed
+from pyshard.protocol.batches import Row, encode_rows
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from pyshard.backup import backup
-from pyshard.batch import Row
 from pyshard.errors import NotConfigured, Unavailable
 from pyshard.model.cluster_state import from_json
+from pyshard.protocol.batches import Row
 from pyshard.storage import ISnapshot, IStore
 
 

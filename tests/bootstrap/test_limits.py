@@ -8,8 +8,9 @@ import pytest
 from deferreds import watch
 from twisted.internet.defer import Deferred
 
-from pyshard import Client, commands
+from pyshard import Client
 from pyshard.errors import IndexExists, InvalidIndexName
+from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.testing import MemoryCluster

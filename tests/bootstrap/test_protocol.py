@@ -13,11 +13,11 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard import commands
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, PyshardError
 from pyshard.model import cluster_state
+from pyshard.protocol import commands
 from pyshard.server.factory import ServerFactory
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP

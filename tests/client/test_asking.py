@@ -12,7 +12,6 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard import commands
 from pyshard.client.asking import Asking
 from pyshard.errors import (
     BadRequest,
@@ -24,6 +23,7 @@ from pyshard.errors import (
     Unavailable,
 )
 from pyshard.peer import PeerConnection
+from pyshard.protocol import commands
 from pyshard.settings import settings
 
 

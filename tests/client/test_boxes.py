@@ -11,9 +11,9 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.batch import Answer, Run
 from pyshard.client import queue
 from pyshard.errors import Overloaded, Unavailable
+from pyshard.protocol.batches import Answer, Run
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

@@ -10,7 +10,6 @@ import pytest
 from clusters import cluster_of, outcome
 from twisted.internet.defer import Deferred
 
-from pyshard.batch import Answer, Run
 from pyshard.client import bulk, bulksteps
 from pyshard.client.bulksteps import Encoded, Step
 from pyshard.client.chunks import Chunk
@@ -20,6 +19,7 @@ from pyshard.client.routing import Routing
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol.batches import Answer, Run
 from pyshard.settings import settings
 
 

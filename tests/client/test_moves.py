@@ -14,11 +14,11 @@ from handover import hand_over
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.batch import Answer, Run, Write
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import documents
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol.batches import Answer, Run, Write
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Assignment

@@ -12,9 +12,9 @@ from functional.cluster import NewCluster
 from functional.crash import crash
 
 from pyshard import Pyshard
-from pyshard.batch import Write
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Write
 from pyshard.storage import DataDirectory, LmdbStore, Task
 
 pytestmark = pytest.mark.functional

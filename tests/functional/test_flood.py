@@ -24,7 +24,7 @@ from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from fuzzing import Hostile, owed
 
 from pyshard import Pyshard
-from pyshard.boxes import Box, BoxParser, Limits, serialize
+from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 
 pytestmark = pytest.mark.functional
 

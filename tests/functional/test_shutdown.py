@@ -11,11 +11,12 @@ import pytest
 from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from functional.load import Load
 
-from pyshard import Pyshard, commands
-from pyshard.batch import Increment, Run, decode_answers, encode_runs
-from pyshard.boxes import Box, BoxParser, Limits, serialize
+from pyshard import Pyshard
 from pyshard.client.raw import RawClient
 from pyshard.model.documents import encode
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Increment, Run, decode_answers, encode_runs
+from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 
 pytestmark = pytest.mark.functional
 

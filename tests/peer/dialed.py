@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 from zope.interface import implementer
 
-from pyshard import commands
 from pyshard.peer import Greeting, Peer, PeerConnection
+from pyshard.protocol import commands
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP
 

@@ -7,9 +7,9 @@ from deferreds import result
 from peer.dialed import HELLO, WHERE, Bench
 from twisted.internet.defer import Deferred
 
-from pyshard import commands
 from pyshard.errors import WrongIdentity
 from pyshard.peer import Greeting
+from pyshard.protocol import commands
 from pyshard.settings import settings
 
 # -- coming up ------------------------------------------------------------------------------------------------------

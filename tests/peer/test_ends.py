@@ -18,9 +18,9 @@ from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard import commands
 from pyshard.errors import BadRequest
 from pyshard.peer import PeerConnection, reason_of
+from pyshard.protocol import commands
 
 # -- ends -----------------------------------------------------------------------------------------------------------
 

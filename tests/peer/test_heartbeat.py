@@ -10,8 +10,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard import commands
 from pyshard.peer import Peer, PeerConnection
+from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 from pyshard.wire.connection import BoundedAMP

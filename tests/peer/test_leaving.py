@@ -10,8 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 
-from pyshard.batch import Answer
 from pyshard.peer import Peer, PeerConnection
+from pyshard.protocol.batches import Answer
 from pyshard.storage import MemoryStore, Task
 from pyshard.testing import MemoryCluster
 

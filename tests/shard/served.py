@@ -10,10 +10,10 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard import commands
-from pyshard.batch import Answer, Run, decode_answers, encode_runs
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Answer, Run, decode_answers, encode_runs
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore

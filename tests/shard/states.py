@@ -9,11 +9,11 @@ import attrs
 from deferreds import result
 from stores import bare
 
-from pyshard.batch import Answer, Result, Run
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.protocol.batches import Answer, Result, Run
 from pyshard.shard.shard import Shard
 
 Outcome: TypeAlias = Result | str

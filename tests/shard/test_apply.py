@@ -13,7 +13,10 @@ from shard.states import LOW, NEXT, STATE, A, B, C, D, Outcome, X, Y, answers, a
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.batch import (
+from pyshard.errors import BadRequest, ShardBehind, WrongShard
+from pyshard.model import documents
+from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import (
     ABSENT,
     ALWAYS,
     VERSION,
@@ -29,9 +32,6 @@ from pyshard.batch import (
     Write,
     columns,
 )
-from pyshard.errors import BadRequest, ShardBehind, WrongShard
-from pyshard.model import documents
-from pyshard.model.keyspace import slot_of
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Page, Task

@@ -12,8 +12,8 @@ from shard.states import LOW, NEXT, STATE, A, answers, keys_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.batch import Read, Write
 from pyshard.errors import NotConfigured, StaleEpoch
+from pyshard.protocol.batches import Read, Write
 from pyshard.shard.shard import Assignment, Shard
 from pyshard.storage import MemoryStore
 

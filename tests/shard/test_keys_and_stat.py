@@ -7,9 +7,9 @@ from deferreds import result
 from shard.states import HALF, LOW, A, B, C, D, E, X, answers, keys_of, with_low
 from twisted.internet.task import Clock
 
-from pyshard.batch import Read, Write
 from pyshard.errors import BadRequest, IndexNotFound, WrongShard
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import Read, Write
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Page

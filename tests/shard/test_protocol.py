@@ -11,8 +11,6 @@ from shard.served import ROOMY, Bench
 from shard.states import LOW
 from twisted.protocols import amp
 
-from pyshard import commands
-from pyshard.batch import VERSION, Answer, Has, Pop, Read, Write, decode_answers, decode_keys, encode_runs
 from pyshard.errors import (
     BadRequest,
     ForeignCluster,
@@ -27,6 +25,8 @@ from pyshard.errors import (
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol import commands
+from pyshard.protocol.batches import VERSION, Answer, Has, Pop, Read, Write, decode_answers, decode_keys, encode_runs
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
 from pyshard.wire.connection import BoundedAMP

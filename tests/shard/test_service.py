@@ -6,8 +6,8 @@ from deferreds import result
 from shard.served import WHERE, Bench
 from twisted.internet.defer import Deferred
 
-from pyshard import commands
-from pyshard.batch import Answer, Has, encode_runs
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Answer, Has, encode_runs
 from pyshard.storage import MemoryStore
 
 

@@ -9,9 +9,9 @@ from deferreds import result
 from shard.states import LOW, STATE
 from twisted.internet.task import Clock
 
-from pyshard.batch import VERSION, Answer, Has, Pop, Read, Run, Write
 from pyshard.model import keyspace
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import VERSION, Answer, Has, Pop, Read, Run, Write
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore
 

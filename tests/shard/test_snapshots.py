@@ -10,9 +10,9 @@ import pytest
 from twisted.internet.endpoints import connectProtocol
 from twisted.protocols import amp
 
-from pyshard import commands
-from pyshard.batch import Row, decode_rows, encode_rows
 from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
+from pyshard.protocol import commands
+from pyshard.protocol.batches import Row, decode_rows, encode_rows
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, LmdbStore
 from pyshard.testing import MemoryCluster

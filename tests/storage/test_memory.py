@@ -9,9 +9,9 @@ import pytest
 from stores import PLENTY, at_once, task
 from twisted.internet.defer import Deferred
 
-from pyshard.batch import VERSION, Pop, Read, Remove, Run, Touch, Write
 from pyshard.errors import IndexNotFound
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import VERSION, Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import IStore, MemoryStore, Page
 from pyshard.storage.application import no_such_index
 

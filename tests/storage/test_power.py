@@ -18,8 +18,8 @@ from disks import Disk, Stopped
 from stores import PLENTY, START, at_once, check_consistent, folder, task
 from twisted.internet.task import Clock
 
-from pyshard.batch import VERSION, Pop, Read, Run, Write
 from pyshard.errors import StorageFailed
+from pyshard.protocol.batches import VERSION, Pop, Read, Run, Write
 from pyshard.storage import DataDirectory, Durability, LmdbStore
 from pyshard.storage.log import Group, Log
 

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
-from pyshard.boxes import Limits
-from pyshard.wire.command import ChunkedBytes, Command
+from pyshard.protocol.arguments import ChunkedBytes, Command
+from pyshard.protocol.boxes import Limits
 from pyshard.wire.connection import BoundedAMP
 
 

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from wire.ends import Add, Later, Pair, add, box, line
 
 from pyshard.errors import BadRequest
+from pyshard.protocol.arguments import UnreadableAnswer
 from pyshard.settings import settings
-from pyshard.wire.command import UnreadableAnswer
 from pyshard.wire.connection import BoundedAMP
 
 # -- boxes that make no sense ---------------------------------------------------------------------------------------

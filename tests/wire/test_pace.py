@@ -13,9 +13,9 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.boxes import Box
+from pyshard.protocol.arguments import ChunkedBytes, Command
+from pyshard.protocol.boxes import Box
 from pyshard.settings import settings
-from pyshard.wire.command import ChunkedBytes, Command
 from pyshard.wire.connection import BoundedAMP, DirectResponder
 
 MOST, MOST_BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY

@@ -14,9 +14,9 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from wire.ends import Add, Echo, Later, Pair, add, box, line
 
-from pyshard.boxes import Box
 from pyshard.errors import AMP_ERRORS, InternalError, PyshardError, ShardFull
-from pyshard.wire.command import Command
+from pyshard.protocol.arguments import Command
+from pyshard.protocol.boxes import Box
 from pyshard.wire.connection import BoundedAMP, DirectResponder
 
 

@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
 from wire.ends import Add, Answering, Pair, add, box, line
 
-from pyshard.boxes import Limits
 from pyshard.errors import ShardFull
+from pyshard.protocol.boxes import Limits
 from pyshard.settings import settings
 from pyshard.wire.connection import BoundedAMP
 

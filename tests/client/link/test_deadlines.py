@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from pyshard import Client
-from pyshard.batch import Answer, Run
 from pyshard.errors import OutcomeUnknown, Unavailable
+from pyshard.protocol.batches import Answer, Run
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

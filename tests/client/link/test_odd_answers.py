@@ -11,8 +11,8 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, fail
 
 from pyshard import Client
-from pyshard.batch import Answer, Run
 from pyshard.errors import BadRequest, InternalError, OutcomeUnknown, PyshardError
+from pyshard.protocol.batches import Answer, Run
 from pyshard.testing import MemoryCluster
 
 

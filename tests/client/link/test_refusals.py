@@ -13,9 +13,9 @@ from deferreds import watch
 from twisted.internet.defer import Deferred
 
 from pyshard import Client
-from pyshard.batch import Answer, Run
 from pyshard.errors import Unavailable
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Answer, Run
 from pyshard.testing import MemoryCluster
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from client.queue.operations import CHANGING, READING, operation, outcome
 
-from pyshard.batch import ITEM, VERSION, Answer, Result
 from pyshard.client.queue import Box
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
 from pyshard.model import documents
+from pyshard.protocol.batches import ITEM, VERSION, Answer, Result
 
 RECORD, SIZE = documents.encode({"hello": "world"})
 FOUND = VERSION.pack(7) + RECORD

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from client.queue.operations import CHANGING, READING, held, limit, next_box, operation, outcome, queue_of
 
-from pyshard.batch import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 from pyshard.client.operations import NO_OPTIONS, Options
 from pyshard.client.queue import Box
 from pyshard.errors import Unavailable
+from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 
 
 def test_operations_leave_in_the_order_of_issue() -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from client.queue.operations import next_box, operation
 
-from pyshard.batch import VERSION, Has, Pop, Read, Remove, Run, Write
 from pyshard.client.chunks import Chunk
 from pyshard.client.queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import documents
+from pyshard.protocol.batches import VERSION, Has, Pop, Read, Remove, Run, Write
 
 
 class Landed:

@@ -6,9 +6,9 @@ import attrs
 from storage.contract.samples import number
 from stores import Outcome, weight
 
-from pyshard.batch import ABSENT, ALWAYS, VERSION, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 from pyshard.errors import InvalidDocument
 from pyshard.model import documents
+from pyshard.protocol.batches import ABSENT, ALWAYS, VERSION, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 
 
 @attrs.frozen

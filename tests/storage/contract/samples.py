@@ -7,9 +7,9 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from pyshard.batch import ABSENT, Write
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import ABSENT, Write
 
 #: Writes that must not replace anything.
 add = partial(Write, conditions=[ABSENT])

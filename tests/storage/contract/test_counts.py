@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from storage.contract.samples import key_sets
 from stores import FAST_KINDS, Bench, prepared, weight
 
-from pyshard.batch import Remove
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import Remove
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)

@@ -8,8 +8,8 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench, Outcome, weight
 
-from pyshard.batch import ABSENT, ITEM, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 from pyshard.model.keyspace import SLOTS
+from pyshard.protocol.batches import ABSENT, ITEM, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import Page
 
 ALL_GONE: list[tuple[Any, Outcome]] = [

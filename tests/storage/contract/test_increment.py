@@ -8,8 +8,8 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench
 
-from pyshard.batch import Has, Increment, Read
 from pyshard.model import documents
+from pyshard.protocol.batches import Has, Increment, Read
 
 
 def test_increment(bench: Bench) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from stores import INDEXES, NAMED, PLENTY, Bench, Outcome, outcomes, weight
 
-from pyshard.batch import Has, Pop, Read, Write
 from pyshard.errors import IndexNotFound
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import Has, Pop, Read, Write
 from pyshard.storage import Task
 
 

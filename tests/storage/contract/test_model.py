@@ -15,9 +15,9 @@ from storage.contract.model import Model
 from storage.contract.samples import neighbors, number
 from stores import FAST_KINDS, PLENTY, Bench, check_consistent, folder, outcomes, weight
 
-from pyshard.batch import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Row, Run, Touch, Write
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Row, Run, Touch, Write
 from pyshard.storage import LmdbStore, Task
 
 _LONG = b"k" * 600

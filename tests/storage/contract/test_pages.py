@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from storage.contract.samples import key_sets, neighbors
 from stores import FAST_KINDS, PLENTY, Bench, prepared
 
-from pyshard.batch import ABSENT, Remove, Write
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import ABSENT, Remove, Write
 from pyshard.storage import Page
 
 

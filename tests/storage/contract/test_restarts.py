@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from stores import PLENTY, Bench, weight
 
-from pyshard.batch import Has, Item, Pop, Remove, Write
 from pyshard.model.keyspace import SLOTS
+from pyshard.protocol.batches import Has, Item, Pop, Remove, Write
 
 
 def test_a_restart_keeps_everything(durable: Bench) -> None:

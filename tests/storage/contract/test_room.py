@@ -8,7 +8,7 @@ import pytest
 from storage.contract.samples import add, number
 from stores import Bench, weight
 
-from pyshard.batch import ITEM, VERSION, Has, Increment, Item, Pop, Read, Remove, Touch, Write
+from pyshard.protocol.batches import ITEM, VERSION, Has, Increment, Item, Pop, Read, Remove, Touch, Write
 from pyshard.storage import layout
 
 

@@ -6,8 +6,8 @@ import pytest
 from storage.contract.samples import add
 from stores import PLENTY, Bench, outcomes, task, weight
 
-from pyshard.batch import ABSENT, HEAD_BYTES, VERSION, Has, Pop, Read, Remove, Write
 from pyshard.model.keyspace import SLOTS
+from pyshard.protocol.batches import ABSENT, HEAD_BYTES, VERSION, Has, Pop, Read, Remove, Write
 from pyshard.storage import Page
 
 

@@ -6,7 +6,20 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench, folder
 
-from pyshard.batch import ABSENT, ALWAYS, ITEM, VERSION, Has, Increment, Item, Pop, Read, Remove, Touch, Write
+from pyshard.protocol.batches import (
+    ABSENT,
+    ALWAYS,
+    ITEM,
+    VERSION,
+    Has,
+    Increment,
+    Item,
+    Pop,
+    Read,
+    Remove,
+    Touch,
+    Write,
+)
 
 
 def test_versions_rise(bench: Bench) -> None:

@@ -18,8 +18,8 @@ from storage.lmdb.opened import lmdb_of
 from stores import PLENTY, Bench, at_once, check_consistent, task
 from twisted.internet.defer import Deferred
 
-from pyshard.batch import Has, Increment, Item, Pop, Read, Run, Touch, Write
 from pyshard.errors import StorageFailed
+from pyshard.protocol.batches import Has, Increment, Item, Pop, Read, Run, Touch, Write
 from pyshard.storage import Durability
 
 CHANGES: list[Run] = [

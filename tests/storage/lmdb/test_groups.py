@@ -12,8 +12,8 @@ from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, t
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pyshard.batch import Has, Read, Write
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Has, Read, Write
 from pyshard.storage import LmdbStore, layout
 from pyshard.storage.changes import Changes, View
 from pyshard.storage.counters import State

@@ -5,8 +5,8 @@ from __future__ import annotations
 from storage.lmdb.opened import lmdb_of
 from stores import PLENTY, Bench, at_once
 
-from pyshard.batch import Has, Item, Pop, Read, Run, Touch, Write
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Has, Item, Pop, Read, Run, Touch, Write
 from pyshard.storage import Task, layout
 from pyshard.storage.application import Found
 

@@ -9,8 +9,8 @@ import pytest
 from storage.lmdb.opened import opened
 from stores import PLENTY, START, at_once, task
 
-from pyshard.batch import Read, Write
 from pyshard.errors import ConfigError
+from pyshard.protocol.batches import Read, Write
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.buckets import BUCKETS
 

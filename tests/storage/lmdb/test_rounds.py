@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stores import PLENTY, START, at_once, check_consistent, task
 
-from pyshard.batch import Write
+from pyshard.protocol.batches import Write
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.changes import Changes
 from pyshard.storage.durable import Round

@@ -8,8 +8,8 @@ from typing import Any
 from deferreds import result
 from twisted.internet.task import Clock
 
-from pyshard.batch import Remove, Row, Run, Write
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Remove, Row, Run, Write
 from pyshard.storage import ISnapshot, IStore, Task
 
 PLENTY = 1 << 40

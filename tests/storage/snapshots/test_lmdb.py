@@ -12,9 +12,9 @@ from deferreds import result
 from storage.snapshots.bench import PLENTY, Bench, all_of
 from twisted.internet.task import Clock
 
-from pyshard.batch import Write
 from pyshard.errors import SnapshotEnded
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.batches import Write
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
 from pyshard.storage.durable import Commit
 from pyshard.storage.transaction import Writing

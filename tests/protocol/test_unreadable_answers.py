@@ -10,10 +10,10 @@ from relay import between
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.batch import encode_keys
-from pyshard.boxes import Box, put_chunks, serialize
 from pyshard.errors import BadRequest, OutcomeUnknown
 from pyshard.model.keyspace import SLOTS
+from pyshard.protocol.batches import encode_keys
+from pyshard.protocol.boxes import Box, put_chunks, serialize
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

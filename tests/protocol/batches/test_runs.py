@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from batch.samples import BYTES, RUNS, run_lists, with_columns
 from hypothesis import given
 from hypothesis import strategies as st
+from protocol.batches.samples import BYTES, RUNS, run_lists, with_columns
 
-from pyshard.batch import (
+from pyshard.errors import BadRequest
+from pyshard.protocol.batches import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
@@ -33,7 +34,6 @@ from pyshard.batch import (
     part,
     weight,
 )
-from pyshard.errors import BadRequest
 from pyshard.settings import settings
 
 

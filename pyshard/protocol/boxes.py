@@ -148,7 +148,7 @@ def serialize(box: Mapping[bytes, bytes]) -> bytes:
 
 
 def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
-    """Put bytes of any length into a box, as `pyshard.wire.command.ChunkedBytes` has it."""
+    """Put bytes of any length into a box, as `pyshard.protocol.arguments.ChunkedBytes` has it."""
     if len(data) <= LONGEST_VALUE:
         if data:
             box[name] = b"1"
@@ -163,7 +163,7 @@ def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
 
 
 def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
-    """Bytes of any length out of a box, as `pyshard.wire.command.ChunkedBytes` has it.
+    """Bytes of any length out of a box, as `pyshard.protocol.arguments.ChunkedBytes` has it.
 
     :raises BadRequest: the count of chunks is missing or no number, or a chunk is missing.
     """

@@ -7,8 +7,8 @@ import tracemalloc
 import msgspec
 import pytest
 
-from pyshard.batch import Has, Read, decode_runs, encode_runs
 from pyshard.errors import BadRequest
+from pyshard.protocol.batches import Has, Read, decode_runs, encode_runs
 from pyshard.settings import settings
 
 MOST = settings.MAX_BATCH

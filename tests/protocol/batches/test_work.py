@@ -10,10 +10,10 @@ import pytest
 from clusters import KINDS, all_of, cluster_of
 from stores import FAST_KINDS, Bench, prepared
 
-from pyshard.batch import ABSENT, Has, Increment, Item, Pop, Remove, Run, Touch, Write
 from pyshard.errors import InvalidDocument, NotANumber
 from pyshard.model import documents
 from pyshard.model.documents import FORMAT, HEAD
+from pyshard.protocol.batches import ABSENT, Has, Increment, Item, Pop, Remove, Run, Touch, Write
 from pyshard.settings import settings
 from pyshard.storage import application
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from batch.samples import BYTES, texts
 from hypothesis import given
 from hypothesis import strategies as st
+from protocol.batches.samples import BYTES, texts
 
-from pyshard.batch import Answer, Read, decode_answers, decode_keys, decode_runs
 from pyshard.errors import BadRequest
+from pyshard.protocol.batches import Answer, Read, decode_answers, decode_keys, decode_runs
 
 
 def decode_one_answer(data: bytes) -> list[Answer]:

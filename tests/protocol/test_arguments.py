@@ -7,7 +7,7 @@ from twisted.protocols import amp
 from wire.ends import Echo, Pair, add, box, line
 
 from pyshard.errors import BadRequest
-from pyshard.wire.command import ChunkedBytes
+from pyshard.protocol.arguments import ChunkedBytes
 
 CHUNK = 65_535
 

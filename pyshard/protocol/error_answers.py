@@ -8,8 +8,8 @@ from __future__ import annotations
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.boxes import Box
 from pyshard.errors import PyshardError, from_code
+from pyshard.protocol.boxes import Box
 
 _MESSAGE = 2000  # characters of an error message that cross the wire
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from twisted.protocols import amp
 
-from pyshard.boxes import Box, put_chunks, take_chunks, take_integer
+from pyshard.protocol.arguments import ChunkedBytes, Command
+from pyshard.protocol.boxes import Box, put_chunks, take_chunks, take_integer
 from pyshard.security.tokens import Role
-from pyshard.wire.command import ChunkedBytes, Command
 
 #: For commands without arguments, or whose answer has none.
 NOTHING: list[tuple[bytes, amp.Argument]] = []
@@ -97,11 +97,11 @@ class Apply(Command):
     role = Role.READ
     arguments = [
         (b"epoch", amp.Integer()),  # the epoch of the map that the caller routed by
-        (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.batch
+        (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batches
     ]
     response = [
         (b"epoch", amp.Integer()),  # the shard's epoch
-        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.batch
+        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batches
     ]
 
 
@@ -151,7 +151,7 @@ class ReadSnapshot(Command):
     commandName = b"ReadSnapshot"
     role = Role.READ
     arguments = [(b"snapshot", amp.Unicode())]
-    response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.batch.Row`; empty at the end
+    response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.protocol.batches.Row`; empty at the end
 
 
 class CloseSnapshot(Command):

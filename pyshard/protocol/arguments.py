@@ -7,10 +7,10 @@ from typing import Any, ClassVar, TypeAlias
 
 from twisted.protocols import amp
 
-from pyshard.boxes import put_chunks, take_chunks
 from pyshard.errors import AMP_ERRORS
+from pyshard.protocol.boxes import put_chunks, take_chunks
+from pyshard.protocol.error_answers import unreadable
 from pyshard.security.tokens import Role
-from pyshard.wire.failures import unreadable
 
 #: What a responder gives back: the answer's arguments, now or later.
 Arguments: TypeAlias = Mapping[str, object]

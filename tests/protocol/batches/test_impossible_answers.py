@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.batch import (
+from pyshard.errors import BadRequest
+from pyshard.protocol.batches import (
     ITEM,
     VERSION,
     Answer,
@@ -21,7 +22,6 @@ from pyshard.batch import (
     decode_answers,
     encode_answers,
 )
-from pyshard.errors import BadRequest
 
 KEYS = [b"a", b"b"]
 REFUSED = ("SHARD_FULL", "why")

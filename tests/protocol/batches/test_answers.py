@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from batch.samples import keys, run_lists, texts
 from hypothesis import given
 from hypothesis import strategies as st
+from protocol.batches.samples import keys, run_lists, texts
 
-from pyshard.batch import (
+from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
+from pyshard.model import documents
+from pyshard.protocol.batches import (
     HEAD_BYTES,
     ITEM,
     Answer,
@@ -25,8 +27,6 @@ from pyshard.batch import (
     encode_answers,
     encode_keys,
 )
-from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
-from pyshard.model import documents
 
 
 @st.composite

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.protocols import amp
 
-from pyshard.boxes import (
+from pyshard.errors import BadRequest
+from pyshard.protocol.boxes import (
     LONGEST_VALUE,
     Box,
     BoxBreach,
@@ -19,7 +20,6 @@ from pyshard.boxes import (
     take_chunks,
     take_integer,
 )
-from pyshard.errors import BadRequest
 
 boxes_ = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), max_size=8)
 

@@ -6,7 +6,20 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from pyshard.batch import ABSENT, ALWAYS, LONGEST_TTL, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+from pyshard.protocol.batches import (
+    ABSENT,
+    ALWAYS,
+    LONGEST_TTL,
+    Has,
+    Increment,
+    Item,
+    Pop,
+    Read,
+    Remove,
+    Run,
+    Touch,
+    Write,
+)
 
 _T = TypeVar("_T")
 
