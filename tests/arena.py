@@ -20,11 +20,11 @@ from zope.interface import implementer
 from pyshard import Client
 from pyshard.client.raw import RawClient
 from pyshard.errors import PyshardError
-from pyshard.listener import Listener
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.security.tokens import parse
 from pyshard.server.connection import STRANGER, ServerConnection
+from pyshard.server.listener import Listener
 from pyshard.testing import MemoryCluster
 
 SHARD, OTHER, BOOTSTRAP = ("127.0.0.1", 5050), ("127.0.0.1", 5051), ("localhost", 9192)

@@ -19,7 +19,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
-from pyshard import Client, daemon
+from pyshard import Client
+from pyshard.server import daemon_options
 from pyshard.testing import MemoryCluster
 
 # Nothing here is quick or slow by itself: the machine decides. CI runs the same examples each time.
@@ -160,5 +161,5 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         found.append((host, port))
         return f"tcp:port={port}:interface=127.0.0.1"
 
-    monkeypatch.setattr(daemon, "listen_string", listen_string)
+    monkeypatch.setattr(daemon_options, "listen_string", listen_string)
     return found

@@ -13,8 +13,6 @@ from typing import Literal, Self, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
-from pyshard import addresses
-from pyshard.addresses import Servers
 from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
 from pyshard.blocking.index import BlockingIndex
@@ -25,6 +23,8 @@ from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key
+from pyshard.net import addresses
+from pyshard.net.addresses import Servers
 from pyshard.protocol.batches import Has, Pop, Read, Remove
 from pyshard.security.tls import Tls
 from pyshard.settings import settings

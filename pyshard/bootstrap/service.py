@@ -9,14 +9,14 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
-from pyshard.addresses import Dial
-from pyshard.admission import ConnectionLimits
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.watch import ShardWatch
-from pyshard.listener import Listener
+from pyshard.net.addresses import Dial
 from pyshard.security.tokens import Tokens
+from pyshard.server.admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
+from pyshard.server.listener import Listener
 
 
 class BootstrapService(MultiService):

@@ -12,17 +12,18 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from pyshard import addresses, daemon, tlsoptions
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.credential import authenticated_dial
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
+from pyshard.net import addresses
+from pyshard.net.authentication import authenticated_dial
 from pyshard.security import tls
 from pyshard.security.token_file import TokenFile
+from pyshard.server import daemon_options, daemon_tls_options
 
 
 class Options(usage.Options):
@@ -37,11 +38,11 @@ class Options(usage.Options):
         ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
         ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
         ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
-        daemon.TOKEN_FILE_OPTION,
-        *daemon.CONNECTION_OPTIONS,
-        *tlsoptions.OPTIONS,
+        daemon_options.TOKEN_FILE_OPTION,
+        *daemon_options.CONNECTION_OPTIONS,
+        *daemon_tls_options.OPTIONS,
     ]
-    optFlags = [daemon.INSECURE_FLAG, tlsoptions.FLAG]
+    optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
 
     def postOptions(self) -> None:
         """Read the config file and the state, and check where to listen, before anything is started."""
@@ -54,18 +55,18 @@ class Options(usage.Options):
             cluster = config_file.load(self["config"])
             self["state"] = Path(self["state"]).absolute() if self["state"] else statefile.default_path(path)
             if self["listen"] is None:
-                self["listen"] = daemon.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
+                self["listen"] = daemon_options.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
             else:
-                daemon.check_listen(self["listen"])
-            self["tls"] = tlsoptions.tls_files(self, dials=True)
-            self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
-            self["connections"] = daemon.connection_limits(
+                daemon_options.check_listen(self["listen"])
+            self["tls"] = daemon_tls_options.tls_files(self, dials=True)
+            self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
+            self["connections"] = daemon_options.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
             self["cluster state"] = open_state(self["state"], cluster.map)
         except ConfigError as error:
-            daemon.end(error)
+            daemon_options.end(error)
 
 
 def open_state(path: Path, configured: ShardMap) -> ClusterState:
@@ -91,11 +92,11 @@ def makeService(options: Options) -> IService:
 
     assert IReactorTime.providedBy(reactor)
     try:
-        endpoint = tlsoptions.listening(reactor, options)
+        endpoint = daemon_tls_options.listening(reactor, options)
         plain = addresses.dial_with(reactor)
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
     except ConfigError as error:
-        daemon.end(error)
+        daemon_options.end(error)
     bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
@@ -106,7 +107,7 @@ def makeService(options: Options) -> IService:
         dial,
         Random(),
         tokens.current if tokens else None,
-        daemon.with_files(options["connections"]),
+        daemon_options.with_files(options["connections"]),
     )
-    daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
+    daemon_options.OrderlyExit(cast("daemon_options.DaemonReactor", reactor)).setServiceParent(service)
     return service

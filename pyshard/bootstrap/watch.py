@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
 from pyshard.model import cluster_state
-from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.net.dialer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.steps import Steps

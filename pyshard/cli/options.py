@@ -17,9 +17,9 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from pyshard import addresses
 from pyshard.blocking import Pyshard
 from pyshard.errors import ConfigError
+from pyshard.net import addresses
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE

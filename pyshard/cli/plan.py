@@ -15,7 +15,6 @@ from pathlib import Path
 
 import attrs
 
-from pyshard import daemon
 from pyshard.cli import child
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
@@ -23,6 +22,7 @@ from pyshard.model.config_file import ClusterConfig
 from pyshard.model.keyspace import SLOTS, slot_to_hash
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.security.tls import Tls
+from pyshard.server import daemon_options
 from pyshard.settings import settings
 
 _HOST = "127.0.0.1"
@@ -123,7 +123,7 @@ def check_ports(cluster: ClusterConfig) -> None:
     used: dict[str, str] = {}
     for name, host, port in _places(cluster):
         try:
-            listening = daemon.listen_string(host, port)
+            listening = daemon_options.listen_string(host, port)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
         if listening in used:
@@ -138,7 +138,7 @@ def check_reach(cluster: ClusterConfig, guard: Guard) -> None:
     """
     for name, host, port in _places(cluster):
         try:
-            daemon.check_reach(daemon.listen_string(host, port), guard.closed)
+            daemon_options.check_reach(daemon_options.listen_string(host, port), guard.closed)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
 
@@ -156,7 +156,7 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
 
         def free(name: str, host: str, port: int) -> int:
             try:
-                daemon.listen_string(host, port)
+                daemon_options.listen_string(host, port)
             except ConfigError:
                 chosen = _bind_free_port(held.enter_context(socket.socket()))
                 notes.append(f"Port {port} is in use: {name} listens on {chosen} instead.")

@@ -18,8 +18,6 @@ from rich.panel import Panel
 from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pyshard import daemon, tlsoptions
-from pyshard.addresses import Address
 from pyshard.bootstrap.tap import open_state
 from pyshard.cli import plan
 from pyshard.cli.exits import Code, End, one_line
@@ -27,9 +25,11 @@ from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options
 from pyshard.cli.output import flush, put, show
 from pyshard.cli.signals import EndSignals
 from pyshard.model.config_file import ClusterConfig
+from pyshard.net.addresses import Address
 from pyshard.security import tls
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
+from pyshard.server import daemon_options, daemon_tls_options
 from pyshard.settings import settings
 from pyshard.storage import Durability
 
@@ -95,8 +95,10 @@ def up(
     """
     refuse_outer(context)
     data = _data(context, data_dir, durability, run_dir)
-    daemon.token_file(None if token_file is None else str(token_file), insecure)  # refuses what its daemons would
-    files = tlsoptions.checked_files(tls.chosen(tls_ca, tls_certificate, tls_key, "--tls-ca"))
+    daemon_options.token_file(
+        None if token_file is None else str(token_file), insecure
+    )  # refuses what its daemons would
+    files = daemon_tls_options.checked_files(tls.chosen(tls_ca, tls_certificate, tls_key, "--tls-ca"))
     guard = plan.Guard(None if token_file is None else token_file.absolute(), insecure, files)
     twistd = plan.find_twistd()
     if twistd is None:

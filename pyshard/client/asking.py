@@ -24,7 +24,7 @@ from pyshard.errors import (
     ShuttingDown,
     Unavailable,
 )
-from pyshard.peer import PeerConnection
+from pyshard.net.dialer import PeerConnection
 from pyshard.protocol.arguments import Command, UnreadableAnswer
 from pyshard.settings import settings
 

@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.addresses import Dial
 from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
 from pyshard.client.operations import Operation
@@ -41,7 +40,8 @@ from pyshard.errors import (
 )
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
-from pyshard.peer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.net.addresses import Dial
+from pyshard.net.dialer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.protocol import commands
 from pyshard.protocol.batches import Answer, decode_answers, encode_runs
 from pyshard.settings import settings

@@ -10,12 +10,12 @@ from typing import Literal
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import addresses
-from pyshard.addresses import Dial, Servers
 from pyshard.client.client import Client
 from pyshard.client.routing import Routing
-from pyshard.credential import authenticated, authenticated_dial
 from pyshard.errors import PyshardError
+from pyshard.net import addresses
+from pyshard.net.addresses import Dial, Servers
+from pyshard.net.authentication import authenticated, authenticated_dial
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
 from pyshard.settings import settings

@@ -22,7 +22,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard.addresses import Dial
 from pyshard.client.asking import Asking
 from pyshard.client.chunks import Chunk
 from pyshard.client.link import ShardLink
@@ -34,9 +33,10 @@ from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
-from pyshard.peer import Greeting
+from pyshard.net.addresses import Dial
+from pyshard.net.dialer import Greeting
 from pyshard.protocol import commands
-from pyshard.sessions import OWN
+from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

@@ -19,10 +19,10 @@ from pyshard.client.search import Search
 from pyshard.errors import ConfigError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.peer import Greeting, Peer, PeerConnection
+from pyshard.net.dialer import Greeting, Peer, PeerConnection
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Command
-from pyshard.sessions import OWN
+from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

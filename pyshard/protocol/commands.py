@@ -31,7 +31,7 @@ class Hello(Command):
     role = Role.READ
     arguments = [
         (b"protocol", amp.Integer()),
-        (b"session", amp.String(optional=True)),  # see pyshard.sessions
+        (b"session", amp.String(optional=True)),  # see pyshard.server.session_fence
     ]
     response = [
         (b"protocol", amp.Integer()),

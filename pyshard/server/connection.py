@@ -23,16 +23,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
+from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import BoxParser, Limits
 from pyshard.security.tls.failures import ERRORS, explained, failed
 from pyshard.security.tokens import Role
-from pyshard.server.changes import Changes
-from pyshard.server.rights import HOW, forbidden
-from pyshard.sessions import LONGEST, SHORTEST
+from pyshard.server.in_flight import Changes
+from pyshard.server.permissions import HOW, forbidden
+from pyshard.server.session_fence import LONGEST, SHORTEST
 from pyshard.settings import settings
-from pyshard.wire.connection import BoundedAMP
 
 if TYPE_CHECKING:
     from pyshard.server.factory import ServerFactory
@@ -111,7 +111,7 @@ class ServerConnection(BoundedAMP):
         return {"role": role.word}
 
     def join(self, session: bytes | None) -> Deferred[None]:
-        """Make this the newest connection of a session (see `pyshard.sessions`), or of none.
+        """Make this the newest connection of a session (see `pyshard.server.session_fence`), or of none.
 
         :return: a Deferred that fires when nothing of the older one can take effect any more.
         :raises BadRequest: that can't be the id of a session, or this is another session's connection.

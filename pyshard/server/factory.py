@@ -9,12 +9,12 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from pyshard.admission import Admission, ConnectionLimits, Holdings, origin_of
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import FailedHandshakes
 from pyshard.security.tokens import Tokens
+from pyshard.server.admission import Admission, ConnectionLimits, Holdings, origin_of
 from pyshard.server.connection import ServerConnection
-from pyshard.sessions import Sessions
+from pyshard.server.session_fence import Sessions
 from pyshard.settings import settings
 
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import PermissionDenied
 from pyshard.model import cluster_state
+from pyshard.net.connection import DirectResponder
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.batches import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
@@ -22,7 +23,6 @@ from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots
-from pyshard.wire.connection import DirectResponder
 
 
 class ShardProtocol(ServerConnection):

@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.admission import ConnectionLimits
-from pyshard.listener import Listener
 from pyshard.security.tokens import Tokens
+from pyshard.server.admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
+from pyshard.server.listener import Listener
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshots import Snapshots

@@ -12,9 +12,9 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python import usage
 
-from pyshard import daemon, tlsoptions
 from pyshard.errors import ConfigError
 from pyshard.security.token_file import TokenFile
+from pyshard.server import daemon_options, daemon_tls_options
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
@@ -42,27 +42,29 @@ class Options(usage.Options):
             "With --data-dir, when a change is acknowledged: fsync (it is on the disk), async (it will be within a "
             "second) or none (when the system likes) [default: fsync].",
         ],
-        daemon.TOKEN_FILE_OPTION,
-        *daemon.CONNECTION_OPTIONS,
-        *tlsoptions.OPTIONS,
+        daemon_options.TOKEN_FILE_OPTION,
+        *daemon_options.CONNECTION_OPTIONS,
+        *daemon_tls_options.OPTIONS,
     ]
-    optFlags = [daemon.INSECURE_FLAG, tlsoptions.FLAG]
+    optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
 
     def postOptions(self) -> None:
         """Check where to listen, before anything is started."""
         try:
             if self["listen"] is None:
-                self["listen"] = daemon.listen_string(self["host"], daemon.port_number(self["port"], "--port"))
+                self["listen"] = daemon_options.listen_string(
+                    self["host"], daemon_options.port_number(self["port"], "--port")
+                )
             else:
-                daemon.check_listen(self["listen"])
-            self["tls"] = tlsoptions.tls_files(self, dials=False)
-            self["tokens"] = daemon.token_file(self["token-file"], self["insecure"])
-            self["connections"] = daemon.connection_limits(
+                daemon_options.check_listen(self["listen"])
+            self["tls"] = daemon_tls_options.tls_files(self, dials=False)
+            self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
+            self["connections"] = daemon_options.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
             self["store"] = self._store()
         except ConfigError as error:
-            daemon.end(error)
+            daemon_options.end(error)
 
     def _store(self) -> Callable[[Callable[..., object]], IStore]:
         """What opens the store later, given the reactor's callFromThread; the data directory is locked from now on."""
@@ -87,16 +89,20 @@ def makeService(options: Options) -> IService:
     assert IReactorTime.providedBy(reactor)
     assert IReactorFromThreads.providedBy(reactor)
     try:
-        endpoint = tlsoptions.listening(reactor, options)
+        endpoint = daemon_tls_options.listening(reactor, options)
     except ConfigError as error:
-        daemon.end(error)
+        daemon_options.end(error)
 
     def open_shard() -> Shard:
         return Shard(options["store"](reactor.callFromThread), reactor.seconds)
 
     tokens: TokenFile | None = options["tokens"]
     service = ShardService(
-        open_shard, reactor, endpoint, tokens.current if tokens else None, daemon.with_files(options["connections"])
+        open_shard,
+        reactor,
+        endpoint,
+        tokens.current if tokens else None,
+        daemon_options.with_files(options["connections"]),
     )
-    daemon.OrderlyExit(cast("daemon.DaemonReactor", reactor)).setServiceParent(service)
+    daemon_options.OrderlyExit(cast("daemon_options.DaemonReactor", reactor)).setServiceParent(service)
     return service

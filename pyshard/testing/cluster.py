@@ -25,10 +25,10 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
-from pyshard.credential import authenticated_dial
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.net.authentication import authenticated_dial
 from pyshard.security.tokens import Role, Tokens
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService

@@ -13,6 +13,7 @@ from twisted.protocols import amp
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
+from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Command
 from pyshard.protocol.batches import Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, encode_runs
@@ -21,7 +22,6 @@ from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.testing import MemoryCluster
-from pyshard.wire.connection import BoundedAMP
 
 SECRETS = {role: f"the-secret-of-{role.word}-tokens".encode() for role in Role}
 TOKENS = Tokens(tuple(Token(role, secret) for role, secret in SECRETS.items()))

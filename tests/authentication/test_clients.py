@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.client import connect
-from pyshard.credential import authenticated_dial
 from pyshard.errors import NotAuthenticated, PermissionDenied, Unavailable
+from pyshard.net.authentication import authenticated_dial
 from pyshard.security.token_file import VARIABLE
 from pyshard.security.tokens import Role, Token, Tokens
 from pyshard.settings import settings

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated
+from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.security.tokens import Role
 from pyshard.server.connection import STRANGER
 from pyshard.settings import settings
-from pyshard.wire.connection import BoundedAMP
 
 
 def closed(bench: Bench, peer: BoundedAMP) -> bool:

@@ -12,16 +12,16 @@ import pytest
 from twisted.application.service import IService
 from twisted.python import usage
 
-from pyshard import daemon
 from pyshard.bootstrap import statefile
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.tap import Options, makeService, open_state
 from pyshard.bootstrap.watch import ShardWatch
-from pyshard.credential import AuthenticatingEndpoint
 from pyshard.errors import ConfigError
-from pyshard.listener import Listener
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
+from pyshard.net.authentication import AuthenticatingEndpoint
+from pyshard.server import daemon_options
+from pyshard.server.listener import Listener
 
 SHARDS: list[dict[str, Any]] = [
     {"name": "low", "start": 0.0, "end": 0.5, "size": 1000, "host": "127.0.0.1", "port": 5050},
@@ -261,7 +261,7 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("guarded", [True, False])
 def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others than this machine may connect where there is a token file; the bootstrap authenticates to shards then."""
-    monkeypatch.setattr(daemon, "check_listen", lambda _: None)
+    monkeypatch.setattr(daemon_options, "check_listen", lambda _: None)
     given: list[str | Path] = ["--config", file, "--listen", "tcp:6000"]
     given += ["--token-file", tokens] if guarded else []
     if not guarded:

@@ -22,7 +22,7 @@ from pyshard.errors import (
     ShuttingDown,
     Unavailable,
 )
-from pyshard.peer import PeerConnection
+from pyshard.net.dialer import PeerConnection
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

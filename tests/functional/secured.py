@@ -22,14 +22,15 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from pyshard import Tls, addresses
+from pyshard import Tls
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.listener import Listener
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.net import addresses
 from pyshard.security import tls
 from pyshard.server.connection import ServerConnection
+from pyshard.server.listener import Listener
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore

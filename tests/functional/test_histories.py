@@ -26,9 +26,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from pyshard import Client, Pyshard, connect, peer
+from pyshard import Client, Pyshard, connect
 from pyshard.client import asking, link
 from pyshard.errors import OutcomeUnknown, PyshardError, Unavailable
+from pyshard.net import dialer
 from pyshard.settings import settings
 
 pytestmark = pytest.mark.functional
@@ -172,7 +173,7 @@ class Round:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have clients give connections up soon, so that much happens in little time."""
     quick = attrs.evolve(settings, DEADLINE=1.0, TIMEOUT=1.0, HEARTBEAT=1.0)
-    for module in (link, asking, peer):
+    for module in (link, asking, dialer):
         monkeypatch.setattr(module, "settings", quick)
 
 

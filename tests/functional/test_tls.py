@@ -13,10 +13,11 @@ from functional.secured import SecuredCluster, Side, yesterday
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
-from pyshard import Client, Tls, addresses, connect
-from pyshard.addresses import Server
+from pyshard import Client, Tls, connect
 from pyshard.errors import ConfigError, NotTrusted, PyshardError, Unavailable
-from pyshard.peer import PeerConnection
+from pyshard.net import addresses
+from pyshard.net.addresses import Server
+from pyshard.net.dialer import PeerConnection
 from pyshard.protocol import commands
 from pyshard.protocol.batches import Read, encode_runs
 from pyshard.security import tls

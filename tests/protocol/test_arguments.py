@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from net.connection.ends import Echo, Pair, add, box, line
 from twisted.protocols import amp
-from wire.ends import Echo, Pair, add, box, line
 
 from pyshard.errors import BadRequest
 from pyshard.protocol.arguments import ChunkedBytes

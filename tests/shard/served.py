@@ -12,13 +12,13 @@ from twisted.protocols import amp
 
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
+from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batches import Answer, Run, decode_answers, encode_runs
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
-from pyshard.wire.connection import BoundedAMP
 
 WHERE = ("127.0.0.1", 5050)
 

@@ -25,11 +25,11 @@ from pyshard.errors import (
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batches import VERSION, Answer, Has, Pop, Read, Write, decode_answers, decode_keys, encode_runs
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
-from pyshard.wire.connection import BoundedAMP
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
+from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batches import Row, decode_rows, encode_rows
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, LmdbStore
 from pyshard.testing import MemoryCluster
-from pyshard.wire.connection import BoundedAMP
 
 # -- rows on the wire -----------------------------------------------------------------------------------------------
 

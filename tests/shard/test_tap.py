@@ -9,8 +9,8 @@ import pytest
 from twisted.application.service import IService
 from twisted.python import usage
 
-from pyshard import daemon
-from pyshard.listener import Listener
+from pyshard.server import daemon_options
+from pyshard.server.listener import Listener
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
@@ -216,7 +216,7 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("listen", ["tcp:6000", "tcp:6000:interface=127.0.0.1"])
 def test_who_may_connect(options: list[str], listen: str, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others than this machine may connect when there is a token file, or when the operator says so."""
-    monkeypatch.setattr(daemon, "check_listen", lambda _: None)
+    monkeypatch.setattr(daemon_options, "check_listen", lambda _: None)
     given = [*options, str(tokens)] if options and options != ["--insecure"] else options
     if options or "127" in listen:
         service = makeService(parsed("--listen", listen, *given))

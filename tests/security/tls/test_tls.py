@@ -17,11 +17,13 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard import Tls, addresses, tlsoptions
+from pyshard import Tls
 from pyshard.errors import ConfigError
+from pyshard.net import addresses
 from pyshard.security import tls
 from pyshard.security.tls import contexts, files
 from pyshard.security.tls.failures import explained, failed, unanswered
+from pyshard.server import daemon_tls_options
 
 NOW = datetime.now(UTC)
 
@@ -150,12 +152,12 @@ def options(made: Certificates, **given: object) -> dict[str, object]:
 def test_options(made: Certificates) -> None:
     """The three options make a `Tls`; none of them, none. A bootstrap that listens by itself needs no certificate."""
     nothing = {"tls_ca": None, "tls_certificate": None, "tls_key": None}
-    assert tlsoptions.tls_files(options(made), dials=False) == made.daemon
-    assert tlsoptions.tls_files(options(made, **nothing), dials=False) is None
+    assert daemon_tls_options.tls_files(options(made), dials=False) == made.daemon
+    assert daemon_tls_options.tls_files(options(made, **nothing), dials=False) is None
     alone = options(made, listen="ssl:5050", tls_certificate=None, tls_key=None)
-    assert tlsoptions.tls_files(alone, dials=True) == Tls(made.ca)
+    assert daemon_tls_options.tls_files(alone, dials=True) == Tls(made.ca)
     with pytest.raises(ConfigError, match="--tls-any-client: found it with --listen ssl:5050"):
-        tlsoptions.tls_files(alone | {"tls-any-client": 1}, dials=True)
+        daemon_tls_options.tls_files(alone | {"tls-any-client": 1}, dials=True)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_options(made: Certificates) -> None:
 def test_refused_options(made: Certificates, given: dict[str, object], message: str) -> None:
     """Options that lack something, or contradict each other, are refused before anything is started."""
     with pytest.raises(ConfigError) as refused:
-        tlsoptions.tls_files(options(made, **given), dials=False)
+        daemon_tls_options.tls_files(options(made, **given), dials=False)
     assert str(refused.value).startswith(message)
 
 
@@ -193,10 +195,10 @@ def test_where_others_can_connect(made: Certificates, given: dict[str, object], 
     found = options(made, **given)
     found["tls"] = None if given.get("tls_ca", "") is None else attrs.evolve(made.daemon, ca=str(found["tls-ca"]))
     if allowed:
-        tlsoptions.listening(Clock(), found)
+        daemon_tls_options.listening(Clock(), found)
     else:
         with pytest.raises(ConfigError, match="on which others than this machine could connect"):
-            tlsoptions.listening(Clock(), found)
+            daemon_tls_options.listening(Clock(), found)
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,177 @@
+"""How people write an address → a Twisted client endpoint. Parsing is pure; the reactor is an argument."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias, cast
+
+import attrs
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from pyshard.errors import ConfigError
+from pyshard.net.happy_eyeballs import NameEndpoint
+from pyshard.security import tls
+from pyshard.security.tls import Tls
+from pyshard.settings import settings
+
+#: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
+Server: TypeAlias = str | Sequence[str | int]
+
+#: One of them, or several: in a sequence, or in one str with commas between.
+Servers: TypeAlias = str | Sequence[str | int | Sequence[str | int]]
+
+#: Makes the endpoint of a host and port; `pyshard.testing` gives one that stays in memory.
+Dial: TypeAlias = Callable[[str, int], IStreamClientEndpoint]
+
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_BETWEEN_ATTEMPTS = 0.05  # seconds until the next address of a name is tried as well ("localhost" often has two)
+
+
+@attrs.frozen
+class Address:
+    """A parsed address: host and port, or a Twisted endpoint `description`.
+
+    :param tls: what the address says of TLS, for all connections to the cluster.
+    """
+
+    host: str = ""
+    port: int = 0
+    description: str = ""
+    tls: Tls | None = None
+
+    def __str__(self) -> str:
+        if self.description:
+            return self.description
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_all(servers: Servers) -> tuple[Address, ...]:
+    """The addresses that a caller gave: one or more, each once.
+
+    :param servers: see `parse`; ``['host', port]`` is one address, ``['host:port', 'host:port']`` are two.
+    :raises ConfigError: it says what was found and what can stand there.
+    """
+    given: Sequence[object] = [servers]
+    if isinstance(servers, str):
+        given = servers.split(",")
+    elif isinstance(servers, Sequence) and servers and not (len(servers) == 2 and isinstance(servers[1], int)):
+        given = servers
+    return tuple(dict.fromkeys(parse(cast(Server, one)) for one in given))
+
+
+def parse(server: Server) -> Address:
+    """The address that a caller gave.
+
+    :param server: ``['host', port]``, ``'host:port'``, ``'[v6 address]:port'`` or a Twisted client endpoint string.
+    :raises ConfigError: it says what was found and what can stand there.
+    """
+    if isinstance(server, str):
+        plain = _HOST_PORT.fullmatch(server.strip())
+        if plain:
+            return _checked(server, plain["six"] or plain["host"], int(plain["port"]))
+        if tls.is_tls(server.strip()):
+            name, number, files = tls.from_string(server.strip())
+            return Address(name, number, tls=files)
+        if ":" in server.strip(":"):
+            return Address(description=server.strip())
+    elif isinstance(server, Sequence) and len(server) == 2:
+        host, port = server
+        if isinstance(host, str) and isinstance(port, int) and not isinstance(port, bool):
+            return _checked(server, host, port)
+    raise _refused(server)
+
+
+def _checked(server: Server, host: str, port: int) -> Address:
+    if not host or not 1 <= port <= 65535:
+        raise _refused(server)
+    return Address(host, port)
+
+
+def _refused(server: object) -> ConfigError:
+    return ConfigError(
+        f"bootstrap server: found {server!r}, expected ['host', port], 'host:port' or a Twisted client endpoint "
+        "string such as 'tls:example.com:9192', with a port from 1 to 65535"
+    )
+
+
+def tls_of_all(
+    several: Sequence[Address], given: Tls | Literal[False] | None, environment: Mapping[str, str] = os.environ
+) -> Tls | None:
+    """As `tls_of`, for all addresses of one client, which speaks the same to all of its cluster.
+
+    :raises ConfigError: they don't say the same.
+    """
+    first, *others = [tls_of(address, given, environment) for address in several]
+    if any(one != first for one in others):
+        raise ConfigError(
+            f"bootstrap server: found {', '.join(map(str, several))}, expected each to say the same of TLS, since a "
+            "cluster has it everywhere or nowhere"
+        )
+    return first
+
+
+def tls_of(
+    address: Address, given: Tls | Literal[False] | None, environment: Mapping[str, str] = os.environ
+) -> Tls | None:
+    """With which files a client at an address is to speak TLS; None: it is to speak plain TCP.
+
+    :param given: what its user said: nothing (None), or that it isn't to speak TLS (False).
+    :param environment: counts when neither address nor user say anything.
+    :raises ConfigError: address and user contradict each other, or the address has no name that a certificate could be
+        for.
+    """
+    if address.tls is not None:
+        if given is not None:
+            raise ConfigError(
+                f"bootstrap server: found tls={given} beside an address that says what TLS is to use, expected one of "
+                "the two"
+            )
+        return address.tls
+    files = tls.for_client(given, environment)
+    if files is not None and not address.host:
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r} and TLS, expected ['host', port], 'host:port' or "
+            "'tls:HOST:PORT'"
+        )
+    return files
+
+
+def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
+    """The ordinary way to dial: TCP on `reactor`.
+
+    :param timeout: seconds that one attempt to connect may take.
+    """
+
+    def dial(host: str, port: int) -> IStreamClientEndpoint:
+        seconds = max(1, round(timeout))
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(reactor, host, port, seconds)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(reactor, host, port, seconds)
+        return NameEndpoint(reactor, host, port, seconds, _BETWEEN_ATTEMPTS)
+
+    return dial
+
+
+def endpoint_of(reactor: object, address: Address, dial: Dial) -> IStreamClientEndpoint:
+    """The endpoint that leads to `address`.
+
+    :raises ConfigError: when Twisted doesn't understand the description.
+    """
+    if address.host:
+        return dial(address.host, address.port)
+    try:
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, address.description)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r}, which is no Twisted client endpoint string: {error}"
+        ) from None
+    except (NameError, ImportError, AttributeError):  # what Twisted raises where pyOpenSSL is missing
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r}, which needs TLS: pip install 'pyshard[tls]'"
+        ) from None
+    return endpoint

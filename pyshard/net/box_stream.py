@@ -1,0 +1,226 @@
+"""How boxes come and go over one connection: within limits, and no faster than both sides take them.
+
+What they mean is the business of `pyshard.net.connection`. Rules kept here: a box that was begun must be finished in
+time; a breach of the protocol ends the connection; while the peer doesn't read what is sent to it, and while many of
+its boxes wait for their answers, nothing is read from it, nor is what was read before parsed on.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
+from pyshard.settings import settings
+
+_BOXES, _BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY
+_READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
+_AT_ONCE = 256 * 1024  # bytes of the largest box that is begun to be written in the turn in which it was made
+
+
+class BoxStream(amp.AMP):
+    """Boxes over one transport, both ways.
+
+    A subclass says in `ampBoxReceived` what a box means, and calls `_begun` and `_ended` for one that is answered.
+
+    :param clock: times unfinished boxes.
+    :param limits: what one box may be.
+    :ivar id: names this connection in logs and `stat`; its maker may set it.
+    :ivar answering: how many commands of the peer wait for their answer.
+    :ivar under_way: how many bytes their boxes have.
+    :ivar heard: when anything was last heard from the peer, in the clock's seconds.
+    """
+
+    _log = Logger()
+    id = "?"
+    transport: ITCPTransport | None
+
+    def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
+        super().__init__()
+        self._clock = clock
+        self.heard = clock.seconds()
+        self._parser = BoxParser(limits or Limits())
+        self._broken = False
+        self._tls_found = False  # whether the peer speaks TLS on this connection, which is none of TLS
+        self.answering = 0
+        self.under_way = 0
+        self._holding = False  # whether a box was begun
+        self._unread_bytes = 0
+        self._full = False  # whether so much is under way that nothing more is taken up
+        self._unread = False  # whether the transport holds so much that the peer hasn't read
+        self._timer: IDelayedCall | None = None
+        self._sends_at_once = False
+
+    def holds(self, size: int) -> None:
+        """Called with the bytes of a box that was begun; 0 when there is none any more. A subclass may care."""
+
+    def keeps(self, size: int) -> None:
+        """Called with the bytes that the peer hasn't read; 0 when there are none any more. A subclass may care."""
+
+    def limit(self, limits: Limits) -> None:
+        """Have other limits from the next box on."""
+        self._parser.limits = limits
+
+    def close(self) -> None:
+        """End the connection when what is to be written has been."""
+        self._sends_at_once = False  # from here on it is the reactor that writes, and closes behind the last byte
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """End the connection now, whatever is still to be written."""
+        self._sends_at_once = False
+        self._stop_timer()
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    # ------------------------------------------------------------------ what Twisted calls
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`: the peer doesn't read what is sent to it. Nothing is read from it, nor parsed on."""
+        self._unread = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`: the peer has read what was sent to it."""
+        self._unread = False
+        if self._unread_bytes:
+            self._unread_bytes = 0
+            self.keeps(0)
+        if not self._full and not self._broken:
+            super().resumeProducing()
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """Like `connectionLost` it passes by what AMP itself does: it logs each connection on lines of its own."""
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
+
+    def connectionMade(self) -> None:
+        """Send small boxes at once, and let the system notice peers that are gone."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        transport: object = self.transport
+        if isinstance(transport, FileDescriptor):
+            self._sends_at_once = True
+            transport.bufferSize = _READ
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._sends_at_once = False
+        self._stop_timer()
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        self.transport = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._broken:
+            return
+        self.heard = self._clock.seconds()
+        parser = self._parser
+        parser.feed(data)
+        try:
+            while not self.paused and (box := parser.next_box()) is not None:
+                self.ampBoxReceived(box)
+                if self.answering >= _BOXES or self.under_way >= _BYTES:
+                    self._fill()
+        except BoxBreach as breach:
+            self._tls_found = isinstance(breach, TlsFound)
+            self._breach(str(breach))
+        if parser.begun:
+            self._holding = True
+            self.holds(parser.held)
+            if self.paused:  # it is this side that waits
+                self._stop_timer()
+            elif self._timer is None and not self._broken:
+                self._watch()
+        elif self._holding:
+            self._holding = False
+            self._stop_timer()
+            self.holds(0)
+
+    def sendBox(self, box: Box) -> None:
+        """See `IBoxSender`: what AMP's machinery answers and asks."""
+        super().sendBox(box)
+        if self._unread:
+            self._unread_bytes += sum(map(len, box.values()))
+            self.keeps(self._unread_bytes)
+
+    # ------------------------------------------------------------------ inside
+
+    def _begun(self) -> int:
+        """Put down that the box just parsed waits for its answer; its size, which `_ended` is to be given."""
+        size = self._parser.size
+        self.answering += 1
+        self.under_way += size
+        return size
+
+    def _ended(self, size: int) -> None:
+        """Put down that a box was answered."""
+        self.answering -= 1
+        self.under_way -= size
+        if self._full and self.answering <= _BOXES / 2 and self.under_way <= _BYTES / 2:
+            self._full = False
+            if not self._unread and not self._broken and self.transport is not None:
+                super().resumeProducing()
+
+    def _fill(self) -> None:
+        """Take nothing more up until half of what is under way has been answered."""
+        self._full = True
+        if self.transport is not None:
+            super().pauseProducing()
+
+    def _send(self, box: Box) -> None:
+        """Write a box; a small one at once, which spares it a turn of the reactor."""
+        transport = self.transport
+        assert transport is not None
+        data = serialize(box)
+        if self._sends_at_once and len(data) <= _AT_ONCE:
+            data = _send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
+        if data:
+            transport.write(data)
+            if self._unread:
+                self._unread_bytes += len(data)
+                self.keeps(self._unread_bytes)
+
+    def _breach(self, what: str) -> None:
+        if not self._broken:
+            self._broken = True
+            self.paused = True  # ends the loop over boxes
+            self._log.warn(
+                "connection {connection}: closed, the peer broke the protocol: {what}", connection=self.id, what=what
+            )
+            self.abort()
+
+    def _watch(self) -> None:
+        """Give the box that is under way its time; a later box gets its own."""
+        boxes = self._parser.boxes
+
+        def over() -> None:
+            self._timer = None
+            if self._parser.boxes == boxes:
+                self._breach(f"a box that was not finished within {self._parser.limits.unfinished:g} s")
+            else:
+                self._watch()
+
+        self._timer = self._clock.callLater(self._parser.limits.unfinished, over)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+def _send_now(transport: FileDescriptor, data: bytes) -> bytes:
+    """Hand bytes to the system without asking the reactor first; what it doesn't take.
+
+    `FileDescriptor.write` has the reactor wait until the socket can be written, which costs two calls of the system
+    and a turn of the reactor, though it nearly always can be.
+    """
+    if transport.dataBuffer or transport._tempDataBuffer:  # these go first
+        return data
+    sent = transport.writeSomeData(data)
+    if isinstance(sent, int) and sent >= 0:
+        return data[sent:]
+    return data  # the connection is lost: the reactor's own attempt fails too, and ends it

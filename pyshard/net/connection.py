@@ -1,0 +1,236 @@
+"""A connection, as both sides of pyshard have it: asks commands, and answers them.
+
+Boxes come and go as `pyshard.net.box_stream` has it. Whatever goes wrong in a responder is answered, as an error that
+its command declares (`pyshard.protocol.error_answers`); what is none of pyshard's errors stands in this side's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from pyshard.errors import BadRequest, InternalError, PyshardError
+from pyshard.net.box_stream import BoxStream
+from pyshard.protocol.boxes import Box, Limits
+from pyshard.protocol.error_answers import declared, error_box, error_of, unknown_box, unreadable
+
+#: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
+#: answer's box of what the work's Deferred fires with.
+DirectResponder: TypeAlias = tuple[Callable[[Box], Deferred[Any]], Callable[[Any], Box]]
+
+
+class BoundedAMP(BoxStream):
+    """AMP with limits. Both sides of every pyshard connection are one of these.
+
+    A subclass that answers commands overrides `responders`.
+
+    :param clock: times unfinished boxes and calls.
+    :param limits: what one box may be.
+    """
+
+    def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
+        super().__init__(clock, limits)
+        self._responders = {command.commandName: (command, function) for command, function in self.responders()}
+        self._direct = dict(self.direct_responders())
+        self._tags = count(1)
+        self._asked: dict[bytes, Callable[[Box | Failure], object]] = {}
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        """Each command that this side answers, and the function that does.
+
+        The function takes the command's arguments by name and returns its answer's arguments (a mapping), or a
+        Deferred of them.
+        """
+        return ()
+
+    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
+        """The name of each command that is answered without AMP's machinery for arguments, and what answers it.
+
+        The machinery costs more than the work of a small batch; on the wire nothing is different.
+        """
+        return ()
+
+    def refusal(self, name: bytes) -> PyshardError | None:
+        """Why a command isn't answered now, if so; a subclass may have reasons."""
+        return None
+
+    @property
+    def owed(self) -> int:
+        """How many answers the peer owes."""
+        return len(self._asked) + len(self._outstandingRequests)
+
+    def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
+        """Ask the peer without AMP's machinery for arguments, and without a deadline.
+
+        :param name: the command's.
+        :param box: the arguments as they cross the wire.
+        :return: a Deferred of the answer's box; fails as that of `call`.
+        """
+        asked: Deferred[Box] = Deferred()
+        self.ask(name, box, asked.callback)
+        return asked
+
+    def ask(self, name: bytes, box: Box, heard: Callable[[Box | Failure], object]) -> None:
+        """As `call_directly`, without the cost of a Deferred.
+
+        :param heard: is called once, with the answer's box or how it failed; must not raise.
+        """
+        if self.transport is None or self._broken:
+            heard(Failure(ConnectionLost()))
+            return
+        tag = b"+%d" % next(self._tags)  # AMP's own are hexadecimal
+        self._asked[tag] = heard
+        box[amp.COMMAND] = name
+        box[amp.ASK] = tag
+        self._send(box)
+
+    def call(self, command: type[amp.Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
+        """Ask the peer.
+
+        :param timeout: seconds after which the Deferred fails with TimeoutError; the answer is then ignored.
+        :return: a Deferred of the answer's arguments by name; fails with what the peer raised, or with
+            the reason for which the connection ended.
+        """
+        asked: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
+        result: Deferred[dict[str, Any]] = Deferred()
+
+        def late() -> None:
+            if not result.called:
+                result.errback(
+                    Failure(TimeoutError(f"no answer to {command.commandName.decode()} within {timeout:g} s"))
+                )
+
+        timer = self._clock.callLater(timeout, late)
+
+        def answered(outcome: dict[str, Any] | Failure) -> None:
+            if timer.active():
+                timer.cancel()
+            if not result.called:
+                result.callback(outcome) if not isinstance(outcome, Failure) else result.errback(outcome)
+
+        asked.addBoth(answered)
+        return result
+
+    # ------------------------------------------------------------------ what Twisted calls
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        asked, self._asked = self._asked, {}
+        for heard in asked.values():
+            heard(reason)
+
+    def ampBoxReceived(self, box: Box) -> None:
+        if amp.ANSWER in box or amp.ERROR in box:
+            self._answer_received(box)
+        elif amp.COMMAND not in box:
+            self._breach("a box that is neither a command nor an answer")
+        elif amp.ASK not in box:
+            self._breach("a command that wants no answer")
+        elif box[amp.COMMAND] in self._direct:
+            self._respond_directly(box)
+        elif box[amp.COMMAND] not in self._responders:
+            self._refuse_unknown(box)
+        else:
+            super().ampBoxReceived(box)
+
+    def _answer_received(self, box: Box) -> None:
+        if amp.ANSWER not in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
+            self._breach("an error without its code or description")  # before AMP forgets whose error it is
+            return
+        heard = self._asked.pop(box[amp.ANSWER] if amp.ANSWER in box else box[amp.ERROR], None)
+        if heard is None:
+            try:
+                super().ampBoxReceived(box)
+            except KeyError:
+                self._breach("an answer to what was never asked")
+        else:
+            heard(box if amp.ANSWER in box else Failure(error_of(box)))
+
+    def unhandledError(self, failure: Failure) -> None:
+        self._log.failure("connection {connection}: unexpected error", failure, connection=self.id)
+        self.abort()
+
+    def locateResponder(self, name: bytes) -> Callable[[amp.AmpBox], Deferred[amp.AmpBox]] | None:
+        """The responder for a command, in the wrapping that turns every failure into a declared error."""
+        found = self._responders.get(name)
+        if found is None:
+            return None
+        command, function = found
+
+        def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
+            size = self._begun()
+            answer: Deferred[Any] = maybeDeferred(self._admitted, name)
+            answer.addCallback(lambda _: self._arguments(command, box))
+            answer.addCallback(lambda arguments: function(**arguments))
+            answer.addCallback(command.makeResponse, self)
+            answer.addErrback(self._declared, name)
+            return answer.addBoth(self._answered, size)
+
+        return respond
+
+    # ------------------------------------------------------------------ inside
+
+    def _arguments(self, command: type[amp.Command], box: amp.AmpBox) -> dict[str, object]:
+        try:
+            arguments: dict[str, object] = command.parseArguments(box, self)
+        except PyshardError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
+            raise BadRequest(f"the arguments can't be read: {unreadable(error)}") from None
+        return arguments
+
+    def _answered(self, outcome: object, size: int) -> object:
+        self._ended(size)
+        return outcome
+
+    def _admitted(self, name: bytes) -> None:
+        refused = self.refusal(name)
+        if refused is not None:
+            raise refused
+
+    def _declared(self, failure: Failure, name: bytes) -> Failure:
+        return Failure(declared(self._public(failure, name), failure))
+
+    def _public(self, failure: Failure, name: bytes) -> PyshardError:
+        """The error that a command's failure is answered with."""
+        error = failure.value
+        if isinstance(error, PyshardError):
+            return error
+        command = name.decode()
+        self._log.failure("connection {connection}: {command} failed", failure, connection=self.id, command=command)
+        return InternalError(f"{command} failed unexpectedly; the log of the peer, connection {self.id}, says why")
+
+    def _respond_directly(self, box: Box) -> None:
+        name, size = box[amp.COMMAND], self._begun()
+        begin, end = self._direct[name]
+        try:
+            refused = self.refusal(name)
+            work = begin(box) if refused is None else fail(refused)
+        except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
+            work = fail()
+        work.addBoth(self._answer_directly, end, name, box[amp.ASK], size)
+
+    def _answer_directly(self, outcome: object, end: Callable[[Any], Box], name: bytes, tag: bytes, size: int) -> None:
+        if isinstance(outcome, Failure):
+            answer = error_box(self._public(outcome, name), tag)
+        else:
+            try:
+                answer = end(outcome)
+                answer[amp.ANSWER] = tag
+            except Exception:  # noqa: BLE001  # as above
+                answer = error_box(self._public(Failure(), name), tag)
+        if self.transport is not None:
+            self._send(answer)
+        self._ended(size)
+
+    def _refuse_unknown(self, box: Box) -> None:
+        if self.transport is not None:
+            self._send(unknown_box(box[amp.COMMAND], box[amp.ASK]))

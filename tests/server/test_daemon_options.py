@@ -1,0 +1,289 @@
+"""Where a daemon listens, and how it ends with one line when that can't be."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+
+import pytest
+from ports import free_port
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.testing import MemoryReactor
+
+from pyshard.errors import ConfigError
+from pyshard.server import daemon_options
+
+
+def test_end() -> None:
+    """The process ends with the error's line on standard error (SystemExit prints a text) and exit code 1."""
+    with pytest.raises(SystemExit) as ended:
+        daemon_options.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
+    assert ended.value.code == "pyshard: --port: found 'x', expected a port from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("given", "port"), [(1, 1), (5050, 5050), (65535, 65535), ("1", 1), ("5050", 5050), ("05050", 5050)]
+)
+def test_port_number(given: object, port: int) -> None:
+    """A port is a number from 1 to 65535, as the option gives it."""
+    assert daemon_options.port_number(given, "--port") == port
+
+
+@pytest.mark.parametrize(
+    "given",
+    [0, 65536, -1, "0", "65536", "", " ", "+1", "-1", "5050 ", "5_0", "0x10", "1.0", "http", "\u0661", "9" * 5000],
+)
+def test_no_port_number(given: object) -> None:
+    """Anything else is refused: which option, what was found, what was expected."""
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.port_number(given, "--port")
+    assert str(refused.value) == f"--port: found {str(given)!r}, expected a port from 1 to 65535"
+
+
+# -- host and port --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def free() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    return free_port()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0")]
+)
+def test_listen_string(host: str, address: str, free: int) -> None:
+    """A host and a port that can be listened on become an endpoint string; the port stays free."""
+    for _ in range(2):
+        assert daemon_options.listen_string(host, free) == f"tcp:port={free}:interface={address}"
+
+
+def test_listen_string_for_ipv6(free: int) -> None:
+    """An IPv6 address becomes a string that Twisted reads back as that address."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    listen = daemon_options.listen_string("::1", free)
+    assert listen == rf"tcp6:port={free}:interface=\:\:1"
+    endpoint = daemon_options.server_endpoint(MemoryReactor(), listen)
+    assert isinstance(endpoint, TCP6ServerEndpoint)
+    assert (endpoint._port, endpoint._interface) == (free, "::1")
+
+
+def test_ipv4_comes_first(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Of a name's addresses one of IPv4 is taken, whatever their order."""
+    addresses = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", free, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    assert daemon_options.listen_string("name", free) == f"tcp:port={free}:interface=127.0.0.1"
+
+
+def test_port_in_use(taken: int) -> None:
+    """A port on which somebody listens is refused before anything is started."""
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.listen_string("127.0.0.1", taken)
+    assert str(refused.value) == (
+        f"can't listen on 127.0.0.1:{taken}: address already in use; stop what listens there, or choose another port"
+    )
+
+
+def test_port_just_left() -> None:
+    """A port on which connections of a daemon that has ended still linger can be listened on again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, _ = server.accept()
+            accepted.close()
+            assert client.recv(1) == b""
+    assert daemon_options.listen_string("127.0.0.1", port) == f"tcp:port={port}:interface=127.0.0.1"
+
+
+def test_foreign_address(free: int) -> None:
+    """An address that isn't this machine's is refused."""
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.listen_string("192.0.2.1", free)
+    assert str(refused.value).startswith(f"can't listen on 192.0.2.1:{free}: cannot assign requested address; ")
+
+
+def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without an address is refused, with the system's reason."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.listen_string("nowhere", 5050)
+    assert str(refused.value) == "can't listen on nowhere:5050: 'nowhere' has no address (Name or service not known)"
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "two..dots"])
+def test_no_name(host: str) -> None:
+    """What can't be a name at all is refused too."""
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.listen_string(host, 5050)
+    assert str(refused.value) == f"can't listen on {host}:5050: {host!r} has no address (not a name)"
+
+
+# -- endpoint strings -----------------------------------------------------------------------------------------------
+
+
+def test_server_endpoint() -> None:
+    """Any Twisted server endpoint string will do."""
+    reactor = MemoryReactor()
+    tcp = daemon_options.server_endpoint(reactor, "tcp:5050:interface=127.0.0.1")
+    assert isinstance(tcp, TCP4ServerEndpoint)
+    assert (tcp._reactor, tcp._port, tcp._interface) == (reactor, 5050, "127.0.0.1")
+    assert isinstance(daemon_options.server_endpoint(reactor, "unix:socket"), UNIXServerEndpoint)
+
+
+@pytest.mark.parametrize(
+    ("description", "backlog"),
+    [
+        ("tcp:5050", 1000),
+        ("tcp:port=5050:interface=127.0.0.1", 1000),
+        (r"tcp6:5050:interface=\:\:1", 1000),
+        ("tcp:5050:backlog=7", 7),
+    ],
+)
+def test_backlog(description: str, backlog: int) -> None:
+    """Many may connect at once while a daemon is busy; who names another number gets that."""
+    endpoint = daemon_options.server_endpoint(MemoryReactor(), description)
+    assert isinstance(endpoint, TCP4ServerEndpoint | TCP6ServerEndpoint)
+    assert endpoint._backlog == backlog
+
+
+@pytest.mark.parametrize(
+    ("description", "reason"),
+    [
+        ("", "Unknown endpoint type: ''"),
+        ("5050", "Unknown endpoint type: '5050'"),
+        ("127.0.0.1:5050", "Unknown endpoint type: '127.0.0.1'"),
+        ("tcp", "_parseTCP() missing 1 required positional argument: 'port'"),
+        ("tcp:http", "invalid literal for int() with base 10: 'http'"),
+        ("tcp:5050:host=x", "_parseTCP() got an unexpected keyword argument 'host'"),
+        ("=", "list index out of range"),
+    ],
+)
+def test_no_server_endpoint(description: str, reason: str) -> None:
+    """Any other text is refused, with Twisted's reason."""
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.server_endpoint(MemoryReactor(), description)
+    assert str(refused.value) == (
+        f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
+        f"'tcp:5050:interface=127.0.0.1' ({reason})"
+    )
+
+
+@pytest.mark.parametrize(
+    "missing", [ModuleNotFoundError("No module named 'OpenSSL'"), NameError("SNIConnectionCreator")]
+)
+def test_tls_is_not_installed(monkeypatch: pytest.MonkeyPatch, missing: Exception) -> None:
+    """A TLS endpoint without the library for it is refused, with the way to it."""
+
+    def fail(*_: object) -> None:
+        raise missing
+
+    monkeypatch.setattr(daemon_options, "serverFromString", fail)
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.server_endpoint(MemoryReactor(), "ssl:5050")
+    assert str(refused.value) == (
+        "--listen: found 'ssl:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
+    )
+
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+class Running:
+    """Stands in for a reactor: keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.later: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        self.stops = 0
+
+    def callWhenRunning(self, function: Callable[[], object]) -> None:
+        """It runs."""
+        function()
+
+    def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> None:
+        """Keep it."""
+        self.later.append((function, arguments))
+
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
+        """At once."""
+        function(*arguments)
+
+    def stop(self) -> None:
+        """Count; a reactor that is stopped twice would raise."""
+        self.stops += 1
+
+
+def test_signals_stop_the_reactor_once(monkeypatch: pytest.MonkeyPatch, log_lines: list[str]) -> None:
+    """The handler takes Twisted's place after the reactor has begun, and stops it; a second signal changes nothing."""
+    installed: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", installed.__setitem__)
+    reactor = Running()
+    service = daemon_options.OrderlyExit(reactor)
+    assert reactor.later == []
+    service.startService()
+    assert installed == {}
+    ((install, arguments),) = reactor.later
+    install(*arguments)
+    assert installed == {signal.SIGTERM: service.handle, signal.SIGINT: service.handle}
+    service.handle(signal.SIGINT, None)
+    service.handle(signal.SIGTERM, None)
+    assert reactor.stops == 1
+    assert log_lines == ["info: Received SIGINT, shutting down."]
+
+
+@pytest.mark.parametrize(
+    ("description", "local"),
+    [
+        ("tcp:5050:interface=127.0.0.1", True),
+        ("tcp:port=5050:interface=127.8.9.1", True),
+        ("tcp:5050:127.0.0.1", True),
+        ("tcp:5050:interface=localhost", True),
+        ("tcp6:5050:interface=\\:\\:1", True),
+        ("tcp6:port=5050:interface=\\:\\:1", True),
+        ("ssl:5050:privateKey=key.pem:interface=127.0.0.1", True),
+        ("unix:/run/pyshard", True),
+        ("unix:address=/run/pyshard:mode=660", True),
+        ("tcp:5050", False),
+        ("tcp:port=5050", False),
+        ("tcp:5050:interface=", False),
+        ("tcp:5050:interface=0.0.0.0", False),
+        ("tcp:5050:0.0.0.0", False),
+        ("tcp:5050:interface=192.0.2.1", False),
+        ("tcp:5050:interface=127.0.0.1.example.com", False),
+        ("tcp:5050:interface=localhost.example.com", False),
+        ("tcp:127.0.0.1:interface=0.0.0.0", False),
+        ("tcp:5050:interface=127.0.0.1:interface=0.0.0.0", False),
+        ("tcp6:5050", False),
+        ("tcp6:5050:interface=\\:\\:", False),
+        ("ssl:5050:privateKey=key.pem", False),
+        ("ssl:5050:127.0.0.1", False),
+        ("systemd:domain=INET:index=0", False),
+        ("haproxy:tcp:5050:interface=127.0.0.1", False),
+        ("5050", False),
+        ("", False),
+    ],
+)
+def test_is_local(description: str, local: bool) -> None:
+    """Loopback interfaces and Unix sockets are this machine's alone; whatever isn't clearly so, isn't."""
+    assert daemon_options.is_local(description) is local
+
+
+def test_check_reach() -> None:
+    """Where others could connect there must be tokens, or the operator's word; the error says what to do."""
+    daemon_options.check_reach("tcp:5050:interface=127.0.0.1", guarded=False)
+    daemon_options.check_reach("tcp:5050", guarded=True)
+    with pytest.raises(ConfigError) as refused:
+        daemon_options.check_reach("tcp:5050", guarded=False)
+    assert str(refused.value) == (
+        "found 'tcp:5050', on which others than this machine could connect, and no token file; expected --token-file "
+        "FILE ('pyshard token' makes tokens), --tls-ca FILE (docs/tls.md), an address of this machine alone such as "
+        "127.0.0.1, or --insecure"
+    )

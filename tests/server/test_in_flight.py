@@ -1,0 +1,51 @@
+"""What `finish` and `Hello` wait for: changes that are under way."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+
+from pyshard.server.in_flight import Changes
+
+
+def test_done_waits_for_all_that_is_under_way() -> None:
+    """It fires when the last change is done, however that went; with none under way, at once."""
+    changes = Changes()
+    assert changes.done().called
+    first, second = Deferred[None](), Deferred[None]()
+    changes.add(first)
+    changes.add(second).addErrback(lambda _: None)
+    done = changes.done()
+    first.callback(None)
+    assert not done.called
+    second.errback(ValueError())
+    assert done.called
+
+
+def test_what_was_done_at_once_is_not_under_way() -> None:
+    """Its outcome stays as it is."""
+    changes, failed = Changes(), ValueError("why")
+    outcomes: list[object] = []
+    changes.add(succeed("x")).addCallback(outcomes.append)
+    changes.add(fail(failed)).addErrback(lambda failure: outcomes.append(failure.value))
+    assert outcomes == ["x", failed]
+    assert changes.done().called
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_waits_for_another_is_under_way(paused: bool) -> None:
+    """A Deferred that has fired, and whose callback gave one that hasn't, or that is paused, is not done."""
+    changes, inner = Changes(), Deferred[str]()
+    change = succeed("x")
+    if paused:
+        change.pause()
+    else:
+        change.addCallback(lambda _: inner)
+    changes.add(change)
+    done = changes.done()
+    assert not done.called
+    if paused:
+        change.unpause()
+    else:
+        inner.callback("y")
+    assert done.called
