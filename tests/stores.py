@@ -20,9 +20,10 @@ from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.protocol.batches import ITEM, VERSION, Answer, Item, Pop, Read, Result, Run, Write
 from pyshard.settings import settings
-from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task, layout
-from pyshard.storage.buckets import BUCKET_BITS, BUCKETS
-from pyshard.storage.counters import State
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task
+from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.counters import State
+from pyshard.storage.histogram import BUCKET_BITS, BUCKETS
 
 _T = TypeVar("_T")
 
@@ -233,7 +234,7 @@ class Bench:
         """Keys in slot order, and within a slot in the store's own."""
         name = index.encode()
         if self.durable:
-            return sorted(keys, key=lambda key: layout.database_key(0, slot_of(key, name), key))
+            return sorted(keys, key=lambda key: lmdb_encoding.database_key(0, slot_of(key, name), key))
         return sorted(keys, key=lambda key: (slot_of(key, name), key))
 
 
@@ -261,7 +262,7 @@ def check_consistent(store: LmdbStore) -> None:
         records = {database: bytes(value) for database, value in view.between(b"", b"\xff" * 600)}
         earliest = view.first_expiry()
     _check_counters(data.state, records)
-    expiries = {expiry for value in records.values() if (expiry := layout.expiry_of(value))}
+    expiries = {expiry for value in records.values() if (expiry := lmdb_encoding.expiry_of(value))}
     assert not expiries or 0 < earliest <= min(expiries)
     with data.environment.begin() as transaction:
         in_lmdb = dict(transaction.cursor(db=data.databases.records))
@@ -269,8 +270,8 @@ def check_consistent(store: LmdbStore) -> None:
         saved = data.meta(transaction, b"counters")
     assert saved is not None
     _check_counters(State.unpacked(saved), in_lmdb)
-    expiring = [(layout.expiry_of(value), database) for database, value in in_lmdb.items()]
-    assert listed == {(layout.expiry_key(expiry, database), database) for expiry, database in expiring if expiry}
+    expiring = [(lmdb_encoding.expiry_of(value), database) for database, value in in_lmdb.items()]
+    assert listed == {(lmdb_encoding.expiry_key(expiry, database), database) for expiry, database in expiring if expiry}
 
 
 def _check_counters(state: State, records: Mapping[bytes, bytes]) -> None:
@@ -278,11 +279,11 @@ def _check_counters(state: State, records: Mapping[bytes, bytes]) -> None:
     buckets: Counter[int] = Counter()
     used, newest = 0, 0
     for database, value in records.items():
-        key = layout.whole_key(memoryview(database), memoryview(value))
-        found = layout.unpack(key, memoryview(value))
+        key = lmdb_encoding.whole_key(memoryview(database), memoryview(value))
+        found = lmdb_encoding.unpack(key, memoryview(value))
         assert found is not None
-        index, slot = layout.PREFIX.unpack_from(database)
-        assert database == layout.database_key(index, slot, key)
+        index, slot = lmdb_encoding.PREFIX.unpack_from(database)
+        assert database == lmdb_encoding.database_key(index, slot, key)
         documents[index] += 1
         buckets[slot >> BUCKET_BITS] += 1
         used += weight(key, found.record)

@@ -53,7 +53,7 @@ TESTS = {
     "BATCH_WORK": ["protocol/batches/test_work.py::test_records_that_are_looked_at"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
-    "MAX_COMMIT_BYTES": ["storage/test_writer.py::test_what_waits_is_bounded"],
+    "MAX_COMMIT_BYTES": ["storage/durable/test_group_commit.py::test_what_waits_is_bounded"],
     "MAX_SNAPSHOTS": ["shard/test_snapshots.py::test_a_few_at_a_time"],
     "SNAPSHOT_BYTES": ["storage/snapshots/test_any_store.py::test_a_large_record_has_its_own_page"],
     "SNAPSHOT_IDLE": ["shard/test_snapshots.py::test_idle"],

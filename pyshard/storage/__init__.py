@@ -1,9 +1,9 @@
 """Where a shard keeps its records: the interface, and the stores."""
 
-from pyshard.storage.directory import DataDirectory
-from pyshard.storage.durable import Durability
+from pyshard.storage.durable.data_directory import DataDirectory
+from pyshard.storage.durable.engine import Durability
+from pyshard.storage.durable.store import LmdbStore
 from pyshard.storage.interface import ISnapshot, IStore, Page, Task
-from pyshard.storage.lmdb import LmdbStore
-from pyshard.storage.memory import MemoryStore
+from pyshard.storage.memory.store import MemoryStore
 
 __all__ = ["DataDirectory", "Durability", "ISnapshot", "IStore", "LmdbStore", "MemoryStore", "Page", "Task"]

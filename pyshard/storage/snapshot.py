@@ -13,8 +13,8 @@ import lmdb
 
 from pyshard.errors import SnapshotEnded
 from pyshard.protocol.batches import VERSION, Row
-from pyshard.storage import layout
-from pyshard.storage.changes import Changes
+from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.memtable import Changes
 
 #: Bytes of a row beside its key and its record, in MessagePack, at the most.
 _ROW_OVERHEAD = 32
@@ -101,24 +101,28 @@ def stored_rows(cursor: lmdb.Cursor, changes: Changes, indexes: Sequence[int], n
     :param now: milliseconds since 1970.
     """
     for index in indexes:
-        prefix = layout.PREFIX.pack(index, 0)
+        prefix = lmdb_encoding.PREFIX.pack(index, 0)
         if cursor.set_range(prefix):
             for database, value in cursor.iternext():
                 database, value = bytes(database), memoryview(value)
                 if database[:4] != prefix[:4]:
                     break
-                if database not in changes.records and not 0 < layout.expiry_of(value) <= now:
+                if database not in changes.records and not 0 < lmdb_encoding.expiry_of(value) <= now:
                     yield _row(database, value)
     for database, changed in changes.records.items():
-        if changed and layout.PREFIX.unpack_from(database)[0] in indexes and not 0 < layout.expiry_of(changed) <= now:
+        if (
+            changed
+            and lmdb_encoding.PREFIX.unpack_from(database)[0] in indexes
+            and not 0 < lmdb_encoding.expiry_of(changed) <= now
+        ):
             yield _row(database, memoryview(changed))
 
 
 def _row(database: bytes, value: memoryview) -> Row:
-    key = layout.whole_key(memoryview(database), value)
-    found = layout.unpack(key, value)
+    key = lmdb_encoding.whole_key(memoryview(database), value)
+    found = lmdb_encoding.unpack(key, value)
     assert found is not None  # the key is the value's own
-    return Row(layout.PREFIX.unpack_from(database)[0], key, found.expires, found.record)
+    return Row(lmdb_encoding.PREFIX.unpack_from(database)[0], key, found.expires, found.record)
 
 
 def expired_in(expiries: lmdb.Cursor, changes: Changes, indexes: Collection[int], now: int) -> int:
@@ -129,12 +133,12 @@ def expired_in(expiries: lmdb.Cursor, changes: Changes, indexes: Collection[int]
     """
     count = 0
     for entry, stored in expiries.iternext():
-        if not layout.expired(entry, now):
+        if not lmdb_encoding.expired(entry, now):
             break
         database = bytes(stored)
-        count += database not in changes.records and layout.PREFIX.unpack_from(database)[0] in indexes
+        count += database not in changes.records and lmdb_encoding.PREFIX.unpack_from(database)[0] in indexes
     if changes.first_expiry:
         for database, value in changes.records.items():
-            if value and 0 < layout.expiry_of(value) <= now:
-                count += layout.PREFIX.unpack_from(database)[0] in indexes
+            if value and 0 < lmdb_encoding.expiry_of(value) <= now:
+                count += lmdb_encoding.PREFIX.unpack_from(database)[0] in indexes
     return count

@@ -9,7 +9,7 @@ from storage.contract.samples import add, number
 from stores import Bench, weight
 
 from pyshard.protocol.batches import ITEM, VERSION, Has, Increment, Item, Pop, Read, Remove, Touch, Write
-from pyshard.storage import layout
+from pyshard.storage.durable import lmdb_encoding
 
 
 @pytest.mark.parametrize("verb", [Read, Pop])
@@ -128,12 +128,12 @@ def test_reading_stops_where_the_answer_is_full(
     if bench.durable:
         fetched: list[str] = []
         for name in ("unpack", "result"):
-            take = getattr(layout, name)
+            take = getattr(lmdb_encoding, name)
 
             def noted(*arguments: object, name: str = name, take: Callable[..., object] = take) -> object:
                 fetched.append(name)
                 return take(*arguments)
 
-            monkeypatch.setattr(layout, name, noted)
+            monkeypatch.setattr(lmdb_encoding, name, noted)
         bench.answers(filler("", keys), room=100_000)
         assert fetched == ["result" if filler is Read else "unpack"] * 2

@@ -1,0 +1,138 @@
+"""When a durable store syncs, and how long its log gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lmdb
+import pytest
+from conftest import TakeErrors
+from storage.durable.store.broken import Broken
+from storage.durable.store.opened import opened
+from stores import PLENTY, at_once, check_consistent, task
+from twisted.internet.task import Clock
+
+from pyshard.protocol.batches import Pop, Write
+from pyshard.storage import Durability
+
+
+def test_fsync_is_the_default(path: Path) -> None:
+    """Unless a weaker mode is asked for, each change is on the disk when it is answered; LMDB always syncs."""
+    store = opened(path)
+    broken = Broken(store)
+    for each in range(1, 4):
+        at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+        assert broken.synced == each
+    at_once(store.apply([task(Pop("", [b"unknown"]))], PLENTY, PLENTY))
+    assert broken.synced == 3  # nothing was changed
+    assert (store._data.environment.flags()["sync"], store._data.environment.flags()["metasync"]) == (True, True)
+    at_once(store.close())
+
+
+@pytest.mark.parametrize("durability", [Durability.ASYNC, Durability.NONE])
+def test_weaker_modes_do_not_sync_with_each_change(path: Path, durability: Durability) -> None:
+    """With `async` and `none` the log is left to the system, and LMDB still syncs; closing brings all of it there."""
+    store = opened(path, durability=durability)
+    assert (store._data.environment.flags()["sync"], store._data.environment.flags()["metasync"]) == (True, True)
+    broken = Broken(store)
+    at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+    assert broken.synced == 0
+    at_once(store.close())
+    for file in path.glob("log-*"):
+        file.unlink()
+    again = stored_in(path)
+    assert again == [b"a"]
+
+
+def stored_in(path: Path) -> list[bytes]:
+    """The keys that LMDB itself has."""
+    with lmdb.open(str(path / "records"), max_dbs=3) as environment, environment.begin() as transaction:
+        cursor = transaction.cursor(db=environment.open_db(b"records", txn=transaction, create=False))
+        return [database[9:] for database in cursor.iternext(values=False)]
+
+
+def test_none_never_syncs_meanwhile(path: Path) -> None:
+    """With `none` nothing is synced however long the store is open."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.NONE)
+    broken = Broken(store)
+    for _ in range(3):
+        at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+        clock.advance(10)
+        at_once(store.sweep(10))
+    assert broken.synced == 0
+    at_once(store.close())
+
+
+def test_async_syncs_every_second(path: Path) -> None:
+    """With `async` what was committed is on the disk about a second later, without another change, and just once."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.ASYNC)
+    broken = Broken(store)
+    run = task(Write("", [b"a"], [b""]))
+    at_once(store.apply([run], PLENTY, PLENTY))
+    for _ in range(4):
+        at_once(store.sweep(10))
+        clock.advance(0.25)
+        assert broken.synced == 0
+    at_once(store.sweep(10))
+    assert broken.synced == 1
+    clock.advance(100)
+    at_once(store.sweep(10))
+    assert broken.synced == 1
+    at_once(store.apply([run], PLENTY, PLENTY))
+    assert broken.synced == 2
+    clock.rightNow -= 1000
+    at_once(store.apply([run], PLENTY, PLENTY))
+    assert broken.synced == 3  # a clock that was put back doesn't put syncs off
+    at_once(store.close())
+
+
+def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
+    """What went into LMDB is on the disk; there is nothing to wait for."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.ASYNC)
+    broken = Broken(store)
+    at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+    at_once(store.remember(b"text"))  # before which the log is synced
+    clock.advance(10)
+    at_once(store.sweep(10))
+    assert (broken.synced, store._data.unsynced) == (1, False)
+    at_once(store.close())
+
+
+def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the log is long, or many records were changed, changes go into LMDB faster than others come."""
+    monkeypatch.setattr("pyshard.storage.durable.engine._MOST_BYTES", 10_000)
+    store = opened(path, most_changed=20)
+    sizes: list[int] = []
+    changed: list[int] = []
+    for size in [3000] * 9 + [10] * 90:
+        at_once(store.apply([task(Write("", [b"%d" % len(sizes)], [bytes(size)]))], PLENTY, PLENTY))
+        sizes.append(store._data.logs.size)
+        changed.append(len(store._data.changes.records))
+    assert (changed[:9], max(changed)) == ([1, 2, 3, 4, 5, 4, 3, 4, 5], 21)
+    assert 10_000 < max(sizes) < 16_500
+    assert store.documents == 99
+    check_consistent(store)
+    at_once(store.close())
+
+
+def test_a_sync_that_fails(path: Path, logged_errors: TakeErrors) -> None:
+    """It is logged and tried again; the store goes on."""
+    clock = Clock()
+    store = opened(path, clock.seconds, durability=Durability.ASYNC)
+    broken = Broken(store)
+    clock.advance(2)
+    broken.syncs = False
+    run = task(Write("", [b"a"], [b""]))
+    assert at_once(store.apply([run], PLENTY, PLENTY))[0].results == [True]
+    assert [str(error) for error in logged_errors(AssertionError)] == [
+        "the disk could not be synced: Input/output error"
+    ]
+    broken.syncs = True
+    at_once(store.sweep(10))
+    assert broken.synced == 2
+    at_once(store.sweep(10))
+    assert broken.synced == 2
+    at_once(store.close())

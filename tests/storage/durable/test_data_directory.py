@@ -1,0 +1,132 @@
+"""A data directory: whose it is, which format it has, one process at a time; every refusal is one line."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pyshard.errors import ConfigError
+from pyshard.storage import DataDirectory
+from pyshard.storage.durable.data_directory import FORMAT
+
+
+def refusal(path: Path) -> str:
+    """The line with which a directory is refused."""
+    with pytest.raises(ConfigError) as refused:
+        DataDirectory(path)
+    line = str(refused.value)
+    assert line.startswith(str(path))
+    assert "\n" not in line
+    return line
+
+
+def test_new_directory(tmp_path: Path) -> None:
+    """A path that doesn't exist becomes a data directory, which keeps its identity."""
+    path = tmp_path / "deep" / "data"
+    first = DataDirectory(path)
+    first.close()
+    again = DataDirectory(path)
+    again.close()
+    assert again.identity == first.identity
+    assert json.loads((path / "shard.json").read_text()) == {"format": FORMAT, "identity": first.identity}
+    assert len(bytes.fromhex(first.identity)) == 16
+
+
+def test_two_directories_are_two_stores(tmp_path: Path) -> None:
+    """Each new directory has an identity of its own."""
+    one, other = DataDirectory(tmp_path / "a"), DataDirectory(tmp_path / "b")
+    one.close()
+    other.close()
+    assert one.identity != other.identity
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """A directory in use is refused, and can be had when it was let go."""
+    first = DataDirectory(tmp_path / "data")
+    assert "another process uses this data directory" in refusal(tmp_path / "data")
+    first.close()
+    DataDirectory(tmp_path / "data").close()
+
+
+def test_newer_format(tmp_path: Path) -> None:
+    """Data of another format isn't touched."""
+    (tmp_path / "shard.json").write_text(json.dumps({"format": FORMAT + 1, "identity": "0" * 32}))
+    line = refusal(tmp_path)
+    assert f"format {FORMAT + 1}" in line
+    assert "docs/storage.md" in line
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": "1", "identity": "x"}', "\xff"])
+def test_damaged_mark(tmp_path: Path, text: str) -> None:
+    """A mark that can't be read is no reason to make a new one."""
+    (tmp_path / "shard.json").write_text(text, encoding="latin-1")
+    assert "mark of a data directory" in refusal(tmp_path)
+    assert (tmp_path / "shard.json").read_text(encoding="latin-1") == text
+
+
+def test_somebody_elses_files(tmp_path: Path) -> None:
+    """A directory with other files is refused, by the name of one of them, and left as it was."""
+    (tmp_path / "thesis.txt").write_text("42")
+    assert "'thesis.txt'" in refusal(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_a_crash_left_of_the_making(tmp_path: Path) -> None:
+    """A directory whose making was cut short is made again."""
+    (tmp_path / "lock").touch()
+    (tmp_path / "shard.json.new").write_text("{")
+    DataDirectory(tmp_path).close()
+
+
+def test_a_file_in_its_place(tmp_path: Path) -> None:
+    """A path that can't be a directory is refused with the system's reason."""
+    (tmp_path / "file").touch()
+    assert "(" in refusal(tmp_path / "file")
+
+
+def test_a_place_that_cannot_be_written() -> None:
+    """So is one where nothing can be made, even by root."""
+    assert "can't be used as a data directory" in refusal(Path("/proc/pyshard"))
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Go without root's rights, to which nothing is read-only."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_directory_that_is_read_only(new: bool) -> None:
+    """One that can't be written is refused, whether it has data or is to get some."""
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path, into which only its owner may look
+        path = Path(name)
+        if not new:
+            DataDirectory(path).close()
+        path.chmod(0o755 if os.geteuid() == 0 else 0o555)
+        with as_nobody():
+            assert refusal(path) == f"{path}: can't be used as a data directory (Permission denied)"
+        path.chmod(0o755)
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a directory can't be locked at all, nobody is blamed for using it."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert refusal(tmp_path) == f"{tmp_path}: the data directory can't be locked (No locks available)"

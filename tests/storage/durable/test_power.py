@@ -1,0 +1,342 @@
+"""What a durable store has after the power failed, or its process was killed, at any moment: what it promised.
+
+The histories are random and always the same. tests/disks.py has the disk; LMDB is taken at its word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import attrs
+import pytest
+from conftest import TakeErrors
+from disks import Disk, Stopped
+from stores import PLENTY, START, at_once, check_consistent, folder, task
+from twisted.internet.task import Clock
+
+from pyshard.errors import StorageFailed
+from pyshard.protocol.batches import VERSION, Pop, Read, Run, Write
+from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.storage.durable.write_ahead_log import Group, Log
+
+IDENTITY = "00112233445566778899aabbccddeeff"
+
+
+@pytest.fixture(autouse=True)
+def _small_laps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files shortened often."""
+    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 3000)
+
+
+@contextmanager
+def told(seed: object, patched: pytest.MonkeyPatch, disk: Disk) -> Iterator[None]:
+    """Have logs use a disk; an error says which history it was."""
+    patched.setattr("pyshard.storage.durable.write_ahead_log.os", disk)
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"seed: {seed}")
+        raise
+
+
+# -- the log --------------------------------------------------------------------------------------------------------
+
+
+class LogHistory:
+    """A log, and what it must have.
+
+    :ivar seen: what has happened, how often.
+    :ivar safe: the number of the last group that is safe elsewhere.
+    :ivar written: number → text of the groups that were acknowledged and aren't safe.
+    :ivar sure: the number of the last group that must be there whatever happens.
+    :ivar doubtful: the group that may be there, for nobody was told that it is, or that it isn't for good.
+    """
+
+    log: Log
+
+    def __init__(self, path: Path, disk: Disk, random: Random, seen: Counter[str]) -> None:
+        self._path = path
+        self._disk = disk
+        self._random = random
+        self._syncs = random.choice([0, 0.5, 1])
+        self._danger = random.choice([0, 0.02, 0.1])
+        self._trouble = random.choice([0, 0.1, 0.3])
+        self._power_failed = False  # since the last start
+        self.seen = seen
+        self.safe = self.sure = 0
+        self.written: dict[int, bytes] = {}
+        self.doubtful: Group | None = None
+
+    def run(self, steps: int) -> None:
+        """Start, do so many steps, and look once more."""
+        self.start()
+        for _ in range(steps):
+            does = self._random.choices([self.append, self.restart, self.sync, self.stop], [10, 2, 2, 2])[0]
+            self._disk.danger, self._disk.trouble = self._danger, self._trouble
+            try:
+                does()
+            except OSError:
+                self.seen["failed"] += 1
+            except Stopped:
+                self.stop()
+        self.stop()
+
+    def append(self) -> None:
+        """One more group."""
+        size = self._random.choice([8, 40, 443, 1000, 2500])
+        group = Group(self.log.sequence + 1, self._random.randbytes(8).ljust(size, b"."))
+        sync, broken = self._random.random() < self._syncs, self.log.broken
+        try:
+            self.log.append(group.text, sync)
+        except OSError:
+            if self.log.broken and not broken:
+                self.doubtful = group
+            raise
+        except Stopped:
+            self.doubtful = group
+            raise
+        self.written[group.sequence] = group.text
+        if sync:
+            self.sure = group.sequence
+
+    def restart(self) -> None:
+        """All groups are safe, and the one that may be there is passed over."""
+        self.safe = self.sure = max(self.safe, self.log.sequence + self.log.broken)
+        self.written, self.doubtful = {}, None
+        self.log.restart(self.safe)
+
+    def sync(self) -> None:
+        """What was acknowledged is sure."""
+        if not self.log.broken:
+            self.log.sync()
+            self.sure = self.log.sequence
+
+    def stop(self) -> None:
+        """The power fails, or the process is killed."""
+        power = self._random.random() < 0.7
+        self._power_failed |= power
+        self._disk.stop(power)
+        self.start()
+
+    def start(self) -> None:
+        """Open the log, and look whether it has what it must."""
+        self._disk.danger, self._disk.trouble = self._danger, 0
+        try:
+            self.log = Log(self._path, IDENTITY, self.safe, self._random.randbytes)
+        except Stopped:
+            self.stop()
+            return
+        self.check(self.log.groups)
+        self._power_failed = False
+        self.safe = max(self.safe, 1)
+
+    def check(self, groups: list[Group]) -> None:
+        """Compare what was found with what was written."""
+        last = self.safe + len(groups)
+        newest = max(self.written, default=self.safe)
+        assert [group.sequence for group in groups] == list(range(self.safe + 1, last + 1))
+        assert last >= (self.sure if self._power_failed else newest)
+        if groups and groups[-1] == self.doubtful:
+            self.seen["doubtful, and there"] += 1
+            self.written[last] = groups[-1].text
+        else:
+            self.seen["all there"] += last == newest
+            self.seen["some missing"] += last < newest
+        self.written = {number: text for number, text in self.written.items() if number <= last}
+        assert dict(groups) == self.written
+        self.sure, self.doubtful = last, None
+
+
+def test_a_log_after_a_power_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every group that was synced is there; of the others those that are there are the first, and nothing else is.
+
+    Whatever fails and wherever it stops, the log can be opened.
+    """
+    seen: Counter[str] = Counter()
+    for seed in range(500):
+        random = Random(seed)
+        with folder() as made, monkeypatch.context() as patched:
+            path = made / "log"
+            disk = Disk(random)
+            with told(seed, patched, disk):
+                LogHistory(path, disk, random, seen).run(30)
+            disk.stop(False)
+    assert set(seen) == {"failed", "doubtful, and there", "all there", "some missing"}
+    assert min(seen.values()) > 100
+
+
+# -- the store ------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Contents:
+    """What a store has: key → version and record; the last version; and what it remembers."""
+
+    records: dict[bytes, bytes]
+    version: int
+    text: bytes | None
+
+    def bare(self) -> dict[bytes, bytes]:
+        """The records without their versions."""
+        return {key: stored[VERSION.size :] for key, stored in self.records.items()}
+
+
+KEYS = [b"a", b"b", b"c", b"d", b"long" * 200]
+
+
+class StoreHistory:
+    """A store, and what it must have.
+
+    :ivar seen: what has happened, how often.
+    :ivar states: what it had after each change, from the last one on that must be there whatever happens.
+    :ivar doubtful: what it may have instead, without versions, for nobody was told that it has, or hasn't for good. A
+        later change or commit decides it, whatever becomes of that one.
+    """
+
+    store: LmdbStore
+
+    def __init__(self, path: Path, disk: Disk, random: Random, seen: Counter[str]) -> None:
+        self._path = path
+        self._disk = disk
+        self._random = random
+        self._clock = Clock()
+        self._clock.advance(START)
+        self._durability = random.choice([Durability.FSYNC, Durability.FSYNC, Durability.ASYNC, Durability.NONE])
+        self._danger = random.choice([0, 0.02, 0.1])
+        self._trouble = random.choice([0, 0.1, 0.3])
+        self._power_failed = False  # since the last start
+        self.seen = seen
+        self.states = [Contents({}, START * 1_000_000, None)]
+        self.doubtful: list[tuple[dict[bytes, bytes], bytes | None]] = []
+
+    def run(self, steps: int) -> None:
+        """Start, do so many steps, and look once more."""
+        self.start()
+        for _ in range(steps):
+            does = self._random.choices([self.change, self.remember, self.sweep, self.stop], [10, 1, 1, 2])[0]
+            self._disk.danger, self._disk.trouble = self._danger, self._trouble
+            try:
+                does()
+            except StorageFailed:
+                self.seen["failed"] += 1
+            except Stopped:
+                self.stop()
+        self.stop()
+        self.close()
+
+    def change(self) -> None:
+        """One batch with a few writes and removals."""
+        runs: list[Run] = []
+        after = self.states[-1].bare()
+        for key in self._random.sample(KEYS, self._random.randint(1, 3)):
+            if self._random.random() < 0.3:
+                runs.append(Pop("", [key]))
+                after.pop(key, None)
+            else:
+                size = self._random.choice([8, 50, 600, 2000])
+                after[key] = self._random.randbytes(8).ljust(size, b".")
+                runs.append(Write("", [key], [after[key]]))
+        if after == self.states[-1].bare():
+            return
+        try:
+            at_once(self.store.apply([task(run) for run in runs], PLENTY, PLENTY))
+        except (StorageFailed, Stopped) as error:
+            refused = isinstance(error, StorageFailed) and not self.store._data.logs.broken
+            self.doubtful = [] if refused else [(after, self.states[-1].text)]
+            raise
+        self.done(self._durability is Durability.FSYNC)
+        assert self.states[-1].bare() == after
+
+    def remember(self) -> None:
+        """Something that goes into LMDB at once, with all that is in the log."""
+        text = self._random.randbytes(4)
+        try:
+            at_once(self.store.remember(text))
+        except Stopped:
+            self.doubtful = [(self.states[-1].bare(), text)]
+            raise
+        self.done(True)
+        assert self.states[-1].text == text
+
+    def sweep(self) -> None:
+        """Time passes, and what is left to a quiet moment is done."""
+        self._clock.advance(1)
+        at_once(self.store.sweep(10))
+
+    def done(self, sure: bool) -> None:
+        """Something was acknowledged."""
+        self.states = [*([] if sure else self.states), self.contents()]
+        self.doubtful = []
+
+    def stop(self) -> None:
+        """The power fails, or the process is killed."""
+        power = self._random.random() < 0.7
+        self._power_failed |= power
+        self.close(power)
+        self.start()
+
+    def close(self, power: bool = False) -> None:
+        """Let go of everything that a process that ends lets go of."""
+        self._disk.stop(power)
+        self.store._data.environment.close()
+        self._directory.close()
+
+    def start(self) -> None:
+        """Open the store, and look whether it has what it must."""
+        self._disk.danger, self._disk.trouble = self._danger, 0
+        self._directory = DataDirectory(self._path)
+        try:
+            self.store = LmdbStore(self._directory, self._clock.seconds, None, self._durability, most_changed=3)
+        except Stopped:
+            self._directory.close()
+            power = self._random.random() < 0.7
+            self._power_failed |= power
+            self._disk.stop(power)
+            self.start()
+            return
+        self.check()
+        self._power_failed = False
+
+    def contents(self) -> Contents:
+        """What the store has."""
+        (answer,) = at_once(self.store.apply([task(Read("", KEYS))], PLENTY, PLENTY))
+        found = zip(KEYS, answer.results, strict=True)
+        return Contents(
+            {key: stored for key, stored in found if isinstance(stored, bytes)},
+            self.store._data.state.version,
+            self.store.recall(),
+        )
+
+    def check(self) -> None:
+        """Compare what is there with what was acknowledged."""
+        found = self.contents()
+        check_consistent(self.store)
+        possible = self.states if self._power_failed else self.states[-1:]
+        if found in possible:
+            self.seen["all there" if found == self.states[-1] else "some missing"] += 1
+        else:
+            self.seen["doubtful, and there"] += 1
+            assert (found.bare(), found.text) in self.doubtful
+            assert found.version >= self.states[-1].version
+        self.states, self.doubtful = [found], []
+
+
+def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors) -> None:
+    """Everything that was acknowledged as synced is there, with its versions, and nothing that was refused.
+
+    Of what was acknowledged otherwise there is everything up to some moment.
+    """
+    seen: Counter[str] = Counter()
+    for seed in range(150):
+        random = Random(seed)
+        with folder() as made, monkeypatch.context() as patched:
+            disk = Disk(random)
+            with told(seed, patched, disk):
+                StoreHistory(made / "data", disk, random, seen).run(30)
+        assert {type(error) for error in logged_errors()} <= {AssertionError}
+    assert set(seen) == {"failed", "doubtful, and there", "all there", "some missing"}
+    assert min(seen.values()) > 30

@@ -1,0 +1,92 @@
+"""The laps of a log: what is left of earlier ones is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from disks import System
+from storage.durable.write_ahead_log.files import GROUP, HEADER, SAFE, appended, filled, found, opened
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+@pytest.mark.parametrize("size", [0, 2, 3, 4, 30])
+def test_leftovers_never_come_back(path: Path, sync: bool, number: int, size: int) -> None:
+    """What is left of earlier laps is nothing, also where one of its groups begins right at the end."""
+    log = opened(path)
+    for lap in range(3):
+        for each in range(5):
+            log.append(b"%d %d" % (lap, each), sync)
+        log.restart(log.sequence)
+        assert log.size == HEADER
+    safe = log.sequence
+    texts = [bytes([number]) * size for number in range(number)]
+    for text in texts:
+        log.append(text, sync)
+    log.close()
+    assert path.stat().st_size >= HEADER + 5 * (GROUP + 3)
+    assert found(path, safe) == texts
+    assert found(path, safe + number) == []
+
+
+def test_a_lap_begins_with_a_start_that_finds_nothing(path: Path) -> None:
+    """When all is safe the lap before is over, so that a torn group at its end has no part in what follows."""
+    places = filled(path, [b"one", b"two"])
+    data = path.read_bytes()
+    path.write_bytes(data[: places[1]] + bytes(GROUP) + data[places[1] + GROUP :])
+    appended(path, b"new", SAFE + 1)
+    assert path.read_bytes()[32:40] != data[32:40]
+    assert found(path, SAFE + 1) == [b"new"]
+
+
+def test_laps_have_salts_of_their_own(path: Path) -> None:
+    """No salt is used twice, nor is one like another's."""
+    log = opened(path)
+    salts = set()
+    for _ in range(50):
+        log.restart(1)
+        salts.add(path.read_bytes()[32:40])
+    log.close()
+    assert len(salts) == 50
+
+
+def test_the_numbers_go_on_as_they_are_told(path: Path) -> None:
+    """The first group of a lap has the number behind that which the lap was begun with."""
+    log = opened(path)
+    log.restart(1_000_000)
+    log.append(b"one", True)
+    log.close()
+    assert (log.sequence, found(path, 1_000_000)) == (1_000_001, [b"one"])
+
+
+def test_the_room_of_a_huge_lap_is_given_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file keeps what a usual lap fills and no more; only a new lap shortens it."""
+    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 1000)
+    log = opened(path)
+    log.append(bytes(900), True)
+    full = log.size
+    log.restart(log.sequence)
+    assert path.stat().st_size == full
+    for _ in range(3):
+        log.append(bytes(5000), True)
+    assert path.stat().st_size == log.size > 15_000
+    log.restart(log.sequence)
+    assert path.stat().st_size == 1000
+    log.append(b"next", True)
+    log.close()
+    assert found(path, 5) == [b"next"]
+
+
+def test_the_room_that_cannot_be_given_back(path: Path, system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and hinders nothing."""
+    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 100)
+    log = opened(path)
+    log.append(bytes(200), True)
+    system.failing = {"truncate"}
+    with pytest.raises(OSError, match="Input/output error"):
+        log.restart(2)
+    log.append(b"next", True)
+    log.close()
+    system.failing = set()
+    assert found(path, 2) == [b"next"]

@@ -1,0 +1,62 @@
+"""Texts in a log that look like groups of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from storage.durable.write_ahead_log.files import GROUP, IDENTITY, SALT, appended, filled, found, refusal
+
+from pyshard.storage.durable.write_ahead_log import Group, Log, packed
+
+
+def test_groups_within_a_text(path: Path) -> None:
+    """A text may have the bytes of whole groups, even of the log's own salt: it is read as the text that it is."""
+    log = Log(path, IDENTITY, 0, lambda _: SALT)
+    texts = [packed(salt, Group(number, b"x"), True) * 3 for salt in (SALT, b"another ") for number in (2, 3, 4, 9)]
+    for text in texts:
+        log.append(text, True)
+    log.close()
+    assert found(path) == texts
+
+
+@pytest.mark.parametrize("sequence", [2, 3, 4, 5])
+def test_groups_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
+    """Nor does it count when its own group is none: what has another salt isn't a group wherever it stands."""
+    inner = packed(b"another ", Group(sequence, b"x"), True)
+    begin, end = filled(path, [b"one", inner * 3])[-2:]
+    data = path.read_bytes()
+    for size in range(begin, end):
+        path.write_bytes(data[:size])
+        assert found(path) == [b"one"]
+    path.write_bytes(data[:begin] + inner * 4)
+    assert found(path) == [b"one"]
+    appended(path, bytes(len(inner) - GROUP))
+    assert found(path) == [b"one", bytes(len(inner) - GROUP)]
+
+
+@pytest.mark.parametrize("sequence", [1, 2])
+def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
+    """A group behind the end proves nothing when its number is that of one that is there, or is safe."""
+    log = Log(path, IDENTITY, 0, lambda _: SALT)
+    log.append(b"one", True)
+    begin = log.size
+    log.append(packed(SALT, Group(sequence, b"x"), True), True)
+    log.close()
+    data = path.read_bytes()
+    path.write_bytes(data[:begin] + bytes(GROUP) + data[begin + GROUP :])
+    assert found(path) == [b"one"]
+
+
+def test_a_salt_without_its_group(path: Path) -> None:
+    """What looks like a group's begin, and ends with the file, is none."""
+    log = Log(path, IDENTITY, 0, lambda _: SALT)
+    log.append(b"one", True)
+    end = log.size
+    log.close()
+    whole = path.read_bytes() + packed(SALT, Group(9, b"beyond"), True)
+    for size in range(end, len(whole)):
+        path.write_bytes(whole[:size])
+        assert found(path) == [b"one"]
+    path.write_bytes(whole)
+    assert refusal(path) == f"it is damaged at byte {end}, and acknowledged changes were there"

@@ -1,0 +1,111 @@
+"""Keys in slot order: whatever comes and goes, pages are right, and cheap however many keys share a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.storage.memory import slot_index as order_module
+from pyshard.storage.memory.slot_index import SlotOrder
+
+BUCKET = 8192
+
+
+@pytest.fixture(autouse=True)
+def few_are_many() -> Iterator[None]:
+    """A bucket is divided at six entries, and a bin made anew from three dead ones on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_module, "_MANY", 5)
+        patch.setattr(order_module, "_FEW_DEAD", 2)
+        yield
+
+
+def slot_of(key: bytes) -> int:
+    """A slot that the key names: two buckets, of which the second has three slots."""
+    return [0, BUCKET, BUCKET + 128, 2 * BUCKET - 128][key[0] % 4]
+
+
+class Index:
+    """An order of keys, and the keys."""
+
+    def __init__(self) -> None:
+        self.there: set[bytes] = set()
+        self.order = SlotOrder(slot_of, self.there)
+
+    def add(self, *keys: bytes) -> None:
+        """Have keys that aren't there."""
+        self.there.update(keys)
+        self.order.add(map(slot_of, keys), keys)
+
+    def remove(self, key: bytes) -> None:
+        """Have a key no more."""
+        self.there.remove(key)
+        self.order.removed(slot_of(key))
+
+    def expected(self, start: int, after: bytes | None, end: int) -> list[bytes]:
+        """What `between` gives, by sorting all keys."""
+        keys = sorted(self.there, key=lambda key: (slot_of(key), key))
+        inside = [key for key in keys if start <= slot_of(key) < end]
+        return [key for key in inside if after is None or slot_of(key) != start or key > after]
+
+
+KEYS = [bytes([slot, number]) for slot in range(4) for number in range(6)]
+
+
+@given(st.lists(st.sampled_from(KEYS), max_size=80), st.data())
+def test_keys_are_given_in_order_whatever_came_and_went(moves: list[bytes], data: st.DataObject) -> None:
+    """Each move adds a key that isn't there, or removes it; pages asked for in between put bins in order."""
+    index = Index()
+    for key in moves:
+        if key in index.there:
+            index.remove(key)
+        else:
+            index.add(key)
+        start = data.draw(st.sampled_from([0, 1, BUCKET, BUCKET + 128, 2 * BUCKET - 128]))
+        end = data.draw(st.sampled_from([BUCKET, BUCKET + 1, 2 * BUCKET]))
+        after = data.draw(st.none() | st.sampled_from(KEYS))
+        assert list(index.order.between(start, after, end)) == index.expected(start, after, end)
+        counted = dict(index.order.counted())
+        buckets = [slot_of(key) // BUCKET for key in index.there]
+        assert {bucket: count for bucket, count in counted.items() if count} == {
+            bucket: buckets.count(bucket) for bucket in set(buckets)
+        }
+    assert list(index.order.between(0, None, 3 * BUCKET)) == index.expected(0, None, 3 * BUCKET)
+
+
+def test_many_keys_of_a_bucket_are_looked_at_once() -> None:
+    """Their slots are computed when the bucket is divided; a page computes none, and writing goes on without."""
+    asked: list[bytes] = []
+
+    def slot(key: bytes) -> int:
+        asked.append(key)
+        return slot_of(key)
+
+    keys = [bytes([1 + number % 3, number]) for number in range(60)]
+    order = SlotOrder(slot, set(keys))
+    order.add(map(slot_of, keys), keys)
+    assert sorted(asked) == sorted(keys[:6])
+    asked.clear()
+    assert len(list(order.between(0, None, 2 * BUCKET))) == 60
+    assert asked == []
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_a_key_that_comes_and_goes_leaves_few_entries(count: int) -> None:
+    """In a bucket that is divided as in one that isn't."""
+    index = Index()
+    index.add(*(bytes([1, number]) for number in range(count)))
+    for _ in range(1000):
+        index.remove(bytes([1, 0]))
+        index.add(bytes([1, 0]))
+        assert len(index.order) <= 2 * count + 3
+    for number in range(count):
+        index.remove(bytes([1, number]))
+    for key in (b"\1\0", b"\1\1", b"\1\2"):
+        index.add(key)
+        index.remove(key)
+    assert len(index.order) <= 3
+    assert list(index.order.between(0, None, 2 * BUCKET)) == []

@@ -1,0 +1,156 @@
+"""The store in memory: what it promises beyond the contract of all stores (tests/storage/contract/)."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import pytest
+from stores import PLENTY, at_once, task
+from twisted.internet.defer import Deferred
+
+from pyshard.errors import IndexNotFound
+from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.batches import VERSION, Pop, Read, Remove, Run, Touch, Write
+from pyshard.storage import IStore, MemoryStore, Page
+from pyshard.storage.executor import no_such_index
+
+
+def new_store() -> MemoryStore:
+    """An empty store, for which no time passes."""
+    return MemoryStore("1d", lambda: 0.0)
+
+
+def apply(store: MemoryStore, run: Run) -> None:
+    """Apply one run, in the default index."""
+    (answer,) = at_once(store.apply([task(run)], PLENTY, PLENTY))
+    assert answer.errors == {}
+
+
+def in_order(keys: list[bytes]) -> list[bytes]:
+    """Keys in (slot, key) order."""
+    return sorted(keys, key=lambda key: (slot_of(key), key))
+
+
+#: Keys of the first 8,192 slots: the first bucket.
+FIRST_BUCKET = in_order([key for key in (b"%d" % number for number in range(100_000)) if slot_of(key) < 8192])
+
+
+def entries(store: MemoryStore) -> int:
+    """How many entries the buckets of the default index have, living and dead."""
+    return len(store._indexes[0]._order)
+
+
+def test_it_is_a_store() -> None:
+    """It keeps the identity it is given, and says that a restart loses its data."""
+    store: IStore = new_store()
+    assert (store.identity, store.ephemeral) == ("1d", True)
+
+
+def test_versions_begin_with_the_time() -> None:
+    """A store that takes the place of one that was lost gives higher versions, by the microsecond."""
+    store = MemoryStore("1d", lambda: 1234.5)
+    apply(store, Write("", [b"a"], [b"one"]))
+    (answer,) = at_once(store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY))
+    assert answer.results == [VERSION.pack(1_234_500_001) + b"one"]
+
+
+def test_every_method_answers_at_once() -> None:
+    """Nothing waits for a turn of the reactor."""
+    store = new_store()
+    asked: list[Deferred[Any]] = [
+        store.apply([], PLENTY, PLENTY),
+        store.page(0, 0, None, SLOTS, 1, 1),
+        store.set_indexes({"pages": 1}),
+        store.remember(b""),
+        store.sweep(1),
+        store.close(),
+    ]
+    assert [one.called for one in asked] == [True] * 6
+
+
+def test_closing_lets_go() -> None:
+    """A closed store holds no document any more."""
+    store = new_store()
+    apply(store, Write("", [b"a"], [b"one"]))
+    at_once(store.close())
+    assert (store.documents, store.used) == (0, 0)
+
+
+def test_pages_with_many_dead_entries() -> None:
+    """Removed keys, and keys that were removed and came back, don't disturb a page, before and after a sweep."""
+    assert len(FIRST_BUCKET) > 60
+    store = new_store()
+    apply(store, Write("", FIRST_BUCKET, [b""] * len(FIRST_BUCKET)))
+    living = list(FIRST_BUCKET)
+    for number in range(len(FIRST_BUCKET)):
+        apply(store, Pop("", [FIRST_BUCKET[number]]))
+        if number % 3 == 0:
+            apply(store, Write("", [FIRST_BUCKET[number]], [b""]))
+        else:
+            living.remove(FIRST_BUCKET[number])
+        assert at_once(store.page(0, 0, None, SLOTS, PLENTY, PLENTY)) == Page(living, False)
+        assert sum(store.histogram(0, SLOTS, 10)) == len(living)
+
+
+@pytest.mark.parametrize("verb", [Pop, Remove])
+def test_buckets_forget_removed_keys(verb: type[Pop | Remove]) -> None:
+    """A key that comes and goes all the time leaves a bounded number of entries behind."""
+    store = new_store()
+    apply(store, Write("", FIRST_BUCKET[:3], [b""] * 3))
+    for _ in range(1000):
+        apply(store, Write("", FIRST_BUCKET[3:4], [b""]))
+        apply(store, verb("", FIRST_BUCKET[3:4]))
+        assert entries(store) <= 3 + 17 + 1
+    apply(store, verb("", FIRST_BUCKET[:3]))
+    assert store.documents == 0
+
+
+def test_empty_buckets_go() -> None:
+    """A bucket whose keys have all gone is swept away once it has more than 16 dead entries."""
+    store = new_store()
+    apply(store, Write("", FIRST_BUCKET[:17], [b""] * 17))
+    apply(store, Pop("", FIRST_BUCKET[:16]))
+    assert entries(store) == 17
+    apply(store, Pop("", FIRST_BUCKET[16:17]))
+    assert entries(store) == 0
+    assert at_once(store.page(0, 0, None, SLOTS, PLENTY, PLENTY)) == Page([], False)
+
+
+def test_key_that_came_back_is_read_by_one_entry() -> None:
+    """A key that was removed and written again counts once."""
+    store = new_store()
+    apply(store, Write("", [b"a"], [b"one"]))
+    apply(store, Pop("", [b"a"]))
+    apply(store, Write("", [b"a"], [b"two"]))
+    assert at_once(store.page(0, 0, None, SLOTS, 10, 10)) == Page([b"a"], False)
+    assert (store.documents, sum(store.histogram(0, SLOTS, 1))) == (1, 1)
+    (answer,) = at_once(store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY))
+    assert answer.results == [VERSION.pack(2) + b"two"]
+
+
+def test_expiries_that_were_changed_are_forgotten() -> None:
+    """Keys that are touched all the time leave a bounded number of old expiries behind."""
+    store = new_store()
+    apply(store, Write("", FIRST_BUCKET[:10], [b""] * 10, None, [1000] * 10))
+    for each in range(1000):
+        apply(store, Touch("", FIRST_BUCKET[:10], [1000 + each] * 10))
+        assert len(store._expiring) <= 2 * 10 + 1000
+    assert {(expires, key) for expires, _, key in store._expiring} >= {(1999, key) for key in FIRST_BUCKET[:10]}
+
+
+def test_many_expiries_are_rarely_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many keys have a time to live, all of them are looked through only when their number has doubled."""
+    looks: list[int] = []
+    monkeypatch.setattr(heapq, "heapify", lambda heap: looks.append(len(heap)))
+    store = new_store()
+    for hundreds in range(100):
+        keys = [b"%d" % (hundreds * 100 + each) for each in range(100)]
+        apply(store, Write("", keys, [b""] * 100, None, [1000] * 100))
+    assert looks == [1001, 3003, 7007]
+
+
+def test_no_such_index() -> None:
+    """The error names the id."""
+    error = no_such_index(7)
+    assert (type(error), str(error)) == (IndexNotFound, "the index with id 7 has been dropped")
