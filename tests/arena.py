@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard import Client
-from pyshard.client.raw import RawClient
+from pyshard.client.raw_client import RawClient
 from pyshard.errors import PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize

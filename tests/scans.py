@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import gatherResults
 
 from pyshard import Client
-from pyshard.client.pages import KeyPages
+from pyshard.client.key_pages import KeyPages
 from pyshard.model.keyspace import slot_of
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from ports import free_port
 
-from pyshard.bootstrap.tap import open_state
+from pyshard.bootstrap.plugin import open_state
 from pyshard.cli import cli, plan
 from pyshard.cli.exits import End
 from pyshard.cli.plan import DEFAULT, Data, check_ports, daemons, file_name, with_free_ports

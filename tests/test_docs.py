@@ -12,7 +12,7 @@ from blocks import CHECKOUT, blocks, tagged
 from pyshard.model import config_file
 from pyshard.protocol.batches import LONGEST_TTL, Run
 from pyshard.settings import settings
-from pyshard.shard.tap import Options
+from pyshard.shard.plugin import Options
 from pyshard.storage import Durability
 
 #: Where the blocks of each kind are run.

@@ -23,8 +23,8 @@ from twisted.protocols import amp
 from pyshard.backup import manifest, verify
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.writing import BLOCK
-from pyshard.bootstrap import statefile
-from pyshard.client.outcomes import outcomes_of
+from pyshard.bootstrap import state_file
+from pyshard.client.results import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
 from pyshard.model import cluster_state, config_file, documents
 from pyshard.model.keyspace import SLOTS
@@ -248,7 +248,7 @@ def test_state_files(data: bytes) -> None:
     with folder() as path:
         (path / "state").write_bytes(data)
         try:
-            statefile.load(path / "state")
+            state_file.load(path / "state")
         except ConfigError as error:
             check_message(error)
 

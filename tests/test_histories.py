@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard import Client
-from pyshard.client import bulk, queue
+from pyshard.client import bulk, operation_queue
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batches import Answer, Has, Item, Read
 from pyshard.settings import settings
@@ -85,7 +85,7 @@ class Run:
     def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.random = random = Random(seed)
         small = attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000]), BULK_STEP=random.choice([1, 3]))
-        monkeypatch.setattr(queue, "settings", small)
+        monkeypatch.setattr(operation_queue, "settings", small)
         monkeypatch.setattr(bulk, "settings", small)
         answers = attrs.evolve(settings, ANSWER_BYTES=random.choice([20, 100, settings.ANSWER_BYTES]))
         monkeypatch.setattr(shard_module, "settings", answers)

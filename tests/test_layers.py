@@ -40,7 +40,7 @@ SIBLINGS = {"bootstrap": {"shard"}, "client": {"shard", "bootstrap"}, "backup": 
 ROOT_USERS = {"cli"}
 
 #: Where the global reactor is picked up, to be handed down as an argument.
-REACTOR_MODULES = {"pyshard.shard.tap", "pyshard.bootstrap.tap"}
+REACTOR_MODULES = {"pyshard.shard.plugin", "pyshard.bootstrap.plugin"}
 REACTOR_LAYERS = {"blocking", "cli"}
 
 ADD_IT = "add it to the list LAYERS in tests/test_layers.py"
@@ -132,7 +132,7 @@ def test_reactor_is_an_argument(path: Path) -> None:
 
 def test_modules_are_found() -> None:
     """The tests above look at the package: its root, its modules and those of its parts."""
-    assert {"pyshard", "pyshard.errors", "pyshard.shard", "pyshard.shard.tap"} <= set(map(module_of, FILES))
+    assert {"pyshard", "pyshard.errors", "pyshard.shard", "pyshard.shard.plugin"} <= set(map(module_of, FILES))
 
 
 def test_list_has_no_repetition() -> None:
@@ -159,8 +159,8 @@ def test_plugin_folder_is_no_package() -> None:
         ("pyshard.model.keyspace", "import pyshardlike.cli"),
         ("pyshard.model.keyspace", "from . import errors"),
         ("pyshard.model.keyspace", "from .errors import InvalidKey"),
-        ("pyshard.shard.tap", "from pyshard.shard.service import ShardService"),
-        ("pyshard.shard.tap", "from .service import ShardService\nfrom ..errors import ConfigError"),
+        ("pyshard.shard.plugin", "from pyshard.shard.service import ShardService"),
+        ("pyshard.shard.plugin", "from .service import ShardService\nfrom ..errors import ConfigError"),
         ("pyshard.testing.cluster", "from pyshard import shard, bootstrap, client, blocking"),
         ("pyshard.cli.main", "import pyshard.testing, pyshard.blocking.engine, pyshard.errors"),
         ("pyshard.cli.main", "import pyshard\nfrom pyshard import Pyshard, __version__"),
@@ -186,20 +186,24 @@ def test_allowed_imports(module: str, source: str) -> None:
         ),
         ("pyshard.errors", "from . import wire", "imports pyshard.net, which comes after it"),
         ("pyshard.errors", "from .wire import Box", "imports pyshard.net.Box, which comes after it"),
-        ("pyshard.shard.tap", "from .. import client", "imports pyshard.client, which comes after it"),
-        ("pyshard.shard.tap", "from ..client.link import x", "imports pyshard.client.link.x, which comes after it"),
+        ("pyshard.shard.plugin", "from .. import client", "imports pyshard.client, which comes after it"),
         (
-            "pyshard.bootstrap.watch",
+            "pyshard.shard.plugin",
+            "from ..client.link import x",
+            "imports pyshard.client.shard_link.x, which comes after it",
+        ),
+        (
+            "pyshard.bootstrap.reconciler",
             "from pyshard.shard.shard import Shard",
             "imports pyshard.shard.shard.Shard: bootstrap and shard meet over the wire only",
         ),
         (
-            "pyshard.client.link",
+            "pyshard.client.shard_link",
             "import pyshard.shard",
             "imports pyshard.shard: client and shard meet over the wire only",
         ),
         (
-            "pyshard.client.link",
+            "pyshard.client.shard_link",
             "from pyshard import bootstrap",
             "imports pyshard.bootstrap: client and bootstrap meet over the wire only",
         ),

@@ -11,7 +11,7 @@ from blocks import CHECKOUT
 
 from pyshard import errors
 from pyshard.settings import Settings, settings
-from pyshard.shard.tap import Options
+from pyshard.shard.plugin import Options
 
 PAGE = (CHECKOUT / "docs/limits.md").read_text(encoding="utf-8")
 
@@ -54,9 +54,9 @@ TESTS = {
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
     "MAX_COMMIT_BYTES": ["storage/durable/test_group_commit.py::test_what_waits_is_bounded"],
-    "MAX_SNAPSHOTS": ["shard/test_snapshots.py::test_a_few_at_a_time"],
+    "MAX_SNAPSHOTS": ["shard/test_open_snapshots.py::test_a_few_at_a_time"],
     "SNAPSHOT_BYTES": ["storage/snapshots/test_any_store.py::test_a_large_record_has_its_own_page"],
-    "SNAPSHOT_IDLE": ["shard/test_snapshots.py::test_idle"],
+    "SNAPSHOT_IDLE": ["shard/test_open_snapshots.py::test_idle"],
     "MAX_CONNECTIONS": ["server/test_admission.py::test_in_all", "server/test_limits.py::test_too_many"],
     "MAX_CONNECTIONS_PER_ADDRESS": ["server/test_admission.py::test_from_one_address"],
     "HELD_BYTES": ["server/test_memory.py::test_boxes_that_were_begun"],
@@ -84,17 +84,17 @@ TESTS = {
     "DEADLINE": ["client/test_silence.py::test_calls_in_flight_end_by_their_deadline"],
     "TIMEOUT": ["net/test_heartbeat.py::test_silence"],
     "HEARTBEAT": ["net/dialer/test_heartbeat.py::test_ready", "net/dialer/test_heartbeat.py::test_ready_after_silence"],
-    "BOX_OPERATIONS": ["client/queue/test_boxes.py::test_a_box_has_at_most_so_many_operations"],
-    "BOX_BYTES": ["client/queue/test_boxes.py::test_a_box_has_at_most_so_many_bytes"],
+    "BOX_OPERATIONS": ["client/operation_queue/test_boxes.py::test_a_box_has_at_most_so_many_operations"],
+    "BOX_BYTES": ["client/operation_queue/test_boxes.py::test_a_box_has_at_most_so_many_bytes"],
     "BOXES_IN_FLIGHT": ["client/test_boxes.py::test_only_so_many_boxes_are_in_flight"],
-    "MAX_WAITING": ["client/queue/test_bounds.py::test_only_so_many_operations_wait"],
-    "MAX_WAITING_BYTES": ["client/queue/test_bounds.py::test_only_so_many_bytes_wait"],
-    "MAX_QUESTIONS": ["client/test_asking.py::test_questions_that_wait_are_bounded"],
+    "MAX_WAITING": ["client/operation_queue/test_bounds.py::test_only_so_many_operations_wait"],
+    "MAX_WAITING_BYTES": ["client/operation_queue/test_bounds.py::test_only_so_many_bytes_wait"],
+    "MAX_QUESTIONS": ["client/test_rpc.py::test_questions_that_wait_are_bounded"],
     "BULK_STEP": ["client/test_bulk.py::test_only_so_much_is_in_flight"],
-    "BULK_STEP_DURABLE": ["client/test_bulk_steps.py::test_durable_shards_are_changed_by_larger_steps"],
+    "BULK_STEP_DURABLE": ["client/test_bulk_input.py::test_durable_shards_are_changed_by_larger_steps"],
     "BULK_OPERATIONS": ["client/test_bulk.py::test_only_so_much_is_in_flight"],
     "BULK_BYTES": ["client/test_bulk.py::test_bytes_in_flight"],
-    "WATCH_INTERVAL": ["bootstrap/test_watching.py::test_looks_are_regular"],
+    "WATCH_INTERVAL": ["bootstrap/test_reconciler.py::test_looks_are_regular"],
     "DRAIN": ["server/test_connection.py::test_stop_waits_for_a_bounded_time"],
     "RETRY_FIRST": ["net/dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
     "RETRY_LONGEST": ["net/dialer/test_back_off.py::test_back_off_grows_to_a_bound"],

@@ -30,7 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard import Client
-from pyshard.client import queue
+from pyshard.client import operation_queue
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
@@ -126,7 +126,9 @@ class Simulation:
 
     def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.random = random = Random(seed)
-        monkeypatch.setattr(queue, "settings", attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000])))
+        monkeypatch.setattr(
+            operation_queue, "settings", attrs.evolve(settings, BOX_OPERATIONS=random.choice([1, 2, 5, 1000]))
+        )
         monkeypatch.setattr(
             shard_module,
             "settings",

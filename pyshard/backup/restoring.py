@@ -20,8 +20,8 @@ from twisted.internet.task import deferLater
 from pyshard.backup.reading import Contents, check
 from pyshard.backup.taking import Progress, silent
 from pyshard.client import Client
-from pyshard.client.bulksteps import Step
-from pyshard.client.raw import RawClient
+from pyshard.client.bulk_input import Step
+from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batches import ABSENT, Row, Write

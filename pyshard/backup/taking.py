@@ -21,7 +21,7 @@ from pyshard.backup import manifest
 from pyshard.backup.manifest import Manifest
 from pyshard.backup.writing import NewBackup, RecordsFile
 from pyshard.client import Client
-from pyshard.client.raw import RawClient, RawShard
+from pyshard.client.raw_client import RawClient, RawShard
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState

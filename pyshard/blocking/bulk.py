@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
 from pyshard.client.bulk import Progress, partial_failure
-from pyshard.client.bulksteps import Step
-from pyshard.client.raw import RawClient
+from pyshard.client.bulk_input import Step
+from pyshard.client.raw_client import RawClient
 from pyshard.errors import PartialFailure
 
 _T = TypeVar("_T")

@@ -17,7 +17,7 @@ from pyshard.blocking.bulk import Windows
 from pyshard.blocking.engine import Engine
 from pyshard.blocking.index import BlockingIndex
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
-from pyshard.client.bulksteps import keys_of, on_keys, pairs_of, writes
+from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
 from pyshard.client.records import milliseconds
 from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
-from pyshard.bootstrap.watch import ShardWatch
+from pyshard.bootstrap.reconciler import ShardWatch
 from pyshard.net.addresses import Dial
 from pyshard.security.tokens import Tokens
 from pyshard.server.admission import ConnectionLimits

@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pyshard.bootstrap.tap import open_state
+from pyshard.bootstrap.plugin import open_state
 from pyshard.cli import plan
 from pyshard.cli.exits import Code, End, one_line
 from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options

@@ -12,7 +12,7 @@ from pyshard.cli.options import Target, Verb, on_cluster
 from pyshard.cli.output import put
 from pyshard.cli.text import TextError, as_json, parse
 from pyshard.client import Client, Record
-from pyshard.client.raw import RawClient
+from pyshard.client.raw_client import RawClient
 from pyshard.client.records import condition_of, milliseconds
 from pyshard.errors import InvalidArgument
 from pyshard.model import documents

@@ -9,7 +9,7 @@ from twisted.internet.defer import DeferredList, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.routing import Routing
+from pyshard.client.router import Routing
 from pyshard.errors import BadRequest, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name

@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.bulksteps import Encoded, Step, encoded
-from pyshard.client.chunks import Chunk
-from pyshard.client.routing import Routing
+from pyshard.client.bulk_input import Encoded, Step, encoded
+from pyshard.client.bulk_part import Chunk
+from pyshard.client.router import Routing
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
 from pyshard.model.keyspace import slots_of
 from pyshard.model.shard_map import ShardMap
@@ -32,7 +32,7 @@ Progress = Callable[[int], object]
 
 
 class Issued:
-    """A step on its way, which takes the outcomes of its chunks; see `pyshard.client.chunks.Receiver`.
+    """A step on its way, which takes the outcomes of its chunks; see `pyshard.client.bulk_part.Receiver`.
 
     :param landed: is told of each chunk whose outcomes are in place, with the types of these.
     :ivar outcomes: those of all of the step's keys, in order. A write's are there once it is encoded, as they are when
@@ -62,7 +62,7 @@ class Issued:
             found[place] = outcome
 
     def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.chunks.Receiver`."""
+        """See `pyshard.client.bulk_part.Receiver`."""
         found, positions = self.outcomes, chunk.positions
         kinds: set[type] = {bool}
         if not isinstance(chunk.run, Write):

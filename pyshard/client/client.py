@@ -10,12 +10,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client import administration
 from pyshard.client.bulk import Bulk, Progress
-from pyshard.client.bulksteps import Pairs, Step, keys_of, on_keys, pairs_of, writes
+from pyshard.client.bulk_input import Pairs, Step, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
-from pyshard.client.operations import NO_OPTIONS, Operation, Options, options_for
-from pyshard.client.pages import KeyPages
+from pyshard.client.key_pages import KeyPages
+from pyshard.client.operation import NO_OPTIONS, Operation, Options, options_for
 from pyshard.client.records import Item, Record, milliseconds
-from pyshard.client.routing import Routing
+from pyshard.client.router import Routing
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pyshard.client.bulk import Progress
-from pyshard.client.bulksteps import Pairs
-from pyshard.client.pages import KeyPages
+from pyshard.client.bulk_input import Pairs
+from pyshard.client.key_pages import KeyPages
 from pyshard.client.records import Item, Record
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key

@@ -21,8 +21,8 @@ from pyshard.protocol.boxes import Box
 from pyshard.security.tokens import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
+from pyshard.shard.open_snapshots import Snapshots
 from pyshard.shard.shard import Shard
-from pyshard.shard.snapshots import Snapshots
 
 
 class ShardProtocol(ServerConnection):

@@ -14,9 +14,9 @@ from pyshard.security.tokens import Tokens
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
+from pyshard.shard.open_snapshots import Snapshots
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
-from pyshard.shard.snapshots import Snapshots
 from pyshard.steps import Steps
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more

@@ -23,7 +23,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore | None:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let snapshots have many small pages."""
-    monkeypatch.setattr("pyshard.shard.snapshots.settings", attrs.evolve(settings, SNAPSHOT_BYTES=2000))
+    monkeypatch.setattr("pyshard.shard.open_snapshots.settings", attrs.evolve(settings, SNAPSHOT_BYTES=2000))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
 from pyshard.backup.reading import Contents, check
-from pyshard.client.bulksteps import Step
-from pyshard.client.raw import RawClient
+from pyshard.client.bulk_input import Step
+from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.model.keyspace import slot_of
 from pyshard.protocol.batches import Row, Write

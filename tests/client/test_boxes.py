@@ -11,7 +11,7 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.client import queue
+from pyshard.client import operation_queue
 from pyshard.errors import Overloaded, Unavailable
 from pyshard.protocol.batches import Answer, Run
 from pyshard.settings import settings
@@ -54,7 +54,7 @@ def test_only_so_many_boxes_are_in_flight(
         return answer
 
     monkeypatch.setattr(shard, "apply", slow)
-    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, BOX_OPERATIONS=10))
+    monkeypatch.setattr(operation_queue, "settings", attrs.evolve(settings, BOX_OPERATIONS=10))
     work = gatherResults([client.write(key, 1) for key in keys_on(cluster, "shard0", 95)])
     seen = []
     cluster.advance(0)
@@ -71,7 +71,7 @@ def test_too_much_for_one_shard_is_refused_at_once(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would wait past MAX_WAITING fails with `Overloaded`; the other shard's operations go on."""
-    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, MAX_WAITING=50))
+    monkeypatch.setattr(operation_queue, "settings", attrs.evolve(settings, MAX_WAITING=50))
     cluster.kill_shard("shard0")
     waiting = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard0", 60)]
     other = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard1", 40)]
@@ -86,7 +86,7 @@ def test_an_outage_does_not_fill_the_queue(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Operations that ended at their deadline make room: a long outage gives `Unavailable`, never `Overloaded`."""
-    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, MAX_WAITING=50))
+    monkeypatch.setattr(operation_queue, "settings", attrs.evolve(settings, MAX_WAITING=50))
     cluster.kill_shard("shard0")
     outcomes = []
     for key in keys_on(cluster, "shard0", 300):

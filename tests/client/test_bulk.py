@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from pyshard import Client, Key, Storable
-from pyshard.client import bulk, bulksteps, routing
+from pyshard.client import bulk, bulk_input, router
 from pyshard.errors import (
     ClientClosed,
     IndexNotFound,
@@ -54,7 +54,7 @@ def failure(cluster: MemoryCluster, work: Deferred[Any]) -> PartialFailure:
 
 def small(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
     """Have bulk verbs go by other limits."""
-    for module in (bulk, bulksteps, routing):
+    for module in (bulk, bulk_input, router):
         monkeypatch.setattr(module, "settings", attrs.evolve(settings, **changed))
 
 

@@ -11,7 +11,7 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, fail
 
 from pyshard import Client
-from pyshard.client import queue
+from pyshard.client import operation_queue
 from pyshard.errors import Overloaded, Unavailable
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
@@ -50,7 +50,7 @@ def test_a_full_queue_is_overloaded_at_once(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would wait past the limit fails in the call itself; the other shard isn't concerned."""
-    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, MAX_WAITING=100, BOX_OPERATIONS=10))
+    monkeypatch.setattr(operation_queue, "settings", attrs.evolve(settings, MAX_WAITING=100, BOX_OPERATIONS=10))
     stuck = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard0", 1000)]
     assert [type(one[0]) for one in stuck if one] == [Overloaded] * 900
     cluster.network.settle()  # four boxes of ten leave
@@ -62,7 +62,7 @@ def test_a_full_queue_is_overloaded_at_once(
 
 def test_bytes_for_a_stuck_shard(cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large documents count by their bytes: those in flight by their boxes, those that wait by the queue's limit."""
-    monkeypatch.setattr(queue, "settings", attrs.evolve(settings, MAX_WAITING_BYTES=10_000_000))
+    monkeypatch.setattr(operation_queue, "settings", attrs.evolve(settings, MAX_WAITING_BYTES=10_000_000))
     document = b"x" * 1_000_000
     stuck = []
     for key in keys_on(cluster, "shard0", 100):

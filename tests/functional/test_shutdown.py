@@ -12,7 +12,7 @@ from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from functional.load import Load
 
 from pyshard import Pyshard
-from pyshard.client.raw import RawClient
+from pyshard.client.raw_client import RawClient
 from pyshard.model.documents import encode
 from pyshard.protocol import commands
 from pyshard.protocol.batches import Increment, Run, decode_answers, encode_runs

@@ -9,13 +9,13 @@ import pytest
 from twisted.application.service import MultiService
 from twisted.python import usage
 
-from pyshard.bootstrap import tap as bootstrap_tap
+from pyshard.bootstrap import plugin as bootstrap_tap
 from pyshard.errors import ConfigError
 from pyshard.server import daemon_options
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
-from pyshard.shard import tap as shard_tap
+from pyshard.shard import plugin as shard_tap
 
 CONFIG = Path(__file__).parent.parent / "etc" / "shards.json"
 

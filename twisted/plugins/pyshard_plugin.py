@@ -4,13 +4,13 @@ from twisted.application.service import ServiceMaker
 
 shard = ServiceMaker(
     "pyshard shard",
-    "pyshard.shard.tap",
+    "pyshard.shard.plugin",
     "Store the documents of one range of keys (a pyshard shard).",
     "pyshard-shard",
 )
 bootstrap = ServiceMaker(
     "pyshard bootstrap",
-    "pyshard.bootstrap.tap",
+    "pyshard.bootstrap.plugin",
     "Tell shards and clients who owns which keys (a pyshard bootstrap).",
     "pyshard-bootstrap",
 )

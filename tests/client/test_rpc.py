@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.client.asking import Asking
+from pyshard.client.rpc import Asking
 from pyshard.errors import (
     BadRequest,
     ClientClosed,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from client.queue.operations import CHANGING, READING, operation, outcome
+from client.operation_queue.operations import CHANGING, READING, operation, outcome
 
-from pyshard.client.queue import Box
+from pyshard.client.operation_queue import Box
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
 from pyshard.model import documents
 from pyshard.protocol.batches import ITEM, VERSION, Answer, Result

@@ -11,11 +11,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard.client.asking import Asking
 from pyshard.client.bulk import Bulk, Progress
-from pyshard.client.bulksteps import Step
+from pyshard.client.bulk_input import Step
 from pyshard.client.client import Client
-from pyshard.client.operations import Operation, Options
+from pyshard.client.operation import Operation, Options
+from pyshard.client.rpc import Asking
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import slot_of
@@ -36,7 +36,7 @@ class RawShard:
         self._asking = asking
 
     def ask(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
-        """Ask it something that changes nothing; see `pyshard.client.asking.Asking.ask`."""
+        """Ask it something that changes nothing; see `pyshard.client.rpc.Asking.ask`."""
         return self._asking.ask(command, seconds, False, **arguments)
 
 

@@ -8,9 +8,9 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
-from pyshard.client import queue as waiting
-from pyshard.client.operations import NO_OPTIONS, Operation, Options
-from pyshard.client.queue import Box, OperationQueue
+from pyshard.client import operation_queue as waiting
+from pyshard.client.operation import NO_OPTIONS, Operation, Options
+from pyshard.client.operation_queue import Box, OperationQueue
 from pyshard.settings import settings
 
 READING = ["read", "has", "item"]

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.asking import Asking
+from pyshard.client.rpc import Asking
 from pyshard.errors import ClientClosed, NotConfigured, PyshardError, Unavailable
 from pyshard.protocol.arguments import Command
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from client.queue.operations import held, limit, next_box, operation, queue_of
+from client.operation_queue.operations import held, limit, next_box, operation, queue_of
 
-from pyshard.client.queue import OperationQueue
+from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import Overloaded
 
 

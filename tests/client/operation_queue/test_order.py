@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from client.queue.operations import CHANGING, READING, held, limit, operation
+from client.operation_queue.operations import CHANGING, READING, held, limit, operation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.client.operations import Operation
-from pyshard.client.queue import OperationQueue
+from pyshard.client.operation import Operation
+from pyshard.client.operation_queue import OperationQueue
 
 STEPS = st.one_of(
     st.tuples(st.just("issue"), st.sampled_from(READING + CHANGING), st.sampled_from("abc")),

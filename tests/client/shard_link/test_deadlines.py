@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from client.link.shard0 import ADDRESS, CHANGES, lose_answers
+from client.shard_link.shard0 import ADDRESS, CHANGES, lose_answers
 from clusters import keys_on, kinds
 from deferreds import watch
 from twisted.internet.defer import Deferred

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from client.link.shard0 import ADDRESS
+from client.shard_link.shard0 import ADDRESS
 from clusters import kinds
 from deferreds import watch
 

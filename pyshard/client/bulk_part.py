@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pyshard.client.operations import shown
-from pyshard.client.outcomes import outcomes_of
+from pyshard.client.operation import shown
+from pyshard.client.results import outcomes_of
 from pyshard.errors import PyshardError
 from pyshard.protocol.batches import Result, Run, Write, changes, part, picker, weight
 

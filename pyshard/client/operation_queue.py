@@ -20,9 +20,9 @@ from itertools import groupby, islice, repeat
 from operator import attrgetter
 from typing import TypeAlias
 
-from pyshard.client.chunks import Chunk
-from pyshard.client.operations import NO_OPTIONS, Operation
-from pyshard.client.outcomes import outcomes_of
+from pyshard.client.bulk_part import Chunk
+from pyshard.client.operation import NO_OPTIONS, Operation
+from pyshard.client.results import outcomes_of
 from pyshard.errors import Overloaded
 from pyshard.protocol.batches import ALWAYS, Answer, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, changes
 from pyshard.settings import settings

@@ -12,7 +12,7 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from pyshard.bootstrap import statefile
+from pyshard.bootstrap import state_file
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
@@ -53,7 +53,7 @@ class Options(usage.Options):
                 )
             path = Path(self["config"]).absolute()
             cluster = config_file.load(self["config"])
-            self["state"] = Path(self["state"]).absolute() if self["state"] else statefile.default_path(path)
+            self["state"] = Path(self["state"]).absolute() if self["state"] else state_file.default_path(path)
             if self["listen"] is None:
                 self["listen"] = daemon_options.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
             else:
@@ -74,7 +74,7 @@ def open_state(path: Path, configured: ShardMap) -> ClusterState:
 
     :raises ConfigError: it can't be read or written, or the config file has other ranges.
     """
-    known = statefile.load(path)
+    known = state_file.load(path)
     if known is None:
         state = first_state(uuid.uuid4().hex, configured)
     else:
@@ -82,7 +82,7 @@ def open_state(path: Path, configured: ShardMap) -> ClusterState:
             state = known.with_config(configured)
         except ConfigError as error:
             raise ConfigError(f"{error}. Restore the old ranges, or move {path} away to start a new cluster") from None
-    statefile.save(path, state)
+    state_file.save(path, state)
     return state
 
 
@@ -97,7 +97,7 @@ def makeService(options: Options) -> IService:
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
     except ConfigError as error:
         daemon_options.end(error)
-    bootstrap = Bootstrap(options["cluster state"], partial(statefile.save, options["state"]))
+    bootstrap = Bootstrap(options["cluster state"], partial(state_file.save, options["state"]))
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
     service = BootstrapService(

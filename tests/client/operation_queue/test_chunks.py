@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from client.queue.operations import next_box, operation
+from client.operation_queue.operations import next_box, operation
 
-from pyshard.client.chunks import Chunk
-from pyshard.client.queue import OperationQueue
+from pyshard.client.bulk_part import Chunk
+from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import documents
 from pyshard.protocol.batches import VERSION, Has, Pop, Read, Remove, Run, Write
@@ -21,7 +21,7 @@ class Landed:
         self.outcomes: dict[int, object] = {}
 
     def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.chunks.Receiver`."""
+        """See `pyshard.client.bulk_part.Receiver`."""
         self.outcomes |= dict(zip(chunk.positions, outcomes, strict=True))
 
 

@@ -12,9 +12,9 @@ from twisted.python import usage
 from pyshard.server import daemon_options
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
+from pyshard.shard.plugin import Options, makeService
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.shard.tap import Options, makeService
 from pyshard.storage import Durability, LmdbStore, MemoryStore
 
 

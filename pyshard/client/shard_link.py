@@ -17,10 +17,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.asking import Asking
-from pyshard.client.chunks import Chunk
-from pyshard.client.operations import Operation
-from pyshard.client.queue import Box, Entry, OperationQueue
+from pyshard.client.bulk_part import Chunk
+from pyshard.client.operation import Operation
+from pyshard.client.operation_queue import Box, Entry, OperationQueue
+from pyshard.client.rpc import Asking
 from pyshard.errors import (
     AnswerFull,
     BadRequest,
@@ -83,7 +83,7 @@ class ShardLink:
     :param dial: leads to the shard.
     :param random: jitter.
     :param session: the id of the client's session with the shard.
-    :ivar fenced: nothing is sent, because the shard is about to lose slots; see `pyshard.client.routing`.
+    :ivar fenced: nothing is sent, because the shard is about to lose slots; see `pyshard.client.router`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client.link.shard0 import ADDRESS, CHANGES, lose_answers
+from client.shard_link.shard0 import ADDRESS, CHANGES, lose_answers
 from clusters import keys_on, kinds
 from deferreds import watch
 from twisted.internet.defer import Deferred, gatherResults

@@ -12,10 +12,10 @@ import pytest
 from twisted.application.service import IService
 from twisted.python import usage
 
-from pyshard.bootstrap import statefile
+from pyshard.bootstrap import state_file
+from pyshard.bootstrap.plugin import Options, makeService, open_state
+from pyshard.bootstrap.reconciler import ShardWatch
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.bootstrap.tap import Options, makeService, open_state
-from pyshard.bootstrap.watch import ShardWatch
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
@@ -68,7 +68,7 @@ def test_defaults(file: Path, asked: list[tuple[str, int]]) -> None:
     assert asked == [("localhost", 9192)]
     assert options["listen"] == "tcp:port=9192:interface=127.0.0.1"
     assert options["state"] == file.with_name("shards.state")
-    assert statefile.load(options["state"]) == options["cluster state"]
+    assert state_file.load(options["state"]) == options["cluster state"]
 
 
 def test_bootstrap_in_the_config_file(file: Path, asked: list[tuple[str, int]]) -> None:
@@ -88,7 +88,7 @@ def test_state_elsewhere(file: Path, tmp_path: Path, asked: list[tuple[str, int]
     """The state may be kept anywhere."""
     options = parsed("--config", file, "--state", tmp_path / "elsewhere")
     assert options["state"] == tmp_path / "elsewhere"
-    assert statefile.load(tmp_path / "elsewhere") == options["cluster state"]
+    assert state_file.load(tmp_path / "elsewhere") == options["cluster state"]
     assert not file.with_name("shards.state").exists()
 
 
@@ -189,7 +189,7 @@ def test_new_cluster(file: Path, tmp_path: Path) -> None:
     state = open_state(tmp_path / "one", configured)
     assert (state.epoch, state.map, dict(state.indexes)) == (1, configured, {})
     assert re.fullmatch(r"[0-9a-f]{32}", state.cluster)
-    assert statefile.load(tmp_path / "one") == state
+    assert state_file.load(tmp_path / "one") == state
     assert open_state(tmp_path / "other", configured).cluster != state.cluster
 
 
@@ -197,7 +197,7 @@ def test_known_cluster(file: Path, tmp_path: Path) -> None:
     """A cluster that is known goes on where it was: id, epoch, indexes and identities."""
     configured = config_file.load(file).map
     known = open_state(tmp_path / "one", configured).with_index("pages").with_identity("low", "1d", durable=True)
-    statefile.save(tmp_path / "one", known)
+    state_file.save(tmp_path / "one", known)
     assert open_state(tmp_path / "one", configured) == known
     assert known.epoch == 3
 
@@ -209,7 +209,7 @@ def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
     state = open_state(tmp_path / "one", config_file.load(file).map)
     low = attrs.evolve(known.map.ranges[0], port=6000, limit=5)
     assert (state.cluster, state.epoch, state.map.ranges) == (known.cluster, 2, (low, known.map.ranges[1]))
-    assert statefile.load(tmp_path / "one") == state
+    assert state_file.load(tmp_path / "one") == state
 
 
 # -- the service ----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
     state: ClusterState = options["cluster state"]
     assert service.bootstrap.state == state
     service.bootstrap.change(state.with_index("pages"))
-    assert statefile.load(file.with_name("shards.state")) == state.with_index("pages")
+    assert state_file.load(file.with_name("shards.state")) == state.with_index("pages")
 
 
 def test_service_that_cannot_save(file: Path, asked: list[tuple[str, int]]) -> None:
@@ -287,4 +287,4 @@ def test_token_file_refused(file: Path, tokens: Path) -> None:
     assert refused("--config", file, "--token-file", tokens).startswith(
         f"pyshard: token file {tokens}: found mode 0640"
     )
-    assert not statefile.default_path(file).exists()
+    assert not state_file.default_path(file).exists()

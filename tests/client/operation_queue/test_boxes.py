@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from client.queue.operations import CHANGING, READING, held, limit, next_box, operation, outcome, queue_of
+from client.operation_queue.operations import CHANGING, READING, held, limit, next_box, operation, outcome, queue_of
 
-from pyshard.client.operations import NO_OPTIONS, Options
-from pyshard.client.queue import Box
+from pyshard.client.operation import NO_OPTIONS, Options
+from pyshard.client.operation_queue import Box
 from pyshard.errors import Unavailable
 from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
 

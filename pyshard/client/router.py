@@ -22,13 +22,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.asking import Asking
-from pyshard.client.chunks import Chunk
-from pyshard.client.link import ShardLink
-from pyshard.client.operations import Operation
-from pyshard.client.queue import Entry
-from pyshard.client.search import Search
-from pyshard.client.sources import Sources
+from pyshard.client.bulk_part import Chunk
+from pyshard.client.discovery import Sources
+from pyshard.client.hedged_request import Search
+from pyshard.client.operation import Operation
+from pyshard.client.operation_queue import Entry
+from pyshard.client.rpc import Asking
+from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState

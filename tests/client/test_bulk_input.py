@@ -10,12 +10,12 @@ import pytest
 from clusters import cluster_of, outcome
 from twisted.internet.defer import Deferred
 
-from pyshard.client import bulk, bulksteps
-from pyshard.client.bulksteps import Encoded, Step
-from pyshard.client.chunks import Chunk
-from pyshard.client.link import ShardLink
-from pyshard.client.queue import Entry
-from pyshard.client.routing import Routing
+from pyshard.client import bulk, bulk_input
+from pyshard.client.bulk_input import Encoded, Step
+from pyshard.client.bulk_part import Chunk
+from pyshard.client.operation_queue import Entry
+from pyshard.client.router import Routing
+from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
@@ -105,7 +105,7 @@ def keys_by_shard(count: int) -> tuple[list[str], list[str]]:
 def test_one_shard_works_while_documents_for_the_next_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The part of the first shard is sent before that of the second is encoded; where nothing is, both are at once."""
     told: list[str] = []
-    encode, submit = bulksteps.encoded, ShardLink.submit
+    encode, submit = bulk_input.encoded, ShardLink.submit
 
     def encoded(step: Step, numbers: Sequence[int]) -> Encoded:
         told.append(f"{len(numbers)} encoded")
@@ -129,7 +129,7 @@ def test_one_shard_works_while_documents_for_the_next_are_encoded(monkeypatch: p
 
 def test_documents_for_one_shard_that_are_more_than_a_box_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are sent by the box, those that can't be stored left out, and every key has its outcome in its place."""
-    monkeypatch.setattr(bulksteps, "settings", attrs.evolve(settings, BOX_BYTES=1000))
+    monkeypatch.setattr(bulk_input, "settings", attrs.evolve(settings, BOX_BYTES=1000))
     low, high = keys_by_shard(8)
     documents: list[Any] = ["x" * 400, {1}, "x" * 400, "x" * 400, "x" * 3000, {2}, {3}, "é"]
     pairs = [pair for key, other, doc in zip(low, high, documents, strict=True) for pair in ((key, doc), (other, 5))]

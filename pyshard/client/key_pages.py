@@ -10,7 +10,7 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from pyshard.client.routing import Routing
+from pyshard.client.router import Routing
 from pyshard.errors import (
     BadRequest,
     IndexNotFound,

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.client import Client
-from pyshard.client.routing import Routing
+from pyshard.client.router import Routing
 from pyshard.errors import PyshardError
 from pyshard.net import addresses
 from pyshard.net.addresses import Dial, Servers

@@ -14,8 +14,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.asking import Asking
-from pyshard.client.search import Search
+from pyshard.client.hedged_request import Search
+from pyshard.client.rpc import Asking
 from pyshard.errors import ConfigError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState

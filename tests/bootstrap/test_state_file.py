@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyshard.bootstrap import statefile
+from pyshard.bootstrap import state_file
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState, to_json
 from pyshard.model.keyspace import SLOTS
@@ -30,21 +30,21 @@ class Crash(BaseException):
 
 def test_default_path() -> None:
     """The state is kept beside the config file, under its name."""
-    assert statefile.default_path(Path("etc/shards.json")) == Path("etc/shards.state")
-    assert statefile.default_path(Path("/a/shards.old.json")) == Path("/a/shards.old.state")
-    assert statefile.default_path(Path("shards")) == Path("shards.state")
+    assert state_file.default_path(Path("etc/shards.json")) == Path("etc/shards.state")
+    assert state_file.default_path(Path("/a/shards.old.json")) == Path("/a/shards.old.state")
+    assert state_file.default_path(Path("shards")) == Path("shards.state")
 
 
 def test_load_nothing(path: Path) -> None:
     """Without a file there is no state yet."""
-    assert statefile.load(path) is None
+    assert state_file.load(path) is None
 
 
 def test_round_trip(path: Path) -> None:
     """What was saved is loaded, in place of what was there before, and nothing else is left behind."""
     for state in (OLD, NEW, OLD):
-        statefile.save(path, state)
-        assert statefile.load(path) == state
+        state_file.save(path, state)
+        assert state_file.load(path) == state
     assert path.read_bytes() == to_json(OLD)
     assert [one.name for one in path.parent.iterdir()] == ["shards.state"]
 
@@ -70,7 +70,7 @@ def test_saved_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", replaced)
-    statefile.save(path, OLD)
+    state_file.save(path, OLD)
     assert done == ["sync shards.state.new", "shards.state.new to shards.state", f"sync {path.parent.name}"]
     for descriptor in descriptors:
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -80,7 +80,7 @@ def test_saved_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("stops_at", ["fsync", "replace"])
 def test_crash_before_the_rename(path: Path, monkeypatch: pytest.MonkeyPatch, stops_at: str) -> None:
     """A machine that stops before the new file took its place finds the old one, and can save again."""
-    statefile.save(path, OLD)
+    state_file.save(path, OLD)
 
     def stop(*_: object) -> None:
         raise Crash
@@ -88,19 +88,19 @@ def test_crash_before_the_rename(path: Path, monkeypatch: pytest.MonkeyPatch, st
     with monkeypatch.context() as patch:
         patch.setattr(*((os, "fsync", stop) if stops_at == "fsync" else (Path, "replace", stop)))
         with pytest.raises(Crash):
-            statefile.save(path, NEW)
-    assert statefile.load(path) == OLD
-    statefile.save(path, NEW)
-    assert statefile.load(path) == NEW
+            state_file.save(path, NEW)
+    assert state_file.load(path) == OLD
+    state_file.save(path, NEW)
+    assert state_file.load(path) == NEW
     assert [one.name for one in path.parent.iterdir()] == ["shards.state"]
 
 
 def test_half_written_leftover(path: Path) -> None:
     """What a crash left of a save disturbs neither loading nor saving, however long it is."""
-    statefile.save(path, OLD)
+    state_file.save(path, OLD)
     path.with_name("shards.state.new").write_bytes(b"half" * 10_000)
-    assert statefile.load(path) == OLD
-    statefile.save(path, NEW)
+    assert state_file.load(path) == OLD
+    state_file.save(path, NEW)
     assert path.read_bytes() == to_json(NEW)
 
 
@@ -116,7 +116,7 @@ def test_load_unreadable(path: Path, spoil: Callable[[Path], None], reason: str)
     """A file that can't be read is an error that says why, never a new cluster."""
     spoil(path)
     with pytest.raises(ConfigError) as refused:
-        statefile.load(path)
+        state_file.load(path)
     assert str(refused.value) == f"{path}: the cluster's state can't be read ({reason})"
 
 
@@ -137,7 +137,7 @@ def test_load_something_else(path: Path, text: bytes, reason: str) -> None:
     """A file with something else in it is an error that says what to do, and the file stays."""
     path.write_bytes(text)
     with pytest.raises(ConfigError) as refused:
-        statefile.load(path)
+        state_file.load(path)
     assert str(refused.value) == f"{path}: {reason}; restore the file, or move it away to start a new cluster"
     assert path.read_bytes() == text
 
@@ -146,7 +146,7 @@ def test_save_where_no_file_can_be(path: Path) -> None:
     """A save that can't be made says so, and what to do."""
     nowhere = path.parent / "none" / "shards.state"
     with pytest.raises(ConfigError) as refused:
-        statefile.save(nowhere, OLD)
+        state_file.save(nowhere, OLD)
     assert str(refused.value) == (
         f"{nowhere}: the cluster's state can't be written (No such file or directory); "
         "name a place that can with --state"
@@ -156,7 +156,7 @@ def test_save_where_no_file_can_be(path: Path) -> None:
 @pytest.mark.parametrize("fails_at", ["open", "fsync", "replace"])
 def test_save_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str) -> None:
     """A disk that is full, or fails otherwise, leaves the old file."""
-    statefile.save(path, OLD)
+    state_file.save(path, OLD)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -167,5 +167,5 @@ def test_save_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: 
         else:
             patch.setattr(Path, fails_at, full)
         with pytest.raises(ConfigError, match=r"can't be written \(No space left on device\)"):
-            statefile.save(path, NEW)
-    assert statefile.load(path) == OLD
+            state_file.save(path, NEW)
+    assert state_file.load(path) == OLD
