@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard import Pyshard
 from pyshard.cli import cli
-from pyshard.cli.options import Target
+from pyshard.cli.common_options import Target
 from pyshard.client import Client
 from pyshard.testing import MemoryCluster
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from peers.interface import Blocking, Deferring, Side
 from pyshard import Client, Document, Pyshard, Record, connect
-from pyshard.cli import plan
+from pyshard.cli import up_plan
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
@@ -89,17 +89,17 @@ class PyshardSide(Side):
             for number in range(shards)
         ]
         cluster = ClusterConfig(ShardMap(ranges), HOST, free_port())
-        twistd = plan.find_twistd()
+        twistd = up_plan.find_twistd()
         if twistd is None:
             raise Unavailable("there is no twistd; install pyshard first")
         self._processes = Processes(folder)
         self._server = f"{HOST}:{cluster.bootstrap_port}"
-        config = folder / plan.CONFIG
-        config.write_text(plan.as_file(cluster))
-        data = plan.Data(folder / "data") if durable else None
+        config = folder / up_plan.CONFIG
+        config.write_text(up_plan.as_file(cluster))
+        data = up_plan.Data(folder / "data") if durable else None
         if data is not None:
             data.directory.mkdir()
-        daemons = plan.daemons(cluster, twistd, config, folder, data)
+        daemons = up_plan.daemons(cluster, twistd, config, folder, data)
         try:
             self.pids = [self._processes.start_daemon(daemon) for daemon in daemons][:shards]
             self._processes.wait_listening(*(one.port for one in ranges), cluster.bootstrap_port)

@@ -13,9 +13,9 @@ from typing import Literal, Self, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
-from pyshard.blocking.bulk import Windows
-from pyshard.blocking.engine import Engine
+from pyshard.blocking.bulk_windows import Windows
 from pyshard.blocking.index import BlockingIndex
+from pyshard.blocking.runner import Engine
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
 from pyshard.client.records import milliseconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyshard.cli.group import cli
+from pyshard.cli.root import cli
 from pyshard.cli.signals import Interrupt
 
 __all__ = ["cli", "main"]

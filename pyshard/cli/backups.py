@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pyshard import backup as backups
-from pyshard.cli.bulk import documents
-from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.common_options import Target, on_cluster
+from pyshard.cli.load_cat import documents
 from pyshard.cli.output import put
 from pyshard.cli.signals import interrupt_says
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pyshard.cli.exits import Code, End
-from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.common_options import Target, on_cluster
+from pyshard.cli.document_text import as_json
+from pyshard.cli.exit_codes import Code, End
 from pyshard.cli.output import put
-from pyshard.cli.text import as_json
 
 
 @click.command()

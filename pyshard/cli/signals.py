@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pyshard.cli.exits import Code, one_line
+from pyshard.cli.exit_codes import Code, one_line
 
 
 class Interrupt:

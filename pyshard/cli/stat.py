@@ -9,8 +9,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from pyshard.cli.exits import Code
-from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.common_options import Target, on_cluster
+from pyshard.cli.exit_codes import Code
 from pyshard.cli.output import put, show
 from pyshard.settings import settings
 

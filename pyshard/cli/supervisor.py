@@ -18,8 +18,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.runner.procmon import ProcessMonitor
 
-from pyshard.cli.plan import Daemon, Guard
 from pyshard.cli.signals import EndSignals
+from pyshard.cli.up_plan import Daemon, Guard
 from pyshard.client import connect
 from pyshard.errors import PyshardError, Unavailable
 from pyshard.steps import Steps

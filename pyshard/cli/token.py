@@ -6,7 +6,7 @@ import secrets
 
 import click
 
-from pyshard.cli.options import refuse_outer
+from pyshard.cli.common_options import refuse_outer
 from pyshard.cli.output import put
 from pyshard.security.tokens import ROLES
 

@@ -19,9 +19,9 @@ from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from pyshard.bootstrap.plugin import open_state
-from pyshard.cli import plan
-from pyshard.cli.exits import Code, End, one_line
-from pyshard.cli.options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options
+from pyshard.cli import up_plan
+from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, refuse_outer, tls_options
+from pyshard.cli.exit_codes import Code, End, one_line
 from pyshard.cli.output import flush, put, show
 from pyshard.cli.signals import EndSignals
 from pyshard.model.config_file import ClusterConfig
@@ -99,27 +99,27 @@ def up(
         None if token_file is None else str(token_file), insecure
     )  # refuses what its daemons would
     files = daemon_tls_options.checked_files(tls.chosen(tls_ca, tls_certificate, tls_key, "--tls-ca"))
-    guard = plan.Guard(None if token_file is None else token_file.absolute(), insecure, files)
-    twistd = plan.find_twistd()
+    guard = up_plan.Guard(None if token_file is None else token_file.absolute(), insecure, files)
+    twistd = up_plan.find_twistd()
     if twistd is None:
         raise End(f"no twistd beside {sys.executable}, nor in PATH; install Twisted there", Code.NEGATIVE)
-    given = None if config_file is None else plan.read(config_file)
+    given = None if config_file is None else up_plan.read(config_file)
     with ExitStack() as held:
         if data is not None:
             held.enter_context(_held(data.directory, "--data-dir"))
-        wanted = given or plan.remembered(data)
-        cluster, notes = (wanted, []) if given else plan.with_free_ports(wanted)
-        plan.check_reach(cluster, guard)
+        wanted = given or up_plan.remembered(data)
+        cluster, notes = (wanted, []) if given else up_plan.with_free_ports(wanted)
+        up_plan.check_reach(cluster, guard)
         signals = EndSignals()
         signals.install()
         directory = held.enter_context(_directory(run_dir))
-        path = directory / plan.CONFIG if config_file is None else config_file.absolute()
+        path = directory / up_plan.CONFIG if config_file is None else config_file.absolute()
         if config_file is None:
-            path.write_text(plan.as_file(cluster))
-        open_state(plan.state_file(directory, data), cluster.map)
+            path.write_text(up_plan.as_file(cluster))
+        open_state(up_plan.state_file(directory, data), cluster.map)
         if data is not None:
-            plan.remember(data, wanted)
-        daemons = plan.daemons(cluster, twistd, path, directory, data, guard)
+            up_plan.remember(data, wanted)
+        daemons = up_plan.daemons(cluster, twistd, path, directory, data, guard)
         failure = _run(signals, cluster, notes, daemons, directory, data, guard, usage(cluster, token_file, files))
     if failure:
         head, _, rest = failure.partition("\n")
@@ -129,7 +129,7 @@ def up(
 
 def _data(
     context: click.Context, data_dir: Path | None, durability: str | None, run_dir: Path | None
-) -> plan.Data | None:
+) -> up_plan.Data | None:
     """Where the cluster is to be kept, by the options."""
     if data_dir is None:
         if durability is not None:
@@ -139,17 +139,17 @@ def _data(
         raise click.UsageError(f"--run-dir and --data-dir: found {data_dir} twice, expected two directories", context)
     if (data_dir / "shard.json").exists():
         raise End(f"--data-dir: {data_dir} is the data directory of one shard, expected one for a cluster", Code.USAGE)
-    return plan.Data(data_dir.absolute(), durability)
+    return up_plan.Data(data_dir.absolute(), durability)
 
 
 def _run(
     signals: EndSignals,
     cluster: ClusterConfig,
     notes: list[str],
-    daemons: list[plan.Daemon],
+    daemons: list[up_plan.Daemon],
     directory: Path,
-    data: plan.Data | None,
-    guard: plan.Guard,
+    data: up_plan.Data | None,
+    guard: up_plan.Guard,
     how: Text,
 ) -> str | None:
     """Run the cluster until it is ended; why, if nobody asked for that."""
@@ -187,7 +187,7 @@ def tell(line: str) -> None:
         flush()
 
 
-def fate(data: plan.Data | None) -> str:
+def fate(data: up_plan.Data | None) -> str:
     """What becomes of the documents when the cluster ends."""
     if data is None:
         return "Documents are kept in memory: they are gone when their shard ends."
@@ -249,7 +249,7 @@ def _held(directory: Path, option: str) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / plan.LOCK).open("w")
+        lock = (directory / up_plan.LOCK).open("w")
     except OSError as error:
         raise End(f"{option}: {directory} can't be used: {error.strerror}", Code.USAGE) from None
     with lock:

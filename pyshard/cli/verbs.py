@@ -7,10 +7,10 @@ from typing import cast
 import click
 from twisted.internet.defer import Deferred
 
-from pyshard.cli.exits import Code, End
-from pyshard.cli.options import Target, Verb, on_cluster
+from pyshard.cli.common_options import Target, Verb, on_cluster
+from pyshard.cli.document_text import TextError, as_json, parse
+from pyshard.cli.exit_codes import Code, End
 from pyshard.cli.output import put
-from pyshard.cli.text import TextError, as_json, parse
 from pyshard.client import Client, Record
 from pyshard.client.raw_client import RawClient
 from pyshard.client.records import condition_of, milliseconds

@@ -12,7 +12,7 @@ from twisted.python import threadable
 
 from pyshard import Pyshard
 from pyshard.blocking import pyshard as blocking_module
-from pyshard.blocking.engine import Engine
+from pyshard.blocking.runner import Engine
 from pyshard.testing import MemoryCluster
 
 

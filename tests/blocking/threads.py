@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pyshard.blocking.engine import Engine
+from pyshard.blocking.runner import Engine
 
 _T = TypeVar("_T")
 

@@ -1,7 +1,7 @@
 """Lines ⇄ keys and documents: what `pyshard load` reads and `pyshard cat` writes. Pure, but for the reading.
 
 Two formats, one document a line. ``key|document``: the first ``|`` separates, so no key with one can be written;
-the document is text as `pyshard.cli.text` has it. JSONL: ``{"key": …, "doc": …}``, for any key.
+the document is text as `pyshard.cli.document_text` has it. JSONL: ``{"key": …, "doc": …}``, for any key.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from pyshard.cli.text import TextError, as_json, as_text, parse
+from pyshard.cli.document_text import TextError, as_json, as_text, parse
 from pyshard.model.documents import Document
 from pyshard.model.keyspace import Key
 from pyshard.settings import settings

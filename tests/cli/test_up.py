@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from ports import free_port
 
 from pyshard.bootstrap.plugin import open_state
-from pyshard.cli import cli, plan
-from pyshard.cli.exits import End
-from pyshard.cli.plan import DEFAULT, Data, check_ports, daemons, file_name, with_free_ports
+from pyshard.cli import cli, up_plan
+from pyshard.cli.exit_codes import End
 from pyshard.cli.up import _directory, _held, fate, usage
+from pyshard.cli.up_plan import DEFAULT, Data, check_ports, daemons, file_name, with_free_ports
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
@@ -47,7 +47,7 @@ def test_default_is_the_example() -> None:
 def test_as_file() -> None:
     """The config file that is written says what it was made of."""
     moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
-    assert config_file.parse(plan.as_file(moved).encode()) == moved
+    assert config_file.parse(up_plan.as_file(moved).encode()) == moved
 
 
 def test_free_ports_stay() -> None:
@@ -161,10 +161,10 @@ def test_names_of_other_files(name: str) -> None:
 def test_remembered_cluster(tmp_path: Path) -> None:
     """Without a config file it is the cluster that the data directory had the last time, else the default one."""
     data = Data(tmp_path)
-    assert plan.remembered(None) == plan.remembered(data) == DEFAULT
+    assert up_plan.remembered(None) == up_plan.remembered(data) == DEFAULT
     for port in (1003, 1004, 1004):
-        plan.remember(data, cluster(1001, 1002, bootstrap=port))
-        assert plan.remembered(data) == cluster(1001, 1002, bootstrap=port)
+        up_plan.remember(data, cluster(1001, 1002, bootstrap=port))
+        assert up_plan.remembered(data) == cluster(1001, 1002, bootstrap=port)
     assert [path.name for path in tmp_path.iterdir()] == ["shards.json"]
 
 
@@ -197,11 +197,11 @@ def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     open_state(tmp_path / "data" / "cluster.state", DEFAULT.map)
     path = tmp_path / "c.json"
-    path.write_text(plan.as_file(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))
+    path.write_text(up_plan.as_file(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))
     ended = CliRunner().invoke(cli, ["up", "--config", str(path), "--data-dir", str(tmp_path / "data")])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "Restore the old ranges" in ended.stderr
-    assert plan.remembered(Data(tmp_path / "data")) == DEFAULT
+    assert up_plan.remembered(Data(tmp_path / "data")) == DEFAULT
 
 
 def test_fate() -> None:
@@ -222,14 +222,14 @@ def test_find_twistd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(places[1]))
     monkeypatch.setenv("PATH", str(places[2]))
     for place in places:
-        assert plan.find_twistd() == str(place / "twistd")
+        assert up_plan.find_twistd() == str(place / "twistd")
         shutil.rmtree(place)
-    assert plan.find_twistd() is None
+    assert up_plan.find_twistd() is None
 
 
 def test_no_twistd(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a twistd nothing is begun."""
-    monkeypatch.setattr(plan, "find_twistd", lambda: None)
+    monkeypatch.setattr(up_plan, "find_twistd", lambda: None)
     ended = CliRunner().invoke(cli, ["up"])
     assert ended.exit_code == 1
     assert ended.stderr == f"pyshard: no twistd beside {sys.executable}, nor in PATH; install Twisted there\n"
@@ -257,7 +257,7 @@ def test_bad_config(tmp_path: Path, text: str | None, error: str) -> None:
 def test_config_with_a_port_in_use(tmp_path: Path, taken: int) -> None:
     """So is one whose port is in use."""
     path = tmp_path / "c.json"
-    path.write_text(plan.as_file(cluster(free_port(), bootstrap=taken)))
+    path.write_text(up_plan.as_file(cluster(free_port(), bootstrap=taken)))
     ended = CliRunner().invoke(cli, ["up", "--config", str(path)])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"pyshard: {path}: the bootstrap: can't listen on {HOST}:{taken}")

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.python import threadable
 
-from pyshard.blocking import engine as engine_module
-from pyshard.blocking.engine import Engine
+from pyshard.blocking import runner as engine_module
+from pyshard.blocking.runner import Engine
 from pyshard.errors import BlockingCallRefused, Unavailable
 
 # -- one thread -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from pyshard.testing.wires import Address, Faults, Wire
+from pyshard.testing.memory_links import Address, Faults, Wire
 
 
 class MemoryNetwork:

@@ -13,8 +13,8 @@ import pytest
 from cli_runs import Commands, Ended
 
 from pyshard import errors
-from pyshard.cli import group, verbs
-from pyshard.cli.exits import Code, code_of, one_line
+from pyshard.cli import root, verbs
+from pyshard.cli.exit_codes import Code, code_of, one_line
 from pyshard.cli.signals import EndSignals, Interrupt, interrupt_says
 from pyshard.errors import PyshardError
 
@@ -85,7 +85,7 @@ def test_failures(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, error: Bas
         raise error
 
     monkeypatch.setattr(verbs, "put", fail)
-    monkeypatch.setattr(group, "abandon", lambda: None)
+    monkeypatch.setattr(root, "abandon", lambda: None)
     assert pyshard("has", "test") == expected
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.test_document_text import any_document, same, texts
 from cli_runs import Commands, Ended, MemoryPyshard
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli_text import any_document, same, texts
 
 from pyshard import Pyshard
-from pyshard.cli import bulk
-from pyshard.cli.bulk import next_count
+from pyshard.cli import load_cat
+from pyshard.cli.load_cat import next_count
 from pyshard.testing import MemoryCluster
 
 
@@ -152,13 +152,13 @@ def test_cat_passes_over_removed_keys(pyshard: Commands, monkeypatch: pytest.Mon
     """A key that is removed between its page and its read is left out."""
     for key in "abc":
         pyshard("write", key, "1")
-    print_all = bulk._print_all
+    print_all = load_cat._print_all
 
     def remove_first(app: MemoryPyshard, *arguments: Any) -> int:
         app.remove("b")
         return print_all(app, *arguments)
 
-    monkeypatch.setattr(bulk, "_print_all", remove_first)
+    monkeypatch.setattr(load_cat, "_print_all", remove_first)
     assert sorted(pyshard("cat").out.split()) == ["a|1", "c|1"]
 
 

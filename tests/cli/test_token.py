@@ -10,7 +10,7 @@ from cli_runs import Commands
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.cli import plan
+from pyshard.cli import up_plan
 from pyshard.cli.up import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
@@ -76,18 +76,18 @@ def test_up_tells_its_daemons(tmp_path: Path) -> None:
     """Each daemon of `up` is told the token file and the files of TLS, by their names."""
     file = tmp_path / "tokens"
     for guard, options in {
-        plan.Guard(): [],
-        plan.Guard(file): [f"--token-file={file}"],
-        plan.Guard(insecure=True): ["--insecure"],
-        plan.Guard(tls=Tls("/ca.pem", "/own.pem")): ["--tls-ca=/ca.pem", "--tls-certificate=/own.pem"],
+        up_plan.Guard(): [],
+        up_plan.Guard(file): [f"--token-file={file}"],
+        up_plan.Guard(insecure=True): ["--insecure"],
+        up_plan.Guard(tls=Tls("/ca.pem", "/own.pem")): ["--tls-ca=/ca.pem", "--tls-certificate=/own.pem"],
     }.items():
-        for one in plan.daemons(plan.DEFAULT, "twistd", tmp_path / "shards.json", tmp_path, guard=guard):
+        for one in up_plan.daemons(up_plan.DEFAULT, "twistd", tmp_path / "shards.json", tmp_path, guard=guard):
             assert [word for word in one.command if word.startswith(("--token", "--insecure", "--tls"))] == options
 
 
 def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
     """What `up` prints works as printed where there is a token file."""
-    text = str(usage(plan.DEFAULT, Path("my tokens")))
+    text = str(usage(up_plan.DEFAULT, Path("my tokens")))
     assert "pyshard write --token-file 'my tokens' KEY DOC" in text
     assert "app = Pyshard(token_file='my tokens')" in text
 
@@ -95,7 +95,7 @@ def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
 def test_up_where_others_can_connect(pyshard: Commands, tmp_path: Path) -> None:
     """A cluster that others could reach needs a token file, or the user's word; nothing is started without."""
     file = tmp_path / "shards.json"
-    file.write_text(plan.as_file(plan.DEFAULT).replace("127.0.0.1", "0.0.0.0").replace("505", "2505"))
+    file.write_text(up_plan.as_file(up_plan.DEFAULT).replace("127.0.0.1", "0.0.0.0").replace("505", "2505"))
     ended = pyshard("up", "--config", str(file), "--run-dir", str(tmp_path / "run"))
     assert ended.code == 2
     assert re.fullmatch(

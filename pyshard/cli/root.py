@@ -1,7 +1,7 @@
 """The command itself: its subcommands, and how each of them ends.
 
-Rules kept here: a failure is one line on standard error and an exit code of `pyshard.cli.exits`, never a traceback,
-unless it is a bug; an output that nobody reads any more ends the command quietly.
+Rules kept here: a failure is one line on standard error and an exit code of `pyshard.cli.exit_codes`, never a
+traceback, unless it is a bug; an output that nobody reads any more ends the command quietly.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import backups, bulk, indexes, stat, token, up, verbs
-from pyshard.cli.exits import Code, End, code_of, one_line
-from pyshard.cli.options import BOOTSTRAP_VARIABLE, common_options
+from pyshard.cli import backups, indexes, load_cat, stat, token, up, verbs
+from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
+from pyshard.cli.exit_codes import Code, End, code_of, one_line
 from pyshard.cli.output import abandon, flush
 from pyshard.errors import PyshardError
 
@@ -107,8 +107,8 @@ for _command in (
     indexes.keys,
     stat.stat,
     indexes.index,
-    bulk.load,
-    bulk.cat,
+    load_cat.load,
+    load_cat.cat,
     backups.backup,
     backups.restore,
     token.token,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 import pytest
+from cli.test_document_text import any_document, same, texts
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli_text import any_document, same, texts
 
-from pyshard.cli.lines import WINDOW, format_line, parse_line, windows
-from pyshard.cli.text import TextError
+from pyshard.cli.document_text import TextError
+from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
 from pyshard.model.documents import Document
 from pyshard.model.keyspace import Key
 

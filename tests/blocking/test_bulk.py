@@ -9,7 +9,7 @@ import pytest
 from cli_runs import MemoryPyshard
 
 from pyshard import Key, Pyshard, Storable
-from pyshard.blocking import bulk
+from pyshard.blocking import bulk_windows
 from pyshard.errors import IndexNotFound, InvalidArgument, InvalidKey, PartialFailure, Unavailable
 from pyshard.testing import MemoryCluster
 
@@ -45,7 +45,7 @@ def test_in_an_index(app: Pyshard) -> None:
 
 def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any number of keys, some at a time; progress is told after each window, in the calling thread."""
-    monkeypatch.setattr(bulk, "_WINDOW", 100)
+    monkeypatch.setattr(bulk_windows, "_WINDOW", 100)
     told: list[tuple[int, int]] = []
     pairs = [(number, number) for number in range(250)]
 
@@ -75,7 +75,7 @@ def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
 
 def test_failures_of_all_windows(app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that failed in part keeps the later ones from nothing; each key has its outcome."""
-    monkeypatch.setattr(bulk, "_WINDOW", 2)
+    monkeypatch.setattr(bulk_windows, "_WINDOW", 2)
     keys: list[Key] = ["a", True, "b", "c", False, "d"]
     with pytest.raises(PartialFailure, match="2 of 6 keys failed") as caught:
         app.has_many(keys)
@@ -90,7 +90,7 @@ def test_a_cluster_that_is_away_is_waited_for_once(
     app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows after the one whose deadline passed aren't sent to the shards that let it pass."""
-    monkeypatch.setattr(bulk, "_WINDOW", 50)
+    monkeypatch.setattr(bulk_windows, "_WINDOW", 50)
     app.write("k", 1)
     for name in cluster.names:
         cluster.kill_shard(name)

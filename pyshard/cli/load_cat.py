@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pyshard.blocking import Pyshard
-from pyshard.cli.exits import Code, End, code_of
-from pyshard.cli.lines import WINDOW, format_line, parse_line, windows
-from pyshard.cli.options import Target, on_cluster
+from pyshard.cli.common_options import Target, on_cluster
+from pyshard.cli.document_text import TextError
+from pyshard.cli.exit_codes import Code, End, code_of
+from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
 from pyshard.cli.output import put
 from pyshard.cli.signals import interrupt_says
-from pyshard.cli.text import TextError
 from pyshard.errors import IndexExists, PartialFailure, PyshardError
 from pyshard.model.documents import Document
 from pyshard.model.keyspace import Key

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from pyshard.cli import child
+from pyshard.cli import exec_wrapper
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
@@ -111,7 +111,7 @@ class Daemon:
     @property
     def wrapped(self) -> list[str]:
         """The arguments of the process that becomes `command`, for a child of this process."""
-        shim = [sys.executable, "-I", "-S", child.__file__]
+        shim = [sys.executable, "-I", "-S", exec_wrapper.__file__]
         return [*shim, str(os.getpid()), str(self.log), str(self.pidfile), *self.command]
 
 

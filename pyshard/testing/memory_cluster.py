@@ -34,7 +34,7 @@ from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
-from pyshard.testing.network import MemoryNetwork
+from pyshard.testing.memory_network import MemoryNetwork
 
 _T = TypeVar("_T")
 _HOST = "127.0.0.1"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.cli.text import TextError, as_json, as_text, parse
+from pyshard.cli.document_text import TextError, as_json, as_text, parse
 from pyshard.model.documents import Document
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

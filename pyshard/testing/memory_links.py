@@ -54,7 +54,7 @@ class Faults:
 class Wire:
     """One connection.
 
-    :ivar stranded: nothing arrives now; see `pyshard.testing.network.MemoryNetwork.strand`.
+    :ivar stranded: nothing arrives now; see `pyshard.testing.memory_network.MemoryNetwork.strand`.
     """
 
     def __init__(

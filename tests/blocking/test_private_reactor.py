@@ -10,7 +10,7 @@ import pytest
 from conftest import TakeErrors
 from twisted.internet.abstract import FileDescriptor
 
-from pyshard.blocking.reactor import PrivateReactor
+from pyshard.blocking.private_reactor import PrivateReactor
 
 
 @pytest.fixture

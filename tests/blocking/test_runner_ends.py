@@ -17,8 +17,8 @@ from blocking.threads import Thread, apart, later, until
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from pyshard.blocking import engine as engine_module
-from pyshard.blocking.engine import Engine
+from pyshard.blocking import runner as engine_module
+from pyshard.blocking.runner import Engine
 from pyshard.errors import ClientClosed
 
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -113,7 +113,7 @@ def test_control_c_ends_a_wait_and_nothing_else() -> None:
     program = """
 import signal
 from twisted.internet.defer import Deferred, succeed
-from pyshard.blocking.engine import Engine
+from pyshard.blocking.runner import Engine
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this process was told to ignore it
 engine = Engine()
 def never():
@@ -253,7 +253,7 @@ def test_a_process_ends_in_the_midst_of_calls() -> None:
     program = """
 import threading, time
 from twisted.internet.defer import Deferred
-from pyshard.blocking.engine import Engine
+from pyshard.blocking.runner import Engine
 engine = Engine()
 engine.run(lambda: engine.reactor.resolve("localhost"))
 threading.Thread(target=engine.run, args=(lambda: Deferred(),), daemon=True).start()

@@ -15,8 +15,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyshard.cli.plan import Daemon
 from pyshard.cli.signals import EndSignals
+from pyshard.cli.up_plan import Daemon
 
 if TYPE_CHECKING:
     from pyshard.cli.supervisor import Run

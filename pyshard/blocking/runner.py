@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
-from pyshard.blocking.reactor import PrivateReactor
+from pyshard.blocking.private_reactor import PrivateReactor
 from pyshard.errors import BlockingCallRefused, ClientClosed
 
 _T = TypeVar("_T")
