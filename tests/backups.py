@@ -13,7 +13,9 @@ from pyshard.backup import Manifest, Restored, backup, restore
 from pyshard.backup.writing import BLOCK
 from pyshard.client import Client
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import ITEM, Item, Row, decode_rows
+from pyshard.protocol.answers import ITEM
+from pyshard.protocol.batches import ReadItem
+from pyshard.protocol.pages import Row, decode_rows
 from pyshard.storage import IStore, Task
 from pyshard.testing import MemoryCluster
 
@@ -98,11 +100,11 @@ def rows_in(path: Path) -> list[Row]:
 
 
 def stored_in(store: IStore, indexes: Mapping[str, int]) -> list[Row]:
-    """The rows that a store has now, by its pages and `Item`, in the order of `rows_in`."""
+    """The rows that a store has now, by its pages and `ReadItem`, in the order of `rows_in`."""
     rows = []
     for name, number in sorted({"": 0, **indexes}.items(), key=lambda pair: pair[1]):
         keys = sorted(at_once(store.page(number, 0, None, SLOTS, 1 << 30, PLENTY)).keys)
-        task = Task(Item(name, keys), number, [slot_of(key, name.encode()) for key in keys])
+        task = Task(ReadItem(name, keys), number, [slot_of(key, name.encode()) for key in keys])
         for key, found in zip(keys, at_once(store.apply([task], PLENTY, PLENTY))[0].results, strict=True):
             assert isinstance(found, bytes)
             rows.append(Row(number, key, ITEM.unpack_from(found)[1], found[ITEM.size :]))

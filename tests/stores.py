@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import ITEM, VERSION, Answer, Item, Pop, Read, Result, Run, Write
+from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
+from pyshard.protocol.batches import Pop, Read, ReadItem, Run, Write
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task
 from pyshard.storage.durable import lmdb_encoding
@@ -179,7 +180,7 @@ class Bench:
 
     def version(self, key: bytes, index: str = "") -> int:
         """The version of a key that exists."""
-        ((found,),) = self.applied(Item(index, [key]))
+        ((found,),) = self.applied(ReadItem(index, [key]))
         assert isinstance(found, bytes)
         version: int = ITEM.unpack_from(found)[0]
         return version
@@ -306,7 +307,7 @@ def outcomes(answer: Answer) -> list[Outcome]:
 
 def bare(run: Run, outcome: Outcome) -> Outcome:
     """An outcome without what stands before its record."""
-    before = VERSION.size if isinstance(run, Read | Pop) else ITEM.size if isinstance(run, Item) else 0
+    before = VERSION.size if isinstance(run, Read | Pop) else ITEM.size if isinstance(run, ReadItem) else 0
     return outcome[before:] if isinstance(outcome, bytes) else outcome
 
 

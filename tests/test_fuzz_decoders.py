@@ -29,16 +29,18 @@ from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocume
 from pyshard.model import cluster_state, config_file, documents
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.protocol import batches
-from pyshard.protocol.batches import Answer, Has, Increment, Item, Read, Row, Run, Touch, Write
+from pyshard.protocol.answers import Answer, decode_answers, encode_answers
+from pyshard.protocol.batch_encoding import decode_runs, encode_runs
+from pyshard.protocol.batches import Has, Increment, Read, ReadItem, Run, Touch, Write
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize, take_chunks, take_integer
+from pyshard.protocol.pages import Row, decode_keys, decode_rows, encode_keys, encode_rows
 from pyshard.security import tokens
 
 MORE = int(os.environ.get("PYSHARD_TEST_FUZZ", "1"))
 EXAMPLES = settings(max_examples=40 * MORE)
 
 RUNS: list[Run] = [
-    Read("", [b"a", b"b"]), Has("pages", [b"a"]), Item("", [b"c"]), Write("", [b"d"], [b"\x01r"], [-1], [5]),
+    Read("", [b"a", b"b"]), Has("pages", [b"a"]), ReadItem("", [b"c"]), Write("", [b"d"], [b"\x01r"], [-1], [5]),
     Touch("", [b"e"], [7]), Increment("", [b"f"], [b"1"], [b"2"]),
 ]  # fmt: skip
 ANSWERS = [
@@ -47,8 +49,13 @@ ANSWERS = [
 ]  # fmt: skip
 #: What the callers of each verb are given, if no error.
 GIVEN: dict[type[Run], tuple[type, ...]] = {
-    Read: (dict, NoneType), Has: (bool,), Item: (dict, NoneType), Write: (int,), Touch: (bool,), Increment: (object,),
-}  # fmt: skip
+    Read: (dict, NoneType),
+    Has: (bool,),
+    ReadItem: (dict, NoneType),
+    Write: (int,),
+    Touch: (bool,),
+    Increment: (object,),
+}
 STATE = cluster_state.ClusterState(
     "c1",
     7,
@@ -88,7 +95,7 @@ def check_message(error: PyshardError) -> None:
 
 def hand_out(data: bytes) -> None:
     """Decode answers and make of them what callers are given, each of whom hears something of the right kind."""
-    for run, answer in zip(RUNS, batches.decode_answers(data, RUNS), strict=True):
+    for run, answer in zip(RUNS, decode_answers(data, RUNS), strict=True):
         keys = len(run.keys)
         given = outcomes_of(run, [0] * keys, [0] * keys, answer.results)
         assert len(given) == len(answer.outcomes()) == keys
@@ -100,10 +107,10 @@ Decode = Callable[[bytes], Any]
 
 #: What reads bytes: a function, bytes that it reads, and the errors that it may raise.
 DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
-    "runs": (batches.decode_runs, batches.encode_runs(RUNS), (BadRequest,)),
-    "answers": (hand_out, batches.encode_answers(ANSWERS), (BadRequest,)),
-    "keys": (batches.decode_keys, batches.encode_keys([b"a", b"b" * 300]), (BadRequest,)),
-    "rows": (batches.decode_rows, batches.encode_rows(ROWS), (BadRequest,)),
+    "runs": (decode_runs, encode_runs(RUNS), (BadRequest,)),
+    "answers": (hand_out, encode_answers(ANSWERS), (BadRequest,)),
+    "keys": (decode_keys, encode_keys([b"a", b"b" * 300]), (BadRequest,)),
+    "rows": (decode_rows, encode_rows(ROWS), (BadRequest,)),
     "document": (documents.decode, documents.encode(DOCUMENT)[0], (InvalidDocument,)),
     "documents": (lambda data: documents.decode_many([data, data]), documents.encode(DOCUMENT)[0], (InvalidDocument,)),
     "int": (documents.decode_int, documents.encode(2**80)[0], (InvalidDocument, NotANumber)),
@@ -140,7 +147,7 @@ def test_decoders(decode: Decode, data: bytes, errors: tuple[type[PyshardError],
 @given(st.integers(0, 2**32))
 def test_answers_with_other_things_in_them(seed: int) -> None:
     """Whatever stands in place of a result, or of an error, nobody hears what his verb doesn't have."""
-    data = batches.encode_answers(ANSWERS)
+    data = encode_answers(ANSWERS)
     with suppress(BadRequest):
         hand_out(Hostile(Random(seed)).spoilt_data(data))
 
@@ -271,7 +278,7 @@ def _backup_in(path: Path, state: bytes, payloads: list[bytes]) -> bytes:
 @given(st.data())
 def test_backups(data: st.DataObject) -> None:
     """A backup with spoilt parts, all of whose checksums are right, is in order or damaged."""
-    state, payload = cluster_state.to_json(STATE), batches.encode_rows(ROWS)
+    state, payload = cluster_state.to_json(STATE), encode_rows(ROWS)
     with folder() as path:
         text = _backup_in(path, state, [payload])
         assert verify(path).documents == 2

@@ -26,7 +26,8 @@ from twisted.python.failure import Failure
 from pyshard import Client
 from pyshard.client import bulk, operation_queue
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.batches import Answer, Has, Item, Read
+from pyshard.protocol.answers import Answer
+from pyshard.protocol.batches import Has, Read, ReadItem
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.storage import IStore, MemoryStore, Task
@@ -56,7 +57,7 @@ class LastingStore(MemoryStore):
         self._waiting: list[Callable[[], object]] = []
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        if self.clock and self.delay and not all(isinstance(task.run, Read | Has | Item) for task in tasks):
+        if self.clock and self.delay and not all(isinstance(task.run, Read | Has | ReadItem) for task in tasks):
             done: Deferred[list[Answer]] = Deferred()
             apply = super().apply
             self._waiting.append(lambda: apply(tasks, limit, room).chainDeferred(done))

@@ -16,7 +16,7 @@ from pyshard.backup.writing import BLOCK
 from pyshard.errors import BackupDamaged, BadRequest
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
-from pyshard.protocol.batches import Row, decode_rows
+from pyshard.protocol.pages import Row, decode_rows
 from pyshard.settings import settings
 
 

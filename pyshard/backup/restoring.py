@@ -24,7 +24,8 @@ from pyshard.client.bulk_input import Step
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.batches import ABSENT, Row, Write
+from pyshard.protocol.batches import ABSENT, Write
+from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

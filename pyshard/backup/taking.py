@@ -26,7 +26,7 @@ from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailabl
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
-from pyshard.protocol.batches import decode_rows
+from pyshard.protocol.pages import decode_rows
 from pyshard.settings import settings
 from pyshard.steps import Steps
 

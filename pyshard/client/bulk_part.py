@@ -11,7 +11,8 @@ from typing import Protocol
 from pyshard.client.operation import shown
 from pyshard.client.results import outcomes_of
 from pyshard.errors import PyshardError
-from pyshard.protocol.batches import Result, Run, Write, changes, part, picker, weight
+from pyshard.protocol.answers import Result
+from pyshard.protocol.batches import Run, Write, changes, part, picker, verb_of, weight
 
 
 class Receiver(Protocol):
@@ -72,7 +73,7 @@ class Chunk:
         return len(self.slots)
 
     def __str__(self) -> str:
-        verb = type(self.run).__name__.lower()
+        verb = verb_of(self.run)
         return f"{verb} of {len(self):,} key{'' if len(self) == 1 else 's'} ({shown(self.run.keys[0])} …)"
 
     def part(self, places: Sequence[int]) -> Chunk:

@@ -22,7 +22,7 @@ from pyshard.errors import (
 )
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.protocol import commands
-from pyshard.protocol.batches import decode_keys
+from pyshard.protocol.pages import decode_keys
 from pyshard.steps import Steps
 
 _PAUSE = 0.1  # seconds before a page that could not be had is asked for again

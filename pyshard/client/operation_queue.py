@@ -24,7 +24,8 @@ from pyshard.client.bulk_part import Chunk
 from pyshard.client.operation import NO_OPTIONS, Operation
 from pyshard.client.results import outcomes_of
 from pyshard.errors import Overloaded
-from pyshard.protocol.batches import ALWAYS, Answer, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, changes
+from pyshard.protocol.answers import Answer
+from pyshard.protocol.batches import ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, changes
 from pyshard.settings import settings
 
 #: What waits for a shard.
@@ -139,7 +140,7 @@ def _run(verb: str, index: str, operations: Sequence[Operation]) -> Run:
 
 
 _KIND = attrgetter("verb", "index")
-_READING: dict[str, type[Read | Has | Item]] = {"read": Read, "has": Has, "item": Item}
+_READING: dict[str, type[Read | Has | ReadItem]] = {"read": Read, "has": Has, "item": ReadItem}
 
 
 class OperationQueue:

@@ -11,7 +11,8 @@ from typing import cast
 from pyshard.errors import PyshardError
 from pyshard.model import documents
 from pyshard.model.keyspace import SLOTS, slot_to_hash
-from pyshard.protocol.batches import ITEM, VERSION, Increment, Item, Pop, Read, Remove, Result, Run, Write
+from pyshard.protocol.answers import ITEM, VERSION, Result
+from pyshard.protocol.batches import Increment, Pop, Read, ReadItem, Remove, Run, Write
 
 
 def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:
@@ -27,7 +28,7 @@ def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: l
         return _stored(sizes, results)
     if isinstance(run, Remove):
         return [_size(result) for result in results]
-    if isinstance(run, Item):
+    if isinstance(run, ReadItem):
         return [_item(key, slot, result) for key, slot, result in zip(run.keys, slots, results, strict=True)]
     if isinstance(run, Increment):
         return [_number(result) for result in results]

@@ -43,7 +43,8 @@ from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
 from pyshard.net.dialer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.protocol import commands
-from pyshard.protocol.batches import Answer, decode_answers, encode_runs
+from pyshard.protocol.answers import Answer, decode_answers
+from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.settings import settings
 
 #: Errors after which nothing was applied and the same box may be sent again.

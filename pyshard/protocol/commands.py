@@ -151,7 +151,7 @@ class ReadSnapshot(Command):
     commandName = b"ReadSnapshot"
     role = Role.READ
     arguments = [(b"snapshot", amp.Unicode())]
-    response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.protocol.batches.Row`; empty at the end
+    response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.protocol.pages.Row`; empty at the end
 
 
 class CloseSnapshot(Command):

@@ -13,7 +13,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import SnapshotEnded, TooManySnapshots
-from pyshard.protocol.batches import Row
+from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import ISnapshot

@@ -15,9 +15,12 @@ from pyshard.errors import PermissionDenied
 from pyshard.model import cluster_state
 from pyshard.net.connection import DirectResponder
 from pyshard.protocol import commands
+from pyshard.protocol.answers import Answer, encode_answers
 from pyshard.protocol.arguments import Arguments
-from pyshard.protocol.batches import Answer, Run, changes, decode_runs, encode_answers, encode_keys, encode_rows
+from pyshard.protocol.batch_encoding import decode_runs
+from pyshard.protocol.batches import Run, changes
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.pages import encode_keys, encode_rows
 from pyshard.security.tokens import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory

@@ -10,20 +10,17 @@ from typing import NamedTuple, Protocol
 
 from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
 from pyshard.model import documents
+from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batches import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
-    ITEM,
-    VERSION,
-    Answer,
     Has,
     Increment,
-    Item,
     Pop,
     Read,
+    ReadItem,
     Remove,
-    Result,
     Touch,
     Write,
     picker,
@@ -190,7 +187,7 @@ class Application:
                         if _met(condition, live)
                         else None
                     )
-                elif isinstance(run, Item):
+                elif isinstance(run, ReadItem):
                     result = None if live is None else self._item(live)
                 elif isinstance(run, Touch):
                     result = live is not None

@@ -23,7 +23,9 @@ from typing import Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
-from pyshard.protocol.batches import Answer, Row, Run
+from pyshard.protocol.answers import Answer
+from pyshard.protocol.batches import Run
+from pyshard.protocol.pages import Row
 
 
 @attrs.frozen

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 import lmdb
 
 from pyshard.errors import SnapshotEnded
-from pyshard.protocol.batches import VERSION, Row
+from pyshard.protocol.answers import VERSION
+from pyshard.protocol.pages import Row
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.memtable import Changes
 

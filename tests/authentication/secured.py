@@ -16,7 +16,8 @@ from pyshard.model import cluster_state
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Command
-from pyshard.protocol.batches import Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write, encode_runs
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.security.tokens import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -37,7 +38,7 @@ RECORD = b"\1\0\0\0\x1c\x01"
 RUNS: list[Run] = [
     Read("", [b"test"]),
     Has("", [b"test"]),
-    Item("", [b"test"]),
+    ReadItem("", [b"test"]),
     Write("", [b"test"], [RECORD]),
     Touch("", [b"test"], [1000]),
     Increment("", [b"test"], [RECORD], [RECORD]),

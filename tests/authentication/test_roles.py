@@ -10,8 +10,10 @@ from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.protocol import commands
+from pyshard.protocol.answers import decode_answers
 from pyshard.protocol.arguments import Command
-from pyshard.protocol.batches import Has, Item, Read, Remove, Run, changes, decode_answers, encode_runs
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batches import Has, Read, ReadItem, Remove, Run, changes
 from pyshard.security.tokens import Role
 
 #: What each role may do, command by command: the least that it takes. None: even strangers may.
@@ -92,7 +94,7 @@ def test_verb_and_role(bench: Bench, run: Run, role: Role) -> None:
 
 def test_every_verb_is_tried() -> None:
     """`RUNS` has each verb that there is, and those that may change something are known as such."""
-    assert [type(run) for run in RUNS if not changes(run)] == [Read, Has, Item]
+    assert [type(run) for run in RUNS if not changes(run)] == [Read, Has, ReadItem]
     assert {type(run) for run in RUNS} == set(get_args(Run))
 
 

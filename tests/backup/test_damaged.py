@@ -16,7 +16,7 @@ from pyshard.backup import manifest, verify
 from pyshard.backup.manifest import FileEntry
 from pyshard.backup.writing import BLOCK, RecordsFile
 from pyshard.errors import BackupDamaged, BackupFailed
-from pyshard.protocol.batches import Row, encode_rows
+from pyshard.protocol.pages import Row, encode_rows
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from pyshard.client.bulk_input import Step
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Row, Write
+from pyshard.protocol.batches import Write
+from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 
 

@@ -15,7 +15,9 @@ from pyshard import Pyshard
 from pyshard.client.raw_client import RawClient
 from pyshard.model.documents import encode
 from pyshard.protocol import commands
-from pyshard.protocol.batches import Increment, Run, decode_answers, encode_runs
+from pyshard.protocol.answers import decode_answers
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batches import Increment, Run
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 
 pytestmark = pytest.mark.functional

@@ -19,7 +19,8 @@ from pyshard.net import addresses
 from pyshard.net.addresses import Server
 from pyshard.net.dialer import PeerConnection
 from pyshard.protocol import commands
-from pyshard.protocol.batches import Read, encode_runs
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batches import Read
 from pyshard.security import tls
 
 pytestmark = pytest.mark.functional

@@ -20,7 +20,9 @@ from pyshard.errors import BadRequest, IndexExists, IndexNotFound, OutcomeUnknow
 from pyshard.model.shard_map import ShardMap
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.batches import Answer, Has, Item, Read, Write, encode_runs
+from pyshard.protocol.answers import Answer
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batches import Has, Read, ReadItem, Write
 from pyshard.protocol.boxes import serialize
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
@@ -145,7 +147,7 @@ def held_writes(shard: Shard) -> Callable[[], None]:
     apply, waiting = shard.store.apply, list[Callable[[], object]]()
 
     def slow(tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        if all(isinstance(task.run, Read | Has | Item) for task in tasks):
+        if all(isinstance(task.run, Read | Has | ReadItem) for task in tasks):
             return apply(tasks, limit, room)
         done: Deferred[list[Answer]] = Deferred()
         waiting.append(lambda: apply(tasks, limit, room).chainDeferred(done))

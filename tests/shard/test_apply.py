@@ -16,16 +16,15 @@ from twisted.internet.task import Clock
 from pyshard.errors import BadRequest, ShardBehind, WrongShard
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
+from pyshard.protocol.answers import VERSION, Answer
 from pyshard.protocol.batches import (
     ABSENT,
     ALWAYS,
-    VERSION,
-    Answer,
     Has,
     Increment,
-    Item,
     Pop,
     Read,
+    ReadItem,
     Remove,
     Run,
     Touch,
@@ -51,7 +50,7 @@ def test_apply(shard: Shard) -> None:
         Remove("", [B]),
         Touch("", [B, C], [1, 0]),
         Increment("", [D], [ONE], [TWO]),
-        Item("", [A, C]),
+        ReadItem("", [A, C]),
         Read("", [A, B, C, D]),
     ) == [
         [True, True],
@@ -250,7 +249,7 @@ def _runs(draw: st.DrawFn) -> Run:
     runs: list[Run] = [
         Read(index, keys),
         Has(index, keys),
-        Item(index, keys),
+        ReadItem(index, keys),
         Write(index, keys, records, conditions, draw(st.sampled_from([None, [5] * len(keys)]))),
         Pop(index, keys, conditions),
         Remove(index, keys, conditions),

@@ -13,7 +13,7 @@ from twisted.protocols import amp
 from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.batches import Row, decode_rows, encode_rows
+from pyshard.protocol.pages import Row, decode_rows, encode_rows
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, LmdbStore
 from pyshard.testing import MemoryCluster

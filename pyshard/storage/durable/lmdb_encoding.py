@@ -14,7 +14,7 @@ from hashlib import blake2b
 from itertools import repeat
 from operator import add, itemgetter
 
-from pyshard.protocol.batches import VERSION
+from pyshard.protocol.answers import VERSION
 from pyshard.storage.executor import Found
 
 #: Bytes of the longest key that stands in the database key itself (LMDB's keys have at most 511).

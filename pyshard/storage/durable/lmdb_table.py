@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyshard.protocol.batches import VERSION, Result
+from pyshard.protocol.answers import VERSION, Result
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import State

@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.batches import Answer, Has, Item, Read, weight
+from pyshard.protocol.answers import Answer
+from pyshard.protocol.batches import Has, Read, ReadItem, weight
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import State
 from pyshard.storage.durable.data_directory import DataDirectory
@@ -94,7 +95,7 @@ class LmdbStore:
         return self._data.state.used
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        if all(isinstance(task.run, Read | Has | Item) for task in tasks):
+        if all(isinstance(task.run, Read | Has | ReadItem) for task in tasks):
             try:
                 with self._data.reading() as view:
                     return succeed(self._applied(view, self._data.state, None, tasks, limit, room))

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import VERSION, Answer, Result, picker
+from pyshard.protocol.answers import VERSION, Answer, Result
+from pyshard.protocol.batches import picker
 from pyshard.settings import settings
 from pyshard.storage.executor import Application, Found, cost, no_such_index
 from pyshard.storage.histogram import BUCKET_BITS, histogram, new_counts

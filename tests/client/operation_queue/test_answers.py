@@ -8,7 +8,7 @@ from client.operation_queue.operations import CHANGING, READING, operation, outc
 from pyshard.client.operation_queue import Box
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
 from pyshard.model import documents
-from pyshard.protocol.batches import ITEM, VERSION, Answer, Result
+from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
 
 RECORD, SIZE = documents.encode({"hello": "world"})
 FOUND = VERSION.pack(7) + RECORD

@@ -8,7 +8,7 @@ from client.operation_queue.operations import CHANGING, READING, held, limit, ne
 from pyshard.client.operation import NO_OPTIONS, Options
 from pyshard.client.operation_queue import Box
 from pyshard.errors import Unavailable
-from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 
 
 def test_operations_leave_in_the_order_of_issue() -> None:
@@ -65,7 +65,7 @@ def test_runs_join_neighbors_only() -> None:
         Pop("", [b"c"]),
         Remove("", [b"c", b"d"]),
         Touch("", [b"c", b"d"], [1000, 0]),
-        Item("", [b"c"]),
+        ReadItem("", [b"c"]),
     ]
     assert box.runs == expected
 

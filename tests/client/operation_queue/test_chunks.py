@@ -11,7 +11,8 @@ from pyshard.client.bulk_part import Chunk
 from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import documents
-from pyshard.protocol.batches import VERSION, Has, Pop, Read, Remove, Run, Write
+from pyshard.protocol.answers import VERSION
+from pyshard.protocol.batches import Has, Pop, Read, Remove, Run, Write, verb_of
 
 
 class Landed:
@@ -55,7 +56,7 @@ def test_chunks_in_flight_together(flying: Run, behind: Run, together: bool) -> 
     assert (queue.next_box(0.0) is None) is together
     for first, second in ((flying, behind), (behind, flying)):
         queue = OperationQueue()
-        verb, index = type(second).__name__.lower(), second.index
+        verb, index = verb_of(second), second.index
         queue.add(chunk_of(first))
         for key in second.keys:
             queue.add(operation(verb, key.decode(), index=index))

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 from twisted.internet.task import deferLater
 
 from pyshard.net.dialer import Peer, PeerConnection
-from pyshard.protocol.batches import Answer
+from pyshard.protocol.answers import Answer
 from pyshard.storage import MemoryStore, Task
 from pyshard.testing import MemoryCluster
 

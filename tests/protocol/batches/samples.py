@@ -12,9 +12,9 @@ from pyshard.protocol.batches import (
     LONGEST_TTL,
     Has,
     Increment,
-    Item,
     Pop,
     Read,
+    ReadItem,
     Remove,
     Run,
     Touch,
@@ -48,7 +48,7 @@ def with_columns(draw: st.DrawFn) -> Run:
 
 
 run_lists: st.SearchStrategy[list[Run]] = st.lists(
-    with_columns() | st.builds(lambda kind, *rest: kind(*rest), st.sampled_from([Read, Has, Item]), texts, keys),
+    with_columns() | st.builds(lambda kind, *rest: kind(*rest), st.sampled_from([Read, Has, ReadItem]), texts, keys),
     max_size=8,
 )
 
@@ -56,7 +56,7 @@ run_lists: st.SearchStrategy[list[Run]] = st.lists(
 RUNS: list[Run] = [
     Read("", [b"a", b"b"]),
     Has("pages", [b"a"]),
-    Item("", [b"a"]),
+    ReadItem("", [b"a"]),
     Write("", [b"a"], [b"\x01"]),
     Write("", [b"a", b"b"], [b"\x01", b""], [ABSENT, ALWAYS], [0, 1000]),
     Pop("", [b"a"]),

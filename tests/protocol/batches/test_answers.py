@@ -1,32 +1,18 @@
-"""Answers and pages of keys on the wire: what arrives equals what was sent, and fits the question."""
+"""Answers on the wire: what arrives equals what was sent, and fits the question."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.batches.samples import keys, run_lists, texts
+from protocol.batches.samples import run_lists, texts
 
 from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
 from pyshard.model import documents
-from pyshard.protocol.batches import (
-    HEAD_BYTES,
-    ITEM,
-    Answer,
-    Has,
-    Item,
-    Pop,
-    Read,
-    Remove,
-    Result,
-    Run,
-    Touch,
-    Write,
-    decode_answers,
-    decode_keys,
-    encode_answers,
-    encode_keys,
-)
+from pyshard.protocol.answers import ITEM, Answer, Result, decode_answers, decode_answers_plainly, encode_answers
+from pyshard.protocol.batches import HEAD_BYTES, Has, Pop, Read, ReadItem, Remove, Run, Touch, Write
 
 
 @st.composite
@@ -39,7 +25,7 @@ def answered(draw: st.DrawFn) -> tuple[list[Run], list[Answer]]:
         kinds: st.SearchStrategy[Result] = st.booleans()
         if not isinstance(run, Has | Write | Touch):
             kinds = st.binary(min_size=ITEM.size)
-        if isinstance(run, Read | Item | Pop | Remove):
+        if isinstance(run, Read | ReadItem | Pop | Remove):
             kinds |= st.none()
         results = draw(st.lists(kinds, min_size=count, max_size=count))
         positions = st.integers(0, count - 1) if count else st.nothing()
@@ -67,6 +53,24 @@ def test_answers_round_trip(pair: tuple[list[Run], list[Answer]]) -> None:
     assert [[type(one) for one in answer.results] for answer in arrived] == [
         [type(one) for one in answer.results] for answer in answers
     ]
+
+
+def decoded(decode: Callable[[bytes, list[Run]], list[Answer]], data: bytes, runs: list[Run]) -> object:
+    """What a decoder makes of answers: the answers, or the refusal's text."""
+    try:
+        return decode(data, runs)
+    except BadRequest as error:
+        return str(error)
+
+
+@given(answered(), run_lists)
+def test_the_quick_way_agrees_with_the_plain_one(pair: tuple[list[Run], list[Answer]], others: list[Run]) -> None:
+    """Answers to one run take a quicker way; what comes of them, and what is refused, is the same."""
+    runs, answers = pair
+    for run, answer in zip(runs, answers, strict=True):
+        data = encode_answers([answer])
+        for asked in ([run], *([other] for other in others)):
+            assert decoded(decode_answers, data, asked) == decoded(decode_answers_plainly, data, asked)
 
 
 @pytest.mark.parametrize(
@@ -129,17 +133,6 @@ def test_every_error_can_be_an_outcome(cls: type[PyshardError]) -> None:
     answer.refuse(0, cls("why"))
     (outcome,) = decode_answers(encode_answers([answer]), [Pop("", [b"a"])])[0].outcomes()
     assert (type(outcome), str(outcome)) == (cls, "why")
-
-
-@given(keys)
-def test_keys_round_trip(page: list[bytes]) -> None:
-    """The keys of a page arrive as they were sent."""
-    assert decode_keys(encode_keys(page)) == page
-
-
-def test_keys_as_bytes() -> None:
-    """A page of keys is one array of binaries."""
-    assert encode_keys([b"a", b"bc"]) == b"\x92\xc4\x01a\xc4\x02bc"
 
 
 def test_remove_answers_with_a_records_head() -> None:

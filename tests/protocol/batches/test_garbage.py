@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from protocol.batches.samples import BYTES, texts
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.batches import Answer, Read, decode_answers, decode_keys, decode_runs
+from pyshard.protocol.answers import Answer, decode_answers
+from pyshard.protocol.batch_encoding import decode_runs
+from pyshard.protocol.batches import Read
+from pyshard.protocol.pages import decode_keys
 
 
 def decode_one_answer(data: bytes) -> list[Answer]:

@@ -5,23 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.batches import (
-    ITEM,
-    VERSION,
-    Answer,
-    Has,
-    Increment,
-    Item,
-    Pop,
-    Read,
-    Remove,
-    Result,
-    Run,
-    Touch,
-    Write,
-    decode_answers,
-    encode_answers,
-)
+from pyshard.protocol.answers import ITEM, VERSION, Answer, Result, decode_answers, encode_answers
+from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 
 KEYS = [b"a", b"b"]
 REFUSED = ("SHARD_FULL", "why")
@@ -31,7 +16,7 @@ SHORT, LONG = bytes(VERSION.size - 1), bytes(ITEM.size + 9)
 VERBS: list[tuple[Run, list[Result], list[Result]]] = [
     (Read("", KEYS), [None, bytes(VERSION.size), LONG], [True, False, b"", SHORT]),
     (Has("", KEYS), [True, False], [None, b"", LONG]),
-    (Item("", KEYS), [None, bytes(ITEM.size), LONG], [True, False, b"", bytes(ITEM.size - 1)]),
+    (ReadItem("", KEYS), [None, bytes(ITEM.size), LONG], [True, False, b"", bytes(ITEM.size - 1)]),
     (Write("", KEYS, [b"r", b"r"]), [True, False], [None, b"", LONG]),
     (Pop("", KEYS), [None, bytes(VERSION.size), LONG], [True, False, b"", SHORT]),
     (Remove("", KEYS), [None, b"", LONG], [True, False]),
@@ -54,7 +39,7 @@ def test_results_of_each_verb(run: Run, good: list[Result], bad: list[Result]) -
         assert decoded(run, Answer([None, one], {0: REFUSED})).results == [None, one]
         for other in bad:
             for results in ([one, other], [other, one]):
-                with pytest.raises(BadRequest, match=f"^the answers have .* to {type(run).__name__.lower()}"):
+                with pytest.raises(BadRequest, match=f"^the answers have .* to {verb_of(run)}"):
                     decoded(run, Answer(results))
 
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.batches import Has, Read, decode_runs, encode_runs
+from pyshard.protocol.batch_encoding import decode_runs, encode_runs
+from pyshard.protocol.batches import Has, Read
 from pyshard.settings import settings
 
 MOST = settings.MAX_BATCH

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from protocol.batches.samples import BYTES, RUNS, run_lists, with_columns
 
 from pyshard.errors import BadRequest
+from pyshard.protocol.answers import ITEM, VERSION, Answer, decode_answers, encode_answers
+from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batches import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
-    ITEM,
     LONGEST_TTL,
-    VERSION,
-    Answer,
+    READING_RUNS,
     Has,
     Increment,
     Pop,
@@ -26,12 +26,10 @@ from pyshard.protocol.batches import (
     Run,
     Touch,
     Write,
+    changes,
     columns,
-    decode_answers,
-    decode_runs,
-    encode_answers,
-    encode_runs,
     part,
+    verb_of,
     weight,
 )
 from pyshard.settings import settings
@@ -159,6 +157,24 @@ def test_weight(run: Run, expected: int) -> None:
     assert weight(run) == expected
 
 
+@given(run_lists)
+def test_weight_of_any_run(runs: list[Run]) -> None:
+    """A run weighs the lengths of its keys and records, added up."""
+    for run in runs:
+        records = [*run.records] if isinstance(run, Write) else []
+        records += [*run.amounts, *run.initials] if isinstance(run, Increment) else []
+        assert weight(run) == sum(len(text) for text in [*run.keys, *records])
+
+
+def test_verbs() -> None:
+    """A run's verb is the word on the wire; those of the table change nothing, all others may."""
+    assert [verb_of(run) for run in RUNS] == [
+        "read", "has", "item", "write", "write", "pop", "pop", "remove", "touch", "increment",
+    ]  # fmt: skip
+    assert {verb_of(run) for run in RUNS if not changes(run)} == set(READING_RUNS)
+    assert [type(run) for run in RUNS if not changes(run)] == list(READING_RUNS.values())
+
+
 @pytest.mark.parametrize("ttl", [-1, LONGEST_TTL + 1, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("kind", ["write", "touch"])
 def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
@@ -189,6 +205,26 @@ def test_what_others_could_not_read_is_refused(run: Run) -> None:
     """A shard takes no key that isn't text or is too long, and no record past the limit: they would break readers."""
     with pytest.raises(BadRequest):
         decode_runs(encode_runs([run]))
+
+
+def is_text(key: bytes) -> bool:
+    """Whether a key is UTF-8."""
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@given(st.lists(st.text(max_size=2).map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=2)))
+def test_keys_that_are_stored_are_text(keys: list[bytes]) -> None:
+    """A batch is taken exactly when each of its keys by itself is UTF-8, though they are looked at together first."""
+    run = Write("", keys, [b""] * len(keys))
+    if all(map(is_text, keys)):
+        assert decode_runs(encode_runs([run])) == [run]
+    else:
+        with pytest.raises(BadRequest, match=r"^the batch has a key that is not UTF-8: ."):
+            decode_runs(encode_runs([run]))
 
 
 def test_largest_things_pass() -> None:

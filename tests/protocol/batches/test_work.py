@@ -13,7 +13,7 @@ from stores import FAST_KINDS, Bench, prepared
 from pyshard.errors import InvalidDocument, NotANumber
 from pyshard.model import documents
 from pyshard.model.documents import FORMAT, HEAD
-from pyshard.protocol.batches import ABSENT, Has, Increment, Item, Pop, Remove, Run, Touch, Write
+from pyshard.protocol.batches import ABSENT, Has, Increment, Pop, ReadItem, Remove, Run, Touch, Write
 from pyshard.settings import settings
 from pyshard.storage import executor
 
@@ -52,7 +52,7 @@ def test_records_that_are_looked_at(bench: Bench, run: Run) -> None:
 
 def test_over_all_runs_of_a_batch(bench: Bench) -> None:
     """It is the batch that is bounded, not each of its runs."""
-    found = bench.answers(*[Touch("", [b"k"] * 4, [0] * 4)] * 3, Item("", [b"none"]))
+    found = bench.answers(*[Touch("", [b"k"] * 4, [0] * 4)] * 3, ReadItem("", [b"none"]))
     assert [one.count("ANSWER_FULL") for one in found] == [0, 0, 2, 1]
 
 

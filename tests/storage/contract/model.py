@@ -8,7 +8,8 @@ from stores import Outcome, weight
 
 from pyshard.errors import InvalidDocument
 from pyshard.model import documents
-from pyshard.protocol.batches import ABSENT, ALWAYS, VERSION, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+from pyshard.protocol.answers import VERSION
+from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 
 
 @attrs.frozen
@@ -76,7 +77,7 @@ class Model:
             assert outcome is (old is not None)
         elif isinstance(run, Read):
             self._check_record(outcome, old, VERSION.size, b"")
-        elif isinstance(run, Item):
+        elif isinstance(run, ReadItem):
             expires = old.expires if old else 0
             tail = VERSION.pack(expires) + VERSION.pack(max(0, expires - now))
             self._check_record(outcome, old, VERSION.size, tail)

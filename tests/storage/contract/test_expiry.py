@@ -9,13 +9,14 @@ from storage.contract.samples import number
 from stores import Bench, Outcome, weight
 
 from pyshard.model.keyspace import SLOTS
-from pyshard.protocol.batches import ABSENT, ITEM, Has, Increment, Item, Pop, Read, Remove, Run, Touch, Write
+from pyshard.protocol.answers import ITEM
+from pyshard.protocol.batches import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.storage import Page
 
 ALL_GONE: list[tuple[Any, Outcome]] = [
     (Read("", [b"a"]), None),
     (Has("", [b"a"]), False),
-    (Item("", [b"a"]), None),
+    (ReadItem("", [b"a"]), None),
     (Pop("", [b"a"]), None),
     (Remove("", [b"a"]), None),
     (Touch("", [b"a"], [1000]), False),
@@ -66,7 +67,7 @@ def test_an_item_tells_its_expiry(bench: Bench) -> None:
     bench.fill({b"a": b"", b"b": b""}, ttl=1500)
     bench.fill({b"b": b""})
     bench.clock.advance(1)
-    ((first, second),) = bench.applied(Item("", [b"a", b"b"]))
+    ((first, second),) = bench.applied(ReadItem("", [b"a", b"b"]))
     assert isinstance(first, bytes)
     assert isinstance(second, bytes)
     assert ITEM.unpack(first)[1:] == (bench.now + 500, 500)

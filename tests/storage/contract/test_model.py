@@ -17,7 +17,8 @@ from stores import FAST_KINDS, PLENTY, Bench, check_consistent, folder, outcomes
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Item, Pop, Read, Remove, Row, Run, Touch, Write
+from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.pages import Row
 from pyshard.storage import LmdbStore, Task
 
 _LONG = b"k" * 600
@@ -100,7 +101,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def batch(self, groups: list[tuple[str, list[Wish]]], free: int, room: int) -> None:
         """Any batch, with little room to grow and little room to answer."""
         groups = [(name, wishes) for name, wishes in groups if name in self.ids]
-        self._ask([Item(name, [wish.key for wish in wishes]) for name, wishes in groups])  # so versions are known
+        self._ask([ReadItem(name, [wish.key for wish in wishes]) for name, wishes in groups])  # so versions are known
         runs: list[Run] = []
         for name, wishes in groups:
             for verb, some in groupby(wishes, attrgetter("verb")):
@@ -111,7 +112,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 made: dict[str, Run] = {
                     "read": Read(name, keys),
                     "has": Has(name, keys),
-                    "item": Item(name, keys),
+                    "item": ReadItem(name, keys),
                     "write": Write(name, keys, records, conditions, ttls),
                     "pop": Pop(name, keys, conditions),
                     "remove": Remove(name, keys, conditions),

@@ -6,7 +6,7 @@ import pytest
 from stores import PLENTY, Bench, weight
 
 from pyshard.model.keyspace import SLOTS
-from pyshard.protocol.batches import Has, Item, Pop, Remove, Write
+from pyshard.protocol.batches import Has, Pop, ReadItem, Remove, Write
 
 
 def test_a_restart_keeps_everything(durable: Bench) -> None:
@@ -19,7 +19,7 @@ def test_a_restart_keeps_everything(durable: Bench) -> None:
     def all_of_it() -> list[object]:
         store = durable.store
         return [
-            durable.applied(Item("", keys), Item("pages", [b"a", b"b"]), Has("links", [b"a"])),
+            durable.applied(ReadItem("", keys), ReadItem("pages", [b"a", b"b"]), Has("links", [b"a"])),
             [durable.scan(), durable.scan(index="pages")],
             [store.documents, store.used, store.histogram(0, SLOTS, 20), store.identity, store.recall()],
         ]

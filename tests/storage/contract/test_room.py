@@ -8,7 +8,8 @@ import pytest
 from storage.contract.samples import add, number
 from stores import Bench, weight
 
-from pyshard.protocol.batches import ITEM, VERSION, Has, Increment, Item, Pop, Read, Remove, Touch, Write
+from pyshard.protocol.answers import ITEM, VERSION
+from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
 from pyshard.storage.durable import lmdb_encoding
 
 
@@ -32,7 +33,7 @@ def test_room_is_of_all_runs(bench: Bench) -> None:
     first, second = Read("", [b"a", b"x"]), Read("", [b"x", b"b", b"c"])
     assert bench.answers(first, second, room=2 * one + 1) == [[b"12345", None], [None, b"12345", b"12345"]]
     assert bench.answers(first, second, room=2 * one) == [[b"12345", None], [None, b"12345", "ANSWER_FULL"]]
-    items = Item("", [b"a", b"b", b"c"])
+    items = ReadItem("", [b"a", b"b", b"c"])
     assert bench.answers(items, room=ITEM.size + 6) == [[b"12345", b"12345", "ANSWER_FULL"]]
     assert bench.answers(items, room=ITEM.size + 5) == [[b"12345", "ANSWER_FULL", "ANSWER_FULL"]]
 
@@ -65,7 +66,7 @@ def test_full_answer_stops_everything_behind_it(bench: Bench, filler: type[Read 
         add("pages", [b"new"], [b""]),
         Has("", [b"b"]),
         Read("pages", [b"p"]),
-        Item("pages", [b"p"]),
+        ReadItem("pages", [b"p"]),
         Pop("", [b"b"]),
         Remove("pages", [b"p"]),
         Touch("", [b"b"], [1]),
@@ -116,9 +117,9 @@ def test_verbs_without_records_take_no_room(bench: Bench) -> None:
     ) == [[True], [True], [True], [True], [None, b"12345"]]
 
 
-@pytest.mark.parametrize("filler", [Read, Item])
+@pytest.mark.parametrize("filler", [Read, ReadItem])
 def test_reading_stops_where_the_answer_is_full(
-    bench: Bench, filler: type[Read | Item], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, filler: type[Read | ReadItem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has no room in the answer isn't fetched: a batch of many large documents costs no more than its answer."""
     keys = [b"%03d" % each for each in range(200)]

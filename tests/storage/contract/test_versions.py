@@ -6,20 +6,8 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench, folder
 
-from pyshard.protocol.batches import (
-    ABSENT,
-    ALWAYS,
-    ITEM,
-    VERSION,
-    Has,
-    Increment,
-    Item,
-    Pop,
-    Read,
-    Remove,
-    Touch,
-    Write,
-)
+from pyshard.protocol.answers import ITEM, VERSION
+from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
 
 
 def test_versions_rise(bench: Bench) -> None:
@@ -42,7 +30,7 @@ def test_every_verb_tells_one_version(bench: Bench) -> None:
     bench.fill({b"b": b"three"})
     bench.answers(Touch("", [b"a"], [5000]), Remove("", [b"b"]), Write("", [b"a"], [b"no"], [ABSENT]))
     stored = VERSION.pack(version) + b"one"
-    assert bench.applied(Read("", [b"a"]), Item("", [b"a"]), Pop("", [b"a"])) == [
+    assert bench.applied(Read("", [b"a"]), ReadItem("", [b"a"]), Pop("", [b"a"])) == [
         [stored],
         [ITEM.pack(version, bench.now + 5000, 5000) + b"one"],
         [stored],

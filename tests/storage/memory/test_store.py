@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import IndexNotFound
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import VERSION, Pop, Read, Remove, Run, Touch, Write
+from pyshard.protocol.answers import VERSION
+from pyshard.protocol.batches import Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import IStore, MemoryStore, Page
 from pyshard.storage.executor import no_such_index
 

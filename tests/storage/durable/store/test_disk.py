@@ -19,7 +19,7 @@ from stores import PLENTY, Bench, at_once, check_consistent, task
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import StorageFailed
-from pyshard.protocol.batches import Has, Increment, Item, Pop, Read, Run, Touch, Write
+from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Run, Touch, Write
 from pyshard.storage import Durability
 
 CHANGES: list[Run] = [
@@ -38,7 +38,7 @@ def test_a_change_that_fails(bench: Bench, run: Run, logged_errors: TakeErrors) 
 
     def all_of_it() -> list[object]:
         return [
-            bench.applied(Item("", [b"a", b"new", b"n"])),
+            bench.applied(ReadItem("", [b"a", b"new", b"n"])),
             store.documents,
             store.used,
             list(store._data.state.counts),

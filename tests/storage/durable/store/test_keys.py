@@ -6,7 +6,7 @@ from storage.durable.store.opened import lmdb_of
 from stores import PLENTY, Bench, at_once
 
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Has, Item, Pop, Read, Run, Touch, Write
+from pyshard.protocol.batches import Has, Pop, Read, ReadItem, Run, Touch, Write
 from pyshard.storage import Task
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.executor import Found
@@ -19,7 +19,7 @@ def test_keys_that_share_a_digest(bench: Bench) -> None:
     with store._data.environment.begin(write=True) as transaction:
         place = lmdb_encoding.database_key(0, slot_of(own), own)
         transaction.put(place, lmdb_encoding.pack(other, Found(1, 0, b"the other's")), db=store._data.databases.records)
-    runs: list[Run] = [Read("", [own]), Has("", [own]), Item("", [own]), Pop("", [own]), Touch("", [own], [1])]
+    runs: list[Run] = [Read("", [own]), Has("", [own]), ReadItem("", [own]), Pop("", [own]), Touch("", [own], [1])]
     assert bench.answers(*runs) == [[None], [False], [None], [None], [False]]
     assert bench.answers(*runs[:3]) == [[None], [False], [None]]
     assert bench.page().keys == [other]

@@ -1,0 +1,101 @@
+"""Batches ⇄ MessagePack, with a check of what a peer sends. Pure.
+
+Rules:
+
+- a batch with too many operations is refused before it is decoded, since decoded runs take up to 30 times the memory;
+- a column has as many elements as the run has keys;
+- a key that is stored is UTF-8 and not too long, and a record isn't too large: other clients could not read them;
+- a refusal is a `BadRequest` in one printable line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+from pyshard.errors import BadRequest, plain
+from pyshard.protocol.batches import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
+from pyshard.settings import settings
+
+_READING = tuple(READING_RUNS.values())
+_MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
+
+_runs = msgspec.msgpack.Decoder(Annotated[list[Run], MAX_LENGTH])
+_outline = msgspec.msgpack.Decoder(
+    Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]], MAX_LENGTH]
+)
+
+#: A batch as MessagePack.
+encode_runs: Callable[[list[Run]], bytes] = msgspec.msgpack.Encoder().encode
+
+
+def decode_runs(data: bytes) -> list[Run]:
+    """The runs of a batch.
+
+    :param data: MessagePack.
+    :raises BadRequest: it is no batch, or breaks a rule above; the message says what was found where.
+    """
+    try:
+        if len(data) > settings.BOX_BYTES:
+            check_size(sum(_array_length(run[2]) for run in _outline.decode(data) if len(run) > 2))
+        runs: list[Run] = _runs.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the batch can't be read: {plain(str(error))}") from None
+    for run in runs:
+        if isinstance(run, _READING):
+            continue
+        for column in columns(run):
+            if column is not None and len(column) != len(run.keys):
+                raise BadRequest(f"the batch has a run of {len(run.keys)} keys with a column of {len(column)}")
+        if isinstance(run, (Write, Increment)):
+            _check_stored(run, len(data))
+    return runs
+
+
+def check_size(operations: int) -> None:
+    """Refuse a batch of too many operations.
+
+    :raises BadRequest: it has more than `settings.MAX_BATCH`.
+    """
+    if operations > settings.MAX_BATCH:
+        raise BadRequest(f"the batch has {operations:,} operations; a batch has at most {settings.MAX_BATCH:,}")
+
+
+def _array_length(array: msgspec.Raw) -> int:
+    """How many elements a MessagePack array announces in its first bytes; 0 when it is no array."""
+    head = bytes(memoryview(array)[:5])
+    if head[0] == 0xDC:
+        return int.from_bytes(head[1:3], "big")
+    if head[0] == 0xDD:
+        return int.from_bytes(head[1:], "big")
+    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else 0
+
+
+def _check_stored(run: Write | Increment, size: int) -> None:
+    """Refuse keys and records that other clients could not read.
+
+    All keys together are looked at first, which mostly settles it: few bytes hold no long key, and ASCII is UTF-8.
+
+    :param size: bytes that the run has at the most.
+    """
+    max_key, max_record = settings.MAX_KEY_BYTES, settings.MAX_DOCUMENT_BYTES + HEAD_BYTES
+    together = b"".join(run.keys)
+    if len(together) > max_key and max(map(len, run.keys)) > max_key:
+        raise BadRequest(f"the batch has a key of more than {max_key:,} bytes")
+    if size > max_record:
+        records = run.records if isinstance(run, Write) else [*run.amounts, *run.initials]
+        if max(map(len, records), default=0) > max_record:
+            raise BadRequest(f"the batch has a record of more than {max_record:,} bytes")
+    if not together.isascii():
+        _check_text_plainly(run.keys)
+
+
+def _check_text_plainly(keys: list[bytes]) -> None:
+    """Refuse keys that aren't UTF-8, one by one: two keys that aren't may make up a letter together."""
+    try:
+        for key in keys:
+            key.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the batch has a key that is not UTF-8: {error}") from None

@@ -1,0 +1,61 @@
+"""Pages of an index's keys and of a snapshot's records, as MessagePack. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from pyshard.errors import BadRequest, plain
+
+
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One record of a snapshot.
+
+    :param index: the id of its index; 0 is the default index.
+    :param key: the key's text in UTF-8.
+    :param expires: milliseconds since 1970 from which it is gone; 0: never.
+    :param record: the record.
+    """
+
+    index: int
+    key: bytes
+    expires: int
+    record: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_keys = msgspec.msgpack.Decoder(list[bytes])
+_rows = msgspec.msgpack.Decoder(list[Row])
+
+#: A page of keys as MessagePack.
+encode_keys: Callable[[list[bytes]], bytes] = _encode
+
+#: A snapshot's page as MessagePack.
+encode_rows: Callable[[list[Row]], bytes] = _encode
+
+
+def decode_keys(data: bytes) -> list[bytes]:
+    """The keys of a page.
+
+    :param data: MessagePack.
+    :raises BadRequest: it is no page of keys.
+    """
+    try:
+        keys: list[bytes] = _keys.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"the keys can't be read: {plain(str(error))}") from None
+    return keys
+
+
+def decode_rows(data: bytes) -> list[Row]:
+    """The rows of a snapshot's page.
+
+    :param data: MessagePack.
+    :raises BadRequest: it is no page of a snapshot.
+    """
+    try:
+        rows: list[Row] = _rows.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"the snapshot's page can't be read: {plain(str(error))}") from None
+    return rows
