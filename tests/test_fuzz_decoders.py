@@ -28,6 +28,7 @@ from pyshard.client.results import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
 from pyshard.model import cluster_state, config_file, documents
 from pyshard.model.keyspace import SLOTS
+from pyshard.model.many_documents import decode_many
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.protocol.answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
@@ -112,7 +113,7 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "keys": (decode_keys, encode_keys([b"a", b"b" * 300]), (BadRequest,)),
     "rows": (decode_rows, encode_rows(ROWS), (BadRequest,)),
     "document": (documents.decode, documents.encode(DOCUMENT)[0], (InvalidDocument,)),
-    "documents": (lambda data: documents.decode_many([data, data]), documents.encode(DOCUMENT)[0], (InvalidDocument,)),
+    "documents": (lambda data: decode_many([data, data]), documents.encode(DOCUMENT)[0], (InvalidDocument,)),
     "int": (documents.decode_int, documents.encode(2**80)[0], (InvalidDocument, NotANumber)),
     "size": (documents.size_in, documents.encode(1)[0], (InvalidDocument,)),
     "state": (

@@ -17,6 +17,7 @@ from pyshard.client.records import condition_of, milliseconds
 from pyshard.errors import InvalidArgument
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
+from pyshard.model.document_size import measure
 from pyshard.model.documents import Document
 from pyshard.model.keyspace import key_bytes
 
@@ -183,7 +184,7 @@ def remove(target: Target, key: str, if_version: int | None) -> None:
       pyshard remove test
     """
     # `Pyshard.remove` answers 0 for an empty list or object as for nothing.
-    put(str(documents.measure(_popped(target, key, if_version)["record"])))
+    put(str(measure(_popped(target, key, if_version)["record"])))
 
 
 @click.command(cls=Verb)

@@ -13,9 +13,9 @@ from typing import TypeAlias, cast
 import attrs
 
 from pyshard.errors import InvalidArgument, PyshardError
-from pyshard.model import documents
-from pyshard.model.documents import Storable
+from pyshard.model.documents import Storable, encode
 from pyshard.model.keyspace import Key, key_bytes, keys_bytes
+from pyshard.model.many_documents import encode_many
 from pyshard.protocol.batches import Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 
@@ -109,7 +109,7 @@ def encoded(step: Step, numbers: Sequence[int]) -> Encoded:
     assert given is not None
     refused: dict[int, PyshardError] = {}
     try:
-        records, sizes = documents.encode_many(picker(numbers)(given), settings.BOX_BYTES)
+        records, sizes = encode_many(picker(numbers)(given), settings.BOX_BYTES)
         fine = numbers[: len(records)]
     except PyshardError:
         fine, records, sizes = _fine_documents(given, numbers, refused)
@@ -128,7 +128,7 @@ def _fine_documents(
     room = settings.BOX_BYTES
     for number in numbers:
         try:
-            record, size = documents.encode(given[number])
+            record, size = encode(given[number])
         except PyshardError as error:
             refused[number] = error
         else:

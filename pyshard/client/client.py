@@ -66,7 +66,7 @@ class Client:
         :param if_version: write nothing when the key's version (`item`) isn't this one.
         :param ttl: seconds after which the document is gone, to the millisecond; None: never. It replaces a time to
             live that the key had.
-        :return: a Deferred of the document's size in the seed's measure (`pyshard.model.documents.measure`);
+        :return: a Deferred of the document's size (`pyshard.model.document_size.measure`);
             0 when nothing
             was written because `if_absent` or `if_version` was not met.
         :raises ShardFull: the document doesn't fit into its shard's limit any more.

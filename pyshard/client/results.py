@@ -11,6 +11,7 @@ from typing import cast
 from pyshard.errors import PyshardError
 from pyshard.model import documents
 from pyshard.model.keyspace import SLOTS, slot_to_hash
+from pyshard.model.many_documents import decode_many
 from pyshard.protocol.answers import ITEM, VERSION, Result
 from pyshard.protocol.batches import Increment, Pop, Read, ReadItem, Remove, Run, Write
 
@@ -38,7 +39,7 @@ def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: l
 def _records(slots: Sequence[int], results: list[Result]) -> list[object]:
     if len(results) > 1 and all(results):  # a result is never empty: it begins with the version
         try:
-            found = documents.decode_many(cast("list[bytes]", results), VERSION.size)
+            found = decode_many(cast("list[bytes]", results), VERSION.size)
         except PyshardError:
             pass  # below it turns out which one it is
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import CHECKOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,9 +15,7 @@ from pyshard.errors import ConfigError
 from pyshard.model.config_file import ClusterConfig, load, parse
 from pyshard.model.shard_map import ShardMap, ShardRange
 
-CHECKOUT = Path(__file__).parent.parent
-
-#: The seed's example.
+#: The original pyshard's example.
 SHARDS: list[dict[str, Any]] = [
     {"name": "shard0-0.5", "start": 0.0, "end": 0.5, "size": 1024, "host": "127.0.0.1", "port": 5050},
     {"name": "shard0.5-1", "start": 0.5, "end": 1.0, "size": 1024, "host": "127.0.0.1", "port": 5051},
@@ -277,7 +276,7 @@ def test_folder(tmp_path: Path) -> None:
 
 
 def test_example_file_loads() -> None:
-    """etc/shards.json of the checkout is the seed's example, with a size that stores something."""
+    """etc/shards.json of the checkout is the original pyshard's example, with a size that stores something."""
     config = load(CHECKOUT / "etc" / "shards.json")
     found = [(one.name, one.start, one.end, one.address) for one in config.map.ranges]
     assert found == [(one.name, one.start, one.end, one.address) for one in MAP.ranges]

@@ -1,28 +1,19 @@
-"""Documents: what is read equals what was written, the seed's measure, and a clear error for the rest."""
+"""Documents: what is read equals what was written, and a clear error for the rest."""
 
 from __future__ import annotations
 
 import enum
-import platform
-import sys
 from contextlib import suppress
-from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
+from model.document_samples import at_most, trees
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument
-from pyshard.model import documents
-from pyshard.model.documents import HEAD, Document, decode, encode, measure, size_in
-from pyshard.settings import Settings, settings
-
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-ints = st.integers() | st.integers(-(2**65), 2**65) | st.integers(-(2**300), 2**300)
-scalars = st.none() | st.booleans() | ints | st.floats() | texts | st.binary()
-trees: st.SearchStrategy[Document] = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=30
-)
+from pyshard.model.document_size import measure
+from pyshard.model.documents import HEAD, Document, decode, encode, size_in
+from pyshard.settings import settings
 
 
 def typed(value: object) -> object:
@@ -117,82 +108,6 @@ def test_one_list_may_stand_in_many_places() -> None:
 def test_record(document: object, expected: bytes) -> None:
     """A record is the format byte, the size in four bytes, and MessagePack."""
     assert encode(document)[0] == expected
-
-
-# -- the seed's measure --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("document", "expected"),
-    [
-        (None, 16),
-        (False, 24),
-        (True, 28),
-        (1.1, 24),
-        (float("nan"), 24),
-        (0, 24),
-        (1, 28),
-        (-1, 28),
-        (2**30 - 1, 28),
-        (2**30, 32),
-        (-(2**30), 32),
-        (2**60 - 1, 32),
-        (2**60, 36),
-        (2**64, 36),
-        (-(2**90) + 1, 36),
-        (2**90, 40),
-        (10**100, 72),
-        ("", 49),
-        ("hello world", 60),
-        ("\x7f", 50),
-        ("\x80", 74),
-        ("é", 74),
-        ("naïve", 78),
-        ("\xff" * 10, 83),
-        ("\u0100", 76),
-        ("мир", 80),
-        ("a\uffff", 78),
-        ("\U00010000", 80),
-        ("hi \U0001f600", 92),
-        (b"", 33),
-        (b"hello", 38),
-        ([], 0),
-        ({}, 0),
-        ((), 0),
-        ({"hello": "world"}, 54),
-        ({"a key of any length": 1}, 28),
-        ([1, 1], 56),
-        ((1, 1), 56),
-        ([None, True, "a", b"a", 1.0], 152),
-        ({"a": [1, {"b": None}], "c": {}}, 44),
-    ],
-)
-def test_measure(document: object, expected: int) -> None:
-    """A scalar counts what CPython 3.6 to 3.11 said, a dict or list the sum over its values."""
-    assert measure(document) == expected
-
-
-@given(trees)
-def test_size_is_the_measure(document: Document) -> None:
-    """The size that `encode` gives is the measure, and the record carries it in its head."""
-    record, size = encode(document)
-    assert size == measure(document) == size_in(record) == size_in(record[:5])
-
-
-@pytest.mark.skipif(
-    platform.python_implementation() != "CPython" or sys.version_info >= (3, 12) or sys.maxsize != 2**63 - 1,
-    reason="the measure is what CPython up to 3.11 said on 64 bits; this Python's own sizes differ",
-)
-@given(scalars)
-def test_measure_is_getsizeof(scalar: Any) -> None:
-    """For a scalar, the measure is what sys.getsizeof says of a fresh object on CPython up to 3.11."""
-    # 0 and False: the measure keeps the 24 of CPython up to 3.10, where later ones count a digit that isn't used.
-    assume(not isinstance(scalar, int) or scalar != 0)
-    if isinstance(scalar, str):
-        # CPython keeps one object for each of these characters, which may carry its UTF-8 with it: never fresh.
-        assume(len(scalar) != 1 or scalar.isascii() or scalar > "\xff")
-        scalar = "".join(list(scalar))
-    assert measure(scalar) == sys.getsizeof(scalar)
 
 
 # -- what can't be stored ------------------------------------------------------------------------------------------
@@ -297,7 +212,7 @@ def test_too_large_is_known_before_writing_it_out(
     document: object, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document that is bound to be too large is refused by what it holds, before it is encoded."""
-    monkeypatch.setattr(documents, "settings", Settings(MAX_DOCUMENT_BYTES=100))
+    at_most(monkeypatch, 100)
     with pytest.raises(DocumentTooLarge) as refused:
         encode(document)
     assert str(refused.value) == f"the document has more than {expected} bytes as stored; a document has at most 100"
@@ -309,13 +224,13 @@ def test_too_large_is_known_before_writing_it_out(
 def test_up_to_the_limit_nothing_is_refused(document: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a document holds is never counted for more than it takes when stored."""
     record, _ = encode(document)
-    monkeypatch.setattr(documents, "settings", Settings(MAX_DOCUMENT_BYTES=len(record) - HEAD.size))
+    at_most(monkeypatch, len(record) - HEAD.size)
     assert encode(document)[0] == record
 
 
 def test_list_that_multiplies_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists of the same lists, which would fill any memory once written out, are refused without doing so."""
-    monkeypatch.setattr(documents, "settings", Settings(MAX_DOCUMENT_BYTES=10_000))
+    at_most(monkeypatch, 10_000)
     document: list[object] = [1] * 10
     for _ in range(90):
         document = [document] * 10

@@ -1,0 +1,134 @@
+"""Many documents ⇄ their records at once, as bulk verbs want them. Pure.
+
+One by one, most of the time would be spent in Python around each document. Most documents are flat dicts, and those of
+one source are alike: all have the same types of values in the same order. Such ones are taken column by column, the
+first values of all of them, then their second ones, with calls in C over each column.
+
+Rules:
+
+- each function agrees with its plain twin, ``…_plainly``, which is used for all other documents;
+- what is refused, and the error for it, is always the plain twin's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from operator import add, itemgetter
+from typing import cast
+
+import msgspec
+
+from pyshard.errors import InvalidDocument
+from pyshard.model.document_size import DIGIT, values_size, wide_size
+from pyshard.model.documents import FORMAT, HEAD, Document, decode, decode_body, encode, encode_body
+from pyshard.settings import settings
+
+
+def encode_many(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]]:
+    """The records of many documents, and the documents' sizes; see `pyshard.model.documents.encode`.
+
+    :param room: bytes of records after which it ends, with documents left over.
+    """
+    return _encode_flat(documents, room) or encode_many_plainly(documents, room)
+
+
+def encode_many_plainly(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]]:
+    """What `encode_many` gives, one by one."""
+    records: list[bytes] = []
+    sizes: list[int] = []
+    for document in documents:
+        record, size = encode(document)
+        records.append(record)
+        sizes.append(size)
+        room -= len(record)
+        if room <= 0:
+            break
+    return records, sizes
+
+
+def decode_many(records: Sequence[bytes], begin: int = 0) -> list[Document]:
+    """The documents of many records; see `pyshard.model.documents.decode`.
+
+    :raises InvalidDocument: when one of them can't be read.
+    """
+    body = begin + HEAD.size
+    try:
+        if list(map(itemgetter(begin), records)).count(FORMAT) == len(records):
+            return list(map(decode_body, map(itemgetter(slice(body, None)), records)))
+    except (IndexError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidDocument):
+        pass  # one by one it is found which record it is
+    return decode_many_plainly(records, begin)
+
+
+def decode_many_plainly(records: Sequence[bytes], begin: int = 0) -> list[Document]:
+    """What `decode_many` gives, one by one."""
+    return [decode(record, begin) for record in records]
+
+
+def _encode_flat(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]] | None:
+    """What `encode_many` gives, by calls in C over all documents.
+
+    :return: None when they aren't all flat dicts (see `flat_size`), or don't all have room.
+    """
+    if not _are_all(dict, documents):
+        return None
+    dicts = cast("Sequence[dict[str, object]]", documents)
+    names = list(chain.from_iterable(dicts))
+    if not _are_all(str, names):
+        return None
+    longest = max(map(len, set(names)), default=0)
+    most = min(room, settings.MAX_DOCUMENT_BYTES)
+    left = most - len(names) * longest  # for values, at the least
+    measured = sizes_by_columns(dicts, left) or list(map(values_size, dicts))
+    if None in measured:
+        return None
+    sizes = cast("list[int]", measured)
+    if sum(sizes) >= left:
+        return None
+    heads = {size: HEAD.pack(FORMAT, size) for size in set(sizes)}
+    try:
+        records = list(map(add, map(heads.__getitem__, sizes), map(encode_body, documents)))
+    except UnicodeEncodeError:
+        return None
+    return (records, sizes) if sum(map(len, records)) < most else None
+
+
+def sizes_by_columns(documents: Sequence[dict[str, object]], room: int) -> list[int | None] | None:
+    """What `values_size` gives for each of many dicts that are alike.
+
+    :param room: characters that a column of texts may have, as they are looked at together.
+    :return: None unless each column has values of one type: str, float, or int with one digit at the most.
+    """
+    same = 0  # what each document counts
+    others: list[Iterable[int]] = []  # for some columns, what each document counts beside it
+    try:
+        for column in zip(*map(dict.values, documents), strict=True):
+            kind = type(column[0])
+            if not _are_all(kind, column):
+                return None
+            if kind is str:
+                lengths = list(map(len, column))
+                if sum(lengths) >= room:
+                    return None
+                if "".join(column).isascii():
+                    same += 49
+                    others.append(lengths)
+                else:
+                    others.append([49 + len(text) if text.isascii() else wide_size(text) for text in column])
+            elif kind is float:
+                same += 24
+            elif kind is int and min(column) > -DIGIT and max(column) < DIGIT:
+                same += 28
+                if not all(column):
+                    others.append([0 if value else -4 for value in column])
+            else:
+                return None
+    except ValueError:  # some have more values than others
+        return None
+    return list(map(sum, zip(repeat(same, len(documents)), *others, strict=True)))
+
+
+def _are_all(kind: type, values: Sequence[object]) -> bool:
+    """Whether values are of one very type."""
+    return list(map(type, values)).count(kind) == len(values)
