@@ -17,8 +17,8 @@ import msgspec
 
 from pyshard.errors import BY_CODE
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import ChunkedBytes
-from pyshard.protocol.boxes import LONGEST_VALUE, Box, Limits, put_chunks, serialize
+from pyshard.protocol.arguments import ChunkedBytes, put_chunks
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, Limits, serialize
 
 #: A box under construction: what is wrong with it may be that a key comes twice.
 Pairs = list[tuple[bytes, bytes]]

@@ -31,9 +31,10 @@ from pyshard.model.keyspace import SLOTS
 from pyshard.model.many_documents import decode_many
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.protocol.answers import Answer, decode_answers, encode_answers
+from pyshard.protocol.arguments import take_chunks, take_integer
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batches import Has, Increment, Read, ReadItem, Run, Touch, Write
-from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize, take_chunks, take_integer
+from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize
 from pyshard.protocol.pages import Row, decode_keys, decode_rows, encode_keys, encode_rows
 from pyshard.security import tokens
 

@@ -21,7 +21,7 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.dialer import Greeting, Peer, PeerConnection
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import Command
+from pyshard.protocol.commands import Command
 from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
 from pyshard.steps import Steps

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pyshard.client.rpc import Asking
 from pyshard.errors import ClientClosed, NotConfigured, PyshardError, Unavailable
-from pyshard.protocol.arguments import Command
+from pyshard.protocol.commands import Command
 
 _T = TypeVar("_T")
 

@@ -20,8 +20,8 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import slot_of
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import Command
 from pyshard.protocol.batches import ABSENT
+from pyshard.protocol.commands import Command
 from pyshard.steps import Steps
 
 

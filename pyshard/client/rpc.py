@@ -25,7 +25,7 @@ from pyshard.errors import (
     Unavailable,
 )
 from pyshard.net.dialer import PeerConnection
-from pyshard.protocol.arguments import Command, UnreadableAnswer
+from pyshard.protocol.commands import Command, UnreadableAnswer
 from pyshard.settings import settings
 
 _T = TypeVar("_T")

@@ -44,6 +44,7 @@ from pyshard.net.addresses import Dial
 from pyshard.net.dialer import Greeting, Peer, PeerConnection, reason_of
 from pyshard.protocol import commands
 from pyshard.protocol.answers import Answer, decode_answers
+from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.settings import settings
 
@@ -233,7 +234,7 @@ class ShardLink:
         if connection is None:
             return
         while self._queue.waiting and (box := self._queue.next_box(self._clock.seconds())) is not None:
-            apply = commands.apply_box(self._routes.state.epoch, encode_runs(box.runs))
+            apply = apply_box(self._routes.state.epoch, encode_runs(box.runs))
             connection.ask(commands.Apply.commandName, apply, partial(self._back, box))
             self._sweep_by(box.sent + settings.DEADLINE)
 
@@ -247,7 +248,7 @@ class ShardLink:
             self._broken(Failure(), box)
 
     def _answered(self, answer: dict[bytes, bytes], box: Box) -> None:
-        answers = decode_answers(commands.answers_in(answer), box.runs)
+        answers = decode_answers(answers_in(answer), box.runs)
         self._refusals = 0
         if box.chunk is not None:
             self._chunk_answered(answers[0], box, box.chunk)

@@ -1,26 +1,27 @@
-"""What commands are made of: their base, and the argument for bytes of any length."""
+"""How the arguments of commands stand in a box: bytes of any length, and numbers. Pure.
+
+A value of AMP has 65,535 bytes at the most, so longer ones cross in chunks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import TypeAlias
 
 from twisted.protocols import amp
 
-from pyshard.errors import AMP_ERRORS
-from pyshard.protocol.boxes import put_chunks, take_chunks
-from pyshard.protocol.error_answers import unreadable
-from pyshard.security.tokens import Role
+from pyshard.errors import BadRequest
+from pyshard.protocol.boxes import LONGEST_VALUE
 
-#: What a responder gives back: the answer's arguments, now or later.
+#: The arguments of an answer, by name: what a responder gives back, now or later.
 Arguments: TypeAlias = Mapping[str, object]
 
 
 class ChunkedBytes(amp.Argument):
     """Bytes of any length: the argument's own key holds how many chunks there are, as a decimal number.
 
-    Chunk n (from 0) is the value of the key ``name.n``; every chunk but the last has 65,535 bytes; empty bytes
-    have no chunk.
+    Chunk n (from 0) is the value of the key ``name.n``. Every chunk but the last has 65,535 bytes; empty bytes have no
+    chunk.
     """
 
     def fromBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, object], proto: object) -> None:
@@ -35,27 +36,44 @@ class ChunkedBytes(amp.Argument):
             raise KeyError(name)
 
 
-class UnreadableAnswer(Exception):
-    """The peer answered, but not what the command's answer is: whether it was done can't be known."""
+def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
+    """Put bytes of any length into a box, in chunks as `ChunkedBytes`."""
+    if len(data) <= LONGEST_VALUE:
+        if data:
+            box[name] = b"1"
+            box[name + b".0"] = data
+        else:
+            box[name] = b"0"
+        return
+    chunks = [data[begin : begin + LONGEST_VALUE] for begin in range(0, len(data), LONGEST_VALUE)]
+    box[name] = b"%d" % len(chunks)
+    for number, chunk in enumerate(chunks):
+        box[b"%s.%d" % (name, number)] = chunk
 
 
-class Command(amp.Command):
-    """Base of every command: all of pyshard's errors are declared, so none can cost the connection.
+def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
+    """Bytes of any length out of a box, in chunks as `ChunkedBytes`.
 
-    :cvar role: what a peer must be to have it answered; None: anyone, authenticated or not.
+    :raises BadRequest: the count of chunks is missing or no number, or a chunk is missing.
     """
+    count = box.get(name)
+    if count is None or not count.isdigit() or len(count) > 6:
+        raise BadRequest(f"argument {name!r}: found {count!r}, expected the number of its chunks")
+    try:
+        if count == b"1":
+            return box[name + b".0"]
+        return b"".join([box[b"%s.%d" % (name, number)] for number in range(int(count))])
+    except KeyError as missing:
+        raise BadRequest(f"argument {name!r}: {int(count)} chunks were announced, {missing} isn't there") from None
 
-    errors = AMP_ERRORS
-    role: ClassVar[Role | None]
 
-    @classmethod
-    def parseResponse(cls, box: amp.AmpBox, protocol: object) -> dict[str, Any]:
-        """The answer's arguments.
+def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
+    """A decimal number out of a box.
 
-        :raises UnreadableAnswer: one of them is missing or malformed.
-        """
-        try:
-            answer: dict[str, Any] = super().parseResponse(box, protocol)
-        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
-            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {unreadable(error)}") from None
-        return answer
+    :raises BadRequest: there is none.
+    """
+    text = box.get(name, b"")
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f"argument {name!r}: found {text[:40]!r}, expected a number") from None

@@ -12,7 +12,6 @@ from typing import NoReturn, TypeAlias
 
 import attrs
 
-from pyshard.errors import BadRequest
 from pyshard.settings import settings
 
 Box: TypeAlias = dict[bytes, bytes]
@@ -145,46 +144,3 @@ def serialize(box: Mapping[bytes, bytes]) -> bytes:
         parts += (_PREFIXES[len(key)], key, _PREFIXES[length] if length < 256 else length.to_bytes(2, "big"), value)
     parts.append(b"\0\0")
     return b"".join(parts)
-
-
-def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
-    """Put bytes of any length into a box, as `pyshard.protocol.arguments.ChunkedBytes` has it."""
-    if len(data) <= LONGEST_VALUE:
-        if data:
-            box[name] = b"1"
-            box[name + b".0"] = data
-        else:
-            box[name] = b"0"
-        return
-    chunks = [data[begin : begin + LONGEST_VALUE] for begin in range(0, len(data), LONGEST_VALUE)]
-    box[name] = b"%d" % len(chunks)
-    for number, chunk in enumerate(chunks):
-        box[b"%s.%d" % (name, number)] = chunk
-
-
-def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
-    """Bytes of any length out of a box, as `pyshard.protocol.arguments.ChunkedBytes` has it.
-
-    :raises BadRequest: the count of chunks is missing or no number, or a chunk is missing.
-    """
-    count = box.get(name)
-    if count is None or not count.isdigit() or len(count) > 6:
-        raise BadRequest(f"argument {name!r}: found {count!r}, expected the number of its chunks")
-    try:
-        if count == b"1":
-            return box[name + b".0"]
-        return b"".join([box[b"%s.%d" % (name, number)] for number in range(int(count))])
-    except KeyError as missing:
-        raise BadRequest(f"argument {name!r}: {int(count)} chunks were announced, {missing} isn't there") from None
-
-
-def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
-    """A decimal number out of a box.
-
-    :raises BadRequest: there is none.
-    """
-    text = box.get(name, b"")
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f"argument {name!r}: found {text[:40]!r}, expected a number") from None

@@ -11,10 +11,13 @@ anything may send `Apply`: what changes something in its batch is refused by its
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from twisted.protocols import amp
 
-from pyshard.protocol.arguments import ChunkedBytes, Command
-from pyshard.protocol.boxes import Box, put_chunks, take_chunks, take_integer
+from pyshard.errors import AMP_ERRORS
+from pyshard.protocol.arguments import ChunkedBytes
+from pyshard.protocol.error_answers import unreadable
 from pyshard.security.tokens import Role
 
 #: For commands without arguments, or whose answer has none.
@@ -22,6 +25,32 @@ NOTHING: list[tuple[bytes, amp.Argument]] = []
 
 #: The version of this protocol. A peer with another one is refused at `Hello`.
 PROTOCOL = 1
+
+
+class UnreadableAnswer(Exception):
+    """The peer answered, but its answer can't be read: nobody knows whether the command was carried out."""
+
+
+class Command(amp.Command):
+    """Base of every command. It declares all of pyshard's errors, since AMP closes the connection after any other.
+
+    :cvar role: the least role that a peer must have; None: anyone may ask, authenticated or not.
+    """
+
+    errors = AMP_ERRORS
+    role: ClassVar[Role | None]
+
+    @classmethod
+    def parseResponse(cls, box: amp.AmpBox, protocol: object) -> dict[str, Any]:
+        """The answer's arguments.
+
+        :raises UnreadableAnswer: one of them is missing or malformed.
+        """
+        try:
+            answer: dict[str, Any] = super().parseResponse(box, protocol)
+        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
+            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {unreadable(error)}") from None
+        return answer
 
 
 class Hello(Command):
@@ -194,36 +223,3 @@ class Readiness(Command):
 COMMANDS: dict[bytes, type[Command]] = {
     command.commandName: command for command in Command.__subclasses__() if command is not GoAway
 }
-
-
-# The box of `Apply` and that of its answer, without AMP's machinery, which costs more than applying a small batch.
-
-
-def apply_box(epoch: int, batch: bytes) -> Box:
-    """The arguments of `Apply`."""
-    box = {b"epoch": b"%d" % epoch}
-    put_chunks(box, b"batch", batch)
-    return box
-
-
-def apply_arguments(box: Box) -> tuple[int, bytes]:
-    """Epoch and batch out of the box of an `Apply`.
-
-    :raises BadRequest: they aren't there.
-    """
-    return take_integer(box, b"epoch"), take_chunks(box, b"batch")
-
-
-def answers_box(epoch: int, answers: bytes) -> Box:
-    """The answer to an `Apply`."""
-    box = {b"epoch": b"%d" % epoch}
-    put_chunks(box, b"answers", answers)
-    return box
-
-
-def answers_in(box: Box) -> bytes:
-    """The answers out of the box that answers an `Apply`.
-
-    :raises BadRequest: they aren't there.
-    """
-    return take_chunks(box, b"answers")

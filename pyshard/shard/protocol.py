@@ -16,6 +16,7 @@ from pyshard.model import cluster_state
 from pyshard.net.connection import DirectResponder
 from pyshard.protocol import commands
 from pyshard.protocol.answers import Answer, encode_answers
+from pyshard.protocol.apply_boxes import answers_box, apply_arguments
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.batch_encoding import decode_runs
 from pyshard.protocol.batches import Run, changes
@@ -70,7 +71,7 @@ class ShardProtocol(ServerConnection):
         return self._shard.configure(name, cluster_state.from_json(state)).addCallback(lambda _: {})
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
-        epoch, batch = commands.apply_arguments(box)
+        epoch, batch = apply_arguments(box)
         runs = decode_runs(batch)
         self.operations += sum([len(run.keys) for run in runs])
         apply = self._apply_reading if self.role is Role.READ else self._shard.apply
@@ -80,7 +81,7 @@ class ShardProtocol(ServerConnection):
         return applied
 
     def applied(self, answers: list[Answer]) -> Box:
-        return commands.answers_box(self._shard.configured().state.epoch, encode_answers(answers))
+        return answers_box(self._shard.configured().state.epoch, encode_answers(answers))
 
     def _apply_reading(self, epoch: int, runs: list[Run]) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.

@@ -11,9 +11,9 @@ from twisted.protocols import amp
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.answers import decode_answers
-from pyshard.protocol.arguments import Command
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batches import Has, Read, ReadItem, Remove, Run, changes
+from pyshard.protocol.commands import Command
 from pyshard.security.tokens import Role
 
 #: What each role may do, command by command: the least that it takes. None: even strangers may.

@@ -16,6 +16,7 @@ from pyshard.client.raw_client import RawClient
 from pyshard.model.documents import encode
 from pyshard.protocol import commands
 from pyshard.protocol.answers import decode_answers
+from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batches import Increment, Run
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
@@ -91,7 +92,7 @@ def test_a_peer_that_sends_on(new_cluster: NewCluster) -> None:
             found: Box | None
             while (found := parser.next_box()) is not None:
                 if b"_answer" in found:
-                    decode_answers(commands.answers_in(found), runs)
+                    decode_answers(answers_in(found), runs)
                     answered += 1
                 elif b"_command" in found:
                     assert found[b"_command"] == b"GoAway"

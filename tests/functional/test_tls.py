@@ -19,6 +19,7 @@ from pyshard.net import addresses
 from pyshard.net.addresses import Server
 from pyshard.net.dialer import PeerConnection
 from pyshard.protocol import commands
+from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batches import Read
 from pyshard.security import tls
@@ -300,16 +301,14 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         peer.pauseProducing()
         epoch = made.bootstrap.bootstrap.state.epoch
         runs = encode_runs([Read("", [b"large"])])
-        answers = [
-            peer.call_directly(commands.Apply.commandName, commands.apply_box(epoch, runs)) for _ in range(asked)
-        ]
+        answers = [peer.call_directly(commands.Apply.commandName, apply_box(epoch, runs)) for _ in range(asked)]
         (served,) = [one for one in made.connections() if one.id == "c3"]
         await made.wait(lambda: served._unread, "the shard has paused the peer")
         await made.pause(0.3)
         assert served.operations < asked / 2
         peer.resumeProducing()
         for answer in answers:
-            assert len(commands.answers_in(await answer)) > 1_000_000
+            assert len(answers_in(await answer)) > 1_000_000
         peer.close()
 
 

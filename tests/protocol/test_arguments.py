@@ -7,7 +7,8 @@ from net.connection.ends import Echo, Pair, add, box, line
 from twisted.protocols import amp
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.arguments import ChunkedBytes
+from pyshard.protocol.arguments import ChunkedBytes, put_chunks, take_chunks, take_integer
+from pyshard.protocol.boxes import Box
 
 CHUNK = 65_535
 
@@ -117,3 +118,33 @@ def test_wrong_chunks_are_answered() -> None:
     assert refused[b"_error_description"] == b"argument b'data': 2 chunks were announced, b'data.0' isn't there"
     assert answered == {b"_answer": b"2", b"sum": b"3"}
     assert not one.closed()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 200_000])
+def test_chunks_of_a_box(size: int) -> None:
+    """Bytes of any length, in values that AMP can carry."""
+    box: Box = {}
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    put_chunks(box, b"data", data)
+    assert max(map(len, box.values())) <= 65_535
+    assert take_chunks(box, b"data") == data
+
+
+@pytest.mark.parametrize(
+    "box",
+    [{}, {b"n": b""}, {b"n": b"x"}, {b"n": b"-1"}, {b"n": b"1"}, {b"n": b"2", b"n.0": b""}, {b"n": b"9" * 7}],
+    ids=["none", "empty", "no number", "negative", "chunk missing", "second chunk missing", "too many"],
+)
+def test_no_chunks(box: Box) -> None:
+    """A count that is none, and chunks that aren't there."""
+    with pytest.raises(BadRequest, match="argument b'n'"):
+        take_chunks(box, b"n")
+
+
+def test_integer() -> None:
+    """A number, or an error that shows what was found, cut."""
+    assert take_integer({b"n": b"-12"}, b"n") == -12
+    for text in (b"", b"1.5", b"x" * 1000):
+        with pytest.raises(BadRequest, match="expected a number") as caught:
+            take_integer({b"n": text}, b"n")
+        assert len(str(caught.value)) < 100

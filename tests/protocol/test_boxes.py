@@ -8,18 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.protocols import amp
 
-from pyshard.errors import BadRequest
-from pyshard.protocol.boxes import (
-    LONGEST_VALUE,
-    Box,
-    BoxBreach,
-    BoxParser,
-    Limits,
-    put_chunks,
-    serialize,
-    take_chunks,
-    take_integer,
-)
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, BoxBreach, BoxParser, Limits, serialize
 
 boxes_ = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), max_size=8)
 
@@ -118,33 +107,3 @@ def test_at_the_limits() -> None:
     assert len(parsed([data * 3], Limits(keys=2, size=len(data)))) == 3
     with pytest.raises(BoxBreach):
         parsed([data], Limits(keys=2, size=len(data) - 1))
-
-
-@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 200_000])
-def test_chunks(size: int) -> None:
-    """Bytes of any length, in values that AMP can carry."""
-    box: Box = {}
-    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    put_chunks(box, b"data", data)
-    assert max(map(len, box.values())) <= 65_535
-    assert take_chunks(box, b"data") == data
-
-
-@pytest.mark.parametrize(
-    "box",
-    [{}, {b"n": b""}, {b"n": b"x"}, {b"n": b"-1"}, {b"n": b"1"}, {b"n": b"2", b"n.0": b""}, {b"n": b"9" * 7}],
-    ids=["none", "empty", "no number", "negative", "chunk missing", "second chunk missing", "too many"],
-)
-def test_no_chunks(box: Box) -> None:
-    """A count that is none, and chunks that aren't there."""
-    with pytest.raises(BadRequest, match="argument b'n'"):
-        take_chunks(box, b"n")
-
-
-def test_integer() -> None:
-    """A number, or an error that shows what was found, cut."""
-    assert take_integer({b"n": b"-12"}, b"n") == -12
-    for text in (b"", b"1.5", b"x" * 1000):
-        with pytest.raises(BadRequest, match="expected a number") as caught:
-            take_integer({b"n": text}, b"n")
-        assert len(str(caught.value)) < 100

@@ -20,9 +20,8 @@ from zope.interface import implementer
 from pyshard.errors import ShuttingDown
 from pyshard.net.connection import BoundedAMP
 from pyshard.net.dialer import PeerConnection
-from pyshard.protocol.arguments import Command
 from pyshard.protocol.boxes import Limits
-from pyshard.protocol.commands import NOTHING, GoAway, Ping
+from pyshard.protocol.commands import NOTHING, Command, GoAway, Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener

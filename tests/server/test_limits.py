@@ -15,8 +15,7 @@ from twisted.protocols import amp
 from pyshard.errors import NotAuthenticated, TooManyConnections
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import Command
-from pyshard.protocol.commands import Authenticate, GetMap, Ping
+from pyshard.protocol.commands import Authenticate, Command, GetMap, Ping
 from pyshard.security.tokens import parse
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.connection import ServerConnection

@@ -21,6 +21,7 @@ from pyshard.model.shard_map import ShardMap
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.answers import Answer
+from pyshard.protocol.apply_boxes import apply_box
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batches import Has, Read, ReadItem, Write
 from pyshard.protocol.boxes import serialize
@@ -313,7 +314,7 @@ def test_nothing_more_is_taken_up(cluster: MemoryCluster) -> None:
     for paused in (False, True):
         daemon.connect()
         connection = daemon.factory.connections[-1]
-        box = commands.apply_box(shard.configured().state.epoch, encode_runs([Write("", [b"test"], [b"old"])]))
+        box = apply_box(shard.configured().state.epoch, encode_runs([Write("", [b"test"], [b"old"])]))
         data = serialize({amp.COMMAND: b"Apply", amp.ASK: b"1", **box})
         if paused:
             connection.pauseProducing()

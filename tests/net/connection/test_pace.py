@@ -14,8 +14,9 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.net.connection import BoundedAMP, DirectResponder
-from pyshard.protocol.arguments import ChunkedBytes, Command
+from pyshard.protocol.arguments import ChunkedBytes
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.commands import Command
 from pyshard.settings import settings
 
 MOST, MOST_BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY

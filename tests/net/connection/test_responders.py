@@ -16,8 +16,8 @@ from twisted.protocols import amp
 
 from pyshard.errors import AMP_ERRORS, InternalError, PyshardError, ShardFull
 from pyshard.net.connection import BoundedAMP, DirectResponder
-from pyshard.protocol.arguments import Command
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.commands import Command
 
 
 class Direct(BoundedAMP):

@@ -1,0 +1,46 @@
+"""The boxes of `Apply`: what AMP's own machinery makes and reads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.protocols import amp
+
+from pyshard.errors import BadRequest
+from pyshard.protocol.apply_boxes import answers_box, answers_in, apply_arguments, apply_box
+from pyshard.protocol.boxes import LONGEST_VALUE
+from pyshard.protocol.commands import Apply
+
+epochs = st.integers(0, 2**63 - 1)
+lengths = st.integers(0, 200) | st.integers(LONGEST_VALUE - 1, 2 * LONGEST_VALUE + 1)
+
+
+@given(epochs, lengths)
+def test_the_request_is_amps(epoch: int, length: int) -> None:
+    """AMP makes the same box of the command's arguments, and reads the same arguments out of it."""
+    batch = bytes(length)
+    box = apply_box(epoch, batch)
+    assert box == Apply.makeArguments({"epoch": epoch, "batch": batch}, amp.AMP())
+    assert apply_arguments(box) == (epoch, batch)
+    assert Apply.parseArguments(amp.AmpBox(box), amp.AMP()) == {"epoch": epoch, "batch": batch}
+
+
+@given(epochs, lengths)
+def test_the_answer_is_amps(epoch: int, length: int) -> None:
+    """AMP makes the same box of the answer, and reads the same answer out of it."""
+    answers = bytes(length)
+    box = answers_box(epoch, answers)
+    assert box == Apply.makeResponse({"epoch": epoch, "answers": answers}, amp.AMP())
+    assert answers_in(box) == answers
+    assert Apply.parseResponse(amp.AmpBox(box), amp.AMP()) == {"epoch": epoch, "answers": answers}
+
+
+def test_boxes_of_something_else() -> None:
+    """A box without the arguments is refused, and says which one is missing."""
+    with pytest.raises(BadRequest, match="argument b'epoch'"):
+        apply_arguments({b"batch": b"0"})
+    with pytest.raises(BadRequest, match="argument b'batch'"):
+        apply_arguments({b"epoch": b"1"})
+    with pytest.raises(BadRequest, match="argument b'answers'"):
+        answers_in({b"epoch": b"1"})
