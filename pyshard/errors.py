@@ -1,11 +1,11 @@
 """Every public exception of pyshard: one base, one file, named for what happened.
 
-Rules kept here:
+Rules:
 
-- an exception's only argument that it needs is its message, because AMP carries a declared error as a code and one
-  string;
-- each class has a ``code`` of its own, and `AMP_ERRORS` (class → code) is what every command declares;
-- the message says what was given, what was expected and what to do.
+- an exception is made of its message alone, because AMP carries an error as a code and one string;
+- each class has a ``code`` of its own, and every command declares all of them (`AMP_ERRORS`);
+- the message says what was given, what was expected and what to do;
+- what a peer or a user wrote stands in a message in one printable line (`plain`), and cut (`shortened`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ConfigError(PyshardError):
 
 
 class InvalidKey(PyshardError):
-    """The key is no str, int or float, or too long. Nothing was sent."""
+    """The key is not a str, int or float, or it is too long. Nothing was sent."""
 
     code = "INVALID_KEY"
 
@@ -39,112 +39,112 @@ class InvalidArgument(PyshardError):
 
 
 class InvalidDocument(PyshardError):
-    """The document holds something that can't be stored. Nothing was sent."""
+    """The document holds a value that can't be stored. Nothing was sent."""
 
     code = "INVALID_DOCUMENT"
 
 
 class DocumentTooLarge(InvalidDocument):
-    """The document is larger than one document may be. Nothing was stored."""
+    """The document has more bytes than a document may have. Nothing was stored."""
 
     code = "DOCUMENT_TOO_LARGE"
 
 
 class InvalidIndexName(PyshardError):
-    """The index name is empty, too long or has characters that a name can't have."""
+    """The index's name is empty, too long or has other characters than a name may; or there are too many."""
 
     code = "INVALID_INDEX_NAME"
 
 
 class IndexNotFound(PyshardError):
-    """There is no index of that name in the cluster."""
+    """The cluster has no index of that name."""
 
     code = "INDEX_NOT_FOUND"
 
 
 class IndexExists(PyshardError):
-    """There is an index of that name already."""
+    """The cluster has an index of that name already."""
 
     code = "INDEX_EXISTS"
 
 
 class ShardFull(PyshardError):
-    """The write would take the shard past its limit; the shard kept what it had."""
+    """The write would take the shard past its limit. Nothing was changed."""
 
     code = "SHARD_FULL"
 
 
 class NotANumber(PyshardError):
-    """`increment` met a document that is no int; nothing was changed."""
+    """`increment` found a document that is not an int. Nothing was changed."""
 
     code = "NOT_A_NUMBER"
 
 
 class StorageFailed(PyshardError):
-    """The shard's disk did not take the change, which was undone, while reads go on; or it could not be read."""
+    """The shard's disk failed. A change that it didn't take was undone; reads go on."""
 
     code = "STORAGE_FAILED"
 
 
 class SnapshotEnded(PyshardError):
-    """The snapshot that was read from is gone; what was read of it is no backup. Begin again with a new one."""
+    """The snapshot is gone before all of it was read, so what was read is no backup. Open a new one."""
 
     code = "SNAPSHOT_ENDED"
 
 
 class TooManySnapshots(PyshardError):
-    """The shard has as many snapshots open as it may; try again when another backup has ended."""
+    """The shard has as many snapshots open as it may. Try again when another backup has ended."""
 
     code = "TOO_MANY_SNAPSHOTS"
 
 
 class BackupFailed(PyshardError):
-    """The backup could not be taken; what was written of it was removed."""
+    """The backup could not be taken. What was written of it was removed."""
 
     code = "BACKUP_FAILED"
 
 
 class BackupDamaged(PyshardError):
-    """The directory holds no finished backup, or not the one that was written; nothing was restored from it."""
+    """The directory holds no finished backup, or its files were changed. Nothing was restored."""
 
     code = "BACKUP_DAMAGED"
 
 
 class NotEmpty(PyshardError):
-    """The cluster that was to be restored into has documents or indexes; nothing was changed."""
+    """The cluster to restore into has documents or indexes already. Nothing was changed."""
 
     code = "NOT_EMPTY"
 
 
 class RestoreIncomplete(PyshardError):
-    """The restore stopped on the way: the cluster has a part of the backup. The message says why."""
+    """The restore stopped on the way, so the cluster has a part of the backup. The message says why."""
 
     code = "RESTORE_INCOMPLETE"
 
 
 class Unavailable(PyshardError):
-    """No answer could be had before the deadline, and nothing was changed."""
+    """There was no answer before the deadline. Nothing was changed."""
 
     code = "UNAVAILABLE"
 
 
 class OutcomeUnknown(PyshardError):
-    """A change was sent and its answer was lost: it may or may not have happened."""
+    """A change was sent and its answer was lost, so it is in doubt: it may have happened, or not."""
 
     code = "OUTCOME_UNKNOWN"
 
 
 class Overloaded(PyshardError):
-    """Too much waits for this shard; nothing was done. Issue fewer operations at a time, or later."""
+    """Too many operations wait for this shard. Nothing was changed. Issue fewer at a time, or later."""
 
     code = "OVERLOADED"
 
 
 class PartialFailure(PyshardError):
-    """A bulk verb failed for some keys, or for all; for the others it was done.
+    """A bulk verb failed for some keys, or for all. For the others it was done.
 
-    :ivar outcomes: for each key in the order given, the key and what became of it: what the single verb gives, or the
-        `PyshardError` that it raises.
+    :ivar outcomes: a list of pairs (key, outcome), in the order in which the keys were given. An outcome is what the
+        verb for a single key gives, or the `PyshardError` that it raises.
     """
 
     code = "PARTIAL_FAILURE"
@@ -160,27 +160,27 @@ class PartialFailure(PyshardError):
 
 
 class NotAuthenticated(PyshardError):
-    """The daemon wants a token and was given none, or a wrong one; nothing was done."""
+    """The daemon wants a token, and was given none or a wrong one. Nothing was changed."""
 
     code = "NOT_AUTHENTICATED"
 
 
 class PermissionDenied(PyshardError):
-    """The token that was given may not do this; nothing was changed."""
+    """The role of the token doesn't allow this. Nothing was changed."""
 
     code = "PERMISSION_DENIED"
 
 
 class TooManyConnections(PyshardError):
-    """The daemon has as many connections as it may, in all or from one address; nothing was done. Try again later."""
+    """The daemon has as many connections as it may, in all or from one address. Try again later."""
 
     code = "TOO_MANY_CONNECTIONS"
 
 
 class NotTrusted(PyshardError):
-    """No connection with TLS could be had: a side refuses the other's certificate, or only one speaks TLS.
+    """There is no TLS connection: a side refuses the other's certificate, or only one side speaks TLS.
 
-    Nothing was sent, and to try again is of no use before a certificate, or a side's files, are other ones.
+    Nothing was sent. It is no use to try again before somebody changes a certificate, or the files that a side uses.
     """
 
     code = "NOT_TRUSTED"
@@ -193,67 +193,67 @@ class ClientClosed(PyshardError):
 
 
 class BlockingCallRefused(PyshardError):
-    """A blocking call was made where it would stop a running reactor."""
+    """A blocking call was made in a thread whose reactor it would stop."""
 
     code = "BLOCKING_CALL_REFUSED"
 
 
 class NotConfigured(PyshardError):
-    """The shard waits for a bootstrap to tell it its range."""
+    """The shard has no range yet: the bootstrap has still to configure it."""
 
     code = "NOT_CONFIGURED"
 
 
 class ShuttingDown(PyshardError):
-    """The daemon is about to stop and takes nothing new; nothing was changed."""
+    """The daemon is stopping and takes nothing new. Nothing was changed."""
 
     code = "SHUTTING_DOWN"
 
 
 class WrongShard(PyshardError):
-    """Redirect: this shard doesn't own the key; a newer map says who does."""
+    """Redirect: this shard doesn't own the key. A newer map says which one does."""
 
     code = "WRONG_SHARD"
 
 
 class ShardBehind(PyshardError):
-    """The caller knows a newer epoch than the shard, which refuses until it is told."""
+    """The caller knows a newer epoch than the shard. The shard refuses until the bootstrap has configured it."""
 
     code = "SHARD_BEHIND"
 
 
 class AnswerFull(PyshardError):
-    """The answer has no room for this operation; it was not applied: ask again."""
+    """The answer has no room for this operation. It was not applied: ask again."""
 
     code = "ANSWER_FULL"
 
 
 class StaleEpoch(PyshardError):
-    """A configuration older than, or different from, the one the shard has."""
+    """The configuration is older than the shard's, or has the same epoch and another content."""
 
     code = "STALE_EPOCH"
 
 
 class ForeignCluster(PyshardError):
-    """The peer belongs to another cluster; nothing was changed."""
+    """The peer belongs to another cluster. Nothing was changed."""
 
     code = "FOREIGN_CLUSTER"
 
 
 class WrongIdentity(PyshardError):
-    """The peer is not the shard that was expected at its address; nothing was changed."""
+    """Another shard than the expected one answers at this address. Nothing was changed."""
 
     code = "WRONG_IDENTITY"
 
 
 class BadRequest(PyshardError):
-    """The request breaks the protocol: an argument is missing, malformed or past a limit."""
+    """The request breaks the protocol: an argument is missing, malformed or over a limit."""
 
     code = "BAD_REQUEST"
 
 
 class InternalError(PyshardError):
-    """The peer failed in a way its authors did not foresee; its log has the details."""
+    """The peer failed in a way that pyshard doesn't expect. Its log has the details."""
 
     code = "INTERNAL_ERROR"
 
@@ -274,17 +274,27 @@ BY_CODE: dict[str, type[PyshardError]] = {cls.code: cls for cls in _public_error
 
 
 def from_code(code: str, message: str) -> PyshardError:
-    """The exception for an error `code` as it crossed the wire.
+    """The exception for an error `code` that crossed the wire.
 
-    A code that this version doesn't know (a newer peer's) comes back as `PyshardError` that names it.
+    :return: for a code that this version doesn't know, as of a newer peer, a `PyshardError` that names it.
     """
     cls = BY_CODE.get(code)
     return PyshardError(f"{code}: {message}") if cls is None else cls(message)
 
 
 def plain(message: str) -> str:
-    """A message in one line of printable characters, for logs and terminals: a peer may have written it."""
+    """A message as one line of printable characters, for logs and terminals, since a peer may have written it."""
     if message.isprintable():
         return message
-    parts = [one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in message]
-    return "".join(parts)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in message
+    )
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """A text as messages quote it: cut to so many characters, of which the last three are dots.
+
+    :param length: characters, more than three.
+    """
+    return text if len(text) <= length else text[: length - 3] + "..."

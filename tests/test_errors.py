@@ -7,7 +7,16 @@ import re
 import pytest
 
 from pyshard import errors
-from pyshard.errors import AMP_ERRORS, BY_CODE, DocumentTooLarge, InvalidDocument, PyshardError, from_code, plain
+from pyshard.errors import (
+    AMP_ERRORS,
+    BY_CODE,
+    DocumentTooLarge,
+    InvalidDocument,
+    PyshardError,
+    from_code,
+    plain,
+    shortened,
+)
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
 
@@ -81,3 +90,25 @@ def test_plain(message: str, shown: str) -> None:
     """Nothing that a peer writes ends a line or moves a terminal's cursor."""
     assert plain(message) == shown
     assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "shown"),
+    [
+        ("", 60, ""),
+        ("x" * 60, 60, "x" * 60),
+        ("x" * 61, 60, "x" * 57 + "..."),
+        ("ü" * 100_000, 60, "ü" * 57 + "..."),
+        ("hello", 5, "hello"),
+        ("hello!", 5, "he..."),
+    ],
+)
+def test_shortened(text: str, length: int, shown: str) -> None:
+    """What is quoted has at most so many characters, and three dots where some are missing."""
+    assert shortened(text, length) == shown
+    assert len(shown) <= length
+
+
+def test_texts_are_shortened_to_a_line() -> None:
+    """Without a length, a message quotes up to 60 characters."""
+    assert shortened("k" * 1000) == "k" * 57 + "..."

@@ -22,7 +22,7 @@ from pyshard.client.bulk_input import Encoded, Step, encoded
 from pyshard.client.bulk_part import Chunk
 from pyshard.client.router import Routing
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
-from pyshard.model.keyspace import slots_of
+from pyshard.model.keyspace import shown_key, slots_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batches import Write, picker
 from pyshard.settings import settings
@@ -272,8 +272,8 @@ def partial_failure(outcomes: list[tuple[object, object]]) -> PartialFailure:
     """The error for outcomes among which are errors."""
     failed = [(key, outcome) for key, outcome in outcomes if isinstance(outcome, PyshardError)]
     key, error = failed[0]
-    shown = repr(key) if isinstance(key, str | int | float) else f"<{type(key).__name__}>"
     return PartialFailure(
-        f"{len(failed):,} of {len(outcomes):,} keys failed; the first, {shown[:60]}: {type(error).__name__}: {error}",
+        f"{len(failed):,} of {len(outcomes):,} keys failed; the first, {shown_key(key)}: "
+        f"{type(error).__name__}: {error}",
         outcomes,
     )

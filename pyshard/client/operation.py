@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyshard.client.records import condition_of, milliseconds
-from pyshard.errors import PyshardError
+from pyshard.errors import PyshardError, shortened
 from pyshard.protocol.batches import ALWAYS
 
 #: The verbs that change nothing.
@@ -96,5 +96,4 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
 
 def shown(key: bytes) -> str:
     """A key as messages show it."""
-    key = key if len(key) <= 60 else key[:57] + b"..."
-    return repr(key.decode("utf-8", "replace"))
+    return repr(shortened(key.decode("utf-8", "replace")))

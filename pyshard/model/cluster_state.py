@@ -1,9 +1,14 @@
-"""The cluster state: map, epoch and list of indexes; one frozen value. Pure.
+"""The cluster state: shard map, epoch and list of indexes, in one frozen value. Pure.
 
-The bootstrap owns it, keeps it in a file and pushes it to every shard; clients fetch it. Rules kept here:
-every change gives a new state whose epoch is one higher; an index gets an id that no other index of the cluster
-ever had, so that dropping and creating one name never brings old documents back. The JSON text of a state is
-the same in the file and on the wire (docs/protocol.md, "Cluster state").
+The bootstrap owns it, keeps it in a file and pushes it to every shard. Clients fetch it.
+
+Rules:
+
+- every change gives a new state, whose epoch is one higher;
+- an index gets an id that no other index of the cluster ever had, so a name that is dropped and created again never
+  brings old documents back;
+- the JSON text of a state is the same in the file and on the wire (docs/protocol.md, "Cluster state");
+- a state that comes from outside is checked, and its numbers have bounds, since code computes with them.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 
-#: The `format` number of the JSON text that this version reads and writes.
+#: The format number of the JSON text that this version reads and writes.
 FORMAT = 1
 
 #: The id of the default index, which always exists and has the empty name.
@@ -31,9 +36,9 @@ _NAME = re.compile(r"[\w.-]+")
 
 
 def check_index_name(name: str) -> str:
-    """`name` itself, when an index can be called so: letters, digits, ``_``, ``.`` and ``-``.
+    """The name itself, if it can be an index's: letters, digits, ``_``, ``.`` and ``-``.
 
-    :raises InvalidIndexName: it says what a name can be.
+    :raises InvalidIndexName: it can't; the message says what a name can be.
     """
     if not isinstance(name, str) or len(name) > settings.MAX_NAME or not _NAME.fullmatch(name):
         shown = repr(name) if isinstance(name, str) and len(name) <= 60 else f"a {type(name).__name__}"
@@ -51,7 +56,7 @@ def _frozen(given: Mapping[str, int]) -> Mapping[str, int]:
 class ClusterState:
     """What a cluster is at one epoch.
 
-    :param cluster: the cluster's id (hex UUID), made by its bootstrap's first start.
+    :param cluster: the cluster's id (hex UUID), which its bootstrap made at its first start.
     :param epoch: 1 at first, one more with every change.
     :param map: the ranges and their shards.
     :param indexes: name → id of each named index.
@@ -65,9 +70,9 @@ class ClusterState:
     next_index: int = DEFAULT_INDEX + 1
 
     def index_id(self, name: str) -> int:
-        """The id of an index; the empty name is the default index.
+        """The id of an index. The empty name is the default index's.
 
-        :raises IndexNotFound: there is none of that name at this epoch.
+        :raises IndexNotFound: there is no index of that name at this epoch.
         """
         if not name:
             return DEFAULT_INDEX
@@ -79,8 +84,8 @@ class ClusterState:
     def with_index(self, name: str) -> ClusterState:
         """The next state, with a new empty index.
 
-        :raises IndexExists: there is one of that name.
-        :raises InvalidIndexName: see `check_index_name`; or the cluster has `settings.MAX_INDEXES` already.
+        :raises IndexExists: there is an index of that name.
+        :raises InvalidIndexName: as `check_index_name`, or the cluster has `settings.MAX_INDEXES` already.
         """
         check_index_name(name)
         if name in self.indexes:
@@ -93,38 +98,40 @@ class ClusterState:
     def without_index(self, name: str) -> ClusterState:
         """The next state, without the index.
 
-        :raises IndexNotFound: there is none of that name.
+        :raises IndexNotFound: there is no index of that name.
         """
         if name not in self.indexes:
             raise index_not_found(name)
-        indexes = {one: number for one, number in self.indexes.items() if one != name}
+        indexes = {other: number for other, number in self.indexes.items() if other != name}
         return attrs.evolve(self, epoch=self.epoch + 1, indexes=indexes)
 
     def with_identity(self, name: str, identity: str, durable: bool) -> ClusterState:
         """The next state, in which the shard called `name` is served by the store with that id."""
         return self._with_ranges(
-            attrs.evolve(one, identity=identity, durable=durable) if one.name == name else one
-            for one in self.map.ranges
+            attrs.evolve(shard, identity=identity, durable=durable) if shard.name == name else shard
+            for shard in self.map.ranges
         )
 
     def with_config(self, configured: ShardMap) -> ClusterState:
-        """The state for a config file's map: this one when nothing differs, else the next.
+        """The state with a config file's map: this one if nothing differs, else the next.
 
-        Addresses and limits may change. Names and ranges may not: documents don't move by themselves.
+        Addresses and limits may change. Names and ranges may not, since documents don't move by themselves.
 
         :raises ConfigError: it names the first range that differs.
         """
-        known = {one.name: one for one in self.map.ranges}
-        for one in configured.ranges:
-            old = known.get(one.name)
-            if old is None or (old.start, old.end) != (one.start, one.end) or len(known) != len(configured.ranges):
+        known = {shard.name: shard for shard in self.map.ranges}
+        for shard in configured.ranges:
+            old = known.get(shard.name)
+            same = old is not None and (old.start, old.end) == (shard.start, shard.end)
+            if not same or len(known) != len(configured.ranges):
                 was = f"{old.name!r} with {old.bounds}" if old else ", ".join(repr(name) for name in known)
                 raise ConfigError(
-                    f"shard {one.name!r}: found it with range {one.bounds}, but the cluster's state has {was} "
+                    f"shard {shard.name!r}: found it with range {shard.bounds}, but the cluster's state has {was} "
                     f"({len(known)} in all), and documents don't move to other ranges by themselves"
                 )
         ranges = tuple(
-            attrs.evolve(known[one.name], host=one.host, port=one.port, limit=one.limit) for one in configured.ranges
+            attrs.evolve(known[shard.name], host=shard.host, port=shard.port, limit=shard.limit)
+            for shard in configured.ranges
         )
         return self if ranges == self.map.ranges else self._with_ranges(ranges)
 
@@ -133,12 +140,12 @@ class ClusterState:
 
 
 def index_not_found(name: str) -> IndexNotFound:
-    """The error for an index that doesn't exist; one wording for shard, bootstrap and client."""
-    shown = repr(name[: settings.MAX_NAME])  # a batch may name anything, and each of its operations answers with this
+    """The error for an index that doesn't exist, with the same words on shard, bootstrap and client."""
+    shown = repr(name[: settings.MAX_NAME])  # a batch may name anything, and each of its operations gets this answer
     return IndexNotFound(f"there is no index {shown}; create it with create_index({shown})")
 
 
-# What a state may say at the utmost, whoever sends it: its numbers are computed with, packed and dialed.
+# The bounds of what a state may say, whoever sends it.
 _Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
 _Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
@@ -167,10 +174,10 @@ class _State(msgspec.Struct):
 
 
 def to_json(state: ClusterState) -> bytes:
-    """The state as JSON text in UTF-8; ranges in slots."""
+    """The state as JSON text in UTF-8, with ranges in slots."""
     shards = [
-        _Shard(one.name, one.start, one.end, one.limit, one.host, one.port, one.identity, one.durable)
-        for one in state.map.ranges
+        _Shard(shard.name, shard.start, shard.end, shard.limit, shard.host, shard.port, shard.identity, shard.durable)
+        for shard in state.map.ranges
     ]
     return msgspec.json.encode(
         _State(FORMAT, state.cluster, state.epoch, shards, dict(state.indexes), state.next_index)
@@ -180,7 +187,7 @@ def to_json(state: ClusterState) -> bytes:
 def from_json(text: bytes) -> ClusterState:
     """The state of a JSON text.
 
-    :raises BadRequest: it says what is wrong with the text.
+    :raises BadRequest: it is no state; the message says what is wrong.
     """
     if len(text) > settings.MAX_STATE_BYTES:
         raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
@@ -189,8 +196,10 @@ def from_json(text: bytes) -> ClusterState:
         if read.format != FORMAT:
             raise BadRequest(f"the cluster state is of format {read.format}; this version knows format {FORMAT}")
         ranges = ShardMap(
-            ShardRange(one.name, one.start, one.end, one.size, one.host, one.port, one.identity, one.durable)
-            for one in read.shards
+            ShardRange(
+                shard.name, shard.start, shard.end, shard.size, shard.host, shard.port, shard.identity, shard.durable
+            )
+            for shard in read.shards
         )
         if len(set(read.indexes.values())) < len(read.indexes):
             raise BadRequest("the cluster state has two indexes with one id")

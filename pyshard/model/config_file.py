@@ -1,7 +1,10 @@
-"""etc/shards.json → frozen objects. Errors name file, field, what was found and what was expected.
+"""The config file of a cluster, such as ``etc/shards.json``: its JSON → a shard map and the bootstrap's address.
 
-The file is the seed's: ``{"shards": [{"name", "start", "end", "size", "host", "port"}, …]}``, and optionally
-``"bootstrap": {"host", "port"}``.
+Rules:
+
+- the file is the original pyshard's: ``{"shards": [{"name", "start", "end", "size", "host", "port"}, …]}``, and
+  optionally ``"bootstrap": {"host", "port"}``; other fields are refused;
+- an error is one line, which names file, field, what was found and what was expected.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, shortened
 from pyshard.model.keyspace import hash_to_slot
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
@@ -47,8 +50,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 class ClusterConfig:
     """What a config file says.
 
-    :param map: the ranges, without identities.
-    :param bootstrap_host: where the bootstrap listens and clients find it.
+    :param map: the ranges, without the shards' identities.
+    :param bootstrap_host: name or IP address at which the bootstrap listens and clients find it.
     :param bootstrap_port: its TCP port.
     """
 
@@ -73,7 +76,7 @@ def load(path: Path | str) -> ClusterConfig:
 
 
 def parse(text: bytes) -> ClusterConfig:
-    """The config of a file's text; see `load`."""
+    """The config that a file's text says; see `load`."""
     try:
         raw: object = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -103,7 +106,7 @@ _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<number>\d+)\]")
 
 
 def _explained(message: str, raw: object) -> str:
-    """msgspec's message about `raw` as "field: found …, expected …"."""
+    """What msgspec says about `raw`, as "field: found …, expected …"."""
     parts = _MESSAGE.fullmatch(message)
     assert parts is not None  # the pattern matches any text
     what, path = parts["what"], parts["path"] or ""
@@ -112,7 +115,7 @@ def _explained(message: str, raw: object) -> str:
     if missing:
         return f"{f'{path}.{missing[1]}'.lstrip('.')}: found nothing, expected this field to be given"
     if unknown:
-        name = _cut(repr(unknown[1])[1:-1])  # a line break in it stays on the line
+        name = shortened(repr(unknown[1])[1:-1])  # a line break in it stays on the line
         return f"{f'{path}.{name}'.lstrip('.')}: found a field that doesn't exist here, expected no such field"
     expected = re.sub(r", got .*", "", what.replace("`", "")).removeprefix("Expected ")
     expected = expected.replace("object", "a JSON object").replace("array", "a JSON array")
@@ -130,8 +133,4 @@ def _at(raw: object, path: str) -> object:
 
 
 def _shown(value: object) -> str:
-    return _cut(msgspec.json.encode(value).decode())
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(msgspec.json.encode(value).decode())

@@ -1,8 +1,12 @@
-"""Key → text → slot. Pure.
+"""Where a key lies: key → text → slot. Pure.
 
-The hash is the seed's, ``float(int(md5(text).hexdigest(), 16) % 1e7) / 1e7``, a number in [0, 1). Inside the
-code a hash is its integer *slot* = hash × 10⁷; floats live at the edges only. The arithmetic in floats leaves
-78,125 distinct slots (multiples of 128).
+Rules:
+
+- one key is its text in UTF-8, so 1 and "1" are the same key;
+- the hash is the original pyshard's, ``float(int(md5(text).hexdigest(), 16) % 1e7) / 1e7``, a number in [0, 1);
+- inside the code a hash is an integer, the *slot*: hash × 10⁷. There are floats at the edges only;
+- the original's arithmetic in floats leaves 78,125 distinct slots, the multiples of 128;
+- each function over many keys agrees with its plain twin, which is its fallback, or the function for one key.
 """
 
 from __future__ import annotations
@@ -12,31 +16,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, cast, overload
 
-from pyshard.errors import InvalidKey
+from pyshard.errors import InvalidKey, shortened
 from pyshard.settings import settings
 
 try:
-    # The interpreter's own: for texts as short as keys twice as fast as OpenSSL's, which `hashlib.md5` gives.
+    # The interpreter's own. For texts as short as keys it is twice as fast as OpenSSL's, which `hashlib.md5` gives.
     from _md5 import md5  # type: ignore[import-not-found]  # typeshed doesn't list it
 except ImportError:  # pragma: no cover  # an interpreter that was built without it
     md5 = partial(hashlib.md5, usedforsecurity=False)
 
-#: What a key can be: one key is its text, so 1 and "1" are the same key.
+#: What a key can be.
 Key: TypeAlias = str | int | float
 
-#: How many slots the keyspace has; a slot is 0 … SLOTS - 1.
+#: How many slots the keyspace has. A slot is 0 … SLOTS - 1.
 SLOTS = 10_000_000
 
 _MODULUS = 1e7
+_SHOWN_BITS = 10_000  # an int with more of them may have more digits than Python turns into text
 
-# The seed's remainder, of two floats, is exact: so is this module's, of the same number as an int, and a third as long.
+# The original takes the remainder of two floats, which is exact. The same number as an int has the same remainder, in a
+# third of the time.
 _from_bytes = int.from_bytes
 _digest = type(md5(b"")).digest
-_truncated = float.__trunc__  # for a whole float the same as `int`, and quicker
+_truncated = float.__trunc__  # of a whole float: what `int` gives, quicker
 
 
 def key_bytes(key: Key) -> bytes:
-    """The UTF-8 text of a key, as it crosses the wire and is stored.
+    """The text of a key in UTF-8, as it crosses the wire and is stored.
 
     :param key: a str, int or float (subclasses count as their base; bool doesn't count as int).
     :raises InvalidKey: for another type, a str that UTF-8 can't carry, or a text of more than
@@ -45,7 +51,7 @@ def key_bytes(key: Key) -> bytes:
     if type(key) is str:
         text = key
     elif isinstance(key, bool) or not isinstance(key, (str, int, float)):
-        raise InvalidKey(f"key {_shown(key)} is of type {type(key).__name__}; a key is a str, int or float")
+        raise InvalidKey(f"key {shown_key(key)} is of type {type(key).__name__}; a key is a str, int or float")
     elif isinstance(key, str):
         text = str.__str__(key)
     else:
@@ -56,26 +62,33 @@ def key_bytes(key: Key) -> bytes:
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
-        raise InvalidKey(f"key {_shown(key)} has lone surrogates, which UTF-8 can't carry; use text") from None
+        raise InvalidKey(f"key {shown_key(key)} has lone surrogates, which UTF-8 can't carry; use text") from None
     if len(encoded) > settings.MAX_KEY_BYTES:
         raise InvalidKey(
-            f"key {_shown(key)} has {len(encoded):,} bytes in UTF-8; a key has at most {settings.MAX_KEY_BYTES:,}"
+            f"key {shown_key(key)} has {len(encoded):,} bytes in UTF-8; a key has at most {settings.MAX_KEY_BYTES:,}"
         )
     return encoded
 
 
 def keys_bytes(keys: Sequence[Key]) -> list[bytes]:
-    """The texts of many keys; see `key_bytes`."""
+    """The texts of many keys; see `key_bytes`.
+
+    Keys that are all str are encoded in one call, joined by zeros. A zero in a key is noticed by their number.
+    """
     if list(map(type, keys)).count(str) == len(keys):
         try:
             together = "\0".join(cast("Sequence[str]", keys)).encode()
         except UnicodeEncodeError:
-            pass  # below it turns out which one it is
-        else:
-            texts = together.split(b"\0")
-            longest = settings.MAX_KEY_BYTES
-            if len(texts) == len(keys) and (len(together) <= longest or max(map(len, texts)) <= longest):
-                return texts  # else there is a zero in a key, or one that is too long
+            return keys_bytes_plainly(keys)
+        texts = together.split(b"\0")
+        longest = settings.MAX_KEY_BYTES
+        if len(texts) == len(keys) and (len(together) <= longest or max(map(len, texts)) <= longest):
+            return texts
+    return keys_bytes_plainly(keys)
+
+
+def keys_bytes_plainly(keys: Sequence[Key]) -> list[bytes]:
+    """What `keys_bytes` gives, one by one."""
     return [key_bytes(key) for key in keys]
 
 
@@ -83,24 +96,24 @@ def slot_of(key: bytes, index: bytes = b"") -> int:
     """The slot of a key, 0 … 9,999,999.
 
     :param key: the key's text, as `key_bytes` gives it.
-    :param index: the index's name in UTF-8; empty for the default index, whose text is the key alone, while a
-        named index's is ``index:key``.
+    :param index: the index's name in UTF-8; empty for the default index. In a named index the text that is hashed is
+        ``index:key``, in the default one the key alone.
     """
     text = index + b":" + key if index else key
     return int(float(_from_bytes(md5(text).digest(), "big"))) % SLOTS
 
 
 def slots_of(keys: Iterable[bytes], index: bytes = b"") -> list[int]:
-    """The slot of each of many keys; see `slot_of`."""
+    """The slot of each of many keys: what `slot_of` gives for each, by calls in C over all of them."""
     if index:
         prefix = index + b":"
         keys = [prefix + key for key in keys]
-    numbers = map(float, map(_from_bytes, map(_digest, map(md5, keys))))  # big-endian, as is the default
+    numbers = map(float, map(_from_bytes, map(_digest, map(md5, keys))))  # big-endian is the default
     return [number % SLOTS for number in map(_truncated, numbers)]
 
 
 class LazySlots(Sequence[int]):
-    """The slot of each of many keys, computed when the first one is wanted; see `slot_of`."""
+    """The slot of each of many keys, computed when the first one is asked for; see `slot_of`."""
 
     def __init__(self, keys: Sequence[bytes], index: bytes = b"") -> None:
         self._keys = keys
@@ -111,11 +124,11 @@ class LazySlots(Sequence[int]):
         return len(self._keys)
 
     @overload
-    def __getitem__(self, place: int) -> int: ...
+    def __getitem__(self, position: int) -> int: ...
     @overload
-    def __getitem__(self, place: slice) -> list[int]: ...
-    def __getitem__(self, place: int | slice) -> int | list[int]:
-        return self._slots()[place]
+    def __getitem__(self, position: slice) -> list[int]: ...
+    def __getitem__(self, position: int | slice) -> int | list[int]:
+        return self._slots()[position]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._slots())
@@ -127,14 +140,14 @@ class LazySlots(Sequence[int]):
 
 
 def slot_to_hash(slot: int) -> float:
-    """The seed's hash of a slot: 1671936 → 0.1671936."""
+    """The hash of a slot: 1671936 → 0.1671936."""
     return slot / _MODULUS
 
 
 def hash_to_slot(value: float) -> int:
-    """The slot of a hash or a boundary, 0.5 → 5,000,000; 1.0 gives `SLOTS`, the end of the keyspace.
+    """The slot of a hash or of a range's bound: 0.5 → 5,000,000. 1.0 gives `SLOTS`, the end of the keyspace.
 
-    :raises ValueError: when it is outside [0, 1] or has more than seven decimal places.
+    :raises ValueError: it is outside [0, 1] or has more than seven decimal places.
     """
     slot = round(value * _MODULUS) if 0 <= value <= 1 else -1
     if slot < 0 or abs(slot - value * _MODULUS) > 1e-3:
@@ -142,7 +155,9 @@ def hash_to_slot(value: float) -> int:
     return slot
 
 
-def _shown(key: object) -> str:
-    """A key as an error message shows it: its repr, cut."""
-    shown = repr(key) if isinstance(key, (str, float, bool, bytes)) or key is None else f"<{type(key).__name__}>"
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+def shown_key(key: object) -> str:
+    """A key as messages show it: its repr, cut. Of a huge int, and of what is no key at all, only the type is shown."""
+    huge = isinstance(key, int) and key.bit_length() > _SHOWN_BITS
+    if key is not None and (huge or not isinstance(key, (str, int, float, bytes))):
+        return f"<{type(key).__name__}>"
+    return shortened(repr(key))

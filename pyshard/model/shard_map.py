@@ -1,7 +1,10 @@
-"""Which shard owns which part of the keyspace. Pure and frozen.
+"""The shard map: which shard owns which range of the keyspace. Pure and frozen.
 
-Rules kept here: ranges are half-open, ``[start, end)``, in slots; the ranges of a map cover [0, SLOTS) with no
-gap and no overlap; names and addresses are used once. A set of ranges that breaks a rule can't become a map.
+Rules; a set of ranges that breaks one can't become a map:
+
+- ranges are half-open, ``[start, end)``, in slots;
+- the ranges of a map cover [0, SLOTS) with no gap and no overlap;
+- each name and each address is used once.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from itertools import count, repeat
+from operator import attrgetter
 
 import attrs
 
@@ -22,12 +26,12 @@ class ShardRange:
     """One shard as the map knows it.
 
     :param name: unique in its map.
-    :param start: first slot that it owns.
-    :param end: first slot after those it owns.
-    :param limit: bytes that it may store.
-    :param host: name or IP address under which clients reach it.
+    :param start: the first slot that it owns.
+    :param end: the first slot behind those that it owns.
+    :param limit: how many bytes it may store.
+    :param host: name or IP address at which clients reach it.
     :param port: its TCP port.
-    :param identity: the id (hex UUID) of the store that serves it; empty until one has been configured.
+    :param identity: the id (hex UUID) of the store that serves it; empty until one was configured.
     :param durable: whether that store keeps its data over a restart.
     """
 
@@ -56,7 +60,7 @@ class ShardRange:
 
 
 def _in_order(ranges: Iterable[ShardRange]) -> tuple[ShardRange, ...]:
-    return tuple(sorted(ranges, key=lambda one: one.start))
+    return tuple(sorted(ranges, key=attrgetter("start")))
 
 
 @attrs.frozen
@@ -64,7 +68,7 @@ class ShardMap:
     """A whole keyspace of ranges.
 
     :param ranges: in any order; kept in slot order.
-    :raises ConfigError: when they don't cover the keyspace exactly once, or a name or address is used twice.
+    :raises ConfigError: they don't cover the keyspace exactly once, or a name or address is used twice.
     """
 
     ranges: tuple[ShardRange, ...] = attrs.field(converter=_in_order)
@@ -72,25 +76,34 @@ class ShardMap:
 
     def __attrs_post_init__(self) -> None:
         check_cover(self.ranges)
-        object.__setattr__(self, "_starts", [one.start for one in self.ranges])
+        object.__setattr__(self, "_starts", [shard.start for shard in self.ranges])
 
     def lookup(self, slot: int) -> ShardRange:
         """The range that owns `slot` (0 … SLOTS - 1)."""
         return self.ranges[bisect_right(self._starts, slot) - 1]
 
     def split(self, slots: Sequence[int]) -> dict[str, list[int]]:
-        """Which shard owns which of many slots.
+        """Which shard owns which of many slots: what `split_plainly` gives, by calls in C.
 
-        :return: a shard's name → the places in `slots` of those that it owns, rising: keys are applied in that order.
+        :return: a shard's name → the positions in `slots` of those that it owns, rising. The shards stand in the order
+            of their ranges.
         """
         parts: defaultdict[int, list[int]] = defaultdict(list)
         owners = map(bisect_right, repeat(self._starts), slots)
-        deque(map(list.append, map(parts.__getitem__, owners), count()), maxlen=0)  # each place to those of its owner
+        appending = map(list.append, map(parts.__getitem__, owners), count())  # each position to those of its owner
+        deque(appending, maxlen=0)  # runs it
         return {self.ranges[number - 1].name: parts[number] for number in sorted(parts)}
+
+    def split_plainly(self, slots: Sequence[int]) -> dict[str, list[int]]:
+        """What `split` gives, slot by slot."""
+        parts: dict[str, list[int]] = {shard.name: [] for shard in self.ranges}
+        for position, slot in enumerate(slots):
+            parts[self.lookup(slot).name].append(position)
+        return {name: positions for name, positions in parts.items() if positions}
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""
-        return next((one for one in self.ranges if one.name == name), None)
+        return next((shard for shard in self.ranges if shard.name == name), None)
 
 
 def check_cover(ranges: tuple[ShardRange, ...]) -> None:
@@ -103,28 +116,28 @@ def check_cover(ranges: tuple[ShardRange, ...]) -> None:
     names: set[str] = set()
     addresses: dict[str, str] = {}
     reached, before = 0, "the start of the keyspace"
-    for one in ranges:
-        if one.name in names:
-            raise ConfigError(f"shard {one.name!r}: name: found it twice, expected a name for each shard")
-        names.add(one.name)
-        if one.address in addresses:
+    for shard in ranges:
+        if shard.name in names:
+            raise ConfigError(f"shard {shard.name!r}: name: found it twice, expected a name for each shard")
+        names.add(shard.name)
+        if shard.address in addresses:
             raise ConfigError(
-                f"shard {one.name!r}: host and port: found {one.address}, which is the address of shard "
-                f"{addresses[one.address]!r} too, expected an address for each shard"
+                f"shard {shard.name!r}: host and port: found {shard.address}, which is the address of shard "
+                f"{addresses[shard.address]!r} too, expected an address for each shard"
             )
-        addresses[one.address] = one.name
-        if not 0 <= one.start < one.end <= SLOTS:
+        addresses[shard.address] = shard.name
+        if not 0 <= shard.start < shard.end <= SLOTS:
             raise ConfigError(
-                f"shard {one.name!r}: start and end: found {slot_to_hash(one.start)} and {slot_to_hash(one.end)}, "
-                "expected 0 <= start < end <= 1"
+                f"shard {shard.name!r}: start and end: found {slot_to_hash(shard.start)} and "
+                f"{slot_to_hash(shard.end)}, expected 0 <= start < end <= 1"
             )
-        if one.start != reached:
-            kind = "a gap" if one.start > reached else "an overlap"
+        if shard.start != reached:
+            kind = "a gap" if shard.start > reached else "an overlap"
             raise ConfigError(
-                f"shard {one.name!r}: start: found {slot_to_hash(one.start)}, {kind} after {before}, "
+                f"shard {shard.name!r}: start: found {slot_to_hash(shard.start)}, {kind} after {before}, "
                 f"expected {slot_to_hash(reached)}"
             )
-        reached, before = one.end, f"shard {one.name!r}"
+        reached, before = shard.end, f"shard {shard.name!r}"
     if reached != SLOTS:
         raise ConfigError(
             f"{before}: end: found {slot_to_hash(reached)}, a gap before the end of the keyspace, expected 1.0"

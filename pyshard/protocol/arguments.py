@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from twisted.protocols import amp
 
-from pyshard.errors import BadRequest
+from pyshard.errors import BadRequest, shortened
 from pyshard.protocol.boxes import LONGEST_VALUE
 
 #: The arguments of an answer, by name: what a responder gives back, now or later.
@@ -76,4 +76,4 @@ def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
     try:
         return int(text)
     except ValueError:
-        raise BadRequest(f"argument {name!r}: found {text[:40]!r}, expected a number") from None
+        raise BadRequest(f"argument {name!r}: found {shortened(repr(text), 50)}, expected a number") from None

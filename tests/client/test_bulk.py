@@ -182,7 +182,7 @@ def test_keys_and_documents_that_are_none(cluster: MemoryCluster, client: Client
     assert [key for key, _ in found.outcomes] == ["a", None, "b", "c"]
     assert [type(one) for _, one in found.outcomes] == [int, InvalidKey, InvalidDocument, int]
     assert [(key, type(error)) for key, error in found.failed] == [(None, InvalidKey), ("b", InvalidDocument)]
-    assert str(found).startswith("2 of 4 keys failed; the first, <NoneType>: InvalidKey: ")
+    assert str(found).startswith("2 of 4 keys failed; the first, None: InvalidKey: ")
     assert cluster.run(client.has_many(["a", "b", "c"])) == [True, False, True]
     found = failure(cluster, client.read_many(["a", [], "c"]))  # type: ignore[list-item]
     assert [type(one) for _, one in found.outcomes] == [dict, InvalidKey, dict]

@@ -29,14 +29,14 @@ MAP = ShardMap(
 
 
 def file_with(number: int = 0, **changes: object) -> bytes:
-    """The seed's example with other values in some fields of one shard; `...` takes a field away."""
+    """The original pyshard's example with other values in some fields of one shard; `...` takes a field away."""
     shards = [dict(one) for one in SHARDS]
     shards[number] = {name: value for name, value in {**shards[number], **changes}.items() if value is not ...}
     return json.dumps({"shards": shards}).encode()
 
 
 def file_and(**fields: object) -> bytes:
-    """The seed's example with other values in some fields of the file itself."""
+    """The original pyshard's example with other values in some fields of the file itself."""
     return json.dumps({"shards": SHARDS, **fields}).encode()
 
 
@@ -48,7 +48,7 @@ def refusal(text: bytes) -> str:
 
 
 def test_seed_example() -> None:
-    """The seed's config gives its two shards, and the bootstrap's default address."""
+    """The original pyshard's config gives its two shards, and the bootstrap's default address."""
     assert parse(file_with()) == ClusterConfig(MAP, "localhost", 9192)
 
 

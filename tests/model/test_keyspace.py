@@ -1,4 +1,4 @@
-"""Key → text → slot: the seed's hash, and what can be a key."""
+"""Key → text → slot: the original pyshard's hash, and what can be a key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from hypothesis import strategies as st
 
 from pyshard.errors import InvalidKey
 from pyshard.model import keyspace
-from pyshard.model.keyspace import SLOTS, Key, hash_to_slot, key_bytes, keys_bytes, slot_of, slot_to_hash, slots_of
+from pyshard.model.keyspace import (
+    SLOTS,
+    Key,
+    hash_to_slot,
+    key_bytes,
+    keys_bytes,
+    keys_bytes_plainly,
+    shown_key,
+    slot_of,
+    slot_to_hash,
+    slots_of,
+)
 from pyshard.settings import settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def seed_hash(text: str) -> float:
-    """The hash as the seed computes it."""
+def original_hash(text: str) -> float:
+    """The hash as the original pyshard computes it."""
     return float(int(md5(text.encode("utf-8")).hexdigest(), 16) % 1e7) / 1e7
 
 
@@ -64,22 +75,22 @@ class Price(float):
 )
 def test_known_hashes(text: str, expected: float) -> None:
     """The README's numbers, and the two ends of the keyspace."""
-    assert slot_to_hash(slot_of(key_bytes(text))) == expected == seed_hash(text)
+    assert slot_to_hash(slot_of(key_bytes(text))) == expected == original_hash(text)
 
 
 @given(texts)
-def test_slot_is_the_seeds_hash(text: str) -> None:
-    """The slot of any text is the seed's hash of it, as an integer within the keyspace."""
+def test_slot_is_the_originals_hash(text: str) -> None:
+    """The slot of any text is the original pyshard's hash of it, as an integer within the keyspace."""
     slot = slot_of(key_bytes(text))
     assert type(slot) is int
     assert 0 <= slot < SLOTS
-    assert slot_to_hash(slot) == seed_hash(text)
+    assert slot_to_hash(slot) == original_hash(text)
 
 
 @given(texts, texts.filter(bool))
 def test_named_index_is_part_of_the_text(text: str, index: str) -> None:
     """In a named index the hash is that of ``index:key``."""
-    assert slot_to_hash(slot_of(key_bytes(text), index.encode())) == seed_hash(f"{index}:{text}")
+    assert slot_to_hash(slot_of(key_bytes(text), index.encode())) == original_hash(f"{index}:{text}")
 
 
 @given(st.lists(texts), texts)
@@ -91,7 +102,7 @@ def test_slots_of_many_keys(keys: list[str], index: str) -> None:
 
 @given(texts)
 def test_slots_are_multiples_of_128(text: str) -> None:
-    """The float arithmetic of the seed leaves 78,125 distinct slots."""
+    """The float arithmetic of the original pyshard leaves 78,125 distinct slots."""
     assert slot_of(key_bytes(text)) % 128 == 0
 
 
@@ -194,6 +205,37 @@ def test_longest_key() -> None:
     assert key_bytes(longest) == longest.encode()
     with pytest.raises(InvalidKey, match="65,537 bytes in UTF-8"):
         key_bytes(longest + "x")
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("key", "'key'"),
+        ("k" * 100, f"'{'k' * 56}..."),
+        (7, "7"),
+        (-(10**100), f"-1{'0' * 55}..."),
+        pytest.param(10**5000, "<int>", id="an int of 5,001 digits"),
+        (1.5, "1.5"),
+        (None, "None"),
+        (Number.SEVEN, "<Number.SEVEN: 7>"),
+        ([1], "<list>"),
+    ],
+)
+def test_shown_key(key: object, shown: str) -> None:
+    """A message shows a key by its repr, cut, but never an int that Python would refuse to write out."""
+    assert shown_key(key) == shown
+
+
+@given(st.lists(texts | st.text(max_size=3) | st.just("\0") | st.integers() | st.booleans()))
+def test_many_keys_agree_with_one_by_one(keys: list[Key]) -> None:
+    """The quick way gives what the plain way gives, or refuses with the same error."""
+    outcomes: list[object] = []
+    for encode in (keys_bytes, keys_bytes_plainly):
+        try:
+            outcomes.append(encode(keys))
+        except InvalidKey as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
 
 
 @given(st.integers(0, SLOTS))

@@ -213,7 +213,7 @@ def test_address(host: str, expected: str) -> None:
 
 
 def test_bounds() -> None:
-    """People read a range as the seed's hashes."""
+    """People read a range as the original pyshard's hashes."""
     assert [shard(0, SLOTS // 2).bounds, shard(1_671_936, SLOTS).bounds] == ["[0.0, 0.5)", "[0.1671936, 1.0)"]
 
 
@@ -221,6 +221,13 @@ def test_nobody_serves_a_range_at_first() -> None:
     """A range has no identity, and promises no durability, before a store was configured for it."""
     one = shard(0, SLOTS)
     assert (one.identity, one.durable) == ("", False)
+
+
+@given(boundary_sets, st.lists(slots))
+def test_split_agrees_with_slot_by_slot(boundaries: set[int], given_slots: list[int]) -> None:
+    """The quick way gives what the plain one gives, in the same order of shards."""
+    shards = ShardMap(ranges_at(boundaries))
+    assert list(shards.split(given_slots).items()) == list(shards.split_plainly(given_slots).items())
 
 
 @given(boundary_sets, st.lists(slots))
