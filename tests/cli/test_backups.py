@@ -58,7 +58,7 @@ def test_a_directory_in_use(pyshard: Commands, tmp_path: Path) -> None:
 
 def test_a_shard_is_down(pyshard: Commands, tmp_path: Path) -> None:
     """A backup of a part of the cluster is none: exit code 3, and nothing is left of it."""
-    pyshard.model.cluster_state.kill_shard("shard0")
+    pyshard.cluster.kill_shard("shard0")
     ended = pyshard("backup", str(tmp_path / "monday"))
     assert (ended.code, ended.out, ended.error.count("\n")) == (3, "", 1)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from pyshard.cli.exit_codes import Code, code_of, one_line
 from pyshard.cli.signals import EndSignals, Interrupt, interrupt_says
 from pyshard.errors import PyshardError
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 
 EXPECTED = {
     "ConfigError": 2,

@@ -90,7 +90,7 @@ def test_load_into_a_full_shard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_load_without_a_shard(pyshard: Commands) -> None:
     """Lines that can't be stored are never passed over; exit code 3, and what was written is counted."""
-    pyshard.model.cluster_state.kill_shard("shard0")
+    pyshard.cluster.kill_shard("shard0")
     ended = pyshard("load", "--deadline", "2", "-", text="test1|a\ntest|b\n")
     assert (ended.code, ended.out) == (3, "")
     assert ended.error.startswith("pyshard: line 2: ")
@@ -165,7 +165,7 @@ def test_cat_passes_over_removed_keys(pyshard: Commands, monkeypatch: pytest.Mon
 def test_cat_without_a_shard(pyshard: Commands) -> None:
     """A shard that can't be reached is an error, never an end."""
     pyshard("write", "test", "1")
-    pyshard.model.cluster_state.kill_shard("shard1")
+    pyshard.cluster.kill_shard("shard1")
     assert pyshard("cat", "--deadline", "2").code == 3
 
 

@@ -27,7 +27,7 @@ def test_table(pyshard: Commands) -> None:
 
 def test_table_with_a_shard_down(pyshard: Commands) -> None:
     """A shard that can't be reached has its row and its reason, and the exit code is 1."""
-    pyshard.model.cluster_state.kill_shard("shard1")
+    pyshard.cluster.kill_shard("shard1")
     ended = pyshard("stat")
     assert (ended.code, ended.error) == (1, "")
     lines = ended.out.splitlines()
@@ -45,7 +45,7 @@ def test_json(pyshard: Commands) -> None:
     assert ended.out.count("\n") == 1
     found = json.loads(ended.out)
     assert [(one["name"], one["documents"]) for one in found["shards"]] == [("shard0", 1), ("shard1", 0)]
-    pyshard.model.cluster_state.kill_shard("shard1")
+    pyshard.cluster.kill_shard("shard1")
     ended = pyshard("stat", "--json", "--deadline", "1")
     assert ended.code == 1
     up, down = json.loads(ended.out)["shards"]

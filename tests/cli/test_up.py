@@ -25,7 +25,7 @@ from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.storage import DataDirectory
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 
 

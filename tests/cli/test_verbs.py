@@ -86,7 +86,7 @@ def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, abs
     if not absent:
         pyshard("write", "key", "1")
         version = json.loads(pyshard("item", "key").out)["version"]
-    other = pyshard.model.cluster_state.connect()
+    other = pyshard.cluster.connect()
     run = MemoryPyshard.run
     sizes: list[int] = []
 
@@ -94,7 +94,7 @@ def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, abs
         """A call, and right behind it the other's try."""
         result = run(self, function)
         condition: dict[str, Any] = {"if_absent": True} if absent else {"if_version": version}
-        sizes.append(pyshard.model.cluster_state.run(other.write("key", "the other's", **condition)))
+        sizes.append(pyshard.cluster.run(other.write("key", "the other's", **condition)))
         return result
 
     monkeypatch.setattr(MemoryPyshard, "run", interrupted)
@@ -129,9 +129,9 @@ def test_ttl(pyshard: Commands) -> None:
     assert pyshard("write", "--ttl", "2.5", "other", "1").code == 0
     found = json.loads(pyshard("item", "key").out)
     assert 2 < found["ttl"] <= 2.5
-    assert found["expiry"] - pyshard.model.cluster_state.clock.seconds() == pytest.approx(found["ttl"], abs=0.01)
+    assert found["expiry"] - pyshard.cluster.clock.seconds() == pytest.approx(found["ttl"], abs=0.01)
     pyshard("write", "other", "1")
-    pyshard.model.cluster_state.advance(3)
+    pyshard.cluster.advance(3)
     assert pyshard("read", "key").code == 1
     assert pyshard("write", "--if-absent", "key", "{}") == Ended(0, "0\n", "")
     assert pyshard("read", "other").code == 0
@@ -144,11 +144,11 @@ def test_touch(pyshard: Commands) -> None:
     assert pyshard("touch", "key", "2") == Ended(0, "", "")
     assert 1 < json.loads(pyshard("item", "key").out)["ttl"] <= 2
     assert pyshard("touch", "key", "never") == Ended(0, "", "")
-    pyshard.model.cluster_state.advance(3)
+    pyshard.cluster.advance(3)
     found = json.loads(pyshard("item", "key").out)
     assert (found["ttl"], found["version"]) == (None, version)
     assert pyshard("touch", "key", "0.5").code == 0
-    pyshard.model.cluster_state.advance(1)
+    pyshard.cluster.advance(1)
     assert pyshard("touch", "key", "never") == Ended(1, "", 'pyshard: there is no key "key"\n')
 
 
@@ -290,7 +290,7 @@ def test_shard_full(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unavailable(pyshard: Commands) -> None:
     """Without an answer the exit code is 3, never that of a missing key."""
-    pyshard.model.cluster_state.kill_shard("shard0")
+    pyshard.cluster.kill_shard("shard0")
     ended = pyshard("read", "test", "--deadline", "2")
     assert (ended.code, ended.out) == (3, "")
     assert ended.error.count("\n") == 1
