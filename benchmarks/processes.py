@@ -18,7 +18,7 @@ from typing import Self
 
 import processors
 
-from pyshard.cli import up_plan
+from pyshard.cli.up.daemons import Daemon
 
 HOST = "127.0.0.1"
 
@@ -47,12 +47,10 @@ class Processes:
 
     def start(self, name: str, *command: str) -> int:
         """Start a process, from the main thread; its id."""
-        return self.start_daemon(
-            up_plan.Daemon(name, self.folder / f"{name}.log", self.folder / f"{name}.pid", list(command))
-        )
+        return self.start_daemon(Daemon(name, self.folder / f"{name}.log", self.folder / f"{name}.pid", list(command)))
 
-    def start_daemon(self, daemon: up_plan.Daemon) -> int:
-        """Start a process that `plan` describes, from the main thread; its id."""
+    def start_daemon(self, daemon: Daemon) -> int:
+        """Start a process that `up` would run, from the main thread; its id."""
         with processors.elsewhere():
             process = subprocess.Popen(daemon.wrapped, cwd=self.folder, stdin=subprocess.DEVNULL)
         self._running[daemon.name] = process

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Manifest, Restored, backup, restore
-from pyshard.backup.writing import BLOCK
+from pyshard.backup.file_writer import BLOCK
 from pyshard.client import Client
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.protocol.answers import ITEM

@@ -21,8 +21,8 @@ from stores import folder
 from twisted.protocols import amp
 
 from pyshard.backup import manifest, verify
+from pyshard.backup.file_writer import BLOCK
 from pyshard.backup.manifest import FileEntry, Manifest
-from pyshard.backup.writing import BLOCK
 from pyshard.bootstrap import state_file
 from pyshard.client.results import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError

@@ -12,7 +12,9 @@ from twisted.internet.defer import Deferred
 
 from peers.interface import Blocking, Deferring, Side
 from pyshard import Client, Document, Pyshard, Record, connect
-from pyshard.cli import up_plan
+from pyshard.cli.up.cluster import as_file
+from pyshard.cli.up.daemons import daemons, find_twistd
+from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
@@ -89,19 +91,19 @@ class PyshardSide(Side):
             for number in range(shards)
         ]
         cluster = ClusterConfig(ShardMap(ranges), HOST, free_port())
-        twistd = up_plan.find_twistd()
+        twistd = find_twistd()
         if twistd is None:
             raise Unavailable("there is no twistd; install pyshard first")
         self._processes = Processes(folder)
         self._server = f"{HOST}:{cluster.bootstrap_port}"
-        config = folder / up_plan.CONFIG
-        config.write_text(up_plan.as_file(cluster))
-        data = up_plan.Data(folder / "data") if durable else None
+        config = folder / CONFIG
+        config.write_text(as_file(cluster))
+        data = ClusterData(folder / "data") if durable else None
         if data is not None:
             data.directory.mkdir()
-        daemons = up_plan.daemons(cluster, twistd, config, folder, data)
+        started = daemons(cluster, twistd, config, folder, data)
         try:
-            self.pids = [self._processes.start_daemon(daemon) for daemon in daemons][:shards]
+            self.pids = [self._processes.start_daemon(daemon) for daemon in started][:shards]
             self._processes.wait_listening(*(one.port for one in ranges), cluster.bootstrap_port)
             self._wait_ready()
         except BaseException:

@@ -17,7 +17,7 @@ import attrs
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.task import deferLater
 
-from pyshard.backup.reading import Contents, check
+from pyshard.backup.file_reader import Contents, check
 from pyshard.backup.taking import Progress, silent
 from pyshard.client import Client
 from pyshard.client.bulk_input import Step

@@ -1,14 +1,14 @@
-"""The `pyshard` command. docs/cli.md tells what it does."""
+"""The `pyshard` command (docs/cli.md)."""
 
 from __future__ import annotations
 
-from pyshard.cli.root import cli
-from pyshard.cli.signals import Interrupt
+from pyshard.cli.root_command import cli
+from pyshard.cli.signals import ExitOnInterrupt
 
 __all__ = ["cli", "main"]
 
 
 def main() -> None:
-    """What the console script runs."""
-    Interrupt().install()
+    """Run the command; the console script calls this."""
+    ExitOnInterrupt().install()
     cli.main()

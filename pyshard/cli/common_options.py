@@ -1,7 +1,11 @@
-"""What the subcommands share: the options that say which cluster and index, and how arguments are taken.
+"""The options that subcommands share: which cluster and index to work on, and how to connect.
 
-``--bootstrap``, ``--index``, ``--deadline``, ``--token-file`` and ``--tls-…`` can stand before the subcommand and
-behind it; behind it wins.
+Rules:
+
+- ``--bootstrap``, ``--index``, ``--deadline``, ``--token-file`` and ``--tls-…`` can stand before the subcommand
+  and behind it; behind it wins;
+- an option before a subcommand for which it means nothing is refused;
+- an argument may be a negative number; anything else that looks like an option must be one.
 """
 
 from __future__ import annotations
@@ -38,13 +42,13 @@ _LONGEST_DEADLINE = 86_400
 
 @attrs.frozen
 class Target:
-    """What a subcommand works on.
+    """The cluster and index that a subcommand works on.
 
     :param bootstrap: the bootstrap's address, or several with commas between; None for the default one.
     :param index: the index's name; None for the default one.
     :param deadline: seconds that connecting, and each operation, may take.
-    :param token_file: the client's; None: the one that the environment names, if it does.
-    :param tls: the client's files; None: those that the environment names, if it does.
+    :param token_file: the client's token file; None: the one that the environment names, if any.
+    :param tls: the client's files of TLS; None: those that the environment names, if any.
     """
 
     bootstrap: str | None
@@ -54,23 +58,25 @@ class Target:
     tls: Tls | None = None
 
     def connect(self) -> Pyshard:
-        """The cluster."""
+        """A client of the cluster."""
         return Pyshard(self.bootstrap, deadline=self.deadline, token_file=self.token_file, tls=self.tls)
 
 
-class Verb(click.Command):
+class VerbCommand(click.Command):
     """A subcommand whose arguments may be negative numbers: ``pyshard write balance -5`` needs no ``--``."""
 
     ignore_unknown_options = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the arguments; what looks like an option, is none, and stands before any ``--``, is refused."""
-        free = args[args.index("--") :] if "--" in args else []
+        """Parse the arguments; an unknown option that stands before any ``--`` is refused."""
+        positional = args[args.index("--") :] if "--" in args else []
         rest = super().parse_args(ctx, args)
-        for name in [one.name for one in self.params if isinstance(one, click.Argument) and one.name]:
-            value = ctx.params.get(name)
+        for param in self.params:
+            if not isinstance(param, click.Argument) or not param.name:
+                continue
+            value = ctx.params.get(param.name)
             if isinstance(value, str) and re.match("-.", value) and not _NEGATIVE.fullmatch(value):
-                if value in free:
+                if value in positional:
                     continue
                 raise click.NoSuchOption(value, ctx=ctx)
         return rest
@@ -98,10 +104,10 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) ->
 def common_options(
     index: bool = True, deadline: float = settings.DEADLINE, variable: str | None = None
 ) -> Callable[[_Function], _Function]:
-    """Adds the options to a command.
+    """Add the shared options to a command.
 
     :param index: whether ``--index`` is one of them.
-    :param deadline: the default, for the help.
+    :param deadline: the default in seconds, for the help.
     :param variable: the environment variable that gives the bootstrap's address.
     """
     host, port = settings.BOOTSTRAP_SERVER
@@ -142,9 +148,9 @@ def common_options(
 
 
 def tls_options(environment: bool) -> Callable[[_Function], _Function]:
-    """Adds the options about TLS to a command.
+    """Add the options of TLS to a command.
 
-    :param environment: whether the help is to name the environment variables that say the same.
+    :param environment: whether the help names the environment variables that say the same.
     """
 
     def shown(text: str, variable: str) -> str:
@@ -163,20 +169,24 @@ def tls_options(environment: bool) -> Callable[[_Function], _Function]:
 
 
 def files_of(ca: str | None, certificate: str | None, key: str | None) -> Tls | None:
-    """What options say of TLS, the environment where they say nothing; None: no option was given.
+    """The files of TLS by the options, and by the environment where an option is missing.
 
+    :return: None when no option was given: the client reads the environment itself then.
     :raises ConfigError: a certificate or key is given, and no authority.
     """
     given = (ca, certificate, key)
     if given == (None, None, None):
         return None
     variables = (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE)
-    found = [os.environ.get(name) if one is None else one for one, name in zip(given, variables, strict=True)]
+    found = [
+        os.environ.get(variable) if option is None else option
+        for option, variable in zip(given, variables, strict=True)
+    ]
     return tls.chosen(found[0], found[1], found[2], "--tls-ca")
 
 
 def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Callable[[Callable[..., None]], Any]:
-    """Adds the options to a subcommand, whose first argument is then its `Target`.
+    """Add the shared options to a subcommand, whose first argument is then its `Target`.
 
     :param index: whether the subcommand works on one index.
     :param deadline: in seconds, when no option gives it.
@@ -205,6 +215,7 @@ def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Calla
 def refuse_outer(context: click.Context, *names: str) -> None:
     """Refuse options that stand before a subcommand for which they mean nothing.
 
+    :param names: of the options' parameters; none: all shared options.
     :raises click.UsageError: one of them was given.
     """
     root = context.find_root()

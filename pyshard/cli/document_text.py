@@ -1,13 +1,13 @@
-"""Document ⇄ text, at the command line's edge. Pure.
+"""Documents as text: how the command reads them from its arguments and prints them. Pure.
 
-Rules kept here:
+Rules:
 
-- text that is JSON is taken as JSON; other text is a str, except that text which starts with ``{`` or ``[`` must be
-  JSON. ``NaN``, ``Infinity`` and ``-Infinity`` are JSON here;
+- text that is JSON is read as JSON, with ``NaN``, ``Infinity`` and ``-Infinity``; other text is a str;
+- text that starts with ``{`` or ``[`` must be JSON;
 - what `as_json` and `as_text` write, `parse` reads back as an equal document;
-- what JSON can't carry is an object with one field: bytes are ``{"$bytes": base64}``, ints that Python
-  refuses in decimal (more than 4,300 digits) ``{"$int": hexadecimal}``. A dict that looks so itself gets one more
-  ``$``, which reading takes off again.
+- bytes are written as ``{"$bytes": base64}``;
+- ints that Python refuses in decimal (more than 4,300 digits) are written as ``{"$int": hexadecimal}``;
+- a dict of the user that looks like one of these gets one more ``$``, which `parse` takes off again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyshard.model.documents import Document
 _TAG = re.compile(r"\$+(bytes|int)")
 _HEXADECIMAL = re.compile(r"-?0x[0-9a-fA-F]+")
 
-#: Characters which JSON leaves as they are, but which some take for the end of a line or for a terminal's command.
+#: Characters that JSON doesn't escape, but that some programs read as a line's end or a terminal's command.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 _SPACE = " \t\n\r"
@@ -32,8 +32,8 @@ class TextError(ValueError):
     """Text that is no document.
 
     :param reason: what was found and what is expected, in one line.
-    :param line: where in the text it was found, from 1; 0 when that can't be said.
-    :param column: likewise.
+    :param line: the line of the text with the mistake, from 1; 0 when it isn't known.
+    :param column: the column, likewise.
     """
 
     def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
@@ -81,7 +81,7 @@ def as_json(document: Document) -> str:
 
 
 def as_text(document: Document) -> str:
-    """A document as `parse` reads it: a str stands for itself when it can, else it is JSON."""
+    """A document as `parse` reads it: a str as it is where `parse` gives it back, everything else as JSON."""
     if isinstance(document, str) and document.isprintable() and _is_plain(document):
         return document
     return as_json(document)
@@ -95,21 +95,23 @@ def _is_plain(text: str) -> bool:
 
 
 def _escaped(value: Document) -> Document:
-    """A copy without anything that JSON can't carry."""
+    """A copy in which everything that JSON can't carry is an object with one field."""
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode()}
     if isinstance(value, int):
         return value if _is_decimal(value) else {"$int": f"{value:#x}"}
     if isinstance(value, list):
-        return [_escaped(one) for one in value]
+        return [_escaped(element) for element in value]
     if isinstance(value, dict):
-        copy = {key: _escaped(one) for key, one in value.items()}
-        return {f"${key}" if _TAG.fullmatch(key) else key: one for key, one in copy.items()} if len(copy) == 1 else copy
+        copy = {key: _escaped(field) for key, field in value.items()}
+        if len(copy) != 1:
+            return copy
+        return {f"${key}" if _TAG.fullmatch(key) else key: field for key, field in copy.items()}
     return value
 
 
 def _is_decimal(number: int) -> bool:
-    """Whether Python writes and reads an int in decimal; `sys.set_int_max_str_digits` is the limit."""
+    """Whether Python writes and reads an int in decimal; `sys.set_int_max_str_digits` sets the limit."""
     try:
         str(number)
     except ValueError:
@@ -118,7 +120,7 @@ def _is_decimal(number: int) -> bool:
 
 
 def _unescaped(given: dict[str, object]) -> object:
-    """What an object of the JSON text stands for."""
+    """The value that a JSON object stands for: itself, unless its only field is one of the tags."""
     if len(given) != 1:
         return given
     [(key, value)] = given.items()

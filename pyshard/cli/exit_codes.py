@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes (docs/cli.md lists them), and its last line."""
+"""The exit codes of the command (docs/cli.md), and the line on standard error that explains one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from pyshard.errors import (
 )
 
 
-class Code(IntEnum):
-    """The exit codes."""
+class ExitCode(IntEnum):
+    """How the command can end."""
 
     OK = 0
     #: No such key, or an unmet condition; nothing was changed. `stat`: a shard is down. `up`: a daemon failed.
@@ -42,23 +42,23 @@ class Code(IntEnum):
     USAGE = 2
     #: No answer within the deadline, or no backup for now; nothing was changed.
     UNAVAILABLE = 3
-    #: A change was sent and its answer was lost.
+    #: A change was sent, and its answer was lost.
     OUTCOME_UNKNOWN = 4
     #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty, no token for it,
     #: no certificate for it.
     REFUSED = 5
-    #: Anything else: a peer of another cluster or version, a failure inside a daemon, half a restore.
+    #: Anything else: a daemon of another cluster or version, a failure inside a daemon, an incomplete restore.
     FAILED = 6
     #: Ctrl-C.
     INTERRUPTED = 130
-    #: Who read the output went away.
+    #: The reader of the output went away.
     OUTPUT_CLOSED = 141
 
 
-_CODES: list[tuple[tuple[type[PyshardError], ...], Code]] = [
-    ((ConfigError, InvalidKey, InvalidArgument, InvalidDocument, InvalidIndexName, BackupDamaged), Code.USAGE),
-    ((Unavailable, Overloaded, NotConfigured, ShuttingDown, SnapshotEnded, TooManySnapshots), Code.UNAVAILABLE),
-    ((OutcomeUnknown,), Code.OUTCOME_UNKNOWN),
+_CODES: list[tuple[tuple[type[PyshardError], ...], ExitCode]] = [
+    ((ConfigError, InvalidKey, InvalidArgument, InvalidDocument, InvalidIndexName, BackupDamaged), ExitCode.USAGE),
+    ((Unavailable, Overloaded, NotConfigured, ShuttingDown, SnapshotEnded, TooManySnapshots), ExitCode.UNAVAILABLE),
+    ((OutcomeUnknown,), ExitCode.OUTCOME_UNKNOWN),
     (
         (
             ShardFull,
@@ -71,20 +71,20 @@ _CODES: list[tuple[tuple[type[PyshardError], ...], Code]] = [
             PermissionDenied,
             NotTrusted,
         ),
-        Code.REFUSED,
+        ExitCode.REFUSED,
     ),
 ]
 
 
-def code_of(error: PyshardError) -> Code:
+def exit_code_of(error: PyshardError) -> ExitCode:
     """The exit code for an error."""
-    return next((code for classes, code in _CODES if isinstance(error, classes)), Code.FAILED)
+    return next((code for classes, code in _CODES if isinstance(error, classes)), ExitCode.FAILED)
 
 
-class End(Exception):
+class CommandFailed(Exception):
     """Ends the command with a line on standard error and an exit code."""
 
-    def __init__(self, message: str, code: Code) -> None:
+    def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
         self.code = code
 

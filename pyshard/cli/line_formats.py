@@ -1,7 +1,12 @@
-"""Lines ⇄ keys and documents: what `pyshard load` reads and `pyshard cat` writes. Pure, but for the reading.
+"""The line formats that `pyshard load` reads and `pyshard cat` writes. Pure, but for reading the file.
 
-Two formats, one document a line. ``key|document``: the first ``|`` separates, so no key with one can be written;
-the document is text as `pyshard.cli.document_text` has it. JSONL: ``{"key": …, "doc": …}``, for any key.
+Rules:
+
+- a line is one document with its key;
+- ``key|document``: the first ``|`` separates, so a key with a ``|`` can't be written; the document is text
+  as `pyshard.cli.document_text` reads it;
+- JSONL: ``{"key": …, "doc": …}``, for any key;
+- only one window of lines is held, whatever the file's length; a slow pipe's lines don't wait for more.
 """
 
 from __future__ import annotations
@@ -14,53 +19,54 @@ from pyshard.model.documents import Document
 from pyshard.model.keyspace import Key
 from pyshard.settings import settings
 
-#: Lines of one window.
+#: Lines of one window: what `load` and `cat` have in flight together.
 WINDOW = 1000
 
-_CHUNK = 256 * 1024
+_READ = 256 * 1024  # bytes of one read
 
 #: Bytes of one line: a document of the largest size, in which every byte is escaped, and its key.
 LONGEST_LINE = 8 * settings.MAX_DOCUMENT_BYTES
 
 
-class Source(Protocol):
-    """A binary file that gives what it has, without waiting for more."""
+class LineSource(Protocol):
+    """A binary file that returns what it has, without waiting for more."""
 
     def read1(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""
         ...
 
 
-def windows(source: Source, most: int = WINDOW, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
-    """The lines of a file, without their ends, some at a time: never more of the file than is needed is held.
+def windows(source: LineSource, most: int = WINDOW, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+    """The lines of a file, without their ends, one window at a time.
 
-    A window ends where the file has no more for the moment, so that a slow pipe's lines don't wait for others.
+    A window ends where the file has no more for the moment.
 
-    :param most: lines of one window.
-    :param longest: bytes of a line.
+    :param most: lines of one window, at the most.
+    :param longest: bytes of a line, at the most.
     :raises TextError: a line is longer.
     """
-    begun: list[bytes] = []
+    partial: list[bytes] = []
     size = 0
-    while chunk := source.read1(_CHUNK):
-        *lines, rest = chunk.split(b"\n")
+    while data := source.read1(_READ):
+        *lines, rest = data.split(b"\n")
         if lines:
-            lines[0] = b"".join([*begun, lines[0]])
-            begun, size = [], 0
+            lines[0] = b"".join([*partial, lines[0]])
+            partial, size = [], 0
             for start in range(0, len(lines), most):
                 yield lines[start : start + most]
-        begun.append(rest)
+        partial.append(rest)
         size += len(rest)
         if size > longest:
             raise TextError(f"a line has more than {longest:,} bytes")
     if size:
-        yield [b"".join(begun)]
+        yield [b"".join(partial)]
 
 
 def parse_line(line: bytes, jsonl: bool = False) -> tuple[Key, Document]:
     """The key and the document of a line.
 
-    :raises TextError: it is no such line; the error has the column where that is known.
+    :param jsonl: whether the line is JSONL, else ``key|document``.
+    :raises TextError: the line has another form; the error has the column where it is known.
     """
     try:
         text = line.removesuffix(b"\r").decode("utf-8")
@@ -80,6 +86,7 @@ def parse_line(line: bytes, jsonl: bool = False) -> tuple[Key, Document]:
 def format_line(key: str, document: Document, jsonl: bool = False) -> str:
     """The line of a key and its document, without its end.
 
+    :param jsonl: whether to write JSONL, else ``key|document``.
     :raises TextError: the key can't stand in a ``key|document`` line.
     """
     if jsonl:
@@ -90,6 +97,7 @@ def format_line(key: str, document: Document, jsonl: bool = False) -> str:
 
 
 def _key_and_doc(text: str) -> tuple[Key, Document]:
+    """The key and the document of a JSONL line."""
     found = parse(text)
     if not isinstance(found, dict) or found.keys() != {"key", "doc"}:
         raise TextError('expected {"key": …, "doc": …} and nothing else')

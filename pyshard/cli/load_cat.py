@@ -1,7 +1,10 @@
-"""`pyshard load` and `pyshard cat`: many documents in and out, a window at a time.
+"""The subcommands `load` and `cat`: many documents in and out, one window at a time.
 
-Rules kept here: a window's operations are in flight together; nothing is read or written while they are, so that a
-slow pipe can't use up their deadlines; what is held is one window.
+Rules:
+
+- the operations of a window are in flight together;
+- no pipe is read or written meanwhile, so a slow pipe can't use up their deadlines;
+- only one window is held in memory.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pyshard.blocking import Pyshard
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
-from pyshard.cli.exit_codes import Code, End, code_of
+from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
-from pyshard.cli.output import put
+from pyshard.cli.output import document_count, put
 from pyshard.cli.signals import interrupt_says
 from pyshard.errors import IndexExists, PartialFailure, PyshardError
 from pyshard.model.documents import Document
@@ -32,7 +35,7 @@ from pyshard.model.keyspace import Key
 
 _T = TypeVar("_T")
 
-#: Bytes of documents that `cat` wants in flight at a time, as far as it can tell beforehand.
+#: Bytes of documents that `cat` wants in flight together, as far as it can tell beforehand.
 _CAT_BYTES = 16 * 1024 * 1024
 _CAT_FIRST = 10  # reads of the first window
 
@@ -59,16 +62,20 @@ def load(target: Target, jsonl: bool, create: bool, file: BufferedReader) -> Non
         if create and target.index is not None:
             with suppress(IndexExists):
                 app.create_index(target.index)
-        loading = Loading(app, target.index, jsonl)
-        told = interrupt_says(lambda: f"interrupted; {documents(loading.written)} written, and maybe some more")
-        with told, _progress(file) as advance:
+        loading = LoadRun(app, target.index, jsonl)
+        interruptible = interrupt_says(
+            lambda: f"interrupted; {document_count(loading.written)} written, and maybe some more"
+        )
+        with interruptible, _progress(file) as advance:
             loading.run(file, advance)
-    put(f"{documents(loading.written)} written")
+    put(f"{document_count(loading.written)} written")
 
 
-class Loading:
+class LoadRun:
     """One run of `load`.
 
+    :param index: None for the default one.
+    :param jsonl: whether lines are JSONL, else ``key|document``.
     :ivar written: how many documents the cluster has acknowledged.
     """
 
@@ -82,8 +89,8 @@ class Loading:
     def run(self, file: BufferedReader, advance: Callable[[int, int], None]) -> None:
         """Load a file.
 
-        :param advance: called after each window with its bytes and with `written`.
-        :raises End: it says which line could not be stored, and why.
+        :param advance: called after each window with its length in bytes and with `written`.
+        :raises CommandFailed: it says which line could not be stored, and why.
         """
         try:
             for lines in windows(file):
@@ -91,9 +98,10 @@ class Loading:
                 advance(sum(map(len, lines)) + len(lines), self.written)
         except TextError as error:
             self._line += 1
-            raise self._ended(self._line, error.reason, Code.USAGE) from None
+            raise self._ended(self._line, error.reason, ExitCode.USAGE) from None
 
     def _store(self, lines: list[bytes]) -> None:
+        """Write the documents of a window; those before a line that can't be read are written, too."""
         writes: list[tuple[int, Key, Document]] = []
         refused: TextError | None = None
         for line in lines:
@@ -114,13 +122,13 @@ class Loading:
             more = (
                 f", as did {len(failed) - 1:,} of the next {len(writes) - 1 - failed[0]:,}" if len(failed) > 1 else ""
             )
-            raise self._ended(writes[failed[0]][0], f"{first}{more}", code_of(first))
+            raise self._ended(writes[failed[0]][0], f"{first}{more}", exit_code_of(first))
         if refused is not None:
             column = f", column {refused.column}" if refused.column else ""
-            raise self._ended(self._line, refused.reason, Code.USAGE, column)
+            raise self._ended(self._line, refused.reason, ExitCode.USAGE, column)
 
-    def _ended(self, number: int, why: str, code: Code, column: str = "") -> End:
-        return End(f"line {number}{column}: {why} ({documents(self.written)} written)", code)
+    def _ended(self, number: int, why: str, code: ExitCode, column: str = "") -> CommandFailed:
+        return CommandFailed(f"line {number}{column}: {why} ({document_count(self.written)} written)", code)
 
 
 @click.command()
@@ -144,7 +152,10 @@ def cat(target: Target, jsonl: bool) -> None:
 
 
 def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool) -> int:
-    """Print the documents of these keys, but for those that were removed meanwhile; how many characters that took."""
+    """Print the documents of some keys, except those removed meanwhile.
+
+    :return: the characters printed.
+    """
     outcomes = outcomes_of(lambda: app.read_many(keys, index))
     printed = 0
     for key, outcome in zip(keys, outcomes, strict=True):
@@ -155,27 +166,24 @@ def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool
         try:
             line = format_line(key, outcome["record"], jsonl)
         except TextError as error:
-            raise End(str(error), Code.USAGE) from None
+            raise CommandFailed(str(error), ExitCode.USAGE) from None
         put(line)
         printed += len(line)
     return printed
 
 
 def next_count(count: int, keys: int, size: int) -> int:
-    """How many documents to read next, after a window of `keys` that took `size` characters.
+    """How many documents to read in the next window: twice as many, but no more than fit into memory.
 
-    It goes to the most by doubling, and down as far as the documents are large.
+    :param count: how many were wanted in the last window.
+    :param keys: how many it had.
+    :param size: the characters that it took.
     """
     return max(1, min(2 * count, WINDOW, _CAT_BYTES * keys // max(size, 1)))
 
 
-def documents(count: int) -> str:
-    """``1 document``, ``2 documents``."""
-    return f"{count} document{'' if count == 1 else 's'}"
-
-
 def outcomes_of(bulk: Callable[[], Sequence[_T]]) -> Sequence[_T | PyshardError]:
-    """What became of each key of a bulk verb: results and pyshard's errors, in the order of the keys."""
+    """The outcomes of a bulk verb: a result or an error of pyshard for each key, in their order."""
     try:
         return bulk()
     except PartialFailure as failure:
@@ -184,7 +192,10 @@ def outcomes_of(bulk: Callable[[], Sequence[_T]]) -> Sequence[_T | PyshardError]
 
 @contextmanager
 def _progress(file: BufferedReader) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, if that is a terminal on which nobody types the lines; gives what advances it."""
+    """A progress bar on standard error, if that is a terminal and the lines aren't typed there.
+
+    :return: gives the function that advances the bar, by bytes read and documents written.
+    """
     if not sys.stderr.isatty() or file.isatty():
         yield lambda _size, _written: None
         return

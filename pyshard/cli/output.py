@@ -1,4 +1,4 @@
-"""Writing what was asked for: to standard output, in UTF-8 whatever the locale."""
+"""Standard output of the command: lines and tables, in UTF-8 whatever the locale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from rich.console import Console, RenderableType
 
-_WIDE = 200  # columns, where the output is no terminal
+_WIDE = 200  # columns of a table, where the output is no terminal
 
 
 def _stdout() -> BinaryIO:
@@ -23,24 +23,29 @@ def put(line: str) -> None:
     _stdout().write(line.encode("utf-8") + b"\n")
 
 
-def show(*things: RenderableType) -> None:
-    """Write tables and the like, as wide as the terminal."""
+def show(*renderables: RenderableType) -> None:
+    """Write tables and other things that rich renders, as wide as the terminal."""
     console = Console(
         highlight=False, markup=False, width=None if sys.stdout is not None and sys.stdout.isatty() else _WIDE
     )
     with console.capture() as text:
-        console.print(*things, sep="\n")
+        console.print(*renderables, sep="\n")
     put(text.get().rstrip("\n"))
 
 
+def document_count(count: int) -> str:
+    """``1 document``, ``2 documents``."""
+    return f"{count} document{'' if count == 1 else 's'}"
+
+
 def flush() -> None:
-    """Have everything that was written go out."""
+    """Flush everything that was written."""
     if sys.stdout is not None:
         sys.stdout.buffer.flush()
 
 
 def abandon() -> None:
-    """Let go of a standard output that can't be written to, so that Python's own flush at the end is quiet."""
+    """Replace a standard output that can't be written to, so that Python's own flush at exit is quiet."""
     if sys.stdout is None:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,7 +1,10 @@
-"""What signals do to the command.
+"""Signals to the command: Ctrl-C ends it, and `up` ends its cluster first.
 
-An exception in a signal's place (KeyboardInterrupt) could be raised inside a Deferred and end up as its result, so
-none is raised: `up` is asked to end its cluster, every other subcommand ends at once.
+Rules:
+
+- no signal raises an exception: a KeyboardInterrupt could strike inside a Deferred and end up as its result;
+- `up` is asked to end its cluster; every other subcommand exits at once;
+- signals that are ignored stay ignored, as under nohup or in the background.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pyshard.cli.exit_codes import Code, one_line
+from pyshard.cli.exit_codes import ExitCode, one_line
 
 
-class Interrupt:
-    """Takes SIGINT: a line on standard error, and exit code 130.
+class ExitOnInterrupt:
+    """Handles SIGINT: it writes a line on standard error and exits with code 130.
 
     :param message: gives the line.
     """
@@ -28,19 +31,22 @@ class Interrupt:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         clear = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # a progress bar hides the cursor; ^C stands on the line
         os.write(2, f"{clear}{one_line(self.message())}\n".encode())
-        os._exit(Code.INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
 
     def install(self) -> None:
-        """Take the signal, unless it is ignored."""
+        """Handle the signal, unless it is ignored."""
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self)
 
 
 @contextmanager
 def interrupt_says(message: Callable[[], str]) -> Iterator[None]:
-    """While it lasts, an interrupt tells this."""
+    """Change the line of an interrupt while the context lasts.
+
+    :param message: gives the line.
+    """
     handler = signal.getsignal(signal.SIGINT)
-    if not isinstance(handler, Interrupt):
+    if not isinstance(handler, ExitOnInterrupt):
         yield
         return
     before, handler.message = handler.message, message
@@ -51,23 +57,23 @@ def interrupt_says(message: Callable[[], str]) -> Iterator[None]:
 
 
 class EndSignals:
-    """Takes SIGINT, SIGTERM and SIGHUP, which mean to `up` that it should end.
+    """Handles SIGINT, SIGTERM and SIGHUP, which ask `up` to end.
 
-    :ivar came: whether one came already.
-    :ivar on_signal: is called with each.
+    :ivar received: whether a signal has arrived.
+    :ivar on_signal: called at each signal.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
         self.on_signal: Callable[[], object] = lambda: None
 
     def install(self) -> None:
-        """Take the signals, whoever has them now; but not SIGHUP when it is ignored, as under nohup."""
+        """Handle the signals, whatever handles them now; but not SIGHUP when it is ignored, as under nohup."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self.received = True
         self.on_signal()

@@ -1,4 +1,4 @@
-"""`pyshard stat`: how the cluster fares, as a table or as JSON."""
+"""The subcommand `stat`: the state of each shard, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyshard.cli.common_options import Target, on_cluster
-from pyshard.cli.exit_codes import Code
+from pyshard.cli.exit_codes import ExitCode
 from pyshard.cli.output import put, show
 from pyshard.settings import settings
 
@@ -38,7 +38,7 @@ def stat(target: Target, as_json: bool) -> None:
             if "error" in shard:
                 put(f"{shard['name']}: {shard['error']}")
     if any("error" in shard for shard in found["shards"]):
-        click.get_current_context().exit(Code.NEGATIVE)
+        click.get_current_context().exit(ExitCode.NEGATIVE)
 
 
 def summary(found: dict[str, Any]) -> Text:
@@ -49,7 +49,7 @@ def summary(found: dict[str, Any]) -> Text:
 
 
 def table(shards: list[dict[str, Any]]) -> Table:
-    """A row for each shard. It fits 80 columns; the rest of what there is, `--json` gives."""
+    """A row for each shard. It fits 80 columns; `--json` gives what has no place here."""
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("shard", "address", "range"):
         made.add_column(name, no_wrap=True)
@@ -69,7 +69,7 @@ def table(shards: list[dict[str, Any]]) -> Table:
 
 
 def size(count: int) -> str:
-    """A number of bytes as people read it: 1536 → ``1.5 KiB``."""
+    """A number of bytes for people: 1536 → ``1.5 KiB``."""
     amount, units = float(count), ["KiB", "MiB", "GiB", "TiB", "PiB"]
     if count < 1024:
         return f"{count} B"
@@ -80,7 +80,7 @@ def size(count: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time as people read it: 4000 → ``1 h``."""
+    """A time for people: 4000 seconds → ``1 h``."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds / length)} {unit}"

@@ -1,4 +1,4 @@
-"""The subcommand that makes tokens."""
+"""The subcommand `token`, which makes tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyshard.cli.common_options import refuse_outer
 from pyshard.cli.output import put
 from pyshard.security.tokens import ROLES
 
-_BYTES = 32  # of randomness, so that guessing is hopeless
+_BYTES = 32  # of randomness: too many to guess
 
 
 @click.command()

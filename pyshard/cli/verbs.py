@@ -1,4 +1,4 @@
-"""The subcommands on one key."""
+"""The subcommands on one key: read, item, pop, write, remove, has, touch and incr."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import cast
 import click
 from twisted.internet.defer import Deferred
 
-from pyshard.cli.common_options import Target, Verb, on_cluster
-from pyshard.cli.document_text import TextError, as_json, parse
-from pyshard.cli.exit_codes import Code, End
+from pyshard.cli.common_options import Target, VerbCommand, on_cluster
+from pyshard.cli.document_text import as_json
+from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.output import put
+from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
 from pyshard.client import Client, Record
 from pyshard.client.raw_client import RawClient
 from pyshard.client.records import condition_of, milliseconds
-from pyshard.errors import InvalidArgument
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_size import measure
@@ -22,56 +22,7 @@ from pyshard.model.documents import Document
 from pyshard.model.keyspace import key_bytes
 
 
-def _document(ctx: click.Context, param: click.Parameter, value: str) -> Document:
-    try:
-        return parse(value)
-    except TextError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _integer(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    number = _document(ctx, param, value)
-    if type(number) is not int:
-        raise click.BadParameter(f"found {as_json(number)}, expected an integer", ctx, param)
-    return number
-
-
-def _version(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    try:
-        condition_of(False, value)
-    except InvalidArgument as error:
-        raise click.BadParameter(str(error).removeprefix("if_version: "), ctx, param) from None
-    return value
-
-
-def _ttl(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    try:
-        milliseconds(value)
-    except InvalidArgument as error:
-        raise click.BadParameter(str(error).removeprefix("ttl: "), ctx, param) from None
-    return value
-
-
-def _ttl_or_never(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
-    if value == "never":
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        raise click.BadParameter(f"found {value!r}, expected seconds, or never", ctx, param) from None
-    return _ttl(ctx, param, seconds)
-
-
-_if_version = click.option(
-    "--if-version",
-    type=int,
-    callback=_version,
-    metavar="N",
-    help="Change nothing when the key's version (`pyshard item`) isn't N; exit code 1 then.",
-)
-
-
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
 @click.argument("key")
 def read(target: Target, key: str) -> None:
@@ -91,7 +42,7 @@ def read(target: Target, key: str) -> None:
     put(as_json(found["record"]))
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
 @click.argument("key")
 def item(target: Target, key: str) -> None:
@@ -111,9 +62,9 @@ def item(target: Target, key: str) -> None:
     put(as_json(cast("Document", found)))
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
-@_if_version
+@if_version_option
 @click.argument("key")
 def pop(target: Target, key: str, if_version: int | None) -> None:
     """Remove KEY, and print the document that it had, as `read` does.
@@ -125,19 +76,19 @@ def pop(target: Target, key: str, if_version: int | None) -> None:
     put(as_json(_popped(target, key, if_version)["record"]))
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
 @click.option("--if-absent", is_flag=True, help="Write nothing when the key exists; exit code 1 then.")
-@_if_version
+@if_version_option
 @click.option(
     "--ttl",
     type=float,
-    callback=_ttl,
+    callback=ttl_seconds,
     metavar="SECONDS",
     help="The document is gone after so many seconds.  [default: it stays]",
 )
 @click.argument("key")
-@click.argument("doc", callback=_document)
+@click.argument("doc", callback=document)
 def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: int | None, ttl: float | None) -> None:
     """Store DOC under KEY, and print its size.
 
@@ -161,20 +112,20 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
     condition = condition_of(if_absent, if_version)
 
     def write_record(client: Client) -> Deferred[bool]:
-        # Not by the verb: its 0, for nothing written, is also the size of an empty list or object.
+        # Not by `Client.write`: it returns 0 for nothing written, which is also the size of an empty list or object.
         return RawClient(client).write(index, key_bytes(key), record, milliseconds(ttl), target.deadline, condition)
 
     with target.connect() as app:
         written = app.run(write_record)
     if not written:
         why = "exists" if if_absent else f"does not have version {if_version}"
-        raise End(f"key {as_json(key)} {why}; nothing was written", Code.NEGATIVE)
+        raise CommandFailed(f"key {as_json(key)} {why}; nothing was written", ExitCode.NEGATIVE)
     put(str(size))
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
-@_if_version
+@if_version_option
 @click.argument("key")
 def remove(target: Target, key: str, if_version: int | None) -> None:
     """Remove KEY, and print the size of the document that it had.
@@ -183,11 +134,11 @@ def remove(target: Target, key: str, if_version: int | None) -> None:
     Example:
       pyshard remove test
     """
-    # `Pyshard.remove` answers 0 for an empty list or object as for nothing.
+    # Not by `Pyshard.remove`: it returns 0 for an empty list or object, as for no document.
     put(str(measure(_popped(target, key, if_version)["record"])))
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
 @click.argument("key")
 def has(target: Target, key: str) -> None:
@@ -201,13 +152,13 @@ def has(target: Target, key: str) -> None:
         found = app.has(key, target.index)
     put(as_json(found))
     if not found:
-        click.get_current_context().exit(Code.NEGATIVE)
+        click.get_current_context().exit(ExitCode.NEGATIVE)
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
 @click.argument("key")
-@click.argument("seconds", callback=_ttl_or_never, metavar="SECONDS|never")
+@click.argument("seconds", callback=ttl_or_never, metavar="SECONDS|never")
 def touch(target: Target, key: str, seconds: float | None) -> None:
     """Have the document of KEY gone after SECONDS, or never.
 
@@ -224,11 +175,11 @@ def touch(target: Target, key: str, seconds: float | None) -> None:
         raise _missing(key)
 
 
-@click.command(cls=Verb)
+@click.command(cls=VerbCommand)
 @on_cluster()
-@click.option("--by", default="1", callback=_integer, metavar="N", help="What is added; may be negative.  [default: 1]")
+@click.option("--by", default="1", callback=integer, metavar="N", help="What is added; may be negative.  [default: 1]")
 @click.option(
-    "--initial", default="0", callback=_integer, metavar="N", help="What a missing key counts for.  [default: 0]"
+    "--initial", default="0", callback=integer, metavar="N", help="What a missing key counts for.  [default: 0]"
 )
 @click.argument("key")
 def incr(target: Target, key: str, by: int, initial: int) -> None:
@@ -245,15 +196,21 @@ def incr(target: Target, key: str, by: int, initial: int) -> None:
 
 
 def _popped(target: Target, key: str, if_version: int | None) -> Record:
-    """What a key had that is now removed."""
+    """Remove a key.
+
+    :return: the document that it had.
+    :raises CommandFailed: there was none, or its version is another one.
+    """
     with target.connect() as app:
         found = app.pop(key, target.index, if_version=if_version)
     if found is None and if_version is not None:
-        raise End(f"key {as_json(key)} does not have version {if_version}; nothing was removed", Code.NEGATIVE)
+        raise CommandFailed(
+            f"key {as_json(key)} does not have version {if_version}; nothing was removed", ExitCode.NEGATIVE
+        )
     if found is None:
         raise _missing(key)
     return found
 
 
-def _missing(key: str) -> End:
-    return End(f"there is no key {as_json(key)}", Code.NEGATIVE)
+def _missing(key: str) -> CommandFailed:
+    return CommandFailed(f"there is no key {as_json(key)}", ExitCode.NEGATIVE)

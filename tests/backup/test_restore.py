@@ -13,7 +13,7 @@ from backups import cluster_of, contents_of, fill, operations, put_back, stored_
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
-from pyshard.backup.reading import Contents, check
+from pyshard.backup.file_reader import Contents, check
 from pyshard.client.bulk_input import Step
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable

@@ -5,40 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from cli.any_documents import any_document, same
 from hypothesis import given
-from hypothesis import strategies as st
 
 from pyshard.cli.document_text import TextError, as_json, as_text, parse
 from pyshard.model.documents import Document
-
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-lookalikes = st.sampled_from(["42", "nan", "NaN", "null", "true", " 1", "1 ", "{", "[x", '"', '"a"', "-Infinity", "|"])
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(10**4290, 10**4310)
-    | st.integers(-(10**5000), -(10**4290))
-    | st.floats()
-    | texts
-    | lookalikes
-    | st.binary()
-)
-names = texts | st.sampled_from(["$bytes", "$$bytes", "$int", "$$$int", "$other"])
-any_document: st.SearchStrategy[Document] = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=3), max_leaves=10
-)
-
-
-def same(one: Document, other: Document) -> bool:
-    """Whether two documents are equal in value and type, order and sign included; any nan is nan."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return list(one) == list(other) and all(map(same, one.values(), other.values()))
-    if isinstance(one, float) and isinstance(other, float):
-        return repr(one) == repr(other)
-    return type(one) is type(other) and one == other
 
 
 @pytest.mark.parametrize(

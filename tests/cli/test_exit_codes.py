@@ -13,9 +13,9 @@ import pytest
 from cli_runs import Commands, Ended
 
 from pyshard import errors
-from pyshard.cli import root, verbs
-from pyshard.cli.exit_codes import Code, code_of, one_line
-from pyshard.cli.signals import EndSignals, Interrupt, interrupt_says
+from pyshard.cli import root_command, verbs
+from pyshard.cli.exit_codes import ExitCode, exit_code_of, one_line
+from pyshard.cli.signals import EndSignals, ExitOnInterrupt, interrupt_says
 from pyshard.errors import PyshardError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -52,13 +52,13 @@ EXPECTED = {
 )
 def test_code_of(cls: type[PyshardError]) -> None:
     """Each error has its exit code; those that nobody can expect have 6."""
-    assert code_of(cls("why")) == EXPECTED.get(cls.__name__, 6)
+    assert exit_code_of(cls("why")) == EXPECTED.get(cls.__name__, 6)
 
 
 def test_codes_are_documented() -> None:
     """docs/cli.md has a row for each exit code."""
     text = (CHECKOUT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert [code for code in Code if f"\n| {code} | " not in text] == []
+    assert [code for code in ExitCode if f"\n| {code} | " not in text] == []
 
 
 def test_one_line() -> None:
@@ -85,7 +85,7 @@ def test_failures(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, error: Bas
         raise error
 
     monkeypatch.setattr(verbs, "put", fail)
-    monkeypatch.setattr(root, "abandon", lambda: None)
+    monkeypatch.setattr(root_command, "abandon", lambda: None)
     assert pyshard("has", "test") == expected
 
 
@@ -110,7 +110,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setattr(os, "write", lambda _, data: written.append(data))
     monkeypatch.setattr(os, "_exit", leave)
-    interrupt = Interrupt()
+    interrupt = ExitOnInterrupt()
     with pytest.raises(Exited, match="130"):
         interrupt(2, None)
     assert written == [b"pyshard: interrupted\n"]
@@ -118,7 +118,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_interrupt_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an interrupt tells can be changed for a time, if it is this command's to tell."""
-    interrupt = Interrupt()
+    interrupt = ExitOnInterrupt()
     monkeypatch.setattr(signal, "getsignal", lambda _: interrupt)
     with interrupt_says(lambda: "stopped at 7"):
         assert interrupt.message() == "stopped at 7"
@@ -134,7 +134,7 @@ def test_interrupt_leaves_an_ignored_signal_alone(monkeypatch: pytest.MonkeyPatc
     installed: list[int] = []
     monkeypatch.setattr(signal, "getsignal", lambda _: getattr(signal, now))
     monkeypatch.setattr(signal, "signal", lambda number, _: installed.append(number))
-    Interrupt().install()
+    ExitOnInterrupt().install()
     assert installed == taken
 
 
@@ -148,9 +148,9 @@ def test_end_signals(monkeypatch: pytest.MonkeyPatch, hangup: str, taken: list[i
     ending = EndSignals()
     ending.install()
     assert installed == taken
-    before = ending.came
+    before = ending.received
     ending(2, None)
-    assert (before, ending.came) == (False, True)
+    assert (before, ending.received) == (False, True)
     ending.on_signal = lambda: calls.append("end")
     ending(15, None)
     assert calls == ["end"]

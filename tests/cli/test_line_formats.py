@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from cli.test_document_text import any_document, same, texts
+from cli.any_documents import any_document, same, texts
 from hypothesis import given
 from hypothesis import strategies as st
 

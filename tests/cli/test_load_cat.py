@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.test_document_text import any_document, same, texts
+from cli.any_documents import any_document, same, texts
 from cli_runs import Commands, Ended, MemoryPyshard
 from hypothesis import given
 from hypothesis import strategies as st

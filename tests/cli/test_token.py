@@ -10,8 +10,9 @@ from cli_runs import Commands
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.cli import up_plan
-from pyshard.cli.up import usage
+from pyshard.cli.up.cluster import DEFAULT, as_file
+from pyshard.cli.up.daemons import Access, daemons
+from pyshard.cli.up.usage import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
 from pyshard.security.tls import Tls
@@ -75,19 +76,19 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
 def test_up_tells_its_daemons(tmp_path: Path) -> None:
     """Each daemon of `up` is told the token file and the files of TLS, by their names."""
     file = tmp_path / "tokens"
-    for guard, options in {
-        up_plan.Guard(): [],
-        up_plan.Guard(file): [f"--token-file={file}"],
-        up_plan.Guard(insecure=True): ["--insecure"],
-        up_plan.Guard(tls=Tls("/ca.pem", "/own.pem")): ["--tls-ca=/ca.pem", "--tls-certificate=/own.pem"],
+    for access, options in {
+        Access(): [],
+        Access(file): [f"--token-file={file}"],
+        Access(insecure=True): ["--insecure"],
+        Access(tls=Tls("/ca.pem", "/own.pem")): ["--tls-ca=/ca.pem", "--tls-certificate=/own.pem"],
     }.items():
-        for one in up_plan.daemons(up_plan.DEFAULT, "twistd", tmp_path / "shards.json", tmp_path, guard=guard):
-            assert [word for word in one.command if word.startswith(("--token", "--insecure", "--tls"))] == options
+        for daemon in daemons(DEFAULT, "twistd", tmp_path / "shards.json", tmp_path, access=access):
+            assert [word for word in daemon.command if word.startswith(("--token", "--insecure", "--tls"))] == options
 
 
 def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
     """What `up` prints works as printed where there is a token file."""
-    text = str(usage(up_plan.DEFAULT, Path("my tokens")))
+    text = str(usage(DEFAULT, Path("my tokens")))
     assert "pyshard write --token-file 'my tokens' KEY DOC" in text
     assert "app = Pyshard(token_file='my tokens')" in text
 
@@ -95,7 +96,7 @@ def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
 def test_up_where_others_can_connect(pyshard: Commands, tmp_path: Path) -> None:
     """A cluster that others could reach needs a token file, or the user's word; nothing is started without."""
     file = tmp_path / "shards.json"
-    file.write_text(up_plan.as_file(up_plan.DEFAULT).replace("127.0.0.1", "0.0.0.0").replace("505", "2505"))
+    file.write_text(as_file(DEFAULT).replace("127.0.0.1", "0.0.0.0").replace("505", "2505"))
     ended = pyshard("up", "--config", str(file), "--run-dir", str(tmp_path / "run"))
     assert ended.code == 2
     assert re.fullmatch(

@@ -1,7 +1,10 @@
-"""The command itself: its subcommands, and how each of them ends.
+"""The root command `pyshard`: it holds the subcommands, and turns the end of each into an exit code.
 
-Rules kept here: a failure is one line on standard error and an exit code of `pyshard.cli.exit_codes`, never a
-traceback, unless it is a bug; an output that nobody reads any more ends the command quietly.
+Rules:
+
+- a failure is one line on standard error and an exit code of `pyshard.cli.exit_codes`;
+- only a bug shows a traceback;
+- the command ends quietly when nobody reads its output any more.
 """
 
 from __future__ import annotations
@@ -13,15 +16,16 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import backups, indexes, load_cat, stat, token, up, verbs
+from pyshard.cli import backup_restore, keys_index, load_cat, stat, token, verbs
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
-from pyshard.cli.exit_codes import Code, End, code_of, one_line
+from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of, one_line
 from pyshard.cli.output import abandon, flush
+from pyshard.cli.up import up
 from pyshard.errors import PyshardError
 
 
-class Command(click.Group):
-    """`click.Group`, with this command's way to end."""
+class RootCommand(click.Group):
+    """A `click.Group` that ends with one line and an exit code."""
 
     def main(
         self,
@@ -35,25 +39,25 @@ class Command(click.Group):
         prog_name = "pyshard"
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
-        code: object = Code.OK
+        code: object = ExitCode.OK
         try:
             code = super().main(args, prog_name, complete_var, False, **extra)
         except click.Abort:
-            code = _say("interrupted", Code.INTERRUPTED)
+            code = _end_with("interrupted", ExitCode.INTERRUPTED)
         except click.UsageError as error:
             where = f"; see '{error.ctx.command_path} --help'" if error.ctx else ""
-            code = _say(f"{error.format_message().rstrip('.')}{where}", Code.USAGE)
-        except End as error:
-            code = _say(str(error), error.code)
+            code = _end_with(f"{error.format_message().rstrip('.')}{where}", ExitCode.USAGE)
+        except CommandFailed as error:
+            code = _end_with(str(error), error.code)
         except PyshardError as error:
-            code = _say(str(error), code_of(error))
+            code = _end_with(str(error), exit_code_of(error))
         except OSError as error:
-            code = _say(f"{error.filename or 'input or output'}: {error.strerror or error}", Code.FAILED)
+            code = _end_with(f"{error.filename or 'input or output'}: {error.strerror or error}", ExitCode.FAILED)
             abandon()
-        sys.exit(code if isinstance(code, int) else Code.OK)
+        sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand, and see its output off."""
+        """Run the subcommand and flush its output."""
         try:
             try:
                 return super().invoke(ctx)
@@ -61,16 +65,17 @@ class Command(click.Group):
                 flush()
         except BrokenPipeError:
             abandon()
-            return ctx.exit(Code.OUTPUT_CLOSED)
+            return ctx.exit(ExitCode.OUTPUT_CLOSED)
 
 
-def _say(message: str, code: int) -> int:
+def _end_with(message: str, code: int) -> int:
+    """Write the last line on standard error; returns the exit code for `sys.exit`."""
     click.echo(one_line(message), err=True)
     return code
 
 
 @click.group(
-    cls=Command,
+    cls=RootCommand,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 no such key or unmet condition, 2 bad usage or input, 3 unavailable, 4 outcome "
@@ -91,11 +96,11 @@ def cli(ctx: click.Context, /, **_: object) -> None:
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
-        ctx.exit(Code.USAGE)
+        ctx.exit(ExitCode.USAGE)
 
 
-for _command in (
-    up.up,
+for _subcommand in (
+    up,
     verbs.read,
     verbs.item,
     verbs.write,
@@ -104,13 +109,13 @@ for _command in (
     verbs.has,
     verbs.touch,
     verbs.incr,
-    indexes.keys,
+    keys_index.keys,
     stat.stat,
-    indexes.index,
+    keys_index.index,
     load_cat.load,
     load_cat.cat,
-    backups.backup,
-    backups.restore,
+    backup_restore.backup,
+    backup_restore.restore,
     token.token,
 ):
-    cli.add_command(_command)
+    cli.add_command(_subcommand)

@@ -1,4 +1,4 @@
-"""`pyshard backup` and `pyshard restore`: the whole cluster into a directory, and back (docs/backup.md)."""
+"""The subcommands `backup` and `restore`: the whole cluster into a directory, and back (docs/backup.md)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pyshard import backup as backups
 from pyshard.cli.common_options import Target, on_cluster
-from pyshard.cli.load_cat import documents
-from pyshard.cli.output import put
+from pyshard.cli.output import document_count, put
 from pyshard.cli.signals import interrupt_says
 
 _directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
@@ -32,10 +31,10 @@ def backup(target: Target, directory: Path) -> None:
     Example:
       pyshard backup monday
     """
-    told = interrupt_says(lambda: f"interrupted; what is in {directory} is no backup and can be deleted")
-    with target.connect() as app, told, progress("backed up") as show:
+    interruptible = interrupt_says(lambda: f"interrupted; what is in {directory} is no backup and can be deleted")
+    with target.connect() as app, interruptible, progress("backed up") as show:
         made = app.run(lambda client: backups.backup(client, directory, show))
-    put(f"{documents(made.documents)} backed up")
+    put(f"{document_count(made.documents)} backed up")
 
 
 @click.command()
@@ -50,21 +49,21 @@ def restore(target: Target, directory: Path) -> None:
     Example:
       pyshard restore monday
     """
-    told = interrupt_says(
+    interruptible = interrupt_says(
         lambda: "interrupted; the cluster may have a part of the backup: begin again with an empty one"
     )
-    with target.connect() as app, told, progress("restored") as show:
+    with target.connect() as app, interruptible, progress("restored") as show:
         done = app.run(lambda client: backups.restore(client, directory, show))
     expired = f"; {done.expired} had expired" if done.expired else ""
-    put(f"{documents(done.documents)} restored{expired}")
+    put(f"{document_count(done.documents)} restored{expired}")
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, if that is a terminal.
+    """A progress bar on standard error, if that is a terminal.
 
     :param what: what is done to documents, such as ``restored``.
-    :return: gives what moves it: called with the documents that are done, and with how many there are.
+    :return: gives the function that moves the bar, called with the documents done and the documents in all.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _done, _total: None
@@ -76,5 +75,5 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)  # until the first documents are done, how many there are isn't known
+        task = bar.add_task("", total=None)  # the total isn't known until the first documents are done
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli_runs import Commands, Ended
 
-from pyshard.cli.backups import progress
+from pyshard.cli.backup_restore import progress
 from pyshard.testing import MemoryCluster
 
 

@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.cli.signals import EndSignals
-from pyshard.cli.up_plan import Daemon
+from pyshard.cli.up.daemons import Daemon
 
 if TYPE_CHECKING:
-    from pyshard.cli.supervisor import Run
+    from pyshard.cli.up.supervisor import ClusterRun
 
 
 @implementer(IProcessTransport)
@@ -84,9 +84,9 @@ class Reactor(MemoryReactorClock):
 
 @attrs.define
 class Signals(EndSignals):
-    """Signals that are taken from nobody."""
+    """Signals that only count how often they were installed."""
 
-    came: bool = False
+    received: bool = False
     installed: int = 0
     on_signal: Callable[[], object] = int
 
@@ -95,29 +95,36 @@ class Signals(EndSignals):
         self.installed += 1
 
 
-class Began:
-    """A run of two daemons that has begun."""
+class StartedRun:
+    """A run of two daemons that has started."""
 
-    def __init__(self, folder: Path, came: bool = False) -> None:
-        from pyshard.cli.supervisor import Run
+    def __init__(self, folder: Path, received: bool = False) -> None:
+        from pyshard.cli.up.supervisor import ClusterRun
 
         self.reactor = Reactor()
-        self.signals = Signals(came)
+        self.signals = Signals(received)
         self.told: list[str] = []
         self.daemons = [
             Daemon(name, folder / f"{name}.log", folder / f"{name}.pid", ["twistd", name]) for name in ("a", "b")
         ]
         for daemon in self.daemons:
             daemon.log.write_text("an earlier run\n")
-        self.run: Run = Run(
+        self.run: ClusterRun = ClusterRun(
             cast("Any", self.reactor),
             self.signals,
             self.daemons,
             ("127.0.0.1", 9192),
-            self.told.append,
-            lambda: self.told.append("ready"),
+            self,
         )
         self.run.run()
+
+    def tell(self, line: str) -> None:
+        """See `RunObserver`."""
+        self.told.append(line)
+
+    def cluster_ready(self) -> None:
+        """See `RunObserver`."""
+        self.told.append("ready")
 
     def end(self, number: int, seconds: float = 2.0, line: str = "") -> None:
         """Have a process end that was started `seconds` ago, with a last line in the log of daemon a."""
@@ -129,14 +136,14 @@ class Began:
 
 
 @pytest.fixture
-def began(tmp_path: Path) -> Began:
-    """A run that has begun."""
-    return Began(tmp_path)
+def started(tmp_path: Path) -> StartedRun:
+    """A run that has started."""
+    return StartedRun(tmp_path)
 
 
 def test_end_waits_for_every_process(tmp_path: Path) -> None:
     """A stop asks every process to end, and is done when the last one has."""
-    from pyshard.cli.supervisor import Supervisor
+    from pyshard.cli.up.supervisor import Supervisor
 
     reactor = Reactor()
     supervisor = Supervisor(reactor, lambda _name, _times: None)
@@ -157,7 +164,7 @@ def test_end_waits_for_every_process(tmp_path: Path) -> None:
 
 def test_end_kills_what_does_not_end(tmp_path: Path) -> None:
     """A process that goes on for 7 seconds is killed."""
-    from pyshard.cli.supervisor import Supervisor
+    from pyshard.cli.up.supervisor import Supervisor
 
     reactor = Reactor()
     supervisor = Supervisor(reactor, lambda _name, _times: None)
@@ -170,71 +177,73 @@ def test_end_kills_what_does_not_end(tmp_path: Path) -> None:
     assert reactor.processes[0].signals == ["TERM", "KILL"]
 
 
-def test_daemon_is_started_again(began: Began) -> None:
+def test_daemon_is_started_again(started: StartedRun) -> None:
     """One death before the cluster is ready is forgiven."""
-    assert len(began.reactor.processes) == 2
-    began.end(0)
-    assert len(began.reactor.processes) == 3
-    assert (began.reactor.stops, began.told) == (0, [])
+    assert len(started.reactor.processes) == 2
+    started.end(0)
+    assert len(started.reactor.processes) == 3
+    assert (started.reactor.stops, started.told) == (0, [])
 
 
-def test_second_death_ends_it(began: Began) -> None:
+def test_second_death_ends_it(started: StartedRun) -> None:
     """A daemon that dies twice before the cluster is ready ends everything, with what it has logged in this run."""
-    began.end(0, line="first words\n")
-    began.end(2, line="last words\n")
-    assert began.run.failure == (
+    started.end(0, line="first words\n")
+    started.end(2, line="last words\n")
+    assert started.run.failure == (
         "a ended 2 times before the cluster was ready; the end of its log:\n    first words\n    last words"
     )
-    assert began.reactor.stops == 1
-    assert began.reactor.processes[1].signals == ["TERM"]
-    assert len(began.reactor.processes) == 3
+    assert started.reactor.stops == 1
+    assert started.reactor.processes[1].signals == ["TERM"]
+    assert len(started.reactor.processes) == 3
 
 
-def test_deaths_of_two_daemons_are_counted_apart(began: Began) -> None:
+def test_deaths_of_two_daemons_are_counted_apart(started: StartedRun) -> None:
     """One death of each is forgiven."""
-    began.end(0)
-    began.end(1)
-    assert began.run.failure is None
+    started.end(0)
+    started.end(1)
+    assert started.run.failure is None
 
 
-def test_silent_death(began: Began) -> None:
+def test_silent_death(started: StartedRun) -> None:
     """A daemon that has logged nothing is named all the same."""
-    began.end(1)
-    began.end(2)
-    assert began.run.failure == "b ended 2 times before the cluster was ready; the end of its log:\n(it wrote nothing)"
+    started.end(1)
+    started.end(2)
+    assert (
+        started.run.failure == "b ended 2 times before the cluster was ready; the end of its log:\n(it wrote nothing)"
+    )
 
 
-def test_quick_deaths_wait(began: Began) -> None:
+def test_quick_deaths_wait(started: StartedRun) -> None:
     """A daemon that dies at once is started again after a moment, not at once."""
-    began.end(0, seconds=0.1)
-    assert len(began.reactor.processes) == 2
-    began.reactor.advance(0.2)
-    assert len(began.reactor.processes) == 3
+    started.end(0, seconds=0.1)
+    assert len(started.reactor.processes) == 2
+    started.reactor.advance(0.2)
+    assert len(started.reactor.processes) == 3
 
 
-def test_not_ready_in_time(began: Began) -> None:
+def test_not_ready_in_time(started: StartedRun) -> None:
     """Without a bootstrap that answers, it ends after 30 seconds."""
-    began.reactor.pump([1.0] * 29)
-    assert began.reactor.stops == 0
-    began.reactor.pump([1.0] * 2)
-    assert began.reactor.stops == 1
-    assert began.run.failure is not None
-    assert began.run.failure.startswith("the bootstrap at 127.0.0.1:9192 gave no answer within 30 s: ")
+    started.reactor.pump([1.0] * 29)
+    assert started.reactor.stops == 0
+    started.reactor.pump([1.0] * 2)
+    assert started.reactor.stops == 1
+    assert started.run.failure is not None
+    assert started.run.failure.startswith("the bootstrap at 127.0.0.1:9192 gave no answer within 30 s: ")
 
 
-def test_signals(began: Began) -> None:
+def test_signals(started: StartedRun) -> None:
     """Signals are taken again when the reactor runs, which takes them itself; the first one stops it, no failure."""
-    assert began.signals.installed == 1
-    began.signals(2, None)
-    began.signals(2, None)
-    assert (began.reactor.stops, began.run.failure) == (1, None)
-    assert [one.signals for one in began.reactor.processes] == [["TERM"], ["TERM"]]
+    assert started.signals.installed == 1
+    started.signals(2, None)
+    started.signals(2, None)
+    assert (started.reactor.stops, started.run.failure) == (1, None)
+    assert [process.signals for process in started.reactor.processes] == [["TERM"], ["TERM"]]
 
 
 def test_signal_before_the_start(tmp_path: Path) -> None:
     """After a signal that came early, nothing is started."""
-    began = Began(tmp_path, came=True)
-    assert (began.reactor.stops, began.reactor.processes) == (1, [])
+    started = StartedRun(tmp_path, received=True)
+    assert (started.reactor.stops, started.reactor.processes) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -248,7 +257,7 @@ def test_signal_before_the_start(tmp_path: Path) -> None:
 )
 def test_tail(tmp_path: Path, text: str, start: int, expected: str) -> None:
     """The last lines of a log, without those of an earlier run."""
-    from pyshard.cli.supervisor import tail
+    from pyshard.cli.up.supervisor import tail
 
     (tmp_path / "a.log").write_text(text)
     assert tail(tmp_path / "a.log", start) == expected
@@ -256,14 +265,14 @@ def test_tail(tmp_path: Path, text: str, start: int, expected: str) -> None:
 
 def test_no_log(tmp_path: Path) -> None:
     """A log that isn't there is empty."""
-    from pyshard.cli.supervisor import log_size, tail
+    from pyshard.cli.up.supervisor import log_size, tail
 
     assert (log_size(tmp_path / "none"), tail(tmp_path / "none", 0)) == (0, "")
 
 
 def test_unready() -> None:
     """Everything but "ready" is not ready."""
-    from pyshard.cli.supervisor import unready
+    from pyshard.cli.up.supervisor import unready
 
     states: Sequence[dict[str, str]] = [{"state": state} for state in ("ready", "unreachable", "refused")]
     assert unready(list(states)) == [{"state": "unreachable"}, {"state": "refused"}]

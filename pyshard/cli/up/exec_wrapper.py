@@ -1,8 +1,12 @@
-"""What a daemon of `pyshard up` does before it becomes `twistd`. Run as a script, by path: it imports no pyshard.
+"""Wraps a daemon of `pyshard up`: a script that prepares its process, then becomes `twistd` by exec.
 
-It leaves the terminal's process group, so that Ctrl-C reaches `up` alone, which then ends its daemons in order;
-writes what the daemon prints into its log; asks Linux to end it when `up` is gone; and removes the pid file of
-a daemon that was killed.
+Rules:
+
+- it leaves the terminal's process group, so Ctrl-C reaches only `up`, which then ends its daemons in order;
+- what the daemon prints goes into its log;
+- Linux ends the daemon when `up` is gone;
+- the pid file that a killed daemon left behind is removed;
+- it is run by its path and imports nothing of pyshard, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -12,13 +16,16 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # of prctl(2): send this process a signal when its parent ends
 
 
 def main(parent: int, log: str, pidfile: str, command: list[str]) -> None:
     """Become `command`.
 
     :param parent: the process id of `up`.
+    :param log: where the output goes.
+    :param pidfile: removed if it exists.
+    :param command: a program and its arguments.
     """
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -30,7 +37,7 @@ def main(parent: int, log: str, pidfile: str, command: list[str]) -> None:
 
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
-            return
+            return  # `up` ended before the signal was asked for
     with contextlib.suppress(FileNotFoundError):
         os.unlink(pidfile)  # noqa: PTH108  # pathlib would triple the time that this takes
     os.execv(command[0], command)

@@ -1,4 +1,4 @@
-"""The subcommands on the list of keys, and on indexes."""
+"""The subcommands `keys` and `index`: the keys of an index, and the indexes of the cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import as_json
-from pyshard.cli.exit_codes import Code, End
+from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.output import put
 
 
@@ -24,7 +24,7 @@ def keys(target: Target, quoted: bool) -> None:
     with target.connect() as app:
         for key in app.keys(target.index):
             if not quoted and "\n" in key:
-                raise End(f"key {as_json(key)} takes more than one line; use --json", Code.USAGE)
+                raise CommandFailed(f"key {as_json(key)} takes more than one line; use --json", ExitCode.USAGE)
             put(as_json(key) if quoted else key)
 
 

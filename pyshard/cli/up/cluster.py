@@ -1,0 +1,170 @@
+"""The cluster that `up` runs: the one of a config file, of a data directory, or the default one.
+
+Rules:
+
+- everything is checked before anything starts: hosts and ports can be listened on, and no two daemons share one;
+- a config file's ports are binding; without a config file, a free port takes the place of one that is in use;
+- a cluster that other machines can reach must be guarded, or the user must have said ``--insecure``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+
+from pyshard.cli.up.daemons import Access
+from pyshard.cli.up.directories import CONFIG, ClusterData
+from pyshard.errors import ConfigError
+from pyshard.model import config_file
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.keyspace import SLOTS, slot_to_hash
+from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.server import daemon_options
+from pyshard.settings import settings
+
+_HOST = "127.0.0.1"
+_LIMIT = 1024**3  # bytes that each shard of the default cluster may store
+
+#: The cluster that `up` runs when it is given none: that of etc/shards.json.
+DEFAULT = ClusterConfig(
+    ShardMap(
+        [
+            ShardRange("shard0-0.5", 0, SLOTS // 2, _LIMIT, _HOST, settings.SHARD_PORT),
+            ShardRange("shard0.5-1", SLOTS // 2, SLOTS, _LIMIT, _HOST, settings.SHARD_PORT + 1),
+        ]
+    ),
+    str(settings.BOOTSTRAP_SERVER[0]),
+    int(settings.BOOTSTRAP_SERVER[1]),
+)
+
+
+def read(path: Path) -> ClusterConfig:
+    """The cluster of a config file that can be run here.
+
+    :raises ConfigError: the file can't be used (`config_file.load`), or its cluster can't run here (`check_ports`).
+    """
+    cluster = config_file.load(path)
+    try:
+        check_ports(cluster)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return cluster
+
+
+def remembered(data: ClusterData | None) -> ClusterConfig:
+    """The cluster to run without a config file: that of the data directory if it has one, else the default."""
+    path = None if data is None else data.directory / CONFIG
+    return DEFAULT if path is None or not path.exists() else config_file.load(path)
+
+
+def remember(data: ClusterData, cluster: ClusterConfig) -> None:
+    """Write a cluster into the data directory, for `remembered`.
+
+    :raises OSError: it can't be written; what was remembered stays.
+    """
+    path = data.directory / CONFIG
+    text = as_file(cluster)
+    if path.exists() and path.read_text() == text:
+        return
+    beside = path.with_name(f"{CONFIG}.new")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def as_file(cluster: ClusterConfig) -> str:
+    """The text of a cluster's config file."""
+    shards = [
+        {
+            "name": shard.name,
+            "start": slot_to_hash(shard.start),
+            "end": slot_to_hash(shard.end),
+            "size": shard.limit,
+            "host": shard.host,
+            "port": shard.port,
+        }
+        for shard in cluster.map.ranges
+    ]
+    bootstrap = {"host": cluster.bootstrap_host, "port": cluster.bootstrap_port}
+    return json.dumps({"shards": shards, "bootstrap": bootstrap}, indent=2) + "\n"
+
+
+def check_ports(cluster: ClusterConfig) -> None:
+    """Refuse a cluster that can't run on this machine now.
+
+    :raises ConfigError: a host is none of this machine's addresses, or a port is in use, or used twice.
+    """
+    used: dict[str, str] = {}
+    for name, host, port in _listeners(cluster):
+        try:
+            listening = daemon_options.listen_string(host, port)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        if listening in used:
+            raise ConfigError(f"{name}: found {host}:{port}, where {used[listening]} listens too, expected a free port")
+        used[listening] = name
+
+
+def check_reach(cluster: ClusterConfig, access: Access) -> None:
+    """Refuse a cluster that other machines can reach while nothing guards it.
+
+    :raises ConfigError: the message names the daemon.
+    """
+    for name, host, port in _listeners(cluster):
+        try:
+            daemon_options.check_reach(daemon_options.listen_string(host, port), access.may_be_reachable)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+
+def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
+    """Replace each port that is in use by a free one.
+
+    :return: the cluster, and a line for the user about each replaced port.
+    """
+    notes = []
+    with ExitStack() as held:  # a chosen port stays bound until all are chosen, so none is chosen twice
+
+        def free(name: str, host: str, port: int) -> int:
+            try:
+                daemon_options.listen_string(host, port)
+            except ConfigError:
+                chosen = _bind_free_port(held.enter_context(socket.socket()))
+                notes.append(f"Port {port} is in use: {name} listens on {chosen} instead.")
+                return chosen
+            return port
+
+        ranges = [
+            attrs.evolve(shard, port=free(f"shard {shard.name!r}", shard.host, shard.port))
+            for shard in cluster.map.ranges
+        ]
+        port = free("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)
+    return ClusterConfig(ShardMap(ranges), cluster.bootstrap_host, port), notes
+
+
+def _bind_free_port(probe: socket.socket) -> int:
+    """Bind to a free port outside of the range from which the system takes ports for dialing.
+
+    From inside that range the system could give a daemon's port to a dialing program while the daemon is down.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            continue
+        return port
+
+
+def _listeners(cluster: ClusterConfig) -> list[tuple[str, str, int]]:
+    """Each daemon's name, host and port."""
+    shards = [(f"shard {shard.name!r}", shard.host, shard.port) for shard in cluster.map.ranges]
+    return [*shards, ("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)]

@@ -1,0 +1,188 @@
+"""The subcommand `pyshard up`: it checks everything, then runs the daemons until it is asked to end."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import cast
+
+import click
+from rich.panel import Panel
+from rich.text import Text
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from pyshard.bootstrap.plugin import open_state
+from pyshard.cli.common_options import refuse_outer, tls_options
+from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
+from pyshard.cli.output import flush, put, show
+from pyshard.cli.signals import EndSignals
+from pyshard.cli.up import cluster as clusters
+from pyshard.cli.up.daemons import Access, Daemon, daemons, find_twistd
+from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
+from pyshard.cli.up.usage import fate_of_documents, usage
+from pyshard.model.config_file import ClusterConfig
+from pyshard.security import tls
+from pyshard.server import daemon_options, daemon_tls_options
+from pyshard.storage import Durability
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The cluster's config file, such as etc/shards.json.  [default: two shards on this machine]",
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where logs, pid files and, without --data-dir, the bootstrap's state are kept.  [default: a temporary "
+    "folder, removed at the end]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where documents, and the bootstrap's state, are kept for the next time.  [default: in memory]",
+)
+@click.option(
+    "--durability",
+    type=click.Choice([mode.value for mode in Durability]),
+    help="With --data-dir, when a change is acknowledged: it is on the disk, it will be within a second, or when the "
+    "system likes.  [default: fsync]",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The tokens that clients must present; see 'pyshard token'.  [default: whoever can connect may do everything]",
+)
+@tls_options(environment=False)
+@click.option("--insecure", is_flag=True, help="Without --token-file, listen where other machines can connect.")
+@click.pass_context
+def up(
+    context: click.Context,
+    config_file: Path | None,
+    run_dir: Path | None,
+    data_dir: Path | None,
+    durability: str | None,
+    token_file: Path | None,
+    tls_ca: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    insecure: bool,
+) -> None:
+    """Run the bootstrap and all shards of a cluster, until Ctrl-C.
+
+    Every daemon is a twistd process; one that ends is started again. Without --config it is two shards of 1 GiB,
+    at 127.0.0.1:5050 and 5051, and the bootstrap at localhost:9192; other ports are chosen where these are in use.
+    With --data-dir the cluster is there again at the next `up` with the same DIR.
+
+    \b
+    Examples:
+      pyshard up
+      pyshard up --data-dir data
+      pyshard up --config etc/shards.json --run-dir run
+    """
+    refuse_outer(context)
+    data = _cluster_data(context, data_dir, durability, run_dir)
+    # A daemon would refuse these files, too; here the message comes before anything starts.
+    daemon_options.token_file(None if token_file is None else str(token_file), insecure)
+    files = daemon_tls_options.checked_files(tls.chosen(tls_ca, tls_certificate, tls_key, "--tls-ca"))
+    access = Access(None if token_file is None else token_file.absolute(), insecure, files)
+    twistd = find_twistd()
+    if twistd is None:
+        raise CommandFailed(f"no twistd beside {sys.executable}, nor in PATH; install Twisted there", ExitCode.NEGATIVE)
+    given = None if config_file is None else clusters.read(config_file)
+    with ExitStack() as held:
+        if data is not None:
+            held.enter_context(held_directory(data.directory, "--data-dir"))
+        wanted = given or clusters.remembered(data)
+        cluster, notes = (wanted, []) if given else clusters.with_free_ports(wanted)
+        clusters.check_reach(cluster, access)
+        signals = EndSignals()
+        signals.install()
+        directory = held.enter_context(run_directory(run_dir))
+        path = directory / CONFIG if config_file is None else config_file.absolute()
+        if config_file is None:
+            path.write_text(clusters.as_file(cluster))
+        open_state(state_file(directory, data), cluster.map)
+        if data is not None:
+            clusters.remember(data, wanted)
+        announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))
+        for note in notes:
+            announcements.tell(note)
+        announcements.tell(f"Starting {len(cluster.map.ranges)} shards and the bootstrap; logs: {directory}")
+        commands = daemons(cluster, twistd, path, directory, data, access)
+        failure = _run(signals, cluster, commands, directory, access, announcements)
+    if failure:
+        head, _, rest = failure.partition("\n")
+        click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
+        context.exit(ExitCode.NEGATIVE)
+
+
+def _cluster_data(
+    context: click.Context, data_dir: Path | None, durability: str | None, run_dir: Path | None
+) -> ClusterData | None:
+    """Where the options want documents kept; None: in memory."""
+    if data_dir is None:
+        if durability is not None:
+            raise click.UsageError("--durability: found it without --data-dir, expected both or neither", context)
+        return None
+    if run_dir is not None and run_dir.resolve() == data_dir.resolve():
+        raise click.UsageError(f"--run-dir and --data-dir: found {data_dir} twice, expected two directories", context)
+    if (data_dir / "shard.json").exists():
+        raise CommandFailed(
+            f"--data-dir: {data_dir} is the data directory of one shard, expected one for a cluster", ExitCode.USAGE
+        )
+    return ClusterData(data_dir.absolute(), durability)
+
+
+class _Announcements:
+    """What a run tells its user on standard output. The cluster runs on when nobody reads it.
+
+    :param how_to_use: shown when the cluster is ready.
+    :param fate: what becomes of its documents, likewise.
+    """
+
+    def __init__(self, how_to_use: Text, fate: str) -> None:
+        self._how_to_use = how_to_use
+        self._fate = fate
+
+    def tell(self, line: str) -> None:
+        """Print a line at once."""
+        with suppress(OSError):
+            put(line)
+            flush()
+
+    def cluster_ready(self) -> None:
+        """Say how the cluster is used."""
+        with suppress(OSError):
+            show(Panel(self._how_to_use, title="The cluster is ready", expand=False))
+        self.tell(f"{self._fate} Ctrl-C ends the cluster.")
+
+
+def _run(
+    signals: EndSignals,
+    cluster: ClusterConfig,
+    commands: list[Daemon],
+    directory: Path,
+    access: Access,
+    announcements: _Announcements,
+) -> str | None:
+    """Run the cluster until its end.
+
+    :return: why it ended, unless a signal ended it.
+    """
+    from twisted.internet import reactor
+
+    from pyshard.cli.up.supervisor import ClusterRun, RunReactor
+
+    bootstrap = (cluster.bootstrap_host, cluster.bootstrap_port)
+    run = ClusterRun(cast("RunReactor", reactor), signals, commands, bootstrap, announcements, access)
+    with (directory / "up.log").open("a", encoding="utf-8") as log:
+        globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)
+        run.run()
+    return run.failure

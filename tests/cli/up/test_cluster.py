@@ -1,0 +1,95 @@
+"""The cluster that `up` runs: of a file, of a data directory, or the default one on free ports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+from cli.up.configured import HOST, cluster
+from ports import free_port
+
+from pyshard.cli.up.cluster import DEFAULT, as_file, check_ports, remember, remembered, with_free_ports
+from pyshard.cli.up.directories import ClusterData
+from pyshard.errors import ConfigError
+from pyshard.model import config_file
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.shard_map import ShardMap
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+def test_default_is_the_example() -> None:
+    """Without a config file it is the cluster of etc/shards.json."""
+    assert config_file.load(CHECKOUT / "etc" / "shards.json") == DEFAULT
+
+
+def test_as_file() -> None:
+    """The config file that is written says what it was made of."""
+    moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
+    assert config_file.parse(as_file(moved).encode()) == moved
+
+
+def test_free_ports_stay() -> None:
+    """Ports that are free are used as they are."""
+    wanted = cluster(free_port(), bootstrap=free_port())
+    assert with_free_ports(wanted) == (wanted, [])
+
+
+def test_ports_in_use_are_replaced(taken: int) -> None:
+    """A port in use gives way to a free one, which is told; the rest stays."""
+    shard = free_port()
+    chosen, notes = with_free_ports(cluster(shard, bootstrap=taken))
+    assert [shard.port for shard in chosen.map.ranges] == [shard]
+    assert chosen.bootstrap_port not in (taken, shard)
+    assert notes == [f"Port {taken} is in use: the bootstrap listens on {chosen.bootstrap_port} instead."]
+    assert 20_000 <= chosen.bootstrap_port < 32_000
+    check_ports(chosen)
+
+
+def test_no_port_is_chosen_twice(taken: int) -> None:
+    """All ports in use give way to different ones."""
+    ranges = [attrs.evolve(shard, port=taken) for shard in DEFAULT.map.ranges]
+    wanted = ClusterConfig(ShardMap([ranges[0], attrs.evolve(ranges[1], host="localhost")]), HOST, taken)
+    chosen, notes = with_free_ports(wanted)
+    assert len({taken, chosen.bootstrap_port, *(shard.port for shard in chosen.map.ranges)}) == 4
+    assert len(notes) == 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_port_in_use(taken: int, number: int) -> None:
+    """A config file's port that is in use is an error which names the daemon."""
+    ports = [free_port(), free_port(), free_port()]
+    ports[number] = taken
+    with pytest.raises(ConfigError) as refused:
+        check_ports(cluster(*ports[:2], bootstrap=ports[2]))
+    name = ["shard 'a'", "shard 'b'", "the bootstrap"][number]
+    assert str(refused.value).startswith(f"{name}: can't listen on {HOST}:{taken}: address already in use")
+
+
+def test_port_used_twice() -> None:
+    """Two daemons at one address are an error, whatever the address is called."""
+    port = free_port()
+    with pytest.raises(ConfigError) as refused:
+        check_ports(cluster(port, bootstrap=port))
+    assert str(refused.value) == (
+        f"the bootstrap: found {HOST}:{port}, where shard 'a' listens too, expected a free port"
+    )
+
+
+def test_host_of_another_machine() -> None:
+    """A host that isn't this machine's is an error."""
+    with pytest.raises(
+        ConfigError, match=r"^shard 'a': can't listen on 192.0.2.1:\d+: cannot assign requested address"
+    ):
+        check_ports(cluster(free_port(), bootstrap=free_port(), host="192.0.2.1"))
+
+
+def test_remembered_cluster(tmp_path: Path) -> None:
+    """Without a config file it is the cluster that the data directory had the last time, else the default one."""
+    data = ClusterData(tmp_path)
+    assert remembered(None) == remembered(data) == DEFAULT
+    for port in (1003, 1004, 1004):
+        remember(data, cluster(1001, 1002, bootstrap=port))
+        assert remembered(data) == cluster(1001, 1002, bootstrap=port)
+    assert [path.name for path in tmp_path.iterdir()] == ["shards.json"]

@@ -1,0 +1,66 @@
+"""The commands of the daemons that `up` runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import attrs
+import pytest
+from cli.up.configured import HOST, cluster
+
+from pyshard.cli.up.daemons import daemons, find_twistd
+from pyshard.cli.up.directories import ClusterData
+from pyshard.model.shard_map import ShardMap
+
+
+def test_daemons() -> None:
+    """A twistd for each shard and one for the bootstrap, each with files of its own."""
+    found = daemons(cluster(1001, 1002, bootstrap=1003), "bin/twistd", Path("etc/c.json"), Path("run"))
+    options = ["--nodaemon", "--pidfile=run/a.pid", "--logfile=run/a.log"]
+    assert [daemon.name for daemon in found] == ["shard 'a'", "shard 'b'", "the bootstrap"]
+    assert found[0].command == ["bin/twistd", *options, "pyshard-shard", f"--host={HOST}", "--port=1001"]
+    assert found[2].command[4:] == ["pyshard-bootstrap", "--config=etc/c.json", "--state=run/cluster.state"]
+    assert found[2].wrapped[-len(found[2].command) :] == found[2].command
+    assert found[2].wrapped[4:7] == [str(os.getpid()), "run/bootstrap.log", "run/bootstrap.pid"]
+
+
+@pytest.mark.parametrize(("durability", "options"), [(None, []), ("async", ["--durability=async"])])
+def test_durable_daemons(durability: str | None, options: list[str]) -> None:
+    """With a data directory each shard has a folder in it, named as its log is, and the bootstrap its state."""
+    made = cluster(1001, 1002, bootstrap=1003)
+    renamed = ShardMap([attrs.evolve(made.map.ranges[0], name="a/b"), attrs.evolve(made.map.ranges[1], name="a b")])
+    data = ClusterData(Path("data"), durability)
+    found = daemons(attrs.evolve(made, map=renamed), "bin/twistd", Path("etc/c.json"), Path("run"), data)
+    assert found[0].command[-1 - len(options) :] == ["--data-dir=data/a_b", *options]
+    assert found[1].command[-1 - len(options) :] == ["--data-dir=data/a_b-2", *options]
+    assert [daemon.log for daemon in found] == [Path("run/a_b.log"), Path("run/a_b-2.log"), Path("run/bootstrap.log")]
+    assert found[2].command[-1] == "--state=data/cluster.state"
+    assert options or not any("durability" in word for daemon in found for word in daemon.command)
+
+
+@pytest.mark.parametrize("name", ["cluster.state", "shards.json", "UP.lock", "shards.json.new", "bootstrap"])
+def test_names_of_other_files(name: str) -> None:
+    """No shard's folder takes the place of a file of the cluster's."""
+    made = cluster(1001, bootstrap=1003)
+    renamed = ShardMap([attrs.evolve(made.map.ranges[0], name=name)])
+    found = daemons(attrs.evolve(made, map=renamed), "twistd", Path("c"), Path("run"), ClusterData(Path("data")))
+    assert found[0].command[-1] == f"--data-dir=data/{name}-2"
+
+
+def test_find_twistd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """twistd is looked for beside this Python, then where this Python installs scripts, then in PATH."""
+    places = [tmp_path / name for name in ("bin", "scripts", "path")]
+    for place in places:
+        place.mkdir()
+        (place / "twistd").touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(places[0] / "python"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(places[1]))
+    monkeypatch.setenv("PATH", str(places[2]))
+    for place in places:
+        assert find_twistd() == str(place / "twistd")
+        shutil.rmtree(place)
+    assert find_twistd() is None

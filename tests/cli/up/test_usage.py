@@ -1,0 +1,39 @@
+"""What `up` tells its user when the cluster is ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from pyshard.cli.up.cluster import DEFAULT
+from pyshard.cli.up.directories import ClusterData
+from pyshard.cli.up.usage import fate_of_documents, usage
+
+
+@pytest.mark.parametrize(
+    ("port", "variable", "shell", "python"),
+    [
+        (9192, None, "pyshard write KEY DOC", "app = Pyshard()"),
+        (9192, "other:1", "pyshard write --bootstrap localhost:9192 KEY DOC", "app = Pyshard()"),
+        (4711, None, "pyshard write --bootstrap localhost:4711 KEY DOC", "app = Pyshard('localhost:4711')"),
+    ],
+)
+def test_usage(monkeypatch: pytest.MonkeyPatch, port: int, variable: str | None, shell: str, python: str) -> None:
+    """How to use the cluster, with the bootstrap's address where the default isn't right."""
+    monkeypatch.delenv("PYSHARD_BOOTSTRAP", raising=False)
+    if variable:
+        monkeypatch.setenv("PYSHARD_BOOTSTRAP", variable)
+    lines = usage(attrs.evolve(DEFAULT, bootstrap_port=port)).plain.splitlines()
+    assert f"bootstrap  localhost:{port}" in lines
+    assert shell in lines
+    assert python in lines
+
+
+def test_fate() -> None:
+    """The last line says what becomes of the documents, and how to have them again."""
+    assert fate_of_documents(None) == "Documents are kept in memory: they are gone when their shard ends."
+    assert fate_of_documents(ClusterData(Path("/a/my data"))) == (
+        "Documents are kept on disk: pyshard up --data-dir '/a/my data' has them again."
+    )
