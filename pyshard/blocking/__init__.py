@@ -1,4 +1,4 @@
-"""The blocking face of the client."""
+"""The blocking client: the verbs of the Deferred client as calls that wait."""
 
 from pyshard.blocking.index import BlockingIndex
 from pyshard.blocking.pyshard import Pyshard

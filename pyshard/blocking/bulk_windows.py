@@ -1,7 +1,10 @@
-"""Bulk verbs by blocking calls, a window at a time.
+"""Bulk verbs of the blocking client: they read the caller's iterable and send it, one window at a time.
 
-Rule kept here: the caller's iterable is read, and the caller's progress is called, in the caller's own thread while
-no call is under way. So both may take their time, and make blocking calls of their own.
+Rules:
+
+- the caller's iterable and ``progress`` run in the caller's thread, while no call is in flight;
+- so both may take their time and make blocking calls of their own;
+- an iterable that is slow is sent after half a second of it.
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ from pyshard.errors import PartialFailure
 _T = TypeVar("_T")
 
 _WINDOW = 20_000  # keys that are read from the iterable before they are sent
-_LONGEST = 0.5  # seconds for which they are collected, if the iterable is slow
+_LONGEST = 0.5  # seconds for which a window is collected, if the iterable is slow
 
 
-class Windows:
+class BulkWindows:
     """One bulk verb of a blocking client.
 
     :param changes: whether the verb changes something.
@@ -50,7 +53,7 @@ class Windows:
     def all(
         self, source: Iterable[_T], steps: Callable[[list[_T], int], Iterator[Step]], key: Callable[[_T], object]
     ) -> list[object]:
-        """Do all that an iterable gives.
+        """Do the verb for all elements of an iterable.
 
         :param steps: gives the steps of a window, given how many keys each is to have.
         :param key: gives the key of one of the iterable's elements.
@@ -81,16 +84,16 @@ class Windows:
 
 
 def _windows(source: Iterable[_T]) -> Iterator[list[_T]]:
-    if isinstance(source, list):  # there is nothing to wait for
+    if isinstance(source, list):  # it is all there
         for start in range(0, len(source), _WINDOW):
             yield source[start : start + _WINDOW]
         return
     window: list[_T] = []
     begun = time.monotonic()
-    for one in source:
+    for element in source:
         if not window:
             begun = time.monotonic()
-        window.append(one)
+        window.append(element)
         if len(window) >= _WINDOW or time.monotonic() - begun >= _LONGEST:
             yield window
             window = []

@@ -1,4 +1,11 @@
-"""The reactor of a blocking client: nobody's but its own, and quick for one call at a time."""
+"""The reactor of a blocking client: apart from the process's own, and fast for one call at a time.
+
+Rules:
+
+- it installs no signal handlers, and its threads, which resolve names, never delay the exit of the process;
+- other threads may ask it for calls at any time; they wake it only while it sleeps;
+- private names of Twisted's reactors stay in this module.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +26,7 @@ else:
 
     class _Reactor(EPollReactor):  # type: ignore[no-redef]  # whichever there is
         def doPoll(self, timeout: float | None) -> None:
-            """As Twisted's, without a context for its old log around each event, which costs a dozen calls."""
+            """Poll as Twisted does, but without a logging context around each event, which costs a dozen calls."""
             for fd, event in self._poller.poll(-1 if timeout is None else timeout, len(self._selectables)):
                 selectable = self._selectables.get(fd)
                 if selectable is not None:  # else an event before this one removed it
@@ -28,12 +35,12 @@ else:
         doIteration = doPoll
 
 
-_RESOLVERS = 4
+_RESOLVERS = 4  # threads that resolve names
 _failures = Logger().failureHandler("while handling timed call")
 
 
 class PrivateReactor(_Reactor):
-    """A reactor that is not the process's own: no signal handlers, and threads (for names) that never hold up exit."""
+    """A reactor that isn't the process's own."""
 
     _registerAsIOThread = False
     _resolvers: ThreadPool | None = None
@@ -45,16 +52,16 @@ class PrivateReactor(_Reactor):
         super().__init__()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> DelayedCall:
-        """As Twisted's; what is to be called in the next turn has no need of the heap of timers."""
+        """See `IReactorTime`; a call without a delay skips the heap of timers."""
         call = super().callLater(delay, callable, *args, **kw)
         if not delay:
             self._soon.append(self._newTimedCalls.pop())
         return call
 
     def call_due(self) -> float | None:
-        """Call what is due; as `runUntilCurrent`, which does a lot even where nothing is.
+        """Make the calls that are due, with less work than `runUntilCurrent` where nothing is.
 
-        :return: seconds until something is due again; None: nothing will be.
+        :return: seconds until the next call is due; None: there is none.
         """
         if self.threadCallQueue:
             super().runUntilCurrent()
@@ -67,7 +74,7 @@ class PrivateReactor(_Reactor):
         return 0 if self._soon else seconds
 
     def wait(self, seconds: float | None) -> None:
-        """Do what descriptors are ready for, when the first one is.
+        """Wait until a descriptor is ready, and handle the events.
 
         :param seconds: the longest time to sleep, if no other thread has asked for a call; None: without end.
         """
@@ -78,10 +85,10 @@ class PrivateReactor(_Reactor):
             self._waiting = self._woken = False
 
     def wakeUp(self) -> None:
-        """As Twisted's, but that a thread writes into the pipe only if the reactor may sleep, and one of them does.
+        """Wake the reactor from another thread; only while it may sleep, and only once.
 
-        Whoever asks for a call puts it down first, and `wait` looks for calls after it has said that it may sleep: so
-        either of them sees the other.
+        A thread queues its call before it reads `_waiting`, and `wait` sets `_waiting` before it reads the queue.
+        So at least one of them sees the other.
         """
         if self._waiting and not self._woken:
             self._woken = True
@@ -122,12 +129,12 @@ class PrivateReactor(_Reactor):
             poller.close()
 
     def _call_soon(self) -> None:
-        """Call what was to be called in this turn; what that asks for is the next one's."""
+        """Make the calls of this turn; calls that they ask for come in the next turn."""
         soon, self._soon = self._soon, []
         for call in soon:
             if call.cancelled:
                 self._cancellations -= 1
-            elif call.delayed_time:  # it was put off meanwhile
+            elif call.delayed_time:  # it was delayed meanwhile
                 self._newTimedCalls.append(call)
             else:
                 with _failures:

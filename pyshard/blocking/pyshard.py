@@ -13,9 +13,9 @@ from typing import Literal, Self, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
-from pyshard.blocking.bulk_windows import Windows
+from pyshard.blocking.bulk_windows import BulkWindows
 from pyshard.blocking.index import BlockingIndex
-from pyshard.blocking.runner import Engine
+from pyshard.blocking.reactor_runner import ReactorRunner
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
 from pyshard.client.records import milliseconds
@@ -44,13 +44,13 @@ class Pyshard:
         `settings.BOOTSTRAP_SERVER`. Or several of them; see `pyshard.connect`.
     :param deadline: seconds that an operation may take, unless it is given another.
     :param token_file: the file whose first token it presents; default: the one that the environment variable
-        ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none.
+        ``PYSHARD_TOKEN_FILE`` names, if any; empty: none.
     :param tls: with which files to speak TLS, as `pyshard.connect` takes them (docs/tls.md).
     :raises ConfigError: the address, the token file or a file of TLS can't be used.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
-    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
-    :raises BlockingCallRefused: it is called where it would stop a running reactor.
+    :raises Unavailable: none of the servers had the map within the deadline; the message gives each one's reason.
+    :raises BlockingCallRefused: the call would stop a reactor that runs in this thread.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Pyshard:
         self._tls = tls
         self._closed = False
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._runner: ReactorRunner | None = None
         self._client: Client | None = None
         _instances.add(self)
         self._connected()
@@ -136,11 +136,11 @@ class Pyshard:
     ) -> list[int]:
         """Store many documents; their sizes, in order. See `pyshard.Client.write_many`.
 
-        The iterables and ``progress`` of this and the other bulk verbs are used in the calling thread while nothing
-        is under way, so that they may take their time and make calls of their own.
+        The iterables and ``progress`` of all bulk verbs run in the calling thread, while no call is in flight. So they
+        may take their time and make calls of their own.
         """
         name, life = self._index_name(index), milliseconds(ttl)
-        found = Windows(True, self.run, deadline, progress).all(
+        found = BulkWindows(True, self.run, deadline, progress).all(
             pairs_of(pairs), lambda window, size: writes(window, name, life, size), lambda pair: pair[0]
         )
         return cast("list[int]", found)
@@ -235,21 +235,21 @@ class Pyshard:
     def run(self, function: Callable[[Client], Deferred[_T]]) -> _T:
         """Call a function of the Deferred client, and wait for its Deferred.
 
-        This is how many operations are in flight at once from blocking code: the function may start any number and
-        return, say, their ``gatherResults``. It is called in the thread that runs the reactor just then; it must not
+        With it, blocking code has many operations in flight at once: the function may start any number of them and
+        return their ``gatherResults``. It is called in the thread that runs the reactor at the moment. It must not
         block, and its Deferred must not depend on another reactor.
 
         :return: what the Deferred fired with.
         """
-        engine, client = self._connected()
-        return engine.run(partial(function, client))
+        runner, client = self._connected()
+        return runner.run(partial(function, client))
 
     def close(self) -> None:
         """End all connections. Every later call raises `ClientClosed`."""
         with self._lock:
-            if self._engine is not None and self._client is not None:
-                self._engine.close(self._client.close)
-            self._closed, self._engine, self._client = True, None, None
+            if self._runner is not None and self._client is not None:
+                self._runner.close(self._client.close)
+            self._closed, self._runner, self._client = True, None, None
 
     def __enter__(self) -> Self:
         return self
@@ -268,27 +268,27 @@ class Pyshard:
         progress: Progress | None,
     ) -> list[object]:
         name = self._index_name(index)
-        return Windows(verb in (Pop, Remove), self.run, deadline, progress).all(
+        return BulkWindows(verb in (Pop, Remove), self.run, deadline, progress).all(
             keys_of(keys), lambda window, size: on_keys(verb, window, name, size), lambda key: key
         )
 
     def _index_name(self, index: str | None) -> str:
         return "" if index is None else check_index_name(index)
 
-    def _connected(self) -> tuple[Engine, Client]:
-        """The engine and client of this process, made at the first call."""
-        engine, client = self._engine, self._client
-        if engine is not None and client is not None:
-            return engine, client
+    def _connected(self) -> tuple[ReactorRunner, Client]:
+        """The runner and client of this process, made at the first call."""
+        runner, client = self._runner, self._client
+        if runner is not None and client is not None:
+            return runner, client
         with self._lock:
             if self._closed:
                 raise ClientClosed("this Pyshard is closed; make a new one")
-            if self._engine is None or self._client is None:
-                engine = Engine()
+            if self._runner is None or self._client is None:
+                runner = ReactorRunner()
                 try:
-                    self._client = engine.run(
+                    self._client = runner.run(
                         lambda: connect(
-                            engine.reactor,
+                            runner.reactor,
                             self._server,
                             deadline=self._deadline,
                             token_file=self._token_file,
@@ -296,15 +296,15 @@ class Pyshard:
                         )
                     )
                 except BaseException:
-                    engine.dispose()
+                    runner.dispose()
                     raise
-                self._engine = engine
-            return self._engine, self._client
+                self._runner = runner
+            return self._runner, self._client
 
     def _reset(self) -> None:
-        """Begin anew, without touching what there was."""
+        """Forget the runner and client without closing them: after a fork they are the parent's."""
         self._lock = threading.Lock()
-        self._engine = None
+        self._runner = None
         self._client = None
 
 
@@ -313,10 +313,10 @@ _parents: list[object] = []
 
 
 def _forked() -> None:
-    """In a forked child: let every `Pyshard` begin anew, and keep the parent's connections from being collected."""
-    for one in list(_instances):
-        _parents.append((one._engine, one._client))
-        one._reset()
+    """In a forked child: have every `Pyshard` connect anew, and keep the parent's connections from being collected."""
+    for instance in list(_instances):
+        _parents.append((instance._runner, instance._client))
+        instance._reset()
 
 
 if hasattr(os, "register_at_fork"):

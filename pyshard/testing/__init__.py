@@ -1,4 +1,4 @@
-"""A cluster in memory, for tests: pyshard's own and those of programs that use it."""
+"""A cluster in memory, for the tests of pyshard and of programs that use it (docs/testing.md)."""
 
 from pyshard.testing.memory_cluster import MemoryCluster
 from pyshard.testing.memory_network import MemoryNetwork

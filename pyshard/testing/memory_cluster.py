@@ -1,6 +1,11 @@
-"""A whole cluster in memory: real shards, a real bootstrap and real clients over `MemoryNetwork`.
+"""A whole cluster in memory, for tests: real shards, a real bootstrap and real clients over a `MemoryNetwork`.
 
-For pyshard's own tests and for yours::
+Rules:
+
+- time passes only in `run` and `advance`;
+- chance comes from a seed, so a run repeats itself exactly.
+
+An example::
 
     from pyshard.testing import MemoryCluster
 
@@ -45,17 +50,16 @@ _SIZE = 1024**3
 class MemoryCluster:
     """Some shards with equal parts of the keyspace, called ``shard0``, ``shard1``, …, and a bootstrap.
 
-    Everything is started and configured when it is made. Time stands still but for `run` and `advance`, and chance
-    comes from `seed`, so that a run repeats itself exactly.
+    When it is made, everything is started and configured.
 
-    :param shards: how many shards.
-    :param size: bytes that each may store.
+    :param shards: how many shards; at least 1.
+    :param size: bytes that each shard may store.
     :param seed: for all jitter and ids.
-    :param store: opens the store of a shard that starts, given the shard's name and the time in seconds; default: a
-        new `pyshard.storage.MemoryStore`.
-    :param tokens: those that are valid at first, with one of an admin, such as `pyshard.security.tokens.parse`
-        gives them; default: nobody needs one.
-    :ivar tokens: assign others to it to exchange them.
+    :param store: opens the store of a shard that starts, given the shard's name and a function that gives the time in
+        seconds; default: a new `pyshard.storage.MemoryStore`.
+    :param tokens: the valid tokens, one of them of an admin, as `pyshard.security.tokens.parse` returns them;
+        default: no client needs a token.
+    :ivar tokens: the valid tokens; assign others to exchange them.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
     :ivar services: the running shards' services by name; ``services[name].shard`` is the shard itself.
@@ -71,7 +75,7 @@ class MemoryCluster:
         tokens: Tokens | None = None,
     ) -> None:
         self.tokens = tokens
-        self._guard = None if tokens is None else self._valid_tokens
+        self._checked_tokens = None if tokens is None else self._valid_tokens
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.random = Random(seed)
@@ -93,14 +97,15 @@ class MemoryCluster:
     @property
     def names(self) -> Sequence[str]:
         """The shards' names, in slot order."""
-        return [one.name for one in self.map.ranges]
+        return [shard.name for shard in self.map.ranges]
 
     def connect(
         self, *, deadline: float = settings.DEADLINE, secret: bytes | Callable[[], bytes] | None = None
     ) -> Client:
         """A new client, connected to the bootstrap.
 
-        :param secret: that of its token, or a function that gives it for each new connection; None: it presents none.
+        :param deadline: seconds that an operation may take, unless it is given another.
+        :param secret: the secret of its token, or a function that gives it for each new connection; None: no token.
         """
         host, port = settings.BOOTSTRAP_SERVER
         dial = authenticated_dial(self.network.dial, (lambda: secret) if isinstance(secret, bytes) else secret)
@@ -109,7 +114,7 @@ class MemoryCluster:
                 self.clock,
                 [host, port],
                 deadline=deadline,
-                token_file="",  # whatever the environment says
+                token_file="",  # so that the environment doesn't matter
                 dial=dial,
                 random=Random(self.random.random()),
             )
@@ -145,12 +150,12 @@ class MemoryCluster:
         self.network.advance(seconds)
 
     def start_shard(self, name: str) -> None:
-        """Start a shard that isn't running; a store in memory is empty then."""
+        """Start a shard that isn't running; with a store in memory it is empty."""
         own = self.map.named(name)
         assert own is not None, f"there is no {name}"
         assert name not in self.services, f"{name} runs already"
         shard = Shard(self._open_store(name, self.clock.seconds), self.clock.seconds)
-        service = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port), self._guard)
+        service = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port), self._checked_tokens)
         self.services[name] = service
         service.startService()
 
@@ -159,7 +164,7 @@ class MemoryCluster:
         self.run(maybeDeferred(self.services.pop(name).stopService))
 
     def kill_shard(self, name: str) -> None:
-        """End a shard without a word: its connections break, what was under way is lost."""
+        """End a shard abruptly: its connections break, and bytes on their way are lost."""
         own = self.map.named(name)
         assert own is not None
         self.network.listeners.pop((own.host, own.port))
@@ -168,13 +173,13 @@ class MemoryCluster:
         self.run(maybeDeferred(self.services.pop(name).stopService))
 
     def start_bootstrap(self) -> None:
-        """Start the bootstrap that isn't running, from the state it had."""
+        """Start the bootstrap, which isn't running, from its last state."""
         assert self.bootstrap is None, "the bootstrap runs already"
         host, port = settings.BOOTSTRAP_SERVER
-        keeper = Bootstrap(self.state, self._save)
+        bootstrap = Bootstrap(self.state, self._save)
         endpoint = self.network.listen(str(host), int(port))
         dial = authenticated_dial(self.network.dial, None if self.tokens is None else self._admin_secret)
-        self.bootstrap = BootstrapService(keeper, self.clock, endpoint, dial, self.random, self._guard)
+        self.bootstrap = BootstrapService(bootstrap, self.clock, endpoint, dial, self.random, self._checked_tokens)
         self.bootstrap.startService()
 
     def stop_bootstrap(self) -> None:
@@ -184,7 +189,7 @@ class MemoryCluster:
         self.run(maybeDeferred(bootstrap.stopService))
 
     def close(self) -> None:
-        """Close the clients, stop everything."""
+        """Close the clients and stop everything."""
         for client in self._clients:
             client.close()
         if self.bootstrap is not None:

@@ -1,7 +1,11 @@
-"""A network in memory: the real protocols, iosim's transports, a Clock. Nothing waits, nothing is random.
+"""A network in memory, for tests that reach the failures of a real one without waiting for them.
 
-Addresses are (host, port) pairs that exist only here. Besides carrying bytes the network can refuse, cut, delay, fall
-silent and strand, which is how tests reach the failures that a real one has.
+Rules:
+
+- protocols are the real ones; transports are those of Twisted's iosim, and time is a Clock;
+- nothing waits and nothing is random;
+- addresses are (host, port) pairs that exist only here;
+- besides carrying bytes the network can refuse, cut, delay, silence, deafen and strand connections.
 """
 
 from __future__ import annotations
@@ -22,21 +26,21 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from pyshard.testing.memory_links import Address, Faults, Wire
+from pyshard.testing.memory_connection import HostPort, MemoryConnection, NetworkFaults
 
 
 class MemoryNetwork:
-    """Carries bytes between listeners and clients when it is told to.
+    """Carries bytes between listeners and clients, when `settle` or `advance` is called.
 
-    :param clock: the time that everything on this network goes by.
+    :param clock: the time of everything on this network.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.listeners: dict[Address, IProtocolFactory] = {}
-        self._wires: list[Wire] = []
+        self.listeners: dict[HostPort, IProtocolFactory] = {}
+        self._connections: list[MemoryConnection] = []
         self._ports = 40_000
-        self._faults = Faults(clock)
+        self._faults = NetworkFaults(clock)
 
     def dial(self, host: str, port: int) -> IStreamClientEndpoint:
         """The client endpoint of an address; give it as ``dial`` to `pyshard.connect`."""
@@ -47,67 +51,74 @@ class MemoryNetwork:
         return _ServerEndpoint(self, (host, port))
 
     def cut(self, host: str, port: int) -> None:
-        """Break every connection to an address; what was under way is lost."""
-        for wire in self._to(host, port):
-            wire.cut()
+        """Break every connection to an address; bytes on their way are lost."""
+        for connection in self._to(host, port):
+            connection.cut()
 
     def cut_after(self, host: str, port: int, count: int, *, answers: bool = False) -> None:
-        """Break the connection to an address over which the `count`-th byte from now on arrives, right behind it.
+        """Break a connection to an address right behind the `count`-th byte that arrives from now on.
 
-        :param answers: count what the listener sends, and not what is sent to it.
+        :param count: bytes that still arrive, over all connections to the address; at least 1.
+        :param answers: count what the listener sends, instead of what is sent to it.
         """
-        self._faults.last[(host, port), answers] = count
+        self._faults.bytes_left[(host, port), answers] = count
 
     def delay(self, host: str, port: int, seconds: float) -> None:
-        """From now on whatever is sent to or by the listener at an address takes so long; 0: no time."""
+        """Delay everything that is sent to or by the listener at an address, from now on.
+
+        :param seconds: how long bytes take; 0: no time.
+        """
         self._faults.delays[host, port] = seconds
 
     def silence(self, host: str, port: int) -> None:
-        """From now on nothing that the listener at an address sends arrives, while what is sent to it does."""
+        """Hold back everything that the listener at an address sends; what is sent to it still arrives."""
         self._faults.silent.add((host, port))
 
     def unsilence(self, host: str, port: int) -> None:
-        """End a silence; what was held back arrives."""
+        """End what `silence` began; held-back bytes arrive."""
         self._faults.silent.discard((host, port))
 
     def deafen(self, host: str, port: int) -> None:
-        """From now on nothing that is sent to the listener at an address arrives, while what it sends does."""
+        """Hold back everything that is sent to the listener at an address; what it sends still arrives."""
         self._faults.deaf.add((host, port))
 
     def undeafen(self, host: str, port: int) -> None:
-        """End a deafness; what was held back arrives."""
+        """End what `deafen` began; held-back bytes arrive."""
         self._faults.deaf.discard((host, port))
 
     def strand(self, host: str, port: int) -> None:
-        """From now on nothing crosses the connections that there are to an address, and neither end is told.
+        """Hold back everything on the existing connections to an address; neither end notices.
 
-        So it is when the other machine, or what lies between, is gone without a word. New connections are fine. What is
-        sent on the stranded ones stays under way until `unstrand`.
+        It is like a machine, or a router between, that loses power. New connections work. Bytes sent on the stranded
+        ones are held back until `unstrand`.
         """
-        for wire in self._to(host, port):
-            wire.stranded = True
+        for connection in self._to(host, port):
+            connection.stranded = True
 
     def unstrand(self, host: str, port: int) -> None:
-        """Have arrive what `strand` left under way, even if the end that sent it has closed since."""
-        for wire in self._to(host, port):
-            wire.stranded = False
+        """End what `strand` began; held-back bytes arrive, even if their sender has closed since."""
+        for connection in self._to(host, port):
+            connection.stranded = False
 
     def settle(self) -> None:
-        """Carry bytes and make the calls that are due, until nothing moves; no time passes.
+        """Carry bytes and make the calls that are due, until nothing is left to do; no time passes.
 
-        :raises AssertionError: it never ends.
+        :raises AssertionError: there is always more to do.
         """
         for _ in range(100_000):
             self.clock.advance(0)
-            moved = [wire.move() for wire in list(self._wires)]
-            self._wires = [wire for wire in self._wires if not wire.ended]
+            carried = [connection.carry() for connection in list(self._connections)]
+            self._connections = [connection for connection in self._connections if not connection.ended]
             due = any(call.active() and call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
-            if not any(moved) and not due:
+            if not any(carried) and not due:
                 return
         raise AssertionError("the network never comes to rest")
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, from one due call to the next."""
+        """Let time pass, from one due call to the next.
+
+        :param seconds: how much.
+        """
         end = self.clock.seconds() + seconds
         self.settle()
         while (upcoming := self.next_call()) is not None and upcoming <= end:
@@ -120,8 +131,8 @@ class MemoryNetwork:
         """When the next delayed call is due; None when there is none."""
         return min((call.getTime() for call in self.clock.getDelayedCalls()), default=None)
 
-    def connect(self, address: Address, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """What the client endpoints do."""
+    def connect(self, address: HostPort, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect a client to the listener at an address; the client endpoints call this."""
         listener = self.listeners.get(address)
         if listener is None:
             return fail(ConnectionRefusedError(string="Connection refused"))
@@ -130,16 +141,16 @@ class MemoryNetwork:
         server, client = listener.buildProtocol(here), factory.buildProtocol(there)
         if server is None or client is None:
             return fail(ConnectionRefusedError(string="Connection refused"))
-        self._wires.append(Wire(self._faults, address, server, client, here, there))
+        self._connections.append(MemoryConnection(self._faults, address, server, client, here, there))
         return succeed(client)
 
-    def _to(self, host: str, port: int) -> list[Wire]:
-        return [wire for wire in self._wires if wire.address == (host, port)]
+    def _to(self, host: str, port: int) -> list[MemoryConnection]:
+        return [connection for connection in self._connections if connection.address == (host, port)]
 
 
 @implementer(IStreamClientEndpoint)
 class _ClientEndpoint:
-    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+    def __init__(self, network: MemoryNetwork, address: HostPort) -> None:
         self._network = network
         self._address = address
 
@@ -150,20 +161,20 @@ class _ClientEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class _ServerEndpoint:
-    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+    def __init__(self, network: MemoryNetwork, address: HostPort) -> None:
         self._network = network
         self._address = address
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803  # the interface's
         """See `IStreamServerEndpoint`."""
         self._network.listeners[self._address] = protocolFactory
-        return succeed(cast(IListeningPort, _Port(self._network, self._address)))
+        return succeed(cast(IListeningPort, _ListeningPort(self._network, self._address)))
 
 
-class _Port:
-    """As much of a listening port as services use."""
+class _ListeningPort:
+    """The part of a listening port that services use."""
 
-    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+    def __init__(self, network: MemoryNetwork, address: HostPort) -> None:
         self._network = network
         self._address = address
 
@@ -172,5 +183,5 @@ class _Port:
         return IPv4Address("TCP", *self._address)
 
     def stopListening(self) -> None:
-        """Refuse new connections; those that there are go on."""
+        """Refuse new connections; existing ones stay."""
         self._network.listeners.pop(self._address, None)

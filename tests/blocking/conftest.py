@@ -1,4 +1,4 @@
-"""What tests of the blocking client and its engine share."""
+"""What tests of the blocking client and its runner share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from twisted.python import threadable
 
 from pyshard import Pyshard
 from pyshard.blocking import pyshard as blocking_module
-from pyshard.blocking.runner import Engine
+from pyshard.blocking.reactor_runner import ReactorRunner
 from pyshard.testing import MemoryCluster
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    """An engine, closed in the end."""
-    made = Engine()
+def runner() -> Iterator[ReactorRunner]:
+    """A runner, closed in the end."""
+    made = ReactorRunner()
     yield made
     apart(lambda: made.close(lambda: succeed(None)))
 

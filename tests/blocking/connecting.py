@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class Connector:
-    """Stands in for `pyshard.connect`: clients of a cluster in memory, whose time the engine's reactor drives."""
+    """Stands in for `pyshard.connect`: clients of a cluster in memory, whose time the runner's reactor drives."""
 
     def __init__(self, cluster: MemoryCluster) -> None:
         self.cluster = cluster

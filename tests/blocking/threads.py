@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pyshard.blocking.runner import Engine
+from pyshard.blocking.reactor_runner import ReactorRunner
 
 _T = TypeVar("_T")
 
@@ -47,9 +47,9 @@ def apart(function: Callable[[], _T]) -> _T:
     return found
 
 
-def later(engine: Engine, seconds: float, value: _T) -> Callable[[], Deferred[_T]]:
+def later(runner: ReactorRunner, seconds: float, value: _T) -> Callable[[], Deferred[_T]]:
     """A function to run: its Deferred fires after so many seconds."""
-    return lambda: deferLater(engine.reactor, seconds, lambda: value)
+    return lambda: deferLater(runner.reactor, seconds, lambda: value)
 
 
 def until(holds: Callable[[], object]) -> None:

@@ -166,4 +166,4 @@ def test_stranded_and_closed_by_both(link: Link) -> None:
     link.network.unstrand(*WHERE)
     link.network.settle()
     assert (listener.received, listener.ended, client.ended) == (b"", [0], [0])
-    assert link.network._wires == []
+    assert link.network._connections == []

@@ -17,8 +17,8 @@ from blocking.threads import Thread, apart, later, until
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from pyshard.blocking import runner as engine_module
-from pyshard.blocking.runner import Engine
+from pyshard.blocking import reactor_runner
+from pyshard.blocking.reactor_runner import ReactorRunner
 from pyshard.errors import ClientClosed
 
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -27,10 +27,10 @@ _DESCRIPTORS = Path("/proc/self/fd")
 # -- interrupts -----------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_leader_hands_over(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_leader_hands_over(runner: ReactorRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """KeyboardInterrupt ends the leader's own call only: a thread that waits leads on, and later calls work."""
     interrupt = threading.Event()
-    poll = engine.reactor.doIteration
+    poll = runner.reactor.doIteration
 
     def interrupted(delay: float | None) -> None:
         if interrupt.is_set():
@@ -38,21 +38,21 @@ def test_an_interrupted_leader_hands_over(engine: Engine, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
         poll(delay)
 
-    monkeypatch.setattr(engine.reactor, "doIteration", interrupted)
+    monkeypatch.setattr(runner.reactor, "doIteration", interrupted)
     never: Deferred[None] = Deferred()
-    leader = Thread(lambda: engine.run(lambda: never))
-    until(lambda: engine._leader == leader.ident)
+    leader = Thread(lambda: runner.run(lambda: never))
+    until(lambda: runner._leader == leader.ident)
     release: Deferred[str] = Deferred()
-    follower = Thread(lambda: engine.run(lambda: release))
-    until(lambda: engine._followers)
+    follower = Thread(lambda: runner.run(lambda: release))
+    until(lambda: runner._followers)
     interrupt.set()
-    engine.reactor.callFromThread(lambda: None)
+    runner.reactor.callFromThread(lambda: None)
     with pytest.raises(KeyboardInterrupt):
         leader.outcome()
-    until(lambda: engine._leader == follower.ident)
-    engine.reactor.callFromThread(release.callback, "done")
+    until(lambda: runner._leader == follower.ident)
+    runner.reactor.callFromThread(release.callback, "done")
     assert follower.outcome() == "done"
-    assert apart(lambda: engine.run(later(engine, 0.001, "later"))) == "later"
+    assert apart(lambda: runner.run(later(runner, 0.001, "later"))) == "later"
 
 
 class _Interrupted:
@@ -72,13 +72,13 @@ class _Interrupted:
 
 @pytest.mark.parametrize("when_given_the_lead", [False, True])
 def test_an_interrupted_follower_passes_the_lead_on(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, when_given_the_lead: bool
+    runner: ReactorRunner, monkeypatch: pytest.MonkeyPatch, when_given_the_lead: bool
 ) -> None:
     """A waiting thread that is interrupted leaves, even at the moment when it is given the lead; others go on."""
     release, never = Deferred[str](), Deferred[str]()
-    leader = Thread(lambda: engine.run(lambda: release))
-    until(lambda: engine._leader == leader.ident)
-    call_made = engine_module._Call
+    leader = Thread(lambda: runner.run(lambda: release))
+    until(lambda: runner._leader == leader.ident)
+    call_made = reactor_runner._Call
 
     def interrupted_call(function: Callable[[], Deferred[Any]]) -> Any:
         call: Any = call_made(function)
@@ -90,22 +90,22 @@ def test_an_interrupted_follower_passes_the_lead_on(
         monkeypatch.setattr(call, "follow", follow)
         return call
 
-    monkeypatch.setattr(engine_module, "_Call", interrupted_call)
-    interrupted = Thread(lambda: engine.run(lambda: never))
-    until(lambda: engine._followers or not interrupted.is_alive())
-    monkeypatch.setattr(engine_module, "_Call", call_made)
-    waiting = Thread(lambda: engine.run(later(engine, 0.1, "waited")))
+    monkeypatch.setattr(reactor_runner, "_Call", interrupted_call)
+    interrupted = Thread(lambda: runner.run(lambda: never))
+    until(lambda: runner._followers or not interrupted.is_alive())
+    monkeypatch.setattr(reactor_runner, "_Call", call_made)
+    waiting = Thread(lambda: runner.run(later(runner, 0.1, "waited")))
     if not when_given_the_lead:
         with pytest.raises(KeyboardInterrupt):
             interrupted.outcome()
-    engine.reactor.callFromThread(release.callback, "led")
+    runner.reactor.callFromThread(release.callback, "led")
     assert leader.outcome() == "led"
     with pytest.raises(KeyboardInterrupt):
         interrupted.outcome()
     assert waiting.outcome() == "waited"
-    assert apart(lambda: engine.run(lambda: succeed("later"))) == "later"
-    assert engine._followers == []
-    assert not engine._led
+    assert apart(lambda: runner.run(lambda: succeed("later"))) == "later"
+    assert runner._followers == []
+    assert not runner._led
 
 
 def test_control_c_ends_a_wait_and_nothing_else() -> None:
@@ -113,16 +113,16 @@ def test_control_c_ends_a_wait_and_nothing_else() -> None:
     program = """
 import signal
 from twisted.internet.defer import Deferred, succeed
-from pyshard.blocking.runner import Engine
+from pyshard.blocking.reactor_runner import ReactorRunner
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this process was told to ignore it
-engine = Engine()
+runner = ReactorRunner()
 def never():
     print("waits", flush=True)
     return Deferred()
 try:
-    engine.run(never)
+    runner.run(never)
 except KeyboardInterrupt:
-    print("interrupted", engine.run(lambda: succeed("next")))
+    print("interrupted", runner.run(lambda: succeed("next")))
 """
     command = [sys.executable, "-P", "-c", program]  # -P: what is installed, not the checkout
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -152,15 +152,15 @@ def test_nothing_is_left_of_a_closed_engine() -> None:
     closed = []
 
     def use() -> None:
-        engine = Engine()
-        engine.run(lambda: engine.reactor.resolve("localhost"))
-        engine.run(later(engine, 0.001, None))
+        runner = ReactorRunner()
+        runner.run(lambda: runner.reactor.resolve("localhost"))
+        runner.run(later(runner, 0.001, None))
 
         def last() -> Deferred[None]:
-            closed.append(engine)
-            return deferLater(engine.reactor, 0.001)
+            closed.append(runner)
+            return deferLater(runner.reactor, 0.001)
 
-        engine.close(last)
+        runner.close(last)
 
     apart(use)
     before = len(list(_DESCRIPTORS.iterdir())), threading.active_count()
@@ -173,40 +173,40 @@ def test_nothing_is_left_of_a_closed_engine() -> None:
 
 def test_a_closed_engine_says_so() -> None:
     """After close a call fails with `ClientClosed`, and its function isn't called."""
-    engine, called = Engine(), []
-    apart(lambda: engine.close(lambda: succeed(None)))
+    runner, called = ReactorRunner(), []
+    apart(lambda: runner.close(lambda: succeed(None)))
 
     def function() -> Deferred[None]:
         called.append(1)
         return succeed(None)
 
     with pytest.raises(ClientClosed):
-        apart(lambda: engine.run(function))
+        apart(lambda: runner.run(function))
     assert called == []
 
 
 def test_closing_waits_for_the_calls_of_other_threads() -> None:
     """A thread that leads while another one closes finishes its call; only then is the reactor gone."""
-    engine = Engine()
+    runner = ReactorRunner()
     release: Deferred[str] = Deferred()
-    leader = Thread(lambda: engine.run(lambda: release))
-    until(lambda: engine._leader == leader.ident)
-    apart(lambda: engine.close(lambda: succeed(None)))
+    leader = Thread(lambda: runner.run(lambda: release))
+    until(lambda: runner._leader == leader.ident)
+    apart(lambda: runner.close(lambda: succeed(None)))
     with pytest.raises(ClientClosed):
-        apart(lambda: engine.run(lambda: succeed(1)))
+        apart(lambda: runner.run(lambda: succeed(1)))
     assert leader.is_alive()
-    engine.reactor.callFromThread(release.callback, "finished")
+    runner.reactor.callFromThread(release.callback, "finished")
     assert leader.outcome() == "finished"
-    until(lambda: not hasattr(engine.reactor.waker, "o"))
+    until(lambda: not hasattr(runner.reactor.waker, "o"))
 
 
 def test_a_reactor_is_not_closed_under_a_thread_that_is_just_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower's call may be done before it has finished handing it over: the reactor, whose waker it uses, waits."""
-    engine = Engine()
+    runner = ReactorRunner()
     release: Deferred[str] = Deferred()
-    leader = Thread(lambda: engine.run(lambda: release))
-    until(lambda: engine._leader == leader.ident)
-    wake_up, go_on = engine.reactor.wakeUp, threading.Event()
+    leader = Thread(lambda: runner.run(lambda: release))
+    until(lambda: runner._leader == leader.ident)
+    wake_up, go_on = runner.reactor.wakeUp, threading.Event()
 
     def slow() -> None:
         wake_up()
@@ -214,37 +214,37 @@ def test_a_reactor_is_not_closed_under_a_thread_that_is_just_leaving(monkeypatch
             go_on.wait(10)
             wake_up()
 
-    monkeypatch.setattr(engine.reactor, "wakeUp", slow)
+    monkeypatch.setattr(runner.reactor, "wakeUp", slow)
     start = threading.Event()
-    follower = Thread(lambda: start.wait(10) and engine.run(lambda: succeed("followed")))
+    follower = Thread(lambda: start.wait(10) and runner.run(lambda: succeed("followed")))
     start.set()
-    until(lambda: any(one.done for one in engine._followers))
-    engine.reactor.callFromThread(release.callback, "led")
+    until(lambda: any(one.done for one in runner._followers))
+    runner.reactor.callFromThread(release.callback, "led")
     assert leader.outcome() == "led"
-    engine.dispose()
+    runner.dispose()
     go_on.set()
     assert follower.outcome() == "followed"
-    until(lambda: not hasattr(engine.reactor.waker, "o"))
+    until(lambda: not hasattr(runner.reactor.waker, "o"))
 
 
 def test_closing_among_busy_threads() -> None:
     """While many threads call, one closes: each call ends with its answer or `ClientClosed`, and none hangs."""
     for seed in range(20):
-        engine = Engine()
+        runner = ReactorRunner()
 
-        def work(engine: Engine = engine, seed: int = seed) -> str:
+        def work(runner: ReactorRunner = runner, seed: int = seed) -> str:
             random = Random(seed)
             try:
                 for number in range(10_000):
                     pause = random.choice([0, 0.0002])
-                    assert engine.run(later(engine, pause, number)) == number
+                    assert runner.run(later(runner, pause, number)) == number
             except ClientClosed:
                 return "closed"
             return "through"
 
         threads = [Thread(work) for _ in range(6)]
         time.sleep(0.002)
-        apart(lambda engine=engine: engine.close(lambda: succeed(None)))  # type: ignore[misc]
+        apart(lambda runner=runner: runner.close(lambda: succeed(None)))  # type: ignore[misc]
         assert [thread.outcome() for thread in threads] == ["closed"] * 6
 
 
@@ -253,10 +253,10 @@ def test_a_process_ends_in_the_midst_of_calls() -> None:
     program = """
 import threading, time
 from twisted.internet.defer import Deferred
-from pyshard.blocking.runner import Engine
-engine = Engine()
-engine.run(lambda: engine.reactor.resolve("localhost"))
-threading.Thread(target=engine.run, args=(lambda: Deferred(),), daemon=True).start()
+from pyshard.blocking.reactor_runner import ReactorRunner
+runner = ReactorRunner()
+runner.run(lambda: runner.reactor.resolve("localhost"))
+threading.Thread(target=runner.run, args=(lambda: Deferred(),), daemon=True).start()
 time.sleep(0.1)
 print("end")
 """

@@ -14,75 +14,75 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.python import threadable
 
-from pyshard.blocking import runner as engine_module
-from pyshard.blocking.runner import Engine
+from pyshard.blocking import reactor_runner
+from pyshard.blocking.reactor_runner import ReactorRunner
 from pyshard.errors import BlockingCallRefused, Unavailable
 
 # -- one thread -----------------------------------------------------------------------------------------------------
 
 
-def test_a_call_gives_what_its_deferred_fires_with(engine: Engine) -> None:
+def test_a_call_gives_what_its_deferred_fires_with(runner: ReactorRunner) -> None:
     """At once or later, the result of the Deferred is the result of the call."""
-    assert apart(lambda: engine.run(lambda: succeed(7))) == 7
-    assert apart(lambda: engine.run(later(engine, 0.01, "x"))) == "x"
-    assert apart(lambda: engine.run(lambda: succeed(None))) is None
+    assert apart(lambda: runner.run(lambda: succeed(7))) == 7
+    assert apart(lambda: runner.run(later(runner, 0.01, "x"))) == "x"
+    assert apart(lambda: runner.run(lambda: succeed(None))) is None
 
 
-def test_a_call_raises_what_its_deferred_fails_with(engine: Engine) -> None:
-    """The very exception of the Deferred is raised, and the engine goes on working."""
+def test_a_call_raises_what_its_deferred_fails_with(runner: ReactorRunner) -> None:
+    """The very exception of the Deferred is raised, and the runner goes on working."""
     error = Unavailable("nobody there")
 
     def later_fails() -> Deferred[None]:
-        return deferLater(engine.reactor, 0.01).addCallback(lambda _: fail(error))
+        return deferLater(runner.reactor, 0.01).addCallback(lambda _: fail(error))
 
     for function in (lambda: fail(error), later_fails):
         with pytest.raises(Unavailable) as raised:
-            apart(lambda function=function: engine.run(function))  # type: ignore[misc]
+            apart(lambda function=function: runner.run(function))  # type: ignore[misc]
         assert raised.value is error
-    assert apart(lambda: engine.run(lambda: succeed(1))) == 1
+    assert apart(lambda: runner.run(lambda: succeed(1))) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(3), KeyboardInterrupt()])
-def test_a_call_raises_what_its_function_raises(engine: Engine, error: BaseException) -> None:
+def test_a_call_raises_what_its_function_raises(runner: ReactorRunner, error: BaseException) -> None:
     """What the function itself raises comes out of the call too, whatever it is."""
 
     def function() -> Deferred[None]:
         raise error
 
     with pytest.raises(type(error)) as raised:
-        apart(lambda: engine.run(function))
+        apart(lambda: runner.run(function))
     assert raised.value is error
-    assert apart(lambda: engine.run(lambda: succeed(1))) == 1
+    assert apart(lambda: runner.run(lambda: succeed(1))) == 1
 
 
-def test_names_are_resolved_without_the_global_reactor(engine: Engine) -> None:
+def test_names_are_resolved_without_the_global_reactor(runner: ReactorRunner) -> None:
     """Name resolution works in the private reactor, in its own threads, which don't hold up the end of the process."""
-    found = apart(lambda: engine.run(lambda: engine.reactor.resolve("localhost")))
+    found = apart(lambda: runner.run(lambda: runner.reactor.resolve("localhost")))
     assert found in ("127.0.0.1", "::1")
     resolvers = [thread for thread in threading.enumerate() if "pyshard-names" in thread.name]
     assert resolvers
     assert all(thread.daemon for thread in resolvers)
 
 
-def test_an_idle_engine_looks_around_before_it_sends(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_runner_looks_around_before_it_sends(runner: ReactorRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a pause connections that were closed meanwhile are noticed first; between quick calls no time is lost."""
     steps: list[str] = []
-    iterate = engine.reactor.iterate
+    iterate = runner.reactor.iterate
 
     def counted(delay: float = 0.0) -> None:
         steps.append("look")
         iterate(delay)
 
-    monkeypatch.setattr(engine.reactor, "iterate", counted)
+    monkeypatch.setattr(runner.reactor, "iterate", counted)
 
     def call() -> Deferred[None]:
         steps.append("call")
         return succeed(None)
 
     def work() -> None:
-        for pause in (2 * engine_module._IDLE, 0, 0, 2 * engine_module._IDLE):
+        for pause in (2 * reactor_runner._IDLE, 0, 0, 2 * reactor_runner._IDLE):
             time.sleep(pause)
-            engine.run(call)
+            runner.run(call)
 
     apart(work)
     assert steps == ["look", "call", "call", "call", "look", "call"]
@@ -91,38 +91,38 @@ def test_an_idle_engine_looks_around_before_it_sends(engine: Engine, monkeypatch
 # -- many threads ---------------------------------------------------------------------------------------------------
 
 
-def test_calls_of_many_threads_are_under_way_together(engine: Engine) -> None:
+def test_calls_of_many_threads_are_under_way_together(runner: ReactorRunner) -> None:
     """Twenty threads that wait 0.2 s each have their own answers after little more than 0.2 s."""
     began = time.monotonic()
-    threads = [Thread(lambda number=number: engine.run(later(engine, 0.2, number))) for number in range(20)]  # type: ignore[misc]
+    threads = [Thread(lambda number=number: runner.run(later(runner, 0.2, number))) for number in range(20)]  # type: ignore[misc]
     assert [thread.outcome() for thread in threads] == list(range(20))
     assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("first", ["slow", "fast"])
-def test_a_slow_call_holds_up_nobody(engine: Engine, first: str) -> None:
+def test_a_slow_call_holds_up_nobody(runner: ReactorRunner, first: str) -> None:
     """Whether the thread with the slow call leads or follows, others make many calls meanwhile."""
     release: Deferred[str] = Deferred()
     if first == "slow":
-        slow = Thread(lambda: engine.run(lambda: release))
-        until(lambda: engine._leader == slow.ident)
+        slow = Thread(lambda: runner.run(lambda: release))
+        until(lambda: runner._leader == slow.ident)
     else:
         start: Deferred[str] = Deferred()
-        fast = Thread(lambda: engine.run(lambda: start))
-        until(lambda: engine._leader == fast.ident)
-        slow = Thread(lambda: engine.run(lambda: release))
-        until(lambda: engine._followers)
-        engine.reactor.callFromThread(start.callback, "go")
+        fast = Thread(lambda: runner.run(lambda: start))
+        until(lambda: runner._leader == fast.ident)
+        slow = Thread(lambda: runner.run(lambda: release))
+        until(lambda: runner._followers)
+        runner.reactor.callFromThread(start.callback, "go")
         assert fast.outcome() == "go"
-        until(lambda: engine._leader == slow.ident)
-    calls = [Thread(lambda number=number: engine.run(later(engine, 0.001, number))) for number in range(30)]  # type: ignore[misc]
+        until(lambda: runner._leader == slow.ident)
+    calls = [Thread(lambda number=number: runner.run(later(runner, 0.001, number))) for number in range(30)]  # type: ignore[misc]
     assert [one.outcome() for one in calls] == list(range(30))
     assert slow.is_alive()
-    engine.reactor.callFromThread(release.callback, "at last")
+    runner.reactor.callFromThread(release.callback, "at last")
     assert slow.outcome() == "at last"
 
 
-def test_threads_take_turns_without_end(engine: Engine) -> None:
+def test_threads_take_turns_without_end(runner: ReactorRunner) -> None:
     """Whatever the order in which calls end, nobody's answer is lost and nobody gets another's."""
 
     def work(seed: int) -> list[object]:
@@ -130,20 +130,22 @@ def test_threads_take_turns_without_end(engine: Engine) -> None:
         for number in range(100):
             pause = random.choice([0, 0, 0.0005, 0.002])
             wanted = (seed, number)
-            found.append(engine.run(later(engine, pause, wanted) if pause else lambda wanted=wanted: succeed(wanted)))  # type: ignore[misc]
+            found.append(runner.run(later(runner, pause, wanted) if pause else lambda wanted=wanted: succeed(wanted)))  # type: ignore[misc]
         return found
 
     threads = [Thread(lambda seed=seed: work(seed)) for seed in range(8)]  # type: ignore[misc]
     for seed, thread in enumerate(threads):
         assert thread.outcome() == [(seed, number) for number in range(100)]
-    assert engine._leader is None
-    assert not engine._led
-    assert engine._followers == []
+    assert runner._leader is None
+    assert not runner._led
+    assert runner._followers == []
 
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), ValueError("bug"), SystemExit(3), KeyboardInterrupt()])
 @pytest.mark.parametrize("raised", [False, True])
-def test_a_followers_error_is_raised_in_its_own_thread(engine: Engine, error: BaseException, raised: bool) -> None:
+def test_a_followers_error_is_raised_in_its_own_thread(
+    runner: ReactorRunner, error: BaseException, raised: bool
+) -> None:
     """An error, of the Deferred or the function itself, reaches the thread that made the call; the leader goes on."""
 
     def fails() -> Deferred[None]:
@@ -152,31 +154,31 @@ def test_a_followers_error_is_raised_in_its_own_thread(engine: Engine, error: Ba
         return fail(error)
 
     release: Deferred[str] = Deferred()
-    leader = Thread(lambda: engine.run(lambda: release))
-    until(lambda: engine._leader == leader.ident)
+    leader = Thread(lambda: runner.run(lambda: release))
+    until(lambda: runner._leader == leader.ident)
     with pytest.raises(type(error)) as found:
-        apart(lambda: engine.run(fails))
+        apart(lambda: runner.run(fails))
     assert found.value is error
     assert leader.is_alive()
-    engine.reactor.callFromThread(release.callback, "fine")
+    runner.reactor.callFromThread(release.callback, "fine")
     assert leader.outcome() == "fine"
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_from_a_callback_is_refused(engine: Engine) -> None:
+def test_a_call_from_a_callback_is_refused(runner: ReactorRunner) -> None:
     """A blocking call inside the reactor would wait for itself: it is refused, in the leader's callbacks."""
 
     def outer() -> str:
-        return engine.run(lambda: succeed("inner"))
+        return runner.run(lambda: succeed("inner"))
 
     def work() -> str:
-        return engine.run(lambda: deferLater(engine.reactor, 0.001, outer))
+        return runner.run(lambda: deferLater(runner.reactor, 0.001, outer))
 
     with pytest.raises(BlockingCallRefused, match="callback"):
         apart(work)
-    assert apart(lambda: engine.run(lambda: succeed(1))) == 1
+    assert apart(lambda: runner.run(lambda: succeed(1))) == 1
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_a_call_from_a_callback_is_refused(engine: Engine) -> None:
     [(True, True, True, True), (True, True, False, False), (True, False, True, False), (False, False, True, False)],
 )
 def test_a_call_in_a_running_reactors_thread_is_refused(
-    engine: Engine,
+    runner: ReactorRunner,
     monkeypatch: pytest.MonkeyPatch,
     installed: bool,
     running: bool,
@@ -199,7 +201,7 @@ def test_a_call_in_a_running_reactors_thread_is_refused(
     monkeypatch.setattr(threadable, "isInIOThread", lambda: its_thread)
 
     def work() -> int:
-        return engine.run(lambda: succeed(1))
+        return runner.run(lambda: succeed(1))
 
     if refused:
         with pytest.raises(BlockingCallRefused, match="deferToThread"):
@@ -209,10 +211,10 @@ def test_a_call_in_a_running_reactors_thread_is_refused(
     monkeypatch.undo()
 
 
-def test_a_private_reactor_is_not_taken_for_the_running_one(engine: Engine) -> None:
-    """Leading an engine doesn't make a thread the process's reactor thread: a second engine works there next."""
+def test_a_private_reactor_is_not_taken_for_the_running_one(runner: ReactorRunner) -> None:
+    """Leading a runner doesn't make a thread the process's reactor thread: a second runner works there next."""
     before = threadable.ioThread
-    other = Engine()
-    assert apart(lambda: (engine.run(lambda: succeed(1)), other.run(lambda: succeed(2)))) == (1, 2)
+    other = ReactorRunner()
+    assert apart(lambda: (runner.run(lambda: succeed(1)), other.run(lambda: succeed(2)))) == (1, 2)
     assert threadable.ioThread == before
     apart(lambda: other.close(lambda: succeed(None)))

@@ -183,7 +183,7 @@ def test_stranded_connections() -> None:
     assert link.server.transport is not None
     link.server.transport.loseConnection()
     link.network.settle()
-    assert (len(link.client.lost), len(link.server.lost), len(link.network._wires)) == (1, 1, 1)
+    assert (len(link.client.lost), len(link.server.lost), len(link.network._connections)) == (1, 1, 1)
 
 
 def test_ended_connections_are_forgotten() -> None:
@@ -193,7 +193,7 @@ def test_ended_connections_are_forgotten() -> None:
         link.connect()
     link.network.cut("here", 1)
     link.network.settle()
-    assert link.network._wires == []
+    assert link.network._connections == []
 
 
 def test_network_that_never_rests() -> None:

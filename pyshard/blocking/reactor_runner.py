@@ -1,11 +1,12 @@
-"""A private reactor that the calling threads run themselves, for as long as they wait for an answer.
+"""Runs a private reactor in the threads that make blocking calls (the Leader/Followers pattern).
 
-Rules kept here:
+Rules:
 
-- one thread at a time *leads*: it runs the reactor until its own answer is there. Others hand the reactor their
-  call and wait; when the leader has its answer, one of them leads on. So calls of many threads are in flight
-  together, and a slow one holds up nobody;
-- an engine belongs to one process: a forked child makes a new one and doesn't touch the parent's connections.
+- one thread at a time *leads*: it runs the reactor until its own call is done;
+- the others give the reactor their calls and wait; when the leader is done, one of them leads next;
+- so the calls of many threads are in flight together, and a slow call delays no other;
+- a thread that ends early (KeyboardInterrupt) still passes the lead on;
+- a runner belongs to one process: a forked child makes a new one and leaves the parent's connections alone.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from pyshard.blocking.private_reactor import PrivateReactor
 from pyshard.errors import BlockingCallRefused, ClientClosed
 
 _T = TypeVar("_T")
-_IDLE = 0.05  # seconds without anybody running the reactor after which it looks around before it sends
+_IDLE = 0.05  # seconds after which a reactor that nobody ran handles its events before it sends
 
 
 class _Call(Generic[_T]):
-    """One thread's call: what to start, how it ended, and how its thread is woken."""
+    """One thread's call: the function to start, its result, and the lock on which its thread waits."""
 
     def __init__(self, function: Callable[[], Deferred[_T]]) -> None:
         self.function = function
-        self._asleep: threading.Lock | None = None  # a thread that leads from the beginning needs none
+        self._asleep: threading.Lock | None = None  # None: the thread leads from the beginning
         self.started = False
         self.done = False
         self.leads = False
@@ -49,21 +50,21 @@ class _Call(Generic[_T]):
             self._end(Failure())
 
     def follow(self) -> threading.Lock:
-        """What the thread is to acquire, which it can when the call is done, or it is to lead.
+        """The lock for the thread to wait on: it is free when the call is done, or the thread is to lead.
 
-        A lock is woken by at a fraction of an Event's cost.
+        Waking a thread by a lock costs a fraction of doing it by an Event.
         """
         self._asleep = threading.Lock()
         self._asleep.acquire()
         return self._asleep
 
-    def inherit(self) -> None:
-        """Have the thread that waits lead on."""
+    def become_leader(self) -> None:
+        """Make the waiting thread the leader."""
         self.leads = True
         self._wake_up()
 
     def ended(self) -> bool:
-        """`done`, for where a type checker takes it for unchanged."""
+        """`done`, in a form that a type checker doesn't take for unchanged."""
         return self.done
 
     def _end(self, result: _T | Failure) -> None:
@@ -76,10 +77,10 @@ class _Call(Generic[_T]):
             self._asleep.release()
 
 
-class Engine:
+class ReactorRunner:
     """Runs calls that give Deferreds, and waits for them.
 
-    :ivar reactor: what the calls are to use as their reactor.
+    :ivar reactor: the reactor for the calls to use.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class Engine:
         self._last_run = time.monotonic()
 
     def run(self, function: Callable[[], Deferred[_T]]) -> _T:
-        """Call `function` where the reactor runs, and wait for its Deferred.
+        """Call `function` in the thread that runs the reactor, and wait for its Deferred.
 
         :return: what the Deferred fired with.
         :raises BaseException: what it failed with.
@@ -106,7 +107,7 @@ class Engine:
         try:
             with self._lock:
                 if self._closed:
-                    raise ClientClosed("this engine is closed; make a new one")
+                    raise ClientClosed("this runner is closed; make a new one")
                 call.leads = not self._led
                 self._led = True
                 if not call.leads:
@@ -129,7 +130,7 @@ class Engine:
         self.dispose()
 
     def dispose(self) -> None:
-        """Take no further call; close every descriptor that the engine has, once no thread's call is under way."""
+        """Refuse further calls, and close the reactor's descriptors once no thread's call is in flight."""
         with self._lock:
             self._closed = True
             unused = self._unused()
@@ -142,7 +143,7 @@ class Engine:
         self._leader = threading.get_ident()
         try:
             if time.monotonic() - self._last_run > _IDLE:
-                reactor.iterate(0)  # connections that were closed meanwhile are noticed before anything is sent
+                reactor.iterate(0)  # notices connections that were closed meanwhile, before anything is sent
             call.start()
             while not call.done:
                 wait = reactor.call_due()
@@ -153,7 +154,7 @@ class Engine:
             self._last_run = time.monotonic()
 
     def _leave(self, call: _Call[Any]) -> None:
-        """Let the first thread that still waits lead on if this one led; with none, the next call leads by itself."""
+        """End a thread's part: if it led, the first waiting thread leads next, or the next call does."""
         with self._lock:
             if self._followers:
                 self._pass_on(call)
@@ -167,14 +168,14 @@ class Engine:
         if call in self._followers:
             self._followers.remove(call)
         if call.leads:
-            heir = next((one for one in self._followers if not one.done), None)
+            heir = next((follower for follower in self._followers if not follower.done), None)
             self._led = heir is not None
             if heir is not None:
                 self._followers.remove(heir)
-                heir.inherit()
+                heir.become_leader()
 
     def _unused(self) -> bool:
-        """Whether no thread is between the beginning and the end of a call; under the lock."""
+        """Whether no thread is inside a call; asked under the lock."""
         return not self._led and not self._followers
 
     def _refuse_in_reactor(self) -> None:
