@@ -1,4 +1,11 @@
-"""Read a backup, believing nothing: every byte is checked, and each error names the file that is to blame."""
+"""Reads the files of a backup, and checks every byte of them.
+
+Rules:
+
+- nothing is trusted: lengths, checksums, counts and indexes are compared with the manifest;
+- each error names the damaged file;
+- at most one block of each file is in memory.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +28,8 @@ from pyshard.settings import settings
 
 
 @attrs.frozen
-class Contents:
-    """A backup that was found in order.
+class VerifiedBackup:
+    """A backup whose every byte was checked.
 
     :param directory: where it is.
     :param manifest: its manifest.
@@ -34,9 +41,9 @@ class Contents:
     state: ClusterState
 
     def blocks(self) -> Iterator[list[Row]]:
-        """All records, block by block, from all files in turn.
+        """All records, block by block, one block of each file in turn.
 
-        :raises BackupDamaged: a file is not what it was when it was checked.
+        :raises BackupDamaged: a file was changed since it was checked.
         """
         files = [(block.rows for block in _blocks(self.directory, entry)) for entry in self.manifest.files]
         while files:
@@ -49,24 +56,24 @@ class Contents:
 
 
 def verify(directory: str | Path) -> Manifest:
-    """Check a backup, every byte of it. No cluster is needed.
+    """Check every byte of a backup. No cluster is needed.
 
     :return: its manifest.
-    :raises BackupDamaged: there is no finished backup, or it isn't what was written; the message names the file.
+    :raises BackupDamaged: there is no finished backup, or a file was changed; the message names it.
     """
     checking = check(Path(directory))
     while True:
         try:
             next(checking)
         except StopIteration as finished:
-            found: Contents = finished.value
+            found: VerifiedBackup = finished.value
             return found.manifest
 
 
-def check(directory: Path) -> Generator[None, None, Contents]:
-    """Check a backup, every byte of it, in steps of a block each.
+def check(directory: Path) -> Generator[None, None, VerifiedBackup]:
+    """Check every byte of a backup; yields after each block, so that the caller can do other work.
 
-    :return: what it is.
+    :return: the backup.
     :raises BackupDamaged: as `verify`.
     """
     made = _read_manifest(directory)
@@ -85,19 +92,19 @@ def check(directory: Path) -> Generator[None, None, Contents]:
             raise _damaged(entry, f"found {documents:,} documents, expected {entry.documents:,}")
         if digest.hexdigest() != entry.sha256:
             raise _damaged(entry, "its SHA-256 isn't the one in the manifest")
-    return Contents(directory, made, state)
+    return VerifiedBackup(directory, made, state)
 
 
 @attrs.frozen
 class _Block:
-    """A block as it is in the file, and the rows in it."""
+    """A block as it stands in the file, and its rows."""
 
     data: bytes
     rows: list[Row]
 
 
 def _blocks(directory: Path, entry: FileEntry) -> Iterator[_Block]:
-    """The blocks of a file, whose length and checksums are right."""
+    """The blocks of a file, each with its length and checksum checked."""
     try:
         with (directory / entry.name).open("rb") as file:
             left = entry.bytes

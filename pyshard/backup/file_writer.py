@@ -1,7 +1,10 @@
-"""The directory of a backup that is being taken.
+"""Writes the files of a backup into a directory.
 
-Rules kept here: nothing that was there before is touched; the manifest comes last, under its name only when
-everything it names is on the disk; a backup that fails leaves nothing behind.
+Rules:
+
+- the directory must be empty or not exist, so nothing that was there is touched;
+- the manifest comes last, and gets its name only when all other files are on the disk;
+- a backup that fails leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.errors import BackupFailed
 
-#: What stands before each block of a file with records: length and CRC32 of its payload.
+#: The head of each block in a file of records: length and CRC32 of its payload.
 BLOCK = Struct(">II")
 
 
@@ -41,7 +44,7 @@ class RecordsFile:
         """Add a page of rows.
 
         :param payload: the rows in MessagePack.
-        :param documents: how many they are.
+        :param documents: how many rows.
         :raises BackupFailed: the disk did not take it.
         """
         self.write(BLOCK.pack(len(payload), crc32(payload)))
@@ -59,7 +62,7 @@ class RecordsFile:
         self._bytes += len(data)
 
     def finish(self) -> FileEntry:
-        """Bring it all to the disk.
+        """Sync the file to the disk and close it.
 
         :return: the file's entry in the manifest.
         :raises BackupFailed: the disk did not take it.
@@ -71,15 +74,15 @@ class RecordsFile:
         return FileEntry(self._path.name, self._shard, self.documents, self._bytes, self._digest.hexdigest())
 
     def abandon(self) -> None:
-        """Close it, whatever became of what was written."""
-        with suppress(OSError):  # what it still had to write may not fit; it is removed anyway
+        """Close the file, whether or not its content was written."""
+        with suppress(OSError):  # buffered bytes may not fit on the disk; the file is removed anyway
             self._file.close()
 
 
 class NewBackup:
     """A directory that becomes a backup.
 
-    :param directory: where; it must not exist yet, or be empty.
+    :param directory: it must be empty or not exist.
     :raises BackupFailed: it can't be used.
     """
 
@@ -97,8 +100,9 @@ class NewBackup:
             )
 
     def new_file(self, name: str, shard: str = "") -> RecordsFile:
-        """Begin a file.
+        """Create a file.
 
+        :param shard: the shard whose records it is for; empty: none.
         :raises BackupFailed: it can't be written.
         """
         path = self._directory / name
@@ -108,14 +112,14 @@ class NewBackup:
         self._files.append(file)
         return file
 
-    def finish(self, text: Manifest) -> None:
-        """Make it a backup: put the manifest beside the files, which are finished.
+    def finish(self, content: Manifest) -> None:
+        """Make the directory a backup: write the manifest beside the finished files.
 
         :raises BackupFailed: the disk did not take it.
         """
         path = self._directory / manifest.MANIFEST
         beside = self.new_file(manifest.MANIFEST + ".new")
-        beside.write(manifest.encode(text))
+        beside.write(manifest.encode(content))
         beside.finish()
         with _disk(path):
             self._paths[-1].rename(path)
@@ -124,10 +128,10 @@ class NewBackup:
             _sync(self._directory.absolute().parent)
 
     def abandon(self) -> None:
-        """Remove everything that was written, as far as that can be done."""
+        """Remove everything that was written, as far as possible."""
         for file in self._files:
             file.abandon()
-        with suppress(OSError):  # without a manifest it is no backup, and the error that led here says more
+        with suppress(OSError):  # without a manifest it is no backup; the error that led here is the one to report
             for path in self._paths:
                 path.unlink(missing_ok=True)
             if self._made:
@@ -136,7 +140,7 @@ class NewBackup:
 
 @contextmanager
 def _disk(path: Path) -> Iterator[None]:
-    """Turn what the system says about a path into an error of ours."""
+    """Turn an OSError about a path into `BackupFailed`."""
     try:
         yield
     except OSError as error:

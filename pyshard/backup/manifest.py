@@ -1,7 +1,10 @@
-"""The manifest of a backup: which files belong to it and what they must be. Pure; docs/backup.md has the format.
+"""The manifest of a backup: its files, with their lengths and checksums. Pure; docs/backup.md has the format.
 
-It is the last file that is written, so that a directory with a manifest has a whole backup; and it carries its own
-checksum, so that a manifest that was changed in any byte is noticed.
+Rules:
+
+- it is written last, so a directory with a manifest holds a whole backup;
+- it carries its own checksum, so a change of any byte is noticed;
+- it names files of its own directory only.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 @attrs.frozen
 class FileEntry:
-    """One file as the manifest has it.
+    """What the manifest says about one file.
 
-    :param name: of the file, in the backup's directory.
-    :param shard: the shard whose records it has; empty for the file with the cluster state.
-    :param documents: how many records it has.
+    :param name: the file's name in the backup's directory.
+    :param shard: the shard whose records it holds; empty for the file of the cluster state.
+    :param documents: the number of its records.
     :param bytes: its length.
-    :param sha256: of the whole file, in hex digits.
+    :param sha256: the SHA-256 of the whole file, in hexadecimal.
     """
 
     name: str
@@ -45,13 +48,13 @@ class FileEntry:
 
 @attrs.frozen
 class Manifest:
-    """What a backup is.
+    """The content of a manifest.
 
     :param format: of the backup's files.
     :param date: when it was taken: ISO 8601, UTC.
     :param cluster: the cluster's id.
-    :param epoch: of the cluster state that it was taken at.
-    :param state: the file with the cluster state.
+    :param epoch: the epoch of the cluster state.
+    :param state: the file of the cluster state.
     :param files: one for each shard, in slot order.
     """
 
@@ -64,19 +67,19 @@ class Manifest:
 
     @property
     def documents(self) -> int:
-        """How many documents the backup has."""
-        return sum(one.documents for one in self.files)
+        """The number of documents in the backup."""
+        return sum(entry.documents for entry in self.files)
 
     @property
     def bytes(self) -> int:
-        """How long its files are, together and without the manifest."""
-        return self.state.bytes + sum(one.bytes for one in self.files)
+        """The length of all its files without the manifest."""
+        return self.state.bytes + sum(entry.bytes for entry in self.files)
 
 
 def records_name(number: int, shard: str) -> str:
     """The name of the file with a shard's records.
 
-    :param number: the shard's place in the map, from 0; it keeps names apart that look the same on some systems.
+    :param number: the shard's place in the map, from 0; it tells apart names that are equal on some file systems.
     """
     return f"{number}-{_UNSAFE.sub('_', shard)}.records"
 
@@ -90,9 +93,9 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(text: bytes) -> Manifest:
-    """The manifest of a text.
+    """The manifest in a text.
 
-    :raises BackupDamaged: it is none, not as it was written, or of a format that this version doesn't know.
+    :raises BackupDamaged: it is no manifest, it was changed, or this version doesn't know its format.
     """
     body, found, rest = text.rpartition(_CHECKSUM)
     if not found or found + rest != _last_member(body):
@@ -112,5 +115,5 @@ def decode(text: bytes) -> Manifest:
 
 
 def _last_member(body: bytes) -> bytes:
-    """The member of the JSON object that holds the checksum of all before it, and the object's end."""
+    """The last member of the JSON object, with the checksum of everything before it, and the object's end."""
     return _CHECKSUM + b'"%s"\n}\n' % sha256(body).hexdigest().encode()

@@ -1,7 +1,12 @@
-"""Take a backup while the cluster serves.
+"""Takes a backup of a cluster while it serves: a snapshot of every shard, written into files.
 
-Rules kept here: a snapshot of every shard is open before the first is read; all of them are of the epoch of the
-cluster state in the backup, so that indexes and records fit; what is in memory is a page of each shard at the most.
+Rules:
+
+- all snapshots are open before the first one is read, so their moments are close together;
+- all snapshots are of the epoch of the cluster state in the backup, so its indexes and records fit together;
+- all snapshots are read at the same time; the first one that fails ends the others;
+- at most one page of each shard is in memory;
+- a backup that fails removes its files and closes its snapshots.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
@@ -28,68 +33,70 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_rows
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
-#: What is told how far it is: documents done, and documents in all.
-Progress: TypeAlias = Callable[[int, int], object]
+#: Hears how far a backup or a restore is: documents done, and documents in all.
+BackupProgress: TypeAlias = Callable[[int, int], object]
 
-_PAGE = 30.0  # seconds that a page may take
-_PAUSE = 0.1  # seconds before snapshots are opened again after the cluster changed
+_PAGE_TIMEOUT = 30.0  # seconds that a page may take
+_RETRY_DELAY = 0.1  # seconds before snapshots are opened again after the cluster changed
 
 
 def silent(done: int, total: int) -> None:
-    """The `Progress` of who doesn't want to know."""
+    """A `BackupProgress` that does nothing."""
 
 
-@inlineCallbacks
 def backup(
     client: Client,
     directory: str | Path,
-    progress: Progress = silent,
+    progress: BackupProgress = silent,
     *,
     seconds: Callable[[], float] = time.time,
-) -> Steps[Manifest]:
+) -> Deferred[Manifest]:
     """Write a copy of every document of the cluster into a directory.
 
-    Each shard's part is the shard as it was at one moment; those moments are as close together as the network allows,
-    and what is written meanwhile goes on. Files are written where this is called, in blocks of about 1 MiB.
+    The part of each shard is its content at one moment; these moments are as close together as the network allows.
+    The cluster accepts writes meanwhile. Files are written in the calling thread, in blocks of about 1 MiB.
 
     :param client: connected to the cluster; it can be used for other work meanwhile.
     :param directory: a directory that is empty or doesn't exist yet.
     :param progress: called after each block with the documents written so far, and in all.
     :param seconds: the time since 1970, for the manifest's date.
-    :return: a Deferred of the manifest, fired when all is on the disk. When it fails, what was written is removed.
+    :return: a Deferred of the manifest, fired when everything is on the disk. When it fails, its files are removed.
     :raises BackupFailed: (in the Deferred) the directory can't be used, or the disk is full.
-    :raises SnapshotEnded: a shard lost its snapshot: its connection broke, or it had to let go of it. Begin again.
+    :raises SnapshotEnded: a shard lost its snapshot: its connection broke, or the shard had to end it. Begin again.
     :raises TooManySnapshots: too many backups are being taken.
     :raises Unavailable: a shard or the bootstrap can't be reached.
     """
+    return Deferred.fromCoroutine(_backup(client, Path(directory), progress, seconds))
+
+
+async def _backup(client: Client, directory: Path, progress: BackupProgress, seconds: Callable[[], float]) -> Manifest:
     raw = RawClient(client)
-    new = NewBackup(Path(directory))
-    sources: list[_Source] = []
+    new = NewBackup(directory)
+    snapshots: list[_ShardSnapshot] = []
     try:
         date = datetime.fromtimestamp(seconds(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        state = yield _open_all(raw, sources)
+        state = await _open_all(raw, snapshots)
         files = [
-            new.new_file(manifest.records_name(number, one.shard.name), one.shard.name)
-            for number, one in enumerate(sources)
+            new.new_file(manifest.records_name(number, snapshot.shard.name), snapshot.shard.name)
+            for number, snapshot in enumerate(snapshots)
         ]
-        yield _Reading(sources, files, progress).all()
+        await _SnapshotReader(snapshots, files, progress).read_all()
         saved = new.new_file(manifest.STATE)
         saved.write(cluster_state.to_json(state))
-        # Bringing a large file to the disk takes its time, so nobody must be waiting for this program by now.
+        # Syncing a large file can block for long. By now every snapshot is closed, so no shard waits for this program.
         entries = tuple(file.finish() for file in files)
         made = Manifest(manifest.FORMAT, date, state.cluster, state.epoch, saved.finish(), entries)
         new.finish(made)
     except BaseException:
         new.abandon()
-        _close_all(sources)
+        _close_all(snapshots)
         raise
     return made
 
 
 @attrs.frozen
-class _Source:
+class _ShardSnapshot:
     """A shard's open snapshot."""
 
     shard: RawShard
@@ -98,97 +105,99 @@ class _Source:
     epoch: int
 
     def close(self) -> None:
-        """Let the shard forget it; if that can't be said, the shard will find out."""
+        """Ask the shard to close it; a shard that can't be reached closes it by itself."""
         closing = self.shard.ask(commands.CloseSnapshot, settings.TIMEOUT, snapshot=self.id)
         closing.addErrback(lambda failure: failure.trap(PyshardError))
 
 
-@inlineCallbacks
-def _open_all(raw: RawClient, sources: list[_Source]) -> Steps[ClusterState]:
+async def _open_all(raw: RawClient, snapshots: list[_ShardSnapshot]) -> ClusterState:
     """Open a snapshot of every shard, all at one epoch.
 
-    :param sources: filled with them, in slot order.
+    :param snapshots: empty; the snapshots are added to it, in slot order, also when this fails.
     :return: the cluster state of that epoch.
     """
     end = raw.clock.seconds() + settings.DEADLINE
     while True:
-        why = yield _open_each(raw, sources)
+        why = await _open_each(raw, snapshots)
         if not why:
-            state: ClusterState = yield raw.state(settings.DEADLINE)  # last: no shard has heard of a newer one
-            epochs = {one.shard.name: one.epoch for one in sources}
-            if epochs == dict.fromkeys((one.name for one in state.map.ranges), state.epoch):
+            state = await raw.state(settings.DEADLINE)  # asked for last, so that no shard has a newer one
+            epochs = {snapshot.shard.name: snapshot.epoch for snapshot in snapshots}
+            if epochs == dict.fromkeys((shard.name for shard in state.map.ranges), state.epoch):
                 return state
             why = f"the cluster has epoch {state.epoch} by now, and the shards have {epochs}"
-        _close_all(sources)
-        sources.clear()
+        _close_all(snapshots)
+        snapshots.clear()
         if raw.clock.seconds() >= end:
             raise Unavailable(f"no snapshot of the whole cluster could be had: {why}")
-        yield deferLater(raw.clock, _PAUSE)
+        await deferLater(raw.clock, _RETRY_DELAY)
 
 
-@inlineCallbacks
-def _open_each(raw: RawClient, sources: list[_Source]) -> Steps[str]:
-    """Open a snapshot of each shard; why it is to be tried again, or an empty string."""
+async def _open_each(raw: RawClient, snapshots: list[_ShardSnapshot]) -> str:
+    """Open a snapshot of each shard.
+
+    :param snapshots: the snapshots are added to it, in slot order.
+    :return: why it must be tried again, or an empty string.
+    """
     shards = raw.shards
-    asked = [one.ask(commands.OpenSnapshot, settings.DEADLINE) for one in shards]
-    outcomes: list[tuple[bool, Any]] = yield DeferredList(asked, consumeErrors=True)
+    opening = [shard.ask(commands.OpenSnapshot, settings.DEADLINE) for shard in shards]
+    outcomes: list[tuple[bool, Any]] = await DeferredList(opening, consumeErrors=True)
     failures = [outcome for succeeded, outcome in outcomes if not succeeded]
     for shard, (succeeded, answer) in zip(shards, outcomes, strict=True):
         if succeeded:
-            sources.append(_Source(shard, answer["snapshot"], answer["documents"], answer["epoch"]))
+            snapshots.append(_ShardSnapshot(shard, answer["snapshot"], answer["documents"], answer["epoch"]))
     for failure in failures:
         if not failure.check(NotConfigured):
             failure.raiseException()
     return failures[0].getErrorMessage() if failures else ""
 
 
-def _close_all(sources: list[_Source]) -> None:
-    for one in sources:
-        one.close()
+def _close_all(snapshots: list[_ShardSnapshot]) -> None:
+    for snapshot in snapshots:
+        snapshot.close()
 
 
-class _Reading:
-    """Reads all snapshots at the same time, each into its file; the first that fails ends the others.
+class _SnapshotReader:
+    """Reads all snapshots at the same time, each into its file; the first one that fails ends the others.
 
-    :param sources: those that are still open; one that was read is closed and taken out.
+    :param snapshots: the open ones, in slot order; each is closed and removed from the list when it was read.
+    :param files: one for each snapshot.
     """
 
-    def __init__(self, sources: list[_Source], files: list[RecordsFile], progress: Progress) -> None:
-        self._sources = sources
+    def __init__(self, snapshots: list[_ShardSnapshot], files: list[RecordsFile], progress: BackupProgress) -> None:
+        self._snapshots = snapshots
         self._files = files
         self._progress = progress
-        self._total = sum(one.documents for one in sources)
+        self._total = sum(snapshot.documents for snapshot in snapshots)
         self._failed: Failure | None = None
 
-    def all(self) -> Deferred[None]:
-        """Read them.
+    async def read_all(self) -> None:
+        """Read them, and return when no request is in flight any more.
 
-        :return: a Deferred that fires when no question is out any more; it fails with the first failure.
+        :raises PyshardError: the first failure.
         """
-        pairs = list(zip(self._sources, self._files, strict=True))
-        reading = [self._one(*pair) for pair in pairs]
-        for one in reading:
-            one.addErrback(self._end)
-        return DeferredList(reading).addCallback(lambda _: self._failed)  # a Failure makes it fail
+        pairs = list(zip(self._snapshots, self._files, strict=True))
+        reading = [Deferred.fromCoroutine(self._read(*pair)).addErrback(self._end) for pair in pairs]
+        await DeferredList(reading)
+        if self._failed is not None:
+            self._failed.raiseException()
 
     def _end(self, failure: Failure) -> None:
         self._failed = self._failed or failure
 
-    @inlineCallbacks
-    def _one(self, source: _Source, file: RecordsFile) -> Steps[None]:
+    async def _read(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
         while self._failed is None:
-            answer = yield source.shard.ask(commands.ReadSnapshot, _PAGE, snapshot=source.id)
+            answer = await snapshot.shard.ask(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
             rows = decode_rows(answer["rows"])
             if not rows:
                 break
             file.write_block(answer["rows"], len(rows))
-            self._progress(sum(one.documents for one in self._files), self._total)
+            self._progress(sum(written.documents for written in self._files), self._total)
         if self._failed is not None:
             return
-        if file.documents != source.documents:
+        if file.documents != snapshot.documents:
             raise BackupFailed(
-                f"shard {source.shard.name!r} said that it has {source.documents:,} documents and gave "
+                f"shard {snapshot.shard.name!r} said that it has {snapshot.documents:,} documents and gave "
                 f"{file.documents:,}; its log may say why"
             )
-        source.close()
-        self._sources.remove(source)
+        snapshot.close()
+        self._snapshots.remove(snapshot)

@@ -13,7 +13,7 @@ from backups import cluster_of, contents_of, fill, operations, put_back, stored_
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
-from pyshard.backup.file_reader import Contents, check
+from pyshard.backup.file_reader import VerifiedBackup, check
 from pyshard.client.bulk_input import Step
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
@@ -42,7 +42,7 @@ def test_cluster_that_fills_while_the_backup_is_checked(made: Path, monkeypatch:
     """A cluster has to be empty when the first record is to be written, not only when the restore is called."""
     with cluster_of(2) as (cluster, client):
 
-        def slow(directory: Path) -> Generator[None, None, Contents]:
+        def slow(directory: Path) -> Generator[None, None, VerifiedBackup]:
             client.write("a", 1)
             for _ in range(50):
                 yield
