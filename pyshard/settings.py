@@ -1,6 +1,7 @@
-"""Defaults, each set here and nowhere else.
+"""The defaults and limits of pyshard: each is set here and nowhere else, with its unit and its reason.
 
-The seed's way to them stands: ``from pyshard.settings import settings``; ``settings.BOOTSTRAP_SERVER``.
+They are found as in the original pyshard: ``from pyshard.settings import settings``, then ``settings.DEADLINE``.
+docs/limits.md says what happens past each limit.
 """
 
 from __future__ import annotations
@@ -10,116 +11,145 @@ import attrs
 
 @attrs.frozen
 class Settings:
-    """The defaults of this release. Frozen: to run with another value, pass it where it is used."""
+    """The defaults of this release. They are frozen: to run with another value, pass it where it is used."""
 
-    #: Where clients look for the bootstrap, and where it listens: [host, port].
+    # -- where, and how long ---------------------------------------------------------------------------------------
+
+    #: [host, port]: where the bootstrap listens, and clients look for it. The original pyshard's.
     BOOTSTRAP_SERVER: list[str | int] = attrs.field(factory=lambda: ["localhost", 9192])
-    #: The shard's port.
+    #: Port of a shard. The original pyshard's.
     SHARD_PORT: int = 5050
-    #: Seconds that one operation may take, retries and reconnects included.
+    #: Seconds that one operation may take, retries and reconnects included, so that a caller never waits for ever.
     DEADLINE: float = 10.0
-    #: Seconds that one attempt to connect, or one answer to a housekeeping call, may take.
+    #: Seconds that one attempt to connect, or one answer to a housekeeping call, may take: room for two in a deadline.
     TIMEOUT: float = 5.0
-    #: Seconds of silence after which a client asks a peer for a sign of life (it has `TIMEOUT` to give one), and makes
-    #: sure of a connection before it sends anything on it.
+    #: Seconds of silence after which a client pings a peer, or pings before it sends: a dead connection is found early.
     HEARTBEAT: float = 30.0
-    #: Seconds between the bootstrap's looks at each shard.
+    #: Seconds between the bootstrap's looks at each shard: a shard that restarts is configured within this time.
     WATCH_INTERVAL: float = 1.0
-    #: Seconds for which a stopping daemon waits for the answers it owes.
+    #: Seconds for which a stopping daemon waits for the answers it owes, so that a slow peer can't keep it from ending.
     DRAIN: float = 5.0
-    #: First and longest delay, in seconds, between attempts to reach a peer.
+    #: Seconds before the first new attempt to reach a peer; each further wait is longer, up to `RETRY_LONGEST`.
     RETRY_FIRST: float = 0.05
+    #: Seconds that the wait between two attempts is at the most: a peer that is back is found within this time.
     RETRY_LONGEST: float = 1.0
 
-    #: Bytes of one document as it is stored.
+    # -- keys, documents, names ------------------------------------------------------------------------------------
+
+    #: Bytes of one document as stored, so that one document fits into one box.
     MAX_DOCUMENT_BYTES: int = 16 * 1024 * 1024
-    #: How deep lists and dicts of one document may nest.
+    #: How deep lists and dicts of one document may nest: a deeper one could exhaust the stack of whoever reads it.
     MAX_NESTING: int = 100
-    #: Bytes of one key's text in UTF-8.
+    #: Bytes of one key's text in UTF-8: a page of keys has room for several of the longest.
     MAX_KEY_BYTES: int = 64 * 1024
-    #: Characters of a shard's or an index's name.
+    #: Characters of a shard's or an index's name: names stand in messages, logs and every batch.
     MAX_NAME: int = 100
-    #: Named indexes of a cluster.
+    #: Named indexes of a cluster, since each costs every shard and every client some memory.
     MAX_INDEXES: int = 1000
-    #: Bytes of a cluster state's JSON text: the indexes, and 5,000 shards at the least.
+    #: Bytes of a cluster state's JSON text: room for `MAX_INDEXES` indexes, and 5,000 shards at the least.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
-    #: Bytes that a shard counts for each document beside its key and its record.
+    #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.
     ITEM_OVERHEAD: int = 128
 
-    #: Bytes of one AMP box, keys and lengths included: one document of the largest size, its key and room to spare.
+    # -- boxes and connections, at a daemon ------------------------------------------------------------------------
+
+    #: Bytes of one AMP box, with all lengths: one document of the largest size, its key, and room to spare.
     MAX_BOX_BYTES: int = 18 * 1024 * 1024
-    #: Keys of one AMP box.
+    #: Keys of one AMP box: more than the chunks of the largest box need.
     MAX_BOX_KEYS: int = 320
-    #: Seconds that a peer may take to finish a box that it began.
+    #: Seconds within which a peer must finish a box that it began, so that half a box isn't held for ever.
     UNFINISHED_BOX: float = 30.0
-    #: Boxes of one connection, and their bytes, that wait for their answer at the same time; a daemon reads on when
-    #: some have been answered.
+    #: Boxes of one connection that wait for their answers at the same time; then the daemon stops reading from it.
     BOXES_UNDER_WAY: int = 32
+    #: Bytes of those boxes: more than the largest box has.
     BYTES_UNDER_WAY: int = 32 * 1024 * 1024
-    #: Bytes that a daemon holds for all peers together of boxes that were begun, and of answers that weren't read.
+    #: Bytes that a daemon holds for all peers together: of begun boxes, and of answers that weren't read.
     HELD_BYTES: int = 1024 * 1024 * 1024
-    #: Connections that a daemon serves, and of those one address; then those of peers that haven't authenticated yet,
-    #: where they must, and those that are only told, for so many seconds, that there are too many.
+    #: Connections that a daemon serves; each needs memory and a file.
     MAX_CONNECTIONS: int = 10_000
+    #: Connections from one address, so that one machine can't take all places.
     MAX_CONNECTIONS_PER_ADDRESS: int = 4_000
+    #: Connections of peers that haven't authenticated yet, where they must.
     MAX_STRANGERS: int = 1_000
+    #: Connections over the limit that are told so before they are closed; more than these are closed at once.
     MAX_REFUSED: int = 200
+    #: Seconds for which a refused connection is told so: long enough for its first question.
     REFUSED: float = 2.0
-    #: Connections that the system keeps for a daemon that hasn't got to accepting them.
+    #: Connections that the system keeps for a daemon that hasn't accepted them yet: many clients may come at once.
     LISTEN_BACKLOG: int = 1_000
-    #: Files that a daemon may have open beside its connections.
+    #: Files that a daemon may have open besides those of its connections.
     OTHER_FILES: int = 200
-    #: Seconds of silence after which a daemon asks a peer for a sign of life; who gives none by the look after that is
-    #: cut off, as is who reads no answer for so long. Seconds between two looks.
+    #: Seconds of silence after which a daemon pings a peer, and by which a peer must have read some answer.
     IDLE: float = 600.0
+    #: Seconds between two looks at all connections; a peer that was pinged has until the next one to answer.
     IDLE_LOOK: float = 30.0
-    #: Before a peer has authenticated, where it must: keys and bytes of one box, seconds to finish it, seconds until
-    #: it has authenticated, wrong tokens after which its connection is closed.
-    STRANGER_BOX_KEYS: int = 8
-    STRANGER_BOX_BYTES: int = 1024
-    STRANGER_UNFINISHED_BOX: float = 5.0
-    AUTHENTICATION: float = 10.0
-    WRONG_TOKENS: int = 3
-    #: Seconds that a peer may take for a handshake of TLS.
+    #: Seconds that a TLS handshake may take, since until then nobody knows who the peer is.
     HANDSHAKE: float = 10.0
-    #: Characters of a token's secret; bytes of a token file.
+
+    # -- peers that haven't authenticated yet, and tokens ----------------------------------------------------------
+
+    #: Keys of a stranger's box: `Authenticate` needs three.
+    STRANGER_BOX_KEYS: int = 8
+    #: Bytes of a stranger's box: room for the longest secret.
+    STRANGER_BOX_BYTES: int = 1024
+    #: Seconds within which a stranger must finish a box.
+    STRANGER_UNFINISHED_BOX: float = 5.0
+    #: Seconds within which a peer must present a right token.
+    AUTHENTICATION: float = 10.0
+    #: Wrong tokens after which a connection is closed, so that nobody tries many on one.
+    WRONG_TOKENS: int = 3
+    #: Characters of a token's secret at the least: too many possible ones to guess.
     MIN_SECRET: int = 16
+    #: Characters of a token's secret at the most: it must fit into a stranger's box.
     MAX_SECRET: int = 256
+    #: Bytes of a token file: a larger file is surely another one.
     MAX_TOKEN_FILE: int = 64 * 1024
-    #: Operations of one batch.
+
+    # -- batches, answers and pages --------------------------------------------------------------------------------
+
+    #: Operations of one batch, since a shard does nothing else while it applies one.
     MAX_BATCH: int = 10_000
     #: Bytes of keys and records after which an answer takes no further operation.
     ANSWER_BYTES: int = 1024 * 1024
-    #: Bytes of records that one batch may have a shard look at, one by one, for conditions, touches and increments.
+    #: Bytes of records that a shard looks at, one by one, for one batch: for conditions, touches and increments.
     BATCH_WORK: int = 64 * 1024 * 1024
-    #: Keys and bytes of one page of keys.
+    #: Keys of one page of keys.
     PAGE_KEYS: int = 1000
+    #: Bytes of one page of keys: room for several of the longest.
     PAGE_BYTES: int = 256 * 1024
-
-    #: Bytes of changes that may wait for a durable shard's disk, from all its clients.
+    #: Bytes of changes that wait for a durable shard's disk, from all its clients.
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
-
-    #: Snapshots that a shard may have open, seconds after which one that nobody reads from is closed, and bytes of
-    #: one page of a snapshot.
+    #: Snapshots that a shard may have open, since each keeps old records from being dropped.
     MAX_SNAPSHOTS: int = 4
+    #: Seconds after which a snapshot that nobody reads from is closed.
     SNAPSHOT_IDLE: float = 60.0
+    #: Bytes of one page of a snapshot.
     SNAPSHOT_BYTES: int = 1024 * 1024
 
-    #: The client's side: operations and bytes it puts into one box, boxes it keeps in flight for one shard,
-    #: operations and bytes that may wait for one shard.
+    # -- clients ---------------------------------------------------------------------------------------------------
+
+    #: Operations that a client puts into one box: enough that the cost of a box doesn't matter.
     BOX_OPERATIONS: int = 1000
+    #: Bytes that a client puts into one box; a larger document has a box for itself.
     BOX_BYTES: int = 1024 * 1024
+    #: Boxes that a client has in flight to one shard, so that the shard always has work while answers travel.
     BOXES_IN_FLIGHT: int = 4
+    #: Operations that may wait for one shard, so that a shard that doesn't answer costs bounded memory.
     MAX_WAITING: int = 100_000
+    #: Bytes of those operations.
     MAX_WAITING_BYTES: int = 256 * 1024 * 1024
-    #: Questions that aren't operations, to one peer, that may wait for their answers.
+    #: Questions to one peer that aren't operations, such as pages of keys, that may wait for their answers.
     MAX_QUESTIONS: int = 1000
-    #: A bulk verb: operations that it prepares at a time (while shards apply those before them), or with which it
-    #: changes durable shards at a time (which commit what comes together at once), operations and bytes in flight.
+    #: Operations that a bulk verb prepares at a time; meanwhile the shards apply those before them.
     BULK_STEP: int = 500
+    #: The same where it changes durable shards, which commit at once what comes together.
     BULK_STEP_DURABLE: int = 1000
+    #: Operations that a bulk verb has in flight, so that its memory is bounded for input of any length.
     BULK_OPERATIONS: int = 4000
+    #: Bytes that a bulk verb has in flight.
     BULK_BYTES: int = 8 * 1024 * 1024
+
+    # -- statistics ------------------------------------------------------------------------------------------------
 
     #: Bars of the histogram in `stat`.
     HISTOGRAM_BARS: int = 10

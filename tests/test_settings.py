@@ -1,4 +1,4 @@
-"""The defaults: the seed's values, and limits that fit each other."""
+"""The defaults: the original pyshard's values, and limits that fit each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from pyshard.settings import Settings, settings
 
 
-def test_seed_defaults() -> None:
+def test_defaults_of_the_original() -> None:
     """The bootstrap and the deadline are where README and design say."""
     assert settings.BOOTSTRAP_SERVER == ["localhost", 9192]
     assert settings.SHARD_PORT == 5050

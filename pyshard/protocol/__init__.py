@@ -1,0 +1,21 @@
+"""What crosses the wire, layer by layer, from bytes to operations. Pure: no sockets, no reactor.
+
+- `boxes`: AMP's boxes ⇄ bytes, with limits;
+- `arguments`: how a command's arguments stand in a box; bytes of any length cross in chunks;
+- `commands`: every command, with its arguments, its answer and the role that it needs;
+- `error_answers`: an error ⇄ the box that answers a command with it;
+- `apply_boxes`: the boxes of `Apply`, the command that carries operations, made without AMP's machinery;
+- `batches` and `batch_encoding`: the operations in an `Apply`, and their MessagePack;
+- `answers`: what a shard answers to a batch, as MessagePack;
+- `pages`: pages of an index's keys and of a snapshot's records, as MessagePack.
+
+Rules:
+
+- whatever a peer sends is checked here. Bytes that can't be read give `BadRequest`; bytes that are no box give
+  `boxes.BoxBreach`, after which the connection can't go on;
+- a value over 65,535 bytes crosses in chunks, since AMP can't carry it otherwise;
+- every command may answer with every error of `pyshard.errors`, since AMP closes a connection after any other;
+- a newer peer may append fields, and these are skipped.
+
+docs/protocol.md says the same in prose, precise enough to write a client from it. `pyshard.net` moves the bytes.
+"""

@@ -37,7 +37,7 @@ class ChunkedBytes(amp.Argument):
 
 
 def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
-    """Put bytes of any length into a box, in chunks as `ChunkedBytes`."""
+    """Put bytes of any length into a box, as `ChunkedBytes` does."""
     if len(data) <= LONGEST_VALUE:
         if data:
             box[name] = b"1"
@@ -52,7 +52,7 @@ def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
 
 
 def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
-    """Bytes of any length out of a box, in chunks as `ChunkedBytes`.
+    """Bytes of any length out of a box, as `ChunkedBytes` reads them.
 
     :raises BadRequest: the count of chunks is missing or no number, or a chunk is missing.
     """
@@ -68,9 +68,9 @@ def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
 
 
 def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
-    """A decimal number out of a box.
+    """A whole number out of a box.
 
-    :raises BadRequest: there is none.
+    :raises BadRequest: it is missing, or no number.
     """
     text = box.get(name, b"")
     try:

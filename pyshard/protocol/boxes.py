@@ -1,13 +1,21 @@
-"""AMP's boxes ⇄ bytes, with limits. Pure.
+"""AMP's boxes ⇄ bytes, with limits on what a peer may send. Pure.
 
-A box is pairs of a key (1 to 255 bytes) and a value (up to 65,535 bytes), each with its length in two bytes before it
-(big-endian), and ends with two zero bytes. Twisted's own parser calls Python functions for each string and knows no
-limits; this one loops over what has arrived.
+A box is pairs of a key (1 to 255 bytes) and a value (up to 65,535 bytes). Each has its length before it, in two bytes,
+big-endian. Two zero bytes end the box.
+
+Rules:
+
+- a box over its limits is refused as soon as a length says so, before its bytes have come;
+- bytes that come one by one cost no more than those that come together: they aren't joined again for each;
+- nothing is kept of what was read;
+- whatever the pieces, the boxes are those that `parse_plainly` finds in all bytes together.
+
+Twisted's own parser has no limits, and calls Python functions for each string. This one is a loop over what has come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NoReturn, TypeAlias
 
 import attrs
@@ -19,25 +27,25 @@ Box: TypeAlias = dict[bytes, bytes]
 #: Bytes of the longest value.
 LONGEST_VALUE = 65_535
 _LONGEST_KEY = 255
-_TLS = (0x1503, 0x1603)  # how an alert and a handshake of TLS begin
+_TLS = (0x1503, 0x1603)  # the first bytes of an alert and of a handshake of TLS
 _PREFIXES = [length.to_bytes(2, "big") for length in range(_LONGEST_KEY + 1)]
 
 
 class BoxBreach(Exception):
-    """The bytes are no box, or one past its limits; what comes after them can't be understood."""
+    """The bytes are no box, or one over its limits. What comes after them can't be understood."""
 
 
 class TlsFound(BoxBreach):
-    """The peer's first bytes are TLS, which this connection isn't."""
+    """The peer's first bytes are TLS, on a connection without it."""
 
 
 @attrs.frozen
 class Limits:
-    """What one box may be.
+    """How large one box may be, and how slow.
 
-    :param keys: how many keys.
-    :param size: bytes, keys and values and their lengths.
-    :param unfinished: seconds in which a box that was begun must end.
+    :param keys: how many keys it may have.
+    :param size: how many bytes it may have: keys, values and their lengths.
+    :param unfinished: seconds within which a box that was begun must end.
     """
 
     keys: int = settings.MAX_BOX_KEYS
@@ -46,11 +54,11 @@ class Limits:
 
 
 class BoxParser:
-    """Gives boxes out of bytes that arrive in any pieces.
+    """Boxes out of bytes that come in any pieces: `feed` takes the bytes, `next_box` gives the boxes.
 
-    :param limits: for each box.
+    :param limits: those of each box.
     :ivar boxes: how many boxes it has given.
-    :ivar size: bytes of the last one, keys and values and their lengths.
+    :ivar size: how many bytes the last one had: keys, values and their lengths.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -59,38 +67,38 @@ class BoxParser:
         self.size = 0
         self._data = b""
         self._at = 0
-        self._pieces: list[bytes] = []  # what came behind `_data`
-        self._wanting = 0  # bytes that must come before there is anything to be done with them
+        self._pieces: list[bytes] = []  # what came after `_data`
+        self._missing = 0  # bytes that must come before there is anything to do
         self._box: Box = {}
         self._keys = 0
-        self._size = 2  # the bytes that end the box
+        self._size = 2  # with those that will end the box
 
     @property
     def begun(self) -> bool:
-        """Whether there is more than whole boxes."""
+        """Whether a box was begun, and hasn't ended."""
         return self._at < len(self._data) or bool(self._box)
 
     @property
     def held(self) -> int:
-        """How many bytes it holds of a box that was begun, about."""
+        """About how many bytes of a begun box it holds."""
         return self._size + len(self._data) + sum(map(len, self._pieces))
 
     def feed(self, data: bytes) -> None:
-        """Take further bytes."""
+        """Take the next bytes."""
         if self._at == len(self._data):
-            self._data, self._at, self._wanting = data, 0, 0
+            self._data, self._at, self._missing = data, 0, 0
             return
         self._pieces.append(data)
-        self._wanting -= len(data)
-        if self._wanting <= 0:  # whoever sends byte by byte must not have each of them cost a copy of all before it
+        self._missing -= len(data)
+        if self._missing <= 0:  # joined only now: else each byte of a slow peer would cost a copy of all before it
             self._data = b"".join([self._data[self._at :], *self._pieces])
             self._at = 0
             self._pieces = []
 
     def next_box(self) -> Box | None:
-        """The next whole box; None when there is none yet.
+        """The next whole box; None while it hasn't all come.
 
-        :raises BoxBreach: there will be none.
+        :raises BoxBreach: the bytes are no box, or one over its limits.
         """
         if self._pieces:
             return None
@@ -114,19 +122,19 @@ class BoxParser:
             if wanted > end:
                 break
             behind = wanted + (data[value] << 8 | data[value + 1])
-            if keys >= most_keys or size + behind - at > most_bytes:  # before all of it came
+            if keys >= most_keys or size + behind - at > most_bytes:
                 raise BoxBreach(f"a box past {most_keys:,} keys or {most_bytes:,} bytes")
             if behind > end:
                 wanted = behind
                 break
             box[data[at + 2 : value]] = data[wanted:behind]
-            keys += 1  # one key may come many times
+            keys += 1  # each pair counts, though one key may come many times
             size += behind - at
             at = behind
             wanted = at + 2
         self._at, self._keys, self._size = at, keys, size
-        self._wanting = wanted - end
-        if at == end:  # keep nothing that was read
+        self._missing = wanted - end
+        if at == end:
             self._data, self._at = b"", 0
         return None
 
@@ -136,8 +144,35 @@ class BoxParser:
         raise BoxBreach(f"a key of {length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
 
 
+def parse_plainly(data: bytes, limits: Limits) -> Iterator[Box]:
+    """The whole boxes at the beginning of some bytes, as a `BoxParser` gives them.
+
+    :raises BoxBreach: as `BoxParser.next_box`.
+    """
+    box, keys, size, at = Box(), 0, 2, 0
+    while at + 2 <= len(data):
+        key_length = int.from_bytes(data[at : at + 2], "big")
+        if key_length > _LONGEST_KEY:
+            raise BoxBreach(f"a key of {key_length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
+        if key_length == 0:
+            yield box
+            box, keys, size, at = Box(), 0, 2, at + 2
+            continue
+        key_end = at + 2 + key_length
+        if key_end + 2 > len(data):
+            return
+        value_end = key_end + 2 + int.from_bytes(data[key_end : key_end + 2], "big")
+        keys, size = keys + 1, size + value_end - at
+        if keys > limits.keys or size > limits.size:
+            raise BoxBreach(f"a box past {limits.keys:,} keys or {limits.size:,} bytes")
+        if value_end > len(data):
+            return
+        box[data[at + 2 : key_end]] = data[key_end + 2 : value_end]
+        at = value_end
+
+
 def serialize(box: Mapping[bytes, bytes]) -> bytes:
-    """The bytes of a box, whose keys and values aren't too long."""
+    """The bytes of a box whose keys and values aren't too long."""
     parts: list[bytes] = []
     for key, value in box.items():
         length = len(value)

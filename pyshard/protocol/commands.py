@@ -1,12 +1,18 @@
-"""Every AMP command: the whole protocol on one page. docs/protocol.md tells it in prose.
+"""Every AMP command: the whole protocol on one page. docs/protocol.md says it in prose.
 
-Who asks whom: anyone may ask either daemon for `Authenticate`, `Hello`, `Ping` and `GetMap`. The bootstrap asks shards
-for `Configure`. Clients ask shards for `Apply`, `Keys`, `Stat` and, to back them up, `OpenSnapshot`, `ReadSnapshot` and
-`CloseSnapshot`; and the bootstrap for `CreateIndex`, `DropIndex` and `Readiness`. A daemon that stops asks whoever is
-connected to `GoAway`. Every command may answer with any error of `pyshard.errors`; none of them ends the connection.
+Who asks whom:
 
-Each command says which role a peer must have, at the least, where a daemon has tokens. A role that may not change
-anything may send `Apply`: what changes something in its batch is refused by itself.
+- anyone asks either daemon: `Authenticate`, `Hello`, `Ping`, `GetMap`;
+- the bootstrap asks shards: `Configure`;
+- clients ask shards: `Apply`, `Keys`, `Stat`, and for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
+- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
+- a daemon that stops asks every connected peer: `GoAway`.
+
+Rules:
+
+- every command may answer with every error of `pyshard.errors`, and none of them ends the connection;
+- each command has the least role that a peer must have, where a daemon has tokens;
+- the role `read` may send `Apply`: the operations in its batch that would change something are refused one by one.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from pyshard.protocol.arguments import ChunkedBytes
 from pyshard.protocol.error_answers import unreadable
 from pyshard.security.tokens import Role
 
-#: For commands without arguments, or whose answer has none.
+#: For commands, and answers, without arguments.
 NOTHING: list[tuple[bytes, amp.Argument]] = []
 
 #: The version of this protocol. A peer with another one is refused at `Hello`.
@@ -54,7 +60,7 @@ class Command(amp.Command):
 
 
 class Hello(Command):
-    """Who are you? The first thing to ask on a connection."""
+    """Who are you? The first question on a connection."""
 
     commandName = b"Hello"
     role = Role.READ
@@ -75,7 +81,7 @@ class Hello(Command):
 
 
 class Authenticate(Command):
-    """This token says what I may do. A daemon without tokens takes any: whoever reaches it may do everything."""
+    """This token says what I may do. A daemon without tokens takes any token, and lets everybody do everything."""
 
     commandName = b"Authenticate"
     role = None
@@ -93,7 +99,7 @@ class Ping(Command):
 
 
 class GoAway(Command):
-    """I am about to stop: ask nothing more on this connection, and close it when you have the answers that I owe."""
+    """I am stopping. Ask nothing more on this connection, and close it when all your questions are answered."""
 
     commandName = b"GoAway"
     role = None
@@ -102,7 +108,7 @@ class GoAway(Command):
 
 
 class GetMap(Command):
-    """The cluster state that you know: map, epoch, indexes."""
+    """Which cluster state do you know: map, epoch, indexes?"""
 
     commandName = b"GetMap"
     role = Role.READ
@@ -126,11 +132,11 @@ class Apply(Command):
     role = Role.READ
     arguments = [
         (b"epoch", amp.Integer()),  # the epoch of the map that the caller routed by
-        (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batches
+        (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batch_encoding
     ]
     response = [
         (b"epoch", amp.Integer()),  # the shard's epoch
-        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batches
+        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.protocol.answers
     ]
 
 
@@ -143,17 +149,17 @@ class Keys(Command):
         (b"epoch", amp.Integer()),
         (b"index", amp.Unicode()),  # empty: the default index
         (b"slot", amp.Integer()),  # the first slot wanted
-        (b"after", ChunkedBytes(optional=True)),  # only keys behind this one of that slot
+        (b"after", ChunkedBytes(optional=True)),  # of that slot, only keys after this one
     ]
     response = [
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
         (b"end", amp.Integer()),  # first slot after the shard's range
-        (b"more", amp.Boolean()),  # whether the shard may have further ones
+        (b"more", amp.Boolean()),  # whether the shard may have more
     ]
 
 
 class Stat(Command):
-    """How the shard fares."""
+    """How are you: documents, bytes, operations?"""
 
     commandName = b"Stat"
     role = Role.READ
@@ -162,7 +168,7 @@ class Stat(Command):
 
 
 class OpenSnapshot(Command):
-    """Keep what you hold at this moment, to be read over this connection."""
+    """Keep a snapshot of what you hold at this moment, for me to read over this connection."""
 
     commandName = b"OpenSnapshot"
     role = Role.READ
@@ -170,7 +176,7 @@ class OpenSnapshot(Command):
     response = [
         (b"snapshot", amp.Unicode()),  # its id
         (b"documents", amp.Integer()),  # how many documents it has
-        (b"epoch", amp.Integer()),  # the shard's epoch, by which the indexes' ids are to be understood
+        (b"epoch", amp.Integer()),  # the shard's epoch: the ids of indexes are those of this epoch
     ]
 
 
@@ -184,7 +190,7 @@ class ReadSnapshot(Command):
 
 
 class CloseSnapshot(Command):
-    """The snapshot isn't needed any more."""
+    """I don't need the snapshot any more."""
 
     commandName = b"CloseSnapshot"
     role = Role.READ
@@ -193,7 +199,7 @@ class CloseSnapshot(Command):
 
 
 class CreateIndex(Command):
-    """Create an index; answered when every shard that can be reached has it."""
+    """Create an index. The answer comes when every shard that can be reached has it."""
 
     commandName = b"CreateIndex"
     role = Role.WRITE
@@ -202,7 +208,7 @@ class CreateIndex(Command):
 
 
 class DropIndex(Command):
-    """Drop an index with its documents; answered when every shard that can be reached has dropped it."""
+    """Drop an index with its documents. The answer comes when every shard that can be reached has dropped it."""
 
     commandName = b"DropIndex"
     role = Role.ADMIN
@@ -211,7 +217,7 @@ class DropIndex(Command):
 
 
 class Readiness(Command):
-    """How ready each shard is, as the bootstrap sees it."""
+    """How ready is each shard, as you see it?"""
 
     commandName = b"Readiness"
     role = Role.READ

@@ -47,7 +47,7 @@ def refusal(text: bytes) -> str:
     return str(refused.value)
 
 
-def test_seed_example() -> None:
+def test_example_of_the_original() -> None:
     """The original pyshard's config gives its two shards, and the bootstrap's default address."""
     assert parse(file_with()) == ClusterConfig(MAP, "localhost", 9192)
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.protocols import amp
 
-from pyshard.protocol.boxes import LONGEST_VALUE, Box, BoxBreach, BoxParser, Limits, serialize
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, BoxBreach, BoxParser, Limits, TlsFound, parse_plainly, serialize
 
 boxes_ = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), max_size=8)
 
 
-def parsed(pieces: list[bytes], limits: Limits = Limits()) -> list[Box]:  # noqa: B008  # frozen
-    """The boxes out of these bytes."""
-    parser, found = BoxParser(limits), []
+def parsing(pieces: list[bytes], limits: Limits) -> Iterator[Box]:
+    """The boxes out of these bytes, one by one."""
+    parser, found = BoxParser(limits), 0
     for piece in pieces:
         parser.feed(piece)
         while (box := parser.next_box()) is not None:
-            found.append(box)
-    assert parser.boxes == len(found)
-    return found
+            found += 1
+            yield box
+    assert parser.boxes == found
+
+
+def parsed(pieces: list[bytes], limits: Limits = Limits()) -> list[Box]:  # noqa: B008  # frozen
+    """The boxes out of these bytes."""
+    return list(parsing(pieces, limits))
 
 
 @given(st.lists(boxes_, max_size=5), st.integers(min_value=1, max_value=50))
@@ -30,6 +37,41 @@ def test_boxes_in_pieces(sent: list[Box], size: int) -> None:
     data = b"".join(map(serialize, sent))
     pieces = [data[begin : begin + size] for begin in range(0, len(data), size)]
     assert parsed(pieces) == sent
+
+
+small_boxes = st.dictionaries(st.binary(min_size=1, max_size=2), st.binary(max_size=3), min_size=1, max_size=3)
+streams = st.lists(
+    small_boxes.map(serialize)
+    | small_boxes.map(serialize)
+    | st.binary(max_size=4)
+    | st.sampled_from([b"\0\1k\0\0", b"\0\0", b"\1\0", b"\0\1k\xff\xff"]),
+    min_size=2,
+    max_size=5,
+).map(b"".join)
+
+
+@given(streams, st.lists(st.integers(0, 9), max_size=20), st.integers(1, 3), st.integers(8, 25))
+def test_agrees_with_the_plain_parser(data: bytes, lengths: list[int], keys: int, size: int) -> None:
+    """Whatever comes, in whatever pieces, gives the boxes and ends as the plain parser finds in all bytes at once."""
+    limits, pieces, begin = Limits(keys=keys, size=size), [], 0
+    for length in lengths:
+        pieces.append(data[begin : begin + length])
+        begin += length
+
+    def until_a_breach(boxes: Iterator[Box]) -> tuple[list[Box], str]:
+        found: list[Box] = []
+        try:
+            found.extend(boxes)  # which keeps what came before an exception
+        except BoxBreach as breach:
+            return found, "TLS" if isinstance(breach, TlsFound) else str(breach)
+        return found, ""
+
+    boxes, breach = until_a_breach(parsing([*pieces, data[begin:]], limits))
+    plain_boxes, plain_breach = until_a_breach(parse_plainly(data, limits))
+    if breach == "TLS":
+        assert data[:2] in (b"\x15\x03", b"\x16\x03")
+        breach = plain_breach
+    assert (boxes, breach) == (plain_boxes, plain_breach)
 
 
 @given(boxes_.filter(bool))
