@@ -38,8 +38,8 @@ from twisted.python.failure import Failure
 from pyshard.errors import StorageFailed
 from pyshard.storage.durable.counters import State
 from pyshard.storage.durable.data_directory import DataDirectory
-from pyshard.storage.durable.flush import Writing
-from pyshard.storage.durable.lmdb_table import apply_again
+from pyshard.storage.durable.write_transaction import Writing
+from pyshard.storage.durable.lmdb_index import apply_again
 from pyshard.storage.durable.memtable import Changes, Databases, View
 from pyshard.storage.durable.write_ahead_log import Logs
 

@@ -22,9 +22,9 @@ from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import State
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.engine import FIRST_MAP, MOST_CHANGED, Change, Commit, Durability, DurableData, Job
-from pyshard.storage.durable.flush import Writing
+from pyshard.storage.durable.write_transaction import Writing
 from pyshard.storage.durable.group_commit import GroupCommit
-from pyshard.storage.durable.lmdb_table import LmdbTable
+from pyshard.storage.durable.lmdb_index import LmdbTable
 from pyshard.storage.durable.memtable import Changes, View
 from pyshard.storage.executor import Application, no_such_index
 from pyshard.storage.histogram import histogram

@@ -17,7 +17,7 @@ from pyshard.model.keyspace import slot_of
 from pyshard.protocol.batches import Write
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
 from pyshard.storage.durable.engine import Commit
-from pyshard.storage.durable.flush import Writing
+from pyshard.storage.durable.write_transaction import Writing
 
 
 def test_no_snapshot_in_the_middle_of_a_commit(tmp_path: Path, clock: Clock) -> None:

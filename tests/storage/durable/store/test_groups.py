@@ -18,7 +18,7 @@ from pyshard.storage import LmdbStore
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import State
 from pyshard.storage.durable.engine import Change, Commit, DurableData, Job
-from pyshard.storage.durable.flush import Writing
+from pyshard.storage.durable.write_transaction import Writing
 from pyshard.storage.durable.memtable import Changes, View
 
 
