@@ -8,7 +8,7 @@ from pyshard.model.cluster_state import ClusterState, to_json
 from pyshard.model.keyspace import slot_of
 from pyshard.shard.shard import Assignment
 from pyshard.storage import MemoryStore
-from pyshard.storage.executor import Found
+from pyshard.storage.executor import StoredRecord
 from pyshard.testing import MemoryCluster
 
 
@@ -17,7 +17,7 @@ def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
 
     Documents move with their ranges, and keep their versions and expiries.
     """
-    moving: list[tuple[str, int, bytes, int, Found]] = []
+    moving: list[tuple[str, int, bytes, int, StoredRecord]] = []
     stores: dict[str, MemoryStore] = {}
     for shard, service in cluster.services.items():
         store = service.shard.store

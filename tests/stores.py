@@ -23,7 +23,7 @@ from pyshard.protocol.batches import Pop, Read, ReadItem, Run, Write
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.durable.counters import State
+from pyshard.storage.durable.counters import Counters
 from pyshard.storage.histogram import BUCKET_BITS, BUCKETS
 
 _T = TypeVar("_T")
@@ -258,24 +258,24 @@ def prepared(kind: str) -> Iterator[Bench]:
 
 def check_consistent(store: LmdbStore) -> None:
     """Compare with the records what is counted of them, in all and in LMDB, and LMDB's list of expiries."""
-    data = store._data
-    with data.reading() as view:
+    engine = store._engine
+    with engine.reading() as view:
         records = {database: bytes(value) for database, value in view.between(b"", b"\xff" * 600)}
         earliest = view.first_expiry()
-    _check_counters(data.state, records)
+    _check_counters(engine.counters, records)
     expiries = {expiry for value in records.values() if (expiry := lmdb_encoding.expiry_of(value))}
     assert not expiries or 0 < earliest <= min(expiries)
-    with data.environment.begin() as transaction:
-        in_lmdb = dict(transaction.cursor(db=data.databases.records))
-        listed = set(transaction.cursor(db=data.databases.expiries))
-        saved = data.meta(transaction, b"counters")
+    with engine.environment.begin() as transaction:
+        in_lmdb = dict(transaction.cursor(db=engine.databases.records))
+        listed = set(transaction.cursor(db=engine.databases.expiries))
+        saved = engine.read_meta(transaction, b"counters")
     assert saved is not None
-    _check_counters(State.unpacked(saved), in_lmdb)
+    _check_counters(Counters.unpacked(saved), in_lmdb)
     expiring = [(lmdb_encoding.expiry_of(value), database) for database, value in in_lmdb.items()]
     assert listed == {(lmdb_encoding.expiry_key(expiry, database), database) for expiry, database in expiring if expiry}
 
 
-def _check_counters(state: State, records: Mapping[bytes, bytes]) -> None:
+def _check_counters(state: Counters, records: Mapping[bytes, bytes]) -> None:
     documents: Counter[int] = Counter()
     buckets: Counter[int] = Counter()
     used, newest = 0, 0
@@ -291,7 +291,7 @@ def _check_counters(state: State, records: Mapping[bytes, bytes]) -> None:
         newest = max(newest, found.version)
     assert {index: documents[index] for index in state.documents} == state.documents
     assert sum(documents.values()) == sum(state.documents.values()) + sum(documents[one] for one in state.dropped)
-    assert (state.used, list(state.counts)) == (used, [buckets[bucket] for bucket in range(BUCKETS)])
+    assert (state.used, list(state.bucket_counts)) == (used, [buckets[bucket] for bucket in range(BUCKETS)])
     assert state.version >= newest
 
 

@@ -234,7 +234,7 @@ class _Plan:
         except IndexNotFound as error:
             self._refuse(Answer.refusing(run, error), [])
         else:
-            if self._store.holds(number, run.keys) or self._owns_all(slots):
+            if self._store.surely_has_all(number, run.keys) or self._owns_all(slots):
                 self.tasks.append(Task(run, number, slots))
                 self._runs.append(None)
             else:

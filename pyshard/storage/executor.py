@@ -1,6 +1,13 @@
-"""One batch on its way through a store: what each verb does, the same for every store.
+"""What each verb does to the records of a store: the one executor of batches that all stores share.
 
-A store gives a `Table` for each index and gets the answers; how records are found and kept is the table's affair.
+Rules:
+
+- the executor knows verbs, conditions, expiry, the limit and the room of the answers;
+- a store gives it a `StoreIndex` for each index, which knows where records are;
+- runs of `Has` and `Read`, and plain runs of `Write`, go through a `StoreIndex` in columns, as one call for all keys;
+- all other runs are applied key by key (`_apply_each`), which is also the plain twin of the column of writes
+  (tests/storage/contract/test_columns.py compares them);
+- a refused operation changes nothing, and the rest of the batch goes on.
 """
 
 from __future__ import annotations
@@ -29,11 +36,12 @@ from pyshard.settings import settings
 from pyshard.storage.interface import Task
 
 
-class Found(NamedTuple):
-    """A record as a table has it.
+class StoredRecord(NamedTuple):
+    """A record, with what a store keeps beside it.
 
     :param version: rises with every write to the store.
-    :param expires: milliseconds since 1970 from which it is not to be seen; 0: never.
+    :param expires: milliseconds since 1970 from which the record is out of sight; 0: never.
+    :param record: the record's bytes.
     """
 
     version: int
@@ -41,75 +49,84 @@ class Found(NamedTuple):
     record: bytes
 
 
-class Table(Protocol):
-    """One index during one batch. Expired records are found too; who asks must look."""
+class StoreIndex(Protocol):
+    """One index of a store, as a batch reads and writes it.
 
-    def find(self, key: bytes, slot: int) -> Found | None:
+    `find` also gives records that have expired; its caller compares their expiry with the time.
+    """
+
+    def find(self, key: bytes, slot: int) -> StoredRecord | None:
         """The record of a key."""
         ...
 
-    def put(self, key: bytes, slot: int, new: Found, old: Found | None) -> None:
-        """Keep a record, in place of `old`."""
+    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
+        """Store a record.
+
+        :param old: what `find` gives for the key.
+        """
         ...
 
-    def delete(self, key: bytes, slot: int, old: Found) -> None:
-        """Remove a key, which has `old`."""
+    def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
+        """Remove a key.
+
+        :param old: what `find` gives for the key.
+        """
         ...
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
     ) -> int:
-        """Keep a record for each key, without expiry, in place of what is there.
+        """Store a record without expiry for each key, in place of what is there.
 
-        :param keys: each of them once.
-        :return: by how many bytes what is used has grown.
+        :param keys: no key twice.
+        :return: by how many bytes `used` has grown.
         """
         ...
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
-        """Whether there is each key and it hasn't expired."""
+        """For each key whether it is there and hasn't expired."""
         ...
 
     def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
-        """Version and record (`VERSION`, record) of each key that there is and that hasn't expired.
+        """For each key its version and record (`VERSION`, record); None if it isn't there or has expired.
 
-        :param room: once there are so many bytes, keys may be left out at the end.
+        :param room: bytes of results; once they are reached, keys at the end may be left out.
         """
         ...
 
 
 def cost(key: bytes, record: bytes) -> int:
-    """Bytes that a document counts for."""
+    """Bytes that a document counts against the limit."""
     return len(key) + len(record) + settings.ITEM_OVERHEAD
 
 
 def no_such_index(index: int) -> IndexNotFound:
-    """The error for an id that no index has (any more)."""
+    """The error for an id that no index has, or has any more."""
     return IndexNotFound(f"the index with id {index} has been dropped")
 
 
-class Application:
-    """Applies the tasks of one batch.
+class BatchExecutor:
+    """Applies the tasks of one batch, in order.
 
-    :param table: gives the table of an index id, or None.
-    :param used: bytes in use before it.
+    :param index_of: gives the index of an id, or None.
+    :param used: bytes in use before the batch.
     :param limit: bytes that may be in use.
-    :param room: bytes of records that the answers may still take.
+    :param room: bytes of records that the answers may still have.
     :param now: milliseconds since 1970.
     :param next_versions: gives rising versions for so many writes.
     """
 
     def __init__(
         self,
-        table: Callable[[int], Table | None],
+        index_of: Callable[[int], StoreIndex | None],
         used: int,
         limit: int,
         room: int,
         now: int,
         next_versions: Callable[[int], range],
     ) -> None:
-        self._table = table
-        self._free = limit - used
+        self._index_of = index_of
+        self._free_bytes = limit - used
         self._limit = limit
         self._room = room
         self._work = settings.BATCH_WORK
@@ -119,38 +136,38 @@ class Application:
     def answer(self, task: Task) -> Answer:
         """Apply one task."""
         run, slots = task.run, task.slots
-        table = self._table(task.index)
-        if table is None or self._room <= 0:
-            error: PyshardError = no_such_index(task.index) if table is None else _ANSWER_FULL
+        index = self._index_of(task.index)
+        if index is None or self._room <= 0:
+            error: PyshardError = no_such_index(task.index) if index is None else _ANSWER_FULL
             refused = (error.code, str(error))
             return Answer([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refused))
         answer = Answer([], {})
         if isinstance(run, Has):
-            answer.results = table.has(run.keys, slots, self._now)
+            answer.results = index.has(run.keys, slots, self._now)
         elif isinstance(run, Read):
-            answer.results = table.read(run.keys, slots, self._now, self._room)
-            self._fit(answer, len(run.keys))
-        elif isinstance(run, Write) and run.conditions is None and run.ttls is None and self._has_room_for(run):
+            answer.results = index.read(run.keys, slots, self._now, self._room)
+            self._cut_to_room(answer, len(run.keys))
+        elif isinstance(run, Write) and run.conditions is None and run.ttls is None and self._surely_fits(run):
             keys, records = run.keys, run.records
             versions: Sequence[int] = self._next_versions(len(keys))
-            if len(set(keys)) < len(keys):  # of what is written several times only the last is left
-                pick = picker(list({key: place for place, key in enumerate(keys)}.values()))
+            if len(set(keys)) < len(keys):  # only the last record of each key stays
+                pick = picker(list({key: position for position, key in enumerate(keys)}.values()))
                 keys, slots, records, versions = pick(keys), pick(slots), pick(records), pick(versions)
-            self._free -= table.write(keys, slots, records, versions)
+            self._free_bytes -= index.write(keys, slots, records, versions)
             answer.results = [True] * len(run.keys)
         else:
-            self._each(answer, table, task)
+            self._apply_each(answer, index, task)
         return answer
 
-    def _has_room_for(self, run: Write) -> bool:
-        """Whether no write of a run can go past the limit, whatever it replaces."""
+    def _surely_fits(self, run: Write) -> bool:
+        """Whether all records of a run fit under the limit, even if they replace none."""
         most = len(b"".join(run.keys)) + sum(map(len, run.records)) + len(run.keys) * settings.ITEM_OVERHEAD
-        return most <= self._free
+        return most <= self._free_bytes
 
-    def _fit(self, answer: Answer, keys: int) -> None:
-        """Leave as many of the records in the answer as there is room for; refuse the rest of the keys."""
+    def _cut_to_room(self, answer: Answer, keys: int) -> None:
+        """Keep the records that fit into the answer, and refuse the keys behind them."""
         records = answer.results
-        total = sum(map(len, filter(None, records)))  # type: ignore[arg-type]  # `Table.read` gives no bool
+        total = sum(map(len, filter(None, records)))  # type: ignore[arg-type]  # `StoreIndex.read` gives no bool
         if len(records) == keys and total < self._room:
             self._room -= total
             return
@@ -162,29 +179,29 @@ class Application:
             elif isinstance(record, bytes):
                 self._room -= len(record)
 
-    def _each(self, answer: Answer, table: Table, task: Task) -> None:
+    def _apply_each(self, answer: Answer, index: StoreIndex, task: Task) -> None:
         """Apply the operations of a task one by one."""
         run, results = task.run, answer.results
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
             try:
                 if self._room <= 0 or self._work <= 0:
                     raise _ANSWER_FULL
-                old = table.find(key, slot)
+                old = index.find(key, slot)
                 if old is not None:
                     self._work -= len(old.record)
-                live = old if old is not None and not self._over(old) else None
+                live = old if old is not None and not self._expired(old) else None
                 result: Result
                 if isinstance(run, Write):
                     condition = ALWAYS if run.conditions is None else run.conditions[position]
                     ttl = 0 if run.ttls is None else run.ttls[position]
-                    result = _met(condition, live)
+                    result = _is_met(condition, live)
                     if result:
-                        self._put(table, key, slot, run.records[position], self._expiry(ttl), old)
+                        self._put(index, key, slot, run.records[position], self._expiry(ttl), old)
                 elif isinstance(run, Pop | Remove):
                     condition = ALWAYS if run.conditions is None else run.conditions[position]
                     result = (
-                        self._take(table, key, slot, live, whole=isinstance(run, Pop))
-                        if _met(condition, live)
+                        self._delete(index, key, slot, live, whole=isinstance(run, Pop))
+                        if _is_met(condition, live)
                         else None
                     )
                 elif isinstance(run, ReadItem):
@@ -192,11 +209,11 @@ class Application:
                 elif isinstance(run, Touch):
                     result = live is not None
                     if live is not None:
-                        table.put(key, slot, live._replace(expires=self._expiry(run.ttls[position])), live)
+                        index.put(key, slot, live._replace(expires=self._expiry(run.ttls[position])), live)
                 else:
                     assert isinstance(run, Increment)
                     result = _sum(live, run.amounts[position], run.initials[position])
-                    self._put(table, key, slot, result, live.expires if live else 0, old)
+                    self._put(index, key, slot, result, live.expires if live else 0, old)
             except PyshardError as error:
                 results.append(None)
                 answer.refuse(position, error)
@@ -205,36 +222,42 @@ class Application:
                 if isinstance(result, bytes):
                     self._room -= len(result)
 
-    def _put(self, table: Table, key: bytes, slot: int, record: bytes, expires: int, old: Found | None) -> None:
-        change = cost(key, record) if old is None else len(record) - len(old.record)
-        if change > self._free and change > 0:
+    def _put(
+        self, index: StoreIndex, key: bytes, slot: int, record: bytes, expires: int, old: StoredRecord | None
+    ) -> None:
+        growth = cost(key, record) if old is None else len(record) - len(old.record)
+        if growth > self._free_bytes and growth > 0:
             raise ShardFull(
-                f"the shard holds {self._limit - self._free:,} of {self._limit:,} bytes and this write needs "
-                f"{change:,} more; remove documents or raise the shard's size"
+                f"the shard holds {self._limit - self._free_bytes:,} of {self._limit:,} bytes and this write needs "
+                f"{growth:,} more; remove documents or raise the shard's size"
             )
-        self._free -= change
-        table.put(key, slot, Found(self._next_versions(1)[0], expires, record), old)
+        self._free_bytes -= growth
+        index.put(key, slot, StoredRecord(self._next_versions(1)[0], expires, record), old)
 
-    def _take(self, table: Table, key: bytes, slot: int, live: Found | None, whole: bool) -> bytes | None:
+    def _delete(self, index: StoreIndex, key: bytes, slot: int, live: StoredRecord | None, whole: bool) -> bytes | None:
+        """Remove a record.
+
+        :param whole: whether the result is the record with its version, or only the record's head.
+        """
         if live is None:
             return None
-        table.delete(key, slot, live)
-        self._free += cost(key, live.record)
+        index.delete(key, slot, live)
+        self._free_bytes += cost(key, live.record)
         return VERSION.pack(live.version) + live.record if whole else live.record[:HEAD_BYTES]
 
-    def _item(self, live: Found) -> bytes:
+    def _item(self, live: StoredRecord) -> bytes:
         remaining = live.expires - self._now if live.expires else 0
         return ITEM.pack(live.version, live.expires, remaining) + live.record
 
-    def _over(self, found: Found) -> bool:
-        return 0 < found.expires <= self._now
+    def _expired(self, stored: StoredRecord) -> bool:
+        return 0 < stored.expires <= self._now
 
     def _expiry(self, ttl: int) -> int:
         return self._now + ttl if ttl > 0 else 0
 
 
-def _met(condition: int, live: Found | None) -> bool:
-    """Whether a condition holds for the record that there is."""
+def _is_met(condition: int, live: StoredRecord | None) -> bool:
+    """Whether the record that is there, or none, meets a condition."""
     if condition == ALWAYS:
         return True
     if condition == ABSENT:
@@ -242,7 +265,7 @@ def _met(condition: int, live: Found | None) -> bool:
     return live is not None and live.version == condition
 
 
-def _sum(live: Found | None, amount: bytes, initial: bytes) -> bytes:
+def _sum(live: StoredRecord | None, amount: bytes, initial: bytes) -> bytes:
     """The record of a counter's next value."""
     values = []
     for record in (live.record if live else initial, amount):

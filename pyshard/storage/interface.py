@@ -1,18 +1,17 @@
-"""What a store is: it keeps records by index and key, applies one batch at a time, and counts.
+"""A store is where one shard keeps its records: by index and key, one batch after another, with counts of them.
 
-Rules every store keeps (tests/storage/contract/ runs over all of them):
+Rules that every store keeps (tests/storage/contract/ runs over all of them):
 
-- a batch takes effect in its order, and no other batch comes between its operations;
-- an answer is given once its effects are as safe as the store makes them;
-- each write gives its record a version that is higher than every version before, over restarts too;
-- a record whose time is over is never seen again, from that very moment;
-- `used` is the sum, over all records that take up room (expired and dropped ones until they are swept away), of key
-  bytes + record bytes + `settings.ITEM_OVERHEAD`, and an operation that would take it past the limit is refused with
-  `ShardFull` while the rest of the batch goes on;
-- an answer that has no room left refuses everything that is left of the batch with `AnswerFull`, unapplied;
-- records are opaque, but for `increment`.
-
-A store knows no range and no epoch; batches and pages name indexes by id, and slots come with the keys.
+- a batch takes effect in its own order, and no operation of another batch comes in between;
+- an answer is given when its effects are as safe as the store makes them;
+- each write gives its record a version above every version before it, also over restarts;
+- an expired record is never returned, from the very millisecond of its expiry on;
+- `used` is the sum of key bytes + record bytes + `settings.ITEM_OVERHEAD` over all records, also over expired and
+  dropped ones until they are swept away;
+- an operation that would take `used` past the limit is refused with `ShardFull`, and the rest of the batch goes on;
+- when the answers are full, the rest of the batch is refused with `AnswerFull` and isn't applied;
+- a record is opaque bytes, except for `increment`;
+- a store knows neither ranges nor epochs: its caller names indexes by id, and gives the slot of each key.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from pyshard.protocol.pages import Row
 
 @attrs.frozen
 class Task:
-    """One run, as a store applies it.
+    """One run of a batch, with what a store needs to apply it.
 
     :param run: the run.
     :param index: id of its index.
@@ -47,7 +46,7 @@ class Page:
     """Some keys of an index, in slot order.
 
     :param keys: the keys.
-    :param more: whether there may be further ones behind them.
+    :param more: whether further keys may follow.
     """
 
     keys: list[bytes]
@@ -55,35 +54,36 @@ class Page:
 
 
 class ISnapshot(Protocol):
-    """All records that a store had at one moment, while the store goes on changing."""
+    """All records that a store had at one moment, read page by page while the store goes on changing."""
 
-    #: How many records it has; those that had expired at that moment aren't among them.
+    #: How many records the snapshot has. Records that had expired at its moment aren't in it.
     documents: int
 
     def page(self, most_bytes: int) -> list[Row]:
-        """The next records, in an order of the store's own; an empty list at the end.
+        """The next records, in an order of the store's own.
 
-        :param most_bytes: bytes that the page may have, encoded; a single record may have more.
-        :raises SnapshotEnded: the store had to end the snapshot, or it was closed.
+        :param most_bytes: encoded bytes that the page may have; a single record may have more.
+        :return: at least one row, or an empty list at the end.
+        :raises SnapshotEnded: the snapshot was closed, or the store had to end it.
         """
         ...
 
     def close(self) -> None:
-        """Let go of what it keeps. Closing it again does nothing."""
+        """Give back the room that the snapshot takes. A second call does nothing."""
         ...
 
 
 class IStore(Protocol):
-    """Keeps documents for one shard."""
+    """The records of one shard; see the rules at the head of this module."""
 
-    #: Hex UUID, kept with the data: a store that lost its data has another one.
+    #: Hex UUID, saved with the data. A store that has lost its data has a new one.
     identity: str
     #: Whether a restart loses the data.
     ephemeral: bool
 
     @property
     def documents(self) -> int:
-        """How many documents there are, in all indexes; expired ones count until they are swept away."""
+        """How many documents all indexes have. Expired ones count until they are swept away."""
         ...
 
     @property
@@ -94,68 +94,76 @@ class IStore(Protocol):
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
         """Apply a batch.
 
+        :param tasks: the runs of the batch, in order.
         :param limit: bytes that `used` may reach.
-        :param room: bytes of records after which the answers take no further operation.
+        :param room: bytes of records that the answers may have; at this size the rest is refused.
         :return: a Deferred of one answer for each task, in order.
         :raises StorageFailed: (in the Deferred) nothing was applied.
         """
         ...
 
-    def holds(self, index: int, keys: Sequence[bytes]) -> bool:
-        """Whether it is known at once, without their slots, that there is each of these keys.
+    def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
+        """Whether the store knows at once, without the slots of the keys, that it has each of these keys.
 
-        A shard holds keys of its own range only, so it needn't compute where those belong that it holds.
+        A shard has keys of its own range only. So for keys that are here it needn't compare slots with its range.
 
-        :return: False also when a store would have to look for them by their slots.
+        :return: False also when the store can't tell without slots.
         """
         ...
 
     def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
-        """The next keys of an index by slot, and within a slot in a fixed order of the store's own.
+        """The next keys of an index, by slot; within a slot in a fixed order of the store's own.
 
-        :param start: first slot to look at; with `after`, only the keys of `start` behind that one.
-        :param end: first slot not to look at.
+        :param start: the first slot.
+        :param after: a key of the slot `start`; only the keys behind it are wanted. None: all keys of that slot.
+        :param end: the slot behind the last one.
         :param most: how many keys at the most.
-        :param most_bytes: bytes of keys after which the page takes no further one.
-        :raises IndexNotFound: (in the Deferred) there is no index of that id.
+        :param most_bytes: bytes of keys; the page ends with the key that reaches them.
+        :raises IndexNotFound: (in the Deferred) no index has this id.
         """
         ...
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
-        """Have exactly these named indexes (name → id) and the default one.
+        """Have exactly these named indexes and the default one.
 
-        Ids that are new are created empty; ids that are gone are out of sight at once, and swept away bit by bit.
+        An index with a new id is created empty. An index whose id is missing is dropped: it is out of sight at once,
+        and `sweep` removes its records.
+
+        :param indexes: name → id.
         """
         ...
 
     def sweep(self, most: int) -> Deferred[bool]:
-        """Give back the room of records that nobody can see any more (expired, or of dropped indexes).
+        """Remove records that are out of sight (expired, or of dropped indexes), so that they use no bytes any more.
 
-        :param most: how many records to remove at the most, so that nobody waits long for it.
-        :return: a Deferred of whether there are more to remove now.
+        :param most: how many records at the most, so that no operation waits long for it.
+        :return: a Deferred of whether more can be removed now.
         """
         ...
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
-        """How many documents lie in each of `bars` equal parts of [start, end); bounds may be off by 8,192 slots."""
+        """How many documents lie in each of `bars` equal parts of the slots [start, end).
+
+        :return: one count for each bar; its bounds may be off by 8,192 slots.
+        """
         ...
 
     def snapshot(self) -> ISnapshot:
-        """A view of all records as they are now: of what was acknowledged everything, of a batch all or nothing.
+        """All records as they are now: everything that was acknowledged, and each batch whole or not at all.
 
-        It costs room until it is closed (in memory for what has changed since, on disk for what was removed since).
-        A store may have to end it early; the page after that says so.
+        An open snapshot costs memory (for what is changed after it) or disk (for what is removed after it). A store
+        may have to end it early; its next page then says so.
         """
         ...
 
     def remember(self, text: bytes) -> Deferred[None]:
-        """Keep a text of the shard's own (its assignment) as safely as the documents."""
+        """Save a text of the shard's own (its assignment), as safely as the documents."""
         ...
 
     def recall(self) -> bytes | None:
-        """The text last given to `remember`; None when there was none."""
+        """The text last given to `remember`; None if there was none."""
         ...
 
     def close(self) -> Deferred[None]:
-        """Finish what was begun and let go of everything; the store isn't used afterwards."""
+        """Finish what was begun, and release all resources. The store must not be used afterwards."""
         ...

@@ -1,6 +1,9 @@
-"""What a durable store counts: in memory, and as it is saved in LMDB.
+"""What a durable store counts: bytes, documents, versions; in memory, and as it is saved in LMDB.
 
-Counters belong to a group of changes as its records do: each group works on a copy of those of the last one.
+Rules:
+
+- counters belong to a group of changes as its records do: a group works on a copy, which takes effect with it;
+- there are two sets: one counts all that there is, one counts only what is in LMDB, and is saved there.
 """
 
 from __future__ import annotations
@@ -11,66 +14,70 @@ import attrs
 import msgspec
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.storage.histogram import new_counts
+from pyshard.storage.histogram import new_bucket_counts
 
 
-class Counters(msgspec.Struct, array_like=True):
-    """What is counted, as it is saved with each commit.
+class _SavedCounters(msgspec.Struct, array_like=True):
+    """Counters as they are saved; see `Counters`. docs/storage.md has the format."""
 
-    :param version: the last one given.
+    version: int
+    used: int
+    documents: dict[int, int]
+    dropped: list[int]
+    bucket_counts: bytes
+    sequence: int = 0
+
+
+@attrs.define
+class Counters:
+    """What is counted of some records.
+
+    :param version: the last version given to a write.
     :param used: bytes that count against the limit.
-    :param documents: index id → documents; an index that is dropped and not yet swept away is in `dropped`.
-    :param dropped: ids of such indexes.
-    :param buckets: the counts of `pyshard.storage.histogram`.
-    :param sequence: the number of the last group of changes that is in LMDB; 0: there is no log yet.
+    :param documents: index id → documents. A dropped index isn't in it.
+    :param dropped: ids of dropped indexes whose records aren't all swept away yet.
+    :param bucket_counts: documents in each bucket; see `pyshard.storage.histogram`.
+    :param sequence: the last group of the log that LMDB has completely; 0: there is no log yet.
     """
 
     version: int
     used: int
     documents: dict[int, int]
     dropped: list[int]
-    buckets: bytes
-    sequence: int = 0
-
-
-@attrs.define
-class State:
-    """The counters during and after one group of changes; see `Counters`."""
-
-    version: int
-    used: int
-    documents: dict[int, int]
-    dropped: list[int]
-    counts: array[int]
+    bucket_counts: array[int]
     sequence: int = 0
 
     @classmethod
-    def first(cls, seconds: float) -> State:
-        """Those of a store without data.
+    def first(cls, seconds: float) -> Counters:
+        """The counters of a store without data.
 
         :param seconds: the time since 1970. Versions begin with it in microseconds, as a memory store's do, so that
             they are above those of data that were lost.
         """
-        return cls(int(seconds * 1_000_000), 0, {DEFAULT_INDEX: 0}, [], new_counts())
+        return cls(int(seconds * 1_000_000), 0, {DEFAULT_INDEX: 0}, [], new_bucket_counts())
 
     @classmethod
-    def unpacked(cls, saved: bytes) -> State:
-        """Those that were saved.
+    def unpacked(cls, saved: bytes) -> Counters:
+        """Counters as they were saved.
 
-        :raises ValueError: they are damaged.
+        :param saved: what `packed` gave.
+        :raises ValueError: it is damaged.
         """
-        one = msgspec.msgpack.decode(saved, type=Counters)
-        return cls(one.version, one.used, one.documents, one.dropped, new_counts(one.buckets), one.sequence)
-
-    def copy(self) -> State:
-        """The same, for the next group."""
-        return State(self.version, self.used, dict(self.documents), list(self.dropped), self.counts[:], self.sequence)
+        read = msgspec.msgpack.decode(saved, type=_SavedCounters)
+        bucket_counts = new_bucket_counts(read.bucket_counts)
+        return cls(read.version, read.used, read.documents, read.dropped, bucket_counts, read.sequence)
 
     def packed(self) -> bytes:
-        """As they are saved."""
-        buckets = self.counts.tobytes()
+        """The bytes to save."""
+        buckets = self.bucket_counts.tobytes()
         return msgspec.msgpack.encode(
-            Counters(self.version, self.used, self.documents, self.dropped, buckets, self.sequence)
+            _SavedCounters(self.version, self.used, self.documents, self.dropped, buckets, self.sequence)
+        )
+
+    def copy(self) -> Counters:
+        """The same counters, for the next group to change."""
+        return Counters(
+            self.version, self.used, dict(self.documents), list(self.dropped), self.bucket_counts[:], self.sequence
         )
 
     def next_versions(self, count: int) -> range:

@@ -1,8 +1,13 @@
-"""A data directory: whose it is, which format it has, and that only one process uses it.
+"""The data directory of a shard: which store it belongs to, which format it has, and which process uses it.
 
-``shard.json`` holds the format's number and the store's identity; ``lock`` is locked for as long as the directory
-is in use; ``records/`` is the LMDB environment, and ``log-a`` and ``log-b`` are the log before it. docs/storage.md
-describes all of it.
+Rules:
+
+- ``shard.json`` has the number of the format and the store's identity; ``records/`` is the LMDB environment; ``log-a``
+  and ``log-b`` are the write-ahead log (docs/storage.md describes all of it);
+- ``lock`` is locked while a process uses the directory, and another process is refused;
+- a directory that is missing or empty becomes a data directory; any other one without ``shard.json`` is refused, and
+  nothing is written to it;
+- ``shard.json`` is written beside its place, synced and then renamed, so that it is whole or not there.
 """
 
 from __future__ import annotations
@@ -31,19 +36,18 @@ class _Mark(msgspec.Struct):
 
 
 class DataDirectory:
-    """A data directory, locked for this process (and children that daemonizing forks).
-
-    A directory that doesn't exist, or is empty, becomes one.
+    """A data directory, locked for this process (and for the children that daemonizing forks).
 
     :param path: where it is.
-    :raises ConfigError: in one line: it can't be used, and why.
+    :raises ConfigError: it can't be used: in one line, why.
+    :ivar identity: hex UUID of the store.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _refuse_foreign(path)  # before anything is put there
+            _refuse_foreign(path)  # before anything is written there
             lock = (path / _LOCK).open("a")
         except OSError as error:
             raise ConfigError(f"{path}: can't be used as a data directory ({error.strerror})") from None
@@ -60,12 +64,18 @@ class DataDirectory:
         return self.path / "records"
 
     @property
-    def logs(self) -> tuple[Path, Path]:
-        """Where the log is."""
+    def record_bytes(self) -> int:
+        """How large the file of the LMDB environment is, in bytes; 0 if there is none yet."""
+        data = self.records / "data.mdb"
+        return data.stat().st_size if data.exists() else 0
+
+    @property
+    def log_files(self) -> tuple[Path, Path]:
+        """Where the two files of the log are."""
         return self.path / "log-a", self.path / "log-b"
 
     def close(self) -> None:
-        """Let other processes have it."""
+        """Unlock it."""
         self._lock.close()
 
 
@@ -82,7 +92,7 @@ def _locked(path: Path, lock: IO[str]) -> IO[str]:
 
 
 def _refuse_foreign(path: Path) -> None:
-    names = {one.name for one in path.iterdir()}
+    names = {entry.name for entry in path.iterdir()}
     others = sorted(names - {_LOCK, _NEW_MARK})
     if others and _MARK not in names:
         raise ConfigError(
@@ -91,7 +101,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _read_mark(path: Path) -> str:
-    """The identity in a data directory's mark, which is made when there is none."""
+    """The identity in a data directory's mark; the mark is made if there is none."""
     mark = path / _MARK
     try:
         text = mark.read_bytes()

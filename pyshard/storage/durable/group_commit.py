@@ -1,9 +1,14 @@
-"""Group commit: one thread takes every job that waits, does them in one transaction, and answers them together.
+"""Group commit: one thread takes all updates that wait, commits them together, and answers them together.
 
-Knows nothing of databases: it is given the function that does a group of jobs and says how each one went. Rules
-kept here: jobs are done in the order in which they were given; a job's Deferred fires in the reactor's thread, when
-the whole group is committed; what waits is bounded (`Overloaded`), for clients that are gone leave their jobs behind;
-closing does what still waits.
+One sync of the disk serves all of them, however many they are.
+
+Rules:
+
+- updates are committed in the order in which they were submitted;
+- the Deferred of an update fires in the reactor's thread, after all updates that were taken with it are committed;
+- the bytes that wait are bounded (`Overloaded`), since the updates of clients that are gone wait on;
+- closing commits what still waits;
+- this module knows nothing of databases: it is given the function that commits.
 """
 
 from __future__ import annotations
@@ -19,68 +24,68 @@ from twisted.python.failure import Failure
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
 
-_J = TypeVar("_J")
+_U = TypeVar("_U")
 _T = TypeVar("_T")
 
-#: How many jobs go into one group at the most.
-GROUP = 1000
+#: How many updates are committed together at the most.
+MOST_UPDATES = 1000
 
 
-class GroupCommit(Generic[_J]):
-    """A queue of jobs and the thread that does them.
+class GroupCommit(Generic[_U]):
+    """A queue of updates, and the thread that commits them.
 
-    :param commit: does a group of jobs, in order, and gives the outcome of each: a result, or a Failure.
-    :param call_from_thread: has a function called in the reactor's thread; None: there is no thread, and each job is
-        done at once where it is given, as a group of its own (for tests and tools).
-    :param finish: done once behind the last job, in the same thread.
+    :param commit: commits updates, in order; returns the outcome of each: a result, or a Failure.
+    :param call_from_thread: has a function called in the reactor's thread; None: there is no thread, and each update
+        is committed alone and at once where it is submitted (for tests and tools).
+    :param finish: called once after the last update, in the same thread.
     """
 
     def __init__(
         self,
-        commit: Callable[[Sequence[_J]], Sequence[object]],
+        commit: Callable[[Sequence[_U]], Sequence[object]],
         call_from_thread: Callable[..., Any] | None,
         finish: Callable[[], None] = lambda: None,
     ) -> None:
         self._commit = commit
         self._finish = finish
         self._call_from_thread = call_from_thread
-        self._waiting: deque[tuple[_J, Deferred[Any]]] = deque()
-        self._weight = 0  # of the jobs that aren't done; known to the reactor's thread alone
+        self._waiting: deque[tuple[_U, Deferred[Any]]] = deque()
+        self._weight = 0  # of the updates that aren't answered; only the reactor's thread uses it
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: _J, weight: int = 0) -> Deferred[Any]:
-        """Have a job done.
+    def submit(self, update: _U, weight: int = 0) -> Deferred[Any]:
+        """Have an update committed.
 
-        :param weight: bytes that it holds while it waits.
+        :param weight: bytes that it takes while it waits; with 0 it is never refused.
         :return: a Deferred of its result, fired when it is committed.
-        :raises Overloaded: (in the Deferred) too much waits already.
+        :raises Overloaded: (in the Deferred) too many bytes wait already.
         """
         if weight and self._weight and self._weight + weight > settings.MAX_COMMIT_BYTES:
             return fail(
                 Overloaded(f"changes of {self._weight:,} bytes wait for this shard's disk already; try again later")
             )
-        done: Deferred[Any] = Deferred()
+        answered: Deferred[Any] = Deferred()
         if self._call_from_thread is None:
-            _fire([done], self._outcomes([job]))
-            return done
+            _fire([answered], self._outcomes([update]))
+            return answered
         self._weight += weight
-        done.addBoth(self._done, weight)
+        answered.addBoth(self._subtract_weight, weight)
         with self._changed:
-            self._waiting.append((job, done))
+            self._waiting.append((update, answered))
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
             self._thread.start()
-        return done
+        return answered
 
-    def _done(self, outcome: _T, weight: int) -> _T:
+    def _subtract_weight(self, outcome: _T, weight: int) -> _T:
         self._weight -= weight
         return outcome
 
     def close(self) -> Deferred[None]:
-        """Do what waits, and end the thread.
+        """Commit what waits, and end the thread.
 
         :return: a Deferred that fires when it has ended.
         """
@@ -100,25 +105,25 @@ class GroupCommit(Generic[_J]):
             with self._changed:
                 while not self._waiting and self._closed is None:
                     self._changed.wait()
-                group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+                taken = [self._waiting.popleft() for _ in range(min(MOST_UPDATES, len(self._waiting)))]
                 closed = self._closed
-            if not group and closed is not None:
+            if not taken and closed is not None:
                 self._finish()
                 self._call_from_thread(closed.callback, None)
                 return
-            outcomes = self._outcomes([job for job, _ in group])
-            self._call_from_thread(_fire, [done for _, done in group], outcomes)
+            outcomes = self._outcomes([update for update, _ in taken])
+            self._call_from_thread(_fire, [answered for _, answered in taken], outcomes)
 
-    def _outcomes(self, jobs: Sequence[_J]) -> Sequence[object]:
+    def _outcomes(self, updates: Sequence[_U]) -> Sequence[object]:
         try:
-            return self._commit(jobs)
-        except Exception:  # noqa: BLE001  # else nobody would answer these jobs, nor do any other
-            return [Failure()] * len(jobs)
+            return self._commit(updates)
+        except Exception:  # noqa: BLE001  # else the thread would end, and no update would be answered any more
+            return [Failure()] * len(updates)
 
 
 def _fire(deferreds: Sequence[Deferred[Any]], outcomes: Sequence[object]) -> None:
-    for done, outcome in zip(deferreds, outcomes, strict=True):
+    for answered, outcome in zip(deferreds, outcomes, strict=True):
         if isinstance(outcome, Failure):
-            done.errback(outcome)
+            answered.errback(outcome)
         else:
-            done.callback(outcome)
+            answered.callback(outcome)

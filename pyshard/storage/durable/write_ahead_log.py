@@ -1,140 +1,67 @@
-"""The log before LMDB: what is acknowledged stands here first, group after group, in the order in which it was done.
+"""The write-ahead log: each acknowledged change stands here first, in groups in the order of their commit.
 
-A file is written over and over: when LMDB has all that is in it, a new *lap* begins at its start, under a new *salt*
-(eight random bytes that nobody outside can know). A group is valid when it has the lap's salt, the next sequence
-number and the right checksum; the first place without one is the end. So a group that was written by half is none,
-and neither is what is left of earlier laps, nor anything that a document may contain.
+Rules:
 
-A group that was written when the disk had all groups before it (`synced`) says so. One that is found behind a place
-where there is no valid group proves that something acknowledged was damaged: such a log is refused.
+- there are two files, used by turns: while a checkpoint flushes what one has, the other one takes new groups;
+- a file takes groups only while it is known what it has: a write or sync that failed and can't be undone makes it
+  `broken` until a new lap begins, which needs LMDB to have everything;
+- a group that the log refused is cut off, so that no start can find it;
+- a start rewrites and syncs what it found, so that the next start finds the same;
+- a missing or damaged file is refused (`ConfigError`) if acknowledged changes may have been in it.
 
-There are two files, by turns: while what is in one goes into LMDB, the other takes what is new.
-
-docs/storage.md describes the format.
+`pyshard.storage.durable.log_format` has the format. Everything here is for one thread.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Callable
 from errno import EIO
 from pathlib import Path
-from typing import NamedTuple
 
 from pyshard.errors import ConfigError
+from pyshard.storage.durable.log_format import (
+    HEADER_BYTES,
+    SALT_BYTES,
+    Group,
+    groups_in,
+    packed_group,
+    packed_header,
+    salt_of,
+)
 
-_NAME = b"pyshard log 1\n\0\0"
-_HEADER = struct.Struct(">16s16s8sI")  # name, identity, salt, checksum of these
-_GROUP = struct.Struct(">8sQBII")  # salt, sequence number, whether synced, bytes of the text, checksum of all
-_SALT = 8
-_KEPT = 32 * 1024 * 1024  # bytes of the file that are kept for the next lap
-
-
-class Group(NamedTuple):
-    """What was done together.
-
-    :param sequence: rises by 1 with each group.
-    """
-
-    sequence: int
-    text: bytes
+_KEPT = 32 * 1024 * 1024  # bytes of the file that a new lap leaves for use; the rest goes back to the disk
 
 
-def header(identity: bytes, salt: bytes) -> bytes:
-    """The first bytes of a log.
+class LogFile:
+    """One file of the log.
 
-    :param identity: 16 bytes, of the store.
-    :param salt: 8 bytes, of the lap.
-    """
-    checksum = zlib.crc32(_NAME + identity + salt)
-    return _HEADER.pack(_NAME, identity, salt, checksum)
-
-
-def salt_of(data: bytes, identity: bytes) -> bytes:
-    """The salt of the lap that a log is in.
-
-    :raises ValueError: the log has no header, a damaged one, or that of another store.
-    """
-    if len(data) < _HEADER.size:
-        raise ValueError(f"it has {len(data)} bytes, too few for a header")
-    name, owner, salt, _ = _HEADER.unpack_from(data)
-    if name != _NAME or data[: _HEADER.size] != header(owner, salt):
-        raise ValueError("its header is damaged, or that of something else")
-    if owner != identity:
-        raise ValueError(f"it belongs to the store {owner.hex()}")
-    return bytes(salt)
-
-
-def packed(salt: bytes, group: Group, synced: bool) -> bytes:
-    """A group as it stands in the log."""
-    bare = _GROUP.pack(salt, group.sequence, synced, len(group.text), 0)
-    checksum = zlib.crc32(group.text, zlib.crc32(bare))
-    return _GROUP.pack(salt, group.sequence, synced, len(group.text), checksum) + group.text
-
-
-def groups_in(data: bytes, salt: bytes, safe: int) -> tuple[list[Group], int]:
-    """The groups of a log that aren't safe elsewhere, and where they end.
-
-    :param safe: the sequence number up to which they are.
-    :raises ValueError: acknowledged groups that must be there can't be read.
-    """
-    groups: list[Group] = []
-    end, last = _HEADER.size, None
-    while (found := _group_at(data, end, salt)) is not None and last in (None, found[0].sequence - 1):
-        last = found[0].sequence
-        if last > safe:
-            groups.append(found[0])
-        end += _GROUP.size + len(found[0].text)
-    place, newest = end, max(safe, last or 0)
-    while (place := data.find(salt, place)) >= 0:
-        beyond = _group_at(data, place, salt)
-        if beyond is not None and beyond[1] and beyond[0].sequence > newest:
-            raise ValueError(f"it is damaged at byte {end:,}, and acknowledged changes were there")
-        place += 1
-    return groups, end
-
-
-def _group_at(data: bytes, place: int, salt: bytes) -> tuple[Group, bool] | None:
-    """The group at a place, and whether it is a synced one; None when there is no valid one."""
-    if data[place : place + _SALT] != salt or len(data) < place + _GROUP.size:
-        return None
-    _, sequence, synced, size, _ = _GROUP.unpack_from(data, place)
-    begin = place + _GROUP.size
-    group = Group(sequence, data[begin : begin + size])
-    return (group, bool(synced)) if packed(salt, group, synced) == data[place : begin + size] else None
-
-
-class Log:
-    """One file of a log; for one thread.
-
-    :param path: the file; it is made when there is none.
+    :param path: the file; it is made if there is none.
     :param identity: hex, of the store that it belongs to.
-    :param safe: the sequence number of the last group that is safe elsewhere.
+    :param flushed: the sequence number up to which LMDB has all groups; 0: the store never had a log.
     :param random: gives so many random bytes, for salts.
-    :raises ConfigError: it can't be used: in one line, why.
-    :ivar groups: those that were found in it and aren't safe; whoever opened it takes them and lets go of them.
+    :raises ConfigError: the file can't be used: in one line, why.
+    :ivar groups: those that were found and that LMDB doesn't have; whoever opened the file empties the list.
     :ivar sequence: the number of the last group.
     :ivar size: bytes of this lap.
-    :ivar broken: whether nothing can be appended until a new lap was begun, since something may be in this one that
-        was refused, or may be missing in it on the disk.
+    :ivar broken: whether nothing can be appended before a new lap begins. This lap may have a group that was
+        refused, or the disk may lack one.
     """
 
-    def __init__(self, path: Path, identity: str, safe: int, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, path: Path, identity: str, flushed: int, random: Callable[[int], bytes] = os.urandom) -> None:
         self._identity = bytes.fromhex(identity)
         self._random = random
         self.broken = False
-        self._settled = True  # whether the disk is known to have all groups
+        self._all_synced = True  # whether the disk is known to have all groups
         self.groups: list[Group] = []
         try:
             data = path.read_bytes() if path.exists() else b""
-            if not safe and not any(data[: _HEADER.size]):
-                data = b""  # a power failure in its making may leave the size without the bytes
+            if not flushed and not any(data[:HEADER_BYTES]):
+                data = b""  # a power failure while the file was made may leave its size without its bytes
             if data:
                 self._salt = salt_of(data, self._identity)
-                self.groups, self.size = groups_in(data, self._salt, safe)
-            elif safe:
+                self.groups, self.size = groups_in(data, self._salt, flushed)
+            elif flushed:
                 raise ValueError("it is missing or empty, and acknowledged changes may be in it")
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except (OSError, ValueError) as error:
@@ -142,73 +69,75 @@ class Log:
         try:
             if self.groups:
                 self.sequence = self.groups[-1].sequence
-                _write(self._file, data[: self.size], 0)  # a sync that failed may have left them for synced
-                os.truncate(self._file, self.size)  # behind a lost one others may be left, to follow upon a new one
+                # A sync that failed may have left these bytes marked as synced, so they are written again.
+                _write(self._file, data[: self.size], 0)
+                # Groups behind a lost one must not follow upon a new one.
+                os.truncate(self._file, self.size)
             else:
-                self.restart(max(safe, 1))  # 0 is that of data which never had a log
+                self.begin_lap(max(flushed, 1))  # 0 is for data that never had a log
             os.fsync(self._file)  # so that the next start finds what this one found
-            if not safe:  # also when it was made before: the process may have been killed in between
+            if not flushed:  # also if the file was there: the process that made it may have been killed before this
                 _sync_directory(path.parent)
         except OSError as error:
             self.close()
             raise _unusable(path, error) from None
 
-    def append(self, text: bytes, sync: bool) -> None:
+    def append(self, payload: bytes, sync: bool) -> None:
         """Write a group.
 
-        :param sync: whether to return only when it is on the disk, as all groups before it then are.
-        :raises OSError: it isn't in the log.
+        :param sync: whether to return only when the disk has it, and so all groups before it.
+        :raises OSError: the group isn't in the log.
         """
         if self.broken:
             raise OSError(EIO, "the log could not be mended after a write had failed")
-        group = packed(self._salt, Group(self.sequence + 1, text), sync and self._settled)
+        group = packed_group(self._salt, Group(self.sequence + 1, payload), sync and self._all_synced)
         try:
             _write(self._file, group, self.size)
             if sync:
                 self.sync()
         except OSError:
-            self._cut()
+            self._cut_refused()
             raise
         self.size += len(group)
         self.sequence += 1
-        self._settled = sync
+        self._all_synced = sync
 
     def sync(self) -> None:
-        """Return when all groups are on the disk.
+        """Return when the disk has all groups.
 
-        :raises OSError: they may not be.
+        :raises OSError: it may lack some.
         """
         try:
             os.fdatasync(self._file)
         except OSError:
-            self.broken = True  # the system may take for synced what isn't, and never write it
+            self.broken = True  # the system may take lost bytes for synced, and never write them
             raise
-        self._settled = True
+        self._all_synced = True
 
-    def restart(self, sequence: int) -> None:
-        """Begin a new lap, when all groups are safe elsewhere.
+    def begin_lap(self, sequence: int) -> None:
+        """Begin a new lap. LMDB must have all groups of this one.
 
-        The header reaches the disk with the next group that does; until then the lap before may be found, which is
-        safe elsewhere.
+        The new header reaches the disk with the next group that does. Until then a start may find the lap before,
+        which does no harm.
 
-        :param sequence: the number after which the lap's first group is counted.
-        :raises OSError: the disk failed; nothing can be appended any more, unless it was the shortening that failed.
+        :param sequence: the number before that of the lap's first group.
+        :raises OSError: the disk failed. The file is broken then, unless only making it shorter failed.
         """
-        salt, broken = self._random(_SALT), self.broken
-        self.broken = True  # as long as it isn't known which lap the file is in
-        _write(self._file, header(self._identity, salt), 0)
-        if broken:  # what may be in the lap before must not be found any more
+        salt, was_broken = self._random(SALT_BYTES), self.broken
+        self.broken = True  # until it is known which lap the file is in
+        _write(self._file, packed_header(self._identity, salt), 0)
+        if was_broken:  # no start may find the refused group that may be in the lap before
             os.fdatasync(self._file)
-        self._salt, self.size, self.sequence, self.broken = salt, _HEADER.size, sequence, False
+        self._salt, self.size, self.sequence, self.broken = salt, HEADER_BYTES, sequence, False
         if os.fstat(self._file).st_size > _KEPT:
             os.truncate(self._file, _KEPT)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
-    def _cut(self) -> None:
-        """Have nothing in the file of a group that failed, lest it be found after a restart."""
+    def _cut_refused(self) -> None:
+        """Cut a group that failed off the file, so that no start finds it."""
         try:
             os.truncate(self._file, self.size)
             self.sync()
@@ -216,80 +145,76 @@ class Log:
             self.broken = True
 
 
-class Logs:
-    """The two files of a log; for one thread.
+class WriteAheadLog:
+    """The two files of the log; see `LogFile` for the parameters and what the two have in common.
 
     :param paths: of the files.
-    :param identity: hex, of the store that they belong to.
-    :param safe: the sequence number of the last group that is safe elsewhere.
-    :param random: gives so many random bytes, for salts.
-    :raises ConfigError: they can't be used: in one line, why.
-    :ivar groups: as those of `Log`, of both files, in order.
+    :ivar groups: as those of `LogFile`, of both files, in order.
     """
 
     def __init__(
-        self, paths: tuple[Path, Path], identity: str, safe: int, random: Callable[[int], bytes] = os.urandom
+        self, paths: tuple[Path, Path], identity: str, flushed: int, random: Callable[[int], bytes] = os.urandom
     ) -> None:
-        self._now = Log(paths[0], identity, safe, random)
+        self._active = LogFile(paths[0], identity, flushed, random)
         try:
-            self._other = Log(paths[1], identity, safe, random)
+            self._other = LogFile(paths[1], identity, flushed, random)
         except ConfigError:
-            self._now.close()
+            self._active.close()
             raise
-        if self._other.groups and self._other.sequence > self._now.sequence:
-            self._now, self._other = self._other, self._now
-        self.groups = self._other.groups + self._now.groups
-        self._now.groups, self._other.groups = [], []
-        numbers = [group.sequence for group in self.groups]
-        if numbers != list(range(safe + 1, safe + 1 + len(numbers))):
+        if self._other.groups and self._other.sequence > self._active.sequence:
+            self._active, self._other = self._other, self._active
+        self.groups = self._other.groups + self._active.groups
+        self._active.groups, self._other.groups = [], []
+        sequences = [group.sequence for group in self.groups]
+        if sequences != list(range(flushed + 1, flushed + 1 + len(sequences))):
             self.close()
-            why = f"changes {safe + 1:,} to {numbers[-1]:,} were acknowledged, and there are only {len(numbers):,}"
-            raise _unusable(paths[0], ValueError(f"{why} of them"))
+            acknowledged = f"changes {flushed + 1:,} to {sequences[-1]:,} were acknowledged"
+            raise _unusable(paths[0], ValueError(f"{acknowledged}, and there are only {len(sequences):,} of them"))
 
     @property
     def sequence(self) -> int:
         """The number of the last group."""
-        return self._now.sequence
+        return self._active.sequence
 
     @property
     def size(self) -> int:
-        """Bytes of the lap that takes what is new."""
-        return self._now.size
+        """Bytes of the lap that takes new groups."""
+        return self._active.size
 
     @property
     def broken(self) -> bool:
-        """See `Log`."""
-        return self._now.broken
+        """See `LogFile`."""
+        return self._active.broken
 
-    def append(self, text: bytes, sync: bool) -> None:
-        """See `Log`."""
-        self._now.append(text, sync)
+    def append(self, payload: bytes, sync: bool) -> None:
+        """See `LogFile`."""
+        self._active.append(payload, sync)
 
     def sync(self) -> None:
-        """See `Log`."""
-        self._now.sync()
+        """See `LogFile`."""
+        self._active.sync()
 
-    def switch(self) -> None:
-        """Have the other file, all of which is safe elsewhere, take what is new.
+    def rotate(self) -> None:
+        """Have the other file take new groups, in a new lap. LMDB must have all groups that it has.
 
-        :raises OSError: this one still does.
+        :raises OSError: the same file as before takes new groups.
         """
-        self._now.sync()  # so that nothing is missing before what the other one will have
-        self._other.restart(self.sequence)
-        self._now, self._other = self._other, self._now
+        self._active.sync()  # the disk must not have groups of the other file without those before them
+        self._other.begin_lap(self.sequence)
+        self._active, self._other = self._other, self._active
 
-    def restart(self, sequence: int) -> None:
-        """Begin a new lap, when all groups of both files are safe elsewhere; see `Log`."""
-        self._now.restart(sequence)
+    def begin_lap(self, sequence: int) -> None:
+        """See `LogFile`; LMDB must have all groups of both files."""
+        self._active.begin_lap(sequence)
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._now.close()
+        """Close the files."""
+        self._active.close()
         self._other.close()
 
 
 def _write(file: int, data: bytes, place: int) -> None:
-    """Write all of it, where the system may take a part at a time."""
+    """Write all bytes, though the system may take only some of them at a time."""
     view = memoryview(data)
     while view:
         written = os.pwrite(file, view, place)
@@ -302,7 +227,7 @@ def _unusable(path: Path, error: OSError | ValueError) -> ConfigError:
 
 
 def _sync_directory(path: Path) -> None:
-    """Have a new file's name on the disk."""
+    """Return when the disk has the name of a new file."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

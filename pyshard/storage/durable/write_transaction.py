@@ -1,4 +1,14 @@
-"""A transaction of LMDB that writes: it takes what was changed before, and removes what nobody can see any more."""
+"""A transaction of LMDB that writes: it flushes records of the memtable, and sweeps those that are out of sight.
+
+Rules:
+
+- the memtable itself stays as it is; `flushed` says what LMDB has of it when the transaction is committed;
+- counters are changed along: `lmdb_counters` with each record that LMDB gets or loses, `counters` when a record goes
+  for good;
+- the database of expiries has one entry for each record of LMDB that has an expiry;
+- `flush` works in columns. Its plain twin is a flush of one key at a time, and what comes out is counted anew
+  (tests/storage/durable/test_write_transaction.py compares all three).
+"""
 
 from __future__ import annotations
 
@@ -10,121 +20,133 @@ import lmdb
 
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.durable.counters import State
-from pyshard.storage.durable.memtable import Changes, Databases, Value
+from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.memtable import Memtable, Value
+from pyshard.storage.durable.merged_view import Databases
 from pyshard.storage.histogram import BUCKET_BITS
 
 
 @attrs.define
-class Writing:
+class WriteTransaction:
     """One transaction, and what is counted in it.
 
-    :param transaction: with buffers.
-    :param changes: what isn't in LMDB; stays as it is.
-    :param stored: counts what is in LMDB.
-    :param state: counts what there is in all.
-    :ivar brought: those of the changes that have come into LMDB, as the records of `Changes`.
+    :param lmdb: LMDB's transaction, with buffers.
+    :param memtable: records that aren't in LMDB.
+    :param lmdb_counters: count what is in LMDB.
+    :param counters: count all that there is.
+    :ivar flushed: records of the memtable that LMDB has; see `Memtable.records`.
     """
 
-    transaction: lmdb.Transaction
+    lmdb: lmdb.Transaction
     databases: Databases
-    changes: Changes
-    stored: State
-    state: State
-    brought: dict[bytes, bytes] = attrs.field(factory=dict)
+    memtable: Memtable
+    lmdb_counters: Counters
+    counters: Counters
+    flushed: dict[bytes, bytes] = attrs.field(factory=dict)
 
-    def bring_in(self, keys: Iterable[bytes]) -> None:
-        """Have changes in LMDB, with the list of expiries that follows from them.
+    def flush(self, keys: Iterable[bytes]) -> None:
+        """Write records of the memtable to LMDB.
 
-        :param keys: database keys, of changes that weren't brought in.
+        :param keys: their database keys; none of them is flushed yet.
         """
         records = self.databases.records
         ordered = sorted(keys)
-        changed = dict(zip(ordered, map(self.changes.records.__getitem__, ordered), strict=True))
-        before = {bytes(one): value for one, value in self.transaction.cursor(db=records).getmulti(changed)}
-        kept = {database: value for database, value in changed.items() if value}
-        self._count_changed(before, kept)
-        self._list_expiries(before, kept)  # from here on LMDB's own bytes may not be looked at any more
-        for database in changed.keys() - kept.keys():
-            self.transaction.delete(database, db=records)
-        self.transaction.cursor(db=records).putmulti(kept.items())
-        self.brought.update(changed)
+        changed = dict(zip(ordered, map(self.memtable.records.__getitem__, ordered), strict=True))
+        before = {bytes(key): value for key, value in self.lmdb.cursor(db=records).getmulti(changed)}
+        after = {db_key: value for db_key, value in changed.items() if value}
+        self._count_flushed(before, after)
+        self._list_expiries(before, after)  # LMDB's buffers, such as those in `before`, mean nothing from here on
+        for db_key in changed.keys() - after.keys():
+            self.lmdb.delete(db_key, db=records)
+        self.lmdb.cursor(db=records).putmulti(after.items())
+        self.flushed.update(changed)
 
-    def _count_changed(self, before: Mapping[bytes, Value], kept: Mapping[bytes, bytes]) -> None:
-        """Count what comes in place of what was there before."""
-        self.stored.used += lmdb_encoding.bytes_of_all(kept.keys(), kept.values())
-        self.stored.used -= lmdb_encoding.bytes_of_all(before.keys(), before.values())
-        _count(self.stored, kept.keys() - before.keys(), 1)
-        _count(self.stored, before.keys() - kept.keys(), -1)
-
-    def _list_expiries(self, before: Mapping[bytes, Value], kept: Mapping[bytes, bytes]) -> None:
-        """Have the expiries of what was there before off the list, and those of what comes on it."""
-        transaction, listed = self.transaction, self.databases.expiries
-        gone, new = [], []
-        if transaction.stat(db=listed)["entries"]:
-            gone = [(expires, one) for one, value in before.items() if (expires := lmdb_encoding.expiry_of(value))]
-        if self.changes.first_expiry:
-            new = [(expires, one) for one, value in kept.items() if (expires := lmdb_encoding.expiry_of(value))]
-        for expires, database in gone:
-            transaction.delete(lmdb_encoding.expiry_key(expires, database), db=listed)
-        for expires, database in new:
-            transaction.put(lmdb_encoding.expiry_key(expires, database), database, db=listed)
-
-    def settle(self) -> None:
-        """Have all changes in LMDB."""
-        self.bring_in(self.changes.records.keys() - self.brought.keys())
+    def flush_all(self) -> None:
+        """Write all records of the memtable to LMDB."""
+        self.flush(self.memtable.records.keys() - self.flushed.keys())
 
     def sweep(self, now: int, most: int) -> bool:
-        """Remove up to `most` records that nobody can see; whether there may be more."""
+        """Remove records that are out of sight.
+
+        :param now: milliseconds since 1970.
+        :param most: how many records at the most.
+        :return: whether there may be more.
+        """
         expired = self._expired(now, most)
-        self.bring_in(database for database in expired if database in self.changes.records)
-        for database in expired:
-            stored = self.transaction.get(database, db=self.databases.records)
+        self.flush(db_key for db_key in expired if db_key in self.memtable.records)
+        for db_key in expired:
+            stored = self.lmdb.get(db_key, db=self.databases.records)
             if stored is not None and 0 < lmdb_encoding.expiry_of(stored) <= now:  # it may have another expiry now
-                self._forget(database)
+                self._remove(db_key)
         most -= len(expired)
-        for index in list(self.state.dropped):
-            cursor, prefix = self.transaction.cursor(db=self.databases.records), lmdb_encoding.PREFIX.pack(index, 0)[:4]
+        for index in list(self.counters.dropped):
+            cursor, prefix = self.lmdb.cursor(db=self.databases.records), lmdb_encoding.PREFIX.pack(index, 0)[:4]
             while most > 0 and cursor.set_range(prefix) and cursor.key()[:4] == prefix:
-                self._forget(bytes(cursor.key()))
+                self._remove(bytes(cursor.key()))
                 most -= 1
             if most > 0:
-                self.stored.dropped.remove(index)
-                self.state.dropped.remove(index)
+                self.lmdb_counters.dropped.remove(index)
+                self.counters.dropped.remove(index)
         return most <= 0
 
+    def _count_flushed(self, before: Mapping[bytes, Value], after: Mapping[bytes, bytes]) -> None:
+        """Count that LMDB has some records in place of others.
+
+        :param before: what it had of them.
+        :param after: what it has of them.
+        """
+        self.lmdb_counters.used += lmdb_encoding.bytes_of_many(after.keys(), after.values())
+        self.lmdb_counters.used -= lmdb_encoding.bytes_of_many(before.keys(), before.values())
+        _count(self.lmdb_counters, after.keys() - before.keys(), 1)
+        _count(self.lmdb_counters, before.keys() - after.keys(), -1)
+
+    def _list_expiries(self, before: Mapping[bytes, Value], after: Mapping[bytes, bytes]) -> None:
+        """Bring the database of expiries in line; for the parameters see `_count_flushed`."""
+        gone, new = [], []
+        if self.lmdb.stat(db=self.databases.expiries)["entries"]:
+            gone = [(expires, key) for key, value in before.items() if (expires := lmdb_encoding.expiry_of(value))]
+        if self.memtable.first_expiry:
+            new = [(expires, key) for key, value in after.items() if (expires := lmdb_encoding.expiry_of(value))]
+        for expires, db_key in gone:
+            self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
+        for expires, db_key in new:
+            self.lmdb.put(lmdb_encoding.expiry_key(expires, db_key), db_key, db=self.databases.expiries)
+
     def _expired(self, now: int, most: int) -> list[bytes]:
-        """Database keys of records that have expired, in LMDB at least."""
+        """Database keys of records that have expired in the memtable, or in LMDB even if not in the memtable."""
         expired: list[bytes] = []
-        for entry, database in self.transaction.cursor(db=self.databases.expiries).iternext():
-            if len(expired) >= most or not lmdb_encoding.expired(entry, now):
+        for entry, db_key in self.lmdb.cursor(db=self.databases.expiries).iternext():
+            if len(expired) >= most or not lmdb_encoding.is_due(entry, now):
                 break
-            expired.append(bytes(database))
+            expired.append(bytes(db_key))
         known = set(expired)
-        changed = self.changes.expired(now, most)
-        return [*expired, *(one for one in changed if one not in known)][:most]
+        changed = self.memtable.expired(now, most)
+        return [*expired, *(db_key for db_key in changed if db_key not in known)][:most]
 
-    def _forget(self, database: bytes) -> None:
-        """Remove one record, which isn't among the changes or was brought in, with what is counted for it."""
-        stored = self.transaction.get(database, db=self.databases.records)
-        assert stored is not None  # whoever calls it has seen it
-        used, expires = lmdb_encoding.bytes_of_all([database], [stored]), lmdb_encoding.expiry_of(stored)
-        self.transaction.delete(database, db=self.databases.records)
-        for state in (self.stored, self.state):
-            state.used -= used
-            _count(state, {database}, -1)
+    def _remove(self, db_key: bytes) -> None:
+        """Remove a record of LMDB that the memtable doesn't have, or that is flushed."""
+        stored = self.lmdb.get(db_key, db=self.databases.records)
+        assert stored is not None  # the caller has seen it
+        used, expires = lmdb_encoding.bytes_of(db_key, stored), lmdb_encoding.expiry_of(stored)
+        self.lmdb.delete(db_key, db=self.databases.records)
+        for counters in (self.lmdb_counters, self.counters):
+            counters.used -= used
+            _count(counters, {db_key}, -1)
         if expires:
-            self.transaction.delete(lmdb_encoding.expiry_key(expires, database), db=self.databases.expiries)
+            self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
 
 
-def _count(state: State, databases: Set[bytes], each: int) -> None:
-    """Count records more or less, but for the bytes of their keys and themselves."""
-    counts = state.counts
+def _count(counters: Counters, db_keys: Set[bytes], each: int) -> None:
+    """Count records, with the overhead of each but without the bytes of their keys and themselves.
+
+    :param each: 1 for records that are new, -1 for records that are gone.
+    """
+    bucket_counts = counters.bucket_counts
     indexes: defaultdict[int, int] = defaultdict(int)
-    for index, slot in map(lmdb_encoding.PREFIX.unpack_from, databases):
+    for index, slot in map(lmdb_encoding.PREFIX.unpack_from, db_keys):
         indexes[index] += each
-        counts[slot >> BUCKET_BITS] += each
+        bucket_counts[slot >> BUCKET_BITS] += each
     for index, documents in indexes.items():
-        if index in state.documents:
-            state.documents[index] += documents
-    state.used += sum(indexes.values()) * settings.ITEM_OVERHEAD
+        if index in counters.documents:
+            counters.documents[index] += documents
+    counters.used += sum(indexes.values()) * settings.ITEM_OVERHEAD

@@ -149,9 +149,9 @@ def test_plain_writes_go_a_shorter_way(bench: Bench, expiring: bool, last: bytes
 def test_holds(bench: Bench) -> None:
     """A store says that it holds keys only when it holds each of them, in that index."""
     bench.fill({b"a": b"1", b"b": b"2"})
-    assert bench.store.holds(0, [b"a", b"b", b"a"]) is not bench.durable
+    assert bench.store.surely_has_all(0, [b"a", b"b", b"a"]) is not bench.durable
     for index, keys in ((0, [b"a", b"c"]), (1, [b"a"]), (7, [b"a"])):
-        assert not bench.store.holds(index, keys)
+        assert not bench.store.surely_has_all(index, keys)
 
 
 def test_large_things(bench: Bench) -> None:

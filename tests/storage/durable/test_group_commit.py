@@ -1,4 +1,4 @@
-"""Group commit: order, grouping, outcomes, closing; with a real thread and a queue in the reactor's place."""
+"""Group commit: order, what is committed together, outcomes, closing; with a real thread and a queue for a reactor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
-from pyshard.storage.durable.group_commit import GROUP, GroupCommit
+from pyshard.storage.durable.group_commit import MOST_UPDATES, GroupCommit
 
 
 class Reactor:
@@ -38,48 +38,48 @@ class Reactor:
 
 
 class Disk:
-    """Does groups of numbers, when it is let to."""
+    """Commits numbers, while it isn't blocked."""
 
     def __init__(self) -> None:
-        self.groups: list[list[int]] = []
-        self.free = threading.Event()
-        self.free.set()
+        self.commits: list[list[int]] = []
+        self.unblocked = threading.Event()
+        self.unblocked.set()
 
-    def commit(self, jobs: Sequence[int]) -> Sequence[object]:
-        """Each job's outcome is its double; a negative one fails."""
-        self.free.wait(10)
-        self.groups.append(list(jobs))
-        return [Failure(ValueError(job)) if job < 0 else job * 2 for job in jobs]
+    def commit(self, updates: Sequence[int]) -> Sequence[object]:
+        """Each update's outcome is its double; a negative one fails."""
+        self.unblocked.wait(10)
+        self.commits.append(list(updates))
+        return [Failure(ValueError(update)) if update < 0 else update * 2 for update in updates]
 
 
-def test_without_a_thread_each_job_is_a_group() -> None:
+def test_without_a_thread_each_update_is_committed_alone() -> None:
     """What is submitted is done at once, and its Deferred has fired."""
     disk = Disk()
     writer: GroupCommit[int] = GroupCommit(disk.commit, None)
     results: list[int] = []
     writer.submit(1).addCallback(results.append)
     writer.submit(2).addCallback(results.append)
-    assert (results, disk.groups) == ([2, 4], [[1], [2]])
+    assert (results, disk.commits) == ([2, 4], [[1], [2]])
 
 
-def test_what_waits_is_one_group_in_order() -> None:
-    """Jobs that come while the disk is busy are committed together, in the order in which they came."""
+def test_what_waits_is_committed_together_in_order() -> None:
+    """Updates that come while the disk is busy are committed together, in the order in which they came."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
-    disk.free.clear()
+    disk.unblocked.clear()
     done = [writer.submit(number) for number in range(500)]
-    disk.free.set()
-    assert [reactor.until(one) for one in done] == [number * 2 for number in range(500)]
-    assert list(chain.from_iterable(disk.groups)) == list(range(500))
-    assert len(disk.groups) <= 3
+    disk.unblocked.set()
+    assert [reactor.until(answered) for answered in done] == [number * 2 for number in range(500)]
+    assert list(chain.from_iterable(disk.commits)) == list(range(500))
+    assert len(disk.commits) <= 3
     reactor.until(writer.close())
 
 
 def test_what_waits_is_bounded() -> None:
-    """Jobs up to `MAX_COMMIT_BYTES` wait; one more is `Overloaded` at once and never done, until others are done."""
+    """Updates of `MAX_COMMIT_BYTES` wait; one more is `Overloaded` at once and never done, until others are done."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
-    disk.free.clear()
+    disk.unblocked.clear()
     half = settings.MAX_COMMIT_BYTES // 2
     fits = [writer.submit(1, half), writer.submit(2, half - 1), writer.submit(3, 1)]
     for weight in (1, half):
@@ -87,36 +87,36 @@ def test_what_waits_is_bounded() -> None:
         with pytest.raises(Overloaded, match=f"changes of {settings.MAX_COMMIT_BYTES:,} bytes wait"):
             outcome.raiseException()
     fits.append(writer.submit(4))  # what has no weight, such as a shard's configuration, is never refused
-    disk.free.set()
-    assert [reactor.until(one) for one in fits] == [2, 4, 6, 8]
+    disk.unblocked.set()
+    assert [reactor.until(answered) for answered in fits] == [2, 4, 6, 8]
     assert reactor.until(writer.submit(5, half)) == 10
     assert reactor.until(writer.submit(-1, half)).check(ValueError)
     alone = writer.submit(6, settings.MAX_COMMIT_BYTES + 1)  # larger than all, but nothing else waits
     assert reactor.until(alone) == 12
-    assert 99 not in chain.from_iterable(disk.groups)
+    assert 99 not in chain.from_iterable(disk.commits)
     reactor.until(writer.close())
 
 
-def test_a_group_has_an_end() -> None:
-    """More jobs than `GROUP` are more groups."""
+def test_how_many_are_committed_together() -> None:
+    """More updates than `MOST_UPDATES` aren't committed together."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
-    disk.free.clear()
-    done = [writer.submit(number) for number in range(2 * GROUP + 10)]
-    disk.free.set()
-    assert reactor.until(done[-1]) == 2 * (2 * GROUP + 9)
-    assert max(map(len, disk.groups)) == GROUP
+    disk.unblocked.clear()
+    done = [writer.submit(number) for number in range(2 * MOST_UPDATES + 10)]
+    disk.unblocked.set()
+    assert reactor.until(done[-1]) == 2 * (2 * MOST_UPDATES + 9)
+    assert max(map(len, disk.commits)) == MOST_UPDATES
     reactor.until(writer.close())
 
 
 def test_answers_come_in_the_reactors_thread_and_after_the_commit() -> None:
-    """No Deferred fires in the writer's thread, nor before its group was committed."""
+    """No Deferred fires in the writer's thread, nor before the commit."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
     threads: list[int] = []
     done = writer.submit(1)
     done.addCallback(lambda _: threads.append(threading.get_ident()))
-    while not disk.groups:
+    while not disk.commits:
         pass
     assert threads == []
     reactor.until(done)
@@ -124,8 +124,8 @@ def test_answers_come_in_the_reactors_thread_and_after_the_commit() -> None:
     reactor.until(writer.close())
 
 
-def test_one_failure_is_one_jobs_own() -> None:
-    """A job that fails fails its own Deferred only."""
+def test_a_failure_is_that_of_one_update() -> None:
+    """An update that fails fails its own Deferred only."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
     good, bad, last = writer.submit(1), writer.submit(-1), writer.submit(3)
@@ -136,31 +136,31 @@ def test_one_failure_is_one_jobs_own() -> None:
 
 
 def test_closing_does_what_waits() -> None:
-    """Jobs that were submitted before `close` are done before it has closed; the thread ends."""
+    """Updates that were submitted before `close` are done before it has closed; the thread ends."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
-    disk.free.clear()
+    disk.unblocked.clear()
     done = [writer.submit(number) for number in range(5)]
     closed = writer.close()
-    disk.free.set()
+    disk.unblocked.set()
     reactor.until(closed)
-    assert list(chain.from_iterable(disk.groups)) == list(range(5))
-    assert [reactor.until(one) for one in done] == [0, 2, 4, 6, 8]
-    assert not [one for one in threading.enumerate() if one.name == "pyshard-writer" and one.is_alive()]
+    assert list(chain.from_iterable(disk.commits)) == list(range(5))
+    assert [reactor.until(answered) for answered in done] == [0, 2, 4, 6, 8]
+    assert not [thread for thread in threading.enumerate() if thread.name == "pyshard-writer" and thread.is_alive()]
 
 
 def test_closing_what_never_worked() -> None:
-    """A writer without jobs has no thread, and is closed at once."""
+    """A writer without updates has no thread, and is closed at once."""
     closed = GroupCommit(Disk().commit, Reactor().call_from_thread).close()
     assert closed.called
 
 
 @pytest.mark.parametrize("threaded", [False, True])
 def test_a_commit_that_fails_altogether(threaded: bool) -> None:
-    """A commit that raises, though it never should, fails its own jobs, and later ones are done."""
+    """A commit that raises, though it never should, fails its own updates, and later ones are done."""
 
-    def commit(jobs: Sequence[int]) -> Sequence[object]:
-        return [1 / job for job in jobs]
+    def commit(updates: Sequence[int]) -> Sequence[object]:
+        return [1 / update for update in updates]
 
     reactor = Reactor()
     writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread if threaded else None)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.executor import Found
+from pyshard.storage.executor import StoredRecord
 
 KEYS = st.binary(max_size=lmdb_encoding.LONGEST + 50) | st.binary(
     min_size=lmdb_encoding.LONGEST - 2, max_size=lmdb_encoding.LONGEST + 2
@@ -19,7 +19,7 @@ NUMBERS = st.integers(0, 2**63)
 def test_short_key() -> None:
     """Index, slot, 0, key; version, expiry, record."""
     assert lmdb_encoding.database_key(3, 1671936, b"test") == b"\x00\x00\x00\x03" + b"\x00\x19\x83\x00" + b"\x00test"
-    packed = lmdb_encoding.pack(b"test", Found(5, 7, b"record"))
+    packed = lmdb_encoding.pack(b"test", StoredRecord(5, 7, b"record"))
     assert packed == bytes(7) + b"\x05" + bytes(7) + b"\x07" + b"record"
 
 
@@ -29,7 +29,8 @@ def test_long_key() -> None:
     digest = blake2b(key, digest_size=32).digest()
     assert lmdb_encoding.database_key(0, 1, key) == bytes(7) + b"\x01" + b"\x01" + digest
     assert (
-        lmdb_encoding.pack(key, Found(1, 0, b"r")) == bytes(7) + b"\x01" + bytes(8) + b"\x00\x00\x01\xf7" + key + b"r"
+        lmdb_encoding.pack(key, StoredRecord(1, 0, b"r"))
+        == bytes(7) + b"\x01" + bytes(8) + b"\x00\x00\x01\xf7" + key + b"r"
     )
 
 
@@ -41,7 +42,7 @@ def test_longest_key_fits() -> None:
 @given(KEYS, NUMBERS, NUMBERS, st.binary(max_size=50))
 def test_round_trip(key: bytes, version: int, expires: int, record: bytes) -> None:
     """What was packed is unpacked, with its key and its expiry."""
-    found = Found(version, expires, record)
+    found = StoredRecord(version, expires, record)
     database, value = lmdb_encoding.database_key(1, 2, key), memoryview(lmdb_encoding.pack(key, found))
     assert lmdb_encoding.unpack(key, value) == found
     assert lmdb_encoding.whole_key(memoryview(database), value) == key
@@ -57,14 +58,14 @@ def test_order_is_index_then_slot(one: tuple[int, int], other: tuple[int, int]) 
 def test_another_key_with_the_same_digest_is_not_found() -> None:
     """The whole key is compared: a value of another long key is nobody else's."""
     mine, other = b"a" * 600, b"b" * 600
-    value = memoryview(lmdb_encoding.pack(other, Found(1, 0, b"theirs")))
+    value = memoryview(lmdb_encoding.pack(other, StoredRecord(1, 0, b"theirs")))
     assert lmdb_encoding.unpack(mine, value) is None
-    assert lmdb_encoding.unpack(other, value) == Found(1, 0, b"theirs")
+    assert lmdb_encoding.unpack(other, value) == StoredRecord(1, 0, b"theirs")
 
 
 def test_a_longer_key_that_begins_alike_is_not_found() -> None:
     """Nor is a prefix of the key enough."""
-    value = memoryview(lmdb_encoding.pack(b"a" * 601, Found(1, 0, b"r")))
+    value = memoryview(lmdb_encoding.pack(b"a" * 601, StoredRecord(1, 0, b"r")))
     assert lmdb_encoding.unpack(b"a" * 600, value) is None
 
 
@@ -72,14 +73,14 @@ def test_expiry_entries_sort_by_time() -> None:
     """The entry of what expires first comes first, and is due from that millisecond on."""
     first, second = lmdb_encoding.expiry_key(1000, b"z"), lmdb_encoding.expiry_key(1001, b"a")
     assert first < second
-    assert [lmdb_encoding.expired(first, now) for now in (999, 1000, 1001)] == [False, True, True]
+    assert [lmdb_encoding.is_due(first, now) for now in (999, 1000, 1001)] == [False, True, True]
     assert len(first) == 24
 
 
 @given(KEYS, st.integers(0, 5))
 def test_live_until_its_expiry(key: bytes, expires: int) -> None:
     """A value is live up to its expiry, for ever without one, and never as that of another long key."""
-    value = memoryview(lmdb_encoding.pack(key, Found(1, expires, b"record")))
+    value = memoryview(lmdb_encoding.pack(key, StoredRecord(1, expires, b"record")))
     assert [lmdb_encoding.is_live(key, value, now) for now in range(7)] == [
         not expires or now < expires for now in range(7)
     ]

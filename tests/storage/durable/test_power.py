@@ -22,7 +22,8 @@ from pyshard.errors import StorageFailed
 from pyshard.protocol.answers import VERSION
 from pyshard.protocol.batches import Pop, Read, Run, Write
 from pyshard.storage import DataDirectory, Durability, LmdbStore
-from pyshard.storage.durable.write_ahead_log import Group, Log
+from pyshard.storage.durable.log_format import Group
+from pyshard.storage.durable.write_ahead_log import LogFile
 
 IDENTITY = "00112233445566778899aabbccddeeff"
 
@@ -57,7 +58,7 @@ class LogHistory:
     :ivar doubtful: the group that may be there, for nobody was told that it is, or that it isn't for good.
     """
 
-    log: Log
+    log: LogFile
 
     def __init__(self, path: Path, disk: Disk, random: Random, seen: Counter[str]) -> None:
         self._path = path
@@ -92,7 +93,7 @@ class LogHistory:
         group = Group(self.log.sequence + 1, self._random.randbytes(8).ljust(size, b"."))
         sync, broken = self._random.random() < self._syncs, self.log.broken
         try:
-            self.log.append(group.text, sync)
+            self.log.append(group.payload, sync)
         except OSError:
             if self.log.broken and not broken:
                 self.doubtful = group
@@ -100,7 +101,7 @@ class LogHistory:
         except Stopped:
             self.doubtful = group
             raise
-        self.written[group.sequence] = group.text
+        self.written[group.sequence] = group.payload
         if sync:
             self.sure = group.sequence
 
@@ -108,7 +109,7 @@ class LogHistory:
         """All groups are safe, and the one that may be there is passed over."""
         self.safe = self.sure = max(self.safe, self.log.sequence + self.log.broken)
         self.written, self.doubtful = {}, None
-        self.log.restart(self.safe)
+        self.log.begin_lap(self.safe)
 
     def sync(self) -> None:
         """What was acknowledged is sure."""
@@ -127,7 +128,7 @@ class LogHistory:
         """Open the log, and look whether it has what it must."""
         self._disk.danger, self._disk.trouble = self._danger, 0
         try:
-            self.log = Log(self._path, IDENTITY, self.safe, self._random.randbytes)
+            self.log = LogFile(self._path, IDENTITY, self.safe, self._random.randbytes)
         except Stopped:
             self.stop()
             return
@@ -143,7 +144,7 @@ class LogHistory:
         assert last >= (self.sure if self._power_failed else newest)
         if groups and groups[-1] == self.doubtful:
             self.seen["doubtful, and there"] += 1
-            self.written[last] = groups[-1].text
+            self.written[last] = groups[-1].payload
         else:
             self.seen["all there"] += last == newest
             self.seen["some missing"] += last < newest
@@ -246,7 +247,7 @@ class StoreHistory:
         try:
             at_once(self.store.apply([task(run) for run in runs], PLENTY, PLENTY))
         except (StorageFailed, Stopped) as error:
-            refused = isinstance(error, StorageFailed) and not self.store._data.logs.broken
+            refused = isinstance(error, StorageFailed) and not self.store._engine.log.broken
             self.doubtful = [] if refused else [(after, self.states[-1].text)]
             raise
         self.done(self._durability is Durability.FSYNC)
@@ -283,7 +284,7 @@ class StoreHistory:
     def close(self, power: bool = False) -> None:
         """Let go of everything that a process that ends lets go of."""
         self._disk.stop(power)
-        self.store._data.environment.close()
+        self.store._engine.environment.close()
         self._directory.close()
 
     def start(self) -> None:
@@ -308,7 +309,7 @@ class StoreHistory:
         found = zip(KEYS, answer.results, strict=True)
         return Contents(
             {key: stored for key, stored in found if isinstance(stored, bytes)},
-            self.store._data.state.version,
+            self.store._engine.counters.version,
             self.store.recall(),
         )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.storage.memory import slot_index as order_module
-from pyshard.storage.memory.slot_index import SlotOrder
+from pyshard.storage.memory.slot_index import SlotIndex
 
 BUCKET = 8192
 
@@ -33,7 +33,7 @@ class Index:
 
     def __init__(self) -> None:
         self.there: set[bytes] = set()
-        self.order = SlotOrder(slot_of, self.there)
+        self.order = SlotIndex(slot_of, self.there)
 
     def add(self, *keys: bytes) -> None:
         """Have keys that aren't there."""
@@ -43,7 +43,7 @@ class Index:
     def remove(self, key: bytes) -> None:
         """Have a key no more."""
         self.there.remove(key)
-        self.order.removed(slot_of(key))
+        self.order.note_removed(slot_of(key))
 
     def expected(self, start: int, after: bytes | None, end: int) -> list[bytes]:
         """What `between` gives, by sorting all keys."""
@@ -68,7 +68,7 @@ def test_keys_are_given_in_order_whatever_came_and_went(moves: list[bytes], data
         end = data.draw(st.sampled_from([BUCKET, BUCKET + 1, 2 * BUCKET]))
         after = data.draw(st.none() | st.sampled_from(KEYS))
         assert list(index.order.between(start, after, end)) == index.expected(start, after, end)
-        counted = dict(index.order.counted())
+        counted = dict(index.order.bucket_counts())
         buckets = [slot_of(key) // BUCKET for key in index.there]
         assert {bucket: count for bucket, count in counted.items() if count} == {
             bucket: buckets.count(bucket) for bucket in set(buckets)
@@ -85,7 +85,7 @@ def test_many_keys_of_a_bucket_are_looked_at_once() -> None:
         return slot_of(key)
 
     keys = [bytes([1 + number % 3, number]) for number in range(60)]
-    order = SlotOrder(slot, set(keys))
+    order = SlotIndex(slot, set(keys))
     order.add(map(slot_of, keys), keys)
     assert sorted(asked) == sorted(keys[:6])
     asked.clear()

@@ -1,4 +1,4 @@
-"""Snapshots of a durable store: its commits, its changes that aren't in LMDB, its map that grows, its end."""
+"""Snapshots of a durable store: direct updates, the memtable, a map that grows, closing."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from pyshard.errors import SnapshotEnded
 from pyshard.model.keyspace import slot_of
 from pyshard.protocol.batches import Write
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
-from pyshard.storage.durable.engine import Commit
-from pyshard.storage.durable.write_transaction import Writing
+from pyshard.storage.durable.updates import DirectUpdate
+from pyshard.storage.durable.write_transaction import WriteTransaction
 
 
-def test_no_snapshot_in_the_middle_of_a_commit(tmp_path: Path, clock: Clock) -> None:
-    """While a commit is done, of which the counters here know later than LMDB, a snapshot waits."""
+def test_no_snapshot_in_the_middle_of_a_direct_update(tmp_path: Path, clock: Clock) -> None:
+    """A snapshot waits for a direct update, whose effects LMDB has before the counters in memory do."""
     store = LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE)
-    bench, data = Bench(store, clock), store._data
+    bench, engine = Bench(store, clock), store._engine
     bench.write(b"a", b"1")
     bench.write(b"b", b"1", ttl=1000)
     clock.advance(1)
     opened: list[ISnapshot] = []
     waiting = threading.Thread(target=lambda: opened.append(store.snapshot()))
 
-    def swept(writing: Writing) -> None:
-        writing.sweep(int(clock.seconds() * 1000), 10)
+    def swept(transaction: WriteTransaction) -> None:
+        transaction.sweep(int(clock.seconds() * 1000), 10)
         waiting.start()
         waiting.join(0.05)
         assert not opened
 
-    assert data.do([Commit(swept)]) == [None]
+    assert engine.commit([DirectUpdate(swept)]) == [None]
     waiting.join()
     assert (opened[0].documents, all_of(opened[0])) == (1, bench.live())
     result(store.close())
 
 
-def test_changes_over_what_is_in_lmdb(tmp_path: Path, clock: Clock) -> None:
-    """Changes that aren't in LMDB are in a snapshot as those that are, and later ones aren't."""
+def test_the_memtable_over_lmdb(tmp_path: Path, clock: Clock) -> None:
+    """A snapshot has records of the memtable as it has those of LMDB, and nothing that is changed later."""
     store = LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE)
     bench = Bench(store, clock)
     for key in (b"kept", b"changed", b"gone", b"expired", b"forever"):
         bench.write(key, b"1", ttl=1000 if key in (b"expired", b"forever") else 0)
-    store._data.settle()
+    store._engine.flush_all()
     bench.write(b"changed", b"2")
     bench.write(b"new", b"1", ttl=5000)
     bench.write(b"over", b"1", ttl=1000)
@@ -59,7 +59,7 @@ def test_changes_over_what_is_in_lmdb(tmp_path: Path, clock: Clock) -> None:
     bench.write(b"later", b"1")
     bench.write(b"new", b"later")
     bench.remove(b"kept")
-    store._data.settle()
+    store._engine.flush_all()
     assert (snapshot.documents, all_of(snapshot)) == (4, live)
     result(store.close())
 

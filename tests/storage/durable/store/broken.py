@@ -13,7 +13,7 @@ from stores import Bench
 
 from pyshard.errors import StorageFailed
 from pyshard.storage import LmdbStore
-from pyshard.storage.durable.write_ahead_log import Logs
+from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 
 
 class Broken:
@@ -23,12 +23,12 @@ class Broken:
     """
 
     def __init__(self, store: LmdbStore) -> None:
-        self._environment = store._data.environment
+        self._environment = store._engine.environment
         self.commits = self.reads = self.syncs = self.grows = self.appends = True
         self.synced = 0
-        self.log = BrokenLog(self, store._data.logs)
-        store._data.environment = self  # type: ignore[assignment]  # as much of one as the data use
-        store._data.logs = self.log  # type: ignore[assignment]  # likewise
+        self.log = BrokenLog(self, store._engine.log)
+        store._engine.environment = self  # type: ignore[assignment]  # as much of one as the data use
+        store._engine.log = self.log  # type: ignore[assignment]  # likewise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._environment, name)
@@ -53,7 +53,7 @@ class Broken:
 class BrokenLog:
     """The log of `Broken`."""
 
-    def __init__(self, broken: Broken, log: Logs) -> None:
+    def __init__(self, broken: Broken, log: WriteAheadLog) -> None:
         self._broken = broken
         self._whole = log
 

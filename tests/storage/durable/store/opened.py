@@ -25,5 +25,5 @@ def lmdb_of(bench: Bench) -> LmdbStore:
 def map_size(store: IStore) -> int:
     """Bytes of its map."""
     assert isinstance(store, LmdbStore)
-    size: int = store._data.environment.info()["map_size"]
+    size: int = store._engine.environment.info()["map_size"]
     return size

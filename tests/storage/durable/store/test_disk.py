@@ -41,7 +41,7 @@ def test_a_change_that_fails(bench: Bench, run: Run, logged_errors: TakeErrors) 
             bench.applied(ReadItem("", [b"a", b"new", b"n"])),
             store.documents,
             store.used,
-            list(store._data.state.counts),
+            list(store._engine.counters.bucket_counts),
         ]
 
     before = all_of_it()
@@ -93,7 +93,7 @@ def test_a_log_that_does_not_begin_anew(
     bench.fill({b"a": b"one"})
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", failing)
-        store._data.settle()
+        store._engine.flush_all()
     assert [str(error) for error in logged_errors(AssertionError)] == [
         "the log could not be begun anew: Input/output error"
     ]
@@ -111,7 +111,7 @@ def test_a_refused_change_that_cannot_be_taken_back(
     system = System()
     monkeypatch.setattr("pyshard.storage.durable.write_ahead_log.os", system)
     system.room, system.failing = 1 << 20, {"truncate"}
-    lmdb_of(bench)._data._durability = Durability.FSYNC
+    lmdb_of(bench)._engine._durability = Durability.FSYNC
     system.failing_once = {"fdatasync"}
     with pytest.raises(StorageFailed):
         bench.fill({b"refused": b""})

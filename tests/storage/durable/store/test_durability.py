@@ -25,7 +25,7 @@ def test_fsync_is_the_default(path: Path) -> None:
         assert broken.synced == each
     at_once(store.apply([task(Pop("", [b"unknown"]))], PLENTY, PLENTY))
     assert broken.synced == 3  # nothing was changed
-    assert (store._data.environment.flags()["sync"], store._data.environment.flags()["metasync"]) == (True, True)
+    assert (store._engine.environment.flags()["sync"], store._engine.environment.flags()["metasync"]) == (True, True)
     at_once(store.close())
 
 
@@ -33,7 +33,7 @@ def test_fsync_is_the_default(path: Path) -> None:
 def test_weaker_modes_do_not_sync_with_each_change(path: Path, durability: Durability) -> None:
     """With `async` and `none` the log is left to the system, and LMDB still syncs; closing brings all of it there."""
     store = opened(path, durability=durability)
-    assert (store._data.environment.flags()["sync"], store._data.environment.flags()["metasync"]) == (True, True)
+    assert (store._engine.environment.flags()["sync"], store._engine.environment.flags()["metasync"]) == (True, True)
     broken = Broken(store)
     at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
     assert broken.synced == 0
@@ -97,20 +97,20 @@ def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
     at_once(store.remember(b"text"))  # before which the log is synced
     clock.advance(10)
     at_once(store.sweep(10))
-    assert (broken.synced, store._data.unsynced) == (1, False)
+    assert (broken.synced, store._engine.unsynced) == (1, False)
     at_once(store.close())
 
 
 def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the log is long, or many records were changed, changes go into LMDB faster than others come."""
-    monkeypatch.setattr("pyshard.storage.durable.engine._MOST_BYTES", 10_000)
+    monkeypatch.setattr("pyshard.storage.durable.engine._MOST_LOG_BYTES", 10_000)
     store = opened(path, most_changed=20)
     sizes: list[int] = []
     changed: list[int] = []
     for size in [3000] * 9 + [10] * 90:
         at_once(store.apply([task(Write("", [b"%d" % len(sizes)], [bytes(size)]))], PLENTY, PLENTY))
-        sizes.append(store._data.logs.size)
-        changed.append(len(store._data.changes.records))
+        sizes.append(store._engine.log.size)
+        changed.append(len(store._engine.memtable.records))
     assert (changed[:9], max(changed)) == ([1, 2, 3, 4, 5, 4, 3, 4, 5], 21)
     assert 10_000 < max(sizes) < 16_500
     assert store.documents == 99

@@ -1,4 +1,4 @@
-"""What a durable store does in one group, and what its thread may and may not hold up."""
+"""What a durable store commits together, and what its thread may and may not delay."""
 
 from __future__ import annotations
 
@@ -16,99 +16,109 @@ from pyshard.model.keyspace import slot_of
 from pyshard.protocol.batches import Has, Read, Write
 from pyshard.storage import LmdbStore
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.durable.counters import State
-from pyshard.storage.durable.engine import Change, Commit, DurableData, Job
-from pyshard.storage.durable.write_transaction import Writing
-from pyshard.storage.durable.memtable import Changes, View
+from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.durable.updates import DirectUpdate, LoggedUpdate, Update
+from pyshard.storage.durable.write_transaction import WriteTransaction
 
 
-def writing(store: LmdbStore, key: bytes, record: bytes = b"") -> Change:
-    """The job of a batch that writes one key."""
+def write_of(store: LmdbStore, key: bytes, record: bytes = b"") -> LoggedUpdate:
+    """The update of a batch that writes one key."""
     run = task(Write("", [key], [record]))
-    return Change(lambda view, state, changes: store._applied(view, state, changes, [run], PLENTY, PLENTY))
+    return LoggedUpdate(
+        lambda view, counters, memtable: store._execute(view, counters, memtable, [run], PLENTY, PLENTY)
+    )
 
 
-def test_a_job_that_raises_hurts_no_other(bench: Bench) -> None:
-    """In a group in which one job fails unexpectedly the others are done, each once, and it alone has failed."""
+def test_an_update_that_raises_fails_alone(bench: Bench) -> None:
+    """When an update fails unexpectedly, those that were to be committed with it are done, each once."""
     store = lmdb_of(bench)
 
-    def bad(view: View, state: State, changes: Changes) -> None:
-        writing(store, b"half").work(view, state, changes)
+    def bad(view: MergedView, counters: Counters, memtable: Memtable) -> None:
+        write_of(store, b"half").work(view, counters, memtable)
         raise ZeroDivisionError
 
-    def worse(writing: Writing) -> None:
-        writing.transaction.put(b"half", b"", db=store._data.databases.meta)
+    def worse(transaction: WriteTransaction) -> None:
+        transaction.lmdb.put(b"half", b"", db=store._engine.databases.meta)
         raise ZeroDivisionError
 
-    def good(writing: Writing) -> None:
-        writing.transaction.put(b"whole", b"", db=store._data.databases.meta)
+    def good(transaction: WriteTransaction) -> None:
+        transaction.lmdb.put(b"whole", b"", db=store._engine.databases.meta)
 
-    jobs: list[Job] = [
-        writing(store, b"a"),
-        Change(bad),
-        writing(store, b"b"),
-        Commit(good),
-        Commit(worse),
-        Commit(good),
+    updates: list[Update] = [
+        write_of(store, b"a"),
+        LoggedUpdate(bad),
+        write_of(store, b"b"),
+        DirectUpdate(good),
+        DirectUpdate(worse),
+        DirectUpdate(good),
     ]
-    first, failed, last, done, *others = store._data.do(jobs)
-    assert [one[0].results for one in (first, last)] == [[True], [True]]  # type: ignore[index]  # they are answers
+    first, failed, last, done, *others = store._engine.commit(updates)
+    assert [answers[0].results for answers in (first, last)] == [[True], [True]]  # type: ignore[index]  # they are answers
     assert (done, others[1]) == (None, None)
     for failure in (failed, others[0]):
         assert isinstance(failure, Failure)
         assert failure.type is ZeroDivisionError
     assert sorted(bench.scan()) == [b"a", b"b"]
-    with store._data.environment.begin() as transaction:
-        assert [store._data.meta(transaction, name) for name in (b"half", b"whole")] == [None, b""]
+    with store._engine.environment.begin() as transaction:
+        assert [store._engine.read_meta(transaction, name) for name in (b"half", b"whole")] == [None, b""]
     check_consistent(store)
 
 
-def test_jobs_are_done_in_order(bench: Bench) -> None:
-    """Changes and commits of one group see what those before them did."""
+def test_updates_are_done_in_order(bench: Bench) -> None:
+    """Logged and direct updates that are committed together see what those before them did."""
     store = lmdb_of(bench)
     seen: list[bytes | None] = []
 
-    def look(writing: Writing) -> None:
-        writing.settle()
-        database = lmdb_encoding.database_key(0, slot_of(b"a"), b"a")
-        found = writing.transaction.get(database, db=store._data.databases.records)
+    def look(transaction: WriteTransaction) -> None:
+        transaction.flush_all()
+        db_key = lmdb_encoding.database_key(0, slot_of(b"a"), b"a")
+        found = transaction.lmdb.get(db_key, db=store._engine.databases.records)
         seen.append(None if found is None else bytes(found)[16:])
 
-    store._data.do(
-        [Commit(look), writing(store, b"a", b"one"), Commit(look), writing(store, b"a", b"two"), Commit(look)]
+    store._engine.commit(
+        [
+            DirectUpdate(look),
+            write_of(store, b"a", b"one"),
+            DirectUpdate(look),
+            write_of(store, b"a", b"two"),
+            DirectUpdate(look),
+        ]
     )
     assert seen == [None, b"one", b"two"]
 
 
 def test_what_readers_see_changes_under_the_lock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changes and their counters, a commit's, and the map's growth: none of them comes in the middle of a read."""
-    data = lmdb_of(bench)._data
+    """No read is interrupted: not by new records and counters of either kind of update, nor by the map's growth."""
+    engine = lmdb_of(bench)._engine
     touched: list[tuple[str, bool]] = []
-    update, forget = Changes.update, Changes.forget
+    merge, discard = Memtable.merge, Memtable.discard
 
-    def note(data: DurableData, name: str, value: object) -> None:
-        if name in ("state", "changes"):
-            touched.append((name, data.lock.locked()))
-        object.__setattr__(data, name, value)
+    def note(target: StorageEngine, name: str, value: object) -> None:
+        if name in ("counters", "memtable"):
+            touched.append((name, engine.lock.locked()))
+        object.__setattr__(target, name, value)
 
-    def note_update(changes: Changes, newer: Changes) -> None:
-        if changes is data.changes:
-            touched.append(("update", data.lock.locked()))
-        update(changes, newer)
+    def note_merge(memtable: Memtable, newer: Memtable) -> None:
+        if memtable is engine.memtable:
+            touched.append(("merge", engine.lock.locked()))
+        merge(memtable, newer)
 
-    def note_forget(changes: Changes, gone: dict[bytes, bytes]) -> None:
-        touched.append(("forget", data.lock.locked()))
-        forget(changes, gone)
+    def note_discard(memtable: Memtable, flushed: dict[bytes, bytes]) -> None:
+        touched.append(("discard", engine.lock.locked()))
+        discard(memtable, flushed)
 
-    with data.reading():
-        assert data.lock.locked()
-    data.on_growth = lambda: touched.append(("growth", data.lock.locked()))
-    monkeypatch.setattr(DurableData, "__setattr__", note)
-    monkeypatch.setattr(Changes, "update", note_update)
-    monkeypatch.setattr(Changes, "forget", note_forget)
+    with engine.reading():
+        assert engine.lock.locked()
+    engine.on_growth = lambda: touched.append(("growth", engine.lock.locked()))
+    monkeypatch.setattr(StorageEngine, "__setattr__", note)
+    monkeypatch.setattr(Memtable, "merge", note_merge)
+    monkeypatch.setattr(Memtable, "discard", note_discard)
     bench.fill({b"a": b"one"})
     at_once(bench.store.remember(bytes(SMALL_MAP)))
-    assert touched == [(name, True) for name in ("update", "state", "growth", "forget", "state")]
+    assert touched == [(name, True) for name in ("merge", "counters", "growth", "discard", "counters")]
 
 
 def test_reads_do_not_wait_for_changes(threaded: Bench) -> None:
@@ -117,12 +127,12 @@ def test_reads_do_not_wait_for_changes(threaded: Bench) -> None:
     threaded.fill({b"a": b"old"})
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(view: View, state: State, changes: Changes) -> None:
-        writing(store, b"a", b"new").work(view, state, changes)
+    def slow(view: MergedView, counters: Counters, memtable: Memtable) -> None:
+        write_of(store, b"a", b"new").work(view, counters, memtable)
         begun.set()
         assert go_on.wait(30)
 
-    slowly: Deferred[Any] = store._writer.submit(Change(slow))
+    slowly: Deferred[Any] = store._writer.submit(LoggedUpdate(slow))
     later = store.apply([task(Read("", [b"a"])), task(Write("", [b"b"], [b""]))], PLENTY, PLENTY)
     assert begun.wait(30)
     reading = store.apply([task(Read("", [b"a"])), task(Has("", [b"b"]))], PLENTY, PLENTY)
@@ -144,7 +154,7 @@ def test_closing_finishes_what_was_begun(path: Path) -> None:
     asked = [store.apply([task(Write("", [b"%d" % each], [b""]))], PLENTY, PLENTY) for each in range(300)]
     closing = store.close()
     calls.result(closing)
-    assert all(one.called for one in asked)
+    assert all(answered.called for answered in asked)
     again = opened(path)
     assert again.documents == 300
     at_once(again.close())

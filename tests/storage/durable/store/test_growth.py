@@ -40,7 +40,7 @@ def test_the_map_grows_under_reads(threaded: Bench) -> None:
     """Reads in the reactor's thread and growth in the writer's don't disturb each other."""
     store = lmdb_of(threaded)
     threaded.fill({b"a": b"here"})
-    store._data.environment.set_mapsize(SMALL_MAP)
+    store._engine.environment.set_mapsize(SMALL_MAP)
     keys = [b"%d" % each for each in range(400)]
     reads = 0
     for begin in range(0, len(keys), 50):

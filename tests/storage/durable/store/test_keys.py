@@ -9,16 +9,18 @@ from pyshard.model.keyspace import slot_of
 from pyshard.protocol.batches import Has, Pop, Read, ReadItem, Run, Touch, Write
 from pyshard.storage import Task
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.executor import Found
+from pyshard.storage.executor import StoredRecord
 
 
 def test_keys_that_share_a_digest(bench: Bench) -> None:
     """Where a long key has another one's place, it isn't there: no verb gives or removes the other's record."""
     store = lmdb_of(bench)
     own, other = b"k" * 600 + b"1", b"k" * 600 + b"2"
-    with store._data.environment.begin(write=True) as transaction:
+    with store._engine.environment.begin(write=True) as transaction:
         place = lmdb_encoding.database_key(0, slot_of(own), own)
-        transaction.put(place, lmdb_encoding.pack(other, Found(1, 0, b"the other's")), db=store._data.databases.records)
+        transaction.put(
+            place, lmdb_encoding.pack(other, StoredRecord(1, 0, b"the other's")), db=store._engine.databases.records
+        )
     runs: list[Run] = [Read("", [own]), Has("", [own]), ReadItem("", [own]), Pop("", [own]), Touch("", [own], [1])]
     assert bench.answers(*runs) == [[None], [False], [None], [None], [False]]
     assert bench.answers(*runs[:3]) == [[None], [False], [None]]

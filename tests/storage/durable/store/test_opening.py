@@ -70,8 +70,8 @@ def test_garbage_for_data(path: Path) -> None:
 def test_damaged_counters(path: Path, saved: bytes) -> None:
     """Counters that can't be read are refused in one line; nothing is counted anew in silence."""
     store = opened(path)
-    with store._data.environment.begin(write=True) as transaction:
-        transaction.put(b"counters", saved, db=store._data.databases.meta)
+    with store._engine.environment.begin(write=True) as transaction:
+        transaction.put(b"counters", saved, db=store._engine.databases.meta)
     at_once(store.close())
     refusal(path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyshard.errors import ConfigError
-from pyshard.storage.durable.write_ahead_log import Log
+from pyshard.storage.durable.write_ahead_log import LogFile
 
 IDENTITY = "00112233445566778899aabbccddeeff"
 SALT = b"saltsalt"
@@ -22,9 +22,9 @@ SAFE = 1
 TEXTS = [b"one", b"", bytes(range(256)) * 20, b"four"]
 
 
-def opened(path: Path, safe: int = 0) -> Log:
+def opened(path: Path, safe: int = 0) -> LogFile:
     """The log at a place, with salts of its own."""
-    return Log(path, IDENTITY, safe)
+    return LogFile(path, IDENTITY, safe)
 
 
 def filled(path: Path, texts: list[bytes], sync: bool = True) -> list[int]:
@@ -44,7 +44,7 @@ def found(path: Path, safe: int = SAFE) -> list[bytes]:
     assert [group.sequence for group in log.groups] == list(range(safe + 1, safe + 1 + len(log.groups)))
     assert log.sequence == safe + len(log.groups)
     log.close()
-    return [group.text for group in log.groups]
+    return [group.payload for group in log.groups]
 
 
 def refusal(path: Path, safe: int = SAFE) -> str:

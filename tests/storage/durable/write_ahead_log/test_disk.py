@@ -32,7 +32,7 @@ def test_the_order_of_calls(path: Path, system: System) -> None:
     assert system.take() == ["pwrite"]
     log.sync()
     assert system.take() == ["fdatasync"]
-    log.restart(3)
+    log.begin_lap(3)
     assert system.take() == ["pwrite"]
     log.close()
 
@@ -130,13 +130,13 @@ def test_a_group_that_cannot_be_taken_back(path: Path, system: System, sync: boo
     for name in ("pwrite", "fdatasync"):
         system.failing = {name}
         with pytest.raises(OSError, match="Input/output error"):
-            log.restart(2)
+            log.begin_lap(2)
         assert (log.broken, log.sequence) == (True, 2)
         system.failing = set()
         with pytest.raises(OSError, match="could not be mended"):
             log.append(b"refused, too", sync)
     system.take()
-    log.restart(2)
+    log.begin_lap(2)
     assert (system.take(), log.broken) == (["pwrite", "fdatasync"], False)
     log.append(b"two", sync)
     assert system.take() == ["pwrite", "fdatasync"][: 1 + sync]
@@ -156,7 +156,7 @@ def test_a_group_that_was_not_synced(path: Path, system: System, once: bool) -> 
     assert (log.broken, log.sequence, found_beside(path)) == (True, 2, [b"one"])
     with pytest.raises(OSError, match="could not be mended"):
         log.append(b"refused, too", True)
-    log.restart(2)
+    log.begin_lap(2)
     log.append(b"two", True)
     log.close()
     assert found(path, 2) == [b"two"]
@@ -173,7 +173,7 @@ def test_groups_that_were_not_synced(path: Path, system: System) -> None:
     log.sync()
     with pytest.raises(OSError, match="could not be mended"):
         log.append(b"refused", False)
-    log.restart(2)
+    log.begin_lap(2)
     log.append(b"two", False)
     log.close()
     assert found(path, 2) == [b"two"]
@@ -185,7 +185,7 @@ def test_a_lap_that_does_not_begin(path: Path, system: System) -> None:
     log.append(b"one", True)
     system.failing = {"pwrite"}
     with pytest.raises(OSError, match="Input/output error"):
-        log.restart(2)
+        log.begin_lap(2)
     system.failing = set()
     with pytest.raises(OSError, match="could not be mended"):
         log.append(b"refused", True)

@@ -21,14 +21,15 @@ from storage.durable.write_ahead_log.files import (
 )
 
 from pyshard.errors import ConfigError
-from pyshard.storage.durable.write_ahead_log import Group, Log, groups_in, header, packed, salt_of
+from pyshard.storage.durable.log_format import Group, groups_in, packed_group, packed_header, salt_of
+from pyshard.storage.durable.write_ahead_log import LogFile
 
 # -- the format -----------------------------------------------------------------------------------------------------
 
 
 def test_header() -> None:
     """A header is name, identity, salt and checksum."""
-    made = header(bytes.fromhex(IDENTITY), SALT)
+    made = packed_header(bytes.fromhex(IDENTITY), SALT)
     assert made.hex() == (
         "70797368617264206c6f6720310a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74" + "758a0f77"
     )
@@ -37,10 +38,10 @@ def test_header() -> None:
 
 def test_group() -> None:
     """A group is salt, number, whether synced, size, checksum and text."""
-    assert packed(SALT, Group(258, b"text"), True).hex() == (
+    assert packed_group(SALT, Group(258, b"text"), True).hex() == (
         "73616c7473616c74" + "0000000000000102" + "01" + "00000004" + "e94b17d5" + "74657874"
     )
-    assert packed(SALT, Group(2, b""), False).hex() == (
+    assert packed_group(SALT, Group(2, b""), False).hex() == (
         "73616c7473616c74" + "0000000000000002" + "00" + "00000000" + "32949e72"
     )
 
@@ -53,13 +54,13 @@ def test_file(path: Path) -> None:
         salts.append(size)
         return SALT
 
-    log = Log(path, IDENTITY, 0, random)
+    log = LogFile(path, IDENTITY, 0, random)
     log.append(b"one", True)
     log.append(b"", True)
     log.append(b"three", False)
     log.close()
     groups = [(Group(2, b"one"), True), (Group(3, b""), True), (Group(4, b"three"), False)]
-    written = header(bytes.fromhex(IDENTITY), SALT) + b"".join(packed(SALT, *each) for each in groups)
+    written = packed_header(bytes.fromhex(IDENTITY), SALT) + b"".join(packed_group(SALT, *each) for each in groups)
     assert (path.read_bytes(), salts) == (written, [8])
     assert groups_in(written, SALT, SAFE) == ([group for group, _ in groups], len(written))
 
@@ -117,7 +118,7 @@ def test_something_else_for_a_log(path: Path) -> None:
     filled(path, [b"one"])
     data = path.read_bytes()
     with pytest.raises(ConfigError, match=f"belongs to the store {IDENTITY}"):
-        Log(path, "f" * 32, SAFE)
+        LogFile(path, "f" * 32, SAFE)
     for size in range(1, HEADER):
         path.write_bytes(data[:size])
         assert refusal(path) == f"it has {size} bytes, too few for a header"

@@ -18,7 +18,7 @@ def test_leftovers_never_come_back(path: Path, sync: bool, number: int, size: in
     for lap in range(3):
         for each in range(5):
             log.append(b"%d %d" % (lap, each), sync)
-        log.restart(log.sequence)
+        log.begin_lap(log.sequence)
         assert log.size == HEADER
     safe = log.sequence
     texts = [bytes([number]) * size for number in range(number)]
@@ -45,7 +45,7 @@ def test_laps_have_salts_of_their_own(path: Path) -> None:
     log = opened(path)
     salts = set()
     for _ in range(50):
-        log.restart(1)
+        log.begin_lap(1)
         salts.add(path.read_bytes()[32:40])
     log.close()
     assert len(salts) == 50
@@ -54,7 +54,7 @@ def test_laps_have_salts_of_their_own(path: Path) -> None:
 def test_the_numbers_go_on_as_they_are_told(path: Path) -> None:
     """The first group of a lap has the number behind that which the lap was begun with."""
     log = opened(path)
-    log.restart(1_000_000)
+    log.begin_lap(1_000_000)
     log.append(b"one", True)
     log.close()
     assert (log.sequence, found(path, 1_000_000)) == (1_000_001, [b"one"])
@@ -66,12 +66,12 @@ def test_the_room_of_a_huge_lap_is_given_back(path: Path, monkeypatch: pytest.Mo
     log = opened(path)
     log.append(bytes(900), True)
     full = log.size
-    log.restart(log.sequence)
+    log.begin_lap(log.sequence)
     assert path.stat().st_size == full
     for _ in range(3):
         log.append(bytes(5000), True)
     assert path.stat().st_size == log.size > 15_000
-    log.restart(log.sequence)
+    log.begin_lap(log.sequence)
     assert path.stat().st_size == 1000
     log.append(b"next", True)
     log.close()
@@ -85,7 +85,7 @@ def test_the_room_that_cannot_be_given_back(path: Path, system: System, monkeypa
     log.append(bytes(200), True)
     system.failing = {"truncate"}
     with pytest.raises(OSError, match="Input/output error"):
-        log.restart(2)
+        log.begin_lap(2)
     log.append(b"next", True)
     log.close()
     system.failing = set()

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from storage.durable.write_ahead_log.files import GROUP, IDENTITY, SALT, appended, filled, found, refusal
 
-from pyshard.storage.durable.write_ahead_log import Group, Log, packed
+from pyshard.storage.durable.log_format import Group, packed_group
+from pyshard.storage.durable.write_ahead_log import LogFile
 
 
 def test_groups_within_a_text(path: Path) -> None:
     """A text may have the bytes of whole groups, even of the log's own salt: it is read as the text that it is."""
-    log = Log(path, IDENTITY, 0, lambda _: SALT)
-    texts = [packed(salt, Group(number, b"x"), True) * 3 for salt in (SALT, b"another ") for number in (2, 3, 4, 9)]
+    log = LogFile(path, IDENTITY, 0, lambda _: SALT)
+    texts = [
+        packed_group(salt, Group(number, b"x"), True) * 3 for salt in (SALT, b"another ") for number in (2, 3, 4, 9)
+    ]
     for text in texts:
         log.append(text, True)
     log.close()
@@ -23,7 +26,7 @@ def test_groups_within_a_text(path: Path) -> None:
 @pytest.mark.parametrize("sequence", [2, 3, 4, 5])
 def test_groups_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
     """Nor does it count when its own group is none: what has another salt isn't a group wherever it stands."""
-    inner = packed(b"another ", Group(sequence, b"x"), True)
+    inner = packed_group(b"another ", Group(sequence, b"x"), True)
     begin, end = filled(path, [b"one", inner * 3])[-2:]
     data = path.read_bytes()
     for size in range(begin, end):
@@ -38,10 +41,10 @@ def test_groups_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
 @pytest.mark.parametrize("sequence", [1, 2])
 def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
     """A group behind the end proves nothing when its number is that of one that is there, or is safe."""
-    log = Log(path, IDENTITY, 0, lambda _: SALT)
+    log = LogFile(path, IDENTITY, 0, lambda _: SALT)
     log.append(b"one", True)
     begin = log.size
-    log.append(packed(SALT, Group(sequence, b"x"), True), True)
+    log.append(packed_group(SALT, Group(sequence, b"x"), True), True)
     log.close()
     data = path.read_bytes()
     path.write_bytes(data[:begin] + bytes(GROUP) + data[begin + GROUP :])
@@ -50,11 +53,11 @@ def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, s
 
 def test_a_salt_without_its_group(path: Path) -> None:
     """What looks like a group's begin, and ends with the file, is none."""
-    log = Log(path, IDENTITY, 0, lambda _: SALT)
+    log = LogFile(path, IDENTITY, 0, lambda _: SALT)
     log.append(b"one", True)
     end = log.size
     log.close()
-    whole = path.read_bytes() + packed(SALT, Group(9, b"beyond"), True)
+    whole = path.read_bytes() + packed_group(SALT, Group(9, b"beyond"), True)
     for size in range(end, len(whole)):
         path.write_bytes(whole[:size])
         assert found(path) == [b"one"]

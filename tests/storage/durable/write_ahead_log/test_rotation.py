@@ -11,7 +11,7 @@ from storage.durable.write_ahead_log.files import IDENTITY
 from stores import folder
 
 from pyshard.errors import ConfigError
-from pyshard.storage.durable.write_ahead_log import Logs
+from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def paths() -> Iterator[tuple[Path, Path]]:
         yield made / "log-a", made / "log-b"
 
 
-def filled(paths: tuple[Path, Path], *laps: str, safe: int = 0) -> Logs:
+def filled(paths: tuple[Path, Path], *laps: str, safe: int = 0) -> WriteAheadLog:
     """The files with a group for each letter, each string in the other file than the one before."""
-    logs = Logs(paths, IDENTITY, safe)
+    logs = WriteAheadLog(paths, IDENTITY, safe)
     for number, lap in enumerate(laps):
         if number:
-            logs.switch()
+            logs.rotate()
         for letter in lap:
             logs.append(letter.encode(), True)
     return logs
@@ -34,16 +34,16 @@ def filled(paths: tuple[Path, Path], *laps: str, safe: int = 0) -> Logs:
 
 def found(paths: tuple[Path, Path], safe: int) -> str:
     """The texts of the groups that a start finds, which are numbered without a gap, and behind which it goes on."""
-    logs = Logs(paths, IDENTITY, safe)
+    logs = WriteAheadLog(paths, IDENTITY, safe)
     assert [group.sequence for group in logs.groups] == list(range(safe + 1, safe + 1 + len(logs.groups)))
     assert logs.sequence == safe + len(logs.groups)
     logs.close()
-    return b"".join(group.text for group in logs.groups).decode()
+    return b"".join(group.payload for group in logs.groups).decode()
 
 
 def test_new_files(paths: tuple[Path, Path]) -> None:
     """Both are made at once, have nothing, and count from 1, which stands for nothing at all."""
-    logs = Logs(paths, IDENTITY, 0)
+    logs = WriteAheadLog(paths, IDENTITY, 0)
     assert (logs.groups, logs.sequence, logs.broken) == ([], 1, False)
     logs.close()
     assert all(path.stat().st_size for path in paths)
@@ -68,7 +68,7 @@ def test_by_turns(paths: tuple[Path, Path]) -> None:
     """A file that is used again has nothing of what it had before, however long that was."""
     logs = filled(paths, "abcdefgh", "i")
     assert logs.sequence == 10
-    logs.switch()
+    logs.rotate()
     logs.append(b"j", True)
     logs.close()
     assert found(paths, 9) == "ij"
@@ -79,10 +79,10 @@ def test_by_turns(paths: tuple[Path, Path]) -> None:
 def test_a_lap_begins_anew(paths: tuple[Path, Path]) -> None:
     """When all is safe the file in use begins anew, and the other one may be taken into use next."""
     logs = filled(paths, "abc", "de")
-    logs.restart(logs.sequence)
+    logs.begin_lap(logs.sequence)
     assert logs.sequence == 6
     logs.append(b"f", True)
-    logs.switch()
+    logs.rotate()
     logs.append(b"g", True)
     logs.close()
     assert found(paths, 6) == "fg"
@@ -92,7 +92,7 @@ def test_size_is_that_of_the_lap(paths: tuple[Path, Path]) -> None:
     """What the other file has doesn't count."""
     logs = filled(paths, "abc")
     size = logs.size
-    logs.switch()
+    logs.rotate()
     assert logs.size < size
     logs.close()
 
@@ -103,7 +103,7 @@ def test_a_file_is_missing(paths: tuple[Path, Path], missing: int) -> None:
     filled(paths, "abc", "de").close()
     paths[missing].unlink()
     with pytest.raises(ConfigError, match=r"missing or empty, and acknowledged changes may be in it") as refused:
-        Logs(paths, IDENTITY, 1)
+        WriteAheadLog(paths, IDENTITY, 1)
     assert str(refused.value).startswith(f"{paths[missing]}: ")
     assert "\n" not in str(refused.value)
 
@@ -112,11 +112,11 @@ def test_changes_are_missing(paths: tuple[Path, Path]) -> None:
     """Files that have later changes than those that the data end with don't belong to these data."""
     filled(paths, "abc", "de").close()
     with pytest.raises(ConfigError, match="changes 1 to 6 were acknowledged, and there are only 5 of them"):
-        Logs(paths, IDENTITY, 0)
+        WriteAheadLog(paths, IDENTITY, 0)
     first = paths[0].read_bytes()
     paths[0].write_bytes(first[:-1])  # c is cut
     with pytest.raises(ConfigError, match="changes 2 to 6 were acknowledged, and there are only 4 of them"):
-        Logs(paths, IDENTITY, 1)
+        WriteAheadLog(paths, IDENTITY, 1)
     assert found(paths, 4) == "de"
 
 
@@ -125,7 +125,7 @@ def test_the_file_before_is_on_the_disk(paths: tuple[Path, Path], system: System
     logs = filled(paths)
     logs.append(b"a", False)
     system.take()
-    logs.switch()
+    logs.rotate()
     assert system.take() == ["fdatasync", "pwrite"]
     logs.close()
 
@@ -136,11 +136,11 @@ def test_a_switch_that_fails(paths: tuple[Path, Path], system: System) -> None:
     logs.append(b"a", False)
     system.failing_once = {"fdatasync"}
     with pytest.raises(OSError, match="Input/output error"):
-        logs.switch()
+        logs.rotate()
     assert logs.broken
     with pytest.raises(OSError, match="could not be mended"):
         logs.append(b"b", True)
-    logs.restart(2)  # LMDB has all of it
+    logs.begin_lap(2)  # LMDB has all of it
     logs.append(b"b", True)
     logs.close()
     assert found(paths, 2) == "b"
@@ -151,9 +151,9 @@ def test_the_other_file_that_fails(paths: tuple[Path, Path], system: System) -> 
     logs = filled(paths, "a")
     system.failing_once = {"pwrite"}
     with pytest.raises(OSError, match="Input/output error"):
-        logs.switch()
+        logs.rotate()
     logs.append(b"b", True)
-    logs.switch()
+    logs.rotate()
     logs.append(b"c", True)
     logs.close()
     assert found(paths, 1) == "abc"

@@ -1,0 +1,55 @@
+"""A checkpoint: all records that the memtable has at one moment, on their way into LMDB.
+
+Rules:
+
+- records are flushed in the order of their database keys, so that a page of LMDB takes many of them;
+- a flush has as many records as may change a given number of pages at the worst;
+- a record that LMDB got in another way meanwhile (by a sweep, say) is left out;
+- when all records are flushed, LMDB has the whole log up to the checkpoint's `sequence`.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from pyshard.storage.durable.memtable import Memtable
+
+#: Bytes of a page of LMDB.
+PAGE = 4096
+
+
+@attrs.define
+class Checkpoint:
+    """The records of a checkpoint, and how far it is.
+
+    :param keys: database keys of all its records, in order.
+    :param sequence: the last group of the log that LMDB has completely when the checkpoint is done.
+    :param done: how many of the keys are flushed.
+    """
+
+    keys: list[bytes]
+    sequence: int
+    done: int = 0
+
+    def next_keys(self, memtable: Memtable, pages: int) -> tuple[list[bytes], int]:
+        """What is to be flushed next. Changes nothing.
+
+        :param pages: how many pages of LMDB the flush may change, at the worst.
+        :return: the keys, and what `done` is when they are flushed.
+        """
+        keys = self.keys[self.done : self.done + pages]
+        values = list(map(memtable.records.get, keys))
+        if None not in values and max(map(len, values), default=0) < PAGE:  # type: ignore[arg-type]  # none is None
+            return keys, self.done + len(keys)
+        return self.next_keys_plainly(memtable, pages)
+
+    def next_keys_plainly(self, memtable: Memtable, pages: int) -> tuple[list[bytes], int]:
+        """As `next_keys`, key by key, also for large records and for those that are flushed already."""
+        keys, done = [], self.done
+        while done < len(self.keys) and pages > 0:
+            db_key = self.keys[done]
+            if db_key in memtable.records:
+                keys.append(db_key)
+                pages -= 1 + len(memtable.records[db_key]) // PAGE
+            done += 1
+        return keys, done

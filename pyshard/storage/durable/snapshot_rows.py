@@ -1,0 +1,69 @@
+"""The rows of a snapshot of a durable store: of LMDB's records as they were, with a memtable over them.
+
+Rules:
+
+- a record that is in the memtable counts as it is there, whatever LMDB has;
+- records that had expired at the snapshot's moment, and those of dropped indexes, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import lmdb
+
+from pyshard.protocol.pages import Row
+from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.memtable import Memtable
+
+
+def live_rows(cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], now: int) -> Iterator[Row]:
+    """The rows: those of records that only LMDB has, then those of the memtable.
+
+    :param cursor: on LMDB's records, in a transaction with buffers.
+    :param memtable: doesn't change any more.
+    :param indexes: ids of the indexes that there are, in order.
+    :param now: the snapshot's moment, in milliseconds since 1970.
+    """
+    for index in indexes:
+        prefix = lmdb_encoding.PREFIX.pack(index, 0)
+        if cursor.set_range(prefix):
+            for key, buffer in cursor.iternext():
+                db_key, value = bytes(key), memoryview(buffer)
+                if db_key[:4] != prefix[:4]:
+                    break
+                if db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now:
+                    yield _row(db_key, value)
+    for db_key, changed in memtable.records.items():
+        if (
+            changed
+            and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+            and not 0 < lmdb_encoding.expiry_of(changed) <= now
+        ):
+            yield _row(db_key, memoryview(changed))
+
+
+def _row(db_key: bytes, value: memoryview) -> Row:
+    key = lmdb_encoding.whole_key(memoryview(db_key), value)
+    stored = lmdb_encoding.unpack(key, value)
+    assert stored is not None  # the key is the value's own
+    return Row(lmdb_encoding.PREFIX.unpack_from(db_key)[0], key, stored.expires, stored.record)
+
+
+def count_expired(cursor: lmdb.Cursor, memtable: Memtable, indexes: Collection[int], now: int) -> int:
+    """How many records of these indexes have expired and aren't swept away yet.
+
+    :param cursor: on LMDB's expiries, in a transaction with buffers.
+    :param memtable: see `live_rows`, as for the other parameters.
+    """
+    count = 0
+    for entry, stored in cursor.iternext():
+        if not lmdb_encoding.is_due(entry, now):
+            break
+        db_key = bytes(stored)
+        count += db_key not in memtable.records and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+    if memtable.first_expiry:
+        for db_key, value in memtable.records.items():
+            if value and 0 < lmdb_encoding.expiry_of(value) <= now:
+                count += lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+    return count

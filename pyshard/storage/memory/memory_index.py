@@ -1,0 +1,150 @@
+"""One index of a store in memory: a dict of records, beside it expiries, and the keys in slot order.
+
+Rules:
+
+- a value of the dict is version and record in one (`VERSION`, record), so that a read copies nothing;
+- operations touch the dict alone as far as they can, and in columns where a run has many keys;
+- each change keeps the store's `used` and `bucket_counts` right at once;
+- `write` has a plain twin, `write_plainly`, which it falls back to (tests/storage/memory/test_memory_index.py).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import add
+from typing import Protocol
+
+from pyshard.model.keyspace import slot_of
+from pyshard.protocol.answers import VERSION, Result
+from pyshard.protocol.batches import picker
+from pyshard.settings import settings
+from pyshard.storage.executor import StoredRecord, cost
+from pyshard.storage.histogram import BUCKET_BITS
+from pyshard.storage.memory.slot_index import SlotIndex
+
+
+class IndexOwner(Protocol):
+    """The store of an index: what all its indexes share.
+
+    :ivar used: bytes that count against the limit.
+    :ivar bucket_counts: documents in each bucket; see `pyshard.storage.histogram`.
+    """
+
+    used: int
+    bucket_counts: array[int]
+
+    def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
+        """Have `sweep` remove a key when it has expired, unless it has another expiry by then."""
+        ...
+
+
+class MemoryIndex:
+    """`StoreIndex` in memory, of every batch that uses the index.
+
+    :param store: the store of the index.
+    :param number: id of the index.
+    :param name: name of the index, in UTF-8.
+    :ivar records: key → version and record.
+    :ivar expiries: key → expiry, of the records that have one.
+    """
+
+    def __init__(self, store: IndexOwner, number: int, name: bytes) -> None:
+        self._store = store
+        self._number = number
+        self.records: dict[bytes, bytes] = {}
+        self.expiries: dict[bytes, int] = {}
+        self.slot_of = partial(slot_of, index=name)
+        self._slot_index = SlotIndex(self.slot_of, self.records)
+
+    def find(self, key: bytes, slot: int) -> StoredRecord | None:
+        """See `StoreIndex`."""
+        value = self.records.get(key)
+        if value is None:
+            return None
+        return StoredRecord(VERSION.unpack_from(value)[0], self.expiries.get(key, 0), value[VERSION.size :])
+
+    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
+        """See `StoreIndex`."""
+        store = self._store
+        if old is None:
+            store.bucket_counts[slot >> BUCKET_BITS] += 1
+            store.used += cost(key, new.record)
+        else:
+            store.used += len(new.record) - len(old.record)
+        self.records[key] = VERSION.pack(new.version) + new.record
+        if old is None:
+            self._slot_index.add([slot], [key])
+        if new.expires:
+            self.expiries[key] = new.expires
+            store.schedule_expiry(new.expires, self._number, key)
+        elif old is not None and old.expires:
+            del self.expiries[key]
+
+    def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
+        """See `StoreIndex`."""
+        store = self._store
+        del self.records[key]
+        self.expiries.pop(key, None)
+        store.used -= cost(key, old.record)
+        store.bucket_counts[slot >> BUCKET_BITS] -= 1
+        self._slot_index.note_removed(slot)
+
+    def write(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> int:
+        """See `StoreIndex`."""
+        if not self.expiries.keys().isdisjoint(keys):
+            return self.write_plainly(keys, slots, records, versions)
+        store, before = self._store, self._store.used
+        old = list(map(self.records.get, keys))
+        replaced = list(filter(None, old))  # no value is empty: each begins with its version
+        store.used += sum(map(len, records)) - sum(map(len, replaced)) + len(replaced) * VERSION.size
+        self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
+        if len(replaced) < len(keys):
+            if replaced:
+                pick = picker([position for position, value in enumerate(old) if value is None])
+                keys, slots = pick(keys), pick(slots)
+            self._slot_index.add(slots, keys)
+            counts = store.bucket_counts
+            for slot in slots:
+                counts[slot >> BUCKET_BITS] += 1
+            store.used += len(b"".join(keys)) + len(keys) * settings.ITEM_OVERHEAD
+        return store.used - before
+
+    def write_plainly(
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
+    ) -> int:
+        """As `write`, key by key, also for keys that have an expiry."""
+        before = self._store.used
+        for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
+            self.put(key, slot, StoredRecord(version, 0, record), self.find(key, slot))
+        return self._store.used - before
+
+    def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
+        """See `StoreIndex`."""
+        return [value is not None for value in self.read(keys, slots, now, 0)]
+
+    def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
+        """See `StoreIndex`."""
+        values: list[Result] = list(map(self.records.get, keys))
+        if self.expiries:
+            expiry = self.expiries.get
+            values = [None if 0 < expiry(key, 0) <= now else value for key, value in zip(keys, values, strict=True)]
+        return values
+
+    def between(self, start: int, after: bytes | None, end: int, now: int) -> Iterator[bytes]:
+        """The live keys of the slots [start, end), in order of slot and key.
+
+        :param after: of the first slot only the keys behind this one; None: all.
+        """
+        expiry = self.expiries.get
+        return (key for key in self._slot_index.between(start, after, end) if not 0 < expiry(key, 0) <= now)
+
+    def leave_counts(self) -> None:
+        """Take a dropped index out of the store's histogram; its records still count as used."""
+        for bucket, count in self._slot_index.bucket_counts():
+            self._store.bucket_counts[bucket] -= count
+        self._slot_index = SlotIndex(self.slot_of, self.records)
+        self.expiries.clear()
