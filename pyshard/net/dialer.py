@@ -28,7 +28,7 @@ from pyshard.net.heartbeat import sign_of_life
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import Box
-from pyshard.security.tls import failures as tls
+from pyshard.security.tls import handshake_errors
 from pyshard.settings import settings
 
 #: By what a peer refuses this side, or this side the peer, until somebody changes something.
@@ -89,8 +89,10 @@ class PeerConnection(BoundedAMP):
         if self._parser.boxes:
             return None
         if self._tls_found:
-            return NotTrusted(f"the peer speaks TLS, and this side was not told to; {tls.SEE}")
-        return tls.failed(reason, self.transport, self._handshaken) or tls.unanswered(reason)
+            return NotTrusted(f"the peer speaks TLS, and this side was not told to; {handshake_errors.SEE}")
+        return handshake_errors.tls_error(
+            reason, self.transport, self._handshaken
+        ) or handshake_errors.closed_unanswered(reason)
 
     def _answer_received(self, box: Box) -> None:
         super()._answer_received(box)
@@ -329,8 +331,8 @@ def _reason(error: BaseException | None) -> str:
         return str(error.args[0]).lower() if error.args and error.args[0] else str(error)
     if isinstance(error, ConnectionClosed):
         return "the connection was closed"
-    if isinstance(error, tls.ERRORS):
-        return tls.explained(error)
+    if isinstance(error, handshake_errors.ERRORS):
+        return handshake_errors.in_words(error)
     if isinstance(error, amp.UnhandledCommand):
         return "the peer is no pyshard daemon"
     return str(error) or type(error).__name__

@@ -1,7 +1,11 @@
 """A token file on the disk: read with care, and read again when it has changed.
 
-Rules kept here: a file that others than its owner can read is refused, as ssh does; one that can't be used any more
-leaves the tokens in force that it had, with a line in the log. (SECURITY.md tells how to exchange tokens.)
+Rules:
+
+- a file that others than its owner can get at is refused, as ssh does with keys;
+- a changed file that can't be used leaves the tokens valid that were read before, with a line in the log.
+
+SECURITY.md says how to exchange tokens.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
+from pyshard.security.file_signature import file_signature
 from pyshard.security.tokens import Role, Tokens, parse
 from pyshard.settings import settings
 
@@ -23,7 +28,8 @@ VARIABLE = "PYSHARD_TOKEN_FILE"
 def load(path: Path) -> Tokens:
     """The tokens of a file.
 
-    :raises ConfigError: it can't be read, others than its owner may, or it is no token file; in one line.
+    :raises ConfigError: the file can't be read, others than its owner can get at it, or it is no token file. The
+        message is one line.
     """
     try:
         with path.open("rb") as file:
@@ -52,7 +58,7 @@ def _check(path: Path, status: os.stat_result) -> None:
 
 
 class TokenFile:
-    """The tokens of a file, which may change while it is used.
+    """The tokens of a file that may change while it is used.
 
     :param path: the file.
     :raises ConfigError: as `load`.
@@ -61,26 +67,26 @@ class TokenFile:
     _log = Logger()
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()  # twistd changes its directory
-        self._signature = self._sign()
+        self._path = path.absolute()  # since twistd changes its directory
+        self._signature = file_signature(self._path)
         self._tokens = load(self._path)
 
     def current(self) -> Tokens:
-        """The tokens that are valid now; asked once a connection, where one look at the file costs nothing."""
-        signature = self._sign()
+        """The tokens that are valid now. It looks at the file each time, which costs little once a connection."""
+        signature = file_signature(self._path)
         if signature != self._signature:
             self._signature = signature
             self._reload()
         return self._tokens
 
     def secret(self) -> bytes:
-        """The secret that a client presents: that of the first token."""
+        """The secret that a client presents: the first token's."""
         return self.current().tokens[0].secret
 
     def admin_secret(self) -> bytes:
-        """The secret that the bootstrap presents: that of the first token of an admin."""
+        """The secret that the bootstrap presents to shards: that of the first token with role admin."""
         token = self.current().first(Role.ADMIN)
-        return self.secret() if token is None else token.secret  # a shard says that it won't do
+        return self.secret() if token is None else token.secret  # without one, the shard says what is missing
 
     def _reload(self) -> None:
         try:
@@ -92,19 +98,11 @@ class TokenFile:
                 "token file {path}: read again, {count} tokens", path=self._path, count=len(self._tokens.tokens)
             )
 
-    def _sign(self) -> tuple[int, ...] | None:
-        """What differs when the file was written, replaced, or had its mode changed; None while it isn't there."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
 
 def daemon_token_file(path: str) -> TokenFile:
     """The token file of a daemon.
 
-    :raises ConfigError: as `load`; or it has no admin's token, without which no shard can be configured.
+    :raises ConfigError: as `load`; or it has no token with role admin, which the bootstrap needs to configure shards.
     """
     file = TokenFile(Path(path))
     if file.current().first(Role.ADMIN) is None:
@@ -115,9 +113,9 @@ def daemon_token_file(path: str) -> TokenFile:
 
 
 def client_token_file(path: Path | str | None) -> TokenFile | None:
-    """The token file of a client: what it was given, else what the environment names, else none.
+    """The token file of a client: the one that it was given, else the one that the environment names, else none.
 
-    :param path: None: it was given nothing; empty: it is to have none.
+    :param path: None if it was given nothing; empty if it is to use no token.
     :raises ConfigError: as `load`.
     """
     chosen = os.environ.get(VARIABLE) if path is None else path

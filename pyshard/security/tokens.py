@@ -1,7 +1,9 @@
-"""Who may do what: roles, tokens, and the text of a token file. Pure.
+"""Who may do what: roles, the tokens that give them, and the text of a token file. Pure.
 
-Rules kept here: a secret stands in no message and in no `repr`; whoever presents one is compared with every token, in
-a time that doesn't tell which of its bytes were right.
+Rules:
+
+- a secret stands in no message and in no `repr`;
+- a secret that is presented is compared with every token, in a time that doesn't tell which of its bytes were right.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _SECRET = re.compile(r"[!-~]+")  # printable ASCII
 
 
 class Role(IntEnum):
-    """What a peer may do; each role may do all that the ones before it may."""
+    """What a peer may do. Each role may do all that the roles before it may."""
 
     READ = 1
     WRITE = 2
@@ -37,7 +39,7 @@ ROLES = {role.word: role for role in Role}
 
 @attrs.frozen
 class Token:
-    """A secret, and what whoever has it may do.
+    """A secret, and the role of a peer that has it.
 
     :param secret: 16 to 256 printable ASCII characters without spaces.
     """
@@ -48,7 +50,7 @@ class Token:
 
 @attrs.frozen
 class Tokens:
-    """The tokens that are valid at one moment; several of one role may be, so that they can be exchanged.
+    """The tokens that are valid at one moment. There may be several of one role, so that tokens can be exchanged.
 
     :param tokens: in the order of their file; at least one.
     """
@@ -56,23 +58,25 @@ class Tokens:
     tokens: tuple[Token, ...]
 
     def role_of(self, secret: bytes) -> Role | None:
-        """The role of whoever presents a secret; None when it is none of these tokens'."""
+        """The role of a peer that presents a secret; None if no token has this secret."""
         matching = [token.role for token in self.tokens if hmac.compare_digest(token.secret, secret)]
         return max(matching, default=None)
 
     def first(self, role: Role | None = None) -> Token | None:
-        """The first token, or the first one of just this role."""
+        """The first token, or the first one of exactly this role; None if there is none."""
         return next((token for token in self.tokens if role is None or token.role is role), None)
 
 
 def parse(text: str, path: object = "token file") -> Tokens:
-    """The tokens of a token file: lines of a role and a secret; empty lines and lines that begin with ``#`` are none.
+    """The tokens of a token file's text.
 
-    :param path: names the file in messages.
-    :raises ConfigError: it names file and line, and says what was expected; it doesn't show what was found.
+    Each line is a role and a secret. Empty lines, and lines that begin with ``#``, are skipped.
+
+    :param path: what messages call the file.
+    :raises ConfigError: it names file and line, and says what was expected. It doesn't show what was found.
     """
     tokens: list[Token] = []
-    lines: dict[bytes, int] = {}  # secret → where it stands
+    lines: dict[bytes, int] = {}  # secret → number of its line
     for number, line in enumerate(text.split("\n"), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -91,7 +95,7 @@ def _parse_line(words: list[str], where: str) -> Token:
     if len(words) != 2:
         raise ConfigError(f"{where}: found {_count(words)}, expected a role and a secret; 'pyshard token' makes a line")
     role, secret = ROLES.get(words[0]), words[1]
-    if role is None:  # what stands there may be a secret in the wrong place
+    if role is None:  # not shown, since it may be a secret in the wrong place
         raise ConfigError(f"{where}: expected a role at its beginning, one of {', '.join(ROLES)}")
     shortest, longest = settings.MIN_SECRET, settings.MAX_SECRET
     if not shortest <= len(secret) <= longest:

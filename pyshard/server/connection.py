@@ -27,7 +27,7 @@ from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import BoxParser, Limits
-from pyshard.security.tls.failures import ERRORS, explained, failed
+from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
 from pyshard.security.tokens import Role
 from pyshard.server.in_flight import Changes
 from pyshard.server.permissions import HOW, forbidden
@@ -254,7 +254,7 @@ class ServerConnection(BoundedAMP):
                 id=self.id,
                 peer=self._peer,
                 operations=self.operations,
-                reason=explained(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage(),
+                reason=in_words(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage(),
             )
         super().connectionLost(reason)
         if self._session is not None:
@@ -275,8 +275,10 @@ class ServerConnection(BoundedAMP):
 
     def _not_opened(self, reason: Failure) -> None:
         """Tell of a handshake that came to nothing."""
-        why = failed(reason, self.transport, False)
-        self.factory.handshakes.tell(self._clock.seconds(), self.id, self._peer, str(why or reason.getErrorMessage()))
+        why = tls_error(reason, self.transport, False)
+        self.factory.failed_handshakes.add(
+            self._clock.seconds(), self.id, self._peer, str(why or reason.getErrorMessage())
+        )
 
     def _role_of(self, secret: bytes) -> Role | None:
         if self.factory.tokens is None:

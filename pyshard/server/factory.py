@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pyshard.protocol.boxes import Limits
-from pyshard.security.tls.failure_log import FailedHandshakes
+from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens import Tokens
 from pyshard.server.admission import Admission, ConnectionLimits, Holdings, origin_of
 from pyshard.server.connection import ServerConnection
@@ -48,7 +48,7 @@ class ServerFactory(Factory):
         self.connections: list[ServerConnection] = []
         self.refused: set[ServerConnection] = set()
         self.held: Holdings[ServerConnection] = Holdings(settings.HELD_BYTES)
-        self.handshakes = FailedHandshakes()
+        self.failed_handshakes = HandshakeFailureLog()
         self.draining = False
         self._closed_at_once = False
 

@@ -1,7 +1,12 @@
-"""TLS: what a side shows and trusts, both sides' endpoints, and why a handshake failed.
+"""TLS: what a side shows and trusts, endpoints for both sides, and why a handshake failed.
 
-Rules kept here: a peer's certificate is always verified, and a dialed one's name too; there is no option against it.
-Only `files`, `contexts` and `endpoints` need the extra ``pyshard[tls]``; they are imported when TLS is asked for.
+Rules:
+
+- the certificate of a dialed peer, and its name, are always verified; there is no option against it;
+- a daemon verifies its clients' certificates, unless it is told to take any client;
+- TLS is the endpoints' business: AMP's own StartTLS isn't answered;
+- `certificate_files`, `contexts`, `verification` and `endpoints` need the extra ``pyshard[tls]``, and are imported when
+  TLS is asked for; the other modules work without it.
 """
 
 from __future__ import annotations
@@ -20,11 +25,9 @@ __all__ = ["SYSTEM", "Tls", "check", "chosen", "dialing", "for_client", "from_st
 #: Gives the time, with its zone.
 Now: TypeAlias = Callable[[], datetime]
 
-_MISSING = "TLS isn't installed; expected pip install 'pyshard[tls]' before"
-
 
 def utc_now() -> datetime:
-    """The system's time."""
+    """The time of this machine's clock, with its zone."""
     return datetime.now(UTC)
 
 
@@ -33,29 +36,27 @@ def dialing(
 ) -> Callable[[str, int], IStreamClientEndpoint]:
     """A way to dial with TLS.
 
-    :param dial: the way without.
-    :param now: this side's certificate must be valid then.
+    :param dial: the way to dial without it.
+    :param now: gives the time at which this side's certificate must be valid.
     :raises ConfigError: the files can't be used, or TLS isn't installed.
     """
-    try:
-        from pyshard.security.tls.contexts import Contexts
-        from pyshard.security.tls.endpoints import ClientEndpoint
-    except ImportError:
-        raise ConfigError(_MISSING) from None
-    contexts = Contexts(tls, True, now)
-    return lambda host, port: ClientEndpoint(dial(host, port), host, contexts, clock)
+    _check_installed()
+    from pyshard.security.tls.contexts import TlsContext
+    from pyshard.security.tls.endpoints import TlsClientEndpoint
+
+    context = TlsContext(tls, True, now)
+    return lambda host, port: TlsClientEndpoint(dial(host, port), host, context, clock)
 
 
 def check(tls: Tls) -> None:
     """Refuse files that can't be used.
 
-    :raises ConfigError: or TLS isn't installed.
+    :raises ConfigError: they can't, or TLS isn't installed.
     """
-    try:
-        from pyshard.security.tls.contexts import Contexts
-    except ImportError:
-        raise ConfigError(_MISSING) from None
-    Contexts(tls, True, utc_now)
+    _check_installed()
+    from pyshard.security.tls.contexts import TlsContext
+
+    TlsContext(tls, True, utc_now)
 
 
 def listening(
@@ -63,14 +64,24 @@ def listening(
 ) -> IStreamServerEndpoint:
     """An endpoint that listens with TLS.
 
-    :param endpoint: where; without TLS.
-    :param any_client: whether clients need no certificate.
-    :param now: this side's certificate must be valid then.
+    :param endpoint: the one that listens without it.
+    :param any_client: whether clients without a certificate may connect.
+    :param now: gives the time at which this side's certificate must be valid.
     :raises ConfigError: the files can't be used, or TLS isn't installed.
     """
+    _check_installed()
+    from pyshard.security.tls.contexts import TlsContext
+    from pyshard.security.tls.endpoints import TlsServerEndpoint
+
+    return TlsServerEndpoint(endpoint, TlsContext(tls, not any_client, now), clock)
+
+
+def _check_installed() -> None:
+    """Refuse TLS where what it needs isn't installed.
+
+    :raises ConfigError: it says what to install.
+    """
     try:
-        from pyshard.security.tls.contexts import Contexts
-        from pyshard.security.tls.endpoints import ServerEndpoint
+        import pyshard.security.tls.endpoints  # noqa: F401  # with which comes all that TLS needs
     except ImportError:
-        raise ConfigError(_MISSING) from None
-    return ServerEndpoint(endpoint, Contexts(tls, not any_client, now), clock)
+        raise ConfigError("TLS isn't installed; expected pip install 'pyshard[tls]' before") from None

@@ -1,4 +1,4 @@
-"""`Tls`: which files a side of TLS connections uses; and what Twisted's endpoint strings say of them. Pure."""
+"""`Tls`: which files one side of TLS connections uses, as options, environment or endpoint strings say it. Pure."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Tls:
 
     They are read again when they have changed, for the next connection.
 
-    :param ca: certificates of the authorities that peers' certificates must come from: a file, a directory of files
-        whose names end in ``.pem``, or ``"system"`` for those that the system trusts.
+    :param ca: certificates of the authorities that sign the peers' certificates: a file, a directory of files whose
+        names end in ``.pem``, or ``"system"`` for the authorities that the system trusts.
     :param certificate: this side's own certificate, followed by those between it and its authority, if there are any;
-        None: it shows none.
-    :param key: the private key of `certificate`; None: it stands in the same file.
+        None: this side shows no certificate.
+    :param key: the private key of `certificate`; None: it is in the same file.
     :raises ConfigError: there is a key and no certificate.
     """
 
@@ -58,7 +58,7 @@ class Tls:
 
     @property
     def private(self) -> bool:
-        """Whether a certificate of the authorities says that its holder belongs here: the system's issue to anybody."""
+        """Whether a certificate of these authorities proves that its holder belongs here; the system's don't."""
         return self.ca != SYSTEM
 
     def __attrs_post_init__(self) -> None:
@@ -67,21 +67,21 @@ class Tls:
 
 
 def for_client(given: Tls | Literal[False] | None, environment: Mapping[str, str] = os.environ) -> Tls | None:
-    """What a client is to use: what it was given, else what the environment says, else plain TCP.
+    """What a client uses: what it was given, else what the environment says, else plain TCP (None).
 
-    :param given: None: it was given nothing; False: plain TCP, whatever the environment says.
+    :param given: None if it was given nothing; False for plain TCP, whatever the environment says.
     :raises ConfigError: the environment names a certificate or a key, and no authority.
     """
     if given is not None:
         return given or None
-    ca, certificate, key = (environment.get(one) for one in (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE))
+    ca, certificate, key = (environment.get(name) for name in (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE))
     return chosen(ca, certificate, key, CA_VARIABLE)
 
 
 def chosen(ca: str | None, certificate: str | None, key: str | None, name: str) -> Tls | None:
-    """What options or environment variables say; empty ones say nothing.
+    """What options or environment variables say; those that are empty say nothing.
 
-    :param name: that of the first one, for messages.
+    :param name: the name of the first one, for messages.
     :raises ConfigError: a certificate or a key is given, and no authority.
     """
     if ca:

@@ -1,12 +1,18 @@
-"""Endpoints with TLS, around others. They go by the clock that they are given; Twisted's take the global reactor's."""
+"""Endpoints with TLS, around others.
+
+Twisted's own go by the global reactor's clock; these go by the clock that they are given.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from service_identity.hazmat import DNS_ID
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
     IListeningPort,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
@@ -14,30 +20,64 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from pyshard.errors import NotTrusted
-from pyshard.security.tls.contexts import Contexts, Dialing, Listening, name_of
+from pyshard.security.tls.contexts import TlsContext
+from pyshard.security.tls.verification import PeerName, TlsConnection, name_of, verify_peer
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientConnectionCreator:
+    """Makes the connections of a side that dials.
+
+    :param name: who the peer must be.
+    """
+
+    def __init__(self, context: TlsContext, name: PeerName) -> None:
+        self._context = context
+        self._name = name
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> TlsConnection:  # noqa: N803
+        """See `IOpenSSLClientConnectionCreator`."""
+        connection = TlsConnection(self._context.current())
+        if isinstance(self._name, DNS_ID):
+            connection.set_tlsext_host_name(self._name.hostname)
+        return verify_peer(connection, self._name)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerConnectionCreator:
+    """Makes the connections of a side that listens."""
+
+    def __init__(self, context: TlsContext) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> TlsConnection:  # noqa: N802, N803
+        """See `IOpenSSLServerConnectionCreator`."""
+        connection = TlsConnection(self._context.current())
+        return verify_peer(connection, None) if self._context.demanding else connection
 
 
 @implementer(IStreamClientEndpoint)
-class ClientEndpoint:
+class TlsClientEndpoint:
     """Connects as another endpoint does, to a peer that must have a certificate for a host.
 
-    Its Deferred fires before the handshake is complete: why that fails is what the protocol's connection is lost with.
+    Its Deferred fires before the handshake is complete. If the handshake fails, the protocol's `connectionLost` says
+    why.
     """
 
-    def __init__(self, endpoint: IStreamClientEndpoint, host: str, contexts: Contexts, clock: IReactorTime) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, host: str, context: TlsContext, clock: IReactorTime) -> None:
         self._endpoint = endpoint
         self._host = host
-        self._contexts = contexts
+        self._context = context
         self._clock = clock
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # the interface's
         """See `IStreamClientEndpoint`."""
         try:
-            creator = Dialing(self._contexts, name_of(self._host))
+            creator = ClientConnectionCreator(self._context, name_of(self._host))
         except NotTrusted:
             return fail()
         factory = TLSMemoryBIOFactory(creator, True, protocolFactory, clock=self._clock)
@@ -46,17 +86,18 @@ class ClientEndpoint:
 
 
 @implementer(IStreamServerEndpoint)
-class ServerEndpoint:
+class TlsServerEndpoint:
     """Listens as another endpoint does, with TLS."""
 
-    def __init__(self, endpoint: IStreamServerEndpoint, contexts: Contexts, clock: IReactorTime) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, context: TlsContext, clock: IReactorTime) -> None:
         self._endpoint = endpoint
-        self._contexts = contexts
+        self._context = context
         self._clock = clock
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803  # the interface's
         """See `IStreamServerEndpoint`."""
-        factory = TLSMemoryBIOFactory(Listening(self._contexts), False, protocolFactory, clock=self._clock)
+        creator = ServerConnectionCreator(self._context)
+        factory = TLSMemoryBIOFactory(creator, False, protocolFactory, clock=self._clock)
         return self._endpoint.listen(factory)
 
 

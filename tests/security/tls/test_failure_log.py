@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from pyshard.security import tls
-from pyshard.security.tls.failure_log import QUIET, FailedHandshakes
+from pyshard.security.tls.failure_log import QUIET, HandshakeFailureLog
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
@@ -74,12 +74,12 @@ def test_plain_boxes(network: MemoryNetwork, factory: ServerFactory, log_lines: 
 
 def test_each_peer_and_reason_is_told(log_lines: list[str]) -> None:
     """Failures of other peers, or for other reasons, are told at once; however many there are."""
-    failed = FailedHandshakes()
-    failed.tell(0.0, "c1", "10.0.0.1:1000", "one")
-    failed.tell(1.0, "c2", "10.0.0.1:1001", "two")
-    failed.tell(1.0, "c3", "10.0.0.2:1000", "one")
-    failed.tell(QUIET - 1, "c4", "10.0.0.1:1002", "one")
+    failed = HandshakeFailureLog()
+    failed.add(0.0, "c1", "10.0.0.1:1000", "one")
+    failed.add(1.0, "c2", "10.0.0.1:1001", "two")
+    failed.add(1.0, "c3", "10.0.0.2:1000", "one")
+    failed.add(QUIET - 1, "c4", "10.0.0.1:1002", "one")
     assert [line.split()[2] for line in log_lines] == ["c1", "c2", "c3"]
     for number in range(5000):
-        failed.tell(0.0, "c5", f"peer{number}:1", "three")
-    assert len(failed._told) <= 1000
+        failed.add(0.0, "c5", f"peer{number}:1", "three")
+    assert len(failed._logged) <= 1000

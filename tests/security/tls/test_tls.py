@@ -21,8 +21,10 @@ from pyshard import Tls
 from pyshard.errors import ConfigError
 from pyshard.net import addresses
 from pyshard.security import tls
-from pyshard.security.tls import contexts, files
-from pyshard.security.tls.failures import explained, failed, unanswered
+from pyshard.security.tls import certificate_files
+from pyshard.security.tls.contexts import TlsContext
+from pyshard.security.tls.handshake_errors import closed_unanswered, in_words, tls_error
+from pyshard.security.tls.verification import name_of
 from pyshard.server import daemon_tls_options
 
 NOW = datetime.now(UTC)
@@ -206,16 +208,16 @@ def test_where_others_can_connect(made: Certificates, given: dict[str, object], 
 
 def test_good_files(made: Certificates, tmp_path: Path) -> None:
     """A daemon's files, a client's without any, a directory of authorities, and a key in its certificate's file."""
-    files.check(made.daemon, NOW)
-    files.check(Tls(made.ca), NOW)
+    certificate_files.check(made.daemon, NOW)
+    certificate_files.check(Tls(made.ca), NOW)
     directory = tmp_path / "authorities"
     directory.mkdir()
     shutil.copy(made.ca, directory / "one.pem")
-    assert files.authorities(Tls(directory)) == [directory / "one.pem"]
+    assert certificate_files.authorities(Tls(directory)) == [directory / "one.pem"]
     both = tmp_path / "both.pem"
     both.touch(0o600)
     both.write_bytes(Path(str(made.daemon.certificate)).read_bytes() + Path(str(made.daemon.key)).read_bytes())
-    contexts.Contexts(Tls(directory, both), True, tls.utc_now)
+    TlsContext(Tls(directory, both), True, tls.utc_now)
 
 
 def _password(made: Certificates) -> Tls:
@@ -260,7 +262,7 @@ def _empty(made: Certificates) -> Tls:
 def test_bad_files(made: Certificates, bad: Callable[[Certificates], Tls], message: str) -> None:
     """What is wrong with a file is told in one line, which names the file."""
     with pytest.raises(ConfigError) as refused:
-        files.check(bad(made), NOW)
+        certificate_files.check(bad(made), NOW)
     head, _, rest = str(refused.value).partition(": ")
     assert head.startswith("TLS ")
     assert rest.startswith(message)
@@ -270,7 +272,7 @@ def test_bad_files(made: Certificates, bad: Callable[[Certificates], Tls], messa
 def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_errors: Callable[[], object]) -> None:
     """New files make a new context; those that can't be used leave the old one, with a line in the log, said once."""
     own = made.daemon
-    found = contexts.Contexts(own, True, tls.utc_now)
+    found = TlsContext(own, True, tls.utc_now)
     first = found.current()
     assert found.current() is first
     key, certificate = Path(str(own.key)), Path(str(own.certificate))
@@ -295,7 +297,7 @@ def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_e
 def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """Without the extra, whoever asks for TLS is told how to get it."""
     for name in [name for name in sys.modules if name.startswith("pyshard.security.tls.")]:
-        if name.rpartition(".")[2] in ("contexts", "endpoints", "files"):
+        if name.rpartition(".")[2] in ("certificate_files", "contexts", "endpoints", "verification"):
             monkeypatch.delitem(sys.modules, name)
             monkeypatch.delattr(f"pyshard.security.tls.{name.rpartition('.')[2]}")
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
@@ -325,18 +327,18 @@ def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatc
         ([], "TLS failed: Error"),
     ],
 )
-def test_explained(texts: list[str], expected: str) -> None:
+def test_in_words(texts: list[str], expected: str) -> None:
     """OpenSSL's errors in words."""
     from OpenSSL.SSL import Error
 
-    assert explained(Error([("SSL routines", "", text) for text in texts])) == expected
+    assert in_words(Error([("SSL routines", "", text) for text in texts])) == expected
 
 
 def test_what_is_no_failure_of_tls() -> None:
     """A connection without TLS, or one that says why it ended, isn't taken for one that TLS ended."""
-    assert failed(Failure(ConnectionDone()), object(), False) is None
-    assert unanswered(Failure(ConnectionDone())) is not None
-    assert unanswered(Failure(ValueError())) is None
+    assert tls_error(Failure(ConnectionDone()), object(), False) is None
+    assert closed_unanswered(Failure(ConnectionDone())) is not None
+    assert closed_unanswered(Failure(ValueError())) is None
 
 
 @pytest.mark.parametrize(
@@ -353,7 +355,7 @@ def test_what_is_no_failure_of_tls() -> None:
 )
 def test_names(host: str, expected: str) -> None:
     """A host as it stands in a certificate."""
-    name = contexts.name_of(host)
+    name = name_of(host)
     assert str(getattr(name, "hostname", None) or getattr(name, "ip", None)) == expected
 
 

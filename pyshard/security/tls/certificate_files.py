@@ -1,4 +1,10 @@
-"""The files of a `Tls`, checked before they are used: what is wrong with one is said in a line."""
+"""The files that a `Tls` names: certificates and keys in PEM, checked before they are used.
+
+Rules:
+
+- what is wrong with a file is said in one line, which names the file;
+- a private key that others can get at is refused.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from pyshard.errors import ConfigError
+from pyshard.security.file_signature import file_signature
 from pyshard.security.tls.config import SYSTEM, Tls
 
 _SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -21,9 +28,9 @@ _SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKey
 def check(tls: Tls, now: datetime) -> None:
     """Refuse files that can't be used.
 
-    :param now: with its zone; this side's own certificate must be valid then.
-    :raises ConfigError: a file is missing or holds something else, others than its owner can get at the key, the key
-        isn't the certificate's, or the certificate is out of date.
+    :param now: the time at which this side's own certificate must be valid, with its zone.
+    :raises ConfigError: a file is missing or holds something else; others than its owner can get at the key; the key
+        isn't the certificate's; or the certificate isn't valid yet, or any more.
     """
     for path in authorities(tls):
         _certificates(path)
@@ -46,9 +53,9 @@ def check(tls: Tls, now: datetime) -> None:
 
 
 def authorities(tls: Tls) -> list[Path]:
-    """The files with the authorities' certificates; none where those of the system are meant.
+    """The files with the authorities' certificates; none for those that the system trusts.
 
-    :raises ConfigError: the directory has none, or can't be read.
+    :raises ConfigError: the directory has no such file, or can't be read.
     """
     if tls.ca == SYSTEM:
         return []
@@ -56,7 +63,7 @@ def authorities(tls: Tls) -> list[Path]:
     if not path.is_dir():
         return [path]
     try:
-        found = sorted(one for one in path.iterdir() if one.suffix.lower() == ".pem")
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() == ".pem")
     except OSError as error:
         raise _unreadable(path, error) from None
     if not found:
@@ -72,21 +79,13 @@ def key_path(tls: Tls) -> Path:
 
 
 def signature(tls: Tls) -> tuple[tuple[int, ...] | None, ...]:
-    """What differs when one of the files was written, replaced, or had its mode changed."""
+    """A value that differs once one of the files has changed; see `file_signature`."""
     try:
         paths = authorities(tls)
     except ConfigError:
         paths = []
-    paths += [Path(one) for one in (tls.ca, tls.certificate, tls.key) if one is not None]
-    return tuple(_sign(one) for one in paths)
-
-
-def _sign(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    paths += [Path(named) for named in (tls.ca, tls.certificate, tls.key) if named is not None]
+    return tuple(map(file_signature, paths))
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
@@ -118,7 +117,7 @@ def _key(path: Path) -> PrivateKeyTypes:
 
 
 def _check_mode(path: Path, status: os.stat_result) -> None:
-    """Refuse a key that others can get at. A group may read one of root's, as systems keep keys for their services."""
+    """Refuse a key that others can get at. A group may read a key of root's: so systems keep the keys of services."""
     mode = stat.S_IMODE(status.st_mode)
     if mode & (0o037 if status.st_uid == 0 else 0o077):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Why a TLS connection could not be had, in words. OpenSSL's own are for those who know its source. Pure."""
+"""Why there is no TLS connection, in plain words: OpenSSL's own errors need its source to be understood. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import NotTrusted, PyshardError, Unavailable
 
-#: What OpenSSL raises.
+#: The exceptions that OpenSSL raises; none without ``pyshard[tls]``, since then nothing of it can fail.
 ERRORS: tuple[type[Exception], ...]
 try:
     from OpenSSL.SSL import Error
-except ImportError:  # without pyshard[tls] nothing of it can fail
+except ImportError:
     ERRORS = ()
 else:
     ERRORS = (Error,)
 
-#: Where to read on.
+#: Where a message sends its reader.
 SEE = "see docs/tls.md"
 
-#: The peer's answers that refuse this side, by OpenSSL's name without its prefix. (RFC 8446, 6.2 has their meanings.)
+# The alerts by which a peer refuses this side, by OpenSSL's name without its prefix (RFC 8446, 6.2).
 _ALERTS = {
     "unknown ca": "the peer refuses this side's certificate: it isn't of an authority that the peer trusts",
     "certificate required": "the peer wants a certificate of this side, which shows none",
@@ -36,7 +36,7 @@ _ALERTS = {
     "protocol version": "the peer refuses this side's versions of TLS, 1.2 and 1.3",
 }
 
-#: What this side found itself.
+# What this side finds wrong.
 _FOUND = {
     "peer did not return a certificate": "the peer shows no certificate",
     "certificate verify failed": "the peer's certificate can't be verified",
@@ -56,12 +56,13 @@ _FOUND = {
         "the peer doesn't speak TLS",
     ),
 }
-_ALERT = re.compile(r".*\balert (.*)")  # what stands before it depends on the versions of TLS and OpenSSL
+_ALERT = re.compile(r".*\balert (.*)")  # before it stands a prefix, which depends on the versions of TLS and OpenSSL
 
-#: Those that say that the chain of certificates ends with none that is trusted; of whichever certificate of it.
+#: The verdicts that say: the chain of certificates ends with one that isn't trusted. OpenSSL may give them for any
+#: certificate of the chain.
 UNTRUSTED = (2, 18, 19, 20, 21)
 
-#: What the verification of a certificate ended with: OpenSSL's X509_V_ERR_… .
+#: OpenSSL's verdict on a certificate (X509_V_ERR_…) in words.
 VERDICTS = {
     7: "its signature is wrong",
     9: "it isn't valid yet; are the clocks right?",
@@ -74,14 +75,14 @@ VERDICTS = {
 }
 
 
-def failed(reason: Failure, transport: object, complete: bool) -> PyshardError | None:
-    """Why TLS has failed on a connection that was lost.
+def tls_error(reason: Failure, transport: object, complete: bool) -> PyshardError | None:
+    """The error for a connection that was lost because TLS failed.
 
-    :param reason: why it was lost.
-    :param transport: that of the connection's protocol.
-    :param complete: whether the handshake was.
-    :return: `NotTrusted` when to try again is of no use; `Unavailable` when it may be, since the peer just hung up;
-        None when it wasn't TLS that failed.
+    :param reason: the failure by which the connection was lost.
+    :param transport: the transport of the connection's protocol.
+    :param complete: whether the handshake was complete.
+    :return: `NotTrusted` if it is no use to try again; `Unavailable` if it may be, since the peer only hung up; None if
+        it wasn't TLS that failed.
     """
     if not INegotiated.providedBy(transport):
         return None
@@ -89,26 +90,26 @@ def failed(reason: Failure, transport: object, complete: bool) -> PyshardError |
     if refusal:
         return NotTrusted(f"{refusal}; {SEE}")
     if isinstance(reason.value, ERRORS):
-        return NotTrusted(f"{explained(reason.value)}; {SEE}")
+        return NotTrusted(f"{in_words(reason.value)}; {SEE}")
     if not complete and reason.check(ConnectionClosed):
         return Unavailable("the connection was closed during the TLS handshake; perhaps the peer doesn't speak TLS")
     return None
 
 
-def unanswered(reason: Failure) -> PyshardError | None:
-    """Why a connection that isn't one of TLS was closed before the peer said anything; None when it wasn't.
+def closed_unanswered(reason: Failure) -> PyshardError | None:
+    """The error for a connection without TLS that the peer closed before it answered anything; None for other reasons.
 
-    So do peers that speak TLS, to which the first bytes are none.
+    A peer that speaks TLS does so, since it doesn't understand the first bytes.
     """
     if reason.check(ConnectionDone):
         return Unavailable("the connection was closed before any answer; perhaps the peer speaks TLS")
     return None
 
 
-def explained(error: Exception) -> str:
-    """OpenSSL's error in words."""
+def in_words(error: Exception) -> str:
+    """An error of OpenSSL's in plain words."""
     queue = error.args[0] if error.args else ()
-    texts = [str(one[-1]) for one in queue if one] if isinstance(queue, list | tuple) else [str(queue)]
+    texts = [str(entry[-1]) for entry in queue if entry] if isinstance(queue, list | tuple) else [str(queue)]
     for text in reversed(texts):  # the last one is the cause
         alert = _ALERT.fullmatch(text)
         if alert:
