@@ -18,9 +18,9 @@ import report
 import results
 from comparisons import FULL, QUICK, Amounts, Comparison, comparisons
 from fleet import Fleet
-from inflight import ReactorThread
+from in_flight_calls import ReactorThread
 from results import Result, Results, Scale
-from run import compare
+from rounds import compare
 from scaling import scale, steps
 from workload import WrongValue
 
@@ -72,14 +72,14 @@ def main(
     """Compare pyshard with its peers, which are started on loopback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if not together:
-        processors.part()
+        processors.pin_client()
     amounts = QUICK if quick else FULL
     amounts = attrs.evolve(amounts, rounds=rounds or amounts.rounds, documents=documents or amounts.documents)
     thread = ReactorThread()
-    wanted = [one for one in comparisons(amounts, thread) if _chosen(one.name, only)]
+    wanted = [comparison for comparison in comparisons(amounts, thread) if _chosen(comparison.name, only)]
     scales = steps(amounts) if _chosen(_SCALING, only) else []
     if listing:
-        print("\n".join([*(one.name for one in wanted), *([_SCALING] if scales else [])]))
+        print("\n".join([*(comparison.name for comparison in wanted), *([_SCALING] if scales else [])]))
         return
     if source is not None:
         write(results.from_json(source.read_bytes()), out or source.parent)
@@ -95,12 +95,12 @@ def main(
 
 
 def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]], thread: ReactorThread) -> Results:
-    """Do the comparisons and the steps of the scaling, and print what comes of each."""
+    """Do the comparisons and the scaling, and print each result as it comes."""
     begun = datetime.now(UTC)
     gc.collect()
-    gc.freeze()  # what is there already isn't looked through before each sample
+    gc.freeze()  # objects made so far are not looked through before each sample
     clock = time.monotonic()
-    others = machine.Others()
+    others = machine.OtherPrograms()
     compared: list[Result] = []
     scaled: list[Scale] = []
     with tempfile.TemporaryDirectory(prefix="pyshard-bench-", dir=_disk()) as name:
@@ -108,8 +108,8 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
         about = machine.describe(folder)
         fleet = Fleet(folder, thread)
         try:
-            for one in wanted:
-                compared.append(compare(one, fleet, amounts.rounds))
+            for comparison in wanted:
+                compared.append(compare(comparison, fleet, amounts.rounds))
                 print(line(compared[-1]), flush=True)
         finally:
             fleet.close()
@@ -125,7 +125,7 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
         time.monotonic() - clock,
         [
             *about,
-            ("placement", processors.told()),
+            ("placement", processors.placement()),
             ("taken by other programs meanwhile", f"{others.share():.0%} of the processor"),
         ],
         machine.versions(),
@@ -162,12 +162,12 @@ def line(result: Result) -> str:
 
 
 def scale_lines(found: Scale) -> str:
-    """A step of the scaling, in some lines."""
+    """The results at one scale, in a few lines."""
     head = f"{found.documents:,} documents, {found.shards} shards"
     if found.skipped is not None:
         return f"{head}: skipped: {found.skipped}"
     memory = f"{found.our_bytes:.0f} / {found.peers_bytes:.0f} bytes per document, {found.bytes_ratio:.2f}"
-    return "\n".join([f"{head}: {memory}", *(f"  {line(one)}" for one in found.results)])
+    return "\n".join([f"{head}: {memory}", *(f"  {line(result)}" for result in found.results)])
 
 
 def _chosen(name: str, only: tuple[str, ...]) -> bool:
@@ -175,7 +175,7 @@ def _chosen(name: str, only: tuple[str, ...]) -> bool:
 
 
 def _disk() -> str:
-    """Where temporary files are on a disk: durable stores would otherwise be none."""
+    """A folder for temporary files that is on a disk, as durable stores need it."""
     usual = tempfile.gettempdir()
     return "/var/tmp" if machine.file_system(Path(usual)) == "tmpfs" else usual
 

@@ -1,11 +1,11 @@
-"""What is compared with what, and the targets that the project has set itself."""
+"""The comparisons: which workload against which peer, how much of it, and the targets of the project."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import attrs
-from inflight import ReactorThread
+from in_flight_calls import ReactorThread
 from workload import Workload
 from workloads import (
     Large,
@@ -23,11 +23,11 @@ from ycsb import MIXES, Ycsb
 
 @attrs.frozen
 class Amounts:
-    """How much a run does.
+    """The amounts of a run.
 
-    :param rounds: of each comparison, behind the warm-up.
-    :param documents: that a store holds when the work begins; fewer where single calls have to fill it.
-    :param few: that many, there.
+    :param rounds: of each comparison, after the warm-up.
+    :param documents: in a store when the work begins.
+    :param few: likewise, where single calls have to fill the store.
     :param calls: bulk calls of a round.
     :param call: documents of one bulk call.
     :param in_flight: single calls of a round with many in flight; `width`: how many.
@@ -60,7 +60,7 @@ class Amounts:
 
 FULL = Amounts()
 
-#: For the smoke test: every line of code, no figure that says anything.
+#: For the smoke test: it runs every line of code, and its figures mean nothing.
 QUICK = Amounts(
     rounds=1,
     documents=300,
@@ -83,12 +83,12 @@ QUICK = Amounts(
 
 @attrs.frozen
 class Comparison:
-    """A workload, a peer, and what pyshard is to reach.
+    """A workload that pyshard and a peer do, and the target.
 
-    :param peer: the name of a side (`fleet`).
-    :param durable: whether what both sides acknowledge is on the disk.
-    :param deferring: whether it is done by Deferred clients.
-    :param target: the least ratio that is aimed at; None: none was set.
+    :param peer: the name of a side in `fleet`.
+    :param durable: whether both sides acknowledge only what is on the disk.
+    :param deferring: whether Deferred clients do it, else blocking ones.
+    :param target: the least ratio that the project aims at; None: no target.
     """
 
     workload: Workload[Any]
@@ -116,7 +116,7 @@ def comparisons(amounts: Amounts, thread: ReactorThread) -> list[Comparison]:
             Comparison(reads, "redis", durable, target=None if durable else 1.0),
         ]
         if not durable:
-            fewer = max(calls // 3, 1)  # these peers take their time
+            fewer = max(calls // 3, 1)  # these peers are slow
             writes, reads = WriteMany(documents, fewer, call), ReadMany(documents, fewer, call)
             found += [
                 Comparison(writes, "redis-cluster", target=6),

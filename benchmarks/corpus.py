@@ -1,7 +1,7 @@
-"""The documents of the benchmarks: the same on both sides, each made from its number and version. Pure.
+"""Makes the documents of the benchmarks from their numbers and versions, the same for both sides. Pure.
 
-The version is the number of the round that wrote the document, so that a check after a round notices a value that
-an earlier round left behind.
+The version is the number of the round that wrote the document. So the check after a round notices a value that an
+earlier round wrote.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ def user_key(number: int) -> str:
 
 
 def user(number: int, version: int) -> Document:
-    """A YCSB document: ten fields of a hundred characters, and what it takes to check it."""
+    """A YCSB document: ten fields of a hundred characters, with number and version for the check."""
     begin = (number * 7919 + version * 104_729) % LARGE
     fields = {f"field{place}": _TEXT[begin + place * FIELD : begin + (place + 1) * FIELD] for place in range(FIELDS)}
     return {"number": number, "version": version, **fields}
 
 
 def small_pairs(documents: int, version: int, call: int) -> Iterator[list[Pair]]:
-    """All small documents, so many to a call."""
+    """All small documents, in parts of `call` documents."""
     for begin in range(0, documents, call):
         yield [(key(number), small(number, version)) for number in range(begin, min(begin + call, documents))]
 
 
 def some(documents: int, count: int, seed: int) -> list[int]:
-    """Numbers of documents in random order: each of them as often as the others, as far as that goes."""
+    """Numbers of documents in random order, each as often as the others, give or take one."""
     random = Random(seed)
     numbers: list[int] = []
     while len(numbers) < count:

@@ -1,4 +1,4 @@
-"""All sides that a run needs: each started when it is first asked for, and ended with the run."""
+"""The sides of a run: each is started when it is first needed, and ended with the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from inflight import ReactorThread
+from in_flight_calls import ReactorThread
 from peers.interface import Blocking, Deferring, Side
 from processes import Unavailable
 
-#: Name → module and class of a side; those of which there is a durable form take ``durable``.
+#: Name → module and class of a side.
 _SIDES = {
     "pyshard": ("peers.pyshard", "PyshardSide"),
     "redis": ("peers.redis", "RedisSide"),
@@ -21,14 +21,16 @@ _SIDES = {
     "original": ("peers.original", "OriginalSide"),
     "echo": ("peers.echo", "EchoSide"),
 }
+
+#: The sides that take ``durable``.
 _DURABLE = {"pyshard", "redis"}
 
 
 class Fleet:
     """The sides of a run.
 
-    :param folder: where their processes run and keep data: on a disk, for those that are durable.
-    :param thread: where Deferred clients live.
+    :param folder: where their processes run and keep data; on a disk, if any is durable.
+    :param thread: runs the Deferred clients.
     """
 
     def __init__(self, folder: Path, thread: ReactorThread) -> None:
@@ -48,7 +50,7 @@ class Fleet:
         return found
 
     def new(self, name: str, durable: bool = False, **options: Any) -> Side:
-        """A side that nobody else uses; it, too, is ended with the run at the latest.
+        """A new side for the caller alone; it ends with the run at the latest.
 
         :param options: of the side's class.
         """
@@ -87,7 +89,7 @@ class Fleet:
         return client
 
     def new_deferring(self, side: Side) -> Deferring:
-        """A Deferred client that nobody else uses; it is to be given to `end_deferring`.
+        """A new Deferred client for the caller alone, who gives it to `end_deferring` at the end.
 
         :raises Unavailable: its library isn't installed.
         """
@@ -109,7 +111,7 @@ class Fleet:
         self._ends.close()
 
     def _once(self, name: object, make: Callable[[], Any]) -> Any:
-        """What was made under a name, or why it can't be made: tried once."""
+        """The thing that was made under a name, or the error that says why it can't be made; tried once."""
         if name not in self._known:
             try:
                 self._known[name] = make()

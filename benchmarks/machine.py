@@ -1,4 +1,4 @@
-"""Where a run took place: the machine, and the versions of all that took part."""
+"""Describes where a run took place: the machine, and the versions of all programs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def describe(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-class Others:
-    """The CPU time that programs other than this one and its children take, from when it is made."""
+class OtherPrograms:
+    """The CPU time of programs other than this one and its children, since it was made."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -40,16 +40,16 @@ class Others:
         self._own = sum(os.times()[:4])
 
     def share(self) -> float:
-        """Their share, from 0 to 1, of all that the cores could do; asked for when the children have ended."""
+        """Their share of all CPU time, from 0 to 1; right only after the children have ended."""
         busy = busy_seconds(_text("/proc/stat"), os.sysconf("SC_CLK_TCK")) - self._busy
         own = sum(os.times()[:4]) - self._own
         return max(busy - own, 0.0) / ((time.monotonic() - self._begun) * (os.cpu_count() or 1))
 
 
 def busy_seconds(stat: str, ticks: int) -> float:
-    """Seconds for which the cores were busy, or not to be had.
+    """Seconds for which the cores were busy: all of /proc/stat but idle and iowait.
 
-    :param stat: what /proc/stat says: of user, nice, system, idle, iowait, irq, softirq and steal, all but two count.
+    :param stat: the text of /proc/stat.
     :param ticks: its units in a second.
     """
     found = re.match(r"cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+) (\d+)", stat)

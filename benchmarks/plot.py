@@ -1,4 +1,4 @@
-"""The plot of the page: the ratios of all comparisons, and how the rates move with documents and shards."""
+"""Draws the plot of the page: the ratios of all comparisons, and the rates by documents and by shards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _FASTER, _SLOWER, _TARGET = "#2a7f62", "#b5483a", "#222222"
 
-#: What the plots of the scaling show: it would be too much with all of it.
+#: The workloads in the plots of the scaling; all of them would be too many lines.
 _SHOWN = ("read-many", "write-many", "read-in-flight", "read-each", "read-threads")
 
 
@@ -28,13 +28,7 @@ def draw(results: Results, path: Path) -> None:
     grid = figure.add_gridspec(2, 2, width_ratios=[1.3, 1])
     _ratios(figure.add_subplot(grid[:, 0]), results.ran())
     by_documents, by_shards = by_axis(results)
-    _rates(
-        figure.add_subplot(grid[0, 1]),
-        by_documents,
-        "documents, on two shards",
-        [one.documents for one in by_documents],
-    )
-    amounts, counts = [one.documents for one in by_documents], [one.shards for one in by_shards]
+    amounts, counts = [scale.documents for scale in by_documents], [scale.shards for scale in by_shards]
     _rates(figure.add_subplot(grid[0, 1]), by_documents, "documents, on two shards", amounts)
     _rates(figure.add_subplot(grid[1, 1]), by_shards, "shards", counts)
     figure.savefig(path, dpi=110, metadata={"Software": None})
@@ -56,7 +50,7 @@ def _ratios(axes: Axes, results: list[Result]) -> None:
         if result.target is not None:
             axes.plot([result.target], [place], marker="D", color=_TARGET, markersize=5)
     axes.axvline(1, color="black", linewidth=1)
-    labels = [f"{one.workload}{', durable' if one.durable else ''}\n{one.peer}" for one in results]
+    labels = [f"{result.workload}{', durable' if result.durable else ''}\n{result.peer}" for result in results]
     axes.set_yticks(list(places), labels)
     axes.tick_params(axis="y", labelsize=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -65,16 +59,18 @@ def _ratios(axes: Axes, results: list[Result]) -> None:
 
 
 def _rates(axes: Axes, scales: list[Scale], title: str, places: list[int]) -> None:
-    """A line for each of some workloads."""
+    """A line for each workload of `_SHOWN`."""
     axes.set_title(f"operations per second by {title}")
     if not scales:
         return
     for number, first in enumerate(scales[0].results):
         if first.verb in _SHOWN:
-            axes.plot(places, [one.results[number].outcome.ours for one in scales], marker="o", label=first.workload)
+            axes.plot(
+                places, [scale.results[number].outcome.ours for scale in scales], marker="o", label=first.workload
+            )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(places, [f"{one:,}" for one in places])
+    axes.set_xticks(places, [f"{place:,}" for place in places])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)

@@ -1,7 +1,10 @@
-"""The processes that serve: started for the benchmark, watched through /proc, and ended by their own ids.
+"""Server processes: started for the benchmark, measured through /proc, and ended by their ids.
 
-Rules kept here: a process ends with the benchmark, however that ends (Linux ends it when its parent is gone); it
-listens on loopback only; what it prints is in a log, from which the message comes when it doesn't start.
+Rules:
+
+- a process ends with the benchmark, however that ends: Linux ends it when its parent is gone;
+- it listens on loopback only;
+- its output goes to a log, which is quoted when it doesn't start.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from pyshard.cli.up.daemons import Daemon
 
 HOST = "127.0.0.1"
 
-#: Seconds that a process may take to listen, or to end.
+#: Seconds within which a process must listen, or end.
 PATIENCE = 30.0
 
 _PAUSE = 0.01
@@ -31,11 +34,11 @@ _given: set[int] = set()
 
 
 class Unavailable(Exception):
-    """A side of a comparison can't run here: something isn't installed, or doesn't start. Says what."""
+    """A side of a comparison can't run here; the message says what isn't installed or doesn't start."""
 
 
 class Processes:
-    """Some processes, which end together.
+    """Server processes that end together.
 
     :param folder: where they run; NAME.log is written there.
     """
@@ -51,13 +54,13 @@ class Processes:
 
     def start_daemon(self, daemon: Daemon) -> int:
         """Start a process that `up` would run, from the main thread; its id."""
-        with processors.elsewhere():
+        with processors.for_servers():
             process = subprocess.Popen(daemon.wrapped, cwd=self.folder, stdin=subprocess.DEVNULL)
         self._running[daemon.name] = process
         return process.pid
 
     def wait_listening(self, *ports: int) -> None:
-        """Wait until somebody accepts connections on every port.
+        """Wait until every port accepts connections.
 
         :raises Unavailable: a process has ended, or it takes too long.
         """
@@ -70,9 +73,9 @@ class Processes:
                 time.sleep(_PAUSE)
 
     def check(self) -> None:
-        """Notice a process that has ended.
+        """Refuse to go on when a process has ended.
 
-        :raises Unavailable: it quotes the last line of the log.
+        :raises Unavailable: a process has ended; the message quotes the last line of its log.
         """
         for name, process in self._running.items():
             if process.poll() is not None:
@@ -104,7 +107,7 @@ class Processes:
 
 
 def free_port() -> int:
-    """A port that nobody listens on and this function didn't give before, from which the system doesn't dial."""
+    """A free port, each time another one, outside of the range from which the system dials."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:

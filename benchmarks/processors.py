@@ -1,8 +1,8 @@
-"""Which processors client and servers run on: one is the client's, the others are for all servers.
+"""Gives the client a processor of its own, and the others to all servers, so that rates stay comparable.
 
-Left to the system, a server that is woken by the client's request often takes the client's own processor from it,
-though another one has nothing to do; and threads of one Python program, which run by turns, do worse on several
-processors than on one. Both come and go with the system's mood, for pyshard as for its peers.
+Left to the system, a server that the client's request wakes often takes the client's processor, though another one is
+idle. And the threads of one Python program, which run in turns, do worse on several processors than on one. Both
+effects change from run to run, for pyshard and for its peers.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from contextlib import contextmanager
 _ALL = os.sched_getaffinity(0)
 
 
-def part() -> None:
-    """Have this thread, and those that it starts, keep to one processor, if there are several."""
+def pin_client() -> None:
+    """Keep this thread, and those that it starts, to one processor, if there are several."""
     if len(_ALL) > 1:
         os.sched_setaffinity(0, {min(_ALL)})
 
 
 @contextmanager
-def elsewhere() -> Iterator[None]:
-    """Have processes that are started meanwhile run on the other processors, if this thread keeps to some."""
+def for_servers() -> Iterator[None]:
+    """Start processes on the other processors while the context lasts, if this thread keeps to one."""
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, _ALL - own or own)
     try:
@@ -31,8 +31,8 @@ def elsewhere() -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
-def told() -> str:
-    """Who runs where."""
+def placement() -> str:
+    """Where client and servers run, for the page."""
     own = os.sched_getaffinity(0)
     if own == _ALL:
         return "client and servers on any processor"

@@ -1,7 +1,9 @@
-"""docs/benchmarks.md, made from a run's results. Pure.
+"""Makes the page docs/benchmarks.md from the results of a run. Pure.
 
-Rule kept here: every sentence that depends on a figure is made from it, so that the page can't claim what the run
-didn't find. A comparison that was skipped is named, with the reason.
+Rules:
+
+- every sentence that depends on a figure is made from it, so the page claims only what the run found;
+- a comparison that was skipped is named, with the reason.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from results import Result, Results, Scale
 #: The most that a document may take in memory, compared with Redis.
 BYTES_TARGET = 1.5
 
-#: The workloads of which the tables of the scaling give the CPU time, too: those that keep the shards busy.
+#: The workloads that keep the shards busy: the tables of the scaling give their CPU time, too.
 _WITH_CPU = ("write-many", "read-many", "write-in-flight", "read-in-flight")
 
-#: What a ratio may differ from 1 and still count as equal.
+#: How far a ratio may be from 1 and still count as equal.
 _EQUAL = 0.05
 
 
@@ -27,7 +29,7 @@ def page(results: Results) -> str:
         _targets(results),
         "![The ratios, and how they move](benchmarks.png)",
         _losses(results),
-        *(_all(results, durable) for durable in (False, True)),
+        *(_all_comparisons(results, durable) for durable in (False, True)),
         _scales(results),
         _skipped(results),
         _METHOD,
@@ -61,21 +63,21 @@ def _head(results: Results) -> str:
 
 def _rounds(results: Results) -> str:
     """How many rounds there were: fewer where they took long."""
-    found = {len(one.rounds) for one in results.ran()} or {results.rounds}
+    found = {len(result.rounds) for result in results.ran()} or {results.rounds}
     return f"{min(found)} to {max(found)}" if len(found) > 1 else f"{max(found)}"
 
 
 def _targets(results: Results) -> str:
     rows = [
         [
-            f"{one.workload}{', durable' if one.durable else ''}",
-            one.peer,
-            f"{one.target:g}",
-            _ratio(one),
-            "yes" if one.met else "**no**",
+            f"{result.workload}{', durable' if result.durable else ''}",
+            result.peer,
+            f"{result.target:g}",
+            _ratio(result),
+            "yes" if result.met else "**no**",
         ]
-        for one in results.ran()
-        if one.target is not None
+        for result in results.ran()
+        if result.target is not None
     ]
     largest = _largest(results)
     if largest is not None:
@@ -105,23 +107,24 @@ def _targets(results: Results) -> str:
 
 def _losses(results: Results) -> str:
     ran = results.ran()
-    lost = [one for one in ran if one.outcome.ratio.median < 1 - _EQUAL]
-    lost.sort(key=lambda one: one.outcome.ratio.median)
-    even = [one for one in ran if abs(one.outcome.ratio.median - 1) <= _EQUAL]
+    lost = [result for result in ran if result.outcome.ratio.median < 1 - _EQUAL]
+    lost.sort(key=lambda result: result.outcome.ratio.median)
+    even = [result for result in ran if abs(result.outcome.ratio.median - 1) <= _EQUAL]
     lines = ["## Where pyshard loses", ""]
     if lost:
         lines += [
             f"In {len(lost)} of {len(ran)} comparisons pyshard is slower than its peer:",
             "",
             *(
-                f"- {one.workload}, {_store(one)}: {one.outcome.ratio.median:.2f} of the speed of {one.peer}"
-                for one in lost
+                f"- {result.workload}, {_store(result)}: {result.outcome.ratio.median:.2f} of the speed of "
+                f"{result.peer}"
+                for result in lost
             ),
         ]
     else:
         lines.append(f"In none of {len(ran)} comparisons is pyshard slower than its peer.")
     if even:
-        named = "; ".join(f"{one.workload}, {_store(one)} ({one.peer})" for one in even)
+        named = "; ".join(f"{result.workload}, {_store(result)} ({result.peer})" for result in even)
         lines += ["", f"About equal, within {_EQUAL:.0%}: {named}."]
     largest = _largest(results)
     if largest is not None and largest.bytes_ratio > 1 + _EQUAL:
@@ -130,7 +133,7 @@ def _losses(results: Results) -> str:
             f"A document takes {largest.bytes_ratio:.2f} times the memory that it takes in Redis: "
             f"{largest.our_bytes:.0f} bytes, and {largest.peers_bytes:.0f} there.",
         ]
-    more = [one for one in ran if one.outcome.our_cpu > one.outcome.peers_cpu]
+    more = [result for result in ran if result.outcome.our_cpu > result.outcome.peers_cpu]
     if more:
         lines += [
             "",
@@ -139,8 +142,8 @@ def _losses(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _all(results: Results, durable: bool) -> str:
-    chosen = [one for one in results.ran() if one.durable == durable]
+def _all_comparisons(results: Results, durable: bool) -> str:
+    chosen = [result for result in results.ran() if result.durable == durable]
     if not chosen:
         return ""
     head = (
@@ -151,15 +154,15 @@ def _all(results: Results, durable: bool) -> str:
     )
     rows = [
         [
-            one.workload,
-            one.peer,
-            _ratio(one),
-            f"{one.outcome.ours:,.0f}",
-            f"{one.outcome.peers:,.0f}",
-            f"{one.outcome.our_cpu:.1f}",
-            f"{one.outcome.peers_cpu:.1f}",
+            result.workload,
+            result.peer,
+            _ratio(result),
+            f"{result.outcome.ours:,.0f}",
+            f"{result.outcome.peers:,.0f}",
+            f"{result.outcome.our_cpu:.1f}",
+            f"{result.outcome.peers_cpu:.1f}",
         ]
-        for one in chosen
+        for result in chosen
     ]
     titles = ["workload", "peer", "ratio", "pyshard, per second", "peer", "CPU s per million: pyshard", "peer"]
     return "\n".join([head, "", *_table(titles, rows)])
@@ -177,43 +180,50 @@ def _scales(results: Results) -> str:
         "CPU is seconds of all shards per million operations. The shards share what processors are not the client's.",
     ]
     if by_documents:
-        titles = [f"{one.documents:,} documents" for one in by_documents]
+        titles = [f"{scale.documents:,} documents" for scale in by_documents]
         lines += ["", *_table(["two shards", *titles], _scale_rows(by_documents))]
     if by_shards:
-        titles = [f"{one.shards} shard{'s' if one.shards > 1 else ''}" for one in by_shards]
+        titles = [f"{scale.shards} shard{'s' if scale.shards > 1 else ''}" for scale in by_shards]
         lines += ["", *_table([f"{by_shards[0].documents:,} documents", *titles], _scale_rows(by_shards))]
     return "\n".join(lines)
 
 
 def by_axis(results: Results) -> tuple[list[Scale], list[Scale]]:
-    """The steps with two shards by documents, and those with the usual number of documents by shards."""
-    done = [one for one in results.scales if one.results]
-    by_documents = sorted((one for one in done if one.shards == 2), key=lambda one: one.documents)
-    by_shards = sorted((one for one in done if one.documents == results.documents), key=lambda one: one.shards)
+    """The scales along each axis.
+
+    :return: those with two shards, by documents; and those with the usual number of documents, by shards.
+    """
+    done = [scale for scale in results.scales if scale.results]
+    by_documents = sorted((scale for scale in done if scale.shards == 2), key=lambda scale: scale.documents)
+    by_shards = sorted(
+        (scale for scale in done if scale.documents == results.documents), key=lambda scale: scale.shards
+    )
     return by_documents, by_shards
 
 
 def _scale_rows(scales: Sequence[Scale]) -> list[list[str]]:
     rows = []
     for place, first in enumerate(scales[0].results):
-        found = [one.results[place].outcome for one in scales]
-        rows.append([first.workload, *(f"{one.ours:,.0f} ({one.ratio.median:.2f})" for one in found)])
+        found = [scale.results[place].outcome for scale in scales]
+        rows.append([first.workload, *(f"{scale.ours:,.0f} ({scale.ratio.median:.2f})" for scale in found)])
         if first.verb in _WITH_CPU:
-            rows.append([f"CPU of {first.workload}", *(f"{one.our_cpu:.1f}" for one in found)])
-    rows.append(["memory", *(f"{one.our_bytes:.0f} ({one.bytes_ratio:.2f})" for one in scales)])
+            rows.append([f"CPU of {first.workload}", *(f"{scale.our_cpu:.1f}" for scale in found)])
+    rows.append(["memory", *(f"{scale.our_bytes:.0f} ({scale.bytes_ratio:.2f})" for scale in scales)])
     return rows
 
 
 def _skipped(results: Results) -> str:
-    lines = [f"- {one.name}: {one.skipped}" for one in results.comparisons if one.skipped]
+    lines = [f"- {result.name}: {result.skipped}" for result in results.comparisons if result.skipped]
     lines += [
-        f"- {one.documents:,} documents on {one.shards} shards: {one.skipped}" for one in results.scales if one.skipped
+        f"- {scale.documents:,} documents on {scale.shards} shards: {scale.skipped}"
+        for scale in results.scales
+        if scale.skipped
     ]
     return "\n".join(["## What was skipped", "", *lines]) if lines else ""
 
 
 def _largest(results: Results) -> Scale | None:
-    """The step whose memory the page goes by: two shards, most documents."""
+    """The scale whose memory the page reports: two shards, most documents."""
     by_documents, _ = by_axis(results)
     return by_documents[-1] if by_documents else None
 

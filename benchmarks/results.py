@@ -1,22 +1,23 @@
-"""What a run found, as values and as a file of JSON, from which page and plot can be made again. Pure."""
+"""The results of a run, as values and as a JSON file from which page and plot can be made again. Pure."""
 
 from __future__ import annotations
 
 import attrs
 import msgspec
-from measure import Outcome, Round, outcome
+from ratios import Outcome, Round, outcome
 
 
 @attrs.frozen
 class Result:
-    """What came of a comparison.
+    """The result of a comparison.
 
     :param name: workload, peer and store, as `--only` takes them.
     :param workload: its title.
-    :param peer: how the other side is called.
-    :param target: the least ratio that is aimed at; None: none was set.
+    :param peer: the title of the other side.
+    :param durable: whether both sides had their data on the disk.
+    :param target: the least ratio that the project aims at; None: no target.
     :param rounds: empty when it was skipped.
-    :param skipped: why.
+    :param skipped: why it was; None: it wasn't.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Result:
 
     @property
     def outcome(self) -> Outcome:
-        """What the rounds say.
+        """The figures of its rounds.
 
         :raises ValueError: it was skipped.
         """
@@ -42,16 +43,17 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None where there is none to reach."""
+        """Whether the target is reached; None without a target."""
         return None if self.target is None or not self.rounds else self.outcome.ratio.median >= self.target
 
 
 @attrs.frozen
 class Scale:
-    """How pyshard and one Redis do with so many documents, and pyshard with so many shards; in memory.
+    """The results at one number of documents and shards, beside one Redis; in memory.
 
     :param our_bytes: resident bytes of all shards per document; `peers_bytes`: of Redis.
-    :param skipped: why there is nothing.
+    :param results: of each workload.
+    :param skipped: why there are none; None: there are.
     """
 
     documents: int
@@ -72,11 +74,11 @@ class Results:
     """A whole run.
 
     :param date: when it began (UTC).
-    :param seconds: what it took.
+    :param seconds: how long it took.
     :param machine: pairs of a property and its value.
     :param versions: pairs of a program or package and its version.
     :param rounds: of each comparison.
-    :param documents: in the stores.
+    :param documents: how many the stores held.
     :param scales: by documents, then by shards.
     """
 
@@ -91,7 +93,7 @@ class Results:
 
     def ran(self) -> list[Result]:
         """The comparisons that were not skipped."""
-        return [one for one in self.comparisons if one.rounds]
+        return [result for result in self.comparisons if result.rounds]
 
 
 def to_json(results: Results) -> bytes:
@@ -100,8 +102,8 @@ def to_json(results: Results) -> bytes:
 
 
 def from_json(text: bytes) -> Results:
-    """The results of a file.
+    """The results in a file's text.
 
-    :raises msgspec.ValidationError: it is none.
+    :raises msgspec.ValidationError: the text holds no results.
     """
     return msgspec.json.decode(text, type=Results)

@@ -1,7 +1,6 @@
-"""How the figures move: from few documents to many, and from one shard to several. And memory per document.
+"""Measures rates and memory at several scales: from few documents to many, from one shard to several.
 
-Rule kept here: each step begins with servers that have held nothing yet, since memory that was once used is rarely
-given back.
+Each scale begins with new servers, since a process rarely gives memory back that it once used.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Any
 import corpus
 from comparisons import Amounts
 from fleet import Fleet
-from inflight import ReactorThread
-from measure import per_document
+from in_flight_calls import ReactorThread
 from peers.interface import Side
 from processes import Unavailable, resident_bytes
+from ratios import per_document
 from results import Result, Scale
-from run import alternate
+from rounds import alternate
 from workload import Workload
 from workloads import (
     Large,
@@ -31,19 +30,19 @@ from workloads import (
     WriteThreads,
 )
 
-#: Documents that are there before memory is looked at for the first time, so that connections and their buffers are.
+#: Documents stored before memory is measured first, so that connections and their buffers don't count.
 _FIRST = 100
 
 
 def steps(amounts: Amounts) -> list[tuple[int, int]]:
-    """Pairs of documents and shards: the documents vary with two shards, the shards with the usual documents."""
+    """Pairs of documents and shards: documents vary with two shards, shards with the usual number of documents."""
     found = [(documents, 2) for documents in amounts.scale_documents]
     found += [(amounts.documents, shards) for shards in amounts.scale_shards]
     return list(dict.fromkeys(found))
 
 
 def scale(amounts: Amounts, documents: int, shards: int, fleet: Fleet, thread: ReactorThread) -> Scale:
-    """One step."""
+    """Measure at one scale."""
     sides: list[Side] = []
     try:
         sides.append(fleet.new("pyshard", shards=shards))
@@ -77,7 +76,10 @@ def _scale(
 
 
 def _fill(side: Side, documents: int) -> float:
-    """Store the documents; resident bytes of the servers for each."""
+    """Store the documents.
+
+    :return: the resident bytes of the servers per document.
+    """
     first = min(_FIRST, documents // 2)
     side.fill([[(corpus.key(number), corpus.small(number, 0)) for number in range(first)]])
     before = resident_bytes(side.pids)
@@ -86,7 +88,7 @@ def _fill(side: Side, documents: int) -> float:
 
 
 def _workloads(amounts: Amounts, documents: int, thread: ReactorThread) -> Iterator[tuple[Workload[Any], bool]]:
-    """Workloads, and whether they take Deferred clients. Reads come first: they expect what `_fill` has stored."""
+    """The workloads, and whether each takes a Deferred client. Reads come first: they expect what `_fill` stored."""
     calls = max(amounts.calls // 2, 1)
     in_flight = amounts.in_flight // 2
     each = amounts.each // 2

@@ -1,4 +1,4 @@
-"""What a workload is, and how what it read is checked."""
+"""The interface of a workload, and the check of what it read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyshard import Document
 
 _C = TypeVar("_C")
 
-#: Of the documents that were written, one in so many is read back.
+#: One in this many of the documents written is read back.
 SAMPLE = 20
 
 
@@ -46,7 +46,7 @@ class Workload(abc.ABC, Generic[_C]):
     documents: int
 
     def prepare(self, side: Side) -> None:
-        """Have the documents stored, in version 0, that rounds are to find."""
+        """Store the documents that rounds expect, in version 0."""
         side.fill(corpus.small_pairs(self.documents, 0, 1000))
 
     @abc.abstractmethod
@@ -54,5 +54,5 @@ class Workload(abc.ABC, Generic[_C]):
         """Do one round.
 
         :param number: its number; from 0, which is the warm-up.
-        :return: operations, and the seconds that they took.
+        :return: how many operations it did, and how many seconds they took.
         """

@@ -1,7 +1,10 @@
-"""What is timed, the same on both sides.
+"""The workloads: the calls that are timed, the same on both sides.
 
-Rules kept here: documents, keys and their order are made before the clock starts, from the round's number; what was
-read is compared with what had to be there after it stopped; a round writes its number into every document.
+Rules:
+
+- documents, keys and their order are made from the round's number, before the clock starts;
+- what was read is compared with what had to be there, after the clock stopped;
+- a round writes its number into every document.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from typing import TypeVar
 import attrs
 import corpus
 from corpus import Pair
-from inflight import ReactorThread, read_in_flight, write_in_flight
+from in_flight_calls import ReactorThread, read_in_flight, write_in_flight
 from peers.interface import Blocking, Deferring, Side
-from threads import in_threads
+from threaded_calls import in_threads
 from workload import SAMPLE, Workload, check
 
 
@@ -35,16 +38,16 @@ class WriteMany(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.calls * self.call, number)
-        calls = [[_small(one, number) for one in some] for some in _calls(numbers, self.call)]
+        calls = [[_small(document, number) for document in part] for part in _calls(numbers, self.call)]
         write = client.write_many
         begin = time.perf_counter()
         for pairs in calls:
             write(pairs)
         seconds = time.perf_counter() - begin
         pairs = [pair for pairs in calls for pair in pairs][::SAMPLE]
-        for some in _calls(pairs, self.call):
-            keys = [key for key, _ in some]
-            check(keys, [doc for _, doc in some], client.read_many(keys))
+        for part in _calls(pairs, self.call):
+            keys = [key for key, _ in part]
+            check(keys, [doc for _, doc in part], client.read_many(keys))
         return len(numbers), seconds
 
 
@@ -61,13 +64,13 @@ class ReadMany(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.calls * self.call, number)
-        calls = [[corpus.key(one) for one in some] for some in _calls(numbers, self.call)]
+        calls = [[corpus.key(document) for document in part] for part in _calls(numbers, self.call)]
         read = client.read_many
         begin = time.perf_counter()
         answers = [read(keys) for keys in calls]
         seconds = time.perf_counter() - begin
-        for keys, some, found in zip(calls, _calls(numbers, self.call), answers, strict=True):
-            check(keys, [corpus.small(one, 0) for one in some], found)
+        for keys, part, found in zip(calls, _calls(numbers, self.call), answers, strict=True):
+            check(keys, [corpus.small(document, 0) for document in part], found)
         return len(numbers), seconds
 
 
@@ -82,7 +85,7 @@ class WriteEach(Workload[Blocking]):
 
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
+        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
         seconds = client.write_each(pairs).seconds
         _check_written(client, pairs)
         return self.count, seconds
@@ -100,9 +103,9 @@ class ReadEach(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
-        keys = [corpus.key(one) for one in numbers]
+        keys = [corpus.key(document) for document in numbers]
         timed = client.read_each(keys)
-        check(keys, [corpus.small(one, 0) for one in numbers], timed.values)
+        check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
         return self.count, timed.seconds
 
 
@@ -118,7 +121,7 @@ class WriteThreads(Workload[Blocking]):
 
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
+        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
         shares = [pairs[first :: self.threads] for first in range(self.threads)]
         seconds = in_threads(lambda place: client.write_each(shares[place]), self.threads).seconds
         _check_written(client, pairs)
@@ -139,10 +142,10 @@ class ReadThreads(Workload[Blocking]):
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
         shares = [numbers[first :: self.threads] for first in range(self.threads)]
-        keys = [[corpus.key(one) for one in share] for share in shares]
+        keys = [[corpus.key(document) for document in share] for share in shares]
         timed = in_threads(lambda place: client.read_each(keys[place]), self.threads)
-        expected = [corpus.small(one, 0) for share in shares for one in share]
-        check([key for some in keys for key in some], expected, timed.values)
+        expected = [corpus.small(document, 0) for share in shares for document in share]
+        check([key for share in keys for key in share], expected, timed.values)
         return self.count, timed.seconds
 
 
@@ -157,12 +160,12 @@ class Large(Workload[Blocking]):
 
     def prepare(self, side: Side) -> None:
         """See `Workload`."""
-        side.fill([(corpus.large_key(one), corpus.large(one, 0))] for one in range(self.documents))
+        side.fill([(corpus.large_key(document), corpus.large(document, 0))] for document in range(self.documents))
 
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`; a write and a read are two operations."""
         numbers = corpus.some(self.documents, self.count // 2, number)
-        pairs = [(corpus.large_key(one), corpus.large(one, number)) for one in numbers]
+        pairs = [(corpus.large_key(document), corpus.large(document, number)) for document in numbers]
         write, read = client.write, client.read
         found = []
         begin = time.perf_counter()
@@ -187,7 +190,7 @@ class WriteInFlight(Workload[Deferring]):
 
     def run(self, client: Deferring, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(one, number) for one in corpus.some(self.documents, self.count, number)]
+        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
         seconds = self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds
         keys = [key for key, _ in pairs[::SAMPLE]]
         found = self.thread.call(lambda: read_in_flight(client, keys, self.width)).values
@@ -209,9 +212,9 @@ class ReadInFlight(Workload[Deferring]):
     def run(self, client: Deferring, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
-        keys = [corpus.key(one) for one in numbers]
+        keys = [corpus.key(document) for document in numbers]
         timed = self.thread.call(lambda: read_in_flight(client, keys, self.width))
-        check(keys, [corpus.small(one, 0) for one in numbers], timed.values)
+        check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
         return self.count, timed.seconds
 
 

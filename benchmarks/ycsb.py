@@ -1,8 +1,10 @@
-"""The core mixes of YCSB, the Yahoo! Cloud Serving Benchmark, by threads of blocking calls that share a client.
+"""The core mixes of YCSB, the Yahoo! Cloud Serving Benchmark, done by threads that share a blocking client.
 
-Rules kept here: the calls of a round are drawn before the clock starts, from its number; a document has ten fields of
-a hundred characters and is written as a whole; in mix D, where the newest documents are read most, each thread knows
-of the documents that were there at the start and of those that it has written itself.
+Rules:
+
+- the calls of a round are drawn from its number, before the clock starts;
+- a document has ten fields of a hundred characters and is written as a whole;
+- in mix D, which reads the newest documents most, a thread reads those of the start and those that it wrote itself.
 """
 
 from __future__ import annotations
@@ -16,23 +18,23 @@ import attrs
 import corpus
 import zipf
 from peers.interface import Blocking, Side, Timed
-from threads import in_threads
+from threaded_calls import in_threads
 from workload import SAMPLE, Workload, WrongValue, check
 
 from pyshard import Document
 
-#: Numbers that the inserts of one thread in one round have for themselves.
-_OWN = 1_000_000
+#: How many numbers are reserved for the inserts of one thread in one round.
+_RESERVED = 1_000_000
 
 
 @attrs.frozen
 class Mix:
-    """Shares of the calls, which add up to 1 with those of reads.
+    """The shares of the kinds of calls, from 0 to 1; the rest are reads.
 
-    :param update: writes of a document that is there.
-    :param insert: writes of a new one.
+    :param update: writes of an existing document.
+    :param insert: writes of a new document.
     :param modify: a read and a write of the same document; counted as one operation, as YCSB does.
-    :param latest: whether the newest documents are read most, and not some that are spread over all.
+    :param latest: whether the newest documents are read most, instead of some that are spread over all.
     """
 
     letter: str
@@ -66,7 +68,7 @@ class Call:
 
 
 def calls(mix: Mix, documents: int, count: int, random: Random, first_new: int) -> list[Call]:
-    """What one thread does.
+    """The calls of one thread.
 
     :param documents: how many there are, numbered from 0.
     :param first_new: the number of its first insert; the others follow.
@@ -126,7 +128,7 @@ class Ycsb(Workload[Blocking]):
         drawn = []
         for place in range(self.threads):
             random = Random(number * self.threads + place)
-            first_new = self.documents + (number * self.threads + place) * _OWN
+            first_new = self.documents + (number * self.threads + place) * _RESERVED
             drawn.append(calls(self.mix, self.documents, each, random, first_new))
         steps = [
             [
@@ -138,8 +140,8 @@ class Ycsb(Workload[Blocking]):
         timed = in_threads(lambda place: _loop(client, steps[place]), self.threads)
         check_read([call.number for some in drawn for call in some if call.reads], timed.values, number)
         written = sorted({call.number for some in drawn for call in some if call.writes})[::SAMPLE]
-        keys = [corpus.user_key(one) for one in written]
-        check(keys, [corpus.user(one, number) for one in written], client.read_many(keys) if keys else [])
+        keys = [corpus.user_key(document) for document in written]
+        check(keys, [corpus.user(document, number) for document in written], client.read_many(keys) if keys else [])
         return each * self.threads, timed.seconds
 
 

@@ -1,4 +1,4 @@
-"""Zipfian numbers, as YCSB draws them: few keys get most of the calls. Pure.
+"""Draws Zipfian numbers as YCSB does, so that few keys get most of the calls. Pure.
 
 The algorithm is that of "Quickly Generating Billion-Record Synthetic Databases" (Gray et al., SIGMOD 1994), which
 YCSB's ZipfianGenerator takes; the constant 0.99 is YCSB's. YCSB scatters the popular numbers over the keyspace by a

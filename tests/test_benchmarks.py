@@ -13,15 +13,15 @@ from random import Random
 
 import corpus
 import machine
-import measure
 import pytest
-import run
-import threads
+import ratios
+import threaded_calls
 import workload
 import ycsb
 import zipf
-from measure import Round, Sample
 from peers.interface import Side, Timed
+from ratios import Round, Sample
+from rounds import alternate
 
 from pyshard.model import documents
 
@@ -33,8 +33,8 @@ def test_ratio_and_spread() -> None:
         Round(Sample(100, 1.0, 0.5), Sample(100, 4.0, 0.1)),  # 4
         Round(Sample(100, 2.0, 0.5), Sample(100, 1.0, 0.4)),  # 0.5
     ]
-    found = measure.outcome(rounds)
-    assert found.ratio == measure.Spread(2.0, 0.5, 4.0)
+    found = ratios.outcome(rounds)
+    assert found.ratio == ratios.Spread(2.0, 0.5, 4.0)
     assert (found.ours, found.peers) == (100.0, 50.0)
     assert found.our_cpu == pytest.approx(1.5 / 300 * 1e6)
     assert found.peers_cpu == pytest.approx(0.6 / 300 * 1e6)
@@ -43,12 +43,12 @@ def test_ratio_and_spread() -> None:
 def test_spread_of_nothing() -> None:
     """No figure has no median."""
     with pytest.raises(ValueError, match="at least one"):
-        measure.spread([])
+        ratios.spread([])
 
 
 def test_bytes_per_document() -> None:
     """What servers had before doesn't count."""
-    assert measure.per_document(1000, 21_000, 100) == 200.0
+    assert ratios.per_document(1000, 21_000, 100) == 200.0
 
 
 def test_zeta() -> None:
@@ -193,14 +193,14 @@ def test_wrong_versions_are_noticed() -> None:
 
 def test_threads() -> None:
     """Threads' values come in the threads' order; what one of them raises is raised."""
-    found = threads.in_threads(lambda place: Timed(0.0, [place, place * 10]), 3)
+    found = threaded_calls.in_threads(lambda place: Timed(0.0, [place, place * 10]), 3)
     assert found.values == [0, 0, 1, 10, 2, 20]
 
     def fail(place: int) -> Timed:
         raise ValueError(f"thread {place}")
 
     with pytest.raises(ValueError, match="thread 0"):
-        threads.in_threads(fail, 2)
+        threaded_calls.in_threads(fail, 2)
 
 
 class _Side(Side):
@@ -229,17 +229,17 @@ class _Counting(workload.Workload[str]):
 def test_sides_alternate() -> None:
     """Ours, the peer's, ours, …, with a round of each before, which doesn't count."""
     counting = _Counting()
-    rounds = run.alternate(counting, [_Side(), _Side()], ["ours", "peer"], 2, lambda: 0.0)
+    rounds = alternate(counting, [_Side(), _Side()], ["ours", "peer"], 2, lambda: 0.0)
     assert counting.done == [(who, number) for number in (0, 1, 2) for who in ("ours", "peer")]
-    assert [(one.ours.operations, one.ours.seconds, one.peers.seconds) for one in rounds] == [(10, 1.0, 2.0)] * 2
-    assert [one.ratio for one in rounds] == [2.0, 2.0]
+    assert [(done.ours.operations, done.ours.seconds, done.peers.seconds) for done in rounds] == [(10, 1.0, 2.0)] * 2
+    assert [done.ratio for done in rounds] == [2.0, 2.0]
 
 
 def test_slow_rounds_are_fewer() -> None:
     """When rounds take long, no further one is begun; but some are done in any case."""
     for seconds, expected in ((4.9, 6), (100.0, 3), (0.1, 7)):
         clock: Callable[[], float] = count(0.0, seconds).__next__
-        found = run.alternate(_Counting(), [_Side(), _Side()], ["ours", "peer"], 7, clock)
+        found = alternate(_Counting(), [_Side(), _Side()], ["ours", "peer"], 7, clock)
         assert len(found) == expected
 
 
@@ -266,15 +266,15 @@ _PLACED = """
 import os, subprocess, sys
 import processors
 every = os.sched_getaffinity(0)
-processors.part()
+processors.pin_client()
 own = os.sched_getaffinity(0)
 ask = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
-with processors.elsewhere():
+with processors.for_servers():
     started = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
 assert os.sched_getaffinity(0) == own
 assert own == ({min(every)} if len(every) > 1 else every)
 assert started == str(sorted(every - own or every)), started
-print(processors.told())
+print(processors.placement())
 """
 
 

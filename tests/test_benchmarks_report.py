@@ -7,7 +7,7 @@ import pytest
 import report
 import results
 from blocks import CHECKOUT
-from measure import Round, Sample
+from ratios import Round, Sample
 from results import Result, Results, Scale
 
 

@@ -1,4 +1,4 @@
-"""A stock AMP server that sends back what it gets: what AMP costs when each call is a box of its own."""
+"""A stock AMP server that sends back what it receives: the cost of AMP when each call is a box of its own."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class EchoSide(Side):
         return EchoDeferring(connection, self._records)
 
     def fill(self, calls: Iterable[list[Pair]]) -> None:
-        """See `Side`; the server keeps nothing, so that the records are kept here."""
+        """See `Side`; the server keeps nothing, so the records are kept here."""
         self._records.update((key, encode(doc)[0]) for pairs in calls for key, doc in pairs)
 
     def close(self) -> None:

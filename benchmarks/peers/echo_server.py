@@ -1,4 +1,4 @@
-"""The server of `echo`: a script that needs Twisted alone. Its argument is the port."""
+"""The server of `echo`: a script that needs only Twisted. Its argument is the port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.protocols import amp
 
 
 class Echo(amp.Command):
-    """Gives back what it was given."""
+    """Sends its argument back."""
 
     arguments = [(b"record", amp.String())]
     response = [(b"record", amp.String())]
@@ -20,7 +20,7 @@ class Server(amp.AMP):
 
     @Echo.responder
     def echo(self, record: bytes) -> dict[str, bytes]:
-        """Give it back."""
+        """Send it back."""
         return {"record": record}
 
 

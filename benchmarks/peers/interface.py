@@ -1,7 +1,9 @@
-"""What each side of a comparison can do.
+"""The interfaces of a side: its servers, its blocking client, its Deferred client.
 
-Rule kept here: the loops that are timed are the same code for every side, and a side's own part of them is as thin
-as its library allows: encode with pyshard's codec, call, decode.
+Rules:
+
+- the loops that are timed are the same code for every side;
+- a side's own part of a loop is as thin as its library allows: encode with pyshard's codec, call, decode.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pyshard import Document
 
 @attrs.frozen
 class Timed:
-    """What a loop took, and what it read.
+    """The time that a loop took, and the documents that it read.
 
     :param values: the documents read, in order; None where there was none. Empty for loops that only write.
     """
@@ -33,7 +35,7 @@ class Timed:
 class Blocking(abc.ABC):
     """A client for programs without a reactor. Calls of several threads may overlap.
 
-    :cvar title: how tables call it, with its servers.
+    :cvar title: names it and its servers in tables.
     """
 
     title: ClassVar[str]
@@ -81,7 +83,7 @@ class Deferring(abc.ABC):
 
     @abc.abstractmethod
     def write(self, key: str, doc: Document) -> Deferred[object]:
-        """Store a document; the Deferred fires when that is acknowledged."""
+        """Store a document; the Deferred fires when the write is acknowledged."""
 
     @abc.abstractmethod
     def read(self, key: str) -> Deferred[object]:
@@ -115,7 +117,7 @@ class Side(abc.ABC):
     def fill(self, calls: Iterable[list[Pair]]) -> None:
         """Store documents, without being timed.
 
-        :param calls: what is to be stored with one call each.
+        :param calls: the documents of each call.
         """
         with closing(self.blocking()) as client:
             for pairs in calls:

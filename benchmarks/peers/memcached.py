@@ -1,4 +1,4 @@
-"""Two memcached servers through pymemcache's HashClient, given records of pyshard's codec."""
+"""memcached: two servers through pymemcache's HashClient, which stores records of pyshard's codec."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MemcachedBlocking(Blocking):
 
 
 class MemcachedSide(Side):
-    """Two memcached servers, each with one thread, as the other servers have."""
+    """Two memcached servers, each with one thread like the other servers."""
 
     def __init__(self, folder: Path) -> None:
         server = shutil.which("memcached")
@@ -82,7 +82,7 @@ class MemcachedSide(Side):
 
     def blocking(self) -> Blocking:
         """See `Side`."""
-        # Acknowledged, as on all other sides: without that, memcached is told not to answer.
+        # Writes are acknowledged, as on all other sides; by default the client asks for no answer.
         return MemcachedBlocking(HashClient([(HOST, port) for port in self._ports], default_noreply=False))
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
-"""The original pyshard 0.2.3, in an environment of its own: its name is ours.
+"""The original pyshard 0.2.3, in an environment of its own, since its package has the same name.
 
-So its client can't be called from here: a worker, run with that environment's Python, makes the calls and times
-them. It stores no second document under a key, so that it is only compared in reading.
+Rules:
+
+- its client can't be imported here, so a worker makes the calls and times them, with that environment's Python;
+- it can't replace a document, so only reads are compared.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class OriginalBlocking(Blocking):
         return Timed(answer["seconds"], answer["values"])
 
     def close(self) -> None:
-        """See `Blocking`; whatever the worker is at."""
+        """See `Blocking`; the worker is killed."""
         self._worker.kill()
         self._worker.communicate()
 
@@ -115,7 +117,7 @@ class OriginalSide(Side):
         return OriginalBlocking(self._command("client", self._port))
 
     def fill(self, calls: Iterable[list[Pair]]) -> None:
-        """See `Side`; documents that are there already stay as they are."""
+        """See `Side`; existing documents stay as they are."""
         super().fill(calls)
 
     def close(self) -> None:
@@ -124,7 +126,7 @@ class OriginalSide(Side):
 
 
 def environment() -> str:
-    """The Python of the environment, which is made beside the running one, unless it is there.
+    """The Python of the environment, which is made beside the running one if it doesn't exist.
 
     :raises Unavailable: pip can't install it.
     """

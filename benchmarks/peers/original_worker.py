@@ -1,7 +1,7 @@
-"""What `original` runs with the Python that has the original pyshard 0.2.3: its daemons, and a client that is timed.
+"""The script that `original` runs with the original pyshard 0.2.3: its daemons, and a client that is timed.
 
 Arguments: ``shard PORT START END``, ``bootstrap PORT CONFIG``, or ``client PORT``. The client reads a line of JSON
-for each loop that it is to make, and answers with one.
+for each loop, and answers with a line of JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def serve(kind: str, port: int, arguments: list[str]) -> None:
 
 
 def ask(port: int) -> None:
-    """Make the loops that standard input asks for, until it ends."""
+    """Do the loops that standard input asks for, until it ends."""
     original: Any = pyshard
     app = original.Pyshard([_HOST, port])
     try:

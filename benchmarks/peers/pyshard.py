@@ -1,4 +1,4 @@
-"""pyshard itself: daemons started by `twistd` as its users start them, and both clients."""
+"""pyshard: its daemons, started by `twistd` as users start them, and both of its clients."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class PyshardSide(Side):
         started = daemons(cluster, twistd, config, folder, data)
         try:
             self.pids = [self._processes.start_daemon(daemon) for daemon in started][:shards]
-            self._processes.wait_listening(*(one.port for one in ranges), cluster.bootstrap_port)
+            self._processes.wait_listening(*(shard.port for shard in ranges), cluster.bootstrap_port)
             self._wait_ready()
         except BaseException:
             self.close()
@@ -113,7 +113,7 @@ class PyshardSide(Side):
     def _wait_ready(self) -> None:
         end = time.monotonic() + PATIENCE
         with Pyshard(self._server, deadline=PATIENCE) as app:
-            while {one["state"] for one in app.readiness()} != {"ready"}:
+            while {shard["state"] for shard in app.readiness()} != {"ready"}:
                 self._processes.check()
                 if time.monotonic() > end:
                     raise Unavailable(f"the shards aren't ready after {PATIENCE:g} s")

@@ -1,6 +1,6 @@
 """Redis: one server or a cluster of two masters, through redis-py with hiredis, and through txredisapi.
 
-Redis keeps bytes, so that it is given records of pyshard's codec: both sides encode and decode alike.
+Redis keeps bytes, so it is given records of pyshard's codec: both sides encode and decode alike.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class ClusterBlocking(RedisBlocking):
         self._cluster = client
 
     def write_many(self, pairs: list[Pair]) -> None:
-        """See `Blocking`; an MSET for each of Redis Cluster's slots that is concerned."""
+        """See `Blocking`; an MSET for each of Redis Cluster's slots with keys of the call."""
         self._cluster.mset_nonatomic(_records(pairs))
 
     def read_many(self, keys: list[str]) -> list[Document | None]:
-        """See `Blocking`; an MGET for each of Redis Cluster's slots that is concerned."""
+        """See `Blocking`; an MGET for each of Redis Cluster's slots with keys of the call."""
         return _documents(self._cluster.mget_nonatomic(keys))
 
 
@@ -133,7 +133,7 @@ class RedisSide(Side):
 class RedisClusterSide(Side):
     """A Redis Cluster of two masters.
 
-    `redis-cli --cluster create` wants three, the server doesn't: slots are given out by the commands it would send.
+    `redis-cli --cluster create` insists on three, the server doesn't. So the commands that it would send are sent here.
     """
 
     def __init__(self, folder: Path) -> None:

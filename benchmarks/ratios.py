@@ -1,8 +1,11 @@
-"""What was measured, and what follows from it: rates, ratios, medians and their spread. Pure.
+"""Samples and rounds, and the figures made of them: rates, ratios, medians and their spread. Pure.
 
-A *sample* is one side's part of a round; a *round* has a sample of pyshard and, right after it, one of its peer. The
-ratio of a round is pyshard's rate over the peer's, so that more than 1 means that pyshard is faster. Whatever else
-the machine does in a round slows both sides; so the median of the ratios says more than a ratio of medians.
+Rules:
+
+- a *sample* is one side's part of a round; a *round* is a sample of pyshard and, right after it, one of its peer;
+- the ratio of a round is pyshard's rate over the peer's: above 1, pyshard is faster;
+- the median of the ratios is taken, not the ratio of the medians: whatever else the machine does in a round slows
+  both sides.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ class Sample:
     """One side's part of a round.
 
     :param operations: documents that were written or read.
-    :param seconds: what it took, as the client sees it.
+    :param seconds: how long that took the client.
     :param cpu: CPU seconds that the servers used meanwhile.
     """
 
@@ -34,7 +37,7 @@ class Sample:
 
 @attrs.frozen
 class Round:
-    """Both sides' samples of the same work."""
+    """The samples of both sides, of the same work."""
 
     ours: Sample
     peers: Sample
@@ -59,15 +62,15 @@ def spread(figures: Iterable[float]) -> Spread:
 
     :raises ValueError: there are none.
     """
-    found = list(figures)
-    if not found:
+    values = list(figures)
+    if not values:
         raise ValueError("a spread needs at least one figure")
-    return Spread(median(found), min(found), max(found))
+    return Spread(median(values), min(values), max(values))
 
 
 @attrs.frozen
 class Outcome:
-    """What the rounds of one comparison say.
+    """The figures of one comparison, from all its rounds.
 
     :param ratio: pyshard's rate over the peer's.
     :param ours: pyshard's operations per second; median.
@@ -84,21 +87,27 @@ class Outcome:
 
 
 def outcome(rounds: Sequence[Round]) -> Outcome:
-    """What rounds say."""
+    """The outcome of some rounds.
+
+    :raises ValueError: there are none.
+    """
     return Outcome(
-        spread(one.ratio for one in rounds),
-        median(one.ours.rate for one in rounds),
-        median(one.peers.rate for one in rounds),
-        cpu_per_million([one.ours for one in rounds]),
-        cpu_per_million([one.peers for one in rounds]),
+        spread(measured.ratio for measured in rounds),
+        median(measured.ours.rate for measured in rounds),
+        median(measured.peers.rate for measured in rounds),
+        cpu_per_million([measured.ours for measured in rounds]),
+        cpu_per_million([measured.peers for measured in rounds]),
     )
 
 
 def cpu_per_million(samples: Sequence[Sample]) -> float:
     """CPU seconds of the servers per million operations."""
-    return sum(one.cpu for one in samples) / sum(one.operations for one in samples) * 1e6
+    return sum(sample.cpu for sample in samples) / sum(sample.operations for sample in samples) * 1e6
 
 
 def per_document(before: int, after: int, documents: int) -> float:
-    """Bytes per document, from the bytes that servers had before and after they took documents."""
+    """Bytes per document.
+
+    :param before: the servers' resident bytes before they stored the documents; `after`: after it.
+    """
     return (after - before) / documents

@@ -1,4 +1,4 @@
-"""Many calls in flight: a reactor in a thread of its own, and the loop that keeps it busy."""
+"""Keeps many calls of a Deferred client in flight: a reactor in a thread of its own, and the loop that feeds it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _T = TypeVar("_T")
 
 
 class ReactorThread:
-    """The process's reactor (epoll, on Linux), run by a thread until the process ends. Clients in other threads, and
-    their private reactors, don't notice it: while it has nothing to do, it sleeps.
+    """The process's reactor (epoll, on Linux), run by a thread until the process ends.
+
+    It sleeps while it has nothing to do, so blocking clients in other threads don't notice it.
 
     :ivar reactor: the reactor.
     """
@@ -43,10 +44,12 @@ class ReactorThread:
         return found
 
 
-class _Flight:
-    """Calls of one kind, so many of them in flight: when one is answered, the next is made.
+class _InFlightCalls:
+    """Calls of one kind, a fixed number of them in flight: each answer makes the next call.
 
-    :param value: what is kept of an answer, taken out of it as it comes.
+    :param issue: makes the call with a number.
+    :param count: how many calls in all.
+    :param value: takes the value out of an answer, as it arrives.
     """
 
     def __init__(
@@ -62,10 +65,10 @@ class _Flight:
 
     def start(self, width: int) -> Deferred[None]:
         for _ in range(min(width, self._count)):
-            self._one()
+            self._issue_next()
         return self.done
 
-    def _one(self) -> None:
+    def _issue_next(self) -> None:
         number = self._next
         self._next = number + 1
         self._issue(number).addCallbacks(self._answered, self._failed, callbackArgs=(number,))
@@ -78,7 +81,7 @@ class _Flight:
             return
         self._left -= 1
         if self._next < self._count:
-            self._one()
+            self._issue_next()
         elif not self._left and not self.done.called:
             self.done.callback(None)
 
@@ -88,17 +91,23 @@ class _Flight:
 
 
 async def write_in_flight(client: Deferring, pairs: Sequence[tuple[str, Document]], width: int) -> Timed:
-    """Store documents with single calls, so many of them in flight."""
+    """Store documents with single calls.
+
+    :param width: how many are in flight.
+    """
     write = client.write
     begin = time.perf_counter()
-    await _Flight(lambda number: write(*pairs[number]), len(pairs), lambda _: None).start(width)
+    await _InFlightCalls(lambda number: write(*pairs[number]), len(pairs), lambda _: None).start(width)
     return Timed(time.perf_counter() - begin, [])
 
 
 async def read_in_flight(client: Deferring, keys: Sequence[str], width: int) -> Timed:
-    """Look documents up with single calls, so many of them in flight."""
+    """Look documents up with single calls.
+
+    :param width: how many are in flight.
+    """
     read = client.read
     begin = time.perf_counter()
-    flight = _Flight(lambda number: read(keys[number]), len(keys), client.value)
-    await flight.start(width)
-    return Timed(time.perf_counter() - begin, flight.values)
+    calls = _InFlightCalls(lambda number: read(keys[number]), len(keys), client.value)
+    await calls.start(width)
+    return Timed(time.perf_counter() - begin, calls.values)

@@ -1,4 +1,4 @@
-"""The rounds of a comparison: pyshard, its peer, pyshard, its peer, …"""
+"""Does the rounds of a comparison: pyshard, its peer, pyshard, its peer, …"""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 
 from comparisons import Comparison
 from fleet import Fleet
-from measure import Round, Sample
 from peers.interface import Side
 from processes import Unavailable, cpu_seconds
+from ratios import Round, Sample
 from results import Result
 from workload import Workload
 
-#: So many rounds are done in any case; and seconds after which no further one is begun.
-ENOUGH = 3
+#: Rounds that are done in any case.
+LEAST_ROUNDS = 3
+
+#: Seconds after which no further round is begun.
 PATIENCE = 15.0
 
 
 def compare(comparison: Comparison, fleet: Fleet, rounds: int) -> Result:
-    """Do all rounds of a comparison, or say why it can't be done."""
+    """Do all rounds of a comparison; a comparison that can't be done gives a result with the reason."""
     try:
-        peer = fleet.side(comparison.peer, comparison.durable)  # the one that may not be there
+        peer = fleet.side(comparison.peer, comparison.durable)  # first, since it is the one that may be missing
         sides = [fleet.side("pyshard", comparison.durable), peer]
         get: Callable[[str, bool], Any] = fleet.deferring if comparison.deferring else fleet.blocking
         clients = [get(name, comparison.durable) for name in ("pyshard", comparison.peer)]
@@ -42,17 +44,17 @@ def alternate(
     rounds: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Round]:
-    """Do a workload, which is prepared, on both sides by turns, behind a round of each to warm up.
+    """Do a prepared workload on both sides in turns, after one round of each to warm up.
 
     :param sides: pyshard and its peer.
-    :param clients: one of each.
-    :param rounds: fewer are done, but at least `ENOUGH`, when they take more than `PATIENCE` seconds.
+    :param clients: a client of each side.
+    :param rounds: how many; fewer, but at least `LEAST_ROUNDS`, when they take more than `PATIENCE` seconds.
     """
     begun = clock()
     for client in clients:
         workload.run(client, 0)
     done: list[Round] = []
-    while len(done) < rounds and (len(done) < ENOUGH or clock() - begun < PATIENCE):
+    while len(done) < rounds and (len(done) < LEAST_ROUNDS or clock() - begun < PATIENCE):
         number = len(done) + 1
         done.append(
             Round(*(_sample(workload, side, client, number) for side, client in zip(sides, clients, strict=True)))

@@ -1,4 +1,4 @@
-"""Loops in many threads at the same time."""
+"""Runs loops of blocking calls in many threads at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def in_threads(loop: Callable[[int], Timed], threads: int) -> Timed:
     """Run a loop in many threads at the same time.
 
     :param loop: given a thread's number, from 0.
-    :return: from the moment when all may begin until the last has ended; the values in the threads' order.
+    :return: the time from the start of all threads to the end of the last one; the values in the threads' order.
     """
     outcomes: list[Timed | BaseException | None] = [None] * threads
     barrier = threading.Barrier(threads + 1)
