@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from blocks import CHECKOUT, blocks, tagged
 
+from pyshard.bootstrap.plugin import Options as BootstrapOptions
 from pyshard.model import config_file
+from pyshard.model.document_size import measure
 from pyshard.protocol.batches import LONGEST_TTL, Run
 from pyshard.settings import settings
 from pyshard.shard.plugin import Options
@@ -55,9 +57,9 @@ def test_testing_guide(number: int) -> None:
     exec(compile(tagged("docs/testing.md", "run: python")[number], "docs/testing.md", "exec"), {})
 
 
-def test_config_in_readme() -> None:
-    """The README's config file is etc/shards.json, with the default bootstrap spelled out."""
-    (text,) = tagged("README.md", "run: config")
+def test_config_file() -> None:
+    """The config file in docs/running.md is etc/shards.json, with the default bootstrap spelled out."""
+    (text,) = tagged("docs/running.md", "run: config")
     assert config_file.parse(text.encode()) == config_file.load(CHECKOUT / "etc" / "shards.json")
 
 
@@ -98,7 +100,7 @@ def test_runs_in_protocol(run: type[msgspec.Struct]) -> None:
     assert f'\n| `["{run.__struct_config__.tag}", {", ".join(run.__struct_fields__)}]` |' in text
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/storage.md"])
+@pytest.mark.parametrize("page", ["docs/running.md", "docs/storage.md"])
 def test_modes_of_durability(page: str) -> None:
     """Each mode has a row in the tables, in the same order; the default one comes first, and says so."""
     text = (CHECKOUT / page).read_text(encoding="utf-8")
@@ -110,3 +112,55 @@ def test_modes_of_durability(page: str) -> None:
 def test_default_port() -> None:
     """The port that README and protocol print is the default."""
     assert Options().defaults["port"] == settings.SHARD_PORT == 5050
+
+
+def test_daemons_are_started_alike() -> None:
+    """README.md and docs/running.md start the daemons by the same commands, of which only the README's are run."""
+    assert tagged("README.md", "run: daemons") == tagged("docs/running.md", "run: daemons")
+
+
+def test_readme_is_short() -> None:
+    """What is longer than a page goes to docs/."""
+    assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").split()) <= 700
+
+
+@pytest.mark.parametrize(
+    ("document", "size"),
+    [
+        ("hello world", 49 + 11),
+        ("é", 73 + 1),
+        ("…", 74 + 2),
+        ("😀", 76 + 4),
+        (b"ab", 33 + 2),
+        (2**30 - 1, 28),
+        (2**30, 32),
+        (0, 24),
+        (2.5, 24),
+        (False, 24),
+        (True, 28),
+        (None, 16),
+        ({"hello": "world"}, 49 + 5),
+        ([2, 3], 28 + 28),
+        ([], 0),
+        ({}, 0),
+    ],
+)
+def test_sizes(document: object, size: int) -> None:
+    """The sizes that docs/python.md explains are those that documents have."""
+    assert measure(document) == size
+
+
+def test_options_of_daemons() -> None:
+    """Each option of the two daemons stands in the table of docs/running.md, with the daemons that have it."""
+    text = (CHECKOUT / "docs/running.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`--.*) \| (shard|bootstrap|both) \|", text, re.MULTILINE)
+    told = {(option, which) for options, which in rows for option in re.findall(r"`--([\w-]+)", options)}
+    shard, bootstrap = (
+        {option.rstrip("=") for option in options.longOpt} - {"version", "help"}
+        for options in (Options(), BootstrapOptions())
+    )
+    assert told == {
+        *((option, "both") for option in shard & bootstrap),
+        *((option, "shard") for option in shard - bootstrap),
+        *((option, "bootstrap") for option in bootstrap - shard),
+    }

@@ -1,4 +1,8 @@
-"""The README's commands and blocks, as printed, in a copy of the checkout: what a newcomer does first."""
+"""What a newcomer does first: the commands and blocks of README.md and the pages that it leads to, as printed.
+
+They run in a copy of the checkout, one after the other: README.md, docs/python.md, docs/backup.md, docs/running.md, and
+the program in docs/protocol.md.
+"""
 
 from __future__ import annotations
 
@@ -98,9 +102,9 @@ def up(clone: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[st
                 raise
 
 
-def _sh(tag: str, clone: Path, environment: dict[str, str]) -> list[str]:
-    """The lines that the README's block of shell with this tag prints."""
-    (text,) = tagged("README.md", tag)
+def _sh(page: str, tag: str, clone: Path, environment: dict[str, str]) -> list[str]:
+    """The lines that the page's block of shell with this tag prints."""
+    (text,) = tagged(page, tag)
     return _run(text, clone, environment, "bash", "-e").splitlines()
 
 
@@ -115,30 +119,29 @@ def _run(text: str, clone: Path, environment: dict[str, str], *command: str) -> 
 @pytest.mark.usefixtures("up")
 def test_shell(clone: Path, environment: dict[str, str]) -> None:
     """The commands for the other terminal work, and read gives what write wrote."""
-    output = _sh("run: sh", clone, environment)
-    assert output[:2] == ["60", '"hello world"']
-    assert "shard0-0.5" in "\n".join(output)
+    assert _sh("README.md", "run: sh", clone, environment) == ["60", '{"text": "hello world"}']
 
 
 @pytest.mark.usefixtures("up")
-def test_blocking_session(clone: Path, environment: dict[str, str]) -> None:
-    """The seed's session, and what goes on with it, print exactly what stands there."""
-    (clone / "session.txt").write_text("\n".join(tagged("README.md", "run: pycon")))
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_blocking_session(page: str, clone: Path, environment: dict[str, str]) -> None:
+    """The session of the README, and those of docs/python.md, print exactly what stands there."""
+    (clone / "session.txt").write_text("\n".join(tagged(page, "run: pycon")))
     assert _run("", clone, environment, "python", "-m", "doctest", "session.txt") == ""
 
 
 @pytest.mark.usefixtures("up")
 def test_deferred_program(clone: Path, environment: dict[str, str]) -> None:
-    """The Deferred program prints what the README says."""
-    (program,) = tagged("README.md", "run: python")
-    (output,) = tagged("README.md", "run: output")
+    """The Deferred program prints what docs/python.md says."""
+    (program,) = tagged("docs/python.md", "run: python")
+    (output,) = tagged("docs/python.md", "run: output")
     assert _run(program, clone, environment, "python", "-") == output
 
 
 @pytest.mark.usefixtures("up")
 def test_backup(clone: Path, environment: dict[str, str]) -> None:
     """The backup is made, of what the sessions above have left."""
-    (printed,) = _sh("run: backup", clone, environment)
+    (printed,) = _sh("docs/backup.md", "run: backup", clone, environment)
     assert re.fullmatch(r"1\d\d\d documents backed up", printed)
     assert (clone / "monday" / "manifest.json").exists()
 
@@ -157,7 +160,7 @@ def test_daemons_and_stock_amp(up: subprocess.Popen[str], clone: Path, environme
     The shards are durable: the backup that is restored at first is there after the restart.
     """
     assert up.poll() is not None, "it runs after the test that ends `pyshard up`"
-    (start,), (end,) = tagged("README.md", "run: daemons"), tagged("README.md", "run: end")
+    (start,), (end,) = tagged("README.md", "run: daemons"), tagged("docs/running.md", "run: end")
     read = "pyshard read test && pyshard stat --json"
     restored = ""
     for again, lines in enumerate((start.splitlines(), start.splitlines()[::-1])):
@@ -166,7 +169,7 @@ def test_daemons_and_stock_amp(up: subprocess.Popen[str], clone: Path, environme
             _wait(lambda: all(map(_listening, _PORTS)), "three daemons")
             _wait(lambda: _run(_READY, clone, environment, "python", "-") == "{'ready'}\n", "a ready cluster")
             if not again:
-                (restored,) = _sh("run: restore", clone, environment)
+                (restored,) = _sh("docs/backup.md", "run: restore", clone, environment)
                 assert re.fullmatch(r"1\d\d\d documents restored", restored)
             text, stat = _run(read, clone, environment, "bash", "-e").splitlines()
             assert text == '"hello world"'
