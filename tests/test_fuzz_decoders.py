@@ -13,10 +13,10 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from config_files import file_with
 from fuzzing import DOCUMENTS, Hostile, owed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from model.test_config_file import file_with
 from stores import folder
 from twisted.protocols import amp
 

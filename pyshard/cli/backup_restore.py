@@ -25,7 +25,7 @@ _directory = click.argument("directory", metavar="DIR", type=click.Path(path_typ
 def backup(target: Target, directory: Path) -> None:
     """Write all documents of the cluster into DIR.
 
-    Indexes and times to live are in it, too. DIR must be empty, or not exist yet. The cluster goes on serving.
+    The backup includes indexes and times to live. DIR must be empty or not exist. The cluster keeps serving.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def backup(target: Target, directory: Path) -> None:
 def restore(target: Target, directory: Path) -> None:
     """Write the backup in DIR into an empty cluster.
 
-    The cluster must have no documents and no indexes. All of the backup is checked before anything is written.
+    The cluster must have no documents and no indexes. The whole backup is checked before anything is written.
 
     \b
     Example:

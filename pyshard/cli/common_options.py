@@ -112,8 +112,8 @@ def common_options(
     """
     host, port = settings.BOOTSTRAP_SERVER
     help_bootstrap = (
-        "Where the bootstrap is; a Twisted client endpoint string is good, too. Can be given several times, or with "
-        "commas between, and a shard's address can stand for the bootstrap's: the first that answers is taken."
+        "The address of the bootstrap, or a Twisted client endpoint string. Can be given several times, or with commas "
+        "between; the address of a shard will do, too. The first server that answers is used."
     )
     default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
 
@@ -121,7 +121,7 @@ def common_options(
         click.option(
             "--token-file",
             metavar="FILE",
-            help=f"File with the token of a cluster that wants one.  [env var: {token_file.VARIABLE}]",
+            help=f"The file with the token, for a cluster that requires one.  [env var: {token_file.VARIABLE}]",
         )(function)
         tls_options(environment=True)(function)
         click.option(
@@ -160,7 +160,11 @@ def tls_options(environment: bool) -> Callable[[_Function], _Function]:
         for option, text, variable in (
             ("--tls-key", "With --tls-certificate, its private key, unless that file has it.", KEY_VARIABLE),
             ("--tls-certificate", "With --tls-ca, the certificate to show.", CERTIFICATE_VARIABLE),
-            ("--tls-ca", "Speak TLS: the authority from which peers must have certificates.", CA_VARIABLE),
+            (
+                "--tls-ca",
+                "Use TLS: the authority that must have signed the other side's certificate.",
+                CA_VARIABLE,
+            ),
         ):
             click.option(option, metavar="FILE", help=shown(text, variable))(function)
         return function

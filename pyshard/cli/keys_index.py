@@ -32,7 +32,7 @@ def keys(target: Target, quoted: bool) -> None:
 def index() -> None:
     """Create, drop or list indexes.
 
-    An index is a set of keys of its own; --index NAME has the other commands work on it.
+    An index is a separate set of keys; other commands work on it with --index NAME.
     """
 
 

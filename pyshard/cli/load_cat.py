@@ -48,8 +48,8 @@ _CAT_FIRST = 10  # reads of the first window
 def load(target: Target, jsonl: bool, create: bool, file: BufferedReader) -> None:
     """Store the documents of FILE, or of standard input (-), one key|document a line.
 
-    The first | of a line separates. The document is JSON when it can be, else a string; what starts with { or [ must
-    be JSON. Empty lines are passed over. An error ends it; what it wrote until then stays.
+    The first | of a line separates. The document is JSON if possible, else a string; one that starts with { or [ must
+    be JSON. Empty lines are skipped. An error ends the load; documents written until then stay.
 
     \b
     Examples:
@@ -137,7 +137,7 @@ class LoadRun:
 def cat(target: Target, jsonl: bool) -> None:
     """Write all documents to standard output, one key|document a line, as `load` reads them.
 
-    A key with | or a line break in it can't be written so, and ends it; --jsonl writes every key.
+    A key with a | or a line break can't be written this way and ends the command; --jsonl writes every key.
 
     \b
     Examples:

@@ -17,11 +17,11 @@ from pyshard.settings import settings
 
 @click.command()
 @on_cluster(index=False, deadline=settings.TIMEOUT)
-@click.option("--json", "as_json", is_flag=True, help="Everything there is, as one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that shards report, as one line of JSON.")
 def stat(target: Target, as_json: bool) -> None:
-    """Show how each shard fares. Exit code 1 when one can't be reached.
+    """Show the state of each shard. Exit code 1 when one can't be reached.
 
-    The deadline is 5 seconds by default, since a shard that is down is waited for.
+    The deadline is 5 seconds by default, since the command waits that long for a shard that is down.
 
     \b
     Examples:

@@ -18,14 +18,14 @@ _BYTES = 32  # of randomness: too many to guess
     "--role",
     type=click.Choice(list(ROLES)),
     required=True,
-    help="What its holder may do: read; also write, and create indexes; also configure shards, and drop indexes.",
+    help="What the token allows: to read; also to write and create indexes; also to configure shards and drop indexes.",
 )
 @click.pass_context
 def token(context: click.Context, role: str) -> None:
     """Print a new token, as a line for a token file.
 
-    Nobody but the file's owner may be able to read it, hence the umask below. The daemons of a cluster are given all
-    of its tokens, a client its own one. SECURITY.md tells how to exchange them.
+    Only its owner may be able to read a token file, hence the umask below. The daemons of a cluster get all of its
+    tokens, a client only its own. SECURITY.md explains how to exchange them.
 
     \b
     Example:

@@ -46,10 +46,10 @@ def read(target: Target, key: str) -> None:
 @on_cluster()
 @click.argument("key")
 def item(target: Target, key: str) -> None:
-    """Print all that is known of KEY, as one line of JSON.
+    """Print everything about KEY, as one line of JSON.
 
-    That is its document, version, time to live, size and hash. "expiry" is in seconds since 1970 and "ttl" in seconds
-    from now; both are null for a document that stays.
+    This is its document, version, time to live, size and hash. "expiry" is in seconds since 1970 and "ttl" in seconds
+    from now; both are null for a document that never expires.
 
     \b
     Example:
@@ -85,14 +85,14 @@ def pop(target: Target, key: str, if_version: int | None) -> None:
     type=float,
     callback=ttl_seconds,
     metavar="SECONDS",
-    help="The document is gone after so many seconds.  [default: it stays]",
+    help="The document expires after this many seconds.  [default: never]",
 )
 @click.argument("key")
 @click.argument("doc", callback=document)
 def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: int | None, ttl: float | None) -> None:
     """Store DOC under KEY, and print its size.
 
-    DOC is JSON when it can be, else a string; what starts with { or [ must be JSON.
+    DOC is JSON if possible, else a string; a DOC that starts with { or [ must be JSON.
 
     \b
     Examples:
@@ -160,9 +160,9 @@ def has(target: Target, key: str) -> None:
 @click.argument("key")
 @click.argument("seconds", callback=ttl_or_never, metavar="SECONDS|never")
 def touch(target: Target, key: str, seconds: float | None) -> None:
-    """Have the document of KEY gone after SECONDS, or never.
+    """Let the document of KEY expire after SECONDS, or never.
 
-    The version stays. Exit code 1 when there is no such key.
+    Its version stays the same. Exit code 1 when there is no such key.
 
     \b
     Examples:
@@ -177,13 +177,11 @@ def touch(target: Target, key: str, seconds: float | None) -> None:
 
 @click.command(cls=VerbCommand)
 @on_cluster()
-@click.option("--by", default="1", callback=integer, metavar="N", help="What is added; may be negative.  [default: 1]")
-@click.option(
-    "--initial", default="0", callback=integer, metavar="N", help="What a missing key counts for.  [default: 0]"
-)
+@click.option("--by", default="1", callback=integer, metavar="N", help="What to add; may be negative.  [default: 1]")
+@click.option("--initial", default="0", callback=integer, metavar="N", help="The value of a missing key.  [default: 0]")
 @click.argument("key")
 def incr(target: Target, key: str, by: int, initial: int) -> None:
-    """Add to the integer of KEY, in one go, and print the new value.
+    """Add to the integer of KEY, atomically, and print the new value.
 
     \b
     Examples:

@@ -147,7 +147,7 @@ def asleep(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="descriptors are counted as Linux lists them")
-def test_nothing_is_left_of_a_closed_engine() -> None:
+def test_nothing_is_left_of_a_closed_runner() -> None:
     """Closing gives back every descriptor and every thread, of resolvers too; its last function was run."""
     closed = []
 
@@ -171,7 +171,7 @@ def test_nothing_is_left_of_a_closed_engine() -> None:
     assert len(closed) == 11
 
 
-def test_a_closed_engine_says_so() -> None:
+def test_a_closed_runner_says_so() -> None:
     """After close a call fails with `ClientClosed`, and its function isn't called."""
     runner, called = ReactorRunner(), []
     apart(lambda: runner.close(lambda: succeed(None)))

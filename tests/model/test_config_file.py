@@ -8,36 +8,12 @@ from typing import Any
 
 import pytest
 from blocks import CHECKOUT
+from config_files import MAP, SHARDS, file_and, file_with
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import ConfigError
 from pyshard.model.config_file import ClusterConfig, load, parse
-from pyshard.model.shard_map import ShardMap, ShardRange
-
-#: The original pyshard's example.
-SHARDS: list[dict[str, Any]] = [
-    {"name": "shard0-0.5", "start": 0.0, "end": 0.5, "size": 1024, "host": "127.0.0.1", "port": 5050},
-    {"name": "shard0.5-1", "start": 0.5, "end": 1.0, "size": 1024, "host": "127.0.0.1", "port": 5051},
-]
-MAP = ShardMap(
-    [
-        ShardRange("shard0-0.5", 0, 5_000_000, 1024, "127.0.0.1", 5050),
-        ShardRange("shard0.5-1", 5_000_000, 10_000_000, 1024, "127.0.0.1", 5051),
-    ]
-)
-
-
-def file_with(number: int = 0, **changes: object) -> bytes:
-    """The original pyshard's example with other values in some fields of one shard; `...` takes a field away."""
-    shards = [dict(one) for one in SHARDS]
-    shards[number] = {name: value for name, value in {**shards[number], **changes}.items() if value is not ...}
-    return json.dumps({"shards": shards}).encode()
-
-
-def file_and(**fields: object) -> bytes:
-    """The original pyshard's example with other values in some fields of the file itself."""
-    return json.dumps({"shards": SHARDS, **fields}).encode()
 
 
 def refusal(text: bytes) -> str:

@@ -45,13 +45,13 @@ from pyshard.storage import Durability
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where documents, and the bootstrap's state, are kept for the next time.  [default: in memory]",
+    help="Where documents and the bootstrap's state are kept for the next `up`.  [default: in memory]",
 )
 @click.option(
     "--durability",
     type=click.Choice([mode.value for mode in Durability]),
-    help="With --data-dir, when a change is acknowledged: it is on the disk, it will be within a second, or when the "
-    "system likes.  [default: fsync]",
+    help="With --data-dir, when a change is acknowledged: once it is on the disk (fsync), or before, and it gets there "
+    "within a second (async), or when the system writes it (none).  [default: fsync]",
 )
 @click.option(
     "--token-file",
@@ -76,9 +76,9 @@ def up(
 ) -> None:
     """Run the bootstrap and all shards of a cluster, until Ctrl-C.
 
-    Every daemon is a twistd process; one that ends is started again. Without --config it is two shards of 1 GiB,
-    at 127.0.0.1:5050 and 5051, and the bootstrap at localhost:9192; other ports are chosen where these are in use.
-    With --data-dir the cluster is there again at the next `up` with the same DIR.
+    Every daemon is a twistd process; one that ends is started again. Without --config the cluster has two shards of
+    1 GiB, at 127.0.0.1:5050 and 5051, and the bootstrap at localhost:9192; a free port replaces one that is in use.
+    With --data-dir the next `up` with the same DIR has the same documents.
 
     \b
     Examples:
