@@ -73,7 +73,7 @@ class WriteTransaction:
         :return: whether there may be more.
         """
         expired = self._expired(now, most)
-        self.flush(db_key for db_key in expired if db_key in self.memtable.records)
+        self.flush(db_key for db_key in expired if db_key in self.memtable.records and db_key not in self.flushed)
         for db_key in expired:
             stored = self.lmdb.get(db_key, db=self.databases.records)
             if stored is not None and 0 < lmdb_encoding.expiry_of(stored) <= now:  # it may have another expiry now
@@ -113,14 +113,17 @@ class WriteTransaction:
             self.lmdb.put(lmdb_encoding.expiry_key(expires, db_key), db_key, db=self.databases.expiries)
 
     def _expired(self, now: int, most: int) -> list[bytes]:
-        """Database keys of records that have expired in the memtable, or in LMDB even if not in the memtable."""
+        """Database keys of records that have expired, in LMDB (the memtable may have another expiry) or the memtable.
+
+        The memtable may have a record that an update before this one flushed and removed; so those are left out.
+        """
         expired: list[bytes] = []
         for entry, db_key in self.lmdb.cursor(db=self.databases.expiries).iternext():
             if len(expired) >= most or not lmdb_encoding.is_due(entry, now):
                 break
             expired.append(bytes(db_key))
-        known = set(expired)
-        changed = self.memtable.expired(now, most)
+        known = self.flushed.keys() | expired
+        changed = self.memtable.expired(now, most + len(self.flushed))
         return [*expired, *(db_key for db_key in changed if db_key not in known)][:most]
 
     def _remove(self, db_key: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from storage.contract.samples import neighbors
 from storage.durable.store.opened import lmdb_of, opened
 from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, task
 from twisted.internet.defer import Deferred
@@ -158,3 +159,16 @@ def test_closing_finishes_what_was_begun(path: Path) -> None:
     again = opened(path)
     assert again.documents == 300
     at_once(again.close())
+
+
+def test_sweeps_that_are_committed_together(bench: Bench) -> None:
+    """Each record is removed and counted once, also one that only the memtable has."""
+    store = lmdb_of(bench)
+    stays, goes, goes_too = neighbors()[:3]  # in one bucket, whose count so never gets below 0
+    bench.fill({stays: b"1", goes: b"1"})
+    bench.fill({goes: b"1", goes_too: b"1"}, ttl=1000)
+    bench.clock.advance(1)
+    sweep = DirectUpdate(lambda transaction: transaction.sweep(bench.now, 1))
+    assert store._engine.commit([sweep] * 3) == [True, True, False]
+    assert bench.store.documents == 1
+    check_consistent(store)
