@@ -43,9 +43,9 @@ def test_longest_key_fits() -> None:
 def test_round_trip(key: bytes, version: int, expires: int, record: bytes) -> None:
     """What was packed is unpacked, with its key and its expiry."""
     found = StoredRecord(version, expires, record)
-    database, value = lmdb_encoding.database_key(1, 2, key), memoryview(lmdb_encoding.pack(key, found))
+    db_key, value = lmdb_encoding.database_key(1, 2, key), memoryview(lmdb_encoding.pack(key, found))
     assert lmdb_encoding.unpack(key, value) == found
-    assert lmdb_encoding.whole_key(memoryview(database), value) == key
+    assert lmdb_encoding.whole_key(memoryview(db_key), value) == key
     assert lmdb_encoding.expiry_of(value) == expires
 
 
@@ -86,3 +86,53 @@ def test_live_until_its_expiry(key: bytes, expires: int) -> None:
     ]
     if len(key) > lmdb_encoding.LONGEST:
         assert not lmdb_encoding.is_live(key[:-1] + bytes([key[-1] ^ 1]), value, 0)
+
+
+# -- columns, and their plain twins ---------------------------------------------------------------------------------
+
+SHORT_KEYS = st.binary(max_size=lmdb_encoding.LONGEST)
+SLOTS = st.integers(0, 9_999_999)
+stored_records = st.builds(StoredRecord, NUMBERS, NUMBERS, st.binary(max_size=50))
+
+
+@given(st.lists(st.tuples(SLOTS, SHORT_KEYS)), st.integers(0, 2**32 - 1))
+def test_database_keys(pairs: list[tuple[int, bytes]], index: int) -> None:
+    """`database_keys` gives what `database_key` gives for each."""
+    slots, keys = [slot for slot, _ in pairs], [key for _, key in pairs]
+    expected = [lmdb_encoding.database_key(index, slot, key) for slot, key in pairs]
+    assert lmdb_encoding.database_keys(index, slots, keys) == expected
+
+
+@given(st.lists(st.tuples(SHORT_KEYS, NUMBERS, st.binary(max_size=50))))
+def test_pack_many(written: list[tuple[bytes, int, bytes]]) -> None:
+    """`pack_many` gives what `pack` gives for each, without expiry."""
+    packed = lmdb_encoding.pack_many([version for _, version, _ in written], [record for _, _, record in written])
+    assert list(packed) == [
+        lmdb_encoding.pack(key, StoredRecord(version, 0, record)) for key, version, record in written
+    ]
+
+
+@given(SHORT_KEYS, stored_records)
+def test_result(key: bytes, stored: StoredRecord) -> None:
+    """`result` gives the version and the record that `unpack` finds."""
+    value = memoryview(lmdb_encoding.pack(key, stored))
+    found = lmdb_encoding.unpack(key, value)
+    assert found is not None
+    assert lmdb_encoding.result(value) == found.version.to_bytes(8, "big") + found.record
+
+
+@given(st.lists(st.tuples(KEYS, stored_records)))
+def test_bytes_of_many(pairs: list[tuple[bytes, StoredRecord]]) -> None:
+    """Bytes of many keys and records are the sum of those of each, which are as long as they are."""
+    db_keys = [lmdb_encoding.database_key(0, 0, key) for key, _ in pairs]
+    values = [lmdb_encoding.pack(key, stored) for key, stored in pairs]
+    each = list(map(lmdb_encoding.bytes_of, db_keys, values))
+    assert each == [len(key) + len(stored.record) for key, stored in pairs]
+    assert lmdb_encoding.bytes_of_many(db_keys, values) == sum(each)
+
+
+@given(st.lists(st.tuples(SHORT_KEYS, stored_records)))
+def test_bytes_of_records(pairs: list[tuple[bytes, StoredRecord]]) -> None:
+    """Bytes of many records are the sum of those of each."""
+    values = [lmdb_encoding.pack(key, stored) for key, stored in pairs]
+    assert lmdb_encoding.bytes_of_records(values) == sum(len(stored.record) for _, stored in pairs)

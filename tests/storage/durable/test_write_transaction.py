@@ -1,0 +1,79 @@
+"""A transaction that flushes: by columns as one by one, and counted right."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from storage.durable.layers import (
+    KEYS,
+    Changed,
+    Layers,
+    Stored,
+    counted,
+    db_key_of,
+    in_lmdb,
+    in_memtable,
+    layers_with,
+    memtable_of,
+    merged,
+)
+
+from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.write_transaction import WriteTransaction
+
+
+def transaction_of(layers: Layers, stored: Stored, changed: Changed) -> WriteTransaction:
+    """A transaction over what LMDB has, with a memtable."""
+    return WriteTransaction(
+        layers.lmdb, layers.databases, memtable_of(changed), counted(stored), counted(merged(stored, changed))
+    )
+
+
+def flushed(stored: Stored, changed: Changed, flushes: list[list[bytes]]) -> tuple[object, object, Counters]:
+    """What LMDB has after flushes of some keys each: records, expiries, and the counters."""
+    with layers_with(stored) as layers:
+        transaction = transaction_of(layers, stored, changed)
+        for keys in flushes:
+            transaction.flush(map(db_key_of, keys))
+        everything = [key for keys in flushes for key in keys]
+        assert transaction.flushed == {
+            db_key_of(key): transaction.memtable.records[db_key_of(key)] for key in everything
+        }
+        return layers.records(), layers.expiries(), transaction.lmdb_counters
+
+
+@given(in_lmdb, in_memtable, st.sets(st.sampled_from(KEYS)))
+def test_a_flush_by_columns_is_one_key_by_key(stored: Stored, changed: Changed, wanted: set[bytes]) -> None:
+    """Whatever LMDB and the memtable have: records, expiries and counters are those of the records there are then."""
+    keys = [key for key in changed if key in wanted]
+    after = merged(stored, {key: changed[key] for key in keys})
+    expected = (
+        {db_key_of(key): lmdb_encoding.pack(key, record) for key, record in after.items()},
+        {
+            lmdb_encoding.expiry_key(record.expires, db_key_of(key)): db_key_of(key)
+            for key, record in after.items()
+            if record.expires
+        },
+        counted(after),
+    )
+    assert flushed(stored, changed, [keys]) == expected
+    assert flushed(stored, changed, [[key] for key in keys]) == expected
+
+
+@given(in_lmdb, in_memtable, st.sampled_from([4, 5, 10]), st.integers(1, 8))
+def test_sweeping(stored: Stored, changed: Changed, now: int, most: int) -> None:
+    """A sweep removes expired records and no other, wherever they are, and counts what is left, in all and in LMDB."""
+    before = merged(stored, changed)
+    live = {key: record for key, record in before.items() if not 0 < record.expires <= now}
+    with layers_with(stored) as layers:
+        transaction = transaction_of(layers, stored, changed)
+        more = transaction.sweep(now, most)
+        assert len(before) - transaction.counters.documents[3] <= most
+        for _ in range(len(KEYS)):
+            more = more and transaction.sweep(now, most)
+        assert not more
+        assert transaction.counters == counted(live)
+        transaction.flush_all()
+        assert transaction.lmdb_counters == counted(live)
+        assert layers.records() == {db_key_of(key): lmdb_encoding.pack(key, record) for key, record in live.items()}

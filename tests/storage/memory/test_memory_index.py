@@ -1,0 +1,91 @@
+"""One index of a store in memory: columns of keys do what the plain twin does key by key."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.protocol.answers import VERSION
+from pyshard.storage.executor import StoredRecord, cost
+from pyshard.storage.histogram import BUCKET_BITS, new_bucket_counts
+from pyshard.storage.memory.memory_index import MemoryIndex
+
+KEYS = [b"%d" % number for number in range(6)]
+
+stored_records = st.builds(StoredRecord, st.integers(1, 9), st.sampled_from([0, 0, 0, 5, 10]), st.binary(max_size=3))
+contents = st.dictionaries(st.sampled_from(KEYS), stored_records)
+
+
+class Owner:
+    """As much of a store as its indexes use."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.bucket_counts: array[int] = new_bucket_counts()
+        self.scheduled: list[tuple[int, int, bytes]] = []
+
+    def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
+        """Note it."""
+        self.scheduled.append((expires, index, key))
+
+
+def filled(records: Mapping[bytes, StoredRecord]) -> tuple[Owner, MemoryIndex]:
+    """An index with these records, each put by itself."""
+    owner = Owner()
+    index = MemoryIndex(owner, 7, b"pages")
+    for key, stored in records.items():
+        index.put(key, index.slot_of(key), stored, None)
+    return owner, index
+
+
+def everything(owner: Owner, index: MemoryIndex) -> object:
+    """All that an index and its owner have."""
+    in_order = list(index.between(0, None, SLOTS, 0))
+    return owner.used, owner.bucket_counts, owner.scheduled, index.records, index.expiries, in_order
+
+
+@given(contents, st.lists(st.sampled_from(KEYS), unique=True), st.data())
+def test_write(before: dict[bytes, StoredRecord], keys: list[bytes], data: st.DataObject) -> None:
+    """`write` leaves what its plain twin leaves, and counts right."""
+    records = data.draw(st.lists(st.binary(max_size=5), min_size=len(keys), max_size=len(keys)))
+    versions = range(1000, 1000 + len(keys))
+    slots = [slot_of(key, b"pages") for key in keys]
+    results = []
+    for name in ("write", "write_plainly"):
+        owner, index = filled(before)
+        growth = getattr(index, name)(keys, slots, records, versions)
+        results.append((growth, everything(owner, index)))
+        after = {key: stored.record for key, stored in before.items()} | dict(zip(keys, records, strict=True))
+        assert owner.used == sum(cost(key, record) for key, record in after.items())
+        assert sum(owner.bucket_counts) == len(after)
+        assert all(owner.bucket_counts[slot >> BUCKET_BITS] for slot in slots)
+        assert growth == owner.used - sum(cost(key, stored.record) for key, stored in before.items())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("now", [4, 5, 6, 10])
+@given(contents, st.lists(st.sampled_from(KEYS)))
+def test_has_and_read(now: int, records: dict[bytes, StoredRecord], keys: list[bytes]) -> None:
+    """`has` and `read` give for each key what `find` finds, unless it has expired."""
+    _, index = filled(records)
+    slots = [index.slot_of(key) for key in keys]
+    found = [index.find(key, slot) for key, slot in zip(keys, slots, strict=True)]
+    live = [None if stored is None or 0 < stored.expires <= now else stored for stored in found]
+    assert index.has(keys, slots, now) == [stored is not None for stored in live]
+    assert index.read(keys, slots, now, 1 << 20) == [
+        None if stored is None else VERSION.pack(stored.version) + stored.record for stored in live
+    ]
+
+
+@given(contents)
+def test_leaving_the_counts(records: dict[bytes, StoredRecord]) -> None:
+    """A dropped index is in no bucket any more; its records are still counted as used."""
+    owner, index = filled(records)
+    used = owner.used
+    index.leave_counts()
+    assert (sum(owner.bucket_counts), owner.used) == (0, used)
