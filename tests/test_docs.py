@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from html import unescape
+from importlib import import_module
 from typing import get_args
 
 import msgspec
 import pytest
 from blocks import CHECKOUT, blocks, tagged
+from test_layers import LAYERS
 
 from pyshard.bootstrap.plugin import Options as BootstrapOptions
 from pyshard.model import config_file
@@ -63,12 +66,70 @@ def test_config_file() -> None:
     assert config_file.parse(text.encode()) == config_file.load(CHECKOUT / "etc" / "shards.json")
 
 
+#: A path that docs/running.md and README.md name, of a file that a bootstrap makes.
+MADE_BY_DAEMONS = {"etc/shards.state"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_named_in_pages_exist(page: str) -> None:
-    """A path that a page names is there."""
+    """A path that a page names is there; one of a module may begin in the package or in tests/."""
     text = (CHECKOUT / page).read_text(encoding="utf-8")
-    named = set(re.findall(r"\b((?:docs|etc|examples|pyshard|tests)/[\w./-]*\w)\b", text)) - {"etc/shards.state"}
-    assert [one for one in sorted(named) if not (CHECKOUT / one).exists()] == []
+    named = set(re.findall(r"\b((?:docs|etc|examples|pyshard|tests)/[\w./-]*\w)\b", text)) - MADE_BY_DAEMONS
+    assert [path for path in sorted(named) if not (CHECKOUT / path).exists()] == []
+    modules = set(re.findall(r"(?<![\w/.])((?:\w+/)*\w+\.py)\b", text))
+    roots = (CHECKOUT, CHECKOUT / "pyshard", CHECKOUT / "tests")
+    assert [path for path in sorted(modules) if not any((root / path).exists() for root in roots)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page: str) -> None:
+    """A link or picture of a page that leads to no other site leads to a file of the checkout."""
+    folder = (CHECKOUT / page).parent
+    targets = re.findall(r"\]\(([^)#]+)\)", (CHECKOUT / page).read_text(encoding="utf-8"))
+    assert [target for target in targets if ":" not in target and not (folder / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_in_pages_exist(page: str) -> None:
+    """A dotted name of pyshard that a page gives is a module, or something in one."""
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
+    assert [name for name in sorted(set(re.findall(r"(?<![\w/])pyshard(?:\.\w+)+", text))) if not _exists(name)] == []
+
+
+def _exists(name: str) -> bool:
+    """Whether a dotted name can be imported, or is an attribute of something that can."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        import_module(name)
+    except ImportError:
+        return bool(module) and _exists(module) and hasattr(_object(module), attribute)
+    return True
+
+
+def _object(name: str) -> object:
+    """What a dotted name that exists stands for."""
+    try:
+        return import_module(name)
+    except ImportError:
+        module, _, attribute = name.rpartition(".")
+        found: object = getattr(_object(module), attribute)
+        return found
+
+
+def test_floors_in_architecture() -> None:
+    """The table of floors is the list of layers, from the ground up."""
+    text = (CHECKOUT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## The floors")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)/?` \|", table, re.MULTILINE) == [layer for layer in LAYERS if layer != "steps"]
+
+
+def test_picture_of_architecture() -> None:
+    """docs/architecture.svg shows what docs/architecture.dot says; CONTRIBUTING.md has the command that makes it."""
+    source = (CHECKOUT / "docs/architecture.dot").read_text(encoding="utf-8")
+    picture = unescape((CHECKOUT / "docs/architecture.svg").read_text(encoding="utf-8"))
+    said = [line.strip() for label in re.findall(r'label="([^"]*)"', source) for line in label.split(r"\n")]
+    shown = [text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture)]
+    assert sorted(said) == sorted(shown)
 
 
 def test_limits_in_protocol() -> None:
