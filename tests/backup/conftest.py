@@ -14,7 +14,7 @@ from pyshard.storage import DataDirectory, Durability, LmdbStore
 
 @pytest.fixture(params=["memory", "lmdb"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore | None:
-    """What opens each kind of store, for `MemoryCluster`."""
+    """Opens a store of each kind, for `MemoryCluster`."""
     if request.param == "memory":
         return None
     return lambda name, seconds: LmdbStore(DataDirectory(tmp_path / "data" / name), seconds, None, Durability.NONE)

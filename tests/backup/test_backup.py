@@ -138,7 +138,7 @@ def test_reader_in_the_docs(tmp_path: Path) -> None:
 
 
 def test_expiry_is_carried(store: OpenStore | None, tmp_path: Path) -> None:
-    """A document is gone at the moment at which it would have been; one that is over by then isn't restored."""
+    """A restored document expires when the original would; one that has expired isn't restored."""
     with cluster_of(2, store) as (cluster, client):
         for number in range(10):
             cluster.run(client.write(number, number, ttl=10.0 + 10 * number))

@@ -21,7 +21,7 @@ from pyshard.protocol.pages import Row, encode_rows
 
 @pytest.fixture
 def copy(made: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be spoiled."""
+    """A copy of the backup, for a test to damage."""
     return Path(shutil.copytree(made, tmp_path / "copy"))
 
 
@@ -29,7 +29,7 @@ FILES = ["0-shard0.records", "1-shard1.records", "cluster.json", "manifest.json"
 
 
 def refused(directory: Path, match: str) -> None:
-    """Have a backup refused, by `verify` and by `restore` before anything was written."""
+    """Check that `verify` refuses a backup, and `restore` before it writes anything; the message."""
     with pytest.raises(BackupDamaged, match=match):
         verify(directory)
     with cluster_of(2) as (cluster, client):
@@ -41,7 +41,7 @@ def refused(directory: Path, match: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_any_flipped_bit(copy: Path, name: str) -> None:
-    """A backup in which any bit of any byte is another one is refused."""
+    """A backup with any bit flipped is refused."""
     original = (copy / name).read_bytes()
     assert original
     for position in range(len(original)):
@@ -85,7 +85,7 @@ def test_missing_file(copy: Path, name: str) -> None:
     [(b'"documents": ', b'"documents": 1'), (b"1970", b"1971"), (b'"format": 1', b'"format":  1'), (b"\n}\n", b"\n}")],
 )
 def test_edited_manifest(copy: Path, old: bytes, new: bytes) -> None:
-    """A manifest that was edited is refused, though it still is JSON with all that a manifest has."""
+    """An edited manifest is refused, though it is still JSON with all fields."""
     path = copy / "manifest.json"
     text = path.read_bytes()
     assert old in text
@@ -121,7 +121,7 @@ def entry_of(directory: Path, number: int, **changes: Any) -> tuple[FileEntry, .
     ],
 )
 def test_manifest_of_other_files(copy: Path, changes: dict[str, Any], match: str) -> None:
-    """A manifest that is whole, and doesn't describe the files beside it, is refused."""
+    """A whole manifest that doesn't describe the files beside it is refused."""
     rewritten(copy, files=entry_of(copy, 0, **changes))
     refused(copy, match)
 
@@ -168,7 +168,7 @@ def records(directory: Path, *blocks: bytes) -> None:
     ],
 )
 def test_blocks_that_are_none(copy: Path, data: bytes, match: str) -> None:
-    """Blocks are checked for themselves: their length before any room is made for them, checksum and rows."""
+    """Each block is checked: its length before it is read, its checksum and its rows."""
     records(copy, data)
     refused(copy, match)
 
@@ -184,7 +184,7 @@ def test_record_of_an_unknown_index(copy: Path) -> None:
 
 
 def test_unfinished_backup(copy: Path) -> None:
-    """Before its very last step a backup is none."""
+    """Without its last step, the manifest, a directory is no backup."""
     (copy / "manifest.json").rename(copy / "manifest.json.new")
     refused(copy, r"manifest\.json: there is no such file.*no finished backup")
     with cluster_of(1) as (cluster, client), pytest.raises(BackupFailed, match="expected a directory that is empty"):

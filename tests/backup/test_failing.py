@@ -1,4 +1,4 @@
-"""A backup that fails is none: why it may, and what is left."""
+"""Backups that fail: their errors, and that nothing is left of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_directory_in_use(tmp_path: Path, left: str) -> None:
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full ends the backup, which takes away what it wrote."""
+    """A full disk ends the backup, which removes its files."""
     with cluster_of(2) as (cluster, client):
         fill(cluster, client)
         written = 0
@@ -164,7 +164,7 @@ def test_map_that_outgrows_the_backup(tmp_path: Path) -> None:
 
 
 def test_fewer_documents_than_announced(tmp_path: Path) -> None:
-    """A shard that doesn't give what it said it has is noticed."""
+    """A shard that gives fewer documents than it announced ends the backup."""
     with cluster_of(2) as (cluster, client):
         fill(cluster, client, 30)
         found: Any = cluster.services["shard0"].shard.store

@@ -55,7 +55,7 @@ def test_cluster_that_fills_while_the_backup_is_checked(made: Path, monkeypatch:
 
 
 def test_used_cluster_is_refused_at_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a large backup to be checked, only to hear that the cluster isn't empty."""
+    """A cluster that isn't empty is refused before the backup is checked, which may take long."""
     monkeypatch.delattr("pyshard.backup.restoring.check")
     with cluster_of(2) as (cluster, client):
         cluster.run(client.write("a", 1))
@@ -64,7 +64,7 @@ def test_used_cluster_is_refused_at_once(made: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_unreachable_shard_of_the_target(made: Path) -> None:
-    """Whether a shard that can't be reached is empty isn't known: nothing is written."""
+    """While a shard can't be reached nothing is written, since it may not be empty."""
     with cluster_of(2) as (cluster, client):
         cluster.kill_shard("shard1")
         with pytest.raises(Unavailable, match="'shard1' has to be empty"):
@@ -88,7 +88,7 @@ def test_target_that_is_too_small(tmp_path: Path) -> None:
 
 
 def test_lost_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections that break on the way don't end a restore: what may or may not have been written is written again."""
+    """A broken connection doesn't end a restore: writes with an unknown outcome are repeated."""
     with cluster_of(1) as (cluster, client):
         expected = fill(cluster, client)
         take(cluster, client, tmp_path / "backup")
@@ -109,7 +109,7 @@ def test_lost_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         apply = shard.apply
 
         def applied(*given: Any) -> Any:
-            """The first batch is applied, and what the shard says from then on is lost with the connection."""
+            """The first batch is applied, but its answer is lost with the connection."""
             shard.apply = apply
             cluster.network.silence("127.0.0.1", 5050)
             cluster.clock.callLater(5, cluster.network.cut, "127.0.0.1", 5050)
@@ -124,7 +124,7 @@ def test_lost_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_answers_that_never_come(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that is repeated in vain ends the restore."""
+    """A write whose repeats get no answer either ends the restore."""
     asked = Counter[bytes]()
 
     def lost(self: RawClient, steps: Iterator[Step], *given: Any) -> Deferred[list[object]]:

@@ -83,7 +83,7 @@ def test_backup_under_load(store: OpenStore | None, tmp_path: Path, shards: int)
 
 
 def test_all_snapshots_come_first(tmp_path: Path) -> None:
-    """No shard is read before every shard has its snapshot, so that they are of nearly one moment."""
+    """No snapshot is read before all are open, so their moments are close together."""
     order = []
     with cluster_of(3) as (cluster, client):
         fill(cluster, client, 30)
@@ -127,7 +127,7 @@ def test_one_epoch(tmp_path: Path) -> None:
 
 
 def test_shard_that_is_about_to_be_configured(tmp_path: Path) -> None:
-    """A shard that the bootstrap has not told its place yet is waited for."""
+    """A backup waits for a shard that the bootstrap hasn't configured yet."""
     with cluster_of(2) as (cluster, client):
         fill(cluster, client, 30)
         snapshots: Any = cluster.services["shard1"].snapshots
@@ -144,7 +144,7 @@ def test_shard_that_is_about_to_be_configured(tmp_path: Path) -> None:
 
 
 def test_shard_that_stays_behind(tmp_path: Path) -> None:
-    """While a shard doesn't come to the cluster's epoch there is no backup, and the error says which one."""
+    """A backup fails while a shard stays at an older epoch; the error names the shard."""
     with cluster_of(2) as (cluster, client):
         fill(cluster, client, 30)
         epoch = cluster.state.epoch

@@ -26,13 +26,13 @@ def runner() -> Iterator[ReactorRunner]:
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the test's thread not be taken for that of pytest-twisted's reactor, in which blocking calls are refused."""
+    """Blocking calls work in the test's thread, though pytest-twisted's reactor runs there."""
     monkeypatch.setattr(threadable, "isInIOThread", lambda: False)
 
 
 @pytest.fixture
 def connector(cluster: MemoryCluster, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> Connector:
-    """What makes the clients of `app`."""
+    """Makes the clients of `app`."""
     made = Connector(cluster)
     monkeypatch.setattr(blocking_module, "connect", made)
     return made

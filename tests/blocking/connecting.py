@@ -40,7 +40,7 @@ class Connector:
 
 
 def in_threads(functions: list[Callable[[], _T]]) -> list[_T]:
-    """The outcomes of functions that run at once, each in a thread of its own."""
+    """The outcomes of functions that run at the same time, each in a thread of its own."""
     found: dict[int, _T] = {}
     threads = [
         threading.Thread(target=lambda number=number, one=one: found.__setitem__(number, one()), daemon=True)

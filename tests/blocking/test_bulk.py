@@ -1,4 +1,4 @@
-"""The bulk verbs of the blocking client: a window at a time, everything of the caller's in the caller's thread."""
+"""The bulk verbs of the blocking client: windows, and the caller's code in the caller's thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def app(cluster: MemoryCluster) -> Pyshard:
 
 
 def test_the_verbs(app: Pyshard) -> None:
-    """Each gives what the single verb gives, in the order of the keys."""
+    """Each bulk verb returns the results of the single verb, in the order of the keys."""
     pairs: dict[Key, Storable] = {"a": 1, "b": "two"}
     assert app.write_many(pairs) == [28, 52]
     assert app.write_many(((number, None) for number in range(3)), ttl=60) == [16] * 3
@@ -32,7 +32,7 @@ def test_the_verbs(app: Pyshard) -> None:
 
 
 def test_in_an_index(app: Pyshard) -> None:
-    """An index has them too."""
+    """A handle on an index has the bulk verbs, too."""
     app.create_index("pages")
     pages = app.index("pages")
     assert pages.write_many({"a": 1, "b": 2, "c": 3}) == [28] * 3
@@ -44,7 +44,7 @@ def test_in_an_index(app: Pyshard) -> None:
 
 
 def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any number of keys, some at a time; progress is told after each window, in the calling thread."""
+    """Keys are sent in windows; `progress` is called after each window, in the calling thread."""
     monkeypatch.setattr(bulk_windows, "_WINDOW", 100)
     told: list[tuple[int, int]] = []
     pairs = [(number, number) for number in range(250)]
@@ -59,7 +59,7 @@ def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
-    """What the iterable and progress do may itself be blocking calls."""
+    """The iterable and `progress` may make blocking calls themselves."""
     app.write_many([(f"from {number}", number) for number in range(5)])
 
     def copies() -> Iterator[tuple[str, object]]:
@@ -74,7 +74,7 @@ def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
 
 
 def test_failures_of_all_windows(app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window that failed in part keeps the later ones from nothing; each key has its outcome."""
+    """After a window with failures the later windows are done, too; each key has its outcome."""
     monkeypatch.setattr(bulk_windows, "_WINDOW", 2)
     keys: list[Key] = ["a", True, "b", "c", False, "d"]
     with pytest.raises(PartialFailure, match="2 of 6 keys failed") as caught:
@@ -89,7 +89,7 @@ def test_failures_of_all_windows(app: Pyshard, cluster: MemoryCluster, monkeypat
 def test_a_cluster_that_is_away_is_waited_for_once(
     app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows after the one whose deadline passed aren't sent to the shards that let it pass."""
+    """A shard that let a deadline pass isn't waited for again in later windows."""
     monkeypatch.setattr(bulk_windows, "_WINDOW", 50)
     app.write("k", 1)
     for name in cluster.names:
@@ -103,7 +103,7 @@ def test_a_cluster_that_is_away_is_waited_for_once(
 
 
 def test_mistakes(app: Pyshard) -> None:
-    """A mistake in the call is said at once, and what the iterable raises comes out."""
+    """A wrong argument is refused at once, and an error of the iterable reaches the caller."""
     with pytest.raises(InvalidArgument, match="found one str"):
         app.read_many("abc")
     with pytest.raises(InvalidArgument, match="expected pairs"):

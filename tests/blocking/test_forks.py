@@ -19,7 +19,7 @@ from pyshard.blocking import pyshard as blocking_module
 
 
 def in_child(function: Callable[[], str]) -> str:
-    """What a function returns in a forked child, or the name of what it raises."""
+    """The result of a function in a forked child, or the name of the error that it raises."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, when there are other threads
@@ -60,7 +60,7 @@ def test_a_forked_child_connects_anew(app: Pyshard, connector: Connector) -> Non
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_in_the_midst_of_calls(app: Pyshard, connector: Connector) -> None:
-    """A child that is forked while other threads call, and hold locks, works all the same."""
+    """A child that is forked while other threads make calls and hold locks works."""
     stop = threading.Event()
 
     def busy() -> None:
@@ -88,7 +88,7 @@ def test_a_fork_in_the_midst_of_calls(app: Pyshard, connector: Connector) -> Non
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_while_a_lock_is_held(app: Pyshard) -> None:
-    """A lock that another thread held at the fork is held for ever in the child, which therefore has one of its own."""
+    """A lock that another thread held at the fork would be held for ever in the child, so the child makes a new one."""
     app.write("test", 1)
     with app._lock:
         assert in_child(lambda: str(app.has("test"))) == "True"
@@ -110,7 +110,7 @@ def test_a_scan_does_not_go_on_in_a_forked_child(app: Pyshard) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_an_app_that_was_closed_is_closed_in_a_child_too(connector: Connector) -> None:
-    """A fork doesn't open again what was closed."""
+    """An app that was closed before the fork is closed in the child, too."""
     app = Pyshard()
     app.close()
     assert in_child(lambda: str(app.has("test"))) == "ClientClosed"

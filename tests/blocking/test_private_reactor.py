@@ -1,4 +1,4 @@
-"""The private reactor: what is to be called in the next turn, timers, descriptors."""
+"""The private reactor: calls for the next turn, timers, calls of other threads, descriptors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyshard.blocking.private_reactor import PrivateReactor
 
 @pytest.fixture
 def reactor() -> Iterator[PrivateReactor]:
-    """One that runs when the test has it run."""
+    """A private reactor that runs only when the test runs it."""
     made = PrivateReactor()
     made.startRunning(installSignalHandlers=False)
     yield made
@@ -23,7 +23,7 @@ def reactor() -> Iterator[PrivateReactor]:
 
 
 def test_what_is_to_be_called_next_is_called_in_its_order(reactor: PrivateReactor) -> None:
-    """One turn calls all of it, and leaves what that asks for to the next turn, for which nothing waits."""
+    """One turn makes all calls without a delay, in order; calls that they ask for come in the next turn, at once."""
     called: list[str] = []
 
     def first() -> None:
@@ -40,7 +40,7 @@ def test_what_is_to_be_called_next_is_called_in_its_order(reactor: PrivateReacto
 
 @pytest.mark.parametrize("turn", ["call_due", "runUntilCurrent"])
 def test_timers_and_calls_of_other_threads_have_their_turn(reactor: PrivateReactor, turn: str) -> None:
-    """They are called although something is to be called next in every turn, and what they ask for is as well."""
+    """Timers and calls of other threads are made although every turn has calls without a delay."""
     called: list[str] = []
 
     def again() -> None:
@@ -55,7 +55,7 @@ def test_timers_and_calls_of_other_threads_have_their_turn(reactor: PrivateReact
 
 
 def test_a_turn_tells_how_long_to_wait(reactor: PrivateReactor) -> None:
-    """Until the next timer; not at all when something is to be called next."""
+    """The wait lasts until the next timer; there is none while a call without a delay is queued."""
     reactor.callLater(60, lambda: None)
     wait = reactor.call_due()
     assert wait is not None
@@ -65,7 +65,7 @@ def test_a_turn_tells_how_long_to_wait(reactor: PrivateReactor) -> None:
 
 
 def test_what_is_to_be_called_next_can_be_cancelled(reactor: PrivateReactor) -> None:
-    """It is among the reactor's calls before, and not afterwards."""
+    """A queued call is among the reactor's delayed calls until it is cancelled."""
     called: list[str] = []
     call = reactor.callLater(0, called.append, "no")
     assert reactor.getDelayedCalls() == [call]
@@ -76,7 +76,7 @@ def test_what_is_to_be_called_next_can_be_cancelled(reactor: PrivateReactor) -> 
 
 
 def test_what_is_to_be_called_next_can_be_put_off(reactor: PrivateReactor) -> None:
-    """It is a timer from then on."""
+    """A queued call that is delayed becomes a timer."""
     called: list[str] = []
     call = reactor.callLater(0, called.append, "later")
     call.reset(60)
@@ -87,7 +87,7 @@ def test_what_is_to_be_called_next_can_be_put_off(reactor: PrivateReactor) -> No
 
 
 def test_a_call_that_fails_stops_no_other(reactor: PrivateReactor, logged_errors: TakeErrors) -> None:
-    """It stands in the log, as Twisted's reactors have it."""
+    """The error of a call is logged, as by Twisted's reactors, and the others are made."""
     called: list[str] = []
     reactor.callLater(0, lambda: 1 // 0)
     reactor.callLater(0, called.append, "second")
@@ -97,7 +97,7 @@ def test_a_call_that_fails_stops_no_other(reactor: PrivateReactor, logged_errors
 
 
 def test_a_call_of_another_thread_wakes_it_once(reactor: PrivateReactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only while it may sleep, and the first of several calls alone; afterwards again."""
+    """Another thread's call wakes the reactor only while it may sleep, and once for several calls."""
     woken: list[str] = []
     monkeypatch.setattr(reactor.waker, "wakeUp", lambda: woken.append("woken"))
     sleeping: list[float | None] = []
@@ -118,7 +118,7 @@ def test_a_call_of_another_thread_wakes_it_once(reactor: PrivateReactor, monkeyp
 def test_it_does_not_sleep_over_a_call_of_another_thread(
     reactor: PrivateReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that was asked for before it said that it may sleep isn't woken for; it is seen."""
+    """A call that was queued before the reactor could sleep keeps it from sleeping."""
     woken: list[str] = []
     monkeypatch.setattr(reactor.waker, "wakeUp", lambda: woken.append("woken"))
     sleeping: list[float | None] = []
@@ -129,7 +129,7 @@ def test_it_does_not_sleep_over_a_call_of_another_thread(
 
 
 def test_another_thread_wakes_it_from_its_sleep(reactor: PrivateReactor) -> None:
-    """Without end is until then, for as long as it takes: a thousand times, at whatever moment."""
+    """A sleep without an end lasts until another thread's call, at whatever moment; a thousand times."""
     called: list[int] = []
 
     def ask() -> None:
@@ -146,7 +146,7 @@ def test_another_thread_wakes_it_from_its_sleep(reactor: PrivateReactor) -> None
 
 
 class _End(FileDescriptor):
-    """One end of a pipe, that does something when it can be read."""
+    """One end of a pipe, with something to do when it is readable."""
 
     def __init__(self, reactor: PrivateReactor, number: int, read: list[int], others: list[_End], fails: bool) -> None:
         super().__init__(reactor)
@@ -173,7 +173,7 @@ class _End(FileDescriptor):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_descriptors_are_served(reactor: PrivateReactor, fails: bool, logged_errors: TakeErrors) -> None:
-    """One that an event before it took out is not read; one that fails is closed, and the reactor goes on."""
+    """A descriptor that an earlier event removed isn't read; one that fails is closed, and the reactor goes on."""
     pipes = [os.pipe() for _ in range(2)]
     read: list[int] = []
     ends: list[_End] = []

@@ -78,7 +78,7 @@ def test_indexes(app: Pyshard) -> None:
 
 
 def test_stat_and_readiness(app: Pyshard) -> None:
-    """The cluster's state comes in the shape that the client gives."""
+    """`stat` and `readiness` return what the Deferred client's verbs fire with."""
     app.write("test", 1)
     stat = app.stat()
     assert isinstance(stat["shards"], list)
@@ -111,7 +111,7 @@ def test_the_token_file_is_passed_on(connector: Connector, token_file: str | Pat
 
 @pytest.mark.parametrize("tls", [None, False, Tls("ca.pem")])
 def test_the_files_of_tls_are_passed_on(connector: Connector, tls: Tls | Literal[False] | None) -> None:
-    """`Pyshard` hands them to its client, which knows what the environment says."""
+    """`Pyshard` passes the files of TLS to its client, which also reads the environment."""
     Pyshard("somewhere:1", tls=tls).close()
     assert connector.tls == [tls]
 
@@ -149,7 +149,7 @@ def test_keys_is_an_iterator_over_all_pages(app: Pyshard) -> None:
 
 
 def test_keys_refuses_a_bad_name_at_once(app: Pyshard) -> None:
-    """A name that can be no index's is refused when `keys` is called; one that no index has, by the first key."""
+    """`keys` refuses an impossible index name at once; a missing index is an error at the first key."""
     with pytest.raises(InvalidIndexName):
         app.keys("a b")
     scan = app.keys("nowhere")
@@ -220,7 +220,7 @@ def test_a_with_block_that_fails_closes_too(connector: Connector) -> None:
 
 
 def test_other_threads_see_the_end(app: Pyshard, connector: Connector) -> None:
-    """A call that waits in another thread ends with `ClientClosed` when the app is closed; nobody hangs."""
+    """A call that waits in another thread ends with `ClientClosed` when the app is closed."""
     connector.cluster.kill_shard("shard0")
 
     def wait() -> type[BaseException] | None:
@@ -238,7 +238,7 @@ def test_other_threads_see_the_end(app: Pyshard, connector: Connector) -> None:
 
 
 def test_an_app_is_not_made_in_a_running_reactors_thread(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a reactor runs even the first call is refused, before anything is connected."""
+    """In the thread of a running reactor even the first call is refused, before anything is connected."""
     from twisted.internet import reactor
 
     monkeypatch.setattr(threadable, "isInIOThread", lambda: True)
@@ -268,7 +268,7 @@ def test_a_call_within_a_callback_is_refused(app: Pyshard) -> None:
 
 @pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="descriptors are counted as Linux lists them")
 def test_nothing_is_left_of_a_closed_app(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apps that were closed, or that could not connect, give back every descriptor."""
+    """An app that was closed, or that could not connect, leaves no descriptor open."""
 
     def use() -> None:
         with Pyshard() as app:

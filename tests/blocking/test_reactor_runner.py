@@ -22,14 +22,14 @@ from pyshard.errors import BlockingCallRefused, Unavailable
 
 
 def test_a_call_gives_what_its_deferred_fires_with(runner: ReactorRunner) -> None:
-    """At once or later, the result of the Deferred is the result of the call."""
+    """A call returns the result of its Deferred, whether it fires at once or later."""
     assert apart(lambda: runner.run(lambda: succeed(7))) == 7
     assert apart(lambda: runner.run(later(runner, 0.01, "x"))) == "x"
     assert apart(lambda: runner.run(lambda: succeed(None))) is None
 
 
 def test_a_call_raises_what_its_deferred_fails_with(runner: ReactorRunner) -> None:
-    """The very exception of the Deferred is raised, and the runner goes on working."""
+    """A call raises the Deferred's own exception, and the runner keeps working."""
     error = Unavailable("nobody there")
 
     def later_fails() -> Deferred[None]:
@@ -44,7 +44,7 @@ def test_a_call_raises_what_its_deferred_fails_with(runner: ReactorRunner) -> No
 
 @pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(3), KeyboardInterrupt()])
 def test_a_call_raises_what_its_function_raises(runner: ReactorRunner, error: BaseException) -> None:
-    """What the function itself raises comes out of the call too, whatever it is."""
+    """A call raises the exception of its function, too, whatever it is."""
 
     def function() -> Deferred[None]:
         raise error
@@ -56,7 +56,7 @@ def test_a_call_raises_what_its_function_raises(runner: ReactorRunner, error: Ba
 
 
 def test_names_are_resolved_without_the_global_reactor(runner: ReactorRunner) -> None:
-    """Name resolution works in the private reactor, in its own threads, which don't hold up the end of the process."""
+    """Names are resolved in the private reactor's own threads, which don't delay the exit of the process."""
     found = apart(lambda: runner.run(lambda: runner.reactor.resolve("localhost")))
     assert found in ("127.0.0.1", "::1")
     resolvers = [thread for thread in threading.enumerate() if "pyshard-names" in thread.name]
@@ -101,7 +101,7 @@ def test_calls_of_many_threads_are_under_way_together(runner: ReactorRunner) -> 
 
 @pytest.mark.parametrize("first", ["slow", "fast"])
 def test_a_slow_call_holds_up_nobody(runner: ReactorRunner, first: str) -> None:
-    """Whether the thread with the slow call leads or follows, others make many calls meanwhile."""
+    """A slow call delays no other, whether its thread leads or follows."""
     release: Deferred[str] = Deferred()
     if first == "slow":
         slow = Thread(lambda: runner.run(lambda: release))
@@ -123,7 +123,7 @@ def test_a_slow_call_holds_up_nobody(runner: ReactorRunner, first: str) -> None:
 
 
 def test_threads_take_turns_without_end(runner: ReactorRunner) -> None:
-    """Whatever the order in which calls end, nobody's answer is lost and nobody gets another's."""
+    """In whatever order calls end, each thread gets its own answer."""
 
     def work(seed: int) -> list[object]:
         random, found = Random(seed), list[object]()
@@ -193,7 +193,7 @@ def test_a_call_in_a_running_reactors_thread_is_refused(
     its_thread: bool,
     refused: bool,
 ) -> None:
-    """Where the process's reactor runs a blocking call would stop it; elsewhere, or while it doesn't run, not."""
+    """A blocking call is refused in the thread of the process's reactor while it runs, and only then."""
     reactor = SimpleNamespace(running=running)
     monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
     if not installed:

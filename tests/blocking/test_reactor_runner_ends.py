@@ -28,7 +28,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def test_an_interrupted_leader_hands_over(runner: ReactorRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """KeyboardInterrupt ends the leader's own call only: a thread that waits leads on, and later calls work."""
+    """KeyboardInterrupt ends only the leader's own call: a waiting thread leads next, and later calls work."""
     interrupt = threading.Event()
     poll = runner.reactor.doIteration
 
@@ -56,7 +56,7 @@ def test_an_interrupted_leader_hands_over(runner: ReactorRunner, monkeypatch: py
 
 
 class _Interrupted:
-    """A lock that is held, and whose acquiring is broken off: after a moment, or just when it is released."""
+    """A held lock whose `acquire` is interrupted: after a moment, or just when the lock is released."""
 
     def __init__(self, when_released: bool) -> None:
         self._when_released = when_released
@@ -74,7 +74,7 @@ class _Interrupted:
 def test_an_interrupted_follower_passes_the_lead_on(
     runner: ReactorRunner, monkeypatch: pytest.MonkeyPatch, when_given_the_lead: bool
 ) -> None:
-    """A waiting thread that is interrupted leaves, even at the moment when it is given the lead; others go on."""
+    """A waiting thread can be interrupted, even when it has just become the leader; the others go on."""
     release, never = Deferred[str](), Deferred[str]()
     leader = Thread(lambda: runner.run(lambda: release))
     until(lambda: runner._leader == leader.ident)
@@ -138,7 +138,7 @@ except KeyboardInterrupt:
 
 
 def asleep(pid: int) -> bool:
-    """Whether a process's main thread waits for something; where no system tells, it is taken for granted."""
+    """Whether a process's main thread sleeps; True where the system doesn't say."""
     stat = Path(f"/proc/{pid}/stat")
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S"
 
@@ -148,7 +148,7 @@ def asleep(pid: int) -> bool:
 
 @pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="descriptors are counted as Linux lists them")
 def test_nothing_is_left_of_a_closed_runner() -> None:
-    """Closing gives back every descriptor and every thread, of resolvers too; its last function was run."""
+    """Closing runs the last function, and leaves no descriptor and no thread."""
     closed = []
 
     def use() -> None:
@@ -186,7 +186,7 @@ def test_a_closed_runner_says_so() -> None:
 
 
 def test_closing_waits_for_the_calls_of_other_threads() -> None:
-    """A thread that leads while another one closes finishes its call; only then is the reactor gone."""
+    """When one thread closes while another leads, the leader finishes its call before the reactor is disposed of."""
     runner = ReactorRunner()
     release: Deferred[str] = Deferred()
     leader = Thread(lambda: runner.run(lambda: release))
@@ -201,7 +201,7 @@ def test_closing_waits_for_the_calls_of_other_threads() -> None:
 
 
 def test_a_reactor_is_not_closed_under_a_thread_that_is_just_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A follower's call may be done before it has finished handing it over: the reactor, whose waker it uses, waits."""
+    """A follower may still use the reactor's waker after its call is done: the reactor isn't disposed of before."""
     runner = ReactorRunner()
     release: Deferred[str] = Deferred()
     leader = Thread(lambda: runner.run(lambda: release))
@@ -228,7 +228,7 @@ def test_a_reactor_is_not_closed_under_a_thread_that_is_just_leaving(monkeypatch
 
 
 def test_closing_among_busy_threads() -> None:
-    """While many threads call, one closes: each call ends with its answer or `ClientClosed`, and none hangs."""
+    """When one thread closes while many make calls, each call ends with its answer or `ClientClosed`."""
     for seed in range(20):
         runner = ReactorRunner()
 

@@ -1,4 +1,4 @@
-"""Threads apart from the test's own, and what they come to."""
+"""Threads beside the test's own, and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class Thread(threading.Thread):
-    """A thread, apart from the test's own (in which pytest-twisted runs a reactor), whose outcome can be had."""
+    """A thread that keeps its outcome; blocking calls work in it, unlike in the test's, where a reactor runs."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -42,18 +42,18 @@ class Thread(threading.Thread):
 
 
 def apart(function: Callable[[], _T]) -> _T:
-    """The outcome of a function that was called in another thread."""
+    """Call a function in another thread; its outcome."""
     found: _T = Thread(function).outcome()
     return found
 
 
 def later(runner: ReactorRunner, seconds: float, value: _T) -> Callable[[], Deferred[_T]]:
-    """A function to run: its Deferred fires after so many seconds."""
+    """A function for a runner, whose Deferred fires after some seconds."""
     return lambda: deferLater(runner.reactor, seconds, lambda: value)
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds, for a few seconds at the most."""
+    """Wait until a condition holds, at most a few seconds."""
     end = time.monotonic() + 5
     while not holds():
         assert time.monotonic() < end, "it never comes"

@@ -36,7 +36,7 @@ def test_there_and_back(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_expired_meanwhile(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What has expired since is left out, and told. (By the wall clock, the cluster's time is long past.)"""
+    """Documents that have expired since are left out and counted. (The cluster's time is far in the past.)"""
     pyshard("write", "--ttl", "60", "key", "1")
     assert pyshard("backup", str(tmp_path / "monday")).out == "4 documents backed up\n"
     with MemoryCluster() as cluster:
@@ -46,7 +46,7 @@ def test_expired_meanwhile(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_a_directory_in_use(pyshard: Commands, tmp_path: Path) -> None:
-    """A backup goes nowhere where something is."""
+    """A directory that isn't empty is refused."""
     (tmp_path / "note").touch()
     ended = pyshard("backup", str(tmp_path))
     assert (ended.code, ended.out) == (6, "")
@@ -57,7 +57,7 @@ def test_a_directory_in_use(pyshard: Commands, tmp_path: Path) -> None:
 
 
 def test_a_shard_is_down(pyshard: Commands, tmp_path: Path) -> None:
-    """A backup of a part of the cluster is none: exit code 3, and nothing is left of it."""
+    """Without one of its shards a cluster has no backup: exit code 3, and nothing is left."""
     pyshard.cluster.kill_shard("shard0")
     ended = pyshard("backup", str(tmp_path / "monday"))
     assert (ended.code, ended.out, ended.error.count("\n")) == (3, "", 1)
@@ -110,7 +110,7 @@ class Terminal(io.StringIO):
 
 
 def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal a bar shows how far it is, from before the first documents on."""
+    """A terminal shows a bar, also before the first documents are done."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")

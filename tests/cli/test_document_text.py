@@ -1,4 +1,4 @@
-"""Document ⇄ text: what is taken for JSON, what for a string, and that nothing is lost on the way."""
+"""Documents as text: what is read as JSON, what as a string, and that nothing is lost both ways."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_text_that_starts_like_json_is_no_string(text: str, line: int, column: i
     ],
 )
 def test_json_that_is_no_document(text: str, part: str) -> None:
-    """JSON which can't be taken for a document is an error that says what to write."""
+    """JSON that is no document is an error that says what to write."""
     with pytest.raises(TextError) as refused:
         parse(text)
     assert part in refused.value.reason

@@ -51,7 +51,7 @@ EXPECTED = {
     "cls", [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
 )
 def test_code_of(cls: type[PyshardError]) -> None:
-    """Each error has its exit code; those that nobody can expect have 6."""
+    """Each error has its exit code; errors that aren't expected have 6."""
     assert exit_code_of(cls("why")) == EXPECTED.get(cls.__name__, 6)
 
 
@@ -90,7 +90,7 @@ def test_failures(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, error: Bas
 
 
 def test_a_bug_has_its_traceback(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody has foreseen is not dressed up as a failure."""
+    """A bug shows its traceback."""
     monkeypatch.setattr(verbs, "put", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pyshard("has", "test")
@@ -117,7 +117,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupt_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an interrupt tells can be changed for a time, if it is this command's to tell."""
+    """The line of an interrupt can be replaced for a time, if the command handles the signal."""
     interrupt = ExitOnInterrupt()
     monkeypatch.setattr(signal, "getsignal", lambda _: interrupt)
     with interrupt_says(lambda: "stopped at 7"):
@@ -140,7 +140,7 @@ def test_interrupt_leaves_an_ignored_signal_alone(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("hangup", "taken"), [("SIG_DFL", [2, 15, 1]), ("SIG_IGN", [2, 15])])
 def test_end_signals(monkeypatch: pytest.MonkeyPatch, hangup: str, taken: list[int]) -> None:
-    """`up` takes the signals that end it, but not a hangup under nohup; one that came early is not forgotten."""
+    """`up` handles the signals that end it, but no hangup under nohup; an early signal is remembered."""
     installed: list[int] = []
     calls: list[str] = []
     monkeypatch.setattr(signal, "getsignal", lambda _: getattr(signal, hangup))

@@ -1,4 +1,4 @@
-"""Lines of `load` and `cat`: how a file is cut into them, and what one of them says."""
+"""The lines of `load` and `cat`: how a file is cut into lines, and how a line is read and written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyshard.model.keyspace import Key
 
 
 class Pipe:
-    """A file that has these pieces, one at a time."""
+    """A file that gives these pieces, one at a time."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = list(pieces)
@@ -41,7 +41,7 @@ class Pipe:
     ],
 )
 def test_windows(pieces: list[bytes], expected: list[list[bytes]]) -> None:
-    """Lines come as soon as they are complete, so many at a time; only line feeds end them."""
+    """Lines are given as soon as they are complete, in windows; only line feeds end them."""
     assert list(windows(Pipe(*pieces), most=2)) == expected
 
 
@@ -125,7 +125,7 @@ def test_parse_jsonl(line: str, expected: tuple[Key, Document]) -> None:
     ],
 )
 def test_refused_lines(line: bytes, jsonl: bool, column: int, part: str) -> None:
-    """A line that says no key and document is an error, with the column in the whole line where that is known."""
+    """A line without key and document is an error, with the column in the whole line where it is known."""
     with pytest.raises(TextError) as refused:
         parse_line(line, jsonl)
     assert refused.value.column == column

@@ -19,7 +19,7 @@ from pyshard.testing import MemoryCluster
 
 
 def test_load(pyshard: Commands) -> None:
-    """key|document lines from standard input; empty ones are passed over, and the last one needs no end."""
+    """key|document lines from standard input are stored; empty ones are skipped, and the last needs no line end."""
     ended = pyshard("load", "-", text='1|test\n\n2|{"test": "test"}\r\n \n3|42')
     assert ended == Ended(0, "3 documents written\n", "")
     assert [pyshard("read", key).out for key in "123"] == ['"test"\n', '{"test": "test"}\n', "42\n"]
@@ -35,7 +35,7 @@ def test_load_of_a_file(pyshard: Commands, tmp_path: Path) -> None:
 
 
 def test_load_into_an_index(pyshard: Commands) -> None:
-    """--create makes the index when it is missing, and leaves one that is there as it is."""
+    """--create makes a missing index, and leaves an existing one as it is."""
     ended = pyshard("load", "--index", "pages", "-", text="1|a\n")
     assert (ended.code, ended.out) == (5, "")
     assert ended.error.startswith("pyshard: line 1: there is no index 'pages'")
@@ -67,7 +67,7 @@ def test_load_stops_at_a_bad_line(pyshard: Commands, text: bytes, error: str) ->
 
 
 def test_load_writes_nothing_behind_a_bad_line(pyshard: Commands) -> None:
-    """What stands before the line is written, and what stands behind it isn't."""
+    """Lines before a bad one are written, lines behind it aren't."""
     lines = [f"{number}|x" for number in range(2500)]
     lines[1700] = "bad"
     ended = pyshard("load", "-", text="\n".join(lines))
@@ -89,7 +89,7 @@ def test_load_into_a_full_shard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_load_without_a_shard(pyshard: Commands) -> None:
-    """Lines that can't be stored are never passed over; exit code 3, and what was written is counted."""
+    """Lines that can't be stored are never skipped: exit code 3, and the written ones are counted."""
     pyshard.cluster.kill_shard("shard0")
     ended = pyshard("load", "--deadline", "2", "-", text="test1|a\ntest|b\n")
     assert (ended.code, ended.out) == (3, "")
@@ -163,7 +163,7 @@ def test_cat_passes_over_removed_keys(pyshard: Commands, monkeypatch: pytest.Mon
 
 
 def test_cat_without_a_shard(pyshard: Commands) -> None:
-    """A shard that can't be reached is an error, never an end."""
+    """A shard that can't be reached is an error, not the end of the output."""
     pyshard("write", "test", "1")
     pyshard.cluster.kill_shard("shard1")
     assert pyshard("cat", "--deadline", "2").code == 3
@@ -181,5 +181,5 @@ def test_cat_without_a_shard(pyshard: Commands) -> None:
     ],
 )
 def test_next_count(count: int, keys: int, size: int, expected: int) -> None:
-    """More and more documents at a time, and fewer the larger they are."""
+    """Windows grow, up to what fits into memory."""
     assert next_count(count, keys, size) == expected

@@ -45,7 +45,7 @@ def test_token(pyshard: Commands, role: Role) -> None:
     ],
 )
 def test_refused(pyshard: Commands, arguments: list[str], line: str) -> None:
-    """A role that there isn't is refused in one line."""
+    """A missing or unknown role, or an option that means nothing here, is refused in one line."""
     ended = pyshard(*arguments)
     assert (ended.code, ended.out, ended.error) == (2, "", line)
 
@@ -87,7 +87,7 @@ def test_up_tells_its_daemons(tmp_path: Path) -> None:
 
 
 def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
-    """What `up` prints works as printed where there is a token file."""
+    """With a token file, the commands that `up` prints name it."""
     text = str(usage(DEFAULT, Path("my tokens")))
     assert "pyshard write --token-file 'my tokens' KEY DOC" in text
     assert "app = Pyshard(token_file='my tokens')" in text

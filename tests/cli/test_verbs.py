@@ -42,7 +42,7 @@ def test_missing_is_not_null(pyshard: Commands) -> None:
 
 @pytest.mark.parametrize(("doc", "size"), [("42", "28"), ("{}", "0")])
 def test_if_absent(pyshard: Commands, doc: str, size: str) -> None:
-    """The first one writes; a second one changes nothing and has exit code 1, for an empty document as well."""
+    """The first write is done; a second one changes nothing and has exit code 1, for an empty document as well."""
     assert pyshard("write", "--if-absent", "key", doc) == Ended(0, f"{size}\n", "")
     assert pyshard("write", "key", "--if-absent", "{}") == Ended(
         1, "", 'pyshard: key "key" exists; nothing was written\n'
@@ -81,7 +81,7 @@ def test_removing_if_version(pyshard: Commands, verb: str) -> None:
 
 @pytest.mark.parametrize("absent", [True, False])
 def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, absent: bool) -> None:
-    """Of two that write under one condition, one is told that it did, even when it is an empty document."""
+    """Of two writers under one condition exactly one succeeds, also with an empty document."""
     version = 0
     if not absent:
         pyshard("write", "key", "1")
@@ -91,7 +91,7 @@ def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, abs
     sizes: list[int] = []
 
     def interrupted(self: MemoryPyshard, function: Callable[[Client], Any]) -> Any:
-        """A call, and right behind it the other's try."""
+        """Make a call, and right behind it the other client's call."""
         result = run(self, function)
         condition: dict[str, Any] = {"if_absent": True} if absent else {"if_version": version}
         sizes.append(pyshard.cluster.run(other.write("key", "the other's", **condition)))
@@ -104,7 +104,7 @@ def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, abs
 
 
 def test_empty_documents_fail_as_others_do(pyshard: Commands) -> None:
-    """A conditional write of an empty document that can't be done has its own error."""
+    """A conditional write of an empty document that fails has its own error."""
     ended = pyshard("write", "--if-absent", "--index", "nope", "key", "{}")
     assert (ended.code, ended.out) == (5, "")
     assert "there is no index 'nope'" in ended.error
@@ -124,7 +124,7 @@ def test_item(pyshard: Commands) -> None:
 
 
 def test_ttl(pyshard: Commands) -> None:
-    """A document is gone after its time to live; writing it anew without one lets it stay."""
+    """A document expires after its time to live; a new write without one removes it."""
     assert pyshard("write", "--ttl", "2.5", "key", "1").code == 0
     assert pyshard("write", "--ttl", "2.5", "other", "1").code == 0
     found = json.loads(pyshard("item", "key").out)
@@ -164,7 +164,7 @@ def test_incr(pyshard: Commands) -> None:
 
 @pytest.mark.parametrize("doc", ["text", "1.5", "true", "null", "[1]"])
 def test_incr_of_something_else(pyshard: Commands, doc: str) -> None:
-    """What is no integer is refused, with exit code 5, and stays."""
+    """A document that is no integer is refused, with exit code 5, and stays."""
     pyshard("write", "key", doc)
     before = pyshard("item", "key").out
     ended = pyshard("incr", "key")
@@ -182,14 +182,14 @@ def test_remove_of_an_empty_document(pyshard: Commands) -> None:
 
 @pytest.mark.parametrize("doc", ["-5", "-0.5", "-1e3", "-Infinity"])
 def test_negative_numbers(pyshard: Commands, doc: str) -> None:
-    """A number that is negative is no option, neither as a document nor as a key."""
+    """A negative number is no option, neither as a document nor as a key."""
     assert pyshard("write", doc, doc).code == 0
     assert pyshard("keys").out == f"{doc}\n"
     assert float(pyshard("read", doc).out) == float(doc)
 
 
 def test_dashes(pyshard: Commands) -> None:
-    """Behind -- anything is an argument; before it what looks like an option and is none is refused."""
+    """Behind -- everything is an argument; before it an unknown option is refused."""
     assert pyshard("write", "--", "--key", "-doc").code == 0
     assert pyshard("read", "--", "--key") == Ended(0, '"-doc"\n', "")
     refused = "pyshard: No such option '--iff-absent'; see 'pyshard write --help'\n"

@@ -1,7 +1,10 @@
 """Real clusters for the functional tests: daemons started by `twistd` in folders of their own, ended by pid.
 
-Rules kept here: every wait is a bounded poll; every port is one that a dialing socket never gets by itself, so
-that nobody connects to himself while a daemon is down; what a daemon logs is looked through (`Daemon.complaints`).
+Rules:
+
+- every wait is a bounded poll;
+- every port is outside of the range for dialing, so no socket connects to itself while a daemon is down;
+- the lines about errors in a daemon's log fail the test (`Daemon.complaints`).
 """
 
 from __future__ import annotations
@@ -124,7 +127,7 @@ class Daemon:
             )
 
     def add_option(self, option: str) -> None:
-        """Have another option from the next start on; it wins over the same one before it."""
+        """Add an option for the next start; it overrides the same option before it."""
         self._command.append(option)
 
     def wait_listening(self) -> None:
@@ -148,16 +151,16 @@ class Daemon:
         return self.wait()
 
     def kill(self) -> None:
-        """End the process without giving it a chance, if it is there."""
+        """Kill the process, if it runs."""
         if self.running:
             self.end(signal.SIGKILL)
 
     def log(self) -> str:
-        """All that it has logged, and written to standard output and error."""
+        """Everything that it has logged or written to standard output and error."""
         return "".join(file.read_text() for file in self._files if file.exists())
 
     def complaints(self) -> list[str]:
-        """The lines of trouble that came into its log since this was last asked."""
+        """The lines about errors in its log since the last call."""
         text = self.log()
         new, self._seen = text[self._seen :], len(text)
         return [f"{self.name}: {line}" for line in new.splitlines() if _COMPLAINT.search(line)]
@@ -273,5 +276,5 @@ NewCluster: TypeAlias = Callable[..., Cluster]
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment, without what could lead a child to other modules than it is to have."""
+    """This process's environment, without the variables that could change which modules a child imports."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYSHARD"))}

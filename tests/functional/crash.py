@@ -1,4 +1,4 @@
-"""Kill a durable shard again and again under load, and look whether it kept its word.
+"""Kill a durable shard again and again under load, and check that it lost nothing it acknowledged.
 
 Workers write, remove and pop, each on keys of its own, so that for every key it is known which documents it may have:
 one after an acknowledged operation, two after one whose answer was lost. After each SIGKILL and restart every key is

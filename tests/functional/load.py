@@ -1,7 +1,10 @@
-"""Clients of every kind at full speed, for tests that stop daemons meanwhile: each operation must succeed, rightly.
+"""Clients of every kind at full speed, for tests that stop daemons meanwhile: every operation must succeed.
 
-Rules kept here: every key is used by one worker alone, so that each answer is known before; what goes wrong is kept
-with its words (`Load.troubles`), and what was done is counted, so that nobody takes a standstill for success.
+Rules:
+
+- only one worker uses a key, so it knows each answer before;
+- everything that goes wrong is kept with its message (`Load.troubles`);
+- operations are counted, so that a standstill isn't taken for success.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses things: it stands before a daemon, and does to each connection what a bad network would.
+"""A TCP proxy before a daemon that treats each connection as a bad network would.
 
 What it does to one is chosen when it is opened, from a seed: nothing; delays; a cut behind the n-th byte of one
 direction; from that byte on neither direction (half-open) or only one of them works, and nobody is told; or the
@@ -50,7 +50,7 @@ class LossyProxy:
         self._listener = reactor.listenTCP(self.port, factory, interface=HOST)
 
     def mend(self) -> None:
-        """Have nothing happen any more; connections to which something may have happened are cut."""
+        """End all faults; connections that may have had one are cut."""
         self.kinds = ()
         for connection in list(self.connections):
             connection.end()

@@ -68,7 +68,7 @@ def few_files(daemon: Daemon, count: int) -> None:
 
 @pytest.mark.parametrize("by_option", [True, False], ids=["option", "files"])
 def test_a_crowd(new_cluster: NewCluster, by_option: bool) -> None:
-    """Whoever comes past the limit is told so at once, those that serve go on, and later there is room again.
+    """A connection over the limit is refused at once, the others go on, and later there is room again.
 
     The limit is that of the option, or what a process can do that may have few files open.
     """

@@ -1,4 +1,4 @@
-"""Floods of malformed boxes: real daemons and clients answer on, and take no memory.
+"""Floods of malformed boxes: real daemons and clients keep answering, and need no more memory.
 
 `PYSHARD_TEST_BOXES` says how many (CONTRIBUTING.md); with ``pytest -s`` the figures are printed.
 """
@@ -149,7 +149,7 @@ with Pyshard(sys.argv[1]) as app:
 
 
 class Flooding:
-    """Stands between a client and the bootstrap, and says a thousand things that the bootstrap has not said."""
+    """Stands between a client and the bootstrap, and sends a thousand boxes that the bootstrap didn't send."""
 
     def __init__(self, behind: int) -> None:
         self._behind = behind
@@ -160,7 +160,7 @@ class Flooding:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Stop listening."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -189,7 +189,7 @@ class Flooding:
 
 
 def test_a_client(cluster: Cluster, environment: Mapping[str, str], tmp_path: Path) -> None:
-    """A client whose bootstrap asks it all kinds of things doesn't grow, and hears what it asked itself."""
+    """A client that its bootstrap floods with requests doesn't grow, and gets its own answers."""
     flooding = Flooding(cluster.bootstrap.port)
     enough = tmp_path / "enough"
     with closing(flooding), subprocess.Popen(

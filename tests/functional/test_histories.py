@@ -180,7 +180,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("part", range(math.ceil(SECONDS / PART)))
 @pytest_twisted.ensureDeferred
 async def test_histories(new_cluster: NewCluster, impatient: None, part: int) -> None:
-    """Whatever the network does, and whoever is killed: what every call came to can be explained."""
+    """Whatever the network does and whichever shard is killed, the outcomes of all calls are linearizable."""
     from twisted.internet import reactor
 
     cluster = new_cluster(2, durable=True)

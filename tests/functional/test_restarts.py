@@ -1,4 +1,4 @@
-"""Daemons come and go: those that stay go on, and in every order all find together again, without help."""
+"""Daemons end and start again in every order: the others go on, and all reconnect by themselves."""
 
 from __future__ import annotations
 

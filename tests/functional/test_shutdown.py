@@ -1,4 +1,4 @@
-"""Daemons that are stopped by a signal: exit code 0 within 10 s whatever goes on, and nobody is told anything wrong."""
+"""Daemons that are stopped by a signal: exit code 0 within 10 s, and no client gets a wrong answer."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def test_a_peer_that_sends_on(new_cluster: NewCluster) -> None:
 
 
 def test_bad_company(new_cluster: NewCluster) -> None:
-    """What peers leave open holds a stop up within its bounds only.
+    """Connections that peers leave open delay a stop only within its bounds.
 
-    A half box, a peer that never reads its answers, silent ones, an open snapshot, an idle client, a second signal.
+    A half box, a peer that never reads its answers, silent peers, an open snapshot, an idle client, a second signal.
     """
     cluster = new_cluster(1)
     cluster.start()

@@ -1,4 +1,4 @@
-"""Real processes that are stopped, and real clients that say nothing for long."""
+"""Real processes that are suspended, and real clients that are idle for long."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.functional
 
 
 class ShardIsBehind(Exception):
-    """What this client makes of the error code SHARD_BEHIND."""
+    """This client's exception for the error code SHARD_BEHIND."""
 
 
 class NoSense(Exception):
-    """What it makes of BAD_REQUEST."""
+    """This client's exception for BAD_REQUEST."""
 
 
 class Hello(amp.Command):

@@ -1,4 +1,4 @@
-"""Who doesn't belong: peers that speak something else, another cluster's bootstrap, a shard at a wrong address."""
+"""Strangers: peers that speak another protocol, another cluster's bootstrap, a shard at a wrong address."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_peer_that_never_reads(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("kind", _BROKEN)
 def test_broken_protocol(shared: Cluster, kind: str) -> None:
-    """Whoever breaks the protocol loses his own connection, with a line in the log; all others stay."""
+    """A peer that breaks the protocol loses its own connection, with a line in the log; all others stay."""
     with Pyshard(shared.server) as app:
         app.write("test", "hello world")
         app.write("test1", "hello world")

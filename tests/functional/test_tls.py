@@ -1,4 +1,4 @@
-"""TLS between all the parts of a cluster, over real sockets: who is taken, and who is refused with which line."""
+"""TLS between all parts of a cluster, over real sockets: who is accepted, and who is refused with which line."""
 
 from __future__ import annotations
 

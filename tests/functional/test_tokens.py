@@ -1,4 +1,4 @@
-"""A cluster with a token file: who gets in, how tokens are exchanged while it serves, and where no secret shows."""
+"""A cluster with a token file: who may use it, how tokens are exchanged, and that no secret is logged."""
 
 from __future__ import annotations
 

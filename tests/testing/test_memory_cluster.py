@@ -1,4 +1,4 @@
-"""The cluster in memory, which users' tests stand on too: what it promises about time, failures and chance."""
+"""The cluster in memory: its promises about time, failures and chance, which users' tests rely on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_ready_when_it_is_made(shards: int) -> None:
 
 
 def test_size() -> None:
-    """Each shard may store as many bytes as were given."""
+    """Each shard may store the given number of bytes."""
     with MemoryCluster(size=1000) as cluster:
         client = cluster.connect()
         assert [one.limit for one in cluster.map.ranges] == [1000, 1000]
@@ -59,7 +59,7 @@ def test_size() -> None:
 
 
 def test_keys_of_these_tests() -> None:
-    """The keys that tests here use are where they say."""
+    """The keys of these tests are on the shards that their names say."""
     with MemoryCluster() as cluster:
         client = cluster.connect()
         cluster.run(client.write(LOW_KEY, 1))
@@ -68,7 +68,7 @@ def test_keys_of_these_tests() -> None:
 
 
 def _history(seed: int) -> tuple[list[str], str, list[object]]:
-    """What happens in a cluster in which a shard dies and comes back."""
+    """A record of what happens in a cluster whose shard ends and starts again."""
     with MemoryCluster(seed=seed) as cluster:
         client = cluster.connect()
         cluster.kill_shard("shard1")
@@ -100,7 +100,7 @@ def test_clients() -> None:
 
 
 def test_nothing_is_left_when_it_is_closed() -> None:
-    """A closed cluster has no delayed call, no listener and no connection, whatever was under way."""
+    """A closed cluster leaves no delayed call, no listener and no connection, whatever was in flight."""
     with MemoryCluster() as cluster:
         client = cluster.connect()
         cluster.network.silence(*HIGH)
@@ -156,7 +156,7 @@ async def _failing() -> None:
 
 @pytest.mark.parametrize("work", [lambda: fail(KeyError("why")), _failing])
 def test_run_raises(cluster: MemoryCluster, work: Callable[[], Deferred[None] | Coroutine[Any, Any, None]]) -> None:
-    """What the work fails with is raised."""
+    """`run` raises the error of the work."""
     with pytest.raises(KeyError, match="why"):
         cluster.run(work())
 
@@ -209,7 +209,7 @@ def pair() -> tuple[MemoryCluster, Client]:
 
 
 def test_kill_shard(pair: tuple[MemoryCluster, Client]) -> None:
-    """A killed shard answers nothing more, its documents are gone, and what was under way is lost."""
+    """A killed shard answers nothing more; its documents and the bytes on their way are lost."""
     cluster, client = pair
     cluster.network.silence(*HIGH)
     writing = client.write(HIGH_KEY, 2)
@@ -250,7 +250,7 @@ def test_shards_that_run_and_that_do_not(pair: tuple[MemoryCluster, Client]) -> 
 
 
 def test_cut(pair: tuple[MemoryCluster, Client]) -> None:
-    """Connections that are cut break on both sides; new ones can be had."""
+    """A cut breaks existing connections on both sides; new ones work."""
     cluster, client = pair
     before = [one.id for one in cluster.network.listeners[HIGH].connections]  # type: ignore[attr-defined]
     cluster.network.cut(*HIGH)
@@ -263,7 +263,7 @@ def test_cut(pair: tuple[MemoryCluster, Client]) -> None:
 
 
 def test_silence(pair: tuple[MemoryCluster, Client]) -> None:
-    """What is sent to a silent shard arrives and is done; its answers arrive when the silence ends."""
+    """A silent shard receives and does what is sent to it; its answers arrive when the silence ends."""
     cluster, client = pair
     cluster.network.silence(*HIGH)
     writing = client.write(HIGH_KEY, "two")
@@ -277,7 +277,7 @@ def test_silence(pair: tuple[MemoryCluster, Client]) -> None:
 
 
 def test_bootstrap_that_is_away(pair: tuple[MemoryCluster, Client]) -> None:
-    """A bootstrap can be stopped and started again; clients go on meanwhile, and its state is the one it had."""
+    """A bootstrap can be stopped and started again; it keeps its state, and clients work meanwhile."""
     cluster, client = pair
     cluster.run(client.create_index("pages"))
     cluster.stop_bootstrap()

@@ -1,4 +1,4 @@
-"""The network in memory: what is written arrives in order, and ends are noticed."""
+"""Connections in memory: bytes arrive in order, and ends are noticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyshard.testing import MemoryNetwork
 
 
 class Peer(Protocol):
-    """Keeps what it receives."""
+    """Keeps the bytes that it receives."""
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
@@ -56,7 +56,7 @@ class Link:
 
 
 def test_bytes_arrive_in_order() -> None:
-    """What is written arrives on the other side, in order, when the network is told to carry."""
+    """Bytes arrive on the other side in the order written, when the network settles."""
     link = Link()
     for number in range(3):
         link.client.send(b"%d" % number)
@@ -81,7 +81,7 @@ def test_addresses() -> None:
 
 
 def test_nobody_listens() -> None:
-    """Where nobody listens, or not any more, a connection is refused; those that there are go on."""
+    """Without a listener a connection is refused; existing connections stay when a listener stops."""
     link = Link()
     link.port.stopListening()
     for where in (("here", 1), ("here", 2), ("there", 1)):
@@ -93,7 +93,7 @@ def test_nobody_listens() -> None:
 
 
 def test_listener_that_takes_nobody() -> None:
-    """A listener, or a client, that makes no protocol refuses the connection."""
+    """A listener, or a client, whose factory builds no protocol refuses the connection."""
 
     class Nobody(Factory):
         def buildProtocol(self, addr: object) -> None:
@@ -108,7 +108,7 @@ def test_listener_that_takes_nobody() -> None:
 
 @pytest.mark.parametrize("end", ["client", "server"])
 def test_closing_delivers_what_was_written(end: str) -> None:
-    """A side that closes gets rid of its bytes first; both learn of the end."""
+    """A side that closes delivers its bytes first; both sides notice the end."""
     link = Link()
     closing, other = (link.client, link.server) if end == "client" else (link.server, link.client)
     closing.send(b"last words")
@@ -121,7 +121,7 @@ def test_closing_delivers_what_was_written(end: str) -> None:
 
 
 def test_cutting_loses_what_was_written() -> None:
-    """A cut breaks every connection to the address, and what was under way is lost."""
+    """A cut breaks every connection to the address, and loses the bytes on their way."""
     link = Link()
     other = link.connect()
     link.client.send(b"lost")
@@ -137,7 +137,7 @@ def test_cutting_loses_what_was_written() -> None:
 
 
 def test_silent_listener() -> None:
-    """A silent listener hears and isn't heard, on connections old and new, until the silence ends."""
+    """A silent listener receives, but nothing from it arrives, on old and new connections, until the silence ends."""
     link = Link()
     link.network.silence("here", 1)
     other = link.connect()
@@ -151,7 +151,7 @@ def test_silent_listener() -> None:
 
 
 def test_silence_hides_the_end() -> None:
-    """That a silent side closed doesn't arrive either; a client that gives up is free of it."""
+    """The end of a silent side doesn't arrive either; its client can still close."""
     link = Link()
     link.network.silence("here", 1)
     assert link.server.transport is not None
@@ -166,7 +166,7 @@ def test_silence_hides_the_end() -> None:
 
 
 def test_stranded_connections() -> None:
-    """Nothing crosses them, either way, not even the end of the other side; connections made later are fine."""
+    """Nothing crosses stranded connections, in either direction, not even an end; later connections work."""
     link = Link()
     link.network.strand("here", 1)
     for peer in (link.client, link.server):
@@ -197,7 +197,7 @@ def test_ended_connections_are_forgotten() -> None:
 
 
 def test_network_that_never_rests() -> None:
-    """Two sides that answer each other for ever are noticed."""
+    """`settle` fails when two sides answer each other for ever."""
 
     class Echo(Peer):
         def dataReceived(self, data: bytes) -> None:
@@ -214,7 +214,7 @@ def test_network_that_never_rests() -> None:
 
 @given(st.lists(st.floats(0, 10), max_size=10), st.floats(0, 12))
 def test_advance_makes_what_is_due(delays: list[float], seconds: float) -> None:
-    """Calls are made at their own times, up to the end of the time that passes, which it ends at exactly."""
+    """`advance` makes calls at their own times, and ends exactly at the end of the time given."""
     network = MemoryNetwork(Clock())
     made: list[float] = []
     for delay in delays:

@@ -1,4 +1,4 @@
-"""What goes wrong on a network in memory: each fault does what it says, and nothing else."""
+"""The faults of a network in memory: each does what it says, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHERE = ("here", 1)
 
 
 class Side(Protocol):
-    """Notes what arrives, and when, and the end."""
+    """Notes what arrives and when, and the end."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -70,7 +70,7 @@ def link() -> Link:
 
 
 def test_delay(link: Link) -> None:
-    """Bytes and ends take their time, both ways, in order even when the delay becomes less; nothing is left behind."""
+    """Bytes and ends are delayed in both directions, and stay in order even when the delay gets shorter."""
     client, listener = link.connect()
     link.network.delay(*WHERE, 2)
     client.send(b"a")
@@ -100,7 +100,7 @@ def test_delayed_bytes_are_cut(link: Link) -> None:
 @pytest.mark.parametrize("answers", [False, True])
 @pytest.mark.parametrize("count", range(1, 8))
 def test_cut_after(link: Link, count: int, answers: bool) -> None:
-    """The connection breaks right behind that byte, whatever goes the other way, and no other connection does."""
+    """Only that connection breaks, right behind the given byte, whatever goes in the other direction."""
     others = link.connect()
     client, listener = link.connect()
     source, sink = (listener, client) if answers else (client, listener)
@@ -118,7 +118,7 @@ def test_cut_after(link: Link, count: int, answers: bool) -> None:
 
 
 def test_deaf_listener(link: Link) -> None:
-    """A deaf listener is heard and doesn't hear, on connections old and new, until that ends."""
+    """A deaf listener sends, but nothing arrives at it, on old and new connections, until the deafness ends."""
     pairs = [link.connect()]
     link.network.deafen(*WHERE)
     pairs.append(link.connect())
@@ -137,7 +137,7 @@ def test_deaf_listener(link: Link) -> None:
 
 
 def test_stranded(link: Link) -> None:
-    """Neither end hears of the other, though new connections work, until what is under way arrives, ends included."""
+    """Held-back bytes and ends arrive after `unstrand`; until then new connections work."""
     client, listener = link.connect()
     client.send(b"under way")
     link.network.strand(*WHERE)
@@ -156,7 +156,7 @@ def test_stranded(link: Link) -> None:
 
 
 def test_stranded_and_closed_by_both(link: Link) -> None:
-    """Bytes that are still under way when the other end has closed come to nothing."""
+    """Held-back bytes whose receiver has closed are dropped."""
     client, listener = link.connect()
     client.send(b"under way")
     link.network.strand(*WHERE)

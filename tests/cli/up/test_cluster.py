@@ -25,7 +25,7 @@ def test_default_is_the_example() -> None:
 
 
 def test_as_file() -> None:
-    """The config file that is written says what it was made of."""
+    """A config file that `up` writes reads back as the same cluster."""
     moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
     assert config_file.parse(as_file(moved).encode()) == moved
 
@@ -37,7 +37,7 @@ def test_free_ports_stay() -> None:
 
 
 def test_ports_in_use_are_replaced(taken: int) -> None:
-    """A port in use gives way to a free one, which is told; the rest stays."""
+    """A port in use is replaced by a free one, with a note; the other ports stay."""
     shard = free_port()
     chosen, notes = with_free_ports(cluster(shard, bootstrap=taken))
     assert [shard.port for shard in chosen.map.ranges] == [shard]
@@ -48,7 +48,7 @@ def test_ports_in_use_are_replaced(taken: int) -> None:
 
 
 def test_no_port_is_chosen_twice(taken: int) -> None:
-    """All ports in use give way to different ones."""
+    """Ports in use are replaced by different free ones."""
     ranges = [attrs.evolve(shard, port=taken) for shard in DEFAULT.map.ranges]
     wanted = ClusterConfig(ShardMap([ranges[0], attrs.evolve(ranges[1], host="localhost")]), HOST, taken)
     chosen, notes = with_free_ports(wanted)
@@ -68,7 +68,7 @@ def test_port_in_use(taken: int, number: int) -> None:
 
 
 def test_port_used_twice() -> None:
-    """Two daemons at one address are an error, whatever the address is called."""
+    """Two daemons at one address are an error, also by two names of the address."""
     port = free_port()
     with pytest.raises(ConfigError) as refused:
         check_ports(cluster(port, bootstrap=port))

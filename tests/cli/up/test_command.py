@@ -31,7 +31,7 @@ def test_data_directory_in_use(tmp_path: Path) -> None:
 
 
 def test_data_directory_of_a_shard(tmp_path: Path) -> None:
-    """What `twistd pyshard-shard` keeps is one shard's, and no place for a cluster."""
+    """The data directory of a single shard is refused as one of a cluster."""
     DataDirectory(tmp_path).close()
     before = sorted(path.name for path in tmp_path.iterdir())
     ended = CliRunner().invoke(cli, ["up", "--data-dir", str(tmp_path)])
@@ -43,7 +43,7 @@ def test_data_directory_of_a_shard(tmp_path: Path) -> None:
 
 
 def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
-    """A config file with other ranges than those that the documents are divided by is refused, and not remembered."""
+    """A config file with other ranges than those of the documents is refused, and not remembered."""
     (tmp_path / "data").mkdir()
     open_state(tmp_path / "data" / "cluster.state", DEFAULT.map)
     path = tmp_path / "c.json"
@@ -55,7 +55,7 @@ def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
 
 
 def test_no_twistd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a twistd nothing is begun."""
+    """Without a twistd nothing is started."""
     monkeypatch.setattr(command, "find_twistd", lambda: None)
     ended = CliRunner().invoke(cli, ["up"])
     assert ended.exit_code == 1
@@ -82,7 +82,7 @@ def test_bad_config(tmp_path: Path, text: str | None, error: str) -> None:
 
 
 def test_config_with_a_port_in_use(tmp_path: Path, taken: int) -> None:
-    """So is one whose port is in use."""
+    """A config file with a port in use is one line, and exit code 2."""
     path = tmp_path / "c.json"
     path.write_text(as_file(cluster(free_port(), bootstrap=taken)))
     ended = CliRunner().invoke(cli, ["up", "--config", str(path)])

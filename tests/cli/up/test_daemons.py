@@ -30,7 +30,7 @@ def test_daemons() -> None:
 
 @pytest.mark.parametrize(("durability", "options"), [(None, []), ("async", ["--durability=async"])])
 def test_durable_daemons(durability: str | None, options: list[str]) -> None:
-    """With a data directory each shard has a folder in it, named as its log is, and the bootstrap its state."""
+    """A data directory holds a folder for each shard, named like its log, and the bootstrap's state."""
     made = cluster(1001, 1002, bootstrap=1003)
     renamed = ShardMap([attrs.evolve(made.map.ranges[0], name="a/b"), attrs.evolve(made.map.ranges[1], name="a b")])
     data = ClusterData(Path("data"), durability)
@@ -44,7 +44,7 @@ def test_durable_daemons(durability: str | None, options: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["cluster.state", "shards.json", "UP.lock", "shards.json.new", "bootstrap"])
 def test_names_of_other_files(name: str) -> None:
-    """No shard's folder takes the place of a file of the cluster's."""
+    """No shard's folder has the name of one of the cluster's files."""
     made = cluster(1001, bootstrap=1003)
     renamed = ShardMap([attrs.evolve(made.map.ranges[0], name=name)])
     found = daemons(attrs.evolve(made, map=renamed), "twistd", Path("c"), Path("run"), ClusterData(Path("data")))

@@ -1,4 +1,4 @@
-"""`up` at work, without processes: restarts, giving up, and an end that waits for everybody."""
+"""`up` at work, without processes: restarts, failures, and an end that waits for every daemon."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Reactor(MemoryReactorClock):
         function(*arguments)
 
     def run(self) -> None:
-        """Run what waits for that."""
+        """Call the hooks for a running reactor."""
         for function, arguments, keywords in self.whenRunningHooks:
             function(*arguments, **keywords)
 
@@ -127,7 +127,7 @@ class StartedRun:
         self.told.append("ready")
 
     def end(self, number: int, seconds: float = 2.0, line: str = "") -> None:
-        """Have a process end that was started `seconds` ago, with a last line in the log of daemon a."""
+        """End a process `seconds` later, after a last line in the log of daemon a."""
         self.reactor.advance(seconds)
         with self.daemons[0].log.open("a") as log:
             log.write(line)
@@ -178,7 +178,7 @@ def test_end_kills_what_does_not_end(tmp_path: Path) -> None:
 
 
 def test_daemon_is_started_again(started: StartedRun) -> None:
-    """One death before the cluster is ready is forgiven."""
+    """A daemon that ends once before the cluster is ready is started again."""
     assert len(started.reactor.processes) == 2
     started.end(0)
     assert len(started.reactor.processes) == 3
@@ -198,7 +198,7 @@ def test_second_death_ends_it(started: StartedRun) -> None:
 
 
 def test_deaths_of_two_daemons_are_counted_apart(started: StartedRun) -> None:
-    """One death of each is forgiven."""
+    """Two daemons that end once each don't end the run."""
     started.end(0)
     started.end(1)
     assert started.run.failure is None
@@ -232,7 +232,7 @@ def test_not_ready_in_time(started: StartedRun) -> None:
 
 
 def test_signals(started: StartedRun) -> None:
-    """Signals are taken again when the reactor runs, which takes them itself; the first one stops it, no failure."""
+    """Signals are handled again after the reactor took them; the first one stops the run without a failure."""
     assert started.signals.installed == 1
     started.signals(2, None)
     started.signals(2, None)
