@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import pytest_twisted
-from cli_runs import Commands
 from hypothesis import settings as hypothesis_settings
+from in_process_command import Commands
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from backups import OpenStore, cluster_of, take
+from backup_clusters import OpenStore, cluster_of, take
 
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, LmdbStore

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backups import (
+from backup_clusters import (
     PLENTY,
     OpenStore,
     at_once,

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from backups import cluster_of, operations, put_back, take
+from backup_clusters import cluster_of, operations, put_back, take
 
 from pyshard.backup import manifest, verify
 from pyshard.backup.file_writer import BLOCK, RecordsFile

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backups import cluster_of, fill, open_snapshots, take
+from backup_clusters import cluster_of, fill, open_snapshots, take
 from twisted.internet.defer import gatherResults
 
 from pyshard.backup import backup

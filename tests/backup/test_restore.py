@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backups import cluster_of, contents_of, fill, operations, put_back, stored_in, take
+from backup_clusters import cluster_of, contents_of, fill, operations, put_back, stored_in, take
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore

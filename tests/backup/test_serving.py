@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backups import OpenStore, cluster_of, fill, open_snapshots, put_back, rows_in, stored_in, take
+from backup_clusters import OpenStore, cluster_of, fill, open_snapshots, put_back, rows_in, stored_in, take
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from cli_runs import MemoryPyshard
+from in_process_command import MemoryPyshard
 
 from pyshard import Key, Pyshard, Storable
 from pyshard.blocking import bulk_windows

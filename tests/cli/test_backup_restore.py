@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_runs import Commands, Ended
+from in_process_command import Commands, Ended
 
 from pyshard.cli.backup_restore import progress
 from pyshard.testing import MemoryCluster

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runs import Commands, Ended
+from in_process_command import Commands, Ended
 
 from pyshard import errors
 from pyshard.cli import root_command, verbs

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from cli.any_documents import any_document, same, texts
-from cli_runs import Commands, Ended, MemoryPyshard
 from hypothesis import given
 from hypothesis import strategies as st
+from in_process_command import Commands, Ended, MemoryPyshard
 
 from pyshard import Pyshard
 from pyshard.cli import load_cat

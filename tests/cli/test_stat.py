@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cli_runs import Commands
+from in_process_command import Commands
 
 from pyshard.cli.stat import size, span
 

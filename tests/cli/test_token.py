@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_runs import Commands
+from in_process_command import Commands
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 

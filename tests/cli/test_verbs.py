@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_runs import Commands, Ended, MemoryPyshard
+from in_process_command import Commands, Ended, MemoryPyshard
 
 from pyshard.client import Client
 from pyshard.testing import MemoryCluster

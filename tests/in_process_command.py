@@ -24,15 +24,15 @@ class MemoryPyshard(Pyshard):
 
     def __init__(self, cluster: MemoryCluster, deadline: float) -> None:
         self._memory = cluster
-        self._one = cluster.connect(deadline=deadline)
+        self._deferred_client = cluster.connect(deadline=deadline)
 
     def run(self, function: Callable[[Client], Deferred[_T]]) -> _T:
         """See `Pyshard.run`."""
-        return self._memory.run(function(self._one))
+        return self._memory.run(function(self._deferred_client))
 
     def close(self) -> None:
         """See `Pyshard.close`."""
-        self._memory.run(self._one.close())
+        self._memory.run(self._deferred_client.close())
 
 
 @attrs.frozen
