@@ -10,9 +10,7 @@ Rules; a set of ranges that breaks one can't become a map:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from itertools import count, repeat
 from operator import attrgetter
 
 import attrs
@@ -83,23 +81,16 @@ class ShardMap:
         return self.ranges[bisect_right(self._starts, slot) - 1]
 
     def split(self, slots: Sequence[int]) -> dict[str, list[int]]:
-        """Which shard owns which of many slots: what `split_plainly` gives, by calls in C.
+        """Which shard owns which of many slots.
 
         :return: a shard's name → the positions in `slots` of those that it owns, rising. The shards stand in the order
-            of their ranges.
+            of their ranges; those that own none are left out.
         """
-        parts: defaultdict[int, list[int]] = defaultdict(list)
-        owners = map(bisect_right, repeat(self._starts), slots)
-        appending = map(list.append, map(parts.__getitem__, owners), count())  # each position to those of its owner
-        deque(appending, maxlen=0)  # runs it
-        return {self.ranges[number - 1].name: parts[number] for number in sorted(parts)}
-
-    def split_plainly(self, slots: Sequence[int]) -> dict[str, list[int]]:
-        """What `split` gives, slot by slot."""
-        parts: dict[str, list[int]] = {shard.name: [] for shard in self.ranges}
+        starts = self._starts
+        parts: list[list[int]] = [[] for _ in starts]
         for position, slot in enumerate(slots):
-            parts[self.lookup(slot).name].append(position)
-        return {name: positions for name, positions in parts.items() if positions}
+            parts[bisect_right(starts, slot) - 1].append(position)
+        return {shard.name: positions for shard, positions in zip(self.ranges, parts, strict=True) if positions}
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""
