@@ -13,7 +13,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, c
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pyshard.errors import ConfigError
-from pyshard.net.happy_eyeballs import NameEndpoint
+from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.security import tls
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
@@ -152,7 +152,7 @@ def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
             return TCP4ClientEndpoint(reactor, host, port, seconds)
         if isIPv6Address(host):
             return TCP6ClientEndpoint(reactor, host, port, seconds)
-        return NameEndpoint(reactor, host, port, seconds, _BETWEEN_ATTEMPTS)
+        return HappyEyeballsEndpoint(reactor, host, port, seconds, _BETWEEN_ATTEMPTS)
 
     return dial
 

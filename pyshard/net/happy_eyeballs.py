@@ -1,7 +1,8 @@
-"""Dial a host by its name: all addresses that it has, each a little after the one before it; the first one wins.
+"""Happy Eyeballs (RFC 8305): connect to a host by its name, over whichever of its addresses answers first.
 
-Twisted's HostnameEndpoint does so, too, but it imports the global reactor, which installs one. A program that makes
-blocking calls has no use for that, or wants to install one of its own choice later.
+A name often has several addresses ("localhost" has ::1 and 127.0.0.1), of which one may lead nowhere. They are tried in
+a staggered race. Twisted's `HostnameEndpoint` does the same, but it imports the global reactor, which installs one: a
+program that makes blocking calls has no use for that, or wants to install one of its own choice later.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHostResolution,
     IProtocol,
     IProtocolFactory,
@@ -26,9 +26,11 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyshard.net.staggered_race import RaceLost, StaggeredRace
+
 
 @implementer(IStreamClientEndpoint)
-class NameEndpoint:
+class HappyEyeballsEndpoint:
     """Connects to a host and port over TCP.
 
     :param reactor: resolves the name, times, and connects.
@@ -49,30 +51,31 @@ class NameEndpoint:
             self.host.encode("idna")
         except UnicodeError:
             return fail(DNSLookupError(f"{self.host!r} is no host name"))
-        return _Dialing(self, protocolFactory).begin()
+        return _NamedConnection(self, protocolFactory).start()
 
 
 @implementer(IResolutionReceiver)
-class _Dialing:
-    """One attempt to connect.
+class _NamedConnection:
+    """One attempt to connect: resolves the name, then races its addresses."""
 
-    :ivar connected: fires with the protocol of the first connection; fails as the last address did.
-    """
-
-    def __init__(self, endpoint: NameEndpoint, factory: IProtocolFactory) -> None:
+    def __init__(self, endpoint: HappyEyeballsEndpoint, factory: IProtocolFactory) -> None:
         self._endpoint = endpoint
-        self._clock = cast(IReactorTime, endpoint.reactor)
         self._factory = factory
-        self._left: list[IStreamClientEndpoint] = []
-        self._open: list[Deferred[IProtocol]] = []
-        self._turn: IDelayedCall | None = None  # the next address's
-        self.connected: Deferred[IProtocol] = Deferred(lambda _: self._stop())
+        self._addresses: list[IStreamClientEndpoint] = []
+        self._race: Deferred[IProtocol] | None = None  # None while the name is being resolved
+        self._connected: Deferred[IProtocol] = Deferred(self._cancel)
 
-    def begin(self) -> Deferred[IProtocol]:
-        """Resolve the name, then dial; gives `connected`, which can be cancelled."""
+    def start(self) -> Deferred[IProtocol]:
+        """Begin.
+
+        :return: a Deferred of the protocol of the first connection; it can be cancelled, and fails as the address that
+            failed last.
+        """
         resolver = cast(IReactorPluggableNameResolver, self._endpoint.reactor).nameResolver
         resolver.resolveHostName(self, self._endpoint.host, self._endpoint.port)
-        return self.connected
+        return self._connected
+
+    # ------------------------------------------------------------------ what the resolver calls
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N803  # the interface's
         """See `IResolutionReceiver`."""
@@ -81,50 +84,34 @@ class _Dialing:
         """See `IResolutionReceiver`."""
         kind = TCP6ClientEndpoint if isinstance(address, IPv6Address) else TCP4ClientEndpoint
         host = getattr(address, "host")  # noqa: B009  # both kinds of address have it; their interface doesn't
-        self._left.append(kind(self._endpoint.reactor, host, self._endpoint.port, self._endpoint.timeout))
+        self._addresses.append(kind(self._endpoint.reactor, host, self._endpoint.port, self._endpoint.timeout))
 
     def resolutionComplete(self) -> None:
         """See `IResolutionReceiver`."""
-        if self.connected.called:  # it was cancelled meanwhile
+        if self._connected.called:  # it was cancelled meanwhile
             return
-        if self._left:
-            self._next()
-        else:
-            self.connected.errback(DNSLookupError(f"no results for hostname lookup: {self._endpoint.host}"))
+        if not self._addresses:
+            self._connected.errback(DNSLookupError(f"no results for hostname lookup: {self._endpoint.host}"))
+            return
+        race = StaggeredRace(cast(IReactorTime, self._endpoint.reactor), self, self._addresses)
+        self._race = race.start()
+        self._race.addCallbacks(self._connected.callback, self._failed)
 
-    def _next(self) -> None:
-        """Try the next address."""
-        self._stop_waiting()
-        endpoint = self._left.pop(0)
-        if self._left:
-            self._turn = self._clock.callLater(self._endpoint.head_start, self._next)
-        attempt = endpoint.connect(self._factory)
-        self._open.append(attempt)
-        attempt.addCallbacks(self._succeeded, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,))
+    # ------------------------------------------------------------------ what the race asks
 
-    def _succeeded(self, protocol: IProtocol, attempt: Deferred[IProtocol]) -> None:
-        self._open.remove(attempt)
-        self._stop()
-        self.connected.callback(protocol)
+    def attempt(self, candidate: IStreamClientEndpoint) -> Deferred[IProtocol]:
+        """See `RaceOwner`."""
+        return candidate.connect(self._factory)
 
-    def _failed(self, failure: Failure, attempt: Deferred[IProtocol]) -> None:
-        if attempt not in self._open:
-            return  # it was withdrawn
-        self._open.remove(attempt)
-        if self._left:
-            self._next()
-        elif not self._open:
-            self.connected.errback(failure)
+    def head_start(self, candidate: IStreamClientEndpoint) -> float:
+        """See `RaceOwner`."""
+        return self._endpoint.head_start
 
-    def _stop(self) -> None:
-        """Withdraw everything."""
-        self._stop_waiting()
-        self._left.clear()
-        withdrawn, self._open = self._open, []
-        for attempt in withdrawn:
-            attempt.cancel()
+    # ------------------------------------------------------------------ inside
 
-    def _stop_waiting(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is not None and turn.active():
-            turn.cancel()
+    def _failed(self, failure: Failure) -> None:
+        self._connected.errback(failure.value.failures[-1] if failure.check(RaceLost) else failure)
+
+    def _cancel(self, _: Deferred[IProtocol]) -> None:
+        if self._race is not None:
+            self._race.cancel()

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from pyshard.errors import ConfigError
 from pyshard.net.addresses import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
-from pyshard.net.happy_eyeballs import NameEndpoint
+from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
 
@@ -193,8 +193,8 @@ def test_no_endpoint_string(description: str) -> None:
     [
         ("127.0.0.1", TCP4ClientEndpoint),
         ("::1", TCP6ClientEndpoint),
-        ("localhost", NameEndpoint),
-        ("1.2.3.4.example.com", NameEndpoint),
+        ("localhost", HappyEyeballsEndpoint),
+        ("1.2.3.4.example.com", HappyEyeballsEndpoint),
     ],
 )
 def test_dial_by_kind_of_host(host: str, expected: type) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyshard.net.happy_eyeballs import NameEndpoint
+from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 
 
 @implementer(IHostResolution)
@@ -68,7 +68,7 @@ class Bench:
         self.resolver = Resolver(*addresses)
         self.reactor.nameResolver = self.resolver  # type: ignore[assignment]  # as much of one as is used
         self.outcome: list[Any] = []
-        self.connecting: Deferred[IProtocol] = NameEndpoint(self.reactor, "db.example.com", 9192, 3, 0.05).connect(
+        self.connecting: Deferred[IProtocol] = HappyEyeballsEndpoint(self.reactor, "db.example.com", 9192, 3, 0.05).connect(
             Factory.forProtocol(Protocol)
         )
         self.connecting.addBoth(self.outcome.append)
@@ -165,7 +165,7 @@ def test_no_address() -> None:
 def test_no_name(host: str) -> None:
     """What can't be a name isn't looked up."""
     found: list[Any] = []
-    NameEndpoint(MemoryReactorClock(), host, 80, 3, 0.05).connect(Factory()).addErrback(found.append)
+    HappyEyeballsEndpoint(MemoryReactorClock(), host, 80, 3, 0.05).connect(Factory()).addErrback(found.append)
     assert isinstance(found[0].value, DNSLookupError)
     assert "is no host name" in str(found[0].value)
 
