@@ -106,7 +106,7 @@ class _ShardSnapshot:
 
     def close(self) -> None:
         """Ask the shard to close it; a shard that can't be reached closes it by itself."""
-        closing = self.shard.ask(commands.CloseSnapshot, settings.TIMEOUT, snapshot=self.id)
+        closing = self.shard.call(commands.CloseSnapshot, settings.TIMEOUT, snapshot=self.id)
         closing.addErrback(lambda failure: failure.trap(PyshardError))
 
 
@@ -139,7 +139,7 @@ async def _open_each(raw: RawClient, snapshots: list[_ShardSnapshot]) -> str:
     :return: why it must be tried again, or an empty string.
     """
     shards = raw.shards
-    opening = [shard.ask(commands.OpenSnapshot, settings.DEADLINE) for shard in shards]
+    opening = [shard.call(commands.OpenSnapshot, settings.DEADLINE) for shard in shards]
     outcomes: list[tuple[bool, Any]] = await DeferredList(opening, consumeErrors=True)
     failures = [outcome for succeeded, outcome in outcomes if not succeeded]
     for shard, (succeeded, answer) in zip(shards, outcomes, strict=True):
@@ -186,7 +186,7 @@ class _SnapshotReader:
 
     async def _read(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
         while self._failed is None:
-            answer = await snapshot.shard.ask(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
+            answer = await snapshot.shard.call(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
             rows = decode_rows(answer["rows"])
             if not rows:
                 break

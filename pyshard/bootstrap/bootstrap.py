@@ -14,7 +14,7 @@ import attrs
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.net.dialer import Greeting
+from pyshard.net.outgoing_connection import Greeting
 
 
 class Condition(Enum):

@@ -11,9 +11,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
-from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
+from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model import cluster_state
-from pyshard.net.dialer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.net.dialer import Dialer
+from pyshard.net.disconnect_reason import reason_of
+from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.steps import Steps
@@ -43,17 +45,17 @@ class ShardWatch(Service):
         self._waiters: list[Deferred[None]] = []
         self._why: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
-        self._peer = Peer(clock, endpoint, self._approve, lambda: bool(self.running), self._up, self._down, random)
+        self._dialer = Dialer(clock, endpoint, self, random)
         bootstrap.on_change(self._push)
 
     def startService(self) -> None:
         super().startService()
-        self._peer.ensure()
+        self._dialer.dial()
 
     def stopService(self) -> None:
         super().stopService()
         self._stop_looking()
-        self._peer.close()
+        self._dialer.close()
 
     def settle(self) -> Deferred[None]:
         """Have the shard told the present state.
@@ -65,8 +67,15 @@ class ShardWatch(Service):
         self._push()
         return waiter
 
+    # ------------------------------------------------------------------ what the dialer asks
+
+    def wants_connection(self) -> bool:
+        """See `DialerOwner`."""
+        return bool(self.running)
+
     @inlineCallbacks
-    def _approve(self, connection: PeerConnection, greeting: Greeting) -> Steps[None]:
+    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> Steps[None]:
+        """See `DialerOwner`."""
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
         assert own is not None  # the map's names never change
@@ -78,22 +87,15 @@ class ShardWatch(Service):
             self._why = Condition.REFUSED
             raise
 
-    @inlineCallbacks
-    def _configure(self, connection: PeerConnection) -> Steps[None]:
-        while self._told != self._bootstrap.state.epoch:
-            state = self._bootstrap.state
-            yield connection.call(
-                commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
-            )
-            self._told = state.epoch
-
-    def _up(self, connection: PeerConnection) -> None:
+    def connected(self, connection: OutgoingConnection) -> None:
+        """See `DialerOwner`."""
         if self._bootstrap.report(self._shard, Condition.READY):
             own = self._bootstrap.state.map.named(self._shard)
             self._log.info("shard {name} at {at}: ready", name=self._shard, at=own.address if own else "?")
         self._look_later()
 
-    def _down(self, reason: str) -> None:
+    def disconnected(self, reason: str) -> None:
+        """See `DialerOwner`."""
         self._stop_looking()
         reason = self._reason or reason
         if self._bootstrap.report(self._shard, self._why, reason):
@@ -107,9 +109,23 @@ class ShardWatch(Service):
             )
         self._why, self._reason = Condition.UNREACHABLE, ""
 
+    def refused(self, error: PyshardError) -> None:
+        """See `DialerOwner`: `disconnected` has told it, and the shard is dialed again all the same."""
+
+    # ------------------------------------------------------------------ inside
+
+    @inlineCallbacks
+    def _configure(self, connection: OutgoingConnection) -> Steps[None]:
+        while self._told != self._bootstrap.state.epoch:
+            state = self._bootstrap.state
+            yield connection.call(
+                commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
+            )
+            self._told = state.epoch
+
     def _push(self) -> None:
         """Tell the shard the present state; one push at a time."""
-        connection = self._peer.connection
+        connection = self._dialer.connection
         if self._pushing:
             return
         if connection is None or self._told == self._bootstrap.state.epoch:
@@ -122,7 +138,7 @@ class ShardWatch(Service):
         self._pushing = False
         self._push()
 
-    def _not_told(self, failure: Failure, connection: PeerConnection) -> None:
+    def _not_told(self, failure: Failure, connection: OutgoingConnection) -> None:
         self._pushing = False
         self._end(connection, failure)
         self._settled()
@@ -132,22 +148,22 @@ class ShardWatch(Service):
         for waiter in waiters:
             waiter.callback(None)
 
-    def _end(self, connection: PeerConnection, failure: Failure) -> None:
+    def _end(self, connection: OutgoingConnection, failure: Failure) -> None:
         """Give a connection up, if it is still the present one, and report why."""
-        if self._peer.connection is connection:
+        if self._dialer.connection is connection:
             self._why = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
             self._reason = reason_of(failure)
-            self._peer.drop()
+            self._dialer.drop()
 
     def _look_later(self) -> None:
         self._next_look = self._clock.callLater(settings.WATCH_INTERVAL, self._look)
 
     def _look(self) -> None:
         self._next_look = None
-        connection = self._peer.connection
+        connection = self._dialer.connection
         if connection is not None:
             connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
-                lambda _: self._look_later() if self._peer.connection is connection else None,
+                lambda _: self._look_later() if self._dialer.connection is connection else None,
                 lambda failure: self._end(connection, failure),
             )
 

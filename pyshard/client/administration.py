@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 def indexes(routing: Routing, seconds: float) -> Steps[list[str]]:
     """See `Client.indexes`."""
     routing.check_open()
-    answer = yield routing.bootstrap.ask(commands.GetMap, seconds)
+    answer = yield routing.bootstrap.call(commands.GetMap, seconds)
     routing.adopt(cluster_state.from_json(answer["state"]))
     return sorted(cluster_state.from_json(answer["state"]).indexes)
 
@@ -42,9 +42,9 @@ def change_indexes(
     routing.check_open()
     check_index_name(name)
     bootstrap, end = routing.bootstrap, clock.seconds() + seconds
-    yield bootstrap.ask(command, seconds, changes=True, name=name)
+    yield bootstrap.call(command, seconds, changes=True, name=name)
     try:
-        answer = yield bootstrap.ask(commands.GetMap, max(0.0, end - clock.seconds()))
+        answer = yield bootstrap.call(commands.GetMap, max(0.0, end - clock.seconds()))
     except PyshardError:
         return  # the change is done all the same; a map without it is found out when the index is used
     routing.adopt(cluster_state.from_json(answer["state"]))
@@ -55,7 +55,7 @@ def stat(routing: Routing, seconds: float) -> Steps[dict[str, object]]:
     """See `Client.stat`."""
     routing.check_open()
     state = routing.state
-    asked = [link.asking.ask(commands.Stat, seconds) for link in routing.links]
+    asked = [link.rpc.call(commands.Stat, seconds) for link in routing.links]
     outcomes = yield DeferredList(asked, consumeErrors=True)
     shards = [_stat_of(own, outcome) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
     return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
@@ -65,7 +65,7 @@ def stat(routing: Routing, seconds: float) -> Steps[dict[str, object]]:
 def readiness(routing: Routing, seconds: float) -> Steps[list[dict[str, str]]]:
     """See `Client.readiness`."""
     routing.check_open()
-    answer = yield routing.bootstrap.ask(commands.Readiness, seconds)
+    answer = yield routing.bootstrap.call(commands.Readiness, seconds)
     return _from_json(answer["shards"], list[dict[str, str]], "readiness")
 
 

@@ -1,8 +1,13 @@
-"""Where a client gets the map: the addresses that it was given, each of a bootstrap or of a shard.
+"""Discovery: from which of the addresses that a client was given it gets the map.
 
-Rules kept here: who answers at an address is known when it has said so, and may be another one the next time; a
-connection to a shard is kept for as long as it is asked something, since the client's links have their own; what only a
-bootstrap can do is asked of one address, once.
+An address may lead to a bootstrap or to a shard. Both have the map; only a bootstrap creates and drops indexes.
+
+Rules:
+
+- Who answers at an address is known when it has said so, and may be another daemon the next time.
+- A connection to a shard is closed when nothing is called over it, since the client's links have connections of
+  their own.
+- What only a bootstrap can do is called at one address, once.
 """
 
 from __future__ import annotations
@@ -11,35 +16,35 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.hedged_request import Search
-from pyshard.client.rpc import Asking
-from pyshard.errors import ConfigError
+from pyshard.client.hedged_request import HedgedRequest
+from pyshard.client.rpc import RpcChannel
+from pyshard.errors import ConfigError, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.net.dialer import Greeting, Peer, PeerConnection
+from pyshard.net.dialer import Dialer
+from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
 from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
 _BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
 
 
-class Source:
-    """One address that a client was given.
+class Server:
+    """One address that a client was given, and the connection to it.
 
     :param clock: times everything.
     :param endpoint: leads there.
     :param name: the address, for messages.
-    :param approve: see `Peer`.
-    :param random: jitter.
+    :param check: given the `Greeting` of whoever answers; raises when it isn't of the client's cluster.
+    :param random: jitter, and the id of the session.
     :param alone: no other address was given.
     :ivar role: of whoever answered there last, as `Hello` says it; empty: nobody has.
-    :ivar asking: for questions.
+    :ivar rpc: calls it.
     """
 
     def __init__(
@@ -47,141 +52,151 @@ class Source:
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         name: str,
-        approve: Callable[[Greeting], None],
+        check: Callable[[Greeting], None],
         random: Random,
         alone: bool,
     ) -> None:
         self.name = name
         self.role = ""
         self._alone = alone
-        self._accepts = approve
+        self._check = check
         self._closed = False
-        self.asking = Asking(clock, self._described, self._ready, self._drop, settings.TIMEOUT)
-        self._peer = Peer(
-            clock,
-            endpoint,
-            self._approve,
-            lambda: self.asking.pending and not self._closed,
-            self._up,
-            self.asking.down,
-            random,
-            self.asking.refuse,
-            random.randbytes(OWN),
-        )
+        self.rpc = RpcChannel(clock, self, settings.TIMEOUT)
+        self.dialer = Dialer(clock, endpoint, self, random, random.randbytes(OWN))
 
-    def rest(self) -> None:
-        """Do without a connection to a shard of which nothing is asked."""
-        connection = self._peer.connection
-        if connection is not None and self.role == _SHARD and not self.asking.pending:
+    def release(self) -> None:
+        """Close a connection to a shard over which nothing is called."""
+        connection = self.dialer.connection
+        if connection is not None and self.role == _SHARD and not self.rpc.pending:
             connection.leave()
 
     def close(self) -> Deferred[None]:
         """End everything; the Deferred fires when the connection is closed."""
         self._closed = True
-        closed = self._peer.close()
-        self.asking.close()
+        closed = self.dialer.close()
+        self.rpc.close()
         return closed
 
-    def _described(self) -> str:
+    def peer_name(self) -> str:
+        """See `RpcOwner`."""
         if self.role:
             return f"the {self.role} at {self.name}"
         return f"the bootstrap at {self.name}" if self._alone else self.name
 
-    def _ready(self) -> PeerConnection | None:
-        return self._peer.ready()
+    def wants_connection(self) -> bool:
+        """See `DialerOwner`."""
+        return self.rpc.pending and not self._closed
 
-    def _drop(self) -> None:
-        self._peer.drop()
-
-    def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
+    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
+        """See `DialerOwner`."""
         self.role = greeting.role
-        self._accepts(greeting)
+        self._check(greeting)
 
-    def _up(self, connection: PeerConnection) -> None:
-        self.asking.up(connection)
-        self.rest()
+    def connected(self, connection: OutgoingConnection) -> None:
+        """See `DialerOwner`."""
+        self.rpc.connected(connection)
+        self.release()
+
+    def disconnected(self, reason: str) -> None:
+        """See `DialerOwner`."""
+        self.rpc.disconnected(reason)
+
+    def refused(self, error: PyshardError) -> None:
+        """See `DialerOwner`."""
+        self.rpc.refused(error)
 
 
-class Sources:
+class Discovery:
     """All addresses that a client was given.
 
     :param clock: times everything.
-    :param endpoints: each address, for messages, and the endpoint that leads there; one at the least.
-    :param approve: raises when whoever answered isn't of the client's cluster.
-    :param random: jitter.
+    :param endpoints: each address, for messages, and the endpoint that leads there; at least one.
+    :param check: given the `Greeting` of whoever answers; raises when it isn't of the client's cluster.
+    :param random: jitter, and the ids of sessions.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         endpoints: Sequence[tuple[str, IStreamClientEndpoint]],
-        approve: Callable[[Greeting], None],
+        check: Callable[[Greeting], None],
         random: Random,
     ) -> None:
         self._clock = clock
         alone = len(endpoints) == 1
-        self._all = [Source(clock, endpoint, name, approve, random, alone) for name, endpoint in endpoints]
+        self._servers = [Server(clock, endpoint, name, check, random, alone) for name, endpoint in endpoints]
 
-    @inlineCallbacks
-    def first_map(self, seconds: float) -> Steps[ClusterState]:
+    def first_map(self, seconds: float) -> Deferred[ClusterState]:
         """The map, from the first address that has it.
 
-        :param seconds: the deadline.
-        :raises PyshardError: what each address failed with.
+        :param seconds: the deadline, from now.
+        :return: a Deferred of the cluster state.
+        :raises PyshardError: (in the Deferred) what each address failed with.
         """
-        search = Search(self._clock, [one.asking for one in self._all], commands.GetMap, _state, seconds)
-        state: ClusterState = yield search.begin()
-        self._rest()
-        return state
+        return Deferred.fromCoroutine(self._first_map(seconds))
 
-    def by_rank(self, between: Sequence[Asking]) -> list[Asking]:
-        """Whom to ask for a newer map: addresses that may be a bootstrap's, then others, then the rest."""
-        shards = [one.asking for one in self._all if one.role == _SHARD]
-        return [*(one.asking for one in self._all if one.role != _SHARD), *between, *(() if between else shards)]
+    def by_preference(self, shards: Sequence[RpcChannel]) -> list[RpcChannel]:
+        """Whom to call for a newer map: addresses that may be a bootstrap's, then shards.
 
-    @inlineCallbacks
-    def ask(self, command: type[Command], seconds: float, changes: bool = False, **arguments: object) -> Steps[Any]:
-        """Ask the bootstrap; see `Asking.ask`.
+        :param shards: the client's connected links to shards; where there is none, the addresses of shards are called.
+        """
+        bootstraps = [server.rpc for server in self._servers if server.role != _SHARD]
+        others = shards or [server.rpc for server in self._servers if server.role == _SHARD]
+        return [*bootstraps, *others]
+
+    def call(
+        self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
+    ) -> Deferred[dict[str, Any]]:
+        """Call the bootstrap; see `RpcChannel.call`.
 
         :raises ConfigError: (in the Deferred) none of the addresses is a bootstrap's.
         """
-        end = self._clock.seconds() + seconds
-        found = self._all[0].asking if len(self._all) == 1 and self._all[0].role != _SHARD else None
-        if found is None:
-            found = yield self._bootstrap(seconds)
-        left = max(0.0, round(end - self._clock.seconds(), 2))
-        answer = yield found.ask(command, left, changes, **arguments)
-        return answer
+        return Deferred.fromCoroutine(self._call(command, seconds, changes, arguments))
 
     def close(self) -> Deferred[None]:
         """End everything; the Deferred fires when all connections are closed."""
-        return gatherResults([one.close() for one in self._all]).addCallback(lambda _: None)
+        return gatherResults([server.close() for server in self._servers]).addCallback(lambda _: None)
 
-    @inlineCallbacks
-    def _bootstrap(self, seconds: float) -> Steps[Asking]:
+    async def _first_map(self, seconds: float) -> ClusterState:
+        peers = [server.rpc for server in self._servers]
+        state = await HedgedRequest(self._clock, peers, commands.GetMap, _state, seconds).start()
+        self._release()
+        return state
+
+    async def _call(
+        self, command: type[Command], seconds: float, changes: bool, arguments: dict[str, object]
+    ) -> dict[str, Any]:
+        deadline = self._clock.seconds() + seconds
+        first, *others = self._servers
+        bootstrap = first.rpc if not others and first.role != _SHARD else await self._bootstrap(seconds)
+        left = max(0.0, round(deadline - self._clock.seconds(), 2))
+        answer: dict[str, Any] = await bootstrap.call(command, left, changes, **arguments)
+        return answer
+
+    async def _bootstrap(self, seconds: float) -> RpcChannel:
         """The address at which a bootstrap is."""
-        source = {one.asking: one for one in self._all}
+        server_of = {server.rpc: server for server in self._servers}
 
-        def is_bootstrap(peer: Asking, *_: object) -> Asking:
-            if source[peer].role != _BOOTSTRAP:
+        def accept(peer: RpcChannel, *_: object) -> RpcChannel:
+            server = server_of[peer]
+            if server.role != _BOOTSTRAP:
                 raise ConfigError(
-                    f"{source[peer].name} is a {source[peer].role}'s address, and only the bootstrap can do this; "
+                    f"{server.name} is a {server.role}'s address, and only the bootstrap can do this; "
                     "connect with the bootstrap's address"
                 )
             return peer
 
-        ranked = sorted(self._all, key=lambda one: (_BOOTSTRAP, "", _SHARD).index(one.role))
-        search = Search(self._clock, [one.asking for one in ranked], commands.Ping, is_bootstrap, seconds)
+        ranked = sorted(self._servers, key=lambda server: (_BOOTSTRAP, "", _SHARD).index(server.role))
+        peers = [server.rpc for server in ranked]
         try:
-            found: Asking = yield search.begin()
+            return await HedgedRequest(self._clock, peers, commands.Ping, accept, seconds).start()
         finally:
-            self._rest()
-        return found
+            self._release()
 
-    def _rest(self) -> None:
-        for one in self._all:
-            one.rest()
+    def _release(self) -> None:
+        for server in self._servers:
+            server.release()
 
 
-def _state(_: Asking, answer: dict[str, Any], *__: object) -> ClusterState:
+def _state(_: RpcChannel, answer: dict[str, Any], *__: object) -> ClusterState:
     return cluster_state.from_json(answer["state"])

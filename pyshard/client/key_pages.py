@@ -94,7 +94,7 @@ class KeyPages:
     def _ask(self, seconds: float) -> Steps[list[bytes]]:
         """One page of one shard; moves the cursor behind it."""
         routing = self._routing
-        answer = yield routing.link_for(self._slot).asking.ask(
+        answer = yield routing.link_for(self._slot).rpc.call(
             commands.Keys,
             seconds,
             epoch=routing.state.epoch,

@@ -15,7 +15,7 @@ from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulk_input import Step
 from pyshard.client.client import Client
 from pyshard.client.operation import Operation, Options
-from pyshard.client.rpc import Asking
+from pyshard.client.rpc import RpcChannel
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import slot_of
@@ -31,13 +31,13 @@ class RawShard:
     :ivar name: its name in the map.
     """
 
-    def __init__(self, name: str, asking: Asking) -> None:
+    def __init__(self, name: str, rpc: RpcChannel) -> None:
         self.name = name
-        self._asking = asking
+        self._rpc = rpc
 
-    def ask(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
-        """Ask it something that changes nothing; see `pyshard.client.rpc.Asking.ask`."""
-        return self._asking.ask(command, seconds, False, **arguments)
+    def call(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
+        """Ask it something that changes nothing; see `pyshard.client.rpc.RpcChannel.ask`."""
+        return self._rpc.call(command, seconds, False, **arguments)
 
 
 class RawClient:
@@ -54,7 +54,7 @@ class RawClient:
     @property
     def shards(self) -> list[RawShard]:
         """Every shard of the newest map that the client has, in slot order."""
-        return [RawShard(link.range.name, link.asking) for link in self._routing.links]
+        return [RawShard(link.range.name, link.rpc) for link in self._routing.links]
 
     @inlineCallbacks
     def state(self, seconds: float) -> Steps[ClusterState]:
@@ -62,7 +62,7 @@ class RawClient:
 
         :raises Unavailable: (in the Deferred) the bootstrap gave no answer by then.
         """
-        answer = yield self._routing.bootstrap.ask(commands.GetMap, seconds)
+        answer = yield self._routing.bootstrap.call(commands.GetMap, seconds)
         state = cluster_state.from_json(answer["state"])
         self._routing.adopt(state)
         return state

@@ -23,18 +23,18 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.bulk_part import Chunk
-from pyshard.client.discovery import Sources
-from pyshard.client.hedged_request import Search
+from pyshard.client.discovery import Discovery
+from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Entry
-from pyshard.client.rpc import Asking
+from pyshard.client.rpc import RpcChannel
 from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
-from pyshard.net.dialer import Greeting
+from pyshard.net.outgoing_connection import Greeting
 from pyshard.protocol import commands
 from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
@@ -79,7 +79,7 @@ class Routing:
         self.fetched = 0.0
         self.closed = False
         _routings.add(self)
-        self.bootstrap = Sources(clock, servers, self._approve, random)
+        self.bootstrap = Discovery(clock, servers, self._approve, random)
 
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
@@ -206,12 +206,12 @@ class Routing:
 
     @inlineCallbacks
     def _fetch(self) -> Steps[None]:
-        peers = self.bootstrap.by_rank([link.asking for link in self._links.values() if link.connected])
+        peers = self.bootstrap.by_preference([link.rpc for link in self._links.values() if link.rpc.has_connection])
         with suppress(PyshardError):  # those who wait try again until their own deadline
-            yield Search(self._clock, peers, commands.GetMap, self._take, settings.TIMEOUT / 2).begin()
+            yield HedgedRequest(self._clock, peers, commands.GetMap, self._take, settings.TIMEOUT / 2).start()
         self._refreshed()
 
-    def _take(self, _: Asking, answer: dict[str, Any], began: float) -> None:
+    def _take(self, _: RpcChannel, answer: dict[str, Any], began: float) -> None:
         """Go by the map that a peer has, if it is this cluster's."""
         state = cluster_state.from_json(answer["state"])
         self._check_cluster(state.cluster)

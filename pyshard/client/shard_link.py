@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from pyshard.client.bulk_part import Chunk
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Box, Entry, OperationQueue
-from pyshard.client.rpc import Asking
+from pyshard.client.rpc import RpcChannel
 from pyshard.errors import (
     AnswerFull,
     BadRequest,
@@ -41,7 +41,10 @@ from pyshard.errors import (
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
-from pyshard.net.dialer import Greeting, Peer, PeerConnection, reason_of
+from pyshard.net.backoff import Backoff
+from pyshard.net.dialer import Dialer
+from pyshard.net.disconnect_reason import reason_of
+from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.protocol.answers import Answer, decode_answers
 from pyshard.protocol.apply_boxes import answers_in, apply_box
@@ -99,24 +102,19 @@ class ShardLink:
         self._queue = OperationQueue()
         self._flush: IDelayedCall | None = None
         self._hold: IDelayedCall | None = None
-        self._refusals = 0
+        self._backoff = Backoff(random)  # after refusals
         self._sweep: IDelayedCall | None = None
         self._sweep_at = 0.0
         self._closed = False
         self.fenced = False
         self.range = own
-        self.asking = Asking(clock, self._name, self._ready, self._drop, settings.DEADLINE)
-        self._peer = self._new_peer()
+        self.rpc = RpcChannel(clock, self, settings.DEADLINE)
+        self.dialer = self._new_dialer()
 
     @property
     def busy(self) -> bool:
         """Whether boxes are in flight."""
         return bool(self._queue.in_flight)
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection that can be used."""
-        return self._peer.connection is not None
 
     def submit(self, entry: Entry) -> None:
         """Have an operation done; its Deferred says how it went. Or a chunk, whose receiver is told."""
@@ -140,11 +138,11 @@ class ShardLink:
         """Take note of the shard's new place in the map; dial anew if its address or store is another one."""
         old, self.range = self.range, own
         if (old.host, old.port) != (own.host, own.port):
-            self._peer.close()
-            self._lost("the shard has another address now")
-            self._peer = self._new_peer()
+            self.dialer.close()
+            self.disconnected("the shard has another address now")
+            self.dialer = self._new_dialer()
         elif old.identity != own.identity:
-            self._peer.drop()
+            self.dialer.drop()
         self.fenced = False
         self._pump()
 
@@ -159,7 +157,7 @@ class ShardLink:
         for call in (self._flush, self._hold, self._sweep):
             if call is not None and call.active():
                 call.cancel()
-        connection_closed = self._peer.close()
+        connection_closed = self.dialer.close()
         closed = ClientClosed("the client was closed before the answer came")
         for entry in self._queue.take_waiting():
             entry.fail(closed)
@@ -167,38 +165,21 @@ class ShardLink:
             self._queue.landed(box)
             for entry in box.entries:
                 entry.fail(self._unknown(entry, str(closed)) if entry.changes else closed)
-        self.asking.close()
+        self.rpc.close()
         return connection_closed
 
     # ------------------------------------------------------------------ connection
 
-    def _name(self) -> str:
+    def peer_name(self) -> str:
+        """See `RpcOwner`."""
         return f"shard {self.range.name!r} at {self.range.address}"
 
-    def _new_peer(self) -> Peer:
-        endpoint = self._dial(self.range.host, self.range.port)
-        return Peer(
-            self._clock,
-            endpoint,
-            self._approve,
-            self._wanted,
-            self._up,
-            self._lost,
-            self._random,
-            self._refused,
-            self._session,
-        )
+    def wants_connection(self) -> bool:
+        """See `DialerOwner`."""
+        return not self._closed and (not self._queue.idle or self.rpc.pending)
 
-    def _wanted(self) -> bool:
-        return not self._closed and (not self._queue.idle or self.asking.pending)
-
-    def _ready(self) -> PeerConnection | None:
-        return self._peer.ready()
-
-    def _drop(self) -> None:
-        self._peer.drop()
-
-    def _approve(self, connection: PeerConnection, greeting: Greeting) -> None:
+    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
+        """See `DialerOwner`."""
         if greeting.role != "shard":
             raise WrongIdentity(f"a {greeting.role} answers at {self.range.address}")
         if greeting.cluster and greeting.cluster != self._routes.state.cluster:
@@ -206,19 +187,26 @@ class ShardLink:
         if self.range.identity != greeting.identity:
             raise WrongIdentity(f"another store answers at {self.range.address} than the map says")
 
-    def _up(self, connection: PeerConnection) -> None:
-        self.asking.up(connection)
+    def connected(self, connection: OutgoingConnection) -> None:
+        """See `DialerOwner`."""
+        self.rpc.connected(connection)
         self._pump()
 
-    def _lost(self, why: str) -> None:
-        self.asking.down(why)
-        if self._wanted():
+    def disconnected(self, reason: str) -> None:
+        """See `DialerOwner`."""
+        self.rpc.disconnected(reason)
+        if self.wants_connection():
             self._routes.refresh()
 
-    def _refused(self, error: PyshardError) -> None:
-        self.asking.refuse(error)
+    def refused(self, error: PyshardError) -> None:
+        """See `DialerOwner`."""
+        self.rpc.refused(error)
         for entry in self._queue.take_waiting():
-            entry.fail(type(error)(f"{self._name()}: {error}"))
+            entry.fail(type(error)(f"{self.peer_name()}: {error}"))
+
+    def _new_dialer(self) -> Dialer:
+        endpoint = self._dial(self.range.host, self.range.port)
+        return Dialer(self._clock, endpoint, self, self._random, self._session)
 
     # ------------------------------------------------------------------ sending
 
@@ -230,7 +218,7 @@ class ShardLink:
         """Send as many boxes as may go now."""
         if self._closed or self.fenced or self._hold is not None or not self._queue.waiting:
             return
-        connection = self._peer.ready()
+        connection = self.dialer.acquire()
         if connection is None:
             return
         while self._queue.waiting and (box := self._queue.next_box(self._clock.seconds())) is not None:
@@ -249,7 +237,7 @@ class ShardLink:
 
     def _answered(self, answer: dict[bytes, bytes], box: Box) -> None:
         answers = decode_answers(answers_in(answer), box.runs)
-        self._refusals = 0
+        self._backoff.reset()
         if box.chunk is not None:
             self._chunk_answered(answers[0], box, box.chunk)
         else:
@@ -309,7 +297,7 @@ class ShardLink:
         if isinstance(error, _LATER):
             self._hold_off()
             self._land(box, box.entries)
-            self.asking.why = str(error)
+            self.rpc.why = str(error)
             if not isinstance(error, Overloaded):
                 self._routes.refresh()
             return
@@ -333,7 +321,7 @@ class ShardLink:
         """The answer made no sense: what it was about is unknown, and the connection is not to be trusted."""
         error = failure.value
         self._land(box, [])
-        self._peer.drop()
+        self.dialer.drop()
         for operation in box.entries:
             if isinstance(error, PyshardError) and not operation.changes:
                 operation.fail(error)
@@ -348,14 +336,13 @@ class ShardLink:
                 self._routes.idle()
 
     def _unknown(self, operation: Entry, why: str) -> OutcomeUnknown:
-        return OutcomeUnknown(f"{operation} was sent to {self._name()}, but {why}: it may or may not have happened")
+        return OutcomeUnknown(f"{operation} was sent to {self.peer_name()}, but {why}: it may or may not have happened")
 
     def _hold_off(self) -> None:
         """Send nothing for a little; longer each time, until a box is answered."""
         if self._hold is None and not self._closed:
-            self._refusals += 1
-            longest = min(settings.RETRY_FIRST * 2.0 ** min(self._refusals - 1, 20), settings.RETRY_LONGEST)
-            self._hold = self._clock.callLater(longest * (0.5 + self._random.random() / 2), self._go_on)
+            self._backoff.failed()
+            self._hold = self._clock.callLater(self._backoff.pause(), self._go_on)
 
     def _go_on(self) -> None:
         self._hold = None
@@ -377,10 +364,10 @@ class ShardLink:
         now = self._clock.seconds()
         waiting, flying = self._queue.expired(now)
         if any(box.sent + settings.DEADLINE <= now for box in self._queue.in_flight):
-            self._peer.drop()
-            self.asking.why = f"no answer for {settings.DEADLINE:g} s"
+            self.dialer.drop()
+            self.rpc.why = f"no answer for {settings.DEADLINE:g} s"
         for operation in waiting:
-            operation.fail(self._unavailable(operation, self.asking.why))
+            operation.fail(self._unavailable(operation, self.rpc.why))
         for operation in flying:
             why = "no answer came before the deadline"
             operation.fail(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
@@ -392,4 +379,4 @@ class ShardLink:
             self._sweep_by(max(min(upcoming), now + len(self._queue) * _SWEEP_COST))
 
     def _unavailable(self, operation: Entry, why: str) -> Unavailable:
-        return Unavailable(f"{operation}: {self._name()} could not answer before the deadline: {why}")
+        return Unavailable(f"{operation}: {self.peer_name()} could not answer before the deadline: {why}")

@@ -1,16 +1,99 @@
-"""Whether a peer is still there: a sign of life, asked for with `Ping`.
+"""Heartbeats of a dialed connection: is the peer still there, although nothing was heard of it?
 
-Rules kept here: whatever is heard counts, the error of a peer that doesn't know the command included; what arrived
-while this side's reactor didn't run, or its process was stopped, is read before it is judged.
+A peer can be gone without a word: a machine that lost its power, a firewall that dropped the connection. TCP tells
+after many minutes at best. So a connection that was silent for `settings.HEARTBEAT` seconds is pinged, and is given up
+when nothing at all is heard within `settings.TIMEOUT` seconds.
+
+Rules:
+
+- Whatever is heard is a sign of life: any answer, the error of a peer that doesn't know `Ping` included.
+- What arrived while this process was stopped, or its reactor was busy, is read before the connection is judged.
+- One ping at a time.
+- A clock that was put back makes a connection count as silent, never as fresh for ever.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
+from pyshard.settings import settings
+
+_ROUNDING = 0.001  # seconds; rounding may leave less than this of a time to wait, again and again
+
+
+class HeartbeatOwner(Protocol):
+    """Who is told what became of a ping."""
+
+    def peer_alive(self) -> None:
+        """There was a sign of life."""
+        ...
+
+    def peer_silent(self, seconds: float) -> None:
+        """There was none within so many seconds, or the connection was lost meanwhile."""
+        ...
+
+
+class Heartbeat:
+    """Watches one connection, from now until `stop`.
+
+    :param connection: which.
+    :param clock: times the silence.
+    :param owner: is told what became of each ping.
+    """
+
+    def __init__(self, connection: BoundedAMP, clock: IReactorTime, owner: HeartbeatOwner) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._owner = owner
+        self._pinging = False
+        self._stopped = False
+        self._next_check: IDelayedCall = clock.callLater(settings.HEARTBEAT, self._check)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether something was heard so lately that the connection can be used without a ping."""
+        return self._silence() < settings.HEARTBEAT
+
+    def ping(self) -> None:
+        """Ask for a sign of life, unless that is under way; the owner is told."""
+        if not self._pinging:
+            self._pinging = True
+            sign_of_life(self._connection, self._clock, settings.TIMEOUT).addCallback(self._pinged)
+
+    def stop(self) -> None:
+        """Watch no longer; the owner is told nothing any more."""
+        self._stopped = True
+        if self._next_check.active():
+            self._next_check.cancel()
+
+    def _silence(self) -> float:
+        """Seconds since anything was heard; without end when the clock was put back meanwhile."""
+        seconds = self._clock.seconds() - self._connection.heard
+        return seconds if seconds >= 0 else float("inf")
+
+    def _check(self) -> None:
+        silence = self._silence()
+        left = settings.HEARTBEAT - silence
+        if left <= 0:
+            self.ping()
+            left = settings.HEARTBEAT
+        if self._stopped:  # the ping failed at once
+            return
+        self._next_check = self._clock.callLater(max(left, _ROUNDING), self._check)
+
+    def _pinged(self, alive: bool) -> None:
+        self._pinging = False
+        if self._stopped:
+            return
+        if alive:
+            self._owner.peer_alive()
+        else:
+            self._owner.peer_silent(settings.TIMEOUT)
 
 
 def sign_of_life(connection: BoundedAMP, clock: IReactorTime, seconds: float) -> Deferred[bool]:

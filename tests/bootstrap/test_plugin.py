@@ -273,7 +273,7 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
     assert isinstance(service, BootstrapService)
     (listener,) = [one for one in service.services if isinstance(one, Listener)]
     assert (listener._factory.tokens is not None) is guarded
-    endpoints = [one._peer._endpoint for one in service.services if isinstance(one, ShardWatch)]
+    endpoints = [one._dialer._endpoint for one in service.services if isinstance(one, ShardWatch)]
     assert [isinstance(one, AuthenticatingEndpoint) for one in endpoints] == [guarded] * 2
     if guarded:
         assert {one._credential() for one in endpoints if isinstance(one, AuthenticatingEndpoint)} == {

@@ -17,7 +17,7 @@ from pyshard import Client, Tls, connect
 from pyshard.errors import ConfigError, NotTrusted, PyshardError, Unavailable
 from pyshard.net import addresses
 from pyshard.net.addresses import Server
-from pyshard.net.dialer import PeerConnection
+from pyshard.net.outgoing_connection import OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_encoding import encode_runs
@@ -295,8 +295,8 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         async with connected(made, certificates.client) as client:
             await client.write("large", b"x" * 1_000_000)
         dial = tls.dialing(addresses.dial_with(made.reactor), certificates.client, made.reactor)
-        factory = Factory.forProtocol(lambda: PeerConnection(made.reactor))
-        peer = cast(PeerConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
+        factory = Factory.forProtocol(lambda: OutgoingConnection(made.reactor))
+        peer = cast(OutgoingConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
         await peer.call(commands.Hello, 5, protocol=commands.PROTOCOL)
         peer.pauseProducing()
         epoch = made.bootstrap.bootstrap.state.epoch

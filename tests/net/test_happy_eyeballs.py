@@ -68,9 +68,9 @@ class Bench:
         self.resolver = Resolver(*addresses)
         self.reactor.nameResolver = self.resolver  # type: ignore[assignment]  # as much of one as is used
         self.outcome: list[Any] = []
-        self.connecting: Deferred[IProtocol] = HappyEyeballsEndpoint(self.reactor, "db.example.com", 9192, 3, 0.05).connect(
-            Factory.forProtocol(Protocol)
-        )
+        self.connecting: Deferred[IProtocol] = HappyEyeballsEndpoint(
+            self.reactor, "db.example.com", 9192, 3, 0.05
+        ).connect(Factory.forProtocol(Protocol))
         self.connecting.addBoth(self.outcome.append)
         if answered:
             self.resolver.answer()

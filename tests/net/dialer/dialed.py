@@ -1,4 +1,4 @@
-"""A peer, the daemon that it dials, and what it said."""
+"""A dialer, its owner, and the daemon that it dials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 from zope.interface import implementer
 
+from pyshard.errors import PyshardError
 from pyshard.net.connection import BoundedAMP
-from pyshard.net.dialer import Greeting, Peer, PeerConnection
+from pyshard.net.dialer import Dialer
+from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.testing import MemoryNetwork
 
@@ -66,29 +68,47 @@ class Endpoint:
         self.cancelled += 1
 
 
-class Bench:
-    """A peer, what it is led to, and what it said."""
+class Owner:
+    """Wants the connection, approves of everybody, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self.greetings: list[Greeting] = []
+        self.approves: Callable[[], object] = lambda: None
+        self.ups: list[OutgoingConnection] = []
+        self.downs: list[str] = []
+        self.refusals: list[PyshardError] = []
+        self.on_down: Callable[[], object] = lambda: None
+
+    def wants_connection(self) -> bool:
+        return self.wanted
+
+    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> object:
+        self.greetings.append(greeting)
+        return self.approves()
+
+    def connected(self, connection: OutgoingConnection) -> None:
+        self.ups.append(connection)
+
+    def disconnected(self, reason: str) -> None:
+        self.downs.append(reason)
+        self.on_down()
+
+    def refused(self, error: PyshardError) -> None:
+        self.refusals.append(error)
+
+
+class Bench(Owner):
+    """A dialer, whose owner this is, and what it is led to."""
 
     def __init__(self, seed: int = 0) -> None:
+        super().__init__()
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.endpoint = Endpoint(self.network)
         self.daemons: list[Daemon] = []
         self.hello: object = HELLO  # what the daemon answers, at once or in a Deferred; None: it has no Hello
-        self.wanted = True
-        self.greetings: list[Greeting] = []
-        self.approves: Callable[[], object] = lambda: None
-        self.ups: list[PeerConnection] = []
-        self.downs: list[str] = []
-        self.peer = Peer(
-            self.clock,
-            self.endpoint,
-            self._approve,
-            lambda: self.wanted,
-            self.ups.append,
-            self.downs.append,
-            Random(seed),
-        )
+        self.dialer = Dialer(self.clock, self.endpoint, self, Random(seed))
 
     @property
     def dials(self) -> list[float]:
@@ -103,10 +123,10 @@ class Bench:
         """Have nobody there any more; connections that there are stay."""
         del self.network.listeners[WHERE]
 
-    def connected(self) -> PeerConnection:
+    def connect(self) -> OutgoingConnection:
         """Listen, dial, and come to be connected."""
         self.listen()
-        self.peer.ensure()
+        self.dialer.dial()
         self.network.settle()
         assert len(self.ups) == 1
         return self.ups[0]
@@ -114,7 +134,3 @@ class Bench:
     def _daemon(self) -> Daemon:
         self.daemons.append(Daemon(self.clock, self.hello))
         return self.daemons[-1]
-
-    def _approve(self, connection: PeerConnection, greeting: Greeting) -> object:
-        self.greetings.append(greeting)
-        return self.approves()

@@ -21,7 +21,7 @@ def test_back_off_grows_to_a_bound() -> None:
     shares = []
     for seed in range(20):
         bench = Bench(seed)
-        bench.peer.ensure()
+        bench.dialer.dial()
         bench.network.advance(60)
         pauses = gaps(bench.dials)[: len(longest)]
         assert len(pauses) == len(longest)
@@ -36,7 +36,7 @@ def test_back_off_is_jittered() -> None:
     times = []
     for seed in (1, 2, 2):
         bench = Bench(seed)
-        bench.peer.ensure()
+        bench.dialer.dial()
         bench.network.advance(10)
         times.append(bench.dials)
     assert set(times[0]) & set(times[1]) == {0.0}
@@ -45,15 +45,15 @@ def test_back_off_is_jittered() -> None:
 
 def test_back_off_lasts_for_years(bench: Bench) -> None:
     """The pause stays what it is, however often it failed before."""
-    bench.peer._failures = 10_000
-    bench.peer.ensure()
+    bench.dialer._backoff.failures = 10_000
+    bench.dialer.dial()
     bench.network.advance(10)
     assert max(gaps(bench.dials)) <= 1 + 1e-9
 
 
 def test_back_off_begins_anew(bench: Bench) -> None:
     """After a connection that could be used the first pause is short again."""
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(30)
     bench.listen()
     bench.network.advance(2)
@@ -69,11 +69,11 @@ def test_back_off_begins_anew(bench: Bench) -> None:
 
 def test_wanting_does_not_shorten_the_pause(bench: Bench) -> None:
     """Who wants the connection during a pause waits for its end."""
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(10)
     before = len(bench.dials)
     for _ in range(10):
-        bench.peer.ensure()
+        bench.dialer.dial()
     assert len(bench.dials) == before
 
 
@@ -83,21 +83,21 @@ def test_wanting_does_not_shorten_the_pause(bench: Bench) -> None:
 def test_not_wanted_any_more(bench: Bench) -> None:
     """A failed attempt is not repeated when nobody wants the connection, until somebody does."""
     bench.wanted = False
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(10)
     assert (len(bench.dials), len(bench.downs)) == (1, 1)
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     assert len(bench.ups) == 1
 
 
 def test_not_wanted_when_the_pause_ends(bench: Bench) -> None:
     """A pause at whose end nobody wants the connection any more ends in nothing, and leaves nothing behind."""
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.wanted = False
     bench.network.advance(10)
     assert len(bench.dials) == 1
     bench.wanted = True
-    bench.peer.ensure()
+    bench.dialer.dial()
     assert len(bench.dials) == 2

@@ -8,7 +8,7 @@ from net.dialer.dialed import HELLO, WHERE, Bench
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import WrongIdentity
-from pyshard.net.dialer import Greeting
+from pyshard.net.outgoing_connection import Greeting
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
@@ -17,9 +17,9 @@ from pyshard.settings import settings
 
 def test_connects(bench: Bench) -> None:
     """It dials, hears who answers, has that approved, and gives the connection, which can be used."""
-    connection = bench.connected()
+    connection = bench.connect()
     assert bench.greetings == [Greeting(commands.PROTOCOL, "shard", "1d", "c1", "low", 7, True, "c1")]
-    assert bench.peer.connection is connection
+    assert bench.dialer.connection is connection
     assert (bench.dials, bench.downs) == ([0.0], [])
     asked = connection.call(commands.Ping, 1)
     bench.network.settle()
@@ -30,17 +30,17 @@ def test_nothing_is_dialed_unasked(bench: Bench) -> None:
     """Until somebody wants the connection nothing is dialed."""
     bench.listen()
     bench.network.advance(10)
-    assert (bench.dials, bench.peer.connection) == ([], None)
+    assert (bench.dials, bench.dialer.connection) == ([], None)
 
 
 def test_one_connection(bench: Bench) -> None:
     """However often it is wanted: one attempt at a time, and one connection."""
     bench.listen()
     for _ in range(3):
-        bench.peer.ensure()
+        bench.dialer.dial()
     bench.network.settle()
     for _ in range(3):
-        bench.peer.ensure()
+        bench.dialer.dial()
     bench.network.advance(100)
     assert (len(bench.dials), len(bench.ups)) == (1, 1)
 
@@ -50,11 +50,11 @@ def test_approval_that_takes_time(bench: Bench) -> None:
     approval: Deferred[None] = Deferred()
     bench.approves = lambda: approval
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(4)
-    assert (len(bench.greetings), bench.ups, bench.peer.connection) == (1, [], None)
+    assert (len(bench.greetings), bench.ups, bench.dialer.connection) == (1, [], None)
     approval.callback(None)
-    assert bench.ups == [bench.peer.connection]
+    assert bench.ups == [bench.dialer.connection]
     bench.network.advance(100)
     assert (bench.downs, len(bench.dials)) == ([], 1)
 
@@ -64,7 +64,7 @@ def test_approval_that_takes_time(bench: Bench) -> None:
 
 def test_refused(bench: Bench) -> None:
     """Where nobody listens the attempt fails at once, with the reason, and is made again."""
-    bench.peer.ensure()
+    bench.dialer.dial()
     assert bench.downs == ["connection refused"]
     bench.network.advance(0.06)
     assert len(bench.dials) == 2
@@ -81,9 +81,9 @@ def test_not_approved(bench: Bench) -> None:
 
     bench.approves = refuse
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
-    assert (bench.downs, bench.ups, bench.peer.connection) == (["another shard answers here"], [], None)
+    assert (bench.downs, bench.ups, bench.dialer.connection) == (["another shard answers here"], [], None)
     assert [daemon.transport for daemon in bench.daemons] == [None]
     bench.approves = lambda: None
     bench.network.advance(0.06)
@@ -95,7 +95,7 @@ def test_not_approved_later(bench: Bench) -> None:
     approval: Deferred[None] = Deferred()
     bench.approves = lambda: approval
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     approval.errback(WrongIdentity("no"))
     bench.network.settle()
@@ -108,7 +108,7 @@ def test_other_version(bench: Bench, version: int) -> None:
     """A peer with another version of the protocol isn't even looked at."""
     bench.hello = {**HELLO, "protocol": version}
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     assert bench.downs == [f"the peer speaks version {version} of the protocol, this side 1"]
     assert (bench.greetings, bench.ups) == ([], [])
@@ -119,7 +119,7 @@ def test_no_pyshard_daemon(bench: Bench) -> None:
     """A peer that speaks AMP and knows no Hello is told apart."""
     bench.hello = None
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     assert (bench.downs, bench.ups) == (["the peer is no pyshard daemon"], [])
 
@@ -128,7 +128,7 @@ def test_half_a_greeting(bench: Bench) -> None:
     """A greeting that lacks something is a failed attempt like others."""
     bench.hello = Deferred()
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     assert bench.daemons[0].transport is not None
     bench.daemons[0].transport.write(b"\0\x07_answer\0\x011\0\x08protocol\0\x011\0\0")
@@ -141,7 +141,7 @@ def test_silent_peer(bench: Bench) -> None:
     """A peer that accepts and says nothing costs one timeout, and its connection is given up."""
     bench.listen()
     bench.network.silence(*WHERE)
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(settings.TIMEOUT - 0.1)
     assert (bench.downs, len(bench.dials)) == ([], 1)
     bench.network.advance(0.11)
@@ -156,7 +156,7 @@ def test_connecting_takes_too_long(bench: Bench) -> None:
     """An attempt that comes to nothing is given up after its timeout, and another one is made."""
     bench.listen()
     bench.endpoint.hangs = True
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(settings.TIMEOUT - 0.1)
     assert (bench.downs, bench.endpoint.cancelled) == ([], 0)
     bench.endpoint.hangs = False
@@ -169,7 +169,7 @@ def test_approval_takes_too_long(bench: Bench) -> None:
     """The timeout is one for connecting, greeting and approval together."""
     bench.approves = Deferred
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(settings.TIMEOUT + 0.01)
     assert bench.downs == ["no connection and greeting within 5 s"]
     assert bench.daemons[0].transport is None
@@ -182,7 +182,7 @@ def test_lost_during_greeting(bench: Bench) -> None:
     """A connection that breaks before the answer to Hello is a failed attempt."""
     bench.listen()
     bench.network.silence(*WHERE)
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     bench.network.cut(*WHERE)
     bench.network.settle()
@@ -197,12 +197,12 @@ def test_lost_during_approval(bench: Bench) -> None:
     approval: Deferred[None] = Deferred()
     bench.approves = lambda: approval
     bench.listen()
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
     bench.network.cut(*WHERE)
     bench.network.settle()
     approval.callback(None)
-    assert (bench.downs, bench.ups, bench.peer.connection) == (["the connection was lost"], [], None)
+    assert (bench.downs, bench.ups, bench.dialer.connection) == (["the connection was lost"], [], None)
     bench.approves = lambda: None
     bench.network.advance(0.1)
     assert len(bench.ups) == 1

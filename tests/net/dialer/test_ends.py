@@ -19,7 +19,8 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
-from pyshard.net.dialer import PeerConnection, reason_of
+from pyshard.net.disconnect_reason import reason_of
+from pyshard.net.outgoing_connection import OutgoingConnection
 from pyshard.protocol import commands
 
 # -- ends -----------------------------------------------------------------------------------------------------------
@@ -27,24 +28,24 @@ from pyshard.protocol import commands
 
 def test_lost(bench: Bench) -> None:
     """A connection that breaks is reported once, its calls fail, and another one is dialed."""
-    connection = bench.connected()
+    connection = bench.connect()
     bench.network.silence(*WHERE)
     asked = connection.call(commands.Ping, 1)
     bench.network.settle()
     bench.network.unsilence(*WHERE)
     bench.network.cut(*WHERE)
     bench.network.settle()
-    assert (bench.downs, bench.peer.connection) == (["the connection was closed"], None)
+    assert (bench.downs, bench.dialer.connection) == (["the connection was closed"], None)
     with pytest.raises(ConnectionDone):
         result(asked)
     bench.network.advance(0.06)
     assert len(bench.ups) == 2
-    assert bench.peer.connection is bench.ups[1]
+    assert bench.dialer.connection is bench.ups[1]
 
 
 def test_lost_and_not_wanted(bench: Bench) -> None:
     """A connection that breaks when nobody wants it is not dialed again."""
-    bench.connected()
+    bench.connect()
     bench.wanted = False
     bench.network.cut(*WHERE)
     bench.network.advance(10)
@@ -53,10 +54,10 @@ def test_lost_and_not_wanted(bench: Bench) -> None:
 
 def test_loss_is_known_before_calls_fail(bench: Bench) -> None:
     """Whoever hears that a call failed because the connection broke doesn't find that connection any more."""
-    connection = bench.connected()
+    connection = bench.connect()
     bench.network.silence(*WHERE)
-    found: list[PeerConnection | None] = []
-    connection.call(commands.Ping, 60).addErrback(lambda _: found.append(bench.peer.connection))
+    found: list[OutgoingConnection | None] = []
+    connection.call(commands.Ping, 60).addErrback(lambda _: found.append(bench.dialer.connection))
     bench.network.cut(*WHERE)
     bench.network.settle()
     assert found == [None]
@@ -64,12 +65,12 @@ def test_loss_is_known_before_calls_fail(bench: Bench) -> None:
 
 def test_drop(bench: Bench) -> None:
     """Dropping a connection fails its calls, is reported once, and another one is dialed."""
-    connection = bench.connected()
+    connection = bench.connect()
     bench.network.silence(*WHERE)
     asked = connection.call(commands.Ping, 60)
     bench.network.settle()
-    bench.peer.drop()
-    assert (bench.downs, bench.peer.connection) == (["the connection was closed"], None)
+    bench.dialer.drop()
+    assert (bench.downs, bench.dialer.connection) == (["the connection was closed"], None)
     bench.network.settle()
     with pytest.raises(ConnectionDone):
         result(asked)
@@ -81,38 +82,38 @@ def test_drop(bench: Bench) -> None:
 
 def test_drop_nothing(bench: Bench) -> None:
     """Without a connection there is nothing to drop."""
-    bench.peer.drop()
+    bench.dialer.drop()
     assert (bench.downs, bench.dials) == ([], [])
 
 
 def test_close(bench: Bench) -> None:
     """Closing ends the connection for good, says nothing, and is done when the connection is closed."""
-    bench.connected()
-    closed = bench.peer.close()
+    bench.connect()
+    closed = bench.dialer.close()
     assert not closed.called
     bench.network.settle()
     assert result(closed) is None
     assert bench.daemons[0].transport is None
     assert bench.clock.getDelayedCalls() == []
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.advance(100)
-    assert (bench.downs, len(bench.dials), bench.peer.connection) == ([], 1, None)
+    assert (bench.downs, len(bench.dials), bench.dialer.connection) == ([], 1, None)
     assert bench.clock.getDelayedCalls() == []
 
 
 def test_close_twice(bench: Bench) -> None:
     """Closing again is done at once."""
-    bench.connected()
-    bench.peer.close()
+    bench.connect()
+    bench.dialer.close()
     bench.network.settle()
-    assert result(bench.peer.close()) is None
+    assert result(bench.dialer.close()) is None
 
 
 def test_close_waits_for_a_bounded_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that doesn't get rid of its last bytes is ended after a second."""
-    connection = bench.connected()
+    connection = bench.connect()
     monkeypatch.setattr(connection, "close", lambda: None)
-    closed = bench.peer.close()
+    closed = bench.dialer.close()
     bench.network.advance(0.9)
     assert not closed.called
     bench.network.advance(0.2)
@@ -123,8 +124,8 @@ def test_close_waits_for_a_bounded_time(bench: Bench, monkeypatch: pytest.Monkey
 def test_close_while_connecting(bench: Bench) -> None:
     """An attempt under way is given up without a word."""
     bench.endpoint.hangs = True
-    bench.peer.ensure()
-    assert result(bench.peer.close()) is None
+    bench.dialer.dial()
+    assert result(bench.dialer.close()) is None
     assert (bench.endpoint.cancelled, bench.downs) == (1, [])
     bench.network.advance(100)
     assert (len(bench.dials), bench.clock.getDelayedCalls()) == (1, [])
@@ -137,9 +138,9 @@ def test_close_while_greeting(bench: Bench, silent: bool) -> None:
     bench.listen()
     if silent:
         bench.network.silence(*WHERE)
-    bench.peer.ensure()
+    bench.dialer.dial()
     bench.network.settle()
-    closed = bench.peer.close()
+    closed = bench.dialer.close()
     assert not closed.called
     bench.network.settle()
     assert result(closed) is None
@@ -150,9 +151,9 @@ def test_close_while_greeting(bench: Bench, silent: bool) -> None:
 
 def test_close_during_a_pause(bench: Bench) -> None:
     """A pause is ended, and nothing is dialed after it; closing again is no mistake."""
-    bench.peer.ensure()
+    bench.dialer.dial()
     for _ in range(2):
-        assert result(bench.peer.close()) is None
+        assert result(bench.dialer.close()) is None
     assert bench.clock.getDelayedCalls() == []
     assert (len(bench.dials), len(bench.downs)) == (1, 1)
 
@@ -160,8 +161,8 @@ def test_close_during_a_pause(bench: Bench) -> None:
 def test_closing_in_answer_to_bad_news(bench: Bench) -> None:
     """Whoever hears of a failure may close at once; nothing is dialed then."""
     closed: list[Deferred[None]] = []
-    bench.peer._on_down = lambda _: closed.append(bench.peer.close())
-    bench.peer.ensure()
+    bench.on_down = lambda: closed.append(bench.dialer.close())
+    bench.dialer.dial()
     bench.network.advance(10)
     assert (len(bench.dials), len(closed), bench.clock.getDelayedCalls()) == (1, 1, [])
 

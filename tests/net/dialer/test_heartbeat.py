@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 import pytest
+from net.dialer.dialed import Owner
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
 from pyshard.net.connection import BoundedAMP
-from pyshard.net.dialer import Peer, PeerConnection
+from pyshard.net.dialer import Dialer
+from pyshard.net.heartbeat import Heartbeat
 from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
@@ -44,27 +46,18 @@ class Daemon(BoundedAMP):
         return {}
 
 
-class Bench:
-    """A peer that is connected, and what it said."""
+class Bench(Owner):
+    """A dialer that is connected, and whose owner this is."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.clock = Clock()
         self.clock.rightNow = 1_000_000.0
         self.network = MemoryNetwork(self.clock)
         self.daemons: list[Daemon] = []
-        self.ups: list[PeerConnection] = []
-        self.downs: list[str] = []
         self.network.listen(*WHERE).listen(Factory.forProtocol(self._daemon))
-        self.peer = Peer(
-            self.clock,
-            self.network.dial(*WHERE),
-            lambda *_: None,
-            lambda: True,
-            self.ups.append,
-            self.downs.append,
-            Random(0),
-        )
-        self.peer.ensure()
+        self.dialer = Dialer(self.clock, self.network.dial(*WHERE), self, Random(0))
+        self.dialer.dial()
         self.network.settle()
 
     def _daemon(self) -> Daemon:
@@ -97,8 +90,8 @@ def test_not_asked_where_something_is_heard(bench: Bench) -> None:
     """Where answers come, nobody needs to ask."""
     for _ in range(100):
         bench.network.advance(settings.HEARTBEAT / 3)
-        assert bench.peer.connection is not None
-        bench.peer.connection.call(commands.Hello, 5, protocol=1)
+        assert bench.dialer.connection is not None
+        bench.dialer.connection.call(commands.Hello, 5, protocol=1)
         bench.network.settle()
     assert bench.daemons[0].pings == 0
 
@@ -110,14 +103,14 @@ def test_gone_without_a_word(bench: Bench) -> None:
     assert bench.downs == []
     bench.network.advance(1)
     assert bench.downs == ["it was silent, and gave no sign of life within 5 s"]
-    assert bench.peer.connection is bench.ups[1]
+    assert bench.dialer.connection is bench.ups[1]
 
 
 @pytest.mark.parametrize("silent", [0, settings.HEARTBEAT - 0.1])
 def test_ready(bench: Bench, silent: float) -> None:
     """What was heard a moment ago can be used at once."""
     bench.stop_until(silent)
-    assert bench.peer.ready() is bench.ups[0]
+    assert bench.dialer.acquire() is bench.ups[0]
     assert len(bench.ups) == 1
 
 
@@ -125,11 +118,11 @@ def test_ready(bench: Bench, silent: float) -> None:
 def test_ready_after_silence(bench: Bench, silent: float) -> None:
     """What was silent for long isn't used before it has given a sign of life; whoever waits is told then, once."""
     bench.stop_until(silent)
-    assert [bench.peer.ready(), bench.peer.ready()] == [None, None]
+    assert [bench.dialer.acquire(), bench.dialer.acquire()] == [None, None]
     assert len(bench.ups) == 1
     bench.network.settle()
     assert (bench.daemons[0].pings, bench.ups) == (1, [bench.ups[0]] * 2)
-    assert bench.peer.ready() is bench.ups[0]
+    assert bench.dialer.acquire() is bench.ups[0]
     bench.network.advance(settings.HEARTBEAT * 3)
     assert len(bench.ups) == 2
 
@@ -138,38 +131,38 @@ def test_ready_on_a_connection_that_is_gone(bench: Bench) -> None:
     """One that gives none is never used: whoever waits is told of the next one."""
     bench.network.strand(*WHERE)
     bench.stop_until(settings.HEARTBEAT)
-    assert bench.peer.ready() is None
+    assert bench.dialer.acquire() is None
     bench.network.advance(settings.TIMEOUT + 0.1)
     assert bench.downs == ["it was silent, and gave no sign of life within 5 s"]
-    assert bench.ups == [bench.ups[0], bench.peer.connection]
-    assert bench.peer.ready() is bench.peer.connection is not bench.ups[0]
+    assert bench.ups == [bench.ups[0], bench.dialer.connection]
+    assert bench.dialer.acquire() is bench.dialer.connection is not bench.ups[0]
 
 
 def test_ready_on_a_connection_that_the_daemon_closed(bench: Bench) -> None:
     """One that was closed while this process didn't run is found out, and another one had, at once."""
     bench.daemons[0].close()
     bench.stop_until(3600)
-    assert bench.peer.ready() is None
+    assert bench.dialer.acquire() is None
     bench.network.advance(0.1)
     assert bench.downs == ["the connection was closed"]
-    assert bench.ups == [bench.ups[0], bench.peer.connection]
+    assert bench.ups == [bench.ups[0], bench.dialer.connection]
 
 
 def test_ready_without_a_connection(bench: Bench) -> None:
     """Without a connection one is dialed."""
     bench.network.cut(*WHERE)
     bench.network.settle()
-    assert bench.peer.ready() is None
+    assert bench.dialer.acquire() is None
     bench.network.advance(0.1)
-    assert bench.ups == [bench.ups[0], bench.peer.ready()]
+    assert bench.ups == [bench.ups[0], bench.dialer.acquire()]
 
 
 def test_nothing_is_left_behind(bench: Bench) -> None:
     """A peer that is closed while it waits for a sign of life leaves no call behind, and says nothing more."""
     bench.network.strand(*WHERE)
     bench.stop_until(settings.HEARTBEAT)
-    bench.peer.ready()
-    bench.peer.close()
+    bench.dialer.acquire()
+    bench.dialer.close()
     bench.network.settle()
     assert bench.clock.getDelayedCalls() == []
     bench.network.advance(60)
@@ -186,17 +179,19 @@ def test_the_daemon_may_ask(bench: Bench) -> None:
 def test_rounding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rest of the time to wait that is less than the clock can tell isn't waited for again and again."""
     heard = 2.3000000000000003  # 30 s later the difference is a little less than 30, and too little to be waited for
-    look, looks = bench.peer._look, list[float]()
+    connection, checks = bench.ups[0], list[float]()
+    bench.clock.rightNow = connection.heard = heard
+    heartbeat = Heartbeat(connection, bench.clock, bench.dialer)
+    check = heartbeat._check
 
     def counted() -> None:
-        looks.append(bench.clock.seconds())
-        assert len(looks) < 5
-        look()
+        checks.append(bench.clock.seconds())
+        assert len(checks) < 5
+        check()
 
-    monkeypatch.setattr(bench.peer, "_look", counted)
-    bench.clock.rightNow = bench.ups[0].heard = heard
-    bench.peer._stop_beating()
-    bench.peer._beat_in(settings.HEARTBEAT)
+    monkeypatch.setattr(heartbeat, "_check", counted)
+    heartbeat._next_check.func = counted  # type: ignore[attr-defined]  # a DelayedCall
     bench.clock.advance(settings.HEARTBEAT)
     bench.clock.advance(0.01)
-    assert looks == pytest.approx([heard + settings.HEARTBEAT] * 2, abs=0.01)
+    assert checks == pytest.approx([heard + settings.HEARTBEAT] * 2, abs=0.01)
+    heartbeat.stop()

@@ -7,10 +7,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from net.dialer.dialed import Owner
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 
-from pyshard.net.dialer import Peer, PeerConnection
+from pyshard.net.dialer import Dialer
 from pyshard.protocol.answers import Answer
 from pyshard.storage import MemoryStore, Task
 from pyshard.testing import MemoryCluster
@@ -52,7 +53,7 @@ def test_operations_pass_an_orderly_stop(cluster: MemoryCluster) -> None:
         [Deferred.fromCoroutine(count()), *(client.increment("count") for _ in range(10))]
     )
     cluster.advance(1.5)
-    watched = client._routing.links[0]._peer.connection
+    watched = client._routing.links[0].dialer.connection
     assert watched is not None
     stopping = maybeDeferred(cluster.services.pop("shard0").stopService)
     cluster.network.settle()
@@ -68,19 +69,18 @@ def test_operations_pass_an_orderly_stop(cluster: MemoryCluster) -> None:
 
 def test_nothing_is_asked_of_a_peer_that_leaves(cluster: MemoryCluster) -> None:
     """A leaving connection isn't used any more, is closed when it owes nothing, and dialed anew; the reason is told."""
-    ups: list[PeerConnection] = []
-    downs: list[str] = []
-    endpoint = cluster.network.dial(*SHARD)
-    peer = Peer(cluster.clock, endpoint, lambda *_: None, lambda: True, ups.append, downs.append, Random(0))
-    peer.ensure()
+    owner = Owner()
+    ups = owner.ups
+    dialer = Dialer(cluster.clock, cluster.network.dial(*SHARD), owner, Random(0))
+    dialer.dial()
     cluster.network.settle()
-    assert peer.ready() is ups[0]
+    assert dialer.acquire() is ups[0]
     ups[0].leave()
-    assert peer.ready() is None
+    assert dialer.acquire() is None
     cluster.advance(0.1)
-    assert downs == ["it shut down"]
+    assert owner.downs == ["it shut down"]
     assert ups[0].transport is None
     assert len(ups) == 2
-    now = peer.ready()
+    now = dialer.acquire()
     assert now is ups[1]
-    peer.close()
+    dialer.close()

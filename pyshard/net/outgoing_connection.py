@@ -1,0 +1,91 @@
+"""A connection that this side dialed, once it is there: what the peer may ask over it, and how it ends.
+
+Rules:
+
+- The peer may ask for a sign of life (`Ping`), and may ask this side to leave (`GoAway`).
+- A connection that is leaving takes no new calls. It closes when its last answer is there.
+- Its owner hears of the loss before its calls fail, so that nobody makes the next call on a dead connection.
+- Where TLS failed, calls fail with `NotTrusted` and the reason in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import connectionDone
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyshard.errors import NotTrusted, PyshardError
+from pyshard.net.connection import BoundedAMP
+from pyshard.protocol import commands
+from pyshard.protocol.arguments import Arguments
+from pyshard.protocol.boxes import Box
+from pyshard.security.tls import handshake_errors
+
+
+@attrs.frozen
+class Greeting:
+    """Who answered, as `pyshard.protocol.commands.Hello` says it."""
+
+    protocol: int
+    role: str
+    identity: str
+    cluster: str
+    name: str
+    epoch: int
+    ephemeral: bool
+    connection: str
+
+
+@implementer(IHandshakeListener)
+class OutgoingConnection(BoundedAMP):
+    """The connection of a `pyshard.net.dialer.Dialer`.
+
+    :ivar lost: called once with the reason when the connection is lost; None: nobody wants to know.
+    :ivar leaving: the other side is about to stop, so nothing more is to be asked.
+    """
+
+    lost: Callable[[Failure], None] | None = None
+    leaving = False
+    _handshaken = False
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`; called on connections with TLS only."""
+        self._handshaken = True
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        return [(commands.Ping, dict), (commands.GoAway, self.leave)]
+
+    def leave(self) -> Arguments:
+        """Close the connection when the other side owes no answer any more."""
+        self.leaving = True
+        self._clock.callLater(0, self._close_if_done)  # when this was answered
+        return {}
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.lost is not None:
+            lost, self.lost = self.lost, None
+            lost(reason)
+        error = self._not_trusted(reason)
+        super().connectionLost(reason if error is None else Failure(error))
+
+    def _not_trusted(self, reason: Failure) -> PyshardError | None:
+        """The error of TLS that ended the connection before the peer said anything; None: it was something else."""
+        if self._parser.boxes:
+            return None
+        if self._tls_found:
+            return NotTrusted(f"the peer speaks TLS, and this side was not told to; {handshake_errors.SEE}")
+        return handshake_errors.failed(reason, self.transport, self._handshaken) or handshake_errors.unanswered(reason)
+
+    def _answer_received(self, box: Box) -> None:
+        super()._answer_received(box)
+        if self.leaving:
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self.transport is not None and not self.owed:
+            self.close()
