@@ -89,9 +89,10 @@ class HedgedRequest(Generic[_T]):
 
 def _explain(failure: Failure) -> Failure:
     """The one error that says why no peer gave an answer."""
-    if not failure.check(RaceLost):
+    error = failure.value
+    if not isinstance(error, RaceLost):
         return failure  # the request was cancelled
-    return Failure(error_of_all([_public(lost) for lost in failure.value.failures]))
+    return Failure(error_of_all([_public(lost) for lost in error.failures]))
 
 
 def _public(failure: Failure) -> PyshardError:

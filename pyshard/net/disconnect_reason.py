@@ -23,7 +23,7 @@ def _reason(error: BaseException | None) -> str:
     if isinstance(error, ConnectionClosed):
         return "the connection was closed"
     if isinstance(error, handshake_errors.ERRORS):
-        return handshake_errors.explained(error)
+        return handshake_errors.in_words(error)
     if isinstance(error, amp.UnhandledCommand):
         return "the peer is no pyshard daemon"
     return str(error) or type(error).__name__

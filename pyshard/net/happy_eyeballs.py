@@ -110,7 +110,8 @@ class _NamedConnection:
     # ------------------------------------------------------------------ inside
 
     def _failed(self, failure: Failure) -> None:
-        self._connected.errback(failure.value.failures[-1] if failure.check(RaceLost) else failure)
+        error = failure.value
+        self._connected.errback(error.failures[-1] if isinstance(error, RaceLost) else failure)
 
     def _cancel(self, _: Deferred[IProtocol]) -> None:
         if self._race is not None:

@@ -79,7 +79,9 @@ class OutgoingConnection(BoundedAMP):
             return None
         if self._tls_found:
             return NotTrusted(f"the peer speaks TLS, and this side was not told to; {handshake_errors.SEE}")
-        return handshake_errors.failed(reason, self.transport, self._handshaken) or handshake_errors.unanswered(reason)
+        return handshake_errors.tls_error(
+            reason, self.transport, self._handshaken
+        ) or handshake_errors.closed_unanswered(reason)
 
     def _answer_received(self, box: Box) -> None:
         super()._answer_received(box)

@@ -24,7 +24,6 @@ from twisted.python.failure import Failure
 _C = TypeVar("_C")
 _T = TypeVar("_T")
 _C_contra = TypeVar("_C_contra", contravariant=True)
-_T_co = TypeVar("_T_co", covariant=True)
 
 
 class RaceLost(Exception):
@@ -38,10 +37,10 @@ class RaceLost(Exception):
         self.failures = failures
 
 
-class RaceOwner(Protocol[_C_contra, _T_co]):
+class RaceOwner(Protocol[_C_contra, _T]):
     """Makes the attempts of a race."""
 
-    def attempt(self, candidate: _C_contra) -> Deferred[_T_co]:
+    def attempt(self, candidate: _C_contra) -> Deferred[_T]:
         """Begin an attempt; its Deferred can be cancelled."""
         ...
 

@@ -17,7 +17,7 @@ from pyshard.server.listener import Listener
 from pyshard.settings import settings
 from pyshard.shard import plugin as shard_tap
 
-CONFIG = Path(__file__).parent.parent / "etc" / "shards.json"
+CONFIG = Path(__file__).parents[2] / "etc" / "shards.json"
 
 
 class Files:
