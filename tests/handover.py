@@ -24,18 +24,18 @@ def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
         assert isinstance(store, MemoryStore)
         stores[shard] = store
         for name, number in {"": 0, **state.indexes}.items():
-            table = store._indexes[number]
-            for key in list(table.records):
+            index = store._indexes[number]
+            for key in list(index.records):
                 slot = slot_of(key, name.encode())
-                found = table.find(key, slot)
-                assert found is not None
+                stored = index.find(key, slot)
+                assert stored is not None
                 if state.map.lookup(slot).name != shard:
-                    table.delete(key, slot, found)
-                    moving.append((state.map.lookup(slot).name, number, key, slot, found))
-    for shard, number, key, slot, found in moving:
+                    index.delete(key, slot, stored)
+                    moving.append((state.map.lookup(slot).name, number, key, slot, stored))
+    for shard, number, key, slot, stored in moving:
         store = stores[shard]
-        store._indexes[number].put(key, slot, found, None)
-        store._version = max(store._version, found.version)
+        store._indexes[number].put(key, slot, stored, None)
+        store._version = max(store._version, stored.version)
     for shard, service in cluster.services.items():
         if state.map.named(shard) is not None:
             service.shard.assignment = Assignment(shard, state)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
+from blocks import CHECKOUT
 from storage.durable.store.opened import opened
 from stores import PLENTY, START, at_once, task
 
@@ -102,3 +104,14 @@ def test_closing_lets_go_of_the_directory(path: Path) -> None:
     at_once(store.close())
     DataDirectory(path).close()
     assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+def test_refusals_in_the_documentation() -> None:
+    """docs/storage.md says what to do about lines that are really said."""
+    page = (CHECKOUT / "docs/storage.md").read_text(encoding="utf-8")
+    section = page.partition("## When a shard refuses its data")[2].partition("\n## ")[0]
+    quoted = [text for row in section.split("\n| ")[2:] for text in re.findall("`([^`]+)`", row.partition(" | ")[0])]
+    said = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "pyshard/storage/durable").glob("*.py"))
+    fragments = [part for text in quoted for part in re.split(r"…|the log can't be used|[()]", text) if part.strip()]
+    assert len(fragments) > 8
+    assert [part for part in fragments if part.strip() not in said] == []
