@@ -1,4 +1,4 @@
-"""Stores on a bench: each kind of them, with a clock, on a disk in memory where there is one."""
+"""Each kind of store, opened for a test: with a clock, and with its data on a disk in memory if there is one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
 
 
 class Calls:
-    """Stands in for a reactor's `callFromThread`: what is to be called, until somebody calls it."""
+    """Stands in for a reactor's `callFromThread`: calls wait here until the test makes them."""
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[Callable[[], object]] = queue.Queue()
@@ -75,7 +75,7 @@ class Calls:
             self.next()
 
     def result(self, deferred: Deferred[_T]) -> _T:
-        """Make calls until a Deferred has fired; what it came to."""
+        """Make calls until a Deferred has fired, and return its result; its failure is raised."""
         found: list[_T | Failure] = []
         deferred.addBoth(found.append)
         while not found:
@@ -84,7 +84,7 @@ class Calls:
 
 
 def at_once(outcome: Deferred[_T] | list[_T | Failure]) -> _T:
-    """What a Deferred (or its `addBoth`, put into a list) has come to, or raise what it failed with."""
+    """The result of a Deferred that has fired, or of the list that its `addBoth` filled; its failure is raised."""
     found: list[_T | Failure] = []
     if isinstance(outcome, Deferred):
         outcome.addBoth(found.append)
@@ -97,7 +97,7 @@ def at_once(outcome: Deferred[_T] | list[_T | Failure]) -> _T:
 
 
 class Bench:
-    """A store, its clock, and how to wait for what it promises.
+    """A store, its clock, and how to wait for its Deferreds.
 
     :param kind: one of `KINDS`.
     :param path: an empty folder.
@@ -118,7 +118,7 @@ class Bench:
 
     @property
     def durable(self) -> bool:
-        """Whether the store is one that outlives a restart."""
+        """Whether the store has its data after a restart."""
         return self.kind != "memory"
 
     @property
@@ -127,7 +127,7 @@ class Bench:
         return int(self.clock.seconds() * 1000)
 
     def open(self) -> None:
-        """Open the store, a durable one with the data that it had."""
+        """Open the store; a durable one has the data that it had."""
         if not self.durable:
             self.store = MemoryStore("1d", self.clock.seconds)
             return
@@ -144,7 +144,7 @@ class Bench:
         self.result(self.store.close())
 
     def crash(self) -> None:
-        """Have the process of a durable store killed, and open the store again, as the files are at that moment."""
+        """Kill the process of a durable store, and open the store again with the files as they are at that moment."""
         before = self._path / f"data{self._crashes}"
         self._crashes += 1
         shutil.copytree(before, self._path / f"data{self._crashes}")
@@ -160,7 +160,7 @@ class Bench:
             self.open()
 
     def result(self, deferred: Deferred[_T]) -> _T:
-        """What a Deferred comes to; what it fails with is raised."""
+        """Wait for the result of a Deferred; its failure is raised."""
         return self.calls.result(deferred) if self.kind == "lmdb with a thread" else at_once(deferred)
 
     def applied(self, *runs: Run, limit: int = PLENTY, room: int = PLENTY) -> list[list[Outcome]]:
@@ -193,7 +193,7 @@ class Bench:
         assert stored == [[True] * len(records)]
 
     def sweep(self, most: int = 1000) -> int:
-        """Have everything swept away that nobody can see; in how many steps."""
+        """Sweep until nothing is left to sweep; return how many sweeps that took."""
         steps = 1
         while self.result(self.store.sweep(most)):
             steps += 1
@@ -257,10 +257,10 @@ def prepared(kind: str) -> Iterator[Bench]:
 
 
 def check_consistent(store: LmdbStore) -> None:
-    """Compare with the records what is counted of them, in all and in LMDB, and LMDB's list of expiries."""
+    """Count all records, and those of LMDB, one by one; compare with the counters and with LMDB's expiries."""
     engine = store._engine
     with engine.reading() as view:
-        records = {database: bytes(value) for database, value in view.between(b"", b"\xff" * 600)}
+        records = {db_key: bytes(value) for db_key, value in view.between(b"", b"\xff" * 600)}
         earliest = view.first_expiry()
     _check_counters(engine.counters, records)
     expiries = {expiry for value in records.values() if (expiry := lmdb_encoding.expiry_of(value))}
@@ -271,28 +271,29 @@ def check_consistent(store: LmdbStore) -> None:
         saved = engine.read_meta(transaction, b"counters")
     assert saved is not None
     _check_counters(Counters.unpacked(saved), in_lmdb)
-    expiring = [(lmdb_encoding.expiry_of(value), database) for database, value in in_lmdb.items()]
-    assert listed == {(lmdb_encoding.expiry_key(expiry, database), database) for expiry, database in expiring if expiry}
+    expiring = [(lmdb_encoding.expiry_of(value), db_key) for db_key, value in in_lmdb.items()]
+    assert listed == {(lmdb_encoding.expiry_key(expiry, db_key), db_key) for expiry, db_key in expiring if expiry}
 
 
-def _check_counters(state: Counters, records: Mapping[bytes, bytes]) -> None:
+def _check_counters(counters: Counters, records: Mapping[bytes, bytes]) -> None:
     documents: Counter[int] = Counter()
     buckets: Counter[int] = Counter()
     used, newest = 0, 0
-    for database, value in records.items():
-        key = lmdb_encoding.whole_key(memoryview(database), memoryview(value))
-        found = lmdb_encoding.unpack(key, memoryview(value))
-        assert found is not None
-        index, slot = lmdb_encoding.PREFIX.unpack_from(database)
-        assert database == lmdb_encoding.database_key(index, slot, key)
+    for db_key, value in records.items():
+        key = lmdb_encoding.whole_key(memoryview(db_key), memoryview(value))
+        stored = lmdb_encoding.unpack(key, memoryview(value))
+        assert stored is not None
+        index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+        assert db_key == lmdb_encoding.database_key(index, slot, key)
         documents[index] += 1
         buckets[slot >> BUCKET_BITS] += 1
-        used += weight(key, found.record)
-        newest = max(newest, found.version)
-    assert {index: documents[index] for index in state.documents} == state.documents
-    assert sum(documents.values()) == sum(state.documents.values()) + sum(documents[one] for one in state.dropped)
-    assert (state.used, list(state.bucket_counts)) == (used, [buckets[bucket] for bucket in range(BUCKETS)])
-    assert state.version >= newest
+        used += weight(key, stored.record)
+        newest = max(newest, stored.version)
+    assert {index: documents[index] for index in counters.documents} == counters.documents
+    dropped = sum(documents[index] for index in counters.dropped)
+    assert sum(documents.values()) == sum(counters.documents.values()) + dropped
+    assert (counters.used, list(counters.bucket_counts)) == (used, [buckets[bucket] for bucket in range(BUCKETS)])
+    assert counters.version >= newest
 
 
 def task(run: Run) -> Task:

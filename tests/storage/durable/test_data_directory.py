@@ -49,7 +49,7 @@ def test_two_directories_are_two_stores(tmp_path: Path) -> None:
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    """A directory in use is refused, and can be had when it was let go."""
+    """A directory in use is refused until it is closed."""
     first = DataDirectory(tmp_path / "data")
     assert "another process uses this data directory" in refusal(tmp_path / "data")
     first.close()
@@ -66,7 +66,7 @@ def test_newer_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": "1", "identity": "x"}', "\xff"])
 def test_damaged_mark(tmp_path: Path, text: str) -> None:
-    """A mark that can't be read is no reason to make a new one."""
+    """A mark that can't be read is refused, and not replaced."""
     (tmp_path / "shard.json").write_text(text, encoding="latin-1")
     assert "mark of a data directory" in refusal(tmp_path)
     assert (tmp_path / "shard.json").read_text(encoding="latin-1") == text
@@ -80,7 +80,7 @@ def test_somebody_elses_files(tmp_path: Path) -> None:
 
 
 def test_what_a_crash_left_of_the_making(tmp_path: Path) -> None:
-    """A directory whose making was cut short is made again."""
+    """If a process was killed while it made a directory, the next one makes it."""
     (tmp_path / "lock").touch()
     (tmp_path / "shard.json.new").write_text("{")
     DataDirectory(tmp_path).close()
@@ -93,7 +93,7 @@ def test_a_file_in_its_place(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written() -> None:
-    """So is one where nothing can be made, even by root."""
+    """A path where nothing can be made, even by root, is refused."""
     assert "can't be used as a data directory" in refusal(Path("/proc/pyshard"))
 
 
@@ -111,7 +111,7 @@ def as_nobody() -> Iterator[None]:
 
 @pytest.mark.parametrize("new", [False, True])
 def test_a_directory_that_is_read_only(new: bool) -> None:
-    """One that can't be written is refused, whether it has data or is to get some."""
+    """A directory that can't be written is refused, whether it has data or not."""
     with tempfile.TemporaryDirectory() as name:  # not tmp_path, into which only its owner may look
         path = Path(name)
         if not new:
@@ -123,7 +123,7 @@ def test_a_directory_that_is_read_only(new: bool) -> None:
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a directory can't be locked at all, nobody is blamed for using it."""
+    """If locking itself fails, the message doesn't claim that another process uses the directory."""
 
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -1,4 +1,4 @@
-"""How records lie in LMDB, by value: docs/storage.md is what these bytes are compared with."""
+"""How records lie in LMDB, by value, as docs/storage.md has it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_order_is_index_then_slot(one: tuple[int, int], other: tuple[int, int]) 
 
 
 def test_another_key_with_the_same_digest_is_not_found() -> None:
-    """The whole key is compared: a value of another long key is nobody else's."""
+    """The whole key is compared: the value of another key with the same digest isn't found."""
     mine, other = b"a" * 600, b"b" * 600
     value = memoryview(lmdb_encoding.pack(other, StoredRecord(1, 0, b"theirs")))
     assert lmdb_encoding.unpack(mine, value) is None
@@ -64,13 +64,13 @@ def test_another_key_with_the_same_digest_is_not_found() -> None:
 
 
 def test_a_longer_key_that_begins_alike_is_not_found() -> None:
-    """Nor is a prefix of the key enough."""
+    """The value of a longer key with the same beginning isn't found."""
     value = memoryview(lmdb_encoding.pack(b"a" * 601, StoredRecord(1, 0, b"r")))
     assert lmdb_encoding.unpack(b"a" * 600, value) is None
 
 
 def test_expiry_entries_sort_by_time() -> None:
-    """The entry of what expires first comes first, and is due from that millisecond on."""
+    """Entries are in order of expiry, and each is due from its millisecond on."""
     first, second = lmdb_encoding.expiry_key(1000, b"z"), lmdb_encoding.expiry_key(1001, b"a")
     assert first < second
     assert [lmdb_encoding.is_due(first, now) for now in (999, 1000, 1001)] == [False, True, True]

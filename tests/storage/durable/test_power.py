@@ -1,4 +1,4 @@
-"""What a durable store has after the power failed, or its process was killed, at any moment: what it promised.
+"""A durable store has what it promised after a power failure, or after its process was killed, at any moment.
 
 The histories are random and always the same. tests/disks.py has the disk; LMDB is taken at its word.
 """
@@ -30,13 +30,13 @@ IDENTITY = "00112233445566778899aabbccddeeff"
 
 @pytest.fixture(autouse=True)
 def _small_laps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have files shortened often."""
+    """Make laps cut their files often."""
     monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 3000)
 
 
 @contextmanager
 def told(seed: object, patched: pytest.MonkeyPatch, disk: Disk) -> Iterator[None]:
-    """Have logs use a disk; an error says which history it was."""
+    """Have logs use a disk; an error gets a note with the seed of the history."""
     patched.setattr("pyshard.storage.durable.write_ahead_log.os", disk)
     try:
         yield
@@ -49,11 +49,11 @@ def told(seed: object, patched: pytest.MonkeyPatch, disk: Disk) -> Iterator[None
 
 
 class LogHistory:
-    """A log, and what it must have.
+    """A log file, and the groups that it must have.
 
     :ivar seen: what has happened, how often.
-    :ivar safe: the number of the last group that is safe elsewhere.
-    :ivar written: number → text of the groups that were acknowledged and aren't safe.
+    :ivar flushed: the number up to which LMDB has all groups.
+    :ivar written: number → payload of the groups that were acknowledged and that LMDB lacks.
     :ivar sure: the number of the last group that must be there whatever happens.
     :ivar doubtful: the group that may be there, for nobody was told that it is, or that it isn't for good.
     """
@@ -69,12 +69,12 @@ class LogHistory:
         self._trouble = random.choice([0, 0.1, 0.3])
         self._power_failed = False  # since the last start
         self.seen = seen
-        self.safe = self.sure = 0
+        self.flushed = self.sure = 0
         self.written: dict[int, bytes] = {}
         self.doubtful: Group | None = None
 
     def run(self, steps: int) -> None:
-        """Start, do so many steps, and look once more."""
+        """Start, do so many steps, and check once more."""
         self.start()
         for _ in range(steps):
             does = self._random.choices([self.append, self.restart, self.sync, self.stop], [10, 2, 2, 2])[0]
@@ -106,10 +106,10 @@ class LogHistory:
             self.sure = group.sequence
 
     def restart(self) -> None:
-        """All groups are safe, and the one that may be there is passed over."""
-        self.safe = self.sure = max(self.safe, self.log.sequence + self.log.broken)
+        """LMDB has all groups; a group that may be there is passed over."""
+        self.flushed = self.sure = max(self.flushed, self.log.sequence + self.log.broken)
         self.written, self.doubtful = {}, None
-        self.log.begin_lap(self.safe)
+        self.log.begin_lap(self.flushed)
 
     def sync(self) -> None:
         """What was acknowledged is sure."""
@@ -125,22 +125,22 @@ class LogHistory:
         self.start()
 
     def start(self) -> None:
-        """Open the log, and look whether it has what it must."""
+        """Open the log, and check that it has what it must."""
         self._disk.danger, self._disk.trouble = self._danger, 0
         try:
-            self.log = LogFile(self._path, IDENTITY, self.safe, self._random.randbytes)
+            self.log = LogFile(self._path, IDENTITY, self.flushed, self._random.randbytes)
         except Stopped:
             self.stop()
             return
         self.check(self.log.groups)
         self._power_failed = False
-        self.safe = max(self.safe, 1)
+        self.flushed = max(self.flushed, 1)
 
     def check(self, groups: list[Group]) -> None:
         """Compare what was found with what was written."""
-        last = self.safe + len(groups)
-        newest = max(self.written, default=self.safe)
-        assert [group.sequence for group in groups] == list(range(self.safe + 1, last + 1))
+        last = self.flushed + len(groups)
+        newest = max(self.written, default=self.flushed)
+        assert [group.sequence for group in groups] == list(range(self.flushed + 1, last + 1))
         assert last >= (self.sure if self._power_failed else newest)
         if groups and groups[-1] == self.doubtful:
             self.seen["doubtful, and there"] += 1
@@ -154,7 +154,7 @@ class LogHistory:
 
 
 def test_a_log_after_a_power_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every group that was synced is there; of the others those that are there are the first, and nothing else is.
+    """All synced groups are there, then some of the others without a gap, and nothing else.
 
     Whatever fails and wherever it stops, the log can be opened.
     """
@@ -216,7 +216,7 @@ class StoreHistory:
         self.doubtful: list[tuple[dict[bytes, bytes], bytes | None]] = []
 
     def run(self, steps: int) -> None:
-        """Start, do so many steps, and look once more."""
+        """Start, do so many steps, and check once more."""
         self.start()
         for _ in range(steps):
             does = self._random.choices([self.change, self.remember, self.sweep, self.stop], [10, 1, 1, 2])[0]
@@ -265,7 +265,7 @@ class StoreHistory:
         assert self.states[-1].text == text
 
     def sweep(self) -> None:
-        """Time passes, and what is left to a quiet moment is done."""
+        """Time passes, and a sweep is done."""
         self._clock.advance(1)
         at_once(self.store.sweep(10))
 
@@ -282,13 +282,13 @@ class StoreHistory:
         self.start()
 
     def close(self, power: bool = False) -> None:
-        """Let go of everything that a process that ends lets go of."""
+        """Close what a process that ends closes."""
         self._disk.stop(power)
         self.store._engine.environment.close()
         self._directory.close()
 
     def start(self) -> None:
-        """Open the store, and look whether it has what it must."""
+        """Open the store, and check that it has what it must."""
         self._disk.danger, self._disk.trouble = self._danger, 0
         self._directory = DataDirectory(self._path)
         try:
@@ -328,7 +328,7 @@ class StoreHistory:
 
 
 def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors) -> None:
-    """Everything that was acknowledged as synced is there, with its versions, and nothing that was refused.
+    """All changes that were acknowledged as synced are there, with their versions, and none that was refused.
 
     Of what was acknowledged otherwise there is everything up to some moment.
     """

@@ -1,4 +1,4 @@
-"""Keys in slot order: whatever comes and goes, pages are right, and cheap however many keys share a bucket."""
+"""Keys in slot order: pages are right after any additions and removals, and cheap however many keys a bucket has."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def slot_of(key: bytes) -> int:
 
 
 class Index:
-    """An order of keys, and the keys."""
+    """A slot index, and the keys that are to be in it."""
 
     def __init__(self) -> None:
         self.there: set[bytes] = set()
         self.order = SlotIndex(slot_of, self.there)
 
     def add(self, *keys: bytes) -> None:
-        """Have keys that aren't there."""
+        """Add keys that aren't there."""
         self.there.update(keys)
         self.order.add(map(slot_of, keys), keys)
 
     def remove(self, key: bytes) -> None:
-        """Have a key no more."""
+        """Remove a key."""
         self.there.remove(key)
         self.order.note_removed(slot_of(key))
 
@@ -77,7 +77,7 @@ def test_keys_are_given_in_order_whatever_came_and_went(moves: list[bytes], data
 
 
 def test_many_keys_of_a_bucket_are_looked_at_once() -> None:
-    """Their slots are computed when the bucket is divided; a page computes none, and writing goes on without."""
+    """Slots of keys are computed once, when the bucket is divided; pages and additions compute none."""
     asked: list[bytes] = []
 
     def slot(key: bytes) -> int:
@@ -95,7 +95,7 @@ def test_many_keys_of_a_bucket_are_looked_at_once() -> None:
 
 @pytest.mark.parametrize("count", [4, 40])
 def test_a_key_that_comes_and_goes_leaves_few_entries(count: int) -> None:
-    """In a bucket that is divided as in one that isn't."""
+    """A key that is removed and added all the time leaves a bounded number of entries, in either kind of bucket."""
     index = Index()
     index.add(*(bytes([1, number]) for number in range(count)))
     for _ in range(1000):

@@ -71,7 +71,7 @@ def test_every_method_answers_at_once() -> None:
 
 
 def test_closing_lets_go() -> None:
-    """A closed store holds no document any more."""
+    """A closed store has no document any more."""
     store = new_store()
     apply(store, Write("", [b"a"], [b"one"]))
     at_once(store.close())
@@ -79,7 +79,7 @@ def test_closing_lets_go() -> None:
 
 
 def test_pages_with_many_dead_entries() -> None:
-    """Removed keys, and keys that were removed and came back, don't disturb a page, before and after a sweep."""
+    """Pages are right while keys are removed, and some of them added again."""
     assert len(FIRST_BUCKET) > 60
     store = new_store()
     apply(store, Write("", FIRST_BUCKET, [b""] * len(FIRST_BUCKET)))

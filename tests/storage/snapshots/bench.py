@@ -1,4 +1,4 @@
-"""A store, what it is thought to hold, and the rows of a snapshot of it."""
+"""A store with the rows that it should have, and the rows of a snapshot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMED = {"pages": 1, "links": 2}
 
 
 class Bench:
-    """A store with the indexes `NAMED`, and what it is thought to hold.
+    """A store with the indexes `NAMED`, and the rows that it should have.
 
     :ivar rows: (index id, key) → row.
     """
@@ -49,7 +49,7 @@ class Bench:
         self.rows.pop((INDEXES[index], key), None)
 
     def live(self) -> list[Row]:
-        """What it is thought to hold now."""
+        """The live rows that it should have now."""
         now = int(self.clock.seconds() * 1000)
         return in_order(row for row in self.rows.values() if not 0 < row.expires <= now)
 

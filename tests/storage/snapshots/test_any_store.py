@@ -32,7 +32,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
 
 
 def test_empty_store(bench: Bench) -> None:
-    """The snapshot of an empty store is empty, and stays at its end."""
+    """The snapshot of an empty store has no rows, however often it is asked."""
     snapshot = bench.store.snapshot()
     assert (snapshot.documents, snapshot.page(PLENTY), snapshot.page(PLENTY)) == (0, [], [])
     snapshot.close()
@@ -87,7 +87,7 @@ def test_pages(bench: Bench, most_bytes: int) -> None:
 
 
 def test_a_large_record_has_its_own_page(bench: Bench) -> None:
-    """A record of the largest size crosses, and takes nothing along that could make its page too large for a box."""
+    """A record of the largest size has a page to itself, since more rows could make the page too large for a box."""
     large = b"x" * (settings.MAX_DOCUMENT_BYTES + 5)
     for key in (b"a", b"b", b"c"):
         bench.write(key, b"small" * 1000)

@@ -104,7 +104,7 @@ def test_map_growth(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_map_growth_in_the_writers_thread(tmp_path: Path, clock: Clock) -> None:
-    """The writer's thread ends snapshots while they are read here; a page is whole or it is the error."""
+    """The writer's thread may end a snapshot while it is read: each page is whole, or the error."""
     answered: Calls = []
     store = LmdbStore(
         DataDirectory(tmp_path / "data"),

@@ -17,7 +17,7 @@ from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 
 
 class Broken:
-    """Stands between a store's data and its LMDB environment and log, and has some of what they are asked for fail.
+    """Stands between an engine and its LMDB environment and log, and has some of their calls fail.
 
     :ivar synced: how often the log was brought to the disk.
     """

@@ -11,7 +11,7 @@ from stores import Bench, folder, prepared
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    """A data directory's place."""
+    """The path of a data directory."""
     with folder() as made:
         yield made / "data"
 

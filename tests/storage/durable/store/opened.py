@@ -1,4 +1,4 @@
-"""A durable store, opened in this or that way or found on a bench, and the size of its map."""
+"""Durable stores: opened with options, or taken from a bench; and the size of their maps."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ CHANGES: list[Run] = [
 
 @pytest.mark.parametrize("run", CHANGES, ids=lambda run: type(run).__name__)
 def test_a_change_that_fails(bench: Bench, run: Run, logged_errors: TakeErrors) -> None:
-    """Its writer is told why, nothing of it is done, reads go on, and so do changes when the disk takes them again."""
+    """A change that fails says why and leaves nothing; reads go on, and changes do when the disk takes them again."""
     store = lmdb_of(bench)
     bench.fill({b"a": b"one"})
 
@@ -63,7 +63,7 @@ def test_a_change_that_fails(bench: Bench, run: Run, logged_errors: TakeErrors) 
 
 
 def test_changes_that_do_not_go_into_lmdb(bench: Bench, logged_errors: TakeErrors) -> None:
-    """When LMDB's disk is full, changes fail when there are many in the log, until it isn't; the log's are kept."""
+    """While a flush can't be written, changes fail once the memtable is full; the log keeps those before."""
     store = lmdb_of(bench)
     broken = Broken(store)
     broken.commits = False
@@ -84,7 +84,7 @@ def test_changes_that_do_not_go_into_lmdb(bench: Bench, logged_errors: TakeError
 def test_a_log_that_does_not_begin_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors
 ) -> None:
-    """What LMDB has already is done; the next change brings the log in order first."""
+    """A lap that can't begin is logged; the next change begins it first, and nothing is lost."""
     store = lmdb_of(bench)
 
     def failing(*_: object) -> None:
@@ -106,7 +106,7 @@ def test_a_log_that_does_not_begin_anew(
 def test_a_refused_change_that_cannot_be_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors
 ) -> None:
-    """What is left of it in the log has no part in what follows, also when nothing in the log can be changed."""
+    """No start finds what is left in the log of a refused change, even if the log itself can't be changed."""
     bench.fill({b"a": b"one"})
     system = System()
     monkeypatch.setattr("pyshard.storage.durable.write_ahead_log.os", system)
@@ -129,7 +129,7 @@ def test_a_refused_change_that_cannot_be_taken_back(
 
 
 def test_what_is_no_batch_fails_too(bench: Bench, logged_errors: TakeErrors) -> None:
-    """Indexes and the text to remember stay as they were when the disk doesn't take them; sweeping fails."""
+    """When the disk takes nothing, indexes and the remembered text stay as they were, and sweeping fails."""
     bench.fill({b"a": b"one"}, "pages", ttl=1000)
     at_once(bench.store.remember(b"old"))
     bench.clock.advance(1)
@@ -153,7 +153,7 @@ def test_what_is_no_batch_fails_too(bench: Bench, logged_errors: TakeErrors) -> 
 
 
 def test_a_disk_that_is_really_full(bench: Bench, logged_errors: TakeErrors) -> None:
-    """Where the file can't grow any more, changes fail until it can; what was stored before is there."""
+    """While LMDB's file can't grow, changes fail; what was stored before stays readable."""
     bench.fill({b"before": b"here"})
     stored: list[bytes] = []
 
@@ -176,7 +176,7 @@ def test_a_disk_that_is_really_full(bench: Bench, logged_errors: TakeErrors) -> 
 
 @contextmanager
 def small_files(file: Path, more: int) -> Iterator[None]:
-    """Let no file of this process grow past that one's size and some more bytes."""
+    """Limit the files of this process to the size of this one and some more bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + more, hard))
     try:
@@ -186,7 +186,7 @@ def small_files(file: Path, more: int) -> Iterator[None]:
 
 
 def test_data_that_cannot_be_read(bench: Bench) -> None:
-    """Reads that fail are an error to who reads, not the end of anything."""
+    """A read that fails is an error for its caller only; later reads work."""
     bench.fill({b"a": b"one"})
     broken = Broken(lmdb_of(bench))
     broken.reads = False

@@ -31,7 +31,7 @@ def test_fsync_is_the_default(path: Path) -> None:
 
 @pytest.mark.parametrize("durability", [Durability.ASYNC, Durability.NONE])
 def test_weaker_modes_do_not_sync_with_each_change(path: Path, durability: Durability) -> None:
-    """With `async` and `none` the log is left to the system, and LMDB still syncs; closing brings all of it there."""
+    """With `async` and `none` changes sync nothing, but LMDB's transactions do; closing flushes everything to it."""
     store = opened(path, durability=durability)
     assert (store._engine.environment.flags()["sync"], store._engine.environment.flags()["metasync"]) == (True, True)
     broken = Broken(store)
@@ -65,7 +65,7 @@ def test_none_never_syncs_meanwhile(path: Path) -> None:
 
 
 def test_async_syncs_every_second(path: Path) -> None:
-    """With `async` what was committed is on the disk about a second later, without another change, and just once."""
+    """With `async` the log is synced about a second after a change, once, without another change."""
     clock = Clock()
     store = opened(path, clock.seconds, durability=Durability.ASYNC)
     broken = Broken(store)
@@ -89,7 +89,7 @@ def test_async_syncs_every_second(path: Path) -> None:
 
 
 def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
-    """What went into LMDB is on the disk; there is nothing to wait for."""
+    """A direct update leaves the log synced, so no sync is due later."""
     clock = Clock()
     store = opened(path, clock.seconds, durability=Durability.ASYNC)
     broken = Broken(store)
@@ -102,7 +102,7 @@ def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
 
 
 def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the log is long, or many records were changed, changes go into LMDB faster than others come."""
+    """With a long log or many changed records, checkpoints flush faster than changes come."""
     monkeypatch.setattr("pyshard.storage.durable.engine._MOST_LOG_BYTES", 10_000)
     store = opened(path, most_changed=20)
     sizes: list[int] = []
@@ -119,7 +119,7 @@ def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_sync_that_fails(path: Path, logged_errors: TakeErrors) -> None:
-    """It is logged and tried again; the store goes on."""
+    """A sync that fails is logged and tried again, and the store goes on."""
     clock = Clock()
     store = opened(path, clock.seconds, durability=Durability.ASYNC)
     broken = Broken(store)

@@ -123,7 +123,7 @@ def test_what_readers_see_changes_under_the_lock(bench: Bench, monkeypatch: pyte
 
 
 def test_reads_do_not_wait_for_changes(threaded: Bench) -> None:
-    """While a change is on its way to the disk reads are answered, from what was done before it."""
+    """Reads are answered while a change is being written, from what was done before it."""
     store = lmdb_of(threaded)
     threaded.fill({b"a": b"old"})
     begun, go_on = threading.Event(), threading.Event()

@@ -13,7 +13,7 @@ from pyshard.protocol.batches import Has, Increment, Read, Write
 
 
 def test_the_map_grows(bench: Bench) -> None:
-    """A full map is doubled, and what filled it is stored as if nothing had been; it is as large after a restart."""
+    """A full map is doubled, and the change that filled it is stored; the map is as large after a restart."""
     records = {b"%d" % each: bytes([each]) * 5000 for each in range(200)}
     for key, record in records.items():
         bench.fill({key: record})
@@ -57,7 +57,7 @@ def test_the_map_grows_under_reads(threaded: Bench) -> None:
 
 
 def test_the_first_map_is_large_enough_for_the_data(path: Path) -> None:
-    """A store begins with room to grow beyond its data, however small a map it is to begin with."""
+    """A store opens with a map twice as large as its data, however small its first map is to be."""
     store = opened(path, first_map=1 << 24)
     run = Write("", [b"%d" % each for each in range(50)], [b"x" * 50_000] * 50)
     at_once(store.apply([task(run)], PLENTY, PLENTY))
@@ -69,7 +69,7 @@ def test_the_first_map_is_large_enough_for_the_data(path: Path) -> None:
 
 
 def test_the_address_space_is_used_up(bench: Bench, logged_errors: TakeErrors) -> None:
-    """When the map can't grow, changes fail as soon as the log's must go into it; those stay, and can be read."""
+    """When the map can't grow, changes fail once a flush is due; those that were acknowledged can be read."""
     broken = Broken(lmdb_of(bench))
     broken.grows = False
     stored = {b"%d" % each: bytes(10 * SMALL_MAP) for each in range(3)}

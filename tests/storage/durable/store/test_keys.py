@@ -13,7 +13,7 @@ from pyshard.storage.executor import StoredRecord
 
 
 def test_keys_that_share_a_digest(bench: Bench) -> None:
-    """Where a long key has another one's place, it isn't there: no verb gives or removes the other's record."""
+    """If another long key has the same digest, a key isn't there: no verb gives or removes the other's record."""
     store = lmdb_of(bench)
     own, other = b"k" * 600 + b"1", b"k" * 600 + b"2"
     with store._engine.environment.begin(write=True) as transaction:

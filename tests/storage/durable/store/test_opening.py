@@ -1,4 +1,4 @@
-"""How a durable store is opened, refused and let go."""
+"""How a durable store is opened, refused and closed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_clock_does_not_lower_versions(path: Path) -> None:
 
 
 def test_garbage_for_data(path: Path) -> None:
-    """Data that LMDB can't open are refused in one line, left as they are, and the directory is let go."""
+    """Data that LMDB can't open are refused in one line and left as they are, and the directory is unlocked."""
     at_once(opened(path).close())
     data = path / "records" / "data.mdb"
     data.write_bytes(b"garbage" * 5000)
@@ -79,7 +79,7 @@ def test_damaged_counters(path: Path, saved: bytes) -> None:
 
 
 def test_check(path: Path) -> None:
-    """`check` opens and lets go: the data can be opened afterwards, or are refused."""
+    """`check` opens the data and closes them again, or refuses them."""
     directory = DataDirectory(path)
     LmdbStore.check(directory)
     store = LmdbStore(directory, lambda: START)
@@ -96,7 +96,7 @@ def test_check(path: Path) -> None:
 
 
 def test_closing_lets_go_of_the_directory(path: Path) -> None:
-    """As long as a store is open nobody else has its directory; then no file is left open."""
+    """An open store locks its directory; a closed one leaves no file open."""
     files = len(list(Path("/proc/self/fd").iterdir()))
     store = opened(path)
     with pytest.raises(ConfigError, match="another process uses"):

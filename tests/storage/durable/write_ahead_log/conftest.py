@@ -1,4 +1,4 @@
-"""What tests of the log before LMDB share."""
+"""What tests of the write-ahead log share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from stores import folder
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    """A log's place."""
+    """The path of a log file."""
     with folder() as made:
         yield made / "log"
 
 
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
-    """What every log has for `os`."""
+    """Stands in for `os` under every log file."""
     made = System()
     monkeypatch.setattr("pyshard.storage.durable.write_ahead_log.os", made)
     return made

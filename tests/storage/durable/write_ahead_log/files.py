@@ -1,4 +1,4 @@
-"""A log's file: made, found by a start, refused, and damaged."""
+"""Log files for tests: made, found by a start, refused, and damaged."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ HEADER = 44
 GROUP = 25
 
 #: The number before that of the first group of a new log.
-SAFE = 1
+FLUSHED = 1
 
 #: Texts of groups: short ones, none, a long one.
-TEXTS = [b"one", b"", bytes(range(256)) * 20, b"four"]
+PAYLOADS = [b"one", b"", bytes(range(256)) * 20, b"four"]
 
 
-def opened(path: Path, safe: int = 0) -> LogFile:
-    """The log at a place, with salts of its own."""
-    return LogFile(path, IDENTITY, safe)
+def opened(path: Path, flushed: int = 0) -> LogFile:
+    """Open a log file, with random salts."""
+    return LogFile(path, IDENTITY, flushed)
 
 
-def filled(path: Path, texts: list[bytes], sync: bool = True) -> list[int]:
-    """Make a log with groups; where each begins, and where the last ends."""
+def filled(path: Path, payloads: list[bytes], sync: bool = True) -> list[int]:
+    """Make a file with groups; return where each begins, and where the last ends."""
     log = opened(path)
     places = [log.size]
-    for text in texts:
-        log.append(text, sync)
+    for payload in payloads:
+        log.append(payload, sync)
         places.append(log.size)
     log.close()
     return places
 
 
-def found(path: Path, safe: int = SAFE) -> list[bytes]:
-    """The texts of the groups that a start finds, which are counted without a gap."""
-    log = opened(path, safe)
-    assert [group.sequence for group in log.groups] == list(range(safe + 1, safe + 1 + len(log.groups)))
-    assert log.sequence == safe + len(log.groups)
+def found(path: Path, flushed: int = FLUSHED) -> list[bytes]:
+    """The payloads of the groups that a start finds; checks that their numbers have no gap."""
+    log = opened(path, flushed)
+    assert [group.sequence for group in log.groups] == list(range(flushed + 1, flushed + 1 + len(log.groups)))
+    assert log.sequence == flushed + len(log.groups)
     log.close()
     return [group.payload for group in log.groups]
 
 
-def refusal(path: Path, safe: int = SAFE) -> str:
-    """Why a log is refused, in one line."""
+def refusal(path: Path, flushed: int = FLUSHED) -> str:
+    """Why a start refuses a file: the part of the line in parentheses."""
     with pytest.raises(ConfigError) as refused:
-        opened(path, safe)
+        opened(path, flushed)
     line = str(refused.value)
     first, last = f"{path}: the log can't be used (", "); docs/storage.md says what to do"
     assert (line[: len(first)], line[-len(last) :]) == (first, last)
@@ -59,21 +59,21 @@ def refusal(path: Path, safe: int = SAFE) -> str:
 
 
 def found_beside(path: Path) -> list[bytes]:
-    """As `found`, in a copy, while the log is in use."""
+    """As `found`, in a copy of a file that is open."""
     beside = path.with_name("copy")
     beside.write_bytes(path.read_bytes())
     return found(beside)
 
 
-def appended(path: Path, text: bytes, safe: int = SAFE, sync: bool = True) -> None:
+def appended(path: Path, payload: bytes, flushed: int = FLUSHED, sync: bool = True) -> None:
     """Start, and write one more group."""
-    log = opened(path, safe)
-    log.append(text, sync)
+    log = opened(path, flushed)
+    log.append(payload, sync)
     log.close()
 
 
 def flips(data: bytes, begin: int, end: int) -> Iterator[bytes]:
-    """Data with one bit of one of these bytes flipped, for each."""
+    """Copies of data, each with one bit of the bytes [begin, end) flipped."""
     for place in range(begin, end):
         for bit in range(8):
             yield data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]

@@ -1,4 +1,4 @@
-"""What a start makes of a log that is damaged: what is left of it, and what is refused."""
+"""What a start finds in a damaged log file, and when it refuses the file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from storage.durable.write_ahead_log.files import GROUP, HEADER, SAFE, appended, filled, flips, found, opened, refusal
+from storage.durable.write_ahead_log.files import (
+    FLUSHED,
+    GROUP,
+    HEADER,
+    appended,
+    filled,
+    flips,
+    found,
+    opened,
+    refusal,
+)
 
 
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("last", [b"", b"last", b"longer than the one that comes"])
 def test_cut_anywhere_in_the_last_group(path: Path, sync: bool, last: bytes) -> None:
-    """A group that was written by half is none; all before it are there, and the next takes its place."""
+    """Half a group is none; all groups before it are found, and the next takes its place."""
     begin, end = filled(path, [b"one", b"two", last], sync)[-2:]
     data = path.read_bytes()
     for size in range(begin, end):
@@ -24,7 +34,7 @@ def test_cut_anywhere_in_the_last_group(path: Path, sync: bool, last: bytes) -> 
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_a_flipped_bit_in_the_last_group(path: Path, sync: bool) -> None:
-    """Likewise one of which any bit is wrong."""
+    """A group with any wrong bit is none; all groups before it are found."""
     begin, end = filled(path, [b"one", b"two", b"last"], sync)[-2:]
     for bad in flips(path.read_bytes(), begin, end):
         path.write_bytes(bad)
@@ -34,9 +44,9 @@ def test_a_flipped_bit_in_the_last_group(path: Path, sync: bool) -> None:
 
 
 def test_a_flipped_bit_in_an_earlier_group_that_was_synced(path: Path) -> None:
-    """What was acknowledged as being on the disk and can't be read any more isn't passed over in silence."""
-    texts = [b"one", b"two", b"three"]
-    places = filled(path, texts)
+    """If a group before a synced one is damaged, the file is refused."""
+    payloads = [b"one", b"two", b"three"]
+    places = filled(path, payloads)
     data = path.read_bytes()
     for begin, end in pairwise(places[:-1]):
         for bad in flips(data, begin, end):
@@ -44,32 +54,32 @@ def test_a_flipped_bit_in_an_earlier_group_that_was_synced(path: Path) -> None:
             assert refusal(path) == f"it is damaged at byte {begin}, and acknowledged changes were there"
             assert path.read_bytes() == bad
     path.write_bytes(data)
-    assert found(path) == texts
+    assert found(path) == payloads
 
 
 def test_a_flipped_bit_in_an_earlier_group_that_was_not_synced(path: Path) -> None:
-    """A power failure may do that to groups that nobody waited for: those before it are there, and none behind it."""
-    texts = [b"one", b"two", b"three"]
-    places = filled(path, texts, sync=False)
+    """If unsynced groups are damaged, as by a power failure, those before the damage are found and none behind it."""
+    payloads = [b"one", b"two", b"three"]
+    places = filled(path, payloads, sync=False)
     data = path.read_bytes()
     for number, (begin, end) in enumerate(pairwise(places[:-1])):
         for bad in flips(data, begin, end):
             path.write_bytes(bad)
-            assert found(path) == texts[:number]
+            assert found(path) == payloads[:number]
 
 
 def test_damage_in_what_is_safe(path: Path) -> None:
-    """Groups that can't be read and are safe elsewhere don't matter, as long as none is wanted."""
+    """Damage in groups that LMDB has doesn't matter."""
     places = filled(path, [b"one", b"two", b"three"])
     data = path.read_bytes()
     for bad in flips(data, places[0], places[1]):
         path.write_bytes(bad)
-        assert found(path, SAFE + 3) == []
+        assert found(path, FLUSHED + 3) == []
 
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_what_stood_behind_a_damaged_group_never_comes_back(path: Path, sync: bool) -> None:
-    """A group that was lost with one before it isn't found behind a new one that fills the gap exactly."""
+    """A group behind a lost one is never found, even if a new group fills the gap exactly."""
     places = filled(path, [b"one", b"two", b"three", b"four"], sync=False)
     data = path.read_bytes()
     for new in (b"2nd", b"", b"longer"):
@@ -80,12 +90,12 @@ def test_what_stood_behind_a_damaged_group_never_comes_back(path: Path, sync: bo
 
 
 def test_a_synced_group_says_only_what_is_sure(path: Path) -> None:
-    """One that was written before the groups before it were on the disk proves nothing about them.
+    """A group that was written before earlier ones were synced isn't marked as synced.
 
     So a power failure while it is brought there can't make a log unusable, and later ones prove again what they do.
     """
     places = filled(path, [b"one", b"two"], sync=False)
-    log = opened(path, SAFE)
+    log = opened(path, FLUSHED)
     log.append(b"three", False)
     places.append(log.size)
     log.append(b"four", True)
@@ -102,7 +112,7 @@ def test_a_synced_group_says_only_what_is_sure(path: Path) -> None:
 
 
 def test_sync_makes_groups_sure(path: Path) -> None:
-    """What was written without waiting and then synced is acknowledged, as the next synced group says."""
+    """After a sync, the next synced group is marked, and proves all groups before it."""
     log = opened(path)
     log.append(b"one", False)
     log.sync()

@@ -1,6 +1,6 @@
-"""What a failing disk leaves of a log, and in which order it is asked.
+"""What a failing disk leaves in a log file, and in which order the log calls the system.
 
-tests/storage/test_power.py has it lose its power at any moment.
+tests/storage/durable/test_power.py has the disk lose its power at any moment.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from disks import System
 from storage.durable.write_ahead_log.files import (
+    FLUSHED,
     GROUP,
-    SAFE,
-    TEXTS,
+    PAYLOADS,
     appended,
     filled,
     found,
@@ -23,7 +23,7 @@ from storage.durable.write_ahead_log.files import (
 
 
 def test_the_order_of_calls(path: Path, system: System) -> None:
-    """A new log is there with its name before it is used; a group is written and then synced; a lap waits for it."""
+    """A new file and its name are synced before use; a group is written, then synced; a lap waits for its group."""
     log = opened(path)
     assert system.take() == ["pwrite", "fsync", "fsync of the folder"]
     log.append(b"one", True)
@@ -38,20 +38,20 @@ def test_the_order_of_calls(path: Path, system: System) -> None:
 
 
 def test_the_name_reaches_the_disk_before_a_group_does(path: Path, system: System) -> None:
-    """Also when the process that made the file was killed before it could see to it."""
+    """The folder is synced by the next start, too, if the process that made the file may have been killed before."""
     system.failing = {"fsync of the folder"}
     assert refusal(path, 0) == "Input/output error"
     system.failing = set()
     system.take()
     opened(path).close()
     assert system.take() == ["pwrite", "fsync", "fsync of the folder"]
-    opened(path, SAFE).close()
+    opened(path, FLUSHED).close()
     assert system.take() == ["pwrite", "fsync"]
 
 
 @pytest.mark.parametrize("name", ["pwrite", "fsync", "fsync of the folder"])
 def test_a_log_that_cannot_be_made(path: Path, system: System, name: str) -> None:
-    """It is refused in one line, nothing is left open, and another try may do."""
+    """A file that can't be made is refused in one line, nothing stays open, and the next try may succeed."""
     files = len(list(Path("/proc/self/fd").iterdir()))
     system.failing = {name}
     assert refusal(path, 0) == "Input/output error"
@@ -62,7 +62,7 @@ def test_a_log_that_cannot_be_made(path: Path, system: System, name: str) -> Non
 
 
 def test_a_start_settles_what_it_finds(path: Path, system: System) -> None:
-    """Groups that are found are on the disk, with nothing behind them, before another is written.
+    """A start syncs the groups that it finds, with nothing behind them, before another is written.
 
     They are written again for it, in case a sync failed before the process ended: it leaves them for synced.
     """
@@ -70,7 +70,7 @@ def test_a_start_settles_what_it_finds(path: Path, system: System) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: places[1]] + bytes(GROUP) + data[places[1] + GROUP :])
     system.take()
-    log = opened(path, SAFE)
+    log = opened(path, FLUSHED)
     assert (system.take(), path.stat().st_size) == (["pwrite", "truncate", "fsync"], places[1])
     log.close()
     assert path.read_bytes() == data[: places[1]]
@@ -80,38 +80,38 @@ def test_a_start_settles_what_it_finds(path: Path, system: System) -> None:
 
 
 def test_short_writes(path: Path, system: System) -> None:
-    """A system that takes a few bytes at a time is given the rest."""
+    """If the system writes only some bytes, the rest is written next."""
     for system.most in (1, 2, 7, 50):
         path.unlink(missing_ok=True)
-        filled(path, [*TEXTS[:2], bytes(range(200))])
-        assert found(path) == [*TEXTS[:2], bytes(range(200))]
+        filled(path, [*PAYLOADS[:2], bytes(range(200))])
+        assert found(path) == [*PAYLOADS[:2], bytes(range(200))]
 
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_a_group_for_which_there_is_no_room(path: Path, system: System, sync: bool) -> None:
-    """It isn't in the log, whatever part of it was; the log goes on, when there is room, as if nothing had been."""
+    """A group that didn't fit isn't in the log, however much of it was written; with room, the log goes on."""
     log = opened(path)
     log.append(b"one", sync)
-    text, texts = b"refused", [b"one"]
-    for room in range(GROUP + len(text)):
+    payload, payloads = b"refused", [b"one"]
+    for room in range(GROUP + len(payload)):
         size, sequence = log.size, log.sequence
         system.room = room
         with pytest.raises(OSError, match="No space left on device"):
-            log.append(text, sync)
+            log.append(payload, sync)
         assert (log.size, log.sequence, log.broken) == (size, sequence, False)
         assert path.stat().st_size == size
         assert system.take()[-2:] == ["truncate", "fdatasync"]
         system.room = None
-        assert found_beside(path) == texts
-        texts.append(b"%d" % room)
-        log.append(texts[-1], sync)
-        assert found_beside(path) == texts
+        assert found_beside(path) == payloads
+        payloads.append(b"%d" % room)
+        log.append(payloads[-1], sync)
+        assert found_beside(path) == payloads
     log.close()
 
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_a_group_that_cannot_be_taken_back(path: Path, system: System, sync: bool) -> None:
-    """When what is left of a refused group can't be cut off, nothing is taken until a new lap has begun.
+    """When the rest of a refused group can't be cut off, the file is broken until a new lap begins.
 
     The lap's header is on the disk before anything else, for until then the refused group may be found.
     """
@@ -146,7 +146,7 @@ def test_a_group_that_cannot_be_taken_back(path: Path, system: System, sync: boo
 
 @pytest.mark.parametrize("once", [False, True])
 def test_a_group_that_was_not_synced(path: Path, system: System, once: bool) -> None:
-    """A group whose sync failed is taken back; the lap is given up, for what a later sync then says means nothing."""
+    """A group whose sync failed is cut off, and the file is broken, since a later sync may lie about it."""
     log = opened(path)
     log.append(b"one", True)
     system.failing, system.failing_once = set() if once else {"fdatasync"}, {"fdatasync"}
@@ -163,7 +163,7 @@ def test_a_group_that_was_not_synced(path: Path, system: System, once: bool) -> 
 
 
 def test_groups_that_were_not_synced(path: Path, system: System) -> None:
-    """Groups that nobody waited for and that a sync can't bring to the disk stay, and no other comes behind them."""
+    """Groups whose later sync fails stay in the file, and the file is broken: no group follows them."""
     log = opened(path)
     log.append(b"one", False)
     system.failing = {"fdatasync"}
@@ -180,7 +180,7 @@ def test_groups_that_were_not_synced(path: Path, system: System) -> None:
 
 
 def test_a_lap_that_does_not_begin(path: Path, system: System) -> None:
-    """As long as it isn't known which lap the file is in nothing is taken; a start finds that all is safe."""
+    """A file that may be in either lap is broken; a start finds nothing that LMDB lacks."""
     log = opened(path)
     log.append(b"one", True)
     system.failing = {"pwrite"}

@@ -1,4 +1,4 @@
-"""The format of the log before LMDB, by value, and what a start reads back."""
+"""The format of log files, by value, and what a start reads back."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from storage.durable.write_ahead_log.files import (
+    FLUSHED,
     GROUP,
     HEADER,
     IDENTITY,
-    SAFE,
+    PAYLOADS,
     SALT,
-    TEXTS,
     appended,
     filled,
     flips,
@@ -37,7 +37,7 @@ def test_header() -> None:
 
 
 def test_group() -> None:
-    """A group is salt, number, whether synced, size, checksum and text."""
+    """A group is salt, number, whether synced, size, checksum and payload."""
     assert packed_group(SALT, Group(258, b"text"), True).hex() == (
         "73616c7473616c74" + "0000000000000102" + "01" + "00000004" + "e94b17d5" + "74657874"
     )
@@ -47,7 +47,7 @@ def test_group() -> None:
 
 
 def test_file(path: Path) -> None:
-    """A log is a header with its groups behind it."""
+    """A file is a header with its groups behind it."""
     salts: list[int] = []
 
     def random(size: int) -> bytes:
@@ -62,7 +62,7 @@ def test_file(path: Path) -> None:
     groups = [(Group(2, b"one"), True), (Group(3, b""), True), (Group(4, b"three"), False)]
     written = packed_header(bytes.fromhex(IDENTITY), SALT) + b"".join(packed_group(SALT, *each) for each in groups)
     assert (path.read_bytes(), salts) == (written, [8])
-    assert groups_in(written, SALT, SAFE) == ([group for group, _ in groups], len(written))
+    assert groups_in(written, SALT, FLUSHED) == ([group for group, _ in groups], len(written))
 
 
 # -- reading back ---------------------------------------------------------------------------------------------------
@@ -70,20 +70,20 @@ def test_file(path: Path) -> None:
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_what_was_written_is_there(path: Path, sync: bool) -> None:
-    """A start finds what isn't safe elsewhere, however often, and goes on behind it."""
-    end = filled(path, TEXTS, sync)[-1]
-    for safe in range(SAFE, SAFE + 4):
-        assert found(path, safe) == TEXTS[safe - SAFE :]
+    """Each start finds the groups that LMDB lacks, and appends behind them."""
+    end = filled(path, PAYLOADS, sync)[-1]
+    for flushed in range(FLUSHED, FLUSHED + 4):
+        assert found(path, flushed) == PAYLOADS[flushed - FLUSHED :]
     log = opened(path, 3)
     assert (log.size, log.sequence) == (end, 5)
     log.append(b"five", sync)
     log.close()
-    assert found(path, 3) == [*TEXTS[2:], b"five"]
+    assert found(path, 3) == [*PAYLOADS[2:], b"five"]
     assert found(path, 6) == []
 
 
 def test_a_new_log(path: Path) -> None:
-    """Data that never had a log get one, also when what an earlier try left of it is empty; it counts from 1."""
+    """A store that never had a log gets one, also where an earlier try left an empty file; it counts from 2."""
     for _ in range(2):
         log = opened(path)
         assert (log.groups, log.sequence, log.size, log.broken) == ([], 1, HEADER, False)
@@ -93,7 +93,7 @@ def test_a_new_log(path: Path) -> None:
 
 
 def test_the_making_was_cut_short_by_a_power_failure(path: Path) -> None:
-    """A file that got its size and not its bytes is no log yet: nothing was acknowledged that could be in it."""
+    """A file of zeros is taken for new if there never was a log: nothing acknowledged can be in it."""
     for size in (1, HEADER, HEADER + GROUP):
         path.write_bytes(bytes(size))
         appended(path, b"one", 0)
@@ -103,7 +103,7 @@ def test_the_making_was_cut_short_by_a_power_failure(path: Path) -> None:
 
 
 def test_a_missing_log(path: Path) -> None:
-    """Where groups may have been, no log, or an empty one, is refused, and none is made."""
+    """If there was a log, a missing or empty file is refused, and none is made."""
     assert refusal(path) == "it is missing or empty, and acknowledged changes may be in it"
     assert not path.exists()
     path.touch()
@@ -111,27 +111,27 @@ def test_a_missing_log(path: Path) -> None:
 
 
 def test_something_else_for_a_log(path: Path) -> None:
-    """Another store's log, what is no log, a header that is cut or damaged, and what can't be read are refused."""
+    """The file of another store, a cut or damaged header, and what can't be read are refused."""
     path.mkdir()
     assert refusal(path) == "Is a directory"
     path.rmdir()
     filled(path, [b"one"])
     data = path.read_bytes()
     with pytest.raises(ConfigError, match=f"belongs to the store {IDENTITY}"):
-        LogFile(path, "f" * 32, SAFE)
+        LogFile(path, "f" * 32, FLUSHED)
     for size in range(1, HEADER):
         path.write_bytes(data[:size])
         assert refusal(path) == f"it has {size} bytes, too few for a header"
     for bad in [*flips(data, 0, HEADER), b"garbage" * 100]:
         path.write_bytes(bad)
-        for safe in (0, SAFE):
-            assert refusal(path, safe) == "its header is damaged, or that of something else"
+        for flushed in (0, FLUSHED):
+            assert refusal(path, flushed) == "its header is damaged, or that of something else"
     path.write_bytes(data)
     assert found(path) == [b"one"]
 
 
 def test_data_that_are_older_than_a_log_without_groups_over_them(path: Path) -> None:
-    """A log of which all is safe, and more, has nothing to give; it goes on behind what is safe."""
-    filled(path, TEXTS)
+    """If LMDB has more than the file, nothing is found, and the next group follows what LMDB has."""
+    filled(path, PAYLOADS)
     appended(path, b"next", 20)
     assert found(path, 20) == [b"next"]

@@ -1,4 +1,4 @@
-"""Texts in a log that look like groups of it."""
+"""Payloads that look like groups."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pyshard.storage.durable.write_ahead_log import LogFile
 
 
 def test_groups_within_a_text(path: Path) -> None:
-    """A text may have the bytes of whole groups, even of the log's own salt: it is read as the text that it is."""
+    """A payload may have the bytes of whole groups, even with the lap's own salt: it is read as it is."""
     log = LogFile(path, IDENTITY, 0, lambda _: SALT)
-    texts = [
+    payloads = [
         packed_group(salt, Group(number, b"x"), True) * 3 for salt in (SALT, b"another ") for number in (2, 3, 4, 9)
     ]
-    for text in texts:
-        log.append(text, True)
+    for payload in payloads:
+        log.append(payload, True)
     log.close()
-    assert found(path) == texts
+    assert found(path) == payloads
 
 
 @pytest.mark.parametrize("sequence", [2, 3, 4, 5])
 def test_groups_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
-    """Nor does it count when its own group is none: what has another salt isn't a group wherever it stands."""
+    """Bytes of a lost payload aren't taken for a group if they have another salt."""
     inner = packed_group(b"another ", Group(sequence, b"x"), True)
     begin, end = filled(path, [b"one", inner * 3])[-2:]
     data = path.read_bytes()
@@ -40,7 +40,7 @@ def test_groups_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
 
 @pytest.mark.parametrize("sequence", [1, 2])
 def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
-    """A group behind the end proves nothing when its number is that of one that is there, or is safe."""
+    """Behind the end, a group whose number was read already, or that LMDB has, proves no damage."""
     log = LogFile(path, IDENTITY, 0, lambda _: SALT)
     log.append(b"one", True)
     begin = log.size
@@ -52,7 +52,7 @@ def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, s
 
 
 def test_a_salt_without_its_group(path: Path) -> None:
-    """What looks like a group's begin, and ends with the file, is none."""
+    """The beginning of a group at the end of the file is none."""
     log = LogFile(path, IDENTITY, 0, lambda _: SALT)
     log.append(b"one", True)
     end = log.size
