@@ -153,7 +153,7 @@ _Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores have 4 bytes for it
 
 
-class _Shard(msgspec.Struct):
+class _JsonShard(msgspec.Struct):
     name: _Name
     start: _Slot
     end: _Slot
@@ -164,11 +164,11 @@ class _Shard(msgspec.Struct):
     durable: bool
 
 
-class _State(msgspec.Struct):
+class _JsonState(msgspec.Struct):
     format: int
     cluster: _Id
     epoch: _Large
-    shards: list[_Shard]
+    shards: list[_JsonShard]
     indexes: dict[_Name, _IndexId]
     next_index: _IndexId
 
@@ -176,11 +176,13 @@ class _State(msgspec.Struct):
 def to_json(state: ClusterState) -> bytes:
     """The state as JSON text in UTF-8, with ranges in slots."""
     shards = [
-        _Shard(shard.name, shard.start, shard.end, shard.limit, shard.host, shard.port, shard.identity, shard.durable)
+        _JsonShard(
+            shard.name, shard.start, shard.end, shard.limit, shard.host, shard.port, shard.identity, shard.durable
+        )
         for shard in state.map.ranges
     ]
     return msgspec.json.encode(
-        _State(FORMAT, state.cluster, state.epoch, shards, dict(state.indexes), state.next_index)
+        _JsonState(FORMAT, state.cluster, state.epoch, shards, dict(state.indexes), state.next_index)
     )
 
 
@@ -192,7 +194,7 @@ def from_json(text: bytes) -> ClusterState:
     if len(text) > settings.MAX_STATE_BYTES:
         raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
     try:
-        read = msgspec.json.decode(text, type=_State)
+        read = msgspec.json.decode(text, type=_JsonState)
         if read.format != FORMAT:
             raise BadRequest(f"the cluster state is of format {read.format}; this version knows format {FORMAT}")
         ranges = ShardMap(

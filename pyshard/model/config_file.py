@@ -27,7 +27,7 @@ _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class _Shard(msgspec.Struct, forbid_unknown_fields=True):
+class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
     name: _Name
     start: _Fraction
     end: _Fraction
@@ -36,14 +36,14 @@ class _Shard(msgspec.Struct, forbid_unknown_fields=True):
     port: _Port
 
 
-class _Bootstrap(msgspec.Struct, forbid_unknown_fields=True):
+class _BootstrapEntry(msgspec.Struct, forbid_unknown_fields=True):
     host: _Host = str(settings.BOOTSTRAP_SERVER[0])
     port: _Port = int(settings.BOOTSTRAP_SERVER[1])
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    shards: list[_Shard]
-    bootstrap: _Bootstrap = msgspec.field(default_factory=_Bootstrap)
+class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
+    shards: list[_ShardEntry]
+    bootstrap: _BootstrapEntry = msgspec.field(default_factory=_BootstrapEntry)
 
 
 @attrs.frozen
@@ -82,7 +82,7 @@ def parse(text: bytes) -> ClusterConfig:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"found text that is not JSON ({error}), expected an object with 'shards'") from None
     try:
-        read = msgspec.convert(raw, type=_File)
+        read = msgspec.convert(raw, type=_ConfigFile)
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), raw)) from None
     ranges = []

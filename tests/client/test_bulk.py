@@ -188,6 +188,8 @@ def test_keys_and_documents_that_are_none(cluster: MemoryCluster, client: Client
     assert [type(one) for _, one in found.outcomes] == [dict, InvalidKey, dict]
     found = failure(cluster, client.has_many([True]))
     assert [type(one) for _, one in found.outcomes] == [InvalidKey]
+    found = failure(cluster, client.has_many([10**5000]))
+    assert str(found).startswith("1 of 1 keys failed; the first, <int>: InvalidKey: ")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_named_index_is_part_of_the_text(text: str, index: str) -> None:
 
 @given(st.lists(texts), texts)
 def test_slots_of_many_keys(keys: list[str], index: str) -> None:
-    """Many slots at once are the slots one by one."""
+    """The slots of many keys at once are those of each key."""
     encoded, name = [key.encode() for key in keys], index.encode()
     assert slots_of(encoded, name) == [slot_of(key, name) for key in encoded]
 
@@ -169,7 +169,7 @@ def test_number_and_its_text_are_one_key(key: float) -> None:
     ],
 )
 def test_refused_key(key: object, message: str) -> None:
-    """What is no key is refused: the message says what was given and what a key is."""
+    """A value that can't be a key is refused: the message says what was given and what a key is."""
     with pytest.raises(InvalidKey) as refused:
         key_bytes(key)  # type: ignore[arg-type]
     assert str(refused.value) == message
@@ -184,13 +184,13 @@ def test_short_key_is_shown_whole() -> None:
 
 @given(st.lists(texts | st.just("\0") | st.integers() | st.floats()))
 def test_texts_of_many_keys(keys: list[Key]) -> None:
-    """The texts of many keys are those that they have one by one, whatever is in them."""
+    """The texts of many keys at once are those of each key, whatever is in them."""
     assert keys_bytes(keys) == [key_bytes(key) for key in keys]
 
 
 @pytest.mark.parametrize("bad", ["a\ud800", "k" * 65_537, "é" * 32_769, True, None])
 def test_one_of_many_that_is_refused(bad: Key) -> None:
-    """It is refused as it is alone; keys of which each fits aren't refused for being many."""
+    """A key that is refused alone is refused among others. Keys that fit alone are accepted, however many they are."""
     most = ["k" * settings.MAX_KEY_BYTES, "nul\0inside", "é"]
     assert keys_bytes(most) == [key.encode() for key in most]
     assert keys_bytes([*most[:1], *most[2:]]) == [most[0].encode(), most[2].encode()]
@@ -267,7 +267,7 @@ def test_no_boundary(value: float) -> None:
 
 @given(keys=st.lists(st.binary(max_size=20), max_size=20), index=st.sampled_from([b"", b"pages"]))
 def test_lazy_slots(keys: list[bytes], index: bytes) -> None:
-    """They are those that are computed at once, however they are asked for."""
+    """Lazy slots are those that are computed at once, however they are asked for."""
     slots = keyspace.slots_of(keys, index)
     for ask in (list, lambda lazy: [lazy[place] for place in range(len(lazy))], lambda lazy: lazy[:]):
         assert ask(keyspace.LazySlots(keys, index)) == slots
@@ -275,7 +275,7 @@ def test_lazy_slots(keys: list[bytes], index: bytes) -> None:
 
 
 def test_lazy_slots_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is computed before a slot is wanted, and then all of them once."""
+    """Nothing is computed before a slot is asked for; then all of them are computed, once."""
     computed: list[object] = []
 
     def noted(keys: list[bytes], index: bytes) -> list[int]:

@@ -1,4 +1,4 @@
-"""Documents that are encoded together: each as it is alone."""
+"""Many documents at once: each is encoded and decoded as it is alone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_many_are_encoded_as_each_alone(together: list[object]) -> None:
 
 
 class Text(str):
-    """A str that is another type."""
+    """A subclass of str."""
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ class Text(str):
     ],
 )
 def test_one_of_many_that_cannot_be_stored(bad: object) -> None:
-    """It is refused as it is alone, wherever it stands."""
+    """A document that can't be stored is refused with the same error as alone, wherever it stands."""
     with pytest.raises(InvalidDocument) as alone:
         encode(bad)
     for together in ([bad, FLAT], [FLAT, bad]):
@@ -90,7 +90,7 @@ def test_one_of_many_that_cannot_be_stored(bad: object) -> None:
 @pytest.mark.parametrize("document", [{"a": "x" * 40}, {"k" * 40: 1}, {"a": ["x" * 40]}])
 @pytest.mark.parametrize("fit", [1, 2, 9])
 def test_many_end_where_the_room_does(document: object, fit: int) -> None:
-    """The document that fills the room is the last one; those behind it are left over."""
+    """The document that fills the room is the last one; those after it are left over."""
     record, size = encode(document)
     together = [document] * 10
     for room in (fit * len(record), fit * len(record) - len(record) + 1):
@@ -116,7 +116,7 @@ def test_texts_that_take_more_than_they_count(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("document", [{"n": 1, "text": "x" * 1_000_000}, {"x" * 1_000_000: 1}])
 def test_many_that_have_no_room_together_are_not_put_together(document: dict[str, object]) -> None:
-    """What is looked at of large documents at once is no more than the room: they may be many, and huge."""
+    """Large documents are looked at together only as far as there is room, so that many of them take little memory."""
     tracemalloc.start()
     try:
         records, _ = encode_many([dict(document) for _ in range(50)], 500_000)
@@ -131,7 +131,7 @@ def test_many_that_have_no_room_together_are_not_put_together(document: dict[str
 
 
 def outcome(function: Callable[..., object], *arguments: object) -> object:
-    """What a function gives, by its repr (nan isn't equal to itself); or its refusal."""
+    """What a function gives, by its repr, since nan isn't equal to itself; or the error that it raises."""
     try:
         return repr(function(*arguments))
     except InvalidDocument as error:
@@ -140,7 +140,7 @@ def outcome(function: Callable[..., object], *arguments: object) -> object:
 
 @given(alike(), st.integers(1, 400) | st.just(1 << 20), st.integers(1, 300) | st.just(1 << 20))
 def test_encoding_many_agrees_with_one_by_one(together: list[object], room: int, limit: int) -> None:
-    """Records, sizes, where it ends and what is refused: all is as with each document by itself."""
+    """Records, sizes, the end of the room and the errors are those that the plain way gives."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         at_most(monkeypatch, limit)
         assert outcome(encode_many, together, room) == outcome(encode_many_plainly, together, room)
@@ -148,7 +148,7 @@ def test_encoding_many_agrees_with_one_by_one(together: list[object], room: int,
 
 @given(st.lists(st.builds(lambda document: encode(document)[0], trees) | st.binary(), max_size=5), st.integers(0, 9))
 def test_decoding_many_agrees_with_one_by_one(records: list[bytes], begin: int) -> None:
-    """What is read, and what is refused, is as with each record by itself, wherever in the bytes it begins."""
+    """Documents and errors are those that the plain way gives, wherever in the bytes a record begins."""
     given = [b"x" * begin + record for record in records]
     assert outcome(decode_many, given, begin) == outcome(decode_many_plainly, given, begin)
 
@@ -158,13 +158,13 @@ small = st.sampled_from([0, 1, -7, 2**30, 0.5, "", "x", "ü", "🛫", None, True
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), small)))
 def test_sizes_by_columns_are_those_of_each(together: list[dict[str, object]]) -> None:
-    """Where columns tell the sizes, they are the sizes of each dict."""
+    """Sizes by columns are the sizes of each dict, or unknown."""
     sizes = sizes_by_columns(together, 1 << 20)
     assert sizes is None or sizes == [values_size(document) for document in together]
 
 
 def test_what_columns_are_for() -> None:
-    """Dicts alike are measured by columns, whatever their names; any others aren't."""
+    """Dicts with the same types of values are measured by columns, whatever their keys; other dicts aren't."""
     together: list[dict[str, object]] = [{"a": "x", "b": 1, "c": 0.5}, {"c": "ü", "d": 0, "e": 1.5}]
     assert sizes_by_columns(together, 3) == [50 + 28 + 24, 74 + 24 + 24]
     assert sizes_by_columns(together, 2) is None

@@ -42,7 +42,7 @@ def test_every_slot_has_one_owner(data: st.DataObject) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), boundary_sets)
 def test_every_key_has_one_owner(key: str, boundaries: set[int]) -> None:
-    """One range owns a key, the one that lookup finds."""
+    """Exactly one range owns a key: the one that lookup finds."""
     map_ = ShardMap(ranges_at(boundaries))
     slot = slot_of(key_bytes(key))
     assert [one for one in map_.ranges if one.start <= slot < one.end] == [map_.lookup(slot)]
@@ -50,7 +50,7 @@ def test_every_key_has_one_owner(key: str, boundaries: set[int]) -> None:
 
 @given(boundary_sets)
 def test_boundary_belongs_to_the_range_that_starts_there(boundaries: set[int]) -> None:
-    """A slot equal to a boundary belongs to the range behind it, the slot before to the range in front of it."""
+    """A slot at a boundary belongs to the range that starts there; the slot before it to the range that ends there."""
     map_ = ShardMap(ranges_at(boundaries))
     assert [map_.lookup(one.start) for one in map_.ranges] == list(map_.ranges)
     assert [map_.lookup(one.end - 1) for one in map_.ranges] == list(map_.ranges)
@@ -98,7 +98,7 @@ def test_map_is_refused_unless_it_covers_once(quarters: list[tuple[int, int]]) -
 
 @given(st.data())
 def test_gap_or_overlap_is_refused(data: st.DataObject) -> None:
-    """A map in which one end was moved, by however little, is none."""
+    """Ranges of which one end was moved, however little, are no map."""
     ranges = ranges_at(data.draw(boundary_sets))
     number = data.draw(st.integers(0, len(ranges) - 1))
     old = ranges[number]
@@ -112,7 +112,7 @@ def test_gap_or_overlap_is_refused(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_missing_range_is_refused(data: st.DataObject) -> None:
-    """A map that lost any of its ranges is none."""
+    """Ranges of which one is missing are no map."""
     ranges = ranges_at(data.draw(boundary_sets))
     ranges.pop(data.draw(st.integers(0, len(ranges) - 1)))
     with pytest.raises(ConfigError):

@@ -46,7 +46,7 @@ def test_chunks(data: bytes, strings: dict[bytes, bytes]) -> None:
 
 
 def test_foreign_chunk_sizes() -> None:
-    """A peer may cut as it likes: chunks are joined in their order."""
+    """A peer may cut chunks of any size: they are joined in their order."""
     arrived: dict[str, object] = {}
     strings = {b"data": b"3", b"data.2": b"c", b"data.0": b"a", b"data.1": b"", b"data.3": b"not announced"}
     ChunkedBytes().fromBox(b"data", strings, arrived, None)
@@ -103,14 +103,14 @@ def test_bytes_that_must_be_given(pair: Pair) -> None:
     ],
 )
 def test_wrong_chunks(strings: dict[bytes, bytes], message: str) -> None:
-    """A count that is none, and a chunk that is missing, are the peer's mistake, and cost next to nothing."""
+    """A wrong count of chunks, or a missing chunk, is the peer's mistake, and costs almost nothing."""
     with pytest.raises(BadRequest) as refused:
         ChunkedBytes().fromBox(b"data", strings, {}, None)
     assert str(refused.value) == message
 
 
 def test_wrong_chunks_are_answered() -> None:
-    """The peer is told, on a connection that goes on."""
+    """The peer gets an error, and the connection goes on."""
     one = line()
     one.protocol.dataReceived(box(_ask="1", _command="Echo", data=2) + add("2", 1, 2))
     refused, answered = one.answers()
@@ -136,13 +136,13 @@ def test_chunks_of_a_box(size: int) -> None:
     ids=["none", "empty", "no number", "negative", "chunk missing", "second chunk missing", "too many"],
 )
 def test_no_chunks(box: Box) -> None:
-    """A count that is none, and chunks that aren't there."""
+    """A wrong count of chunks, and missing chunks, are refused."""
     with pytest.raises(BadRequest, match="argument b'n'"):
         take_chunks(box, b"n")
 
 
 def test_integer() -> None:
-    """A number, or an error that shows what was found, cut."""
+    """A whole number is read; anything else is refused, and shown cut."""
     assert take_integer({b"n": b"-12"}, b"n") == -12
     for text in (b"", b"1.5", b"x" * 1000):
         with pytest.raises(BadRequest, match="expected a number") as caught:

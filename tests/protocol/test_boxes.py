@@ -52,7 +52,7 @@ streams = st.lists(
 
 @given(streams, st.lists(st.integers(0, 9), max_size=20), st.integers(1, 3), st.integers(8, 25))
 def test_agrees_with_the_plain_parser(data: bytes, lengths: list[int], keys: int, size: int) -> None:
-    """Whatever comes, in whatever pieces, gives the boxes and ends as the plain parser finds in all bytes at once."""
+    """Any bytes in any pieces give the boxes, and the breach, that the plain parser finds in all bytes at once."""
     limits, pieces, begin = Limits(keys=keys, size=size), [], 0
     for length in lengths:
         pieces.append(data[begin : begin + length])
@@ -83,7 +83,7 @@ def test_the_bytes_are_amps(box: Box) -> None:
 
 
 def test_nothing_of_a_box_before_it_ends() -> None:
-    """A box that is under way is known to be, and is given when it is whole."""
+    """A parser knows that a box has begun, and gives it when it is whole."""
     parser, data = BoxParser(Limits()), serialize({b"key": b"value"})
     assert not parser.begun
     for byte in data[:-1]:
@@ -96,7 +96,7 @@ def test_nothing_of_a_box_before_it_ends() -> None:
 
 
 def test_byte_by_byte() -> None:
-    """Bytes that come one at a time aren't put together again for each that comes, but a few times for each value."""
+    """Bytes that come one at a time are joined a few times for each value, not once for each byte."""
     data = serialize({b"k%d" % number: bytes(LONGEST_VALUE) for number in range(4)})
     parser, found, times, last = BoxParser(Limits()), [], 0, b""
     for at in range(len(data)):
@@ -110,7 +110,7 @@ def test_byte_by_byte() -> None:
 
 
 def test_nothing_is_kept_of_what_was_read() -> None:
-    """A connection that has nothing under way holds no bytes, whatever came over it."""
+    """A parser without a begun box holds no bytes, whatever came before."""
     parser, data = BoxParser(Limits()), serialize({b"key": b"value"})
     for pieces in ([data * 1000], [data * 1000 + data[:7], data[7:]]):
         for piece in pieces:
@@ -136,7 +136,7 @@ def test_longest_key(longest: int) -> None:
     ids=["key", "keys, though the same", "bytes"],
 )
 def test_past_the_limits(data: bytes, limits: Limits, message: str) -> None:
-    """Bytes that are no box, or too large a one, are a breach; what fits is none."""
+    """Bytes that are no box, or a box over its limits, are a breach, in any pieces."""
     with pytest.raises(BoxBreach, match=message):
         parsed([data], limits)
     with pytest.raises(BoxBreach, match=message):
@@ -144,7 +144,7 @@ def test_past_the_limits(data: bytes, limits: Limits, message: str) -> None:
 
 
 def test_at_the_limits() -> None:
-    """A box with as many keys and bytes as it may have, again and again."""
+    """Boxes with as many keys and bytes as they may have are accepted, one after the other."""
     data = serialize({b"k": b"value", b"l": b""})
     assert len(parsed([data * 3], Limits(keys=2, size=len(data)))) == 3
     with pytest.raises(BoxBreach):

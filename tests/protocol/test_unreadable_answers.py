@@ -1,4 +1,4 @@
-"""Answers that can't be read: the call that they belong to fails at once and says so; nothing else suffers."""
+"""Answers that can't be read: their call fails at once and says so; everything else goes on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def client(cluster: MemoryCluster) -> Client:
 
 
 def told(cluster: MemoryCluster, work: Deferred[Any], seconds: float = 2) -> Any:
-    """What a Deferred comes to or fails with, long before any deadline."""
+    """What a Deferred gives or fails with, long before any deadline."""
     return cluster.run(work.addErrback(lambda failure: failure.value), seconds)
 
 
@@ -89,7 +89,7 @@ def test_a_question_that_changes_nothing(
     ask: Callable[[Client], Deferred[Any]],
     message: str,
 ) -> None:
-    """It fails with `BadRequest`, which says what can't be read; all else goes on, and so does it when answers are."""
+    """It fails with `BadRequest`, which says what can't be read. Everything else goes on."""
     with between(cluster, at, change):
         outcome = told(cluster, ask(client))
         assert type(outcome) is BadRequest
@@ -124,7 +124,7 @@ def test_statistics(cluster: MemoryCluster, client: Client) -> None:
 
 
 def test_a_scan_that_goes_round_in_circles(cluster: MemoryCluster, client: Client) -> None:
-    """Pages that lead back to where the scan has been end it."""
+    """A page that leads back to an earlier place ends the scan."""
     with between(cluster, SHARD, page([b"test"])):
         pages = client.keys()
         assert told(cluster, pages.next_page()) == ["test"]
@@ -133,7 +133,7 @@ def test_a_scan_that_goes_round_in_circles(cluster: MemoryCluster, client: Clien
 
 @pytest.mark.parametrize("name", [b"protocol", b"epoch", b"identity", b"ephemeral"])
 def test_a_greeting(cluster: MemoryCluster, client: Client, name: bytes) -> None:
-    """A shard whose greeting can't be read is no shard; the client says why, and is there when it can be again."""
+    """A shard whose greeting can't be read isn't used, and the client says why; later it is used."""
     with between(cluster, SHARD, with_value(name, b"\xff")):
         outcome = told(cluster, client.read("test", deadline=3), 4)
         assert "the answer to Hello can't be read" in str(outcome)

@@ -1,4 +1,4 @@
-"""What tells that a file has changed."""
+"""The signature by which a changed file is noticed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _locked(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [_written, _written_alike, _replaced, _locked, Path.unlink])
 def test_changes(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    """Whatever is done to a file, its signature differs; while nothing is done, it stays."""
+    """A file that is written, replaced, removed or locked has another signature; an unchanged file keeps it."""
     path = tmp_path / "file"
     path.write_text("before")
     path.chmod(0o600)
@@ -45,5 +45,5 @@ def test_changes(tmp_path: Path, change: Callable[[Path], None]) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """A file that isn't there has none."""
+    """A missing file has no signature."""
     assert file_signature(tmp_path / "none") is None

@@ -16,7 +16,7 @@ OLD, NEW = "the-old-secret-of-admins", "the-new-secret-of-admins"
 
 
 def written(path: Path, *lines: str, mode: int = 0o600) -> Path:
-    """A file that was put in place of what there was, as an editor does it."""
+    """A file that was replaced by a new one, as editors do it."""
     new = path.with_name("new")
     new.write_text("\n".join(lines))
     new.chmod(mode)
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_load(path: Path, mode: int) -> None:
-    """What only its owner can get at is read."""
+    """A file that only its owner can get at is read."""
     path.chmod(mode)
     assert load(path).role_of(OLD.encode()) is Role.ADMIN
 
@@ -50,7 +50,7 @@ def test_others_can_read_it(path: Path, bit: int) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """What isn't there, is no file, is too long or no text is refused in one line that names it."""
+    """A missing file, a directory, a file that is too long or no text: each is refused in one line that names it."""
     long = written(tmp_path / "long", "#" * 65_537)
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff")
@@ -77,7 +77,7 @@ def test_lines_are_named(path: Path) -> None:
 
 
 def roles(file: TokenFile) -> list[Role | None]:
-    """What the old and the new secret are worth."""
+    """The roles that the old and the new secret give now."""
     tokens = file.current()
     return [tokens.role_of(OLD.encode()), tokens.role_of(NEW.encode())]
 
@@ -111,7 +111,7 @@ def test_written_in_place(used: TokenFile, path: Path) -> None:
 def test_the_tokens_stay_when_the_file_breaks(
     used: TokenFile, path: Path, what: str, log_lines: list[str], logged_errors: TakeErrors
 ) -> None:
-    """A file that can't be used leaves the tokens as they were, and one line in the log; mended, it counts again."""
+    """A file that can't be used leaves the tokens as they were, with one line in the log; once repaired, it is read."""
     if what == "gone":
         path.unlink()
     else:
@@ -146,7 +146,7 @@ def test_a_daemon_needs_an_admin(path: Path) -> None:
 
 
 def test_a_path_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative path is one from where it was given, although twistd changes its directory."""
+    """A relative path is relative to the directory at the start, although twistd changes its directory."""
     monkeypatch.chdir(path.parent)
     file = TokenFile(Path("tokens"))
     monkeypatch.chdir("/")
@@ -173,5 +173,5 @@ def test_a_clients_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_repr_shows_no_secret(path: Path) -> None:
-    """A token file can stand in a traceback."""
+    """A token file in a traceback shows no secret."""
     assert OLD not in repr(TokenFile(path))

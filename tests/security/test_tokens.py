@@ -1,4 +1,4 @@
-"""Roles and tokens: what a token file may say, who a secret makes its bearer, and that no secret is ever shown."""
+"""Roles and tokens: what a token file may say, which role a secret gives, and that no secret is ever shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_roles_are_ordered() -> None:
 
 
 def test_parse() -> None:
-    """A role and a secret a line, in any white space; comments and empty lines are passed over."""
+    """Each line is a role and a secret, with any white space; comments and empty lines are skipped."""
     text = f"# the cluster's\n\n  admin\t{SECRET}  \r\nread {OTHER}\n#write {SECRET}x\n"
     assert parse(text) == Tokens((Token(Role.ADMIN, SECRET.encode()), Token(Role.READ, OTHER.encode())))
 
@@ -97,14 +97,14 @@ def test_no_text_shows_what_it_holds(text: str, secret: str) -> None:
 
 @given(SECRETS, st.binary(max_size=300))
 def test_wrong_secrets(secret: str, presented: bytes) -> None:
-    """Only the whole secret is one: no beginning of it, nothing longer, no other bytes."""
+    """Only the whole secret counts: no beginning of it, nothing longer, no other bytes."""
     tokens = parse(f"admin {secret}")
     wrong = {presented, b"", secret[:-1].encode(), secret.encode() + b"x", secret.swapcase().encode()}
     assert {tokens.role_of(one) for one in wrong - {secret.encode()}} == {None}
 
 
 def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A match doesn't end the comparing, which takes as long for each secret."""
+    """A secret is compared with every token, even after a match."""
     compared: list[bytes] = []
 
     def compare(one: bytes, other: bytes) -> bool:

@@ -25,7 +25,7 @@ def test_first_state() -> None:
 
 @pytest.mark.parametrize(("name", "expected"), [("", 0), ("pages", 2)])
 def test_index_id(name: str, expected: int) -> None:
-    """The empty name is the default index; another has the id it was created with."""
+    """The empty name is the default index; any other index has the id that it was created with."""
     assert STATE.index_id(name) == expected
 
 
@@ -113,7 +113,7 @@ def test_every_change_is_one_epoch(change: Any) -> None:
 
 
 def test_identity() -> None:
-    """A store that takes a place is noted there, and only there."""
+    """The identity of a store is noted at the shard that it serves, and only there."""
     changed = STATE.with_identity("high", "2e", True)
     assert changed == ClusterState(
         "c1", 8, ShardMap([LOW, attrs.evolve(HIGH, identity="2e", durable=True)]), {"pages": 2}, 3
@@ -122,7 +122,7 @@ def test_identity() -> None:
 
 
 def test_same_config_changes_nothing() -> None:
-    """A config that says what is known, identities aside, doesn't raise the epoch."""
+    """A config with the same names, ranges, addresses and limits doesn't raise the epoch."""
     assert STATE.with_config(ShardMap([attrs.evolve(LOW, identity="", durable=False), HIGH])) is STATE
 
 
@@ -212,7 +212,7 @@ def test_index_name(name: str) -> None:
     ],
 )
 def test_bad_index_name(name: object, shown: str) -> None:
-    """What is no name is refused: the message says what was given and what a name is."""
+    """A value that can't be a name is refused: the message says what was given and what a name is."""
     with pytest.raises(InvalidIndexName) as refused:
         check_index_name(name)  # type: ignore[arg-type]
     assert str(refused.value) == (f"index name {shown}: expected a str of 1 to 100 letters, digits, '_', '.' and '-'")

@@ -136,13 +136,13 @@ def test_other_format() -> None:
     ],
 )
 def test_what_is_no_state(text: bytes) -> None:
-    """What is no state, or holds no map, is refused with a message that says what is wrong."""
+    """A text without a state, or without a map, is refused; the message says what is wrong."""
     with pytest.raises(BadRequest, match=r"^this is no cluster state: ."):
         from_json(text)
 
 
 def test_two_indexes_with_one_id() -> None:
-    """Two names for one index are none: to drop one of them would drop the other's documents."""
+    """Two names with one id are refused: to drop one index would drop the other's documents."""
     with pytest.raises(BadRequest, match="two indexes with one id"):
         from_json(text_with(indexes={"pages": 2, "links": 2}))
 

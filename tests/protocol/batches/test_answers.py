@@ -65,7 +65,7 @@ def decoded(decode: Callable[[bytes, list[Run]], list[Answer]], data: bytes, run
 
 @given(answered(), run_lists)
 def test_the_quick_way_agrees_with_the_plain_one(pair: tuple[list[Run], list[Answer]], others: list[Run]) -> None:
-    """Answers to one run take a quicker way; what comes of them, and what is refused, is the same."""
+    """Answers to a single run take a quicker way, which gives the same answers and the same refusals."""
     runs, answers = pair
     for run, answer in zip(runs, answers, strict=True):
         data = encode_answers([answer])
@@ -106,7 +106,7 @@ def test_errors_may_stand_at_both_ends() -> None:
 
 
 def test_refuse() -> None:
-    """A refused operation is put down with its code and message."""
+    """A refused operation is noted with its code and message."""
     answer = Answer([True, None])
     answer.refuse(1, ShardFull("no room"))
     assert answer.errors == {1: ("SHARD_FULL", "no room")}

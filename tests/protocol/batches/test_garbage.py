@@ -50,7 +50,7 @@ Decoder = Callable[[bytes], Any]
     ],
 )
 def test_nothing_at_all(decode: Decoder, what: str, data: bytes) -> None:
-    """What is neither batch nor answer nor keys is refused by each of them."""
+    """Bytes that are neither batch, answers nor keys are refused by each decoder."""
     with pytest.raises(BadRequest, match=rf"^the {what} can't be read: ."):
         decode(data)
 
@@ -126,7 +126,7 @@ def test_garbage_is_a_bad_request(data: bytes) -> None:
 
 
 def test_a_refusal_is_one_line() -> None:
-    """What a refusal quotes of the peer's bytes doesn't break a log's lines, nor reach a terminal as it is."""
+    """What a refusal quotes of the peer's bytes is printable and has no line break."""
     with pytest.raises(BadRequest) as refused:
         decode_runs(msgspec.msgpack.encode([["re\n\x1b[31mad", "", []]]))
     assert str(refused.value) == r"the batch can't be read: Invalid value 're\n\x1b[31mad' - at `$[0][0]`"

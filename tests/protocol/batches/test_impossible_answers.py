@@ -33,7 +33,7 @@ def decoded(run: Run, answer: Answer) -> Answer:
 
 @pytest.mark.parametrize(("run", "good", "bad"), VERBS, ids=[type(run).__name__ for run, *_ in VERBS])
 def test_results_of_each_verb(run: Run, good: list[Result], bad: list[Result]) -> None:
-    """What a verb can have passes, beside a refusal too; any other result is refused."""
+    """Results that the verb can have pass, also beside a refused operation; any other result is refused."""
     for one in good:
         assert decoded(run, Answer([one, good[0]])).results == [one, good[0]]
         assert decoded(run, Answer([None, one], {0: REFUSED})).results == [None, one]
@@ -51,7 +51,7 @@ def test_no_result_at_another_place_than_the_error(run: Run, good: list[Result],
 
 
 def test_many_sizes() -> None:
-    """What doesn't fit is shown, but not a million of it."""
+    """The message shows the sizes that don't fit, but not all of a million."""
     with pytest.raises(BadRequest) as refused:
         decode_answers(encode_answers([Answer([])] * 10_000), [Read("", KEYS)])
     assert len(str(refused.value)) < 200

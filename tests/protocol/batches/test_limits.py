@@ -38,19 +38,19 @@ def peak_of_refusal(data: bytes, message: str) -> int:
     ids=["runs", "keys", "records", "ttls"],
 )
 def test_announced_and_not_there(head: bytes, length: int) -> None:
-    """A list costs nothing by the length that it announces."""
+    """The length that a list announces costs nothing by itself."""
     assert peak_of_refusal(head + array(length), "the batch can't be read") < 100_000
 
 
 def test_many_empty_runs() -> None:
-    """Runs without keys, which are no operations, are counted all the same: 2.6 million of them fit into a box."""
+    """The number of runs is limited too, since 2.6 million runs without keys fit into a box."""
     run = msgspec.msgpack.encode(["has", "", []])
     assert peak_of_refusal(array(MOST + 1) + run * (MOST + 1), "length <= 10000") < 1 << 20
     assert decode_runs(array(MOST) + run * MOST) == [Has("", [])] * MOST
 
 
 def test_many_runs_of_many_keys() -> None:
-    """A large batch of short keys, of which 18 MiB would become 300, is refused by what it announces."""
+    """A large batch of short keys is refused by the lengths that it announces: decoded, 18 MiB would become 300."""
     run = msgspec.msgpack.encode(["read", "", [b"ab"] * MOST])
     found = f"the batch has {450 * MOST:,} operations; a batch has at most 10,000"
     assert peak_of_refusal(array(450) + run * 450, found) < 1 << 20
@@ -58,7 +58,7 @@ def test_many_runs_of_many_keys() -> None:
 
 @pytest.mark.parametrize("count", [10, 1000, MOST])
 def test_a_large_batch_that_is_fine(count: int) -> None:
-    """A batch past the size from which it is looked through first, whatever the form of its lists' heads."""
+    """A batch that is large enough to be counted first is counted right, whatever the form of its lists' heads."""
     keys = [b"k" * (2 * settings.BOX_BYTES // count)] * count
     assert decode_runs(encode_runs([Read("", keys)])) == [Read("", keys)]
     with pytest.raises(BadRequest, match="has 10,001 operations"):
@@ -71,7 +71,7 @@ def test_a_large_batch_that_is_fine(count: int) -> None:
     ids=["keys are an int", "no keys", "nothing", "keys are bytes", "a key is text", "too many fields"],
 )
 def test_a_large_batch_that_is_none(run: list[object]) -> None:
-    """What is no run is refused in a large batch as in a small one."""
+    """Anything that is no run is refused in a large batch as in a small one."""
     large = ["read", "", [b"k" * 2 * settings.BOX_BYTES]]
     with pytest.raises(BadRequest, match="the batch can't be read"):
         decode_runs(msgspec.msgpack.encode([large, run]))

@@ -67,13 +67,13 @@ def test_conditions_and_ttls_may_be_left_out(data: bytes, run: Run) -> None:
     ],
 )
 def test_columns(run: Run, expected: list[Any]) -> None:
-    """The columns of a run are its fields behind index and keys."""
+    """The columns of a run are its fields after index and keys."""
     assert columns(run) == expected
 
 
 @given(with_columns(), st.data())
 def test_part(run: Run, data: st.DataObject) -> None:
-    """A part of a run has, of every column, what stands at the positions, in their order."""
+    """A part of a run has the elements of every column at the positions, in their order."""
     positions = data.draw(st.lists(st.sampled_from(range(len(run.keys))), max_size=5)) if run.keys else []
     picked = part(run, positions)
     assert (type(picked), picked.index, picked.keys) == (type(run), run.index, [run.keys[one] for one in positions])
@@ -153,13 +153,13 @@ def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) ->
     ],
 )
 def test_weight(run: Run, expected: int) -> None:
-    """A run weighs what its keys and records have."""
+    """The weight of a run is the bytes of its keys and records."""
     assert weight(run) == expected
 
 
 @given(run_lists)
 def test_weight_of_any_run(runs: list[Run]) -> None:
-    """A run weighs the lengths of its keys and records, added up."""
+    """The weight of any run is the lengths of its keys and records, added up."""
     for run in runs:
         records = [*run.records] if isinstance(run, Write) else []
         records += [*run.amounts, *run.initials] if isinstance(run, Increment) else []
@@ -167,7 +167,7 @@ def test_weight_of_any_run(runs: list[Run]) -> None:
 
 
 def test_verbs() -> None:
-    """A run's verb is the word on the wire; those of the table change nothing, all others may."""
+    """A run's verb is its word on the wire. The verbs of the table only read; all others may change something."""
     assert [verb_of(run) for run in RUNS] == [
         "read", "has", "item", "write", "write", "pop", "pop", "remove", "touch", "increment",
     ]  # fmt: skip
@@ -228,7 +228,7 @@ def test_keys_that_are_stored_are_text(keys: list[bytes]) -> None:
 
 
 def test_largest_things_pass() -> None:
-    """At the limits all is well; for many keys together there is no limit but the box's."""
+    """Keys and records at their limits are accepted. Many keys together have no limit but the box's."""
     run = Write("", [b"k" * settings.MAX_KEY_BYTES], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES)])
     assert decode_runs(encode_runs([run])) == [run]
     many = Write("", [b"k" * settings.MAX_KEY_BYTES, "é".encode()], [b"r" * (9 * 1024 * 1024)] * 2)

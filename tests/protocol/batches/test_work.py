@@ -42,7 +42,7 @@ def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: type(run).__name__)
 def test_records_that_are_looked_at(bench: Bench, run: Run) -> None:
-    """After so many bytes of records the rest of a batch is refused unapplied; the next batch begins anew."""
+    """After so many bytes of records the rest of a batch is refused; the next batch begins with nothing counted."""
     for _ in range(2):
         (found,) = bench.answers(run)
         assert found.index("ANSWER_FULL") == 10
@@ -51,7 +51,7 @@ def test_records_that_are_looked_at(bench: Bench, run: Run) -> None:
 
 
 def test_over_all_runs_of_a_batch(bench: Bench) -> None:
-    """It is the batch that is bounded, not each of its runs."""
+    """The limit is on the whole batch, not on each of its runs."""
     found = bench.answers(*[Touch("", [b"k"] * 4, [0] * 4)] * 3, ReadItem("", [b"none"]))
     assert [one.count("ANSWER_FULL") for one in found] == [0, 0, 2, 1]
 
@@ -70,7 +70,7 @@ def test_clients_ask_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("document", [None, True, False, 1.5, "", "é" * 300, b"", b"1" * 70_000, [], {}, [1] * 70_000])
 def test_what_a_document_is_by_its_first_byte(document: documents.Document) -> None:
-    """What is no int is told without decoding it; the name is that of its type."""
+    """A document that is no int is recognized without decoding it, and its type is named."""
     record, _ = documents.encode(document)
     for cut in (record, record[: HEAD.size + 1]):
         with pytest.raises(NotANumber, match=f"of type {type(document).__name__};"):
@@ -85,13 +85,13 @@ def test_ints(value: int) -> None:
 
 @pytest.mark.parametrize("record", [b"", b"\x01", ONE[:-1], b"\x02" + ONE[1:], ONE[:-1] + b"\xc1", ONE + b"\x01"])
 def test_damaged_records(record: bytes) -> None:
-    """A record that is none is refused."""
+    """Bytes that are no record are refused."""
     with pytest.raises(InvalidDocument):
         documents.decode_int(record)
 
 
 def test_an_extension_that_is_no_int() -> None:
-    """An extension may be something else than an int."""
+    """An extension that is no int is refused."""
     stamp = HEAD.pack(FORMAT, 0) + msgspec.msgpack.encode(msgspec.msgpack.Ext(-1, bytes(4)))
     with pytest.raises(NotANumber, match="of type datetime"):
         documents.decode_int(stamp)

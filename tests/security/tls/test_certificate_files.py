@@ -1,4 +1,4 @@
-"""Certificates and keys on the disk: which can be used, and what is said of those that can't."""
+"""Certificates and keys on the disk: which can be used, and how others are refused."""
 
 from __future__ import annotations
 

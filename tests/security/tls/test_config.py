@@ -62,7 +62,7 @@ def test_endpoint_strings(text: str, expected: tuple[str, int, Tls]) -> None:
     ],
 )
 def test_refused_endpoint_strings(text: str, found: str) -> None:
-    """What makes no sense, or can't hold for shards, is refused, and what can stand there is told."""
+    """A string that makes no sense, or can't hold for shards, is refused; the message says what can stand there."""
     with pytest.raises(ConfigError) as refused:
         tls.from_string(text)
     assert str(refused.value).startswith(f"bootstrap server {text!r}: {found}, expected {text[:3]}:HOST:PORT and ")
@@ -103,13 +103,13 @@ def test_who_decides(
     ],
 )
 def test_contradictions(server: str, given: Tls | Literal[False] | None, environment: dict[str, str]) -> None:
-    """Whoever says two things is asked which; nothing falls back to plain TCP."""
+    """Contradictions are refused; nothing falls back to plain TCP."""
     with pytest.raises(ConfigError, match="expected"):
         addresses.tls_of(addresses.parse(server), given, environment)
 
 
 def test_environment_is_the_process_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without another one, it is this process's environment that counts."""
+    """By default the environment is this process's."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setitem(os.environ, name, value)
     assert tls.for_client(None) == Tls("/ca", "/c", "/k")

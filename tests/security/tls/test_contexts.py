@@ -17,7 +17,7 @@ from pyshard.security.tls.contexts import TlsContext
 
 
 def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_errors: Callable[[], object]) -> None:
-    """New files make a new context; those that can't be used leave the old one, with a line in the log, said once."""
+    """New files make a new context. Files that can't be used leave the old one, with a single line in the log."""
     own = made.daemon
     found = TlsContext(own, True, tls.utc_now)
     first = found.current()
@@ -42,7 +42,7 @@ def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_e
 
 @pytest.mark.parametrize("missing", ["OpenSSL", "service_identity", "cryptography"])
 def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """Without the extra, whoever asks for TLS is told how to get it."""
+    """Without the extra, a request for TLS fails and says what to install."""
     for name in [name for name in sys.modules if name.startswith("pyshard.security.tls.")]:
         if name.rpartition(".")[2] in ("certificate_files", "contexts", "endpoints", "verification"):
             monkeypatch.delitem(sys.modules, name)

@@ -27,7 +27,7 @@ def network() -> MemoryNetwork:
 
 @pytest.fixture
 def factory(network: MemoryNetwork, tmp_path: Path) -> ServerFactory:
-    """That of a daemon that listens with TLS, and wants no tokens."""
+    """The factory of a daemon that listens with TLS, and wants no tokens."""
     made = ServerFactory(lambda factory: ServerConnection(factory, network.clock))
     certificates = Certificates(tmp_path)
     tls.listening(network.listen(*WHERE), certificates.daemon, False, network.clock).listen(made)
@@ -47,7 +47,7 @@ def dialed(network: MemoryNetwork, data: bytes = b"") -> None:
 
 
 def test_time_for_a_handshake(network: MemoryNetwork, factory: ServerFactory, log_lines: list[str]) -> None:
-    """A peer that doesn't go through with the handshake is cut off, and its connection was never open."""
+    """A peer that doesn't finish the handshake is cut off, and its connection never counts as open."""
     dialed(network)
     network.advance(settings.HANDSHAKE - 0.1)
     assert len(factory.connections) == 1
@@ -60,7 +60,7 @@ def test_time_for_a_handshake(network: MemoryNetwork, factory: ServerFactory, lo
 
 
 def test_plain_boxes(network: MemoryNetwork, factory: ServerFactory, log_lines: list[str]) -> None:
-    """Who doesn't speak TLS is cut off at once; a second time soon after is only counted."""
+    """A peer that doesn't speak TLS is cut off at once; soon after, further attempts are counted, not logged."""
     for _ in range(3):
         dialed(network, b"\x00\x04_ask\x00\x011\x00\x08_command\x00\x04Ping\x00\x00")
     assert factory.connections == []
@@ -73,7 +73,7 @@ def test_plain_boxes(network: MemoryNetwork, factory: ServerFactory, log_lines: 
 
 
 def test_each_peer_and_reason_is_told(log_lines: list[str]) -> None:
-    """Failures of other peers, or for other reasons, are told at once; however many there are."""
+    """Failures of other peers, or for other reasons, are logged at once, and only so many are remembered."""
     failed = HandshakeFailureLog()
     failed.add(0.0, "c1", "10.0.0.1:1000", "one")
     failed.add(1.0, "c2", "10.0.0.1:1001", "two")

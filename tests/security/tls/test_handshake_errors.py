@@ -24,14 +24,14 @@ from pyshard.security.tls.handshake_errors import closed_unanswered, in_words, t
     ],
 )
 def test_in_words(texts: list[str], expected: str) -> None:
-    """OpenSSL's errors in words."""
+    """OpenSSL's errors become plain words."""
     from OpenSSL.SSL import Error
 
     assert in_words(Error([("SSL routines", "", text) for text in texts])) == expected
 
 
 def test_what_is_no_failure_of_tls() -> None:
-    """A connection without TLS, or one that says why it ended, isn't taken for one that TLS ended."""
+    """A connection without TLS, or one that ended for another reason, isn't taken for a failure of TLS."""
     assert tls_error(Failure(ConnectionDone()), object(), False) is None
     assert closed_unanswered(Failure(ConnectionDone())) is not None
     assert closed_unanswered(Failure(ValueError())) is None
