@@ -176,9 +176,9 @@ class Arena:
             run(client.keys().next_page())
             all_of(self.cluster, [client.stat(), client.readiness(), client.indexes(), client.pop("recorded1")])
             for shard in RawClient(client).shards:
-                opened = run(shard.ask(commands.OpenSnapshot, 5))
-                run(shard.ask(commands.ReadSnapshot, 5, snapshot=opened["snapshot"]))
-                run(shard.ask(commands.CloseSnapshot, 5, snapshot=opened["snapshot"]))
+                opened = run(shard.call(commands.OpenSnapshot, 5))
+                run(shard.call(commands.ReadSnapshot, 5, snapshot=opened["snapshot"]))
+                run(shard.call(commands.CloseSnapshot, 5, snapshot=opened["snapshot"]))
             run(client.remove("recorded2"))
             client.close()
         self.cluster.advance(2)

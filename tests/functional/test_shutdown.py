@@ -121,7 +121,7 @@ def test_bad_company(new_cluster: NewCluster) -> None:
     shard = cluster.shards[0]
     with Pyshard(cluster.server) as app:
         app.write("large", b"x" * 1_000_000)
-        app.run(lambda client: RawClient(client).shards[0].ask(commands.OpenSnapshot, PATIENCE))
+        app.run(lambda client: RawClient(client).shards[0].call(commands.OpenSnapshot, PATIENCE))
         with (
             socket.create_connection((HOST, shard.port), PATIENCE) as half,
             socket.create_connection((HOST, shard.port), PATIENCE) as deaf,
