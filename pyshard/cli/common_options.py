@@ -186,7 +186,7 @@ def files_of(ca: str | None, certificate: str | None, key: str | None) -> Tls | 
         os.environ.get(variable) if option is None else option
         for option, variable in zip(given, variables, strict=True)
     ]
-    return tls.chosen(found[0], found[1], found[2], "--tls-ca")
+    return tls.from_options(found[0], found[1], found[2], "--tls-ca")
 
 
 def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Callable[[Callable[..., None]], Any]:

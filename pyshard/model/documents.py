@@ -1,8 +1,13 @@
 """Document ⇄ record: how a document is stored. Pure; the only module that knows a record's format.
 
-A *record* is what a shard stores and never looks into: a format byte, the document's size in the original pyshard's
-measure (unsigned, 4 bytes, big-endian), then the document in MessagePack. Ints past 64 bits are the extension type 1:
-two's complement, big-endian.
+A *record* is the bytes that a shard stores for a document.
+
+Rules:
+
+- a record is a format byte, the document's size in the original pyshard's measure (unsigned, 4 bytes, big-endian), and
+  the document in MessagePack;
+- ints past 64 bits are the extension type 1: two's complement, big-endian;
+- a shard decodes no record but for `increment`; clients encode and decode.
 """
 
 from __future__ import annotations

@@ -20,7 +20,13 @@ from twisted.python.failure import Failure
 from pyshard.errors import BadRequest, InternalError, PyshardError
 from pyshard.net.box_stream import BoxStream
 from pyshard.protocol.boxes import Box, Limits
-from pyshard.protocol.error_answers import declared, error_box, error_of, unknown_box, unreadable
+from pyshard.protocol.error_answers import (
+    error_box,
+    error_from_box,
+    parsing_error_text,
+    to_remote_error,
+    unknown_command_box,
+)
 
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
 #: answer's box of what the work's Deferred fires with.
@@ -152,7 +158,7 @@ class BoundedAMP(BoxStream):
             except KeyError:
                 self._breach("an answer to what was never asked")
         else:
-            heard(box if amp.ANSWER in box else Failure(error_of(box)))
+            heard(box if amp.ANSWER in box else Failure(error_from_box(box)))
 
     def unhandledError(self, failure: Failure) -> None:
         self._log.failure("connection {connection}: unexpected error", failure, connection=self.id)
@@ -184,7 +190,7 @@ class BoundedAMP(BoxStream):
         except PyshardError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
-            raise BadRequest(f"the arguments can't be read: {unreadable(error)}") from None
+            raise BadRequest(f"the arguments can't be read: {parsing_error_text(error)}") from None
         return arguments
 
     def _answered(self, outcome: object, size: int) -> object:
@@ -197,7 +203,7 @@ class BoundedAMP(BoxStream):
             raise refused
 
     def _declared(self, failure: Failure, name: bytes) -> Failure:
-        return Failure(declared(self._public(failure, name), failure))
+        return Failure(to_remote_error(self._public(failure, name), failure))
 
     def _public(self, failure: Failure, name: bytes) -> PyshardError:
         """The error that a command's failure is answered with."""
@@ -233,4 +239,4 @@ class BoundedAMP(BoxStream):
 
     def _refuse_unknown(self, box: Box) -> None:
         if self.transport is not None:
-            self._send(unknown_box(box[amp.COMMAND], box[amp.ASK]))
+            self._send(unknown_command_box(box[amp.COMMAND], box[amp.ASK]))

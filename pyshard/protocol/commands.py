@@ -23,7 +23,7 @@ from twisted.protocols import amp
 
 from pyshard.errors import AMP_ERRORS
 from pyshard.protocol.arguments import ChunkedBytes
-from pyshard.protocol.error_answers import unreadable
+from pyshard.protocol.error_answers import parsing_error_text
 from pyshard.security.tokens import Role
 
 #: For commands, and answers, without arguments.
@@ -55,7 +55,7 @@ class Command(amp.Command):
         try:
             answer: dict[str, Any] = super().parseResponse(box, protocol)
         except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
-            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {unreadable(error)}") from None
+            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {parsing_error_text(error)}") from None
         return answer
 
 

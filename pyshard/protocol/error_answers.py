@@ -14,14 +14,14 @@ from pyshard.protocol.boxes import Box
 _MAX_MESSAGE = 2000  # characters of an error's message that cross the wire
 
 
-def unreadable(error: Exception) -> str:
+def parsing_error_text(error: Exception) -> str:
     """What an argument's parser said, as a message."""
     if isinstance(error, PyshardError):
         return str(error)
     return f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
 
 
-def declared(error: PyshardError, local: Failure) -> amp.RemoteAmpError:
+def to_remote_error(error: PyshardError, local: Failure) -> amp.RemoteAmpError:
     """The error that AMP's machinery answers with.
 
     :param local: the failure that it stands for.
@@ -35,7 +35,7 @@ def error_box(error: PyshardError, tag: bytes) -> Box:
     return {amp.ERROR: tag, amp.ERROR_CODE: error.code.encode(), amp.ERROR_DESCRIPTION: message}
 
 
-def unknown_box(name: bytes, tag: bytes) -> Box:
+def unknown_command_box(name: bytes, tag: bytes) -> Box:
     """The box that answers an unknown command.
 
     It is the one that AMP makes, except for a long name: AMP can't send its repr, and closes the connection.
@@ -44,7 +44,7 @@ def unknown_box(name: bytes, tag: bytes) -> Box:
     return {amp.ERROR: tag, amp.ERROR_CODE: amp.UNHANDLED_ERROR_CODE, amp.ERROR_DESCRIPTION: message}
 
 
-def error_of(box: Box) -> Exception:
+def error_from_box(box: Box) -> Exception:
     """The exception that an error's box stands for, as AMP raises it for a command that declares all our errors."""
     code, message = box[amp.ERROR_CODE], box[amp.ERROR_DESCRIPTION].decode("utf-8", "replace")
     if code == amp.UNHANDLED_ERROR_CODE:

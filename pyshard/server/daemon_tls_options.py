@@ -48,7 +48,7 @@ def tls_files(options: Mapping[str, Any], dials: bool) -> Tls | None:
     :raises ConfigError: they lack something, or contradict each other.
     """
     certificate = options["tls-certificate"]
-    found = tls.chosen(options["tls-ca"], certificate, options["tls-key"], "--tls-ca")
+    found = tls.from_options(options["tls-ca"], certificate, options["tls-key"], "--tls-ca")
     if found is None:
         if options["tls-any-client"]:
             raise ConfigError("--tls-any-client: found it without --tls-ca, expected both or neither")

@@ -90,7 +90,7 @@ def up(
     data = _cluster_data(context, data_dir, durability, run_dir)
     # A daemon would refuse these files, too; here the message comes before anything starts.
     daemon_options.token_file(None if token_file is None else str(token_file), insecure)
-    files = daemon_tls_options.checked_files(tls.chosen(tls_ca, tls_certificate, tls_key, "--tls-ca"))
+    files = daemon_tls_options.checked_files(tls.from_options(tls_ca, tls_certificate, tls_key, "--tls-ca"))
     access = Access(None if token_file is None else token_file.absolute(), insecure, files)
     twistd = find_twistd()
     if twistd is None:

@@ -18,9 +18,9 @@ from typing import TypeAlias
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
-from pyshard.security.tls.config import SYSTEM, Tls, chosen, for_client, from_string, is_tls
+from pyshard.security.tls.config import SYSTEM, Tls, for_client, from_options, from_string, is_tls
 
-__all__ = ["SYSTEM", "Tls", "check", "chosen", "dialing", "for_client", "from_string", "is_tls", "listening"]
+__all__ = ["SYSTEM", "Tls", "check", "dialing", "for_client", "from_options", "from_string", "is_tls", "listening"]
 
 #: Gives the time, with its zone.
 Now: TypeAlias = Callable[[], datetime]

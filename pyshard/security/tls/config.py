@@ -1,4 +1,10 @@
-"""`Tls`: which files one side of TLS connections uses, as options, environment or endpoint strings say it. Pure."""
+"""`Tls`: which files one side of TLS connections uses, as options, environment or endpoint strings say it. Pure.
+
+Rules:
+
+- what a client was given counts before the environment;
+- whoever names a certificate or a key, and no authority, is refused: nothing falls back to plain TCP.
+"""
 
 from __future__ import annotations
 
@@ -75,10 +81,10 @@ def for_client(given: Tls | Literal[False] | None, environment: Mapping[str, str
     if given is not None:
         return given or None
     ca, certificate, key = (environment.get(name) for name in (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE))
-    return chosen(ca, certificate, key, CA_VARIABLE)
+    return from_options(ca, certificate, key, CA_VARIABLE)
 
 
-def chosen(ca: str | None, certificate: str | None, key: str | None, name: str) -> Tls | None:
+def from_options(ca: str | None, certificate: str | None, key: str | None, name: str) -> Tls | None:
     """What options or environment variables say; those that are empty say nothing.
 
     :param name: the name of the first one, for messages.
