@@ -44,9 +44,9 @@ def _head(results: Results) -> str:
         [
             "# Benchmarks",
             "",
-            "pyshard beside its peers, on one machine, over loopback. `tox run -e bench` starts everything by itself,",
-            "makes these measurements on yours, and writes this page, conclusions included; benchmarks.json has every",
-            "round. What is compared, and how, stands at the end.",
+            "pyshard beside its peers, on one machine, over loopback. `tox run -e bench` starts everything, measures,",
+            "and writes this page, conclusions included; benchmarks.json has every round. The end of the page says",
+            "what is compared, and how.",
             "",
             "A *ratio* is pyshard's rate over the peer's in the same round: more than 1 means that pyshard is faster.",
             f"It is the median of {_rounds(results)} rounds, with the least and the most of them in parentheses.",
@@ -245,28 +245,28 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 _METHOD = """\
 ## How it is measured
 
-- Every side is a process of its own on loopback, started for the run and ended by its id: pyshard's daemons by
-  `twistd`, from the installed package; Redis without snapshots, and with its append-only file where it has to be
+- The servers of every side are processes of their own on loopback, started for the run: pyshard's daemons by
+  `twistd`, from the installed package; Redis without snapshots, and with its append-only file where it must be
   durable; memcached with one thread a server. All clients run in the process that measures. Only the original
-  pyshard, whose name is the same, has an environment of its own, and a worker there that times its calls.
+  pyshard, whose package has the same name, has an environment of its own, with a worker that times its calls.
 - Both sides store the same documents under the same keys in the same order, and encode and decode them with pyshard's
   codec (MessagePack), which is the faster way for the peers, too. The original uses JSON; it can't do otherwise.
-- A round is pyshard, then its peer, with the same calls; rounds alternate, behind one of each to warm up. Documents,
-  keys and their order are made before the clock starts. Whatever else the machine does in a round slows both sides,
-  so that the ratio stays while the rates move.
+- A round is pyshard, then its peer, with the same calls, after one round of each to warm up. Documents, keys and
+  their order are made before the clock starts. Whatever else the machine does in a round slows both sides, so the
+  ratio stays while the rates move.
 - The client's process has one processor to itself, where there are several, and all servers share the others. Left to
   the system (`--together`), a server that is woken often takes the client's processor from it, and rates jump between
   rounds, on both sides.
-- Values are checked on both sides: all that was read is compared with what had to be there, and of what was written
-  one document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
+- Values are checked on both sides: every document that was read is compared with the expected one, and one written
+  document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
 - *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`
   of redis-py's cluster client, `set_many` and `get_many` of pymemcache.
-- *500 in flight*: a Deferred client, in a process with the epoll reactor. When a call is answered, its value is
-  taken out of the answer, and the next one is made.
+- *500 in flight*: a Deferred client, in a process with the epoll reactor. Each answer is decoded, and makes the
+  next call.
 - *16 threads* share one client, and each makes one call at a time.
 - *YCSB*: its core mixes, by 16 threads that share one client, over 10,000 documents of ten fields of a hundred
   characters. Keys are zipfian with YCSB's constant, 0.99, and scattered by its hash; in mix D the newest ones are the
   most popular. A write stores the whole document. A read-modify-write counts as one operation.
 - *CPU* is the user and system time of the processes that store documents, from /proc, which counts in hundredths of a
   second. *Memory* is how much their resident memory grows while an empty store takes all documents.
-- The stock AMP echo stores nothing: it is what a call costs that is an AMP box of its own."""
+- The stock AMP echo stores nothing: it shows the cost of a call that is an AMP box of its own."""

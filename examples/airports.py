@@ -1,11 +1,11 @@
-"""Put every airport of the airportsdata package into a cluster, read each one back, and tell how it went.
+"""Write every airport of the airportsdata package into a cluster, read all of them back, and print how long it took.
 
 Run a cluster as the README says, then:
 
     pip install airportsdata
     python examples/airports.py                     # the bootstrap is at localhost:9192
-    python examples/airports.py 192.0.2.7:9192      # it is there
-    python examples/airports.py --replace           # once more, in place of what the first run left
+    python examples/airports.py 192.0.2.7:9192      # another bootstrap
+    python examples/airports.py --replace           # again, replacing the airports of the first run
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from twisted.internet.task import react
 
 from pyshard import Client, Index, PyshardError, connect
 
-# How many operations are under way at the same time. The client puts those that meet into one message to a shard, so
-# a thousand at once are far faster than one after the other; all 28,000 at once would only wait in memory.
+# How many operations are in flight together. The client sends many of them to a shard in one message, so a thousand
+# together are far faster than one after the other. All 28,000 together would only wait in memory.
 IN_FLIGHT = 1000
 
 
 class Problem(Exception):
-    """Ends the program; its text says why."""
+    """An error that ends the program with its message."""
 
 
 async def main(reactor: Any, server: str | None, replace: bool) -> None:
-    """Connect, and do it all; what can be expected to go wrong ends the program with one line and exit code 1."""
+    """Connect, and do everything. An expected error ends the program with one line and exit code 1."""
     try:
         client = await connect(reactor, server)
         try:
@@ -46,11 +46,14 @@ async def main(reactor: Any, server: str | None, replace: bool) -> None:
 
 
 async def new_index(client: Client, name: str, replace: bool) -> Index:
-    """An index that is empty."""
+    """An empty index.
+
+    :param replace: whether to drop an index of this name, if there is one.
+    """
     index = client.index(name)
     if name in await client.indexes():
         if not replace:
-            raise Problem(f"there is an index {name!r} already; --replace drops it, with all that is in it")
+            raise Problem(f"there is an index {name!r} already; --replace drops it with all its documents")
         await index.drop()
     await index.create()
     return index
@@ -73,9 +76,9 @@ async def load_and_check(index: Index) -> None:
 
 
 async def seconds(work: Callable[[str], Awaitable[None]], codes: Iterable[str]) -> float:
-    """Call `work` with each code, `IN_FLIGHT` of them at a time; how long that took."""
+    """Call `work` with each code, `IN_FLIGHT` of them at a time; returns the seconds that it took."""
     began = time.monotonic()
-    left = iter(codes)  # one for all workers: each takes the next code when it is done with its last
+    left = iter(codes)  # shared by all workers: each takes the next code when it is done with the last
 
     async def worker() -> None:
         for code in left:
@@ -83,13 +86,13 @@ async def seconds(work: Callable[[str], Awaitable[None]], codes: Iterable[str]) 
 
     try:
         await gatherResults([Deferred.fromCoroutine(worker()) for _ in range(IN_FLIGHT)], consumeErrors=True)
-    except FirstError as first:  # what gatherResults makes of a worker's error
+    except FirstError as first:  # gatherResults wraps a worker's error in it
         first.subFailure.raiseException()
     return time.monotonic() - began
 
 
 async def report(client: Client) -> None:
-    """Print what each shard holds."""
+    """Print how much each shard holds."""
     shards: Any = (await client.stat())["shards"]
     for shard in shards:
         print("{name} at {address}: {documents:,} documents, {bytes:,} of {limit:,} bytes".format(**shard))
@@ -98,6 +101,6 @@ async def report(client: Client) -> None:
 if __name__ == "__main__":
     parser = ArgumentParser(description="Put every airport into a pyshard cluster and read each one back.")
     parser.add_argument("server", nargs="?", metavar="HOST:PORT", help="the bootstrap [default: localhost:9192]")
-    parser.add_argument("--replace", action="store_true", help="drop the index, if there is one, and load it anew")
+    parser.add_argument("--replace", action="store_true", help="drop the index of an earlier run first")
     given = parser.parse_args()
     react(main, (given.server, given.replace))

@@ -77,7 +77,7 @@ def test_empty_cluster(tmp_path: Path) -> None:
     """A cluster without documents has a backup too."""
     with cluster_of(2) as (cluster, client):
         made = take(cluster, client, tmp_path / "backup")
-        assert [(one.documents, one.bytes) for one in made.files] == [(0, 0), (0, 0)]
+        assert [(file.documents, file.bytes) for file in made.files] == [(0, 0), (0, 0)]
     with cluster_of(1) as (cluster, client):
         assert put_back(cluster, client, tmp_path / "backup") == Restored(0, 0)
         assert contents_of(cluster, client) == {}
@@ -104,7 +104,7 @@ def test_files(tmp_path: Path) -> None:
         state = cluster.state
     names = ["0-shard0.records", "1-shard1.records", "cluster.json", "manifest.json"]
     assert sorted(one.name for one in (tmp_path / "backup").iterdir()) == names
-    assert [one.name for one in made.files] == names[:2]
+    assert [file.name for file in made.files] == names[:2]
     assert made.bytes == sum((tmp_path / "backup" / name).stat().st_size for name in names[:3])
     text = json.loads((tmp_path / "backup/manifest.json").read_text())
     assert (text["format"], text["cluster"], text["epoch"]) == (1, state.cluster, state.epoch)

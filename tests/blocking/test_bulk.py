@@ -55,7 +55,7 @@ def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
     assert app.write_many(pairs, progress=progress) == [24] + [28] * 249
     assert told == [(count, threading.get_ident()) for count in (100, 200, 250)]
     records = app.read_many(number for number in range(250))
-    assert [one and one["record"] for one in records] == [number for number, _ in pairs]
+    assert [record and record["record"] for record in records] == [number for number, _ in pairs]
 
 
 def test_an_iterable_that_makes_calls(app: Pyshard) -> None:

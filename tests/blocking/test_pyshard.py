@@ -82,7 +82,7 @@ def test_stat_and_readiness(app: Pyshard) -> None:
     app.write("test", 1)
     stat = app.stat()
     assert isinstance(stat["shards"], list)
-    assert [(one["name"], one["documents"]) for one in stat["shards"]] == [("shard0", 1), ("shard1", 0)]
+    assert [(shard["name"], shard["documents"]) for shard in stat["shards"]] == [("shard0", 1), ("shard1", 0)]
     assert [one["state"] for one in app.readiness()] == ["ready", "ready"]
 
 

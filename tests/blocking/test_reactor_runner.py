@@ -116,7 +116,7 @@ def test_a_slow_call_holds_up_nobody(runner: ReactorRunner, first: str) -> None:
         assert fast.outcome() == "go"
         until(lambda: runner._leader == slow.ident)
     calls = [Thread(lambda number=number: runner.run(later(runner, 0.001, number))) for number in range(30)]  # type: ignore[misc]
-    assert [one.outcome() for one in calls] == list(range(30))
+    assert [call.outcome() for call in calls] == list(range(30))
     assert slow.is_alive()
     runner.reactor.callFromThread(release.callback, "at last")
     assert slow.outcome() == "at last"

@@ -44,7 +44,7 @@ def test_json(pyshard: Commands) -> None:
     assert ended.code == 0
     assert ended.out.count("\n") == 1
     found = json.loads(ended.out)
-    assert [(one["name"], one["documents"]) for one in found["shards"]] == [("shard0", 1), ("shard1", 0)]
+    assert [(shard["name"], shard["documents"]) for shard in found["shards"]] == [("shard0", 1), ("shard1", 0)]
     pyshard.cluster.kill_shard("shard1")
     ended = pyshard("stat", "--json", "--deadline", "1")
     assert ended.code == 1

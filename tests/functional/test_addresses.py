@@ -30,7 +30,7 @@ def has_ipv6() -> bool:
 
 def test_bootstrap_down(cluster: Cluster) -> None:
     """Without a bootstrap clients go on, new ones get the map from any shard; shards that restart are found again."""
-    shards = [f"{HOST}:{one.port}" for one in cluster.shards]
+    shards = [f"{HOST}:{shard.port}" for shard in cluster.shards]
     keys = [cluster.keys(number, 1)[0] for number in range(2)]
     with Pyshard(cluster.server) as old:
         old.write(keys[0], 1)
@@ -75,8 +75,8 @@ def test_shard_moves(new_cluster: NewCluster) -> None:
 def test_names(cluster: Cluster, new_cluster: NewCluster) -> None:
     """Shards and bootstrap go by names, too; a shard's name that leads nowhere is told in a line, by the deadline."""
     named = new_cluster()
-    for one in named.config:
-        one["host"] = "localhost"
+    for shard in named.config:
+        shard["host"] = "localhost"
     named.write_config()
     named.start()
     with Pyshard(["localhost", named.bootstrap.port]) as app:
@@ -103,8 +103,8 @@ def test_names(cluster: Cluster, new_cluster: NewCluster) -> None:
 def test_ipv6(new_cluster: NewCluster) -> None:
     """A cluster on IPv6 alone: in the config file, in options, for both clients and the command."""
     cluster = new_cluster()
-    for one in cluster.config:
-        one["host"] = "::1"
+    for shard in cluster.config:
+        shard["host"] = "::1"
     config: dict[str, Any] = {"shards": cluster.config, "bootstrap": {"host": "::1", "port": cluster.bootstrap.port}}
     (cluster.folder / "etc" / "shards.json").write_text(json.dumps(config))
     for daemon in cluster.shards:
@@ -117,7 +117,7 @@ def test_ipv6(new_cluster: NewCluster) -> None:
         with Pyshard(server, deadline=PATIENCE) as app:
             assert app.write("test", "hello world") == 60
             stat: Any = app.stat()
-            assert [one["address"] for one in stat["shards"]] == [f"[::1]:{one.port}" for one in cluster.shards]
+            assert [shard["address"] for shard in stat["shards"]] == [f"[::1]:{shard.port}" for shard in cluster.shards]
     ran = run(
         cluster.folder,
         cluster.environment,

@@ -104,10 +104,10 @@ def test_start_order(new_cluster: NewCluster) -> None:
     for daemon in shards_first.shards:
         daemon.start()
     states = bootstrap_first.wait_states("unreachable", "unreachable")
-    assert [(one["name"], one["address"]) for one in states] == [
+    assert [(state["name"], state["address"]) for state in states] == [
         (daemon.name, f"{HOST}:{daemon.port}") for daemon in bootstrap_first.shards
     ]
-    assert all(one["detail"] for one in states)
+    assert all(state["detail"] for state in states)
     for daemon in shards_first.shards:
         daemon.wait_listening()
     for each in (bootstrap_first, shards_first):

@@ -56,8 +56,8 @@ async def test_order_on_one_key(shared: Cluster) -> None:
         for number in range(500):
             outcomes += [client.write("order", number), client.read("order"), client.pop("order"), client.has("order")]
         results = await gatherResults(outcomes)
-        assert [one["record"] for one in results[1::4]] == list(range(500))
-        assert [one["record"] for one in results[2::4]] == list(range(500))
+        assert [result["record"] for result in results[1::4]] == list(range(500))
+        assert [result["record"] for result in results[2::4]] == list(range(500))
         assert not any(results[3::4])
 
 
@@ -109,9 +109,9 @@ async def test_stat(cluster: Cluster) -> None:
         assert stat["indexes"] == ["pages"]
         shards: Any = stat["shards"]
         total = sum(stored(key, document) for key, document in written.items()) + stored("stat", b"in an index")
-        assert sum(one["bytes"] for one in shards) == total
-        assert sum(one["documents"] for one in shards) == 1001
-        assert sum(one["operations"] for one in shards) == 1001
+        assert sum(shard["bytes"] for shard in shards) == total
+        assert sum(shard["documents"] for shard in shards) == 1001
+        assert sum(shard["operations"] for shard in shards) == 1001
         for one, daemon, own in zip(shards, cluster.shards, cluster.config, strict=True):
             assert (one["name"], one["address"]) == (daemon.name, f"{HOST}:{daemon.port}")
             assert (one["range"], one["limit"]) == ([own["start"], own["end"]], own["size"])
@@ -125,7 +125,7 @@ async def test_stat(cluster: Cluster) -> None:
             for each in one["connections"]:
                 assert f"connection {each['id']} from {each['peer']}: opened" in daemon.log()
             assert len({each["id"] for each in one["connections"]}) == 2
-        assert len({one["id"] for one in shards}) == 2
+        assert len({shard["id"] for shard in shards}) == 2
 
 
 @pytest_twisted.ensureDeferred

@@ -33,7 +33,7 @@ def test_airports(cluster: Cluster) -> None:
         refused = airports(cluster, cluster.server)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr == (
-            "airports: there is an index 'airports' already; --replace drops it, with all that is in it\n"
+            "airports: there is an index 'airports' already; --replace drops it with all its documents\n"
         )
         assert app.has("left over", "airports")
 
@@ -44,10 +44,10 @@ def test_airports(cluster: Cluster) -> None:
         assert re.fullmatch(rf"wrote {number} airports in \d+\.\d\d s", wrote)
         assert re.fullmatch(rf"read {number} airports in \d+\.\d\d s, all equal", read)
         found = [
-            re.fullmatch(r"(\w) at (\S+): ([\d,]+) documents, [\d,]+ of 1,073,741,824 bytes", one) for one in shards
+            re.fullmatch(r"(\w) at (\S+): ([\d,]+) documents, [\d,]+ of 1,073,741,824 bytes", shard) for shard in shards
         ]
         assert [one and (one[1], one[2]) for one in found] == [
-            (one.name, f"{HOST}:{one.port}") for one in cluster.shards
+            (shard.name, f"{HOST}:{shard.port}") for shard in cluster.shards
         ]
         assert sum(int(one[3].replace(",", "")) for one in found if one) == len(expected)
 

@@ -158,12 +158,12 @@ class Round:
                     call = Call(number, -1, "read", index, [key])
                     self.recorder.began(call)
                     self.recorder.ended(call, await client.read(key, index or None, deadline=20))
-        done = sum(not isinstance(one, Exception) for one in self.counted)
-        unknown = sum(isinstance(one, OutcomeUnknown) for one in self.counted)
-        assert all(isinstance(one, int | OutcomeUnknown | Unavailable) for one in self.counted)
+        done = sum(not isinstance(outcome, Exception) for outcome in self.counted)
+        unknown = sum(isinstance(outcome, OutcomeUnknown) for outcome in self.counted)
+        assert all(isinstance(outcome, int | OutcomeUnknown | Unavailable) for outcome in self.counted)
         found = await clients[0].read(self.counter, deadline=20)
         assert done <= (found["record"] if found else 0) <= done + unknown  # type: ignore[operator]
-        acknowledged = [one for one in self.counted if not isinstance(one, Exception)]
+        acknowledged = [outcome for outcome in self.counted if not isinstance(outcome, Exception)]
         assert len(set(acknowledged)) == len(acknowledged), "a counter gave one number twice"
         if FLEETING in await clients[0].indexes(deadline=20):
             await clients[0].drop_index(FLEETING, deadline=20)

@@ -36,7 +36,7 @@ def test_every_order(cluster: Cluster, order: tuple[str, ...]) -> None:
     A memory shard comes back empty and is a part of the cluster again, named index included; what the others have
     is not touched.
     """
-    daemons = {one.name: one for one in cluster.daemons}
+    daemons = {daemon.name: daemon for daemon in cluster.daemons}
     keys = {one.name: (cluster.keys(at, 1)[0], cluster.keys(at, 1, _INDEX)[0]) for at, one in enumerate(cluster.shards)}
     with Pyshard(cluster.server) as app:
         pages = app.index(_INDEX)
@@ -92,7 +92,7 @@ def test_killed_shard(cluster: Cluster) -> None:
             assert app.read(living) == {"hash_": pytest.approx(0.75, abs=0.25), "record": "new"}
         shards = app.stat(deadline=_SHORT)["shards"]
         assert isinstance(shards, list)
-        assert ["error" in one for one in shards] == [True, False]
+        assert ["error" in shard for shard in shards] == [True, False]
         cluster.wait_states("unreachable", "ready")
 
         cluster.shards[0].start()

@@ -156,8 +156,8 @@ async def test_stock_verbs(new_cluster: NewCluster, durable: bool) -> None:
         written = await apply(["write", "", keys, [record] * 5, [0, first + 1, 0, first, -1], [0, 0, 60_000, 0, 0]])
         assert written == [[[False, False, True, True, True], {}]]
         ((items, _),) = await apply(["item", "", [b"test", b"key0", b"key1"]])
-        versions = [int.from_bytes(one[:8], "big") for one in items[:2]]
-        times = [(int.from_bytes(one[8:16], "big"), int.from_bytes(one[16:24], "big")) for one in items[:2]]
+        versions = [int.from_bytes(item[:8], "big") for item in items[:2]]
+        times = [(int.from_bytes(item[8:16], "big"), int.from_bytes(item[16:24], "big")) for item in items[:2]]
         assert first < versions[1] < versions[0]
         assert times[0] == (0, 0)
         assert 50_000 < times[1][1] <= 60_000 < times[1][0]

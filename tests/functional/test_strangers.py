@@ -50,7 +50,7 @@ def shards_of(app: Pyshard) -> list[dict[str, Any]]:
 
 def connections(app: Pyshard) -> list[set[str]]:
     """For each shard the ids of its connections."""
-    return [{one["id"] for one in shard["connections"]} for shard in shards_of(app)]
+    return [{connection["id"] for connection in shard["connections"]} for shard in shards_of(app)]
 
 
 def closed_after(daemon: Daemon, sent: bytes) -> bytes:

@@ -302,7 +302,7 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         epoch = made.bootstrap.bootstrap.state.epoch
         runs = encode_runs([Read("", [b"large"])])
         answers = [peer.call_directly(commands.Apply.commandName, apply_box(epoch, runs)) for _ in range(asked)]
-        (served,) = [one for one in made.connections() if one.id == "c3"]
+        (served,) = [connection for connection in made.connections() if connection.id == "c3"]
         await made.wait(lambda: served._unread, "the shard has paused the peer")
         await made.pause(0.3)
         assert served.operations < asked / 2

@@ -222,14 +222,14 @@ def test_ssl_strings(environment: Mapping[str, str], tmp_path: Path, daemons: li
     cluster.bootstrap = Daemon(tmp_path, "bootstrap", port, environment, *arguments)
     daemons.extend(cluster.daemons)
     try:
-        for one in cluster.daemons:
-            one.start()
-            one.wait_listening()
+        for daemon in cluster.daemons:
+            daemon.start()
+            daemon.wait_listening()
         with Pyshard(f"tls:{HOST}:{port}:trustRoots={made.ca}", deadline=PATIENCE) as app:
             assert app.write("test", "hello world") == 60
         with pytest.raises(NotTrusted):
             Pyshard(f"tls:{HOST}:{port}:trustRoots={made.other_ca}")
         until(lambda: "no TLS: the peer refuses this side's certificate" in cluster.bootstrap.log(), "the log has it")
     finally:
-        for one in cluster.daemons:
-            one.kill()
+        for daemon in cluster.daemons:
+            daemon.kill()

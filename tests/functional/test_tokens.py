@@ -166,8 +166,8 @@ async def test_tokens_are_exchanged(guarded: Guarded) -> None:
     await works()
     put(guarded.daemons_file, *[line for line in guarded.lines if line != old], new)
     await works()
-    for one in cluster.shards:
-        one.kill()
+    for shard in cluster.shards:
+        shard.kill()
     cluster.start()
     for key in keys:  # over new connections, with the new token; reads, since those that were lost aren't known yet
         assert not await client.has(key)

@@ -152,7 +152,7 @@ def test_end_waits_for_every_process(tmp_path: Path) -> None:
     supervisor.startService()
     done: list[object] = []
     supervisor.stopService().addCallback(done.append)
-    assert [one.signals for one in reactor.processes] == [["TERM"], ["TERM"]]
+    assert [process.signals for process in reactor.processes] == [["TERM"], ["TERM"]]
     reactor.processes[0].end()
     reactor.advance(1)
     assert done == []
