@@ -1,13 +1,17 @@
-"""A client's way to one shard: gathers operations into boxes, sends them, hands out the answers.
+"""The link to one shard: gathers operations into batches, sends them, and hands out the answers.
 
-Operations issued in one turn of the reactor share boxes; a bounded number of boxes is in flight. A connection is
-dialed when there is something to send. What a shard refuses for the moment (not configured, behind, shutting
-down, not the owner) goes back into the queue, the map is fetched anew, and the link holds off for a little.
+Rules:
+
+- Operations that are issued in one turn of the reactor travel together.
+- Only a bounded number of batches is in flight, in an order that `pyshard.client.operation_queue` keeps.
+- The shard is dialed when there is something to send.
+- What becomes of an operation after an error is decided in `pyshard.client.retry_decision`; the link carries it out.
+- Every operation ends by its deadline. A connection that leaves a batch unanswered for too long is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import partial
 from operator import attrgetter
 from random import Random
@@ -18,25 +22,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.bulk_part import Chunk
+from pyshard.client.deadlines import DeadlineTimer
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Box, Entry, OperationQueue
+from pyshard.client.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client.rpc import RpcChannel
 from pyshard.errors import (
-    AnswerFull,
-    BadRequest,
     ClientClosed,
     ForeignCluster,
     IndexNotFound,
-    NotConfigured,
     OutcomeUnknown,
     Overloaded,
     PyshardError,
-    ShardBehind,
-    ShuttingDown,
-    StorageFailed,
     Unavailable,
     WrongIdentity,
-    WrongShard,
 )
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
@@ -51,14 +50,8 @@ from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.settings import settings
 
-#: Errors after which nothing was applied and the same box may be sent again.
-_LATER = (NotConfigured, ShardBehind, ShuttingDown, Overloaded)
-
 #: Seconds between two sweeps for each operation that waits, so that a long queue doesn't cost all the processor's time.
 _SWEEP_COST = 1e-6
-
-#: Seconds for which a map counts as new when a shard doesn't know an index.
-_NEW_ENOUGH = 0.5
 
 _ERRORS = attrgetter("errors")
 
@@ -103,8 +96,7 @@ class ShardLink:
         self._flush: IDelayedCall | None = None
         self._hold: IDelayedCall | None = None
         self._backoff = Backoff(random)  # after refusals
-        self._sweep: IDelayedCall | None = None
-        self._sweep_at = 0.0
+        self._sweep = DeadlineTimer(clock, self._sweep_now)
         self._closed = False
         self.fenced = False
         self.range = own
@@ -123,8 +115,8 @@ class ShardLink:
         except Overloaded as error:
             entry.fail(error)
             return
-        if self._sweep is None or entry.expires < self._sweep_at:
-            self._sweep_by(entry.expires)
+        if entry.expires < self._sweep.at:
+            self._sweep.set_by(entry.expires)
         if isinstance(entry, Chunk):
             self._pump()  # there is nothing to be gathered
         elif self._flush is None:
@@ -154,7 +146,8 @@ class ShardLink:
         if self._closed:
             return succeed(None)
         self._closed = True
-        for call in (self._flush, self._hold, self._sweep):
+        self._sweep.cancel()
+        for call in (self._flush, self._hold):
             if call is not None and call.active():
                 call.cancel()
         connection_closed = self.dialer.close()
@@ -224,7 +217,7 @@ class ShardLink:
         while self._queue.waiting and (box := self._queue.next_box(self._clock.seconds())) is not None:
             apply = apply_box(self._routes.state.epoch, encode_runs(box.runs))
             connection.ask(commands.Apply.commandName, apply, partial(self._back, box))
-            self._sweep_by(box.sent + settings.DEADLINE)
+            self._sweep.set_by(box.sent + settings.DEADLINE)
 
     def _back(self, box: Box, answer: dict[bytes, bytes] | Failure) -> None:
         try:
@@ -233,7 +226,7 @@ class ShardLink:
             else:
                 self._answered(answer, box)
         except Exception:  # noqa: BLE001  # whatever it is, callers must hear of it
-            self._broken(Failure(), box)
+            self._garbled(Failure(), box)
 
     def _answered(self, answer: dict[bytes, bytes], box: Box) -> None:
         answers = decode_answers(answers_in(answer), box.runs)
@@ -248,10 +241,13 @@ class ShardLink:
         outcomes = box.outcomes(answers)
         again: set[Operation] = set()
         if any(map(_ERRORS, answers)):
+            verdicts = set()
             for operation, outcome in zip(box.operations, outcomes, strict=True):
-                if isinstance(outcome, PyshardError) and self._another_time(operation, outcome):
+                if isinstance(outcome, PyshardError) and (verdict := self._verdict(operation, outcome)).again:
                     again.add(operation)
-        self._land(box, [one for one in box.operations if one in again] if again else ())
+                    verdicts.add(verdict)
+            self._prepare(verdicts)
+        self._land(box, [operation for operation in box.operations if operation in again] if again else ())
         for operation, outcome in zip(box.operations, outcomes, strict=True):
             if operation not in again:
                 operation.finish(outcome)
@@ -259,74 +255,63 @@ class ShardLink:
     def _chunk_answered(self, answer: Answer, box: Box, chunk: Chunk) -> None:
         failed: dict[int, PyshardError] = {}
         again: list[int] = []
-        decided: dict[str, bool] = {}  # error code → whether it is another time's, the same for all keys of a chunk
+        verdicts: dict[str, Verdict] = {}  # by error code: the same for all keys of a part
         for place, error in sorted(answer.refusals().items()):
-            if error.code not in decided:
-                decided[error.code] = self._another_time(chunk, error)
-            if decided[error.code]:
+            if error.code not in verdicts:
+                verdicts[error.code] = self._verdict(chunk, error)
+            if verdicts[error.code].again:
                 again.append(place)
             else:
                 failed[place] = error
+        self._prepare(set(verdicts.values()))
         self._land(box, [chunk.part(again)] if again and not chunk.done else [])
         chunk.finish(answer.results, failed, again)
 
-    def _another_time(self, operation: Entry, error: PyshardError) -> bool:
-        """Whether an operation that was refused is to be sent again; sees to what must come first."""
-        if isinstance(error, AnswerFull):
-            return True
-        if isinstance(error, WrongShard):
-            self._hold_off()
-            self._routes.refresh()
-            return True
-        if isinstance(error, IndexNotFound) and not self._index_is_missing(operation):
-            self._hold_off()
-            self._routes.refresh()
-            return True
-        return False
-
-    def _index_is_missing(self, operation: Entry) -> bool:
-        """Whether a map that is new enough agrees that there is no such index; the shard may be behind."""
-        if operation.refused is None:
-            operation.refused = self._clock.seconds()
-        new_enough = self._routes.fetched > operation.refused - _NEW_ENOUGH
-        return new_enough and operation.index not in self._routes.state.indexes
+    def _verdict(self, entry: Entry, error: PyshardError) -> Verdict:
+        """What becomes of an operation that the shard refused."""
+        missing = False
+        if isinstance(error, IndexNotFound):
+            if entry.refused is None:
+                entry.refused = self._clock.seconds()
+            routes = self._routes
+            missing = index_is_missing(entry.index, routes.state.indexes, routes.fetched, entry.refused)
+        return decide(Attempt.REFUSED, error, entry.changes, missing)
 
     def _failed(self, failure: Failure, box: Box) -> None:
-        """The whole box came to nothing."""
+        """The whole batch came to nothing."""
         error = failure.value
-        if isinstance(error, _LATER):
-            self._hold_off()
-            self._land(box, box.entries)
-            self.rpc.why = str(error)
-            if not isinstance(error, Overloaded):
-                self._routes.refresh()
-            return
-        again: list[Entry] = []
-        finished: list[tuple[Entry, PyshardError]] = []
-        for operation in box.entries:
-            if isinstance(error, BadRequest | StorageFailed):
-                finished.append((operation, error))
-            elif operation.changes:
-                finished.append((operation, self._unknown(operation, reason_of(failure))))
-            elif isinstance(error, PyshardError):
-                finished.append((operation, error))
-            else:
-                again.append(operation)
+        verdicts = [decide(Attempt.FAILED, error, entry.changes) for entry in box.entries]
+        again = [entry for entry, verdict in zip(box.entries, verdicts, strict=True) if verdict.again]
+        self._prepare(set(verdicts))
         self._land(box, again)
-        for operation, refusal in finished:
-            operation.fail(refusal)
+        if again and isinstance(error, PyshardError):
+            self.rpc.why = str(error)
+        self._fail(box, verdicts, failure)
         self._pump()
 
-    def _broken(self, failure: Failure, box: Box) -> None:
-        """The answer made no sense: what it was about is unknown, and the connection is not to be trusted."""
-        error = failure.value
+    def _garbled(self, failure: Failure, box: Box) -> None:
+        """The answer made no sense: the connection is not to be trusted any more."""
+        verdicts = [decide(Attempt.GARBLED, failure.value, entry.changes) for entry in box.entries]
         self._land(box, [])
         self.dialer.drop()
-        for operation in box.entries:
-            if isinstance(error, PyshardError) and not operation.changes:
-                operation.fail(error)
-            else:
-                operation.fail(self._unknown(operation, reason_of(failure)))
+        self._fail(box, verdicts, failure)
+
+    def _fail(self, box: Box, verdicts: Sequence[Verdict], failure: Failure) -> None:
+        """Fail those entries of a batch that are not sent again."""
+        error = failure.value
+        for entry, verdict in zip(box.entries, verdicts, strict=True):
+            if verdict is Verdict.IN_DOUBT:
+                entry.fail(self._unknown(entry, reason_of(failure)))
+            elif verdict is Verdict.FAIL:
+                assert isinstance(error, PyshardError)
+                entry.fail(error)
+
+    def _prepare(self, verdicts: Set[Verdict]) -> None:
+        """Do what must come before operations are sent again."""
+        if Verdict.WAIT in verdicts or Verdict.REFRESH in verdicts:
+            self._back_off()
+        if Verdict.REFRESH in verdicts:
+            self._routes.refresh()
 
     def _land(self, box: Box, again: Sequence[Entry]) -> None:
         if self._queue.landed(box):
@@ -338,7 +323,7 @@ class ShardLink:
     def _unknown(self, operation: Entry, why: str) -> OutcomeUnknown:
         return OutcomeUnknown(f"{operation} was sent to {self.peer_name()}, but {why}: it may or may not have happened")
 
-    def _hold_off(self) -> None:
+    def _back_off(self) -> None:
         """Send nothing for a little; longer each time, until a box is answered."""
         if self._hold is None and not self._closed:
             self._backoff.failed()
@@ -350,17 +335,8 @@ class ShardLink:
 
     # ------------------------------------------------------------------ deadlines
 
-    def _sweep_by(self, at: float) -> None:
-        if self._sweep is not None:
-            if self._sweep_at <= at:
-                return
-            self._sweep.cancel()
-        self._sweep_at = at
-        self._sweep = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._sweep_now)
-
     def _sweep_now(self) -> None:
         """End what is past its deadline; drop a connection that leaves a box without answer for too long."""
-        self._sweep = None
         now = self._clock.seconds()
         waiting, flying = self._queue.expired(now)
         if any(box.sent + settings.DEADLINE <= now for box in self._queue.in_flight):
@@ -376,7 +352,7 @@ class ShardLink:
         if deadline is not None:
             upcoming.append(deadline)
         if upcoming and not self._closed:
-            self._sweep_by(max(min(upcoming), now + len(self._queue) * _SWEEP_COST))
+            self._sweep.set_by(max(min(upcoming), now + len(self._queue) * _SWEEP_COST))
 
     def _unavailable(self, operation: Entry, why: str) -> Unavailable:
         return Unavailable(f"{operation}: {self.peer_name()} could not answer before the deadline: {why}")
