@@ -22,7 +22,7 @@ from pyshard.testing import MemoryCluster
 
 
 def test_a_document_from_write_to_remove(cluster: MemoryCluster, client: Client) -> None:
-    """Every verb on one key: sizes in the seed's measure, hashes in [0, 1), None and 0 for what isn't there."""
+    """Every verb on one key: sizes in the original's measure, hashes in [0, 1), None and 0 for what isn't there."""
     run = cluster.run
     assert run(client.read("test")) is None
     assert run(client.has("test")) is False

@@ -56,7 +56,7 @@ def test_bounds_may_be_ints() -> None:
 def test_bounds_of_seven_decimals() -> None:
     """A boundary may have seven decimal places."""
     map_ = parse(file_and(shards=[{**SHARDS[0], "end": 0.1671936}, {**SHARDS[1], "start": 0.1671936}])).map
-    assert [(one.start, one.end) for one in map_.ranges] == [(0, 1_671_936), (1_671_936, 10_000_000)]
+    assert [(shard.start, shard.end) for shard in map_.ranges] == [(0, 1_671_936), (1_671_936, 10_000_000)]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_folder(tmp_path: Path) -> None:
 def test_example_file_loads() -> None:
     """etc/shards.json of the checkout is the original pyshard's example, with a size that stores something."""
     config = load(CHECKOUT / "etc" / "shards.json")
-    found = [(one.name, one.start, one.end, one.address) for one in config.map.ranges]
-    assert found == [(one.name, one.start, one.end, one.address) for one in MAP.ranges]
+    found = [(shard.name, shard.start, shard.end, shard.address) for shard in config.map.ranges]
+    assert found == [(shard.name, shard.start, shard.end, shard.address) for shard in MAP.ranges]
     assert (config.bootstrap_host, config.bootstrap_port) == ("localhost", 9192)
-    assert all(one.limit >= 1024 for one in config.map.ranges)
+    assert all(shard.limit >= 1024 for shard in config.map.ranges)

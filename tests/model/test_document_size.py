@@ -115,5 +115,7 @@ def test_what_the_quick_way_is_for() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: not text.isascii()))
 def test_size_of_wide_texts(text: str) -> None:
     """A str counts 1, 2 or 4 bytes a character, as its widest one needs."""
-    width, head = max((1, 73) if ord(one) < 0x100 else (2, 74) if ord(one) < 0x10000 else (4, 76) for one in text)
+    width, head = max(
+        (1, 73) if ord(character) < 0x100 else (2, 74) if ord(character) < 0x10000 else (4, 76) for character in text
+    )
     assert wide_size(text) == head + width * len(text)

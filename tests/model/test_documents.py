@@ -19,9 +19,9 @@ from pyshard.settings import settings
 def typed(value: object) -> object:
     """A value that is equal for two documents only when types, order of keys and the sign of zeros are equal too."""
     if isinstance(value, dict):
-        return "dict", [(typed(key), typed(one)) for key, one in value.items()]
+        return "dict", [(typed(key), typed(inner)) for key, inner in value.items()]
     if isinstance(value, (list, tuple)):
-        return type(value).__name__, [typed(one) for one in value]
+        return type(value).__name__, [typed(inner) for inner in value]
     return type(value).__name__, repr(value)
 
 

@@ -37,7 +37,7 @@ def test_every_slot_has_one_owner(data: st.DataObject) -> None:
     map_ = ShardMap(data.draw(st.permutations(ranges_at(boundaries))))
     edges = {edge for boundary in boundaries for edge in (boundary - 1, boundary)}
     for slot in [data.draw(slots), 0, SLOTS - 1, *edges]:
-        assert [one for one in map_.ranges if one.owns(slot)] == [map_.lookup(slot)]
+        assert [owned for owned in map_.ranges if owned.owns(slot)] == [map_.lookup(slot)]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), boundary_sets)
@@ -45,15 +45,15 @@ def test_every_key_has_one_owner(key: str, boundaries: set[int]) -> None:
     """Exactly one range owns a key: the one that lookup finds."""
     map_ = ShardMap(ranges_at(boundaries))
     slot = slot_of(key_bytes(key))
-    assert [one for one in map_.ranges if one.start <= slot < one.end] == [map_.lookup(slot)]
+    assert [owned for owned in map_.ranges if owned.start <= slot < owned.end] == [map_.lookup(slot)]
 
 
 @given(boundary_sets)
 def test_boundary_belongs_to_the_range_that_starts_there(boundaries: set[int]) -> None:
     """A slot at a boundary belongs to the range that starts there; the slot before it to the range that ends there."""
     map_ = ShardMap(ranges_at(boundaries))
-    assert [map_.lookup(one.start) for one in map_.ranges] == list(map_.ranges)
-    assert [map_.lookup(one.end - 1) for one in map_.ranges] == list(map_.ranges)
+    assert [map_.lookup(owned.start) for owned in map_.ranges] == list(map_.ranges)
+    assert [map_.lookup(owned.end - 1) for owned in map_.ranges] == list(map_.ranges)
 
 
 def test_hash_of_zero_belongs_to_the_first_shard() -> None:
@@ -183,8 +183,8 @@ def test_ranges_are_kept_in_slot_order() -> None:
 
 def test_repr() -> None:
     """A map shows its ranges, and nothing that is derived from them."""
-    one = shard(0, SLOTS)
-    assert repr(ShardMap([one])) == f"ShardMap(ranges=({one!r},))"
+    alone = shard(0, SLOTS)
+    assert repr(ShardMap([alone])) == f"ShardMap(ranges=({alone!r},))"
 
 
 def test_named() -> None:
@@ -219,8 +219,8 @@ def test_bounds() -> None:
 
 def test_nobody_serves_a_range_at_first() -> None:
     """A range has no identity, and promises no durability, before a store was configured for it."""
-    one = shard(0, SLOTS)
-    assert (one.identity, one.durable) == ("", False)
+    unserved = shard(0, SLOTS)
+    assert (unserved.identity, unserved.durable) == ("", False)
 
 
 @given(boundary_sets, st.lists(slots))

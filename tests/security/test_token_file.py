@@ -166,7 +166,7 @@ def test_a_clients_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = written(path.with_name("other"), f"read {NEW}")
     monkeypatch.setenv(VARIABLE, str(other))
     chosen = [client_token_file(None), client_token_file(path)]
-    assert [one and one.secret() for one in chosen] == [NEW.encode(), OLD.encode()]
+    assert [file and file.secret() for file in chosen] == [NEW.encode(), OLD.encode()]
     assert client_token_file("") is None
     monkeypatch.setenv(VARIABLE, "")
     assert client_token_file(None) is None

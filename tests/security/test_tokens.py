@@ -78,7 +78,7 @@ def test_lengths_of_secrets(length: int) -> None:
     assert parse("read " + "x" * length).role_of(b"x" * length) is Role.READ
 
 
-@given(st.lists(st.tuples(ROLE, SECRETS), min_size=1, max_size=5, unique_by=lambda one: one[1]))
+@given(st.lists(st.tuples(ROLE, SECRETS), min_size=1, max_size=5, unique_by=lambda pair: pair[1]))
 def test_what_was_written_is_read(pairs: list[tuple[Role, str]]) -> None:
     """Any roles and secrets come back as they were written, and each secret has its role."""
     tokens = parse("\n".join(f"{role.word} {secret}" for role, secret in pairs))
@@ -100,7 +100,7 @@ def test_wrong_secrets(secret: str, presented: bytes) -> None:
     """Only the whole secret counts: no beginning of it, nothing longer, no other bytes."""
     tokens = parse(f"admin {secret}")
     wrong = {presented, b"", secret[:-1].encode(), secret.encode() + b"x", secret.swapcase().encode()}
-    assert {tokens.role_of(one) for one in wrong - {secret.encode()}} == {None}
+    assert {tokens.role_of(guess) for guess in wrong - {secret.encode()}} == {None}
 
 
 def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ def test_config_may_change_addresses_and_limits(change: dict[str, Any]) -> None:
 def test_config_may_swap_addresses() -> None:
     """Shards are known by name: two of them may swap their addresses."""
     swapped = STATE.with_config(ShardMap([attrs.evolve(LOW, port=5051), attrs.evolve(HIGH, port=5050)]))
-    assert [(one.name, one.port, one.identity) for one in swapped.map.ranges] == [
+    assert [(shard.name, shard.port, shard.identity) for shard in swapped.map.ranges] == [
         ("low", 5051, "1d"),
         ("high", 5050, ""),
     ]

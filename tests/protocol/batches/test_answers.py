@@ -50,8 +50,8 @@ def test_answers_round_trip(pair: tuple[list[Run], list[Answer]]) -> None:
     runs, answers = pair
     arrived = decode_answers(encode_answers(answers), runs)
     assert arrived == answers
-    assert [[type(one) for one in answer.results] for answer in arrived] == [
-        [type(one) for one in answer.results] for answer in answers
+    assert [[type(result) for result in answer.results] for answer in arrived] == [
+        [type(result) for result in answer.results] for answer in answers
     ]
 
 
@@ -121,7 +121,9 @@ def test_refusals_of_one_answer_are_its_own() -> None:
 def test_outcomes() -> None:
     """Results and errors come in the order of the keys, and the results stay as they were."""
     answer = Answer([b"x", None, None, True], {2: ("WRONG_SHARD", "moved"), 1: ("FROM_THE_FUTURE", "why")})
-    outcomes = [(type(one), str(one)) if isinstance(one, PyshardError) else one for one in answer.outcomes()]
+    outcomes = [
+        (type(outcome), str(outcome)) if isinstance(outcome, PyshardError) else outcome for outcome in answer.outcomes()
+    ]
     assert outcomes == [b"x", (PyshardError, "FROM_THE_FUTURE: why"), (WrongShard, "moved"), True]
     assert answer.results == [b"x", None, None, True]
 

@@ -76,9 +76,13 @@ def test_part(run: Run, data: st.DataObject) -> None:
     """A part of a run has the elements of every column at the positions, in their order."""
     positions = data.draw(st.lists(st.sampled_from(range(len(run.keys))), max_size=5)) if run.keys else []
     picked = part(run, positions)
-    assert (type(picked), picked.index, picked.keys) == (type(run), run.index, [run.keys[one] for one in positions])
+    assert (type(picked), picked.index, picked.keys) == (
+        type(run),
+        run.index,
+        [run.keys[position] for position in positions],
+    )
     assert columns(picked) == [
-        None if column is None else [column[one] for one in positions] for column in columns(run)
+        None if column is None else [column[position] for position in positions] for column in columns(run)
     ]
 
 

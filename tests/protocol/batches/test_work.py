@@ -53,7 +53,7 @@ def test_records_that_are_looked_at(bench: Bench, run: Run) -> None:
 def test_over_all_runs_of_a_batch(bench: Bench) -> None:
     """The limit is on the whole batch, not on each of its runs."""
     found = bench.answers(*[Touch("", [b"k"] * 4, [0] * 4)] * 3, ReadItem("", [b"none"]))
-    assert [one.count("ANSWER_FULL") for one in found] == [0, 0, 2, 1]
+    assert [outcomes.count("ANSWER_FULL") for outcomes in found] == [0, 0, 2, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
