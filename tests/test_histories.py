@@ -175,7 +175,7 @@ class Run:
         keeper.change(attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
         for client in self.clients:
             if self.random.random() < 0.5:
-                client._routing.refresh()
+                client._router.refresh()
 
     def _listen_at(self, name: str) -> None:
         """Have a shard that runs listen at its further addresses as well."""

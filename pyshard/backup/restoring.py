@@ -25,7 +25,7 @@ from twisted.internet.task import deferLater
 from pyshard.backup.file_reader import VerifiedBackup, check
 from pyshard.backup.taking import BackupProgress, silent
 from pyshard.client import Client
-from pyshard.client.bulk_input import Step
+from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
@@ -132,10 +132,10 @@ class _RecordWriter:
                 self.done += len(live)
                 return
 
-    def _slices(self, rows: list[Row]) -> Iterator[Step]:
+    def _slices(self, rows: list[Row]) -> Iterator[BulkSlice]:
         """The slices of a bulk write that writes each record where its key is absent."""
         for index, neighbors in groupby(rows, attrgetter("index")):
-            while part := list(islice(neighbors, self._raw.bulk_step(True))):
+            while part := list(islice(neighbors, self._raw.slice_size(True))):
                 run = Write(
                     self._names[index],
                     [row.key for row in part],
@@ -143,7 +143,7 @@ class _RecordWriter:
                     [ABSENT] * len(part),
                     [max(1, self._left(row)) if row.expires else 0 for row in part],
                 )
-                yield Step(part, run, range(len(part)), {}, [1] * len(part))
+                yield BulkSlice(part, run, range(len(part)), {}, [1] * len(part))
 
     def _left(self, row: Row) -> int:
         """The milliseconds for which a record that expires has yet to live."""

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
 from pyshard.client.bulk import Progress, partial_failure
-from pyshard.client.bulk_input import Step
+from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import PartialFailure
 
@@ -51,7 +51,7 @@ class BulkWindows:
         self._away: set[str] = set()
 
     def all(
-        self, source: Iterable[_T], steps: Callable[[list[_T], int], Iterator[Step]], key: Callable[[_T], object]
+        self, source: Iterable[_T], steps: Callable[[list[_T], int], Iterator[BulkSlice]], key: Callable[[_T], object]
     ) -> list[object]:
         """Do the verb for all elements of an iterable.
 
@@ -77,10 +77,10 @@ class BulkWindows:
         return outcomes
 
     def _window(
-        self, window: list[_T], steps: Callable[[list[_T], int], Iterator[Step]], client: Client
+        self, window: list[_T], steps: Callable[[list[_T], int], Iterator[BulkSlice]], client: Client
     ) -> Deferred[list[object]]:
         raw = RawClient(client)
-        return raw.bulk(steps(window, raw.bulk_step(self._changes)), self._deadline, away=self._away)
+        return raw.bulk(steps(window, raw.slice_size(self._changes)), self._deadline, away=self._away)
 
 
 def _windows(source: Iterable[_T]) -> Iterator[list[_T]]:

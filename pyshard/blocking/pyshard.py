@@ -18,7 +18,7 @@ from pyshard.blocking.index import BlockingIndex
 from pyshard.blocking.reactor_runner import ReactorRunner
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
-from pyshard.client.records import milliseconds
+from pyshard.client.operation import milliseconds
 from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable

@@ -1,71 +1,69 @@
-"""What a client asks about the cluster as a whole: its indexes, how it fares, how ready its shards are."""
+"""Questions about the cluster as a whole: its indexes, how it fares, how ready its shards are.
+
+The functions are coroutines; `pyshard.client.client.Client` has a verb for each, which says what it gives.
+"""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import DeferredList, inlineCallbacks
+from twisted.internet.defer import DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.router import Routing
+from pyshard.client.router import Router
 from pyshard.errors import BadRequest, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.keyspace import slot_to_hash
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
-from pyshard.steps import Steps
 
 _T = TypeVar("_T")
 
 
-@inlineCallbacks
-def indexes(routing: Routing, seconds: float) -> Steps[list[str]]:
+async def indexes(router: Router, seconds: float) -> list[str]:
     """See `Client.indexes`."""
-    routing.check_open()
-    answer = yield routing.bootstrap.call(commands.GetMap, seconds)
-    routing.adopt(cluster_state.from_json(answer["state"]))
+    router.check_open()
+    answer = await router.bootstrap.call(commands.GetMap, seconds)
+    router.adopt(cluster_state.from_json(answer["state"]))
     return sorted(cluster_state.from_json(answer["state"]).indexes)
 
 
-@inlineCallbacks
-def change_indexes(
-    routing: Routing,
+async def change_indexes(
+    router: Router,
     clock: IReactorTime,
     command: type[commands.CreateIndex] | type[commands.DropIndex],
     name: str,
     seconds: float,
-) -> Steps[None]:
+) -> None:
     """See `Client.create_index` and `Client.drop_index`."""
-    routing.check_open()
+    router.check_open()
     check_index_name(name)
-    bootstrap, end = routing.bootstrap, clock.seconds() + seconds
-    yield bootstrap.call(command, seconds, changes=True, name=name)
+    bootstrap, end = router.bootstrap, clock.seconds() + seconds
+    await bootstrap.call(command, seconds, changes=True, name=name)
     try:
-        answer = yield bootstrap.call(commands.GetMap, max(0.0, end - clock.seconds()))
+        answer = await bootstrap.call(commands.GetMap, max(0.0, end - clock.seconds()))
     except PyshardError:
         return  # the change is done all the same; a map without it is found out when the index is used
-    routing.adopt(cluster_state.from_json(answer["state"]))
+    router.adopt(cluster_state.from_json(answer["state"]))
 
 
-@inlineCallbacks
-def stat(routing: Routing, seconds: float) -> Steps[dict[str, object]]:
+async def stat(router: Router, seconds: float) -> dict[str, object]:
     """See `Client.stat`."""
-    routing.check_open()
-    state = routing.state
-    asked = [link.rpc.call(commands.Stat, seconds) for link in routing.links]
-    outcomes = yield DeferredList(asked, consumeErrors=True)
+    router.check_open()
+    state = router.state
+    asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
+    outcomes = await DeferredList(asked, consumeErrors=True)
     shards = [_stat_of(own, outcome) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
     return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
 
 
-@inlineCallbacks
-def readiness(routing: Routing, seconds: float) -> Steps[list[dict[str, str]]]:
+async def readiness(router: Router, seconds: float) -> list[dict[str, str]]:
     """See `Client.readiness`."""
-    routing.check_open()
-    answer = yield routing.bootstrap.call(commands.Readiness, seconds)
+    router.check_open()
+    answer = await router.bootstrap.call(commands.Readiness, seconds)
     return _from_json(answer["shards"], list[dict[str, str]], "readiness")
 
 

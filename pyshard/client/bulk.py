@@ -1,10 +1,14 @@
 """Bulk verbs: one verb on any number of keys.
 
-Rules kept here: keys are taken from what the caller gave a step at a time, and what is in flight is bounded, so that
-memory is, whatever the length; between two steps the reactor turns, so that nothing else waits long, and between the
-parts of two shards if there are documents to encode, so that the first shard begins meanwhile; whatever goes wrong is
-put down for the keys that it concerns, and nothing is left out; a shard that let a deadline pass is sent nothing more,
-so that a long bulk ends soon.
+Rules:
+
+- Keys are taken from what the caller gave a slice at a time, and only so many are in flight. So memory stays bounded
+  for input of any length.
+- Between two slices the reactor turns, so that nothing else waits long.
+- Documents are encoded for one shard after the other, and the reactor turns in between: the first shard already works
+  while documents for the next are encoded.
+- Every key has an outcome, whatever goes wrong.
+- A shard that let a deadline pass is sent nothing more, so that a long bulk ends soon.
 """
 
 from __future__ import annotations
@@ -18,9 +22,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.bulk_input import Encoded, Step, encoded
-from pyshard.client.bulk_part import Chunk
-from pyshard.client.router import Routing
+from pyshard.client.bulk_input import BulkSlice, Encoded, encoded
+from pyshard.client.bulk_part import BulkPart
+from pyshard.client.router import Router
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
 from pyshard.model.keyspace import shown_key, slots_of
 from pyshard.model.shard_map import ShardMap
@@ -31,29 +35,29 @@ from pyshard.settings import settings
 Progress = Callable[[int], object]
 
 
-class Issued:
-    """A step on its way, which takes the outcomes of its chunks; see `pyshard.client.bulk_part.Receiver`.
+class SliceInFlight:
+    """A slice on its way: takes the outcomes of its parts (`pyshard.client.bulk_part.BulkPartReceiver`).
 
-    :param landed: is told of each chunk whose outcomes are in place, with the types of these.
-    :ivar outcomes: those of all of the step's keys, in order. A write's are there once it is encoded, as they are when
-        all goes well.
+    :param part_done: is told of each part whose outcomes are in place, with the types of these.
+    :ivar outcomes: those of all keys of the slice, in order. A write's sizes are there once it is encoded, and stay
+        there when all goes well.
     """
 
-    def __init__(self, step: Step, landed: Callable[[Chunk, set[type]], None]) -> None:
-        self._landed = landed
-        self._places = step.places
-        self.outcomes: list[object] = [None] * len(step.keys)
-        if step.sizes:
-            self._put(step.places, step.sizes)
-        self._put(step.refused.keys(), step.refused.values())
+    def __init__(self, bulk_slice: BulkSlice, part_done: Callable[[BulkPart, set[type]], None]) -> None:
+        self._part_done = part_done
+        self._places = bulk_slice.places
+        self.outcomes: list[object] = [None] * len(bulk_slice.keys)
+        if bulk_slice.sizes:
+            self._put(bulk_slice.places, bulk_slice.sizes)
+        self._put(bulk_slice.refused.keys(), bulk_slice.refused.values())
 
     def write(self, write: Encoded) -> None:
-        """Take what documents answer that are sent from now on, and the errors of those that are not."""
+        """Put down the sizes of documents that are sent now, and the errors of those that are not."""
         self._put(self.places(write.numbers), write.sizes)
         self._put(self.places(list(write.refused)), write.refused.values())
 
     def places(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Where the outcomes of some of the step's run belong."""
+        """Where the outcomes of some keys of the slice's run belong."""
         return numbers if isinstance(self._places, range) else picker(numbers)(self._places)
 
     def _put(self, places: Iterable[int], outcomes: Iterable[object]) -> None:
@@ -61,11 +65,11 @@ class Issued:
         for place, outcome in zip(places, outcomes, strict=True):
             found[place] = outcome
 
-    def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.bulk_part.Receiver`."""
-        found, positions = self.outcomes, chunk.positions
+    def part_done(self, bulk_part: BulkPart, outcomes: Sequence[object]) -> None:
+        """See `pyshard.client.bulk_part.BulkPartReceiver`."""
+        found, positions = self.outcomes, bulk_part.positions
         kinds: set[type] = {bool}
-        if not isinstance(chunk.run, Write):
+        if not isinstance(bulk_part.run, Write):
             kinds = set(map(type, outcomes))
             for position, outcome in zip(positions, outcomes, strict=True):
                 found[position] = outcome
@@ -74,21 +78,21 @@ class Issued:
             for position, outcome in zip(positions, outcomes, strict=True):
                 if outcome is not True:
                     found[position] = outcome or 0
-        self._landed(chunk, kinds)
+        self._part_done(bulk_part, kinds)
 
 
 @attrs.define
-class _Part:
-    """What is to be done yet of a step for the keys of one shard.
+class _Unsent:
+    """Keys of a slice for one shard that were not sent yet.
 
-    :param slots: of all keys of the step's run.
+    :param slots: of all keys of the slice's run.
     :param map: by which the keys were found to be the shard's.
     :param shard: its name.
-    :param numbers: which of the run's keys they are.
+    :param numbers: which keys of the run they are.
     """
 
-    step: Step
-    issued: Issued
+    bulk_slice: BulkSlice
+    issued: SliceInFlight
     slots: Sequence[int]
     map: ShardMap
     shard: str
@@ -99,135 +103,140 @@ class Bulk:
     """One bulk verb on its way.
 
     :param clock: gives the reactor its turns.
-    :param routing: leads to the shards.
-    :param steps: what is to be done, in order; taken from only when there is room for more in flight.
+    :param router: leads to the shards.
+    :param slices: what is to be done, in order; taken from only when there is room for more in flight.
     :param seconds: the deadline of each operation, from the moment it is issued.
     :param progress: called when keys are done.
     :param away: names of shards that are known not to answer; further ones are added to it.
-    :ivar done: fires with the outcomes, in order; fails with `PartialFailure` when there is an error among them, or
-        with what `steps` or `progress` raised, once nothing is in flight. When the client is closed, no further step
-        is taken: it fails with `PartialFailure`, or with `ClientClosed` when all that was taken is done.
+    :ivar done: fires with the outcomes, in order, once nothing is in flight. It fails with `PartialFailure` when there
+        is an error among them, or with what `slices` or `progress` raised. When the client is closed, no further slice
+        is taken: then it fails with `PartialFailure`, or with `ClientClosed` when all that was taken is done.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
-        routing: Routing,
-        steps: Iterator[Step],
+        router: Router,
+        slices: Iterator[BulkSlice],
         seconds: float,
         progress: Progress | None = None,
         away: set[str] | None = None,
     ) -> None:
         self._clock = clock
-        self._routing = routing
-        self._steps = steps
+        self._router = router
+        self._slices = slices
         self._seconds = seconds
         self._progress = progress
         self._away = set() if away is None else away
         self._keys: list[object] = []
-        self._issued: list[Issued] = []
+        self._issued: list[SliceInFlight] = []
         self._failed = False  # whether there is an error among the outcomes
         self._broken: Failure | None = None  # what the caller's own code raised
         self._closed = False  # whether the client was closed before everything was read
         self._operations = 0  # in flight
         self._bytes = 0
         self._ready = 0  # keys that are done
-        self._more = True  # whether there may be another step
-        self._parts: deque[_Part] = deque()  # of the steps so far
+        self._more = True  # whether there may be another slice
+        self._unsent: deque[_Unsent] = deque()  # of the slices that were taken
         self._turn: IDelayedCall | None = None
         self.done: Deferred[list[object]] = Deferred(self._cancelled)
 
     def start(self) -> Deferred[list[object]]:
         """Begin; gives `done`."""
-        self._step()
+        self._send_next()
         return self.done
 
-    def _landed(self, chunk: Chunk, kinds: set[type]) -> None:
-        self._operations -= len(chunk)
-        self._bytes -= chunk.weight
+    def _part_done(self, bulk_part: BulkPart, kinds: set[type]) -> None:
+        self._operations -= len(bulk_part)
+        self._bytes -= bulk_part.weight
         if any(issubclass(kind, PyshardError) for kind in kinds):
             self._failed = True
             if Unavailable in kinds:
-                self._away.add(self._routing.state.map.lookup(chunk.slots[0]).name)
-        self._tell(len(chunk))
-        self._go_on()
+                self._away.add(self._router.state.map.lookup(bulk_part.slots[0]).name)
+        self._report(len(bulk_part))
+        self._continue()
 
-    def _step(self) -> None:
+    def _send_next(self) -> None:
         """Issue the next keys."""
         self._turn = None
-        if not self._parts:
-            self._take()
+        if not self._unsent:
+            self._take_slice()
         self._issue()
-        self._go_on()
+        self._continue()
 
-    def _take(self) -> None:
-        """Take the next step."""
-        self._closed = self._routing.closed
+    def _take_slice(self) -> None:
+        """Take the next slice."""
+        self._closed = self._router.closed
         try:
-            step = None if self._closed else next(self._steps, None)
+            bulk_slice = None if self._closed else next(self._slices, None)
         except Exception:  # noqa: BLE001  # whatever the caller's iterable raises is the caller's answer
             self._break()
-            step = None
-        if step is None:
+            bulk_slice = None
+        if bulk_slice is None:
             self._more = False
             return
-        issued = Issued(step, self._landed)
-        self._keys.extend(step.keys)
+        issued = SliceInFlight(bulk_slice, self._part_done)
+        self._keys.extend(bulk_slice.keys)
         self._issued.append(issued)
-        if step.run.keys:
-            slots = slots_of(step.run.keys, step.run.index.encode())
-            shards = self._routing.state.map
-            self._parts += [_Part(step, issued, slots, shards, *one) for one in shards.split(slots).items()]
-        self._refused(len(step.refused))
+        if bulk_slice.run.keys:
+            slots = slots_of(bulk_slice.run.keys, bulk_slice.run.index.encode())
+            shards = self._router.state.map
+            self._unsent += [
+                _Unsent(bulk_slice, issued, slots, shards, shard, numbers)
+                for shard, numbers in shards.split(slots).items()
+            ]
+        self._refused(len(bulk_slice.refused))
 
     def _issue(self) -> None:
-        """Issue what is to be done of the step; only a part of it when that had to be encoded."""
-        while self._parts:
-            part = self._parts[0]
-            step, issued = part.step, part.issued
-            if step.documents is None:
-                self._parts.popleft()
-                chunk = Chunk(step.run, part.slots, step.places, self._expires(), issued)
-                self._submit(chunk if len(part.numbers) == len(chunk) else chunk.part(part.numbers), part)
+        """Issue the keys that were not sent; those for one shard alone when documents had to be encoded."""
+        while self._unsent:
+            unsent = self._unsent[0]
+            bulk_slice, issued = unsent.bulk_slice, unsent.issued
+            if bulk_slice.documents is None:
+                self._unsent.popleft()
+                bulk_part = BulkPart(bulk_slice.run, unsent.slots, bulk_slice.places, self._expires(), issued)
+                self._submit(
+                    bulk_part if len(unsent.numbers) == len(bulk_part) else bulk_part.part(unsent.numbers), unsent
+                )
                 continue
-            write = encoded(step, part.numbers)
-            part.numbers = part.numbers[len(write) :]
-            if not part.numbers:
-                self._parts.popleft()
+            write = encoded(bulk_slice, unsent.numbers)
+            unsent.numbers = unsent.numbers[len(write) :]
+            if not unsent.numbers:
+                self._unsent.popleft()
             issued.write(write)
             if write.numbers:
-                slots, places = picker(write.numbers)(part.slots), issued.places(write.numbers)
-                self._submit(Chunk(write.run, slots, places, self._expires(), issued), part)
+                slots, places = picker(write.numbers)(unsent.slots), issued.places(write.numbers)
+                self._submit(BulkPart(write.run, slots, places, self._expires(), issued), unsent)
             self._refused(len(write.refused))
             return
 
     def _expires(self) -> float:
         return self._clock.seconds() + self._seconds
 
-    def _submit(self, chunk: Chunk, part: _Part) -> None:
-        """Send operations of a part to their shard, or to their shards by now; fail those whose shard is away."""
-        as_before = self._routing.state.map is part.map
-        parts = {part.shard: chunk} if as_before else self._routing.parts(chunk)
-        self._operations += len(chunk)
-        self._bytes += sum([one.weight for one in parts.values()])
-        for name, one in parts.items():
+    def _submit(self, bulk_part: BulkPart, unsent: _Unsent) -> None:
+        """Send operations to the shard that owns their keys by now; fail those for a shard that is away."""
+        as_before = self._router.state.map is unsent.map
+        parts = {unsent.shard: bulk_part} if as_before else self._router.parts(bulk_part)
+        self._operations += len(bulk_part)
+        self._bytes += sum([part.weight for part in parts.values()])
+        for name, part in parts.items():
             if name in self._away:
-                one.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
+                part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
             else:
-                self._routing.submit_part(name, one)
+                self._router.submit_to(name, part)
 
     def _refused(self, count: int) -> None:
         """Put down that keys or documents were refused before anything was sent."""
         if count:
             self._failed = True
-            self._tell(count)
+            self._report(count)
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         """Have more done when there is room for it; or end, when everything is done."""
-        if self._more or self._parts:
+        if self._more or self._unsent:
             room = self._operations < settings.BULK_OPERATIONS and self._bytes < settings.BULK_BYTES
             if room and self._turn is None:
-                self._turn = self._clock.callLater(0, self._step)
+                self._turn = self._clock.callLater(0, self._send_next)
         elif not self._operations and not self.done.called:
             self._end()
 
@@ -242,9 +251,9 @@ class Bulk:
             self.done.callback(self._outcomes())
 
     def _outcomes(self) -> list[object]:
-        return list(chain.from_iterable([one.outcomes for one in self._issued]))
+        return list(chain.from_iterable([issued.outcomes for issued in self._issued]))
 
-    def _tell(self, count: int) -> None:
+    def _report(self, count: int) -> None:
         self._ready += count
         if self._progress is not None and self._broken is None:
             try:
@@ -259,7 +268,7 @@ class Bulk:
 
     def _stop(self) -> None:
         self._more = False
-        self._parts.clear()
+        self._unsent.clear()
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None

@@ -1,7 +1,12 @@
-"""What a caller gives a bulk verb, as steps of some keys each. Pure.
+"""What a caller gives a bulk verb, cut into slices of some keys each. Pure.
 
-The documents of a write are encoded later, those for one shard after those for another, so that the one shard has
-something to do while those for the next are encoded.
+Rules:
+
+- A slice is read from the caller's iterable when it is wanted, not before.
+- Keys and documents that can't be sent are put down with their error; the others go on.
+- The documents of a write are encoded later, for one shard after the other.
+- The quick way looks at all keys, pairs or documents at once. If that fails, the plain way finds out which ones are at
+  fault.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ Pairs: TypeAlias = (
 
 
 @attrs.frozen
-class Step:
+class BulkSlice:
     """Some keys of a bulk verb.
 
     :param keys: the keys as the caller gave them.
@@ -50,10 +55,10 @@ class Step:
 
 @attrs.frozen
 class Encoded:
-    """Documents of a step as they are sent.
+    """Documents of a slice as they are sent.
 
     :param run: the write of those that are fine.
-    :param numbers: which of the keys of the step's run they are for.
+    :param numbers: which of the keys of the slice's run they are for.
     :param sizes: what it answers for each of them.
     :param refused: number → error of the others.
     """
@@ -83,11 +88,11 @@ def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
     return keys
 
 
-def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[Step]:
-    """Steps that write documents.
+def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[BulkSlice]:
+    """Slices that write documents.
 
     :param ttl: milliseconds for which each of them lives; 0: for ever.
-    :param size: keys of a step.
+    :param size: keys of a slice.
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
@@ -96,15 +101,15 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[S
         texts, refused = _texts(keys)
         places = _others(len(keys), refused)
         run = Write(index, texts, [], None, [ttl] * len(texts) if ttl else None)
-        yield Step(keys, run, places, refused, (), picker(places)(docs) if refused else docs)
+        yield BulkSlice(keys, run, places, refused, (), picker(places)(docs) if refused else docs)
 
 
-def encoded(step: Step, numbers: Sequence[int]) -> Encoded:
-    """As many of a step's documents as a box takes.
+def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
+    """As many of a slice's documents as a box takes.
 
-    :param numbers: of the keys of the step's run: which documents are to be encoded, from the first one on.
+    :param numbers: of the keys of the slice's run: which documents are to be encoded, from the first one on.
     """
-    write, given = step.run, step.documents
+    write, given = bulk_slice.run, bulk_slice.documents
     assert isinstance(write, Write)
     assert given is not None
     refused: dict[int, PyshardError] = {}
@@ -155,12 +160,12 @@ def _pair(pair: Pair) -> Pair:
     return pair[0], pair[1]
 
 
-def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int) -> Iterator[Step]:
-    """Steps of a verb that takes keys alone, `size` at a time."""
+def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int) -> Iterator[BulkSlice]:
+    """Slices of a verb that takes keys alone, `size` keys each."""
     source = iter(keys)
     while some := list(islice(source, size)):
         texts, refused = _texts(some)
-        yield Step(some, verb(index, texts), _others(len(some), refused), refused)
+        yield BulkSlice(some, verb(index, texts), _others(len(some), refused), refused)
 
 
 def _texts(keys: Sequence[Key]) -> tuple[list[bytes], dict[int, PyshardError]]:

@@ -1,6 +1,12 @@
-"""A part of a bulk verb: many operations of one verb on one index in columns, from the call to their answers.
+"""A part of a bulk verb: many operations of one verb on one index, for one shard, in columns.
 
-What a single operation costs in Python, a chunk does in C for all of its operations, as far as it can.
+It goes the same way as a single operation (`pyshard.client.operation`), from the call to the answers. What a single
+operation costs in Python, a bulk part does in C for all of its operations, as far as it can.
+
+Rules:
+
+- A part is finished once.
+- What goes out again does so as a part of its own, with the same deadline.
 """
 
 from __future__ import annotations
@@ -15,10 +21,10 @@ from pyshard.protocol.answers import Result
 from pyshard.protocol.batches import Run, Write, changes, part, picker, verb_of, weight
 
 
-class Receiver(Protocol):
-    """Whoever is told what became of a chunk."""
+class BulkPartReceiver(Protocol):
+    """Who is told what became of a part."""
 
-    def landed(self, chunk: Chunk, outcomes: Sequence[object]) -> None:
+    def part_done(self, bulk_part: BulkPart, outcomes: Sequence[object]) -> None:
         """Take the outcomes: what the single verb gives, or a `PyshardError`; none for operations that go out again.
 
         For a write it is whether the document was stored.
@@ -26,7 +32,7 @@ class Receiver(Protocol):
         ...
 
 
-class Chunk:
+class BulkPart:
     """Some operations of a bulk verb that travel together.
 
     :param run: the verb, the index and the columns.
@@ -48,7 +54,7 @@ class Chunk:
         slots: Sequence[int],
         positions: Sequence[int],
         expires: float,
-        receiver: Receiver,
+        receiver: BulkPartReceiver,
     ) -> None:
         self.run = run
         self.index = run.index
@@ -76,25 +82,25 @@ class Chunk:
         verb = verb_of(self.run)
         return f"{verb} of {len(self):,} key{'' if len(self) == 1 else 's'} ({shown(self.run.keys[0])} …)"
 
-    def part(self, places: Sequence[int]) -> Chunk:
-        """The operations at some places, as a chunk of its own with the same deadline."""
+    def part(self, places: Sequence[int]) -> BulkPart:
+        """The operations at some places, as a bulk part of its own with the same deadline."""
         pick = picker(places)
-        chunk = Chunk(
+        bulk_part = BulkPart(
             part(self.run, places),
             pick(self.slots),
             places if isinstance(self.positions, range) else pick(self.positions),
             self.expires,
             self.receiver,
         )
-        chunk.refused = self.refused
-        return chunk
+        bulk_part.refused = self.refused
+        return bulk_part
 
     def finish(self, results: list[Result], failed: dict[int, PyshardError], again: Sequence[int]) -> None:
         """Hand the shard's outcomes on, once.
 
         :param results: one for each key.
         :param failed: place → error of those that failed.
-        :param again: places of those that go out again, as a chunk of their own, and aren't handed on now.
+        :param again: places of those that go out again, as a bulk part of their own, and aren't handed on now.
         """
         if self.done:
             return
@@ -109,11 +115,11 @@ class Chunk:
             outcomes = list(results) if isinstance(self.run, Write) else outcomes_of(self.run, self.slots, (), results)
             for place, error in failed.items():
                 outcomes[place] = error
-            self.receiver.landed(self, outcomes)
+            self.receiver.part_done(self, outcomes)
         self.done = True
 
     def fail(self, error: PyshardError) -> None:
         """Hand an error on for every operation, unless something was handed on."""
         if not self.done:
             self.done = True
-            self.receiver.landed(self, [error] * len(self))
+            self.receiver.part_done(self, [error] * len(self))

@@ -1,4 +1,11 @@
-"""The Deferred API: the verbs. Each checks what it was given and hands it to who does it."""
+"""The Deferred client: its verbs. Each checks its arguments and hands the work on.
+
+Rules:
+
+- A verb returns at once. What is wrong with its arguments fails its Deferred before anything is sent.
+- Single operations go to `Router.submit`, bulk verbs to `pyshard.client.bulk`, `keys` to `pyshard.client.key_pages`,
+  and questions about the cluster to `pyshard.client.administration`.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +17,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client import administration
 from pyshard.client.bulk import Bulk, Progress
-from pyshard.client.bulk_input import Pairs, Step, keys_of, on_keys, pairs_of, writes
+from pyshard.client.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
 from pyshard.client.key_pages import KeyPages
-from pyshard.client.operation import NO_OPTIONS, Operation, Options, options_for
-from pyshard.client.records import Item, Record, milliseconds
-from pyshard.client.router import Routing
+from pyshard.client.operation import NO_OPTIONS, Operation, Options, milliseconds, options_for
+from pyshard.client.results import Item, Record
+from pyshard.client.router import Router
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
@@ -44,9 +51,9 @@ class Client:
     Operations on one key take effect in the order in which the verbs were called.
     """
 
-    def __init__(self, clock: IReactorTime, routing: Routing, deadline: float) -> None:
+    def __init__(self, clock: IReactorTime, router: Router, deadline: float) -> None:
         self._clock = clock
-        self._routing = routing
+        self._router = router
         self._deadline = deadline
 
     def write(
@@ -186,11 +193,11 @@ class Client:
             became of each. The keys that aren't named as failed are done.
         """
         try:
-            size = self._routing.bulk_step(True)
-            steps = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl), size)
+            size = self._router.slice_size(True)
+            slices = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl), size)
         except PyshardError:
             return fail()
-        return cast("Deferred[list[int]]", self._bulk(steps, deadline, progress))
+        return cast("Deferred[list[int]]", self._bulk(slices, deadline, progress))
 
     def read_many(
         self,
@@ -255,7 +262,7 @@ class Client:
         :return: an asynchronous iterator of the keys' texts (str), which fetches page after page.
         :raises InvalidIndexName: at once.
         """
-        return KeyPages(self._clock, self._routing, self._index_name(index), self._seconds(deadline))
+        return KeyPages(self._clock, self._router, self._index_name(index), self._seconds(deadline))
 
     def create_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
         """Create an index; every shard in reach has it when the Deferred fires.
@@ -263,7 +270,9 @@ class Client:
         :raises IndexExists: (in the Deferred) there is one of that name.
         """
         seconds = self._seconds(deadline)
-        return administration.change_indexes(self._routing, self._clock, commands.CreateIndex, name, seconds)
+        return Deferred.fromCoroutine(
+            administration.change_indexes(self._router, self._clock, commands.CreateIndex, name, seconds)
+        )
 
     def drop_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
         """Drop an index with all its documents.
@@ -271,14 +280,16 @@ class Client:
         :raises IndexNotFound: (in the Deferred) there is none of that name.
         """
         seconds = self._seconds(deadline)
-        return administration.change_indexes(self._routing, self._clock, commands.DropIndex, name, seconds)
+        return Deferred.fromCoroutine(
+            administration.change_indexes(self._router, self._clock, commands.DropIndex, name, seconds)
+        )
 
     def indexes(self, *, deadline: float | None = None) -> Deferred[list[str]]:
         """The names of all indexes but the default one.
 
         :return: a Deferred of the sorted names, as the bootstrap has them.
         """
-        return administration.indexes(self._routing, self._seconds(deadline))
+        return Deferred.fromCoroutine(administration.indexes(self._router, self._seconds(deadline)))
 
     def index(self, name: str) -> Index:
         """A handle on one index, with the same verbs.
@@ -295,7 +306,7 @@ class Client:
             operations, uptime, ephemeral (docs/protocol.md, "Stat"); a shard that can't be reached has ``error``, the
             reason, in place of the latter.
         """
-        return administration.stat(self._routing, self._seconds(deadline))
+        return Deferred.fromCoroutine(administration.stat(self._router, self._seconds(deadline)))
 
     def readiness(self, *, deadline: float | None = None) -> Deferred[list[dict[str, str]]]:
         """How ready each shard is, as the bootstrap sees it.
@@ -303,23 +314,25 @@ class Client:
         :return: a Deferred of one dict a shard: name, address, state ("ready", "unreachable" or "refused") and detail,
             which says why it isn't ready.
         """
-        return administration.readiness(self._routing, self._seconds(deadline))
+        return Deferred.fromCoroutine(administration.readiness(self._router, self._seconds(deadline)))
 
     def close(self) -> Deferred[None]:
         """End all connections. Operations whose answer is still out fail.
 
         :return: a Deferred that fires when all connections are closed.
         """
-        return succeed(None) if self._routing.closed else self._routing.close()
+        return succeed(None) if self._router.closed else self._router.close()
 
     # ------------------------------------------------------------------ inside
 
-    def _bulk(self, steps: Iterator[Step], deadline: float | None, progress: Progress | None) -> Deferred[list[object]]:
+    def _bulk(
+        self, slices: Iterator[BulkSlice], deadline: float | None, progress: Progress | None
+    ) -> Deferred[list[object]]:
         try:
-            self._routing.check_open()
+            self._router.check_open()
         except PyshardError:
             return fail()
-        return Bulk(self._clock, self._routing, steps, self._seconds(deadline), progress).start()
+        return Bulk(self._clock, self._router, slices, self._seconds(deadline), progress).start()
 
     def _on_keys(
         self,
@@ -330,11 +343,11 @@ class Client:
         progress: Progress | None,
     ) -> Deferred[list[object]]:
         try:
-            size = self._routing.bulk_step(verb in (Pop, Remove))
-            steps = on_keys(verb, keys_of(keys), self._index_name(index), size)
+            size = self._router.slice_size(verb in (Pop, Remove))
+            slices = on_keys(verb, keys_of(keys), self._index_name(index), size)
         except PyshardError:
             return fail()
-        return self._bulk(steps, deadline, progress)
+        return self._bulk(slices, deadline, progress)
 
     def _operate(
         self,
@@ -354,7 +367,7 @@ class Client:
         expires = self._clock.seconds() + (self._deadline if deadline is None else deadline)
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
-        return self._routing.submit(Operation(verb, name, text, slot, expires, weight, record, size, options))
+        return self._router.submit(Operation(verb, name, text, slot, expires, weight, record, size, options))
 
     def _conditional(
         self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None

@@ -1,4 +1,4 @@
-"""How a client comes to be: `connect` reads the addresses, the token and the files of TLS, and gets the first map."""
+"""`connect`: reads the addresses, the token file and the files of TLS, makes a client, and gets its first map."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import Literal
 
-from twisted.internet.defer import Deferred, fail, inlineCallbacks
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.client import Client
-from pyshard.client.router import Routing
+from pyshard.client.router import Router
 from pyshard.errors import PyshardError
 from pyshard.net import addresses
 from pyshard.net.addresses import Dial, Servers
@@ -19,7 +19,6 @@ from pyshard.net.authentication import authenticated, authenticated_dial
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
 
 def connect(
@@ -68,16 +67,15 @@ def connect(
     if tokens is not None:
         servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
         dial = authenticated_dial(dial, tokens.secret)
-    routing = Routing(reactor, servers, dial, random or SystemRandom())
-    client = Client(reactor, routing, deadline)
-    return _started(client, routing, deadline)
+    router = Router(reactor, servers, dial, random or SystemRandom())
+    client = Client(reactor, router, deadline)
+    return Deferred.fromCoroutine(_started(client, router, deadline))
 
 
-@inlineCallbacks
-def _started(client: Client, routing: Routing, deadline: float) -> Steps[Client]:
+async def _started(client: Client, router: Router, deadline: float) -> Client:
     try:
-        yield routing.start(deadline)
+        await router.start(deadline)
     except PyshardError:
-        yield routing.close()
+        await router.close()
         raise
     return client

@@ -1,4 +1,7 @@
-"""A handle on one index: the verbs of `Client`, with the index filled in."""
+"""A handle on one index: the verbs of `Client`, with the index filled in.
+
+Rule: a verb has the signature of `Client`'s, without the index; a test compares them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from twisted.internet.defer import Deferred
 from pyshard.client.bulk import Progress
 from pyshard.client.bulk_input import Pairs
 from pyshard.client.key_pages import KeyPages
-from pyshard.client.records import Item, Record
+from pyshard.client.results import Item, Record
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key
 

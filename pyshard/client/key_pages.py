@@ -1,16 +1,20 @@
 """All keys of an index, page by page over all shards, in slot order.
 
-The cursor is a (slot, key), so that a scan goes on where it was when the map changes under it. A key that exists
-from the scan's start to its end comes exactly once; one that comes or goes meanwhile, once or not at all.
+Rules:
+
+- A key that exists from the scan's start to its end comes exactly once. One that comes or goes meanwhile comes once or
+  not at all.
+- The cursor is a slot and a key, so that a scan goes on where it was when the map changes under it.
+- Each page has a deadline. A shard that can't be reached is an error, never a gap.
 """
 
 from __future__ import annotations
 
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from pyshard.client.router import Routing
+from pyshard.client.router import Router
 from pyshard.errors import (
     BadRequest,
     IndexNotFound,
@@ -23,9 +27,8 @@ from pyshard.errors import (
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
-from pyshard.steps import Steps
 
-_PAUSE = 0.1  # seconds before a page that could not be had is asked for again
+_PAUSE = 0.1  # seconds until a page is asked for again
 
 
 class KeyPages:
@@ -37,9 +40,9 @@ class KeyPages:
     :param deadline: seconds that each page may take.
     """
 
-    def __init__(self, clock: IReactorTime, routing: Routing, index: str, deadline: float) -> None:
+    def __init__(self, clock: IReactorTime, router: Router, index: str, deadline: float) -> None:
         self._clock = clock
-        self._routing = routing
+        self._router = router
         self._index = index
         self._deadline = deadline
         self._slot = 0
@@ -57,21 +60,24 @@ class KeyPages:
             self._page = page[::-1]
         return self._page.pop()
 
-    @inlineCallbacks
-    def next_page(self) -> Steps[list[str]]:
-        """The next keys, in slot order; an empty list at the end.
+    def next_page(self) -> Deferred[list[str]]:
+        """The next keys, in slot order.
 
+        :return: a Deferred of their texts; an empty list at the end.
         :raises IndexNotFound: (in the Deferred) there is no such index.
         :raises Unavailable: the shard whose keys come next can't be reached.
         """
+        return Deferred.fromCoroutine(self._next_page())
+
+    async def _next_page(self) -> list[str]:
         end = self._clock.seconds() + self._deadline
         keys: list[bytes] = []
         missing_since: float | None = None
         while self._slot < SLOTS and not keys:
-            self._routing.check_open()
+            self._router.check_open()
             began = self._clock.seconds()
             try:
-                keys = yield self._ask(max(0.0, end - began))
+                keys = await self._fetch(max(0.0, end - began))
             except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
                 if isinstance(error, IndexNotFound):
                     missing_since = began if missing_since is None else missing_since
@@ -79,8 +85,8 @@ class KeyPages:
                         raise
                 if self._clock.seconds() + _PAUSE >= end:
                     raise Unavailable(f"no page of keys could be had within {self._deadline:g} s: {error}") from None
-                yield self._routing.refresh()
-                yield deferLater(self._clock, _PAUSE)
+                await self._router.refresh()
+                await deferLater(self._clock, _PAUSE)
         try:
             return [key.decode("utf-8") for key in keys]
         except UnicodeDecodeError as error:
@@ -88,16 +94,15 @@ class KeyPages:
 
     def _missing(self, since: float) -> bool:
         """Whether a map fetched after a shard first refused the index agrees that there is none."""
-        return self._routing.fetched >= since and self._index not in self._routing.state.indexes
+        return self._router.fetched >= since and self._index not in self._router.state.indexes
 
-    @inlineCallbacks
-    def _ask(self, seconds: float) -> Steps[list[bytes]]:
-        """One page of one shard; moves the cursor behind it."""
-        routing = self._routing
-        answer = yield routing.link_for(self._slot).rpc.call(
+    async def _fetch(self, seconds: float) -> list[bytes]:
+        """Fetch one page of one shard, and move the cursor behind it."""
+        router = self._router
+        answer = await router.link_for(self._slot).rpc.call(
             commands.Keys,
             seconds,
-            epoch=routing.state.epoch,
+            epoch=router.state.epoch,
             index=self._index,
             slot=self._slot,
             after=self._after,

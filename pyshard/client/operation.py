@@ -1,4 +1,10 @@
-"""One operation of a client, from the call to its Deferred."""
+"""One operation of a client: one verb on one key, with its options, from the call to its Deferred.
+
+Rules:
+
+- An operation is finished once. Whoever comes second changes nothing.
+- One that may change something is never sent again when its answer was lost (`Operation.changes`).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +14,8 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
-from pyshard.client.records import condition_of, milliseconds
-from pyshard.errors import PyshardError, shortened
-from pyshard.protocol.batches import ALWAYS
-
-#: The verbs that change nothing.
-READING = frozenset({"read", "has", "item"})
+from pyshard.errors import InvalidArgument, PyshardError, shortened
+from pyshard.protocol.batches import ABSENT, ALWAYS, LONGEST_TTL, READING_RUNS
 
 
 @attrs.frozen
@@ -36,11 +38,40 @@ NO_OPTIONS = Options()
 def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> Options:
     """The options that a verb's arguments ask for.
 
-    :raises InvalidArgument: see `pyshard.client.records`.
+    :raises InvalidArgument: as `condition_of` and `milliseconds`.
     """
     if not if_absent and if_version is None and ttl is None:  # as is mostly so
         return NO_OPTIONS
     return Options(condition_of(if_absent, if_version), milliseconds(ttl))
+
+
+def condition_of(if_absent: bool, if_version: int | None) -> int:
+    """The condition that a verb's arguments ask for, as it crosses the wire.
+
+    :param if_absent: the key must not exist.
+    :param if_version: the key must have this version; None: any.
+    :raises InvalidArgument: both are given, or `if_version` is no version.
+    """
+    if if_version is None:
+        return ABSENT if if_absent else ALWAYS
+    if if_absent:
+        raise InvalidArgument("if_absent and if_version: found both, expected one of them")
+    if type(if_version) is not int or not 1 <= if_version < 2**63:
+        raise InvalidArgument(f"if_version: found {if_version!r}, expected a version as item() gives it")
+    return if_version
+
+
+def milliseconds(ttl: float | None) -> int:
+    """A time to live as it crosses the wire, in milliseconds; 0: for ever.
+
+    :param ttl: seconds; None: for ever.
+    :raises InvalidArgument: it is no positive number, or more than 100 years.
+    """
+    if ttl is None:
+        return 0
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= LONGEST_TTL / 1000:
+        raise InvalidArgument(f"ttl: found {ttl!r}, expected a number of seconds, more than 0 and at most 100 years")
+    return max(1, round(ttl * 1000))
 
 
 class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
@@ -74,7 +105,7 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     @property
     def changes(self) -> bool:
         """Whether it may change something, so that it must not be repeated when its answer is lost."""
-        return self.verb not in READING
+        return self.verb not in READING_RUNS
 
     def __str__(self) -> str:
         return f"{self.verb} of key {shown(self.key)}"

@@ -1,63 +1,62 @@
-"""The queue in which operations wait for a shard, and the boxes in which they leave.
+"""The queue in which operations wait for one shard, and the batches in which they leave.
 
-Rules the queue keeps, from which the client's promises follow:
+Rules, from which the client's promises follow:
 
-- operations leave in the order in which they were issued;
-- boxes in flight at the same time are concurrent for the shard, so no two of them hold the same key unless both
-  only read it; nor does a box change a key after reading it, for the read may have to go out again when the change
-  has happened and the answers were lost; hence operations on one key take effect in the order issued (two reads with
-  no change between them have none), and one that must go out again (redirected, or a read whose connection broke)
-  goes to the front without overtaking or being overtaken;
-- single operations are gathered into boxes; a chunk of a bulk verb is a box of its own;
-- what waits is bounded (`Overloaded`).
+- Operations leave in the order in which they were issued. Single ones travel together; a bulk part travels alone.
+- Batches that are in flight together are concurrent for the shard. So no two of them have a key in common, unless both
+  only read it.
+- No batch changes a key after reading it: the read may have to go out again when the change has happened.
+- Hence operations on one key take effect in the order issued. (Two reads with no change between them have no order.)
+- An operation that must go out again goes to the front. It overtakes none on its key, and none overtakes it.
+- What waits is bounded (`Overloaded`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import groupby, islice, repeat
+from itertools import chain, groupby, islice, repeat
 from operator import attrgetter
 from typing import TypeAlias
 
-from pyshard.client.bulk_part import Chunk
+from pyshard.client.bulk_part import BulkPart
 from pyshard.client.operation import NO_OPTIONS, Operation
 from pyshard.client.results import outcomes_of
 from pyshard.errors import Overloaded
 from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, changes
+from pyshard.protocol.batches import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write, changes
 from pyshard.settings import settings
 
 #: What waits for a shard.
-Entry: TypeAlias = Operation | Chunk
+Entry: TypeAlias = Operation | BulkPart
 
 #: What names a key within a shard: its text, and in a named index the index's name with it.
 Place: TypeAlias = bytes | tuple[str, bytes]
 
 
-class Box:
-    """What travels together: single operations, or one chunk.
+class Batch:
+    """What travels together: single operations, or one bulk_part.
 
-    :param entries: the operations; or the chunk, alone.
+    :param entries: the operations, or the bulk part alone.
     :param sent: when it left, in the clock's seconds.
-    :ivar chunk: the chunk, if it is one.
+    :ivar bulk_part: the bulk part, if it has one.
     :ivar operations: the single operations, if it has such.
     :ivar runs: the operations as runs: neighbors of one verb and index together.
     :ivar changed: what it may change.
     """
 
-    __slots__ = ("_read", "changed", "chunk", "entries", "operations", "runs", "sent")
+    __slots__ = ("_read", "bulk_part", "changed", "entries", "operations", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
         self.sent = sent
-        self.chunk: Chunk | None = None
+        self.bulk_part: BulkPart | None = None
         self.operations: Sequence[Operation] = ()
         first = entries[0]
-        if isinstance(first, Chunk):
-            self.chunk, self.runs = first, [first.run]
+        if isinstance(first, BulkPart):
+            self.bulk_part, self.runs = first, [first.run]
         else:
-            self.operations = entries  # type: ignore[assignment]  # where there is a chunk, it is alone
+            self.operations = entries  # type: ignore[assignment]  # where there is a bulk part, it is alone
             self.runs = _runs(self.operations)
         self.changed = _places([run for run in self.runs if changes(run)])
         self._read: set[Place] | None = None
@@ -74,7 +73,7 @@ class Box:
         """Whether it changes nothing that it reads."""
         return not self.changed or self.read.isdisjoint(self.changed)
 
-    def clear_of(self, other: Box) -> bool:
+    def clear_of(self, other: Batch) -> bool:
         """Whether both may be in flight at the same time."""
         mine, others = self.changed, other.changed
         return (
@@ -95,8 +94,8 @@ class Box:
 
 def _outcomes(run: Run, operations: Sequence[Operation], answer: Answer) -> list[object]:
     """What the caller of each of a run's operations is given."""
-    slots = [one.slot for one in operations]
-    sizes = [one.size for one in operations] if isinstance(run, Write) else ()
+    slots = [operation.slot for operation in operations]
+    sizes = [operation.size for operation in operations] if isinstance(run, Write) else ()
     outcomes = outcomes_of(run, slots, sizes, answer.results)
     if answer.errors:
         for position, error in answer.refusals().items():
@@ -120,35 +119,38 @@ def _runs(operations: Sequence[Operation]) -> list[Run]:
 
 def _run(verb: str, index: str, operations: Sequence[Operation]) -> Run:
     """Operations of one verb on one index as a run."""
-    keys = [one.key for one in operations]
-    if verb in _READING:
-        return _READING[verb](index, keys)
-    options = [one.options for one in operations]
+    keys = [operation.key for operation in operations]
+    if verb in READING_RUNS:
+        return READING_RUNS[verb](index, keys)
+    options = [operation.options for operation in operations]
     if verb == "write" and options.count(NO_OPTIONS) == len(options):  # as is mostly so
-        return Write(index, keys, [one.record for one in operations])
-    ttls = [one.ttl for one in options]
-    conditions: list[int] | None = [one.condition for one in options]
+        return Write(index, keys, [operation.record for operation in operations])
+    ttls = [option.ttl for option in options]
+    conditions: list[int] | None = [option.condition for option in options]
     if all(condition == ALWAYS for condition in conditions or ()):
         conditions = None
     if verb == "write":
-        return Write(index, keys, [one.record for one in operations], conditions, ttls if any(ttls) else None)
+        return Write(
+            index, keys, [operation.record for operation in operations], conditions, ttls if any(ttls) else None
+        )
     if verb == "touch":
         return Touch(index, keys, ttls)
     if verb == "increment":
-        return Increment(index, keys, [one.record for one in operations], [one.initial for one in options])
+        return Increment(
+            index, keys, [operation.record for operation in operations], [option.initial for option in options]
+        )
     return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
 
 
 _KIND = attrgetter("verb", "index")
-_READING: dict[str, type[Read | Has | ReadItem]] = {"read": Read, "has": Has, "item": ReadItem}
 
 
 class OperationQueue:
     """Operations for one shard: waiting, and in flight.
 
-    :param limit: boxes in flight at the same time.
+    :param limit: batches in flight at the same time.
     :ivar waiting: what waits, in order; only the queue changes it.
-    :ivar in_flight: the boxes that are.
+    :ivar in_flight: the batches that are.
     """
 
     def __init__(self, limit: int = settings.BOXES_IN_FLIGHT) -> None:
@@ -156,7 +158,7 @@ class OperationQueue:
         self._count = 0  # operations that wait
         self._weight = 0
         self.waiting: deque[Entry] = deque()
-        self.in_flight: list[Box] = []
+        self.in_flight: list[Batch] = []
 
     def __len__(self) -> int:
         """How many operations wait."""
@@ -168,7 +170,7 @@ class OperationQueue:
         return not self.waiting and not self.in_flight
 
     def add(self, entry: Entry) -> None:
-        """Have an operation, or a chunk of them, wait for its turn.
+        """Have an operation, or a bulk part, wait for its turn.
 
         :raises Overloaded: too much waits already.
         """
@@ -182,33 +184,36 @@ class OperationQueue:
         self._weight += entry.weight
 
     def put_back(self, entries: Iterable[Entry]) -> None:
-        """Have what was in flight go out again, before all others, in the order given."""
-        again = [one for one in entries if not one.done]
+        """Put what was in flight back to the front, in the order given."""
+        again = [entry for entry in entries if not entry.done]
         if not again:
             return
         self.waiting.extendleft(reversed(again))
-        self._count += sum(one.count for one in again)
-        self._weight += sum(one.weight for one in again)
+        self._count += sum(entry.count for entry in again)
+        self._weight += sum(entry.weight for entry in again)
 
-    def next_box(self, now: float) -> Box | None:
+    def next_batch(self, now: float) -> Batch | None:
         """The next operations to send, now in flight; None when nothing can go now."""
         if not self.waiting or len(self.in_flight) >= self._limit:
             return None
         candidates = self._candidates()
-        box = Box(candidates, now)
-        if not self._clear(box):
+        batch = Batch(candidates, now)
+        if not self._clear(batch):
             may_go = self._how_many_may_go(candidates)
             if not may_go:
                 return None
-            box = Box(candidates[:may_go], now)
-        self._leave(box.entries)
-        self.in_flight.append(box)
-        return box
+            batch = Batch(candidates[:may_go], now)
+        self._leave(batch.entries)
+        self.in_flight.append(batch)
+        return batch
 
-    def landed(self, box: Box) -> bool:
-        """Have a box no longer in flight; whether it was until now."""
+    def finished(self, batch: Batch) -> bool:
+        """Remove a batch from those in flight.
+
+        :return: whether it was one of them.
+        """
         try:
-            self.in_flight.remove(box)
+            self.in_flight.remove(batch)
         except ValueError:
             return False
         return True
@@ -221,19 +226,21 @@ class OperationQueue:
         return taken
 
     def expired(self, now: float) -> tuple[list[Entry], list[Entry]]:
-        """What is past its deadline: of what waits, which the queue forgets, and of what is in flight."""
-        waiting = [one for one in self.waiting if one.expires <= now]
+        """What is past its deadline: of those that wait, which the queue forgets, and of those in flight."""
+        waiting = [entry for entry in self.waiting if entry.expires <= now]
         if waiting:
-            self.waiting = deque(one for one in self.waiting if one.expires > now)
-            self._count -= sum(one.count for one in waiting)
-            self._weight -= sum(one.weight for one in waiting)
-        flying = [one for box in self.in_flight for one in box.entries if not one.done and one.expires <= now]
-        return waiting, flying
+            self.waiting = deque(entry for entry in self.waiting if entry.expires > now)
+            self._count -= sum(entry.count for entry in waiting)
+            self._weight -= sum(entry.weight for entry in waiting)
+        in_flight = [
+            entry for batch in self.in_flight for entry in batch.entries if not entry.done and entry.expires <= now
+        ]
+        return waiting, in_flight
 
     def next_deadline(self) -> float | None:
         """The earliest deadline of all operations; None when there are none."""
-        flying = (one for box in self.in_flight for one in box.entries)
-        return min((one.expires for group in (self.waiting, flying) for one in group if not one.done), default=None)
+        in_flight = (entry for batch in self.in_flight for entry in batch.entries)
+        return min((entry.expires for entry in chain(self.waiting, in_flight) if not entry.done), default=None)
 
     def _leave(self, entries: Sequence[Entry]) -> None:
         """What is first in the queue doesn't wait any more."""
@@ -247,38 +254,38 @@ class OperationQueue:
             self._weight -= entry.weight
 
     def _candidates(self) -> list[Entry]:
-        """What would go next if no key stood in its way: as many operations as a box takes, or one chunk."""
+        """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk_part."""
         first = self.waiting[0]
-        if isinstance(first, Chunk) or len(self.waiting) == 1:
+        if isinstance(first, BulkPart) or len(self.waiting) == 1:
             return [first]
         fits = self._count <= settings.BOX_OPERATIONS and self._weight <= settings.BOX_BYTES
-        if fits and Chunk not in map(type, self.waiting):
+        if fits and BulkPart not in map(type, self.waiting):
             return list(self.waiting)
         taken: list[Entry] = []
         weight = 0
-        for one in islice(self.waiting, settings.BOX_OPERATIONS):
-            weight += one.weight
-            if isinstance(one, Chunk) or (taken and weight > settings.BOX_BYTES):
+        for entry in islice(self.waiting, settings.BOX_OPERATIONS):
+            weight += entry.weight
+            if isinstance(entry, BulkPart) or (taken and weight > settings.BOX_BYTES):
                 break
-            taken.append(one)
+            taken.append(entry)
         return taken
 
-    def _clear(self, box: Box) -> bool:
-        """Whether no key stands in the way of any of a box's operations, as is mostly so."""
-        if not self.in_flight and len(box.runs) == 1:
+    def _clear(self, batch: Batch) -> bool:
+        """Whether no key stands in the way of any of a batch's operations, as is mostly so."""
+        if not self.in_flight and len(batch.runs) == 1:
             return True
-        return box.consistent and all(map(box.clear_of, self.in_flight))
+        return batch.consistent and all(map(batch.clear_of, self.in_flight))
 
     def _how_many_may_go(self, candidates: list[Entry]) -> int:
         """How many of the candidates may go, from the first on, until a key stands in the way of one."""
-        changed = set().union(*(box.changed for box in self.in_flight))
-        touched = changed.union(*(box.read for box in self.in_flight))
+        changed = set().union(*(batch.changed for batch in self.in_flight))
+        touched = changed.union(*(batch.read for batch in self.in_flight))
         read: set[Place] = set()
-        for number, one in enumerate(candidates):
-            if isinstance(one, Chunk):
+        for number, entry in enumerate(candidates):
+            if isinstance(entry, BulkPart):
                 return 0
-            place: Place = (one.index, one.key) if one.index else one.key
-            if one.changes:
+            place: Place = (entry.index, entry.key) if entry.index else entry.key
+            if entry.changes:
                 if place in touched or place in read:
                     return number
             elif place in changed:

@@ -1,6 +1,6 @@
-"""Below the verbs: whole shards, and records as they are stored. For pyshard itself; no part of the public API.
+"""A client below its verbs: whole shards, and records as they are stored. For backups; no part of the public API.
 
-What is written here is not looked into: a record goes to its shard byte by byte as it came from one.
+Rule: records are not looked into. A record goes to its shard byte by byte as it came from one.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.bulk import Bulk, Progress
-from pyshard.client.bulk_input import Step
+from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.client import Client
 from pyshard.client.operation import Operation, Options
 from pyshard.client.rpc import RpcChannel
@@ -22,11 +22,10 @@ from pyshard.model.keyspace import slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.batches import ABSENT
 from pyshard.protocol.commands import Command
-from pyshard.steps import Steps
 
 
 class RawShard:
-    """One shard, to ask what the verbs don't.
+    """One shard, for calls that the verbs don't make.
 
     :ivar name: its name in the map.
     """
@@ -36,7 +35,7 @@ class RawShard:
         self._rpc = rpc
 
     def call(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
-        """Ask it something that changes nothing; see `pyshard.client.rpc.RpcChannel.ask`."""
+        """Call it with a command that changes nothing; see `pyshard.client.rpc.RpcChannel.call`."""
         return self._rpc.call(command, seconds, False, **arguments)
 
 
@@ -47,43 +46,46 @@ class RawClient:
     """
 
     def __init__(self, client: Client) -> None:
-        self._routing = client._routing
+        self._router = client._router
         self._deadline = client._deadline
         self.clock: IReactorTime = client._clock
 
     @property
     def shards(self) -> list[RawShard]:
         """Every shard of the newest map that the client has, in slot order."""
-        return [RawShard(link.range.name, link.rpc) for link in self._routing.links]
+        return [RawShard(link.range.name, link.rpc) for link in self._router.links]
 
-    @inlineCallbacks
-    def state(self, seconds: float) -> Steps[ClusterState]:
-        """The cluster state, as the bootstrap has it now; the client goes by it from now on.
+    def state(self, seconds: float) -> Deferred[ClusterState]:
+        """Fetch the cluster state from the bootstrap; the client goes by it from now on.
 
+        :param seconds: the deadline, from now.
         :raises Unavailable: (in the Deferred) the bootstrap gave no answer by then.
         """
-        answer = yield self._routing.bootstrap.call(commands.GetMap, seconds)
+        return Deferred.fromCoroutine(self._state(seconds))
+
+    async def _state(self, seconds: float) -> ClusterState:
+        answer = await self._router.bootstrap.call(commands.GetMap, seconds)
         state = cluster_state.from_json(answer["state"])
-        self._routing.adopt(state)
+        self._router.adopt(state)
         return state
 
-    def bulk_step(self, changes: bool) -> int:
-        """How many keys a step of a bulk verb is to have, by whether it changes something."""
-        return self._routing.bulk_step(changes)
+    def slice_size(self, changes: bool) -> int:
+        """How many keys a slice of a bulk verb is to have, by whether it changes something."""
+        return self._router.slice_size(changes)
 
     def bulk(
         self,
-        steps: Iterator[Step],
+        slices: Iterator[BulkSlice],
         deadline: float | None,
         progress: Progress | None = None,
         away: set[str] | None = None,
     ) -> Deferred[list[object]]:
-        """Do a bulk verb, given as its steps; see `pyshard.client.bulk.Bulk`.
+        """Do a bulk verb, given as its slices; see `pyshard.client.bulk.Bulk`.
 
         :param deadline: seconds that each operation may take; None is the client's own.
         """
         seconds = self._deadline if deadline is None else deadline
-        return Bulk(self.clock, self._routing, steps, seconds, progress, away).start()
+        return Bulk(self.clock, self._router, slices, seconds, progress, away).start()
 
     def write(
         self, index: str, key: bytes, record: bytes, ttl: int, seconds: float, condition: int = ABSENT
@@ -100,4 +102,4 @@ class RawClient:
         expires = self.clock.seconds() + seconds
         options = Options(condition=condition, ttl=ttl)
         operation = Operation("write", index, key, slot, expires, len(key) + len(record), record, 1, options)
-        return self._routing.submit(operation).addCallback(bool)
+        return self._router.submit(operation).addCallback(bool)

@@ -1,19 +1,52 @@
-"""What callers are given for the results of a run: hashes, documents, sizes. Pure.
+"""What callers are given for the results of a run: hashes, documents, sizes; and the types of these. Pure.
 
-It is made for all keys of a run at once, as far as that goes: one call in C costs less than one in Python for each key.
+Rules:
+
+- A result that can't be read becomes the error for its own key. The other keys keep their outcomes.
+- All keys of a run are decoded together where that is possible: one call in C costs less than a call in Python for
+  each key. The plain way, key by key, stands beside it, and tests compare the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypedDict, cast
 
 from pyshard.errors import PyshardError
 from pyshard.model import documents
+from pyshard.model.documents import Document
 from pyshard.model.keyspace import SLOTS, slot_to_hash
 from pyshard.model.many_documents import decode_many
 from pyshard.protocol.answers import ITEM, VERSION, Result
 from pyshard.protocol.batches import Increment, Pop, Read, ReadItem, Remove, Run, Write
+
+
+class Record(TypedDict):
+    """What `read` and `pop` give: the key's hash, a number in [0, 1), and the document."""
+
+    hash_: float
+    record: Document
+
+
+class Item(TypedDict):
+    """What `item` gives: a document and all that is known of it.
+
+    :ivar key: the key's text.
+    :ivar hash_: as in `Record`.
+    :ivar record: the document.
+    :ivar version: rises with every write to the key's shard.
+    :ivar expiry: when the document will be gone, in seconds since 1970 by the shard's clock; None: never.
+    :ivar ttl: seconds until then; None: for ever.
+    :ivar size: what `write` gave.
+    """
+
+    key: str
+    hash_: float
+    record: Document
+    version: int
+    expiry: float | None
+    ttl: float | None
+    size: int
 
 
 def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:

@@ -1,12 +1,13 @@
 """The client's map: which link an operation goes to, and how a newer map is fetched and taken up.
 
-Rules kept here:
+Rules:
 
-- one fetch at a time, with jitter, from the bootstrap, or from a shard where that doesn't answer at once;
-- an older map never replaces a newer one;
-- when shards lose slots to others, operations on one key must not pass each other on two connections: the losing
-  links are *fenced* (they send nothing more), the map is taken up once nothing of theirs is in flight, and what
-  waited there is routed anew.
+- One fetch at a time, with jitter: from the bootstrap, or from a shard where that doesn't answer at once.
+- An older map never replaces a newer one.
+- When shards lose slots to others, operations on one key must not pass each other on two connections. So the links of
+  the losing shards are quiesced: they send nothing more. The map is taken up when nothing of theirs is in flight, and
+  what waited there is routed anew.
+- In a forked child the client is closed: its connections are the parent's.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.bulk_part import Chunk
+from pyshard.client.bulk_part import BulkPart
 from pyshard.client.discovery import Discovery
 from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.operation import Operation
@@ -38,13 +39,12 @@ from pyshard.net.outgoing_connection import Greeting
 from pyshard.protocol import commands
 from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
 _CLOSED = "the client is closed, or was made before this process was forked; connect() gives a new one"
 
 
-class Routing:
+class Router:
     """The map that a client goes by, its links, and its way to the bootstrap.
 
     :param clock: times everything.
@@ -78,35 +78,38 @@ class Routing:
         self._known = False
         self.fetched = 0.0
         self.closed = False
-        _routings.add(self)
-        self.bootstrap = Discovery(clock, servers, self._approve, random)
+        _routers.add(self)
+        self.bootstrap = Discovery(clock, servers, self._check_greeting, random)
 
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
         return self.links[bisect_right(self._starts, slot) - 1]
 
     def submit(self, operation: Operation) -> Deferred[object]:
-        """Send an operation to the shard that owns its key; its Deferred."""
+        """Send an operation to the shard that owns its key.
+
+        :return: the operation's Deferred.
+        """
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
         else:
             self.link_for(operation.slot).submit(operation)
         return operation.deferred
 
-    def submit_chunk(self, chunk: Chunk) -> None:
-        """Send the operations of a chunk to the shards that own their keys; its receiver is told."""
-        for name, part in self.parts(chunk).items():
-            self.submit_part(name, part)
+    def submit_bulk_part(self, bulk_part: BulkPart) -> None:
+        """Send a bulk part to the shards that own its keys; its receiver is told."""
+        for name, part in self.parts(bulk_part).items():
+            self.submit_to(name, part)
 
-    def parts(self, chunk: Chunk) -> dict[str, Chunk]:
-        """What each shard owns the keys of: the shard's name → the part of the chunk."""
-        by_shard = self.state.map.split(chunk.slots)
+    def parts(self, bulk_part: BulkPart) -> dict[str, BulkPart]:
+        """What each shard owns the keys of: the shard's name → the part of the bulk_part."""
+        by_shard = self.state.map.split(bulk_part.slots)
         if len(by_shard) == 1:
-            return dict.fromkeys(by_shard, chunk)
-        return {name: chunk.part(places) for name, places in by_shard.items()}
+            return dict.fromkeys(by_shard, bulk_part)
+        return {name: bulk_part.part(places) for name, places in by_shard.items()}
 
-    def submit_part(self, name: str, part: Chunk) -> None:
-        """Send operations to the shard `name`, which owns all of their keys; their receiver is told."""
+    def submit_to(self, name: str, part: BulkPart) -> None:
+        """Send a bulk part to the shard `name`, which owns all of its keys; its receiver is told."""
         if self.closed:
             part.fail(ClientClosed(_CLOSED))
         else:
@@ -120,45 +123,44 @@ class Routing:
         if self.closed:
             raise ClientClosed(_CLOSED)
 
-    def bulk_step(self, changes: bool) -> int:
+    def slice_size(self, changes: bool) -> int:
         """How many keys a bulk verb is to send at a time."""
-        durable = changes and any(one.durable for one in self.state.map.ranges)
+        durable = changes and any(shard.durable for shard in self.state.map.ranges)
         return settings.BULK_STEP_DURABLE if durable else settings.BULK_STEP
 
-    @inlineCallbacks
-    def start(self, seconds: float) -> Steps[None]:
+    async def start(self, seconds: float) -> None:
         """Get the first map.
 
         :param seconds: the deadline.
         :raises Unavailable: there was none by then; the message says why.
         """
-        self.adopt((yield self.bootstrap.first_map(seconds)))
+        self.adopt(await self.bootstrap.first_map(seconds))
 
     def refresh(self) -> Deferred[None]:
         """Fetch the newest map; the Deferred fires when that was tried."""
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         if len(self._waiters) == 1:
-            self._refreshing = self._clock.callLater(_JITTER * self._random.random(), self._fetch)
+            self._refreshing = self._clock.callLater(_JITTER * self._random.random(), self._start_fetch)
         return waiter
 
-    def idle(self) -> None:
-        """A link has nothing in flight any more: take up the map that waited for it, if all are so."""
-        if self._pending is not None and not any(link.fenced and link.busy for link in self._links.values()):
+    def link_idle(self) -> None:
+        """A link has nothing in flight any more: take up the map that waited for all quiesced links to be so."""
+        if self._pending is not None and not any(link.quiesced and link.busy for link in self._links.values()):
             pending, self._pending = self._pending, None
             self._switch(pending)
 
     def adopt(self, state: ClusterState) -> None:
-        """Go by a map from now on, or, where shards lose slots, as soon as their links have nothing in flight."""
+        """Take up a map; where shards lose slots, as soon as their links have nothing in flight."""
         newest = self._pending or (self.state if self._known else None)
         if newest is not None and state.epoch <= newest.epoch:
             return
         for link in self._links.values():
             old, own = link.range, state.map.named(link.range.name)
             if own is None or own.start > old.start or own.end < old.end:
-                link.fenced = True
+                link.quiesced = True
         self._pending = state
-        self.idle()
+        self.link_idle()
 
     def close(self) -> Deferred[None]:
         """End every link and every question.
@@ -179,40 +181,42 @@ class Routing:
         self.links, self._starts = list(self._links.values()), [own.start for own in state.map.ranges]
         stranded: list[Entry] = []
         for link in old.values():
-            if link.fenced:
+            if link.quiesced:
                 stranded += link.take_waiting()
         for name, link in old.items():
             own = state.map.named(name)
             if own is None:
                 link.close()
             else:
-                link.move(own)
-        for one in stranded:
-            if isinstance(one, Chunk):
-                self.submit_chunk(one)
+                link.update(own)
+        for entry in stranded:
+            if isinstance(entry, BulkPart):
+                self.submit_bulk_part(entry)
             else:
-                self.submit(one)
+                self.submit(entry)
 
     def _new_link(self, own: ShardRange) -> ShardLink:
         session = self._sessions.setdefault(own.name, self._random.randbytes(OWN))
         return ShardLink(self, own, self._clock, self._dial, self._random, session)
 
-    def _approve(self, greeting: Greeting) -> None:
+    def _check_greeting(self, greeting: Greeting) -> None:
         self._check_cluster(greeting.cluster)
 
     def _check_cluster(self, given: str) -> None:
         if self._known and given and given != self.state.cluster:
             raise ForeignCluster(f"it has cluster {given} now; this client knows {self.state.cluster}")
 
-    @inlineCallbacks
-    def _fetch(self) -> Steps[None]:
+    def _start_fetch(self) -> None:
+        Deferred.fromCoroutine(self._fetch())
+
+    async def _fetch(self) -> None:
         peers = self.bootstrap.by_preference([link.rpc for link in self._links.values() if link.rpc.has_connection])
         with suppress(PyshardError):  # those who wait try again until their own deadline
-            yield HedgedRequest(self._clock, peers, commands.GetMap, self._take, settings.TIMEOUT / 2).start()
+            await HedgedRequest(self._clock, peers, commands.GetMap, self._accept_map, settings.TIMEOUT / 2).start()
         self._refreshed()
 
-    def _take(self, _: RpcChannel, answer: dict[str, Any], began: float) -> None:
-        """Go by the map that a peer has, if it is this cluster's."""
+    def _accept_map(self, _: RpcChannel, answer: dict[str, Any], began: float) -> None:
+        """Take up the map that a peer has, if it is this cluster's."""
         state = cluster_state.from_json(answer["state"])
         self._check_cluster(state.cluster)
         self.fetched = began
@@ -224,13 +228,13 @@ class Routing:
             waiter.callback(None)
 
 
-_routings: weakref.WeakSet[Routing] = weakref.WeakSet()
+_routers: weakref.WeakSet[Router] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    """In a forked child: take nothing up on connections that are the parent's, whose answers would be mixed up."""
-    for one in list(_routings):
-        one.closed = True
+    """In a forked child: close every client, since two processes on one connection would mix up its answers."""
+    for router in list(_routers):
+        router.closed = True
 
 
 if hasattr(os, "register_at_fork"):

@@ -21,10 +21,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.bulk_part import Chunk
+from pyshard.client.bulk_part import BulkPart
 from pyshard.client.deadlines import DeadlineTimer
 from pyshard.client.operation import Operation
-from pyshard.client.operation_queue import Box, Entry, OperationQueue
+from pyshard.client.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client.rpc import RpcChannel
 from pyshard.errors import (
@@ -56,8 +56,8 @@ _SWEEP_COST = 1e-6
 _ERRORS = attrgetter("errors")
 
 
-class Routes(Protocol):
-    """What a link needs of the client that has it."""
+class LinkOwner(Protocol):
+    """What a link needs of the router that has it."""
 
     state: ClusterState
     #: When the fetch began that last brought a map, in the clock's seconds.
@@ -67,7 +67,7 @@ class Routes(Protocol):
         """Fetch the newest map; fires when that was tried."""
         ...
 
-    def idle(self) -> None:
+    def link_idle(self) -> None:
         """A link has nothing in flight any more."""
         ...
 
@@ -75,19 +75,19 @@ class Routes(Protocol):
 class ShardLink:
     """The link to one shard.
 
-    :param routes: the map, and the way to a newer one.
+    :param owner: has the map, and the way to a newer one.
     :param own: the shard's place in the map.
     :param clock: times everything.
     :param dial: leads to the shard.
     :param random: jitter.
     :param session: the id of the client's session with the shard.
-    :ivar fenced: nothing is sent, because the shard is about to lose slots; see `pyshard.client.router`.
+    :ivar quiesced: nothing more is sent, because the shard is about to lose slots (`pyshard.client.router`).
     """
 
     def __init__(
-        self, routes: Routes, own: ShardRange, clock: IReactorTime, dial: Dial, random: Random, session: bytes
+        self, owner: LinkOwner, own: ShardRange, clock: IReactorTime, dial: Dial, random: Random, session: bytes
     ) -> None:
-        self._routes = routes
+        self._owner = owner
         self._clock = clock
         self._dial = dial
         self._random = random
@@ -98,18 +98,18 @@ class ShardLink:
         self._backoff = Backoff(random)  # after refusals
         self._sweep = DeadlineTimer(clock, self._sweep_now)
         self._closed = False
-        self.fenced = False
+        self.quiesced = False
         self.range = own
         self.rpc = RpcChannel(clock, self, settings.DEADLINE)
         self.dialer = self._new_dialer()
 
     @property
     def busy(self) -> bool:
-        """Whether boxes are in flight."""
+        """Whether batches are in flight."""
         return bool(self._queue.in_flight)
 
     def submit(self, entry: Entry) -> None:
-        """Have an operation done; its Deferred says how it went. Or a chunk, whose receiver is told."""
+        """Have an operation done, whose Deferred says how it went; or a bulk part, whose receiver is told."""
         try:
             self._queue.add(entry)
         except Overloaded as error:
@@ -117,7 +117,7 @@ class ShardLink:
             return
         if entry.expires < self._sweep.at:
             self._sweep.set_by(entry.expires)
-        if isinstance(entry, Chunk):
+        if isinstance(entry, BulkPart):
             self._pump()  # there is nothing to be gathered
         elif self._flush is None:
             self._flush = self._clock.callLater(0, self._flush_now)
@@ -126,8 +126,8 @@ class ShardLink:
         """What waits, to be submitted elsewhere."""
         return self._queue.take_waiting()
 
-    def move(self, own: ShardRange) -> None:
-        """Take note of the shard's new place in the map; dial anew if its address or store is another one."""
+    def update(self, own: ShardRange) -> None:
+        """Take up the shard's new place in the map; dial anew if its address or store is another one."""
         old, self.range = self.range, own
         if (old.host, old.port) != (own.host, own.port):
             self.dialer.close()
@@ -135,7 +135,7 @@ class ShardLink:
             self.dialer = self._new_dialer()
         elif old.identity != own.identity:
             self.dialer.drop()
-        self.fenced = False
+        self.quiesced = False
         self._pump()
 
     def close(self) -> Deferred[None]:
@@ -154,9 +154,9 @@ class ShardLink:
         closed = ClientClosed("the client was closed before the answer came")
         for entry in self._queue.take_waiting():
             entry.fail(closed)
-        for box in list(self._queue.in_flight):
-            self._queue.landed(box)
-            for entry in box.entries:
+        for batch in list(self._queue.in_flight):
+            self._queue.finished(batch)
+            for entry in batch.entries:
                 entry.fail(self._unknown(entry, str(closed)) if entry.changes else closed)
         self.rpc.close()
         return connection_closed
@@ -175,7 +175,7 @@ class ShardLink:
         """See `DialerOwner`."""
         if greeting.role != "shard":
             raise WrongIdentity(f"a {greeting.role} answers at {self.range.address}")
-        if greeting.cluster and greeting.cluster != self._routes.state.cluster:
+        if greeting.cluster and greeting.cluster != self._owner.state.cluster:
             raise ForeignCluster(f"the shard at {self.range.address} belongs to another cluster")
         if self.range.identity != greeting.identity:
             raise WrongIdentity(f"another store answers at {self.range.address} than the map says")
@@ -189,7 +189,7 @@ class ShardLink:
         """See `DialerOwner`."""
         self.rpc.disconnected(reason)
         if self.wants_connection():
-            self._routes.refresh()
+            self._owner.refresh()
 
     def refused(self, error: PyshardError) -> None:
         """See `DialerOwner`."""
@@ -208,64 +208,64 @@ class ShardLink:
         self._pump()
 
     def _pump(self) -> None:
-        """Send as many boxes as may go now."""
-        if self._closed or self.fenced or self._hold is not None or not self._queue.waiting:
+        """Send as many batches as may go now."""
+        if self._closed or self.quiesced or self._hold is not None or not self._queue.waiting:
             return
         connection = self.dialer.acquire()
         if connection is None:
             return
-        while self._queue.waiting and (box := self._queue.next_box(self._clock.seconds())) is not None:
-            apply = apply_box(self._routes.state.epoch, encode_runs(box.runs))
-            connection.ask(commands.Apply.commandName, apply, partial(self._back, box))
-            self._sweep.set_by(box.sent + settings.DEADLINE)
+        while self._queue.waiting and (batch := self._queue.next_batch(self._clock.seconds())) is not None:
+            apply = apply_box(self._owner.state.epoch, encode_runs(batch.runs))
+            connection.ask(commands.Apply.commandName, apply, partial(self._back, batch))
+            self._sweep.set_by(batch.sent + settings.DEADLINE)
 
-    def _back(self, box: Box, answer: dict[bytes, bytes] | Failure) -> None:
+    def _back(self, batch: Batch, answer: dict[bytes, bytes] | Failure) -> None:
         try:
             if isinstance(answer, Failure):
-                self._failed(answer, box)
+                self._failed(answer, batch)
             else:
-                self._answered(answer, box)
+                self._answered(answer, batch)
         except Exception:  # noqa: BLE001  # whatever it is, callers must hear of it
-            self._garbled(Failure(), box)
+            self._garbled(Failure(), batch)
 
-    def _answered(self, answer: dict[bytes, bytes], box: Box) -> None:
-        answers = decode_answers(answers_in(answer), box.runs)
+    def _answered(self, answer: dict[bytes, bytes], batch: Batch) -> None:
+        answers = decode_answers(answers_in(answer), batch.runs)
         self._backoff.reset()
-        if box.chunk is not None:
-            self._chunk_answered(answers[0], box, box.chunk)
+        if batch.bulk_part is not None:
+            self._bulk_part_answered(answers[0], batch, batch.bulk_part)
         else:
-            self._operations_answered(answers, box)
+            self._operations_answered(answers, batch)
         self._pump()
 
-    def _operations_answered(self, answers: list[Answer], box: Box) -> None:
-        outcomes = box.outcomes(answers)
+    def _operations_answered(self, answers: list[Answer], batch: Batch) -> None:
+        outcomes = batch.outcomes(answers)
         again: set[Operation] = set()
         if any(map(_ERRORS, answers)):
             verdicts = set()
-            for operation, outcome in zip(box.operations, outcomes, strict=True):
+            for operation, outcome in zip(batch.operations, outcomes, strict=True):
                 if isinstance(outcome, PyshardError) and (verdict := self._verdict(operation, outcome)).again:
                     again.add(operation)
                     verdicts.add(verdict)
             self._prepare(verdicts)
-        self._land(box, [operation for operation in box.operations if operation in again] if again else ())
-        for operation, outcome in zip(box.operations, outcomes, strict=True):
+        self._settle(batch, [operation for operation in batch.operations if operation in again] if again else ())
+        for operation, outcome in zip(batch.operations, outcomes, strict=True):
             if operation not in again:
                 operation.finish(outcome)
 
-    def _chunk_answered(self, answer: Answer, box: Box, chunk: Chunk) -> None:
+    def _bulk_part_answered(self, answer: Answer, batch: Batch, bulk_part: BulkPart) -> None:
         failed: dict[int, PyshardError] = {}
         again: list[int] = []
         verdicts: dict[str, Verdict] = {}  # by error code: the same for all keys of a part
         for place, error in sorted(answer.refusals().items()):
             if error.code not in verdicts:
-                verdicts[error.code] = self._verdict(chunk, error)
+                verdicts[error.code] = self._verdict(bulk_part, error)
             if verdicts[error.code].again:
                 again.append(place)
             else:
                 failed[place] = error
         self._prepare(set(verdicts.values()))
-        self._land(box, [chunk.part(again)] if again and not chunk.done else [])
-        chunk.finish(answer.results, failed, again)
+        self._settle(batch, [bulk_part.part(again)] if again and not bulk_part.done else [])
+        bulk_part.finish(answer.results, failed, again)
 
     def _verdict(self, entry: Entry, error: PyshardError) -> Verdict:
         """What becomes of an operation that the shard refused."""
@@ -273,33 +273,33 @@ class ShardLink:
         if isinstance(error, IndexNotFound):
             if entry.refused is None:
                 entry.refused = self._clock.seconds()
-            routes = self._routes
-            missing = index_is_missing(entry.index, routes.state.indexes, routes.fetched, entry.refused)
+            owner = self._owner
+            missing = index_is_missing(entry.index, owner.state.indexes, owner.fetched, entry.refused)
         return decide(Attempt.REFUSED, error, entry.changes, missing)
 
-    def _failed(self, failure: Failure, box: Box) -> None:
+    def _failed(self, failure: Failure, batch: Batch) -> None:
         """The whole batch came to nothing."""
         error = failure.value
-        verdicts = [decide(Attempt.FAILED, error, entry.changes) for entry in box.entries]
-        again = [entry for entry, verdict in zip(box.entries, verdicts, strict=True) if verdict.again]
+        verdicts = [decide(Attempt.FAILED, error, entry.changes) for entry in batch.entries]
+        again = [entry for entry, verdict in zip(batch.entries, verdicts, strict=True) if verdict.again]
         self._prepare(set(verdicts))
-        self._land(box, again)
+        self._settle(batch, again)
         if again and isinstance(error, PyshardError):
             self.rpc.why = str(error)
-        self._fail(box, verdicts, failure)
+        self._fail(batch, verdicts, failure)
         self._pump()
 
-    def _garbled(self, failure: Failure, box: Box) -> None:
+    def _garbled(self, failure: Failure, batch: Batch) -> None:
         """The answer made no sense: the connection is not to be trusted any more."""
-        verdicts = [decide(Attempt.GARBLED, failure.value, entry.changes) for entry in box.entries]
-        self._land(box, [])
+        verdicts = [decide(Attempt.GARBLED, failure.value, entry.changes) for entry in batch.entries]
+        self._settle(batch, [])
         self.dialer.drop()
-        self._fail(box, verdicts, failure)
+        self._fail(batch, verdicts, failure)
 
-    def _fail(self, box: Box, verdicts: Sequence[Verdict], failure: Failure) -> None:
+    def _fail(self, batch: Batch, verdicts: Sequence[Verdict], failure: Failure) -> None:
         """Fail those entries of a batch that are not sent again."""
         error = failure.value
-        for entry, verdict in zip(box.entries, verdicts, strict=True):
+        for entry, verdict in zip(batch.entries, verdicts, strict=True):
             if verdict is Verdict.IN_DOUBT:
                 entry.fail(self._unknown(entry, reason_of(failure)))
             elif verdict is Verdict.FAIL:
@@ -311,20 +311,20 @@ class ShardLink:
         if Verdict.WAIT in verdicts or Verdict.REFRESH in verdicts:
             self._back_off()
         if Verdict.REFRESH in verdicts:
-            self._routes.refresh()
+            self._owner.refresh()
 
-    def _land(self, box: Box, again: Sequence[Entry]) -> None:
-        if self._queue.landed(box):
+    def _settle(self, batch: Batch, again: Sequence[Entry]) -> None:
+        if self._queue.finished(batch):
             if again:
                 self._queue.put_back(again)
             if not self._queue.in_flight:
-                self._routes.idle()
+                self._owner.link_idle()
 
     def _unknown(self, operation: Entry, why: str) -> OutcomeUnknown:
         return OutcomeUnknown(f"{operation} was sent to {self.peer_name()}, but {why}: it may or may not have happened")
 
     def _back_off(self) -> None:
-        """Send nothing for a little; longer each time, until a box is answered."""
+        """Send nothing for a little; longer each time, until a batch is answered."""
         if self._hold is None and not self._closed:
             self._backoff.failed()
             self._hold = self._clock.callLater(self._backoff.pause(), self._go_on)
@@ -336,10 +336,10 @@ class ShardLink:
     # ------------------------------------------------------------------ deadlines
 
     def _sweep_now(self) -> None:
-        """End what is past its deadline; drop a connection that leaves a box without answer for too long."""
+        """End what is past its deadline; drop a connection that leaves a batch without answer for too long."""
         now = self._clock.seconds()
         waiting, flying = self._queue.expired(now)
-        if any(box.sent + settings.DEADLINE <= now for box in self._queue.in_flight):
+        if any(batch.sent + settings.DEADLINE <= now for batch in self._queue.in_flight):
             self.dialer.drop()
             self.rpc.why = f"no answer for {settings.DEADLINE:g} s"
         for operation in waiting:
@@ -347,7 +347,9 @@ class ShardLink:
         for operation in flying:
             why = "no answer came before the deadline"
             operation.fail(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
-        upcoming = [box.sent + settings.DEADLINE for box in self._queue.in_flight if box.sent + settings.DEADLINE > now]
+        upcoming = [
+            batch.sent + settings.DEADLINE for batch in self._queue.in_flight if batch.sent + settings.DEADLINE > now
+        ]
         deadline = self._queue.next_deadline()
         if deadline is not None:
             upcoming.append(deadline)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
 from pyshard.backup.file_reader import VerifiedBackup, check
-from pyshard.client.bulk_input import Step
+from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.raw_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.model.keyspace import slot_of
@@ -127,7 +127,7 @@ def test_answers_that_never_come(made: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A write whose repeats get no answer either ends the restore."""
     asked = Counter[bytes]()
 
-    def lost(self: RawClient, steps: Iterator[Step], *given: Any) -> Deferred[list[object]]:
+    def lost(self: RawClient, steps: Iterator[BulkSlice], *given: Any) -> Deferred[list[object]]:
         keys = [(row, row.key) for step in steps for row in step.keys if isinstance(row, Row)]
         asked.update(key for _, key in keys)
         failing: Deferred[list[object]] = Deferred()
@@ -176,7 +176,7 @@ def test_few_are_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     seen: list[tuple[int, int]] = []
     original = RawClient.bulk
 
-    def counted(self: RawClient, steps: Iterator[Step], *given: Any) -> Deferred[list[object]]:
+    def counted(self: RawClient, steps: Iterator[BulkSlice], *given: Any) -> Deferred[list[object]]:
         taken = list(steps)
         flying.append(sum(len(row.record) for step in taken for row in step.keys if isinstance(row, Row)))
         seen.append((len(flying), flying[0]))

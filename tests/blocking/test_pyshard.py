@@ -196,7 +196,7 @@ def test_close_ends_everything_once(connector: Connector) -> None:
         app.write("test", 1)
         scan = app.keys()
         pages = app.index("pages")
-    assert connector.clients[0]._routing.closed
+    assert connector.clients[0]._router.closed
     app.close()
     calls: list[Callable[[], object]] = [
         lambda: app.read("test"),
@@ -216,7 +216,7 @@ def test_a_with_block_that_fails_closes_too(connector: Connector) -> None:
     """An error in the block passes through, and the connections are closed."""
     with pytest.raises(ValueError, match="mine"), Pyshard():
         raise ValueError("mine")
-    assert connector.clients[0]._routing.closed
+    assert connector.clients[0]._router.closed
 
 
 def test_other_threads_see_the_end(app: Pyshard, connector: Connector) -> None:

@@ -98,5 +98,5 @@ def test_clients_of_the_state(cluster: MemoryCluster) -> None:
         work = [watch(client.create_index(f"{n:_>{settings.MAX_NAME}}")) for n in range(number, number + 100)]
         cluster.advance(1)
         assert work == [[None]] * 100
-    answer = cluster.run(client._routing.bootstrap.call(commands.GetMap, 5))
+    answer = cluster.run(client._router.bootstrap.call(commands.GetMap, 5))
     assert len(answer["state"]) < settings.MAX_STATE_BYTES / 10

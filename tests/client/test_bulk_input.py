@@ -11,10 +11,10 @@ from clusters import cluster_of, outcome
 from twisted.internet.defer import Deferred
 
 from pyshard.client import bulk, bulk_input
-from pyshard.client.bulk_input import Encoded, Step
-from pyshard.client.bulk_part import Chunk
+from pyshard.client.bulk_input import BulkSlice, Encoded
+from pyshard.client.bulk_part import BulkPart
 from pyshard.client.operation_queue import Entry
-from pyshard.client.router import Routing
+from pyshard.client.router import Router
 from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.keyspace import SLOTS, slot_of
@@ -108,7 +108,7 @@ def test_one_shard_works_while_documents_for_the_next_are_encoded(monkeypatch: p
     told: list[str] = []
     encode, submit = bulk_input.encoded, ShardLink.submit
 
-    def encoded(step: Step, numbers: Sequence[int]) -> Encoded:
+    def encoded(step: BulkSlice, numbers: Sequence[int]) -> Encoded:
         told.append(f"{len(numbers)} encoded")
         return encode(step, numbers)
 
@@ -163,20 +163,20 @@ def test_a_client_that_is_closed_between_two_parts() -> None:
 def test_parts_go_by_the_newest_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that comes between two parts is gone by: who owns the keys that are yet to be sent is asked anew."""
     asked: list[int] = []
-    parts = Routing.parts
+    parts = Router.parts
 
-    def noted(routing: Routing, chunk: Chunk) -> dict[str, Chunk]:
-        asked.append(len(chunk))
-        return parts(routing, chunk)
+    def noted(router: Router, bulk_part: BulkPart) -> dict[str, BulkPart]:
+        asked.append(len(bulk_part))
+        return parts(router, bulk_part)
 
-    monkeypatch.setattr(Routing, "parts", noted)
+    monkeypatch.setattr(Router, "parts", noted)
     low, high = keys_by_shard(3)
     with cluster_of("memory") as cluster:
         client = cluster.connect()
         work = client.write_many([(key, 1) for key in [*low, *high]])
         assert asked == []
-        state = client._routing.state
-        client._routing.state = attrs.evolve(state, map=ShardMap(state.map.ranges))
+        state = client._router.state
+        client._router.state = attrs.evolve(state, map=ShardMap(state.map.ranges))
         assert outcome(cluster, work) == [28] * 6
         assert asked == [3]
 

@@ -119,8 +119,8 @@ def test_refresh_does_not_wait_for_a_bootstrap_that_is_away(cluster: MemoryClust
     for go in (cluster.stop_bootstrap, lambda: None):
         go()
         began = cluster.clock.seconds()
-        cluster.run(client._routing.refresh())
-        assert client._routing.fetched >= began
+        cluster.run(client._router.refresh())
+        assert client._router.fetched >= began
         assert cluster.clock.seconds() < began + 0.2
 
 

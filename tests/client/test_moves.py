@@ -172,11 +172,11 @@ def test_an_older_map_never_replaces_a_newer_one(cluster: MemoryCluster, client:
     hand_over(cluster, state)
     announce(cluster, state)
     cluster.run(client.indexes())
-    routing = client._routing
-    assert routing.state == state
-    routing.adopt(old)
-    routing.adopt(with_bounds(old, 7))  # the same epoch with another content: the first one stays
-    assert routing.state == state
+    router = client._router
+    assert router.state == state
+    router.adopt(old)
+    router.adopt(with_bounds(old, 7))  # the same epoch with another content: the first one stays
+    assert router.state == state
     assert cluster.run(client.write("test", 1)) == 28
 
 
@@ -189,20 +189,20 @@ def test_a_shard_that_leaves_the_map_and_one_that_comes() -> None:
         first, second, _ = full.map.ranges
         fewer = attrs.evolve(full, epoch=full.epoch + 1, map=ShardMap([first, attrs.evolve(second, end=SLOTS)]))
         hand_over(cluster, fewer)
-        routing = client._routing
+        router = client._router
         connections = cast("ServerFactory", cluster.network.listeners["127.0.0.1", 5052]).connections
         before = len(connections)
-        routing.adopt(fewer)
+        router.adopt(fewer)
         found = cluster.run(gatherResults([client.read(key) for key in range(200)]))
         assert [one and one["record"] for one in found] == list(range(200))
-        assert [link.range.name for link in routing.links] == ["shard0", "shard1"]
+        assert [link.range.name for link in router.links] == ["shard0", "shard1"]
         assert len(connections) == before - 1
         again = attrs.evolve(full, epoch=full.epoch + 2)
         hand_over(cluster, again)
-        routing.adopt(again)
+        router.adopt(again)
         found = cluster.run(gatherResults([client.read(key) for key in range(200)]))
         assert [one and one["record"] for one in found] == list(range(200))
-        assert [link.range.name for link in routing.links] == ["shard0", "shard1", "shard2"]
+        assert [link.range.name for link in router.links] == ["shard0", "shard1", "shard2"]
         announce(cluster, again)
 
 
@@ -241,7 +241,7 @@ def test_a_move_of_address_while_answers_are_out(cluster: MemoryCluster, client:
         assert service.shard.assignment is not None
         service.shard.assignment = attrs.evolve(service.shard.assignment, state=state)
     cluster.network.listeners["127.0.0.1", 6050] = cluster.network.listeners[ADDRESS]
-    client._routing.adopt(state)
+    client._router.adopt(state)
     cluster.advance(2)
     assert read == [{"hash_": 0.1671936, "record": "kept"}]
     assert kinds([change]) == [[OutcomeUnknown]]

@@ -216,10 +216,10 @@ def test_a_shard_that_left_the_map_and_came_back(cluster: MemoryCluster, client:
     before = newest(cluster, where)
     state = cluster.state
     low = attrs.evolve(state.map.ranges[0], end=10_000_000)
-    client._routing.adopt(attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap([low])))
+    client._router.adopt(attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap([low])))
     cluster.advance(1)
     assert newest(cluster, where) == []
-    client._routing.adopt(attrs.evolve(state, epoch=state.epoch + 2))
+    client._router.adopt(attrs.evolve(state, epoch=state.epoch + 2))
     outcome(cluster, client.has("test1", deadline=1))
     assert newest(cluster, where) == before
 

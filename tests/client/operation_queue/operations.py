@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client import operation_queue as waiting
 from pyshard.client.operation import NO_OPTIONS, Operation, Options
-from pyshard.client.operation_queue import Box, OperationQueue
+from pyshard.client.operation_queue import Batch, OperationQueue
 from pyshard.settings import settings
 
 READING = ["read", "has", "item"]
@@ -42,14 +42,14 @@ def queue_of(*waiting: Operation, limit: int = settings.BOXES_IN_FLIGHT) -> Oper
     return queue
 
 
-def next_box(queue: OperationQueue, now: float = 0.0) -> Box:
+def next_batch(queue: OperationQueue, now: float = 0.0) -> Batch:
     """The next box; there must be one."""
-    box = queue.next_box(now)
+    box = queue.next_batch(now)
     assert box is not None
     return box
 
 
-def held(box: Box) -> list[Operation]:
+def held(box: Batch) -> list[Operation]:
     """The single operations that a box holds."""
     assert all(isinstance(one, Operation) for one in box.entries)
     return cast("list[Operation]", list(box.entries))

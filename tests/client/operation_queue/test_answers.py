@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from client.operation_queue.operations import CHANGING, READING, operation, outcome
 
-from pyshard.client.operation_queue import Box
+from pyshard.client.operation_queue import Batch
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
 from pyshard.model import documents
 from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
@@ -39,7 +39,7 @@ ITSELF = {"key": "test", "hash_": 0.1671936, "record": {"hello": "world"}, "vers
 )
 def test_each_verb_has_its_answer(verb: str, result: Result, expected: object) -> None:
     """What the shard answers becomes what the verb promises."""
-    box = Box([operation(verb, "test", RECORD, slot=1671936, size=SIZE)], 0.0)
+    box = Batch([operation(verb, "test", RECORD, slot=1671936, size=SIZE)], 0.0)
     (found,) = box.outcomes([Answer([result])])
     assert (found, type(found)) == (expected, type(expected))
 
@@ -66,14 +66,14 @@ def test_an_operation_is_finished_once() -> None:
 )
 def test_a_record_that_cannot_be_read_is_an_error(verb: str, result: bytes) -> None:
     """A record in another format fails its own operation, with a `PyshardError`."""
-    (found,) = Box([operation(verb)], 0.0).outcomes([Answer([result])])
+    (found,) = Batch([operation(verb)], 0.0).outcomes([Answer([result])])
     assert isinstance(found, InvalidDocument)
 
 
 def test_outcomes_are_in_the_order_of_the_operations() -> None:
     """Over all runs of a box; where an operation was refused, or its record can't be read, there is the error."""
     writes = [operation("write", key, b"r", size=size) for key, size in (("a", 7), ("b", 8), ("c", 9))]
-    box = Box([*writes, operation("read", "d", slot=128), operation("read", "e"), operation("has", "f")], 0.0)
+    box = Batch([*writes, operation("read", "d", slot=128), operation("read", "e"), operation("has", "f")], 0.0)
     stored, read = Answer([True, None, False], {1: ("SHARD_FULL", "no room")}), Answer([FOUND, VERSION.pack(1) + b"?"])
     size, full, none, record, damaged, there = box.outcomes([stored, read, Answer([True])])
     assert (size, none, there) == (7, 0, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from client.operation_queue.operations import held, limit, next_box, operation, queue_of
+from client.operation_queue.operations import held, limit, next_batch, operation, queue_of
 
 from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import Overloaded
@@ -15,7 +15,7 @@ def test_only_so_many_operations_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = queue_of(*(operation("read") for _ in range(3)))
     with pytest.raises(Overloaded, match="3 operations"):
         queue.add(operation("read"))
-    next_box(queue)
+    next_batch(queue)
     queue.add(operation("read"))
     assert len(queue) == 1
 
@@ -27,9 +27,9 @@ def test_only_so_many_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = queue_of(first, second)
     with pytest.raises(Overloaded, match="100 bytes"):
         queue.add(operation("write", "c", b""))
-    box = next_box(queue)
+    box = next_batch(queue)
     queue.add(operation("write", "c", b"x"))
-    queue.landed(box)
+    queue.finished(box)
     queue.put_back([first])
     with pytest.raises(Overloaded, match="102 bytes"):
         queue.add(operation("write", "d", b""))
@@ -53,18 +53,18 @@ def test_what_has_expired_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, flying = queue.expired(1.0)
     assert ([str(one) for one in waiting], flying, len(queue)) == (["write of key 'a'"], [], 1)
     queue.add(operation("write", "c", b"xxxx"))
-    assert [one.key for one in held(next_box(queue))] == [b"b", b"c"]
+    assert [one.key for one in held(next_batch(queue))] == [b"b", b"c"]
 
 
 def test_idle_is_nothing_waiting_and_nothing_in_flight() -> None:
-    """A queue is idle until something is added, and again when the last box has landed."""
+    """A queue is idle until something is added, and again when the last box has finished."""
     queue = OperationQueue()
     idle = [queue.idle]
     queue.add(operation())
     idle.append(queue.idle)
-    box = next_box(queue)
+    box = next_batch(queue)
     idle.append(queue.idle)
-    queue.landed(box)
+    queue.finished(box)
     idle.append(queue.idle)
     assert idle == [True, False, False, True]
 
@@ -72,7 +72,7 @@ def test_idle_is_nothing_waiting_and_nothing_in_flight() -> None:
 def test_expired_tells_waiting_from_flying() -> None:
     """An operation has expired at its deadline, not before; those in flight come apart from those that wait."""
     queue = queue_of(operation("read", "a", expires=5.0), operation("read", "b", expires=6.0))
-    flying_early, flying_late = held(next_box(queue))
+    flying_early, flying_late = held(next_batch(queue))
     waiting_early, waiting_late = operation("read", "c", expires=5.0), operation("read", "d", expires=6.0)
     queue.add(waiting_early)
     queue.add(waiting_late)
@@ -87,7 +87,7 @@ def test_the_next_deadline_is_the_earliest_of_what_is_not_done() -> None:
     queue = OperationQueue()
     assert queue.next_deadline() is None
     queue.add(operation("read", "a", expires=3.0))
-    box = next_box(queue)
+    box = next_batch(queue)
     queue.add(operation("read", "b", expires=4.0))
     assert queue.next_deadline() == 3.0
     held(box)[0].finish(None)

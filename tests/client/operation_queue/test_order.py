@@ -37,7 +37,7 @@ class Shard:
     def send(self) -> None:
         """Whatever leaves must be free to take effect in any order among the boxes in flight."""
         others = [one for box in self.queue.in_flight for one in held(box)]
-        box = self.queue.next_box(0.0)
+        box = self.queue.next_batch(0.0)
         if box is None:
             return
         for place, one in enumerate(held(box)):
@@ -52,7 +52,7 @@ class Shard:
         if not self.queue.in_flight:
             return
         box = self.queue.in_flight[number % len(self.queue.in_flight)]
-        self.queue.landed(box)
+        self.queue.finished(box)
         middle = len(held(box)) // 2
         again = {
             "done": [],

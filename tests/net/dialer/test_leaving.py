@@ -53,7 +53,7 @@ def test_operations_pass_an_orderly_stop(cluster: MemoryCluster) -> None:
         [Deferred.fromCoroutine(count()), *(client.increment("count") for _ in range(10))]
     )
     cluster.advance(1.5)
-    watched = client._routing.links[0].dialer.connection
+    watched = client._router.links[0].dialer.connection
     assert watched is not None
     stopping = maybeDeferred(cluster.services.pop("shard0").stopService)
     cluster.network.settle()

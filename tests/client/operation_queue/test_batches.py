@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from client.operation_queue.operations import CHANGING, READING, held, limit, next_box, operation, outcome, queue_of
+from client.operation_queue.operations import CHANGING, READING, held, limit, next_batch, operation, outcome, queue_of
 
 from pyshard.client.operation import NO_OPTIONS, Options
-from pyshard.client.operation_queue import Box
+from pyshard.client.operation_queue import Batch
 from pyshard.errors import Unavailable
 from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 
@@ -28,15 +28,15 @@ def test_operations_leave_in_the_order_of_issue() -> None:
     ]
     queue = queue_of(*issued)
     assert len(queue) == 8
-    assert held(next_box(queue, 3.5)) == issued
+    assert held(next_batch(queue, 3.5)) == issued
     assert queue.in_flight[0].sent == 3.5
     assert len(queue) == 0
-    assert queue.next_box(4.0) is None
+    assert queue.next_batch(4.0) is None
 
 
 def test_runs_join_neighbors_only() -> None:
     """Neighbors of one verb and index become one run; nothing is sorted, so the order stays."""
-    box = Box(
+    box = Batch(
         [
             operation("write", "a", b"1"),
             operation("write", "a", b"2"),
@@ -85,11 +85,11 @@ def test_runs_carry_conditions_and_ttls(
 ) -> None:
     """A run of writes says for each which condition and time to live it has, and nothing when none has any."""
     writes = [operation("write", key, b"r", options=one) for key, one in zip("ab", options, strict=True)]
-    assert Box(writes, 0.0).runs == [Write("", [b"a", b"b"], [b"r", b"r"], conditions, ttls)]
+    assert Batch(writes, 0.0).runs == [Write("", [b"a", b"b"], [b"r", b"r"], conditions, ttls)]
     if ttls is None:
         for verb, kind in (("pop", Pop), ("remove", Remove)):
             some = [operation(verb, key, options=one) for key, one in zip("ab", options, strict=True)]
-            assert Box(some, 0.0).runs == [kind("", [b"a", b"b"], conditions)]
+            assert Batch(some, 0.0).runs == [kind("", [b"a", b"b"], conditions)]
 
 
 def test_a_box_has_at_most_so_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_box_has_at_most_so_many_operations(monkeypatch: pytest.MonkeyPatch) -
     limit(monkeypatch, BOX_OPERATIONS=3)
     issued = [operation("read", f"{number}") for number in range(7)]
     queue = queue_of(*issued)
-    assert [held(next_box(queue)) for _ in range(3)] == [issued[:3], issued[3:6], issued[6:]]
+    assert [held(next_batch(queue)) for _ in range(3)] == [issued[:3], issued[3:6], issued[6:]]
 
 
 def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
     sizes = [4, 5, 1, 1, 30, 2, 9]
     issued = [operation("write", f"{place}", b"x" * (size - 1)) for place, size in enumerate(sizes)]
     queue = queue_of(*issued, limit=10)
-    boxes = [[one.weight for one in held(next_box(queue))] for _ in range(5)]
+    boxes = [[one.weight for one in held(next_batch(queue))] for _ in range(5)]
     assert boxes == [[4, 5, 1], [1], [30], [2], [9]]
 
 
@@ -116,18 +116,18 @@ def test_an_increments_initial_value_weighs_too(monkeypatch: pytest.MonkeyPatch)
     issued = [operation("increment", "k", b"xx", options=Options(initial=b"x" * 4)) for _ in range(2)]
     queue = queue_of(*issued)
     assert [one.weight for one in issued] == [7, 7]
-    assert held(next_box(queue)) == issued[:1]
+    assert held(next_batch(queue)) == issued[:1]
 
 
 def test_only_so_many_boxes_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """No box leaves while as many as allowed are in flight; one that lands makes room for one."""
     limit(monkeypatch, BOX_OPERATIONS=1)
     queue = queue_of(*(operation("read", f"{number}") for number in range(4)), limit=2)
-    first, _ = next_box(queue), next_box(queue)
-    assert queue.next_box(0.0) is None
-    queue.landed(first)
-    next_box(queue)
-    assert queue.next_box(0.0) is None
+    first, _ = next_batch(queue), next_batch(queue)
+    assert queue.next_batch(0.0) is None
+    queue.finished(first)
+    next_batch(queue)
+    assert queue.next_batch(0.0) is None
     assert len(queue) == 1
 
 
@@ -136,33 +136,33 @@ def test_only_so_many_boxes_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> No
 def test_boxes_in_flight_share_a_key_only_to_read_it(first: str, second: str) -> None:
     """While a box is in flight, an operation on one of its keys leaves only if both do nothing but read."""
     queue = queue_of(operation(first))
-    box = next_box(queue)
+    box = next_batch(queue)
     queue.add(operation(second))
     if first in READING and second in READING:
-        next_box(queue)
+        next_batch(queue)
     else:
-        assert queue.next_box(0.0) is None
-        queue.landed(box)
-        next_box(queue)
+        assert queue.next_batch(0.0) is None
+        queue.finished(box)
+        next_batch(queue)
 
 
 def test_a_change_waits_for_every_box_that_reads_its_key() -> None:
-    """A key that two boxes in flight read is changed only when both have landed."""
+    """A key that two boxes in flight read is changed only when both have finished."""
     queue = queue_of(operation("read"))
-    first = next_box(queue)
+    first = next_batch(queue)
     queue.add(operation("read"))
-    second = next_box(queue)
+    second = next_batch(queue)
     queue.add(operation("write"))
-    queue.landed(first)
-    assert queue.next_box(0.0) is None
-    queue.landed(second)
-    next_box(queue)
+    queue.finished(first)
+    assert queue.next_batch(0.0) is None
+    queue.finished(second)
+    next_batch(queue)
 
 
 def test_one_box_may_hold_a_key_many_times() -> None:
     """Changes of one key, and reads behind them, share a box: a batch takes effect in its order."""
     issued = [operation(verb) for verb in ("write", "pop", "increment", "remove", "touch", "has", "item", "read")]
-    assert held(next_box(queue_of(*issued))) == issued
+    assert held(next_batch(queue_of(*issued))) == issued
 
 
 @pytest.mark.parametrize("reading", READING)
@@ -171,44 +171,44 @@ def test_a_box_does_not_change_a_key_after_reading_it(reading: str, changing: st
     """A read whose answer is lost goes out again; were the change behind it in the same box, it would read that."""
     read, other, change = operation(reading), operation(changing, "other"), operation(changing)
     queue = queue_of(read, other, change)
-    box = next_box(queue)
+    box = next_batch(queue)
     assert held(box) == [read, other]
-    queue.landed(box)
+    queue.finished(box)
     queue.put_back([read])
-    assert held(next_box(queue)) == [read]
-    assert queue.next_box(0.0) is None
+    assert held(next_batch(queue)) == [read]
+    assert queue.next_batch(0.0) is None
 
 
 def test_a_key_of_another_index_is_another_key() -> None:
     """The same text in two indexes names two keys, which don't wait for each other."""
     queue = queue_of(operation("write", index=""))
-    next_box(queue)
+    next_batch(queue)
     queue.add(operation("write", index="pages"))
-    next_box(queue)
+    next_batch(queue)
 
 
 def test_nothing_overtakes_an_operation_that_must_wait() -> None:
     """What was issued after an operation whose key is in flight waits with it."""
     queue = queue_of(operation("write", "a"))
-    box = next_box(queue)
+    box = next_batch(queue)
     free, blocked, behind = operation("write", "b"), operation("write", "a"), operation("write", "c")
     for one in (free, blocked, behind):
         queue.add(one)
-    assert held(next_box(queue)) == [free]
-    assert queue.next_box(0.0) is None
-    queue.landed(box)
-    assert held(next_box(queue)) == [blocked, behind]
+    assert held(next_batch(queue)) == [free]
+    assert queue.next_batch(0.0) is None
+    queue.finished(box)
+    assert held(next_batch(queue)) == [blocked, behind]
 
 
 def test_what_is_put_back_goes_before_all_others() -> None:
     """Operations that must go out again leave first, in the order given; those that are done meanwhile don't."""
     first, done, second, later = (operation("write", key) for key in "abcd")
     queue = queue_of(first, done, second)
-    box = next_box(queue)
+    box = next_batch(queue)
     queue.add(later)
     done.finish(Unavailable("too late"))
     outcome(done.deferred)
-    queue.landed(box)
+    queue.finished(box)
     queue.put_back(held(box))
     assert len(queue) == 3
-    assert held(next_box(queue)) == [first, second, later]
+    assert held(next_batch(queue)) == [first, second, later]

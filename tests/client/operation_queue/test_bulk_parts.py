@@ -1,0 +1,123 @@
+"""Chunks of a bulk verb in the queue, among single operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from client.operation_queue.operations import next_batch, operation
+
+from pyshard.client.bulk_part import BulkPart
+from pyshard.client.operation_queue import OperationQueue
+from pyshard.errors import InvalidDocument, ShardFull, Unavailable
+from pyshard.model import documents
+from pyshard.protocol.answers import VERSION
+from pyshard.protocol.batches import Has, Pop, Read, Remove, Run, Write, verb_of
+
+
+class Outcomes:
+    """Has a bulk part: keeps what became of it."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[int, object] = {}
+
+    def part_done(self, bulk_part: BulkPart, outcomes: Sequence[object]) -> None:
+        """See `pyshard.client.bulk_part.BulkPartReceiver`."""
+        self.outcomes |= dict(zip(bulk_part.positions, outcomes, strict=True))
+
+
+def bulk_part_of(run: Run, receiver: Outcomes | None = None, expires: float = 10.0) -> BulkPart:
+    """A bulk part."""
+    keys = range(len(run.keys))
+    return BulkPart(run, [128 * number for number in keys], keys, expires, receiver or Outcomes())
+
+
+@pytest.mark.parametrize(
+    ("flying", "behind", "together"),
+    [
+        (Read("", [b"a"]), Read("", [b"a"]), True),
+        (Read("", [b"a"]), Has("", [b"a", b"b"]), True),
+        (Read("", [b"a"]), Pop("", [b"a"]), False),
+        (Pop("", [b"a"]), Read("", [b"a"]), False),
+        (Write("", [b"a"], [b"r"]), Write("", [b"a"], [b"r"]), False),
+        (Write("", [b"a"], [b"r"]), Write("", [b"b"], [b"r"]), True),
+        (Write("", [b"a"], [b"r"]), Write("i", [b"a"], [b"r"]), True),
+        (Write("i", [b"a"], [b"r"]), Remove("i", [b"b", b"a"]), False),
+    ],
+)
+def test_bulk_parts_in_flight_together(flying: Run, behind: Run, together: bool) -> None:
+    """Two bulk parts are in flight at once unless one changes a key of the other, as it is for single operations."""
+    queue = OperationQueue()
+    queue.add(bulk_part_of(flying))
+    queue.add(bulk_part_of(behind))
+    box = next_batch(queue)
+    assert (queue.next_batch(0.0) is not None) is together
+    queue.finished(box)
+    assert (queue.next_batch(0.0) is None) is together
+    for first, second in ((flying, behind), (behind, flying)):
+        queue = OperationQueue()
+        verb, index = verb_of(second), second.index
+        queue.add(bulk_part_of(first))
+        for key in second.keys:
+            queue.add(operation(verb, key.decode(), index=index))
+        next_batch(queue)
+        found = queue.next_batch(0.0)
+        assert (found is not None and len(found.entries) == len(second.keys)) is together
+
+
+def test_a_bulk_part_is_a_box_of_its_own() -> None:
+    """Single operations before it and behind it are gathered apart from it; all are counted while they wait."""
+    first, bulk_part, second = operation(key="a"), bulk_part_of(Read("", [b"b", b"c"])), operation(key="d")
+    queue = OperationQueue()
+    for one in (first, bulk_part, second):
+        queue.add(one)
+    assert len(queue) == 4
+    boxes = [next_batch(queue) for _ in range(3)]
+    assert [list(box.entries) for box in boxes] == [[first], [bulk_part], [second]]
+    assert boxes[1].runs == [bulk_part.run]
+    assert len(queue) == 0
+    queue.put_back([bulk_part])
+    assert (len(queue), queue.take_waiting(), len(queue)) == (2, [bulk_part], 0)
+
+
+def test_a_bulk_part_of_which_some_goes_out_again() -> None:
+    """Outcomes are handed on for all but those; a part of a part still knows where its outcomes belong."""
+    finished = Outcomes()
+    bulk_part = bulk_part_of(Write("", [b"a", b"b", b"c", b"d"], [b"1", b"2", b"3", b"4"]), finished)
+    again = bulk_part.part([1, 3])
+    assert again.run == Write("", [b"b", b"d"], [b"2", b"4"])
+    full = ShardFull("full")
+    bulk_part.finish([True, None, None, None], {2: full}, [1, 3])
+    assert finished.outcomes == {0: True, 2: full}
+    bulk_part.fail(Unavailable("late"))
+    assert finished.outcomes == {0: True, 2: full}
+    again.part([1]).finish([True], {}, [])
+    again.part([0]).fail(full)
+    assert finished.outcomes == {0: True, 1: full, 2: full, 3: True}
+
+
+def test_a_bulk_part_past_its_deadline() -> None:
+    """It is given as one, waiting or in flight, and its answer comes too late for it."""
+    finished = Outcomes()
+    flying, waiting_ = bulk_part_of(Read("", [b"a"]), finished, 1.0), bulk_part_of(Pop("", [b"a"]), finished, 2.0)
+    queue = OperationQueue()
+    queue.add(flying)
+    queue.add(waiting_)
+    next_batch(queue)
+    assert queue.next_deadline() == 1.0
+    assert queue.expired(1.0) == ([], [flying])
+    flying.fail(Unavailable("late"))
+    flying.finish([None], {}, [])
+    assert isinstance(finished.outcomes[0], Unavailable)
+    assert queue.expired(2.0) == ([waiting_], [])
+    assert len(queue) == 0
+
+
+def test_a_damaged_record_concerns_its_key_alone() -> None:
+    """The other records of the bulk part are given."""
+    finished = Outcomes()
+    good = VERSION.pack(1) + documents.encode({"a": 1})[0]
+    bulk_part_of(Read("", [b"a", b"b", b"c"]), finished).finish([good, VERSION.pack(1) + b"\x01broken", None], {}, [])
+    assert finished.outcomes[0] == {"hash_": 0.0, "record": {"a": 1}}
+    assert isinstance(finished.outcomes[1], InvalidDocument)
+    assert finished.outcomes[2] is None
