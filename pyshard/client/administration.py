@@ -1,6 +1,9 @@
-"""Questions about the cluster as a whole: its indexes, how it fares, how ready its shards are.
+"""The verbs about the cluster as a whole: its indexes, how it fares, how ready its shards are.
 
-The functions are coroutines; `pyshard.client.client.Client` has a verb for each, which says what it gives.
+Rules:
+
+- Indexes are the bootstrap's. The client takes up its map after a change.
+- `stat` asks every shard. One that can't be reached has its error in place of its figures.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -23,48 +26,101 @@ from pyshard.protocol import commands
 _T = TypeVar("_T")
 
 
-async def indexes(router: Router, seconds: float) -> list[str]:
-    """See `Client.indexes`."""
-    router.check_open()
-    answer = await router.bootstrap.call(commands.GetMap, seconds)
-    router.adopt(cluster_state.from_json(answer["state"]))
-    return sorted(cluster_state.from_json(answer["state"]).indexes)
+class ClusterVerbs:
+    """The verbs of `Client` about the cluster as a whole.
 
+    :param clock: times the deadlines.
+    :param router: leads to the bootstrap and to the shards.
+    :param deadline: seconds that a verb may take where it is given none.
+    """
 
-async def change_indexes(
-    router: Router,
-    clock: IReactorTime,
-    command: type[commands.CreateIndex] | type[commands.DropIndex],
-    name: str,
-    seconds: float,
-) -> None:
-    """See `Client.create_index` and `Client.drop_index`."""
-    router.check_open()
-    check_index_name(name)
-    bootstrap, end = router.bootstrap, clock.seconds() + seconds
-    await bootstrap.call(command, seconds, changes=True, name=name)
-    try:
-        answer = await bootstrap.call(commands.GetMap, max(0.0, end - clock.seconds()))
-    except PyshardError:
-        return  # the change is done all the same; a map without it is found out when the index is used
-    router.adopt(cluster_state.from_json(answer["state"]))
+    def __init__(self, clock: IReactorTime, router: Router, deadline: float) -> None:
+        self._clock = clock
+        self._router = router
+        self._deadline = deadline
 
+    def create_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
+        """Create an index; every shard in reach has it when the Deferred fires.
 
-async def stat(router: Router, seconds: float) -> dict[str, object]:
-    """See `Client.stat`."""
-    router.check_open()
-    state = router.state
-    asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
-    outcomes = await DeferredList(asked, consumeErrors=True)
-    shards = [_stat_of(own, outcome) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
-    return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
+        :raises IndexExists: (in the Deferred) there is one of that name.
+        """
+        seconds = self._seconds(deadline)
+        return Deferred.fromCoroutine(self._change_indexes(commands.CreateIndex, name, seconds))
 
+    def drop_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
+        """Drop an index with all its documents.
 
-async def readiness(router: Router, seconds: float) -> list[dict[str, str]]:
-    """See `Client.readiness`."""
-    router.check_open()
-    answer = await router.bootstrap.call(commands.Readiness, seconds)
-    return _from_json(answer["shards"], list[dict[str, str]], "readiness")
+        :raises IndexNotFound: (in the Deferred) there is none of that name.
+        """
+        seconds = self._seconds(deadline)
+        return Deferred.fromCoroutine(self._change_indexes(commands.DropIndex, name, seconds))
+
+    def indexes(self, *, deadline: float | None = None) -> Deferred[list[str]]:
+        """The names of all indexes but the default one.
+
+        :return: a Deferred of the sorted names, as the bootstrap has them.
+        """
+        return Deferred.fromCoroutine(self._indexes(self._seconds(deadline)))
+
+    def stat(self, *, deadline: float | None = None) -> Deferred[dict[str, object]]:
+        """How the cluster fares.
+
+        :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
+            A shard's dict has name, address, range, limit, and: id, epoch, documents, bytes, histogram, connections,
+            operations, uptime, ephemeral (docs/protocol.md, "Stat"); a shard that can't be reached has ``error``, the
+            reason, in place of the latter.
+        """
+        return Deferred.fromCoroutine(self._stat(self._seconds(deadline)))
+
+    def readiness(self, *, deadline: float | None = None) -> Deferred[list[dict[str, str]]]:
+        """How ready each shard is, as the bootstrap sees it.
+
+        :return: a Deferred of one dict a shard: name, address, state ("ready", "unreachable" or "refused") and detail,
+            which says why it isn't ready.
+        """
+        return Deferred.fromCoroutine(self._readiness(self._seconds(deadline)))
+
+    def _seconds(self, deadline: float | None) -> float:
+        return self._deadline if deadline is None else deadline
+
+    async def _indexes(self, seconds: float) -> list[str]:
+        router = self._router
+        router.check_open()
+        answer = await router.bootstrap.call(commands.GetMap, seconds)
+        router.adopt(cluster_state.from_json(answer["state"]))
+        return sorted(cluster_state.from_json(answer["state"]).indexes)
+
+    async def _change_indexes(
+        self,
+        command: type[commands.CreateIndex] | type[commands.DropIndex],
+        name: str,
+        seconds: float,
+    ) -> None:
+        router = self._router
+        router.check_open()
+        check_index_name(name)
+        bootstrap, end = router.bootstrap, self._clock.seconds() + seconds
+        await bootstrap.call(command, seconds, changes=True, name=name)
+        try:
+            answer = await bootstrap.call(commands.GetMap, max(0.0, end - self._clock.seconds()))
+        except PyshardError:
+            return  # the change is done all the same; a map without it is found out when the index is used
+        router.adopt(cluster_state.from_json(answer["state"]))
+
+    async def _stat(self, seconds: float) -> dict[str, object]:
+        router = self._router
+        router.check_open()
+        state = router.state
+        asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
+        outcomes = await DeferredList(asked, consumeErrors=True)
+        shards = [_stat_of(own, outcome) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
+        return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
+
+    async def _readiness(self, seconds: float) -> list[dict[str, str]]:
+        router = self._router
+        router.check_open()
+        answer = await router.bootstrap.call(commands.Readiness, seconds)
+        return _from_json(answer["shards"], list[dict[str, str]], "readiness")
 
 
 def _stat_of(own: ShardRange, outcome: dict[str, bytes] | Failure) -> dict[str, object]:

@@ -13,27 +13,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorTime
 
-from pyshard.client import administration
+from pyshard.client.administration import ClusterVerbs
 from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client.index import Index
 from pyshard.client.key_pages import KeyPages
-from pyshard.client.operation import NO_OPTIONS, Operation, Options, milliseconds, options_for
+from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions, milliseconds, options_for
 from pyshard.client.results import Item, Record
-from pyshard.client.router import Router
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key, key_bytes, slot_of
-from pyshard.protocol import commands
 from pyshard.protocol.batches import Has, Pop, Read, Remove
 from pyshard.settings import settings
 
 
-class Client:
+class Client(ClusterVerbs):
     """A connection to a cluster; `connect` makes it.
 
     Every verb returns at once, and takes ``index`` (a name; None is the default index) and ``deadline`` (seconds;
@@ -50,11 +47,6 @@ class Client:
 
     Operations on one key take effect in the order in which the verbs were called.
     """
-
-    def __init__(self, clock: IReactorTime, router: Router, deadline: float) -> None:
-        self._clock = clock
-        self._router = router
-        self._deadline = deadline
 
     def write(
         self,
@@ -131,7 +123,7 @@ class Client:
         :raises InvalidArgument: (in the Deferred) `ttl` is no positive number.
         """
         try:
-            options = Options(ttl=milliseconds(ttl))
+            options = VerbOptions(ttl=milliseconds(ttl))
         except PyshardError:
             return fail()
         return self._operate("touch", key, index, deadline, options=options)
@@ -151,7 +143,7 @@ class Client:
         if type(by) is not int or type(initial) is not int:
             return fail(InvalidArgument(f"by and initial: found {by!r} and {initial!r}, expected ints"))
         try:
-            amount, options = documents.encode(by)[0], Options(initial=documents.encode(initial)[0])
+            amount, options = documents.encode(by)[0], VerbOptions(initial=documents.encode(initial)[0])
             if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
                 raise DocumentTooLarge(
                     f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "
@@ -264,57 +256,12 @@ class Client:
         """
         return KeyPages(self._clock, self._router, self._index_name(index), self._seconds(deadline))
 
-    def create_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
-        """Create an index; every shard in reach has it when the Deferred fires.
-
-        :raises IndexExists: (in the Deferred) there is one of that name.
-        """
-        seconds = self._seconds(deadline)
-        return Deferred.fromCoroutine(
-            administration.change_indexes(self._router, self._clock, commands.CreateIndex, name, seconds)
-        )
-
-    def drop_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
-        """Drop an index with all its documents.
-
-        :raises IndexNotFound: (in the Deferred) there is none of that name.
-        """
-        seconds = self._seconds(deadline)
-        return Deferred.fromCoroutine(
-            administration.change_indexes(self._router, self._clock, commands.DropIndex, name, seconds)
-        )
-
-    def indexes(self, *, deadline: float | None = None) -> Deferred[list[str]]:
-        """The names of all indexes but the default one.
-
-        :return: a Deferred of the sorted names, as the bootstrap has them.
-        """
-        return Deferred.fromCoroutine(administration.indexes(self._router, self._seconds(deadline)))
-
     def index(self, name: str) -> Index:
         """A handle on one index, with the same verbs.
 
         :raises InvalidIndexName: at once. Whether the index exists shows when it is used.
         """
         return Index(self, check_index_name(name))
-
-    def stat(self, *, deadline: float | None = None) -> Deferred[dict[str, object]]:
-        """How the cluster fares.
-
-        :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
-            A shard's dict has name, address, range, limit, and: id, epoch, documents, bytes, histogram, connections,
-            operations, uptime, ephemeral (docs/protocol.md, "Stat"); a shard that can't be reached has ``error``, the
-            reason, in place of the latter.
-        """
-        return Deferred.fromCoroutine(administration.stat(self._router, self._seconds(deadline)))
-
-    def readiness(self, *, deadline: float | None = None) -> Deferred[list[dict[str, str]]]:
-        """How ready each shard is, as the bootstrap sees it.
-
-        :return: a Deferred of one dict a shard: name, address, state ("ready", "unreachable" or "refused") and detail,
-            which says why it isn't ready.
-        """
-        return Deferred.fromCoroutine(administration.readiness(self._router, self._seconds(deadline)))
 
     def close(self) -> Deferred[None]:
         """End all connections. Operations whose answer is still out fail.
@@ -357,7 +304,7 @@ class Client:
         deadline: float | None,
         record: bytes = b"",
         size: int = 0,
-        options: Options = NO_OPTIONS,
+        options: VerbOptions = NO_OPTIONS,
     ) -> Deferred[Any]:  # of what the verb gives
         try:
             text = key_bytes(key)
@@ -380,6 +327,3 @@ class Client:
 
     def _index_name(self, index: str | None) -> str:
         return "" if index is None else check_index_name(index)
-
-    def _seconds(self, deadline: float | None) -> float:
-        return self._deadline if deadline is None else deadline

@@ -19,7 +19,7 @@ from pyshard.protocol.batches import ABSENT, ALWAYS, LONGEST_TTL, READING_RUNS
 
 
 @attrs.frozen
-class Options:
+class VerbOptions:
     """What only some verbs have.
 
     :param condition: on a write, pop or remove.
@@ -32,17 +32,17 @@ class Options:
     initial: bytes = b""
 
 
-NO_OPTIONS = Options()
+NO_OPTIONS = VerbOptions()
 
 
-def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> Options:
+def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> VerbOptions:
     """The options that a verb's arguments ask for.
 
     :raises InvalidArgument: as `condition_of` and `milliseconds`.
     """
     if not if_absent and if_version is None and ttl is None:  # as is mostly so
         return NO_OPTIONS
-    return Options(condition_of(if_absent, if_version), milliseconds(ttl))
+    return VerbOptions(condition_of(if_absent, if_version), milliseconds(ttl))
 
 
 def condition_of(if_absent: bool, if_version: int | None) -> int:
@@ -95,7 +95,7 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     weight: int
     record: bytes = b""
     size: int = 0
-    options: Options = NO_OPTIONS
+    options: VerbOptions = NO_OPTIONS
     deferred: Deferred[object] = msgspec.field(default_factory=Deferred)
     done: bool = False
     refused: float | None = None  # when a shard first said that it doesn't know the index

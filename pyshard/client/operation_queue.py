@@ -35,7 +35,7 @@ Place: TypeAlias = bytes | tuple[str, bytes]
 
 
 class Batch:
-    """What travels together: single operations, or one bulk_part.
+    """What travels together: single operations, or one bulk part.
 
     :param entries: the operations, or the bulk part alone.
     :param sent: when it left, in the clock's seconds.
@@ -43,9 +43,10 @@ class Batch:
     :ivar operations: the single operations, if it has such.
     :ivar runs: the operations as runs: neighbors of one verb and index together.
     :ivar changed: what it may change.
+    :ivar read: what it only reads.
     """
 
-    __slots__ = ("_read", "bulk_part", "changed", "entries", "operations", "runs", "sent")
+    __slots__ = ("bulk_part", "changed", "entries", "operations", "read", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
@@ -59,14 +60,7 @@ class Batch:
             self.operations = entries  # type: ignore[assignment]  # where there is a bulk part, it is alone
             self.runs = _runs(self.operations)
         self.changed = _places([run for run in self.runs if changes(run)])
-        self._read: set[Place] | None = None
-
-    @property
-    def read(self) -> set[Place]:
-        """What it only reads; nobody asks as long as nothing is changed."""
-        if self._read is None:
-            self._read = _places([run for run in self.runs if not changes(run)])
-        return self._read
+        self.read = _places([run for run in self.runs if not changes(run)])
 
     @property
     def consistent(self) -> bool:
@@ -84,8 +78,6 @@ class Batch:
 
     def outcomes(self, answers: Sequence[Answer]) -> list[object]:
         """What the caller of each single operation is given, or the error by which it failed."""
-        if len(self.runs) == 1:  # as is mostly so
-            return _outcomes(self.runs[0], self.operations, answers[0])
         found: list[object] = []
         for run, answer in zip(self.runs, answers, strict=True):
             found += _outcomes(run, self.operations[len(found) : len(found) + len(run.keys)], answer)
@@ -237,10 +229,19 @@ class OperationQueue:
         ]
         return waiting, in_flight
 
-    def next_deadline(self) -> float | None:
-        """The earliest deadline of all operations; None when there are none."""
+    def unanswered(self, now: float) -> bool:
+        """Whether a batch has been without an answer for so long that the connection must be dead."""
+        return any(batch.sent + settings.DEADLINE <= now for batch in self.in_flight)
+
+    def next_deadline(self, now: float) -> float | None:
+        """When to look again: the earliest deadline, or the time from which a batch counts as unanswered.
+
+        :return: in the clock's seconds; None when there is nothing to wait for.
+        """
         in_flight = (entry for batch in self.in_flight for entry in batch.entries)
-        return min((entry.expires for entry in chain(self.waiting, in_flight) if not entry.done), default=None)
+        deadlines = [entry.expires for entry in chain(self.waiting, in_flight) if not entry.done]
+        answers_due = [batch.sent + settings.DEADLINE for batch in self.in_flight]
+        return min([*deadlines, *(due for due in answers_due if due > now)], default=None)
 
     def _leave(self, entries: Sequence[Entry]) -> None:
         """What is first in the queue doesn't wait any more."""
@@ -254,13 +255,10 @@ class OperationQueue:
             self._weight -= entry.weight
 
     def _candidates(self) -> list[Entry]:
-        """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk_part."""
+        """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk part."""
         first = self.waiting[0]
         if isinstance(first, BulkPart) or len(self.waiting) == 1:
             return [first]
-        fits = self._count <= settings.BOX_OPERATIONS and self._weight <= settings.BOX_BYTES
-        if fits and BulkPart not in map(type, self.waiting):
-            return list(self.waiting)
         taken: list[Entry] = []
         weight = 0
         for entry in islice(self.waiting, settings.BOX_OPERATIONS):
@@ -272,8 +270,6 @@ class OperationQueue:
 
     def _clear(self, batch: Batch) -> bool:
         """Whether no key stands in the way of any of a batch's operations, as is mostly so."""
-        if not self.in_flight and len(batch.runs) == 1:
-            return True
         return batch.consistent and all(map(batch.clear_of, self.in_flight))
 
     def _how_many_may_go(self, candidates: list[Entry]) -> int:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.client import Client
-from pyshard.client.operation import Operation, Options
+from pyshard.client.operation import Operation, VerbOptions
 from pyshard.client.rpc import RpcChannel
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
@@ -100,6 +100,6 @@ class RawClient:
         """
         slot = slot_of(key, index.encode())
         expires = self.clock.seconds() + seconds
-        options = Options(condition=condition, ttl=ttl)
+        options = VerbOptions(condition=condition, ttl=ttl)
         operation = Operation("write", index, key, slot, expires, len(key) + len(record), record, 1, options)
         return self._router.submit(operation).addCallback(bool)

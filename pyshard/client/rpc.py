@@ -51,7 +51,7 @@ class RpcOwner(Protocol):
         ...
 
 
-class _Call:
+class _PendingCall:
     """One call.
 
     :ivar sent: whether the peer may have it.
@@ -81,7 +81,7 @@ class RpcChannel:
         self._owner = owner
         self._patience = patience
         self._owing: float | None = None  # since when answers are owed and none came
-        self._open: list[_Call] = []
+        self._open: list[_PendingCall] = []
         self._connection: OutgoingConnection | None = None
         self.why = "not reached yet"
 
@@ -112,7 +112,7 @@ class RpcChannel:
                     "wait for some before you ask more"
                 )
             )
-        call = _Call(command, arguments, changes)
+        call = _PendingCall(command, arguments, changes)
         call.answer = Deferred(lambda _: self._open.remove(call))
         self._open.append(call)
         timer = self._clock.callLater(seconds, self._timed_out, call, seconds)
@@ -157,7 +157,7 @@ class RpcChannel:
             if call.connection is not connection and not lost and call in self._open:
                 self._send(call, connection)
 
-    def _send(self, call: _Call, connection: OutgoingConnection) -> None:
+    def _send(self, call: _PendingCall, connection: OutgoingConnection) -> None:
         call.sent, call.connection = True, connection
         if self._owing is None:
             self._owing = self._clock.seconds()
@@ -165,13 +165,13 @@ class RpcChannel:
         asked.addBoth(self._answer_heard, call, connection)
         asked.addCallbacks(lambda answer: self._end(call, answer), lambda why: self._failed(call, why))
 
-    def _answer_heard(self, outcome: _T, call: _Call, connection: OutgoingConnection) -> _T:
+    def _answer_heard(self, outcome: _T, call: _PendingCall, connection: OutgoingConnection) -> _T:
         if connection is self._connection:
             others = any(other.sent for other in self._open if other is not call)
             self._owing = self._clock.seconds() if others else None
         return outcome
 
-    def _failed(self, call: _Call, failure: Failure) -> None:
+    def _failed(self, call: _PendingCall, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, ShuttingDown):
             call.sent = False  # nothing was done; it goes out again on the next connection
@@ -188,7 +188,7 @@ class RpcChannel:
         elif call.changes:
             self._end(call, self._unknown(call, "the connection was lost before the answer came"))
 
-    def _timed_out(self, call: _Call, seconds: float) -> None:
+    def _timed_out(self, call: _PendingCall, seconds: float) -> None:
         if call.changes and call.sent:
             self._end(call, self._unknown(call, f"no answer came within {seconds:g} s"))
         else:
@@ -196,16 +196,16 @@ class RpcChannel:
         if self._owing is not None and self._owing + self._patience <= self._clock.seconds():
             self._owner.dialer.drop()
 
-    def _misunderstood(self, call: _Call, error: UnreadableAnswer) -> PyshardError:
+    def _misunderstood(self, call: _PendingCall, error: UnreadableAnswer) -> PyshardError:
         return self._unknown(call, str(error)) if call.changes else BadRequest(f"{self._owner.peer_name()}: {error}")
 
-    def _unknown(self, call: _Call, why: str) -> OutcomeUnknown:
+    def _unknown(self, call: _PendingCall, why: str) -> OutcomeUnknown:
         name = call.command.commandName.decode()
         return OutcomeUnknown(
             f"{name} was sent to {self._owner.peer_name()} and {why}: it may or may not have happened"
         )
 
-    def _end(self, call: _Call, outcome: dict[str, Any] | PyshardError) -> None:
+    def _end(self, call: _PendingCall, outcome: dict[str, Any] | PyshardError) -> None:
         if call in self._open:
             self._open.remove(call)
             if isinstance(outcome, PyshardError):

@@ -23,19 +23,18 @@ from twisted.python.failure import Failure
 
 from pyshard.client.bulk_part import BulkPart
 from pyshard.client.deadlines import DeadlineTimer
+from pyshard.client.greeting_check import check_greeting
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client.rpc import RpcChannel
 from pyshard.errors import (
     ClientClosed,
-    ForeignCluster,
     IndexNotFound,
     OutcomeUnknown,
     Overloaded,
     PyshardError,
     Unavailable,
-    WrongIdentity,
 )
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
@@ -173,12 +172,7 @@ class ShardLink:
 
     def approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
         """See `DialerOwner`."""
-        if greeting.role != "shard":
-            raise WrongIdentity(f"a {greeting.role} answers at {self.range.address}")
-        if greeting.cluster and greeting.cluster != self._owner.state.cluster:
-            raise ForeignCluster(f"the shard at {self.range.address} belongs to another cluster")
-        if self.range.identity != greeting.identity:
-            raise WrongIdentity(f"another store answers at {self.range.address} than the map says")
+        check_greeting(greeting, self.range, self._owner.state.cluster)
 
     def connected(self, connection: OutgoingConnection) -> None:
         """See `DialerOwner`."""
@@ -320,8 +314,8 @@ class ShardLink:
             if not self._queue.in_flight:
                 self._owner.link_idle()
 
-    def _unknown(self, operation: Entry, why: str) -> OutcomeUnknown:
-        return OutcomeUnknown(f"{operation} was sent to {self.peer_name()}, but {why}: it may or may not have happened")
+    def _unknown(self, entry: Entry, why: str) -> OutcomeUnknown:
+        return OutcomeUnknown(f"{entry} was sent to {self.peer_name()}, but {why}: it may or may not have happened")
 
     def _back_off(self) -> None:
         """Send nothing for a little; longer each time, until a batch is answered."""
@@ -338,23 +332,18 @@ class ShardLink:
     def _sweep_now(self) -> None:
         """End what is past its deadline; drop a connection that leaves a batch without answer for too long."""
         now = self._clock.seconds()
-        waiting, flying = self._queue.expired(now)
-        if any(batch.sent + settings.DEADLINE <= now for batch in self._queue.in_flight):
+        waiting, in_flight = self._queue.expired(now)
+        if self._queue.unanswered(now):
             self.dialer.drop()
             self.rpc.why = f"no answer for {settings.DEADLINE:g} s"
-        for operation in waiting:
-            operation.fail(self._unavailable(operation, self.rpc.why))
-        for operation in flying:
+        for entry in waiting:
+            entry.fail(self._unavailable(entry, self.rpc.why))
+        for entry in in_flight:
             why = "no answer came before the deadline"
-            operation.fail(self._unknown(operation, why) if operation.changes else self._unavailable(operation, why))
-        upcoming = [
-            batch.sent + settings.DEADLINE for batch in self._queue.in_flight if batch.sent + settings.DEADLINE > now
-        ]
-        deadline = self._queue.next_deadline()
-        if deadline is not None:
-            upcoming.append(deadline)
-        if upcoming and not self._closed:
-            self._sweep.set_by(max(min(upcoming), now + len(self._queue) * _SWEEP_COST))
+            entry.fail(self._unknown(entry, why) if entry.changes else self._unavailable(entry, why))
+        upcoming = self._queue.next_deadline(now)
+        if upcoming is not None and not self._closed:
+            self._sweep.set_by(max(upcoming, now + len(self._queue) * _SWEEP_COST))
 
-    def _unavailable(self, operation: Entry, why: str) -> Unavailable:
-        return Unavailable(f"{operation}: {self.peer_name()} could not answer before the deadline: {why}")
+    def _unavailable(self, entry: Entry, why: str) -> Unavailable:
+        return Unavailable(f"{entry}: {self.peer_name()} could not answer before the deadline: {why}")

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pyshard.client import operation_queue as waiting
-from pyshard.client.operation import NO_OPTIONS, Operation, Options
+from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions
 from pyshard.client.operation_queue import Batch, OperationQueue
 from pyshard.settings import settings
 
@@ -26,7 +26,7 @@ def operation(
     expires: float = 10.0,
     slot: int = 0,
     size: int = 0,
-    options: Options = NO_OPTIONS,
+    options: VerbOptions = NO_OPTIONS,
 ) -> Operation:
     """An operation; one that stores nothing has no record."""
     record = record if verb in ("write", "increment") else b""

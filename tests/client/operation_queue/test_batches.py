@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from client.operation_queue.operations import CHANGING, READING, held, limit, next_batch, operation, outcome, queue_of
 
-from pyshard.client.operation import NO_OPTIONS, Options
+from pyshard.client.operation import NO_OPTIONS, VerbOptions
 from pyshard.client.operation_queue import Batch
 from pyshard.errors import Unavailable
 from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
@@ -43,13 +43,13 @@ def test_runs_join_neighbors_only() -> None:
             operation("read", "a"),
             operation("write", "b", b"3"),
             operation("write", "b", b"4", index="pages"),
-            operation("increment", "c", b"5", index="pages", options=Options(initial=b"6")),
-            operation("increment", "d", b"7", index="pages", options=Options(initial=b"8")),
+            operation("increment", "c", b"5", index="pages", options=VerbOptions(initial=b"6")),
+            operation("increment", "d", b"7", index="pages", options=VerbOptions(initial=b"8")),
             operation("has", "c"),
             operation("pop", "c"),
             operation("remove", "c"),
             operation("remove", "d"),
-            operation("touch", "c", options=Options(ttl=1000)),
+            operation("touch", "c", options=VerbOptions(ttl=1000)),
             operation("touch", "d"),
             operation("item", "c"),
         ],
@@ -74,14 +74,14 @@ def test_runs_join_neighbors_only() -> None:
     ("options", "conditions", "ttls"),
     [
         ([NO_OPTIONS, NO_OPTIONS], None, None),
-        ([Options(ABSENT), NO_OPTIONS], [ABSENT, ALWAYS], None),
-        ([NO_OPTIONS, Options(7)], [ALWAYS, 7], None),
-        ([NO_OPTIONS, Options(ttl=5)], None, [0, 5]),
-        ([Options(7, 5), Options(8)], [7, 8], [5, 0]),
+        ([VerbOptions(ABSENT), NO_OPTIONS], [ABSENT, ALWAYS], None),
+        ([NO_OPTIONS, VerbOptions(7)], [ALWAYS, 7], None),
+        ([NO_OPTIONS, VerbOptions(ttl=5)], None, [0, 5]),
+        ([VerbOptions(7, 5), VerbOptions(8)], [7, 8], [5, 0]),
     ],
 )
 def test_runs_carry_conditions_and_ttls(
-    options: list[Options], conditions: list[int] | None, ttls: list[int] | None
+    options: list[VerbOptions], conditions: list[int] | None, ttls: list[int] | None
 ) -> None:
     """A run of writes says for each which condition and time to live it has, and nothing when none has any."""
     writes = [operation("write", key, b"r", options=one) for key, one in zip("ab", options, strict=True)]
@@ -113,7 +113,7 @@ def test_a_box_has_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_increments_initial_value_weighs_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an increment begins with travels with it, and counts among the bytes of its box."""
     limit(monkeypatch, BOX_BYTES=10)
-    issued = [operation("increment", "k", b"xx", options=Options(initial=b"x" * 4)) for _ in range(2)]
+    issued = [operation("increment", "k", b"xx", options=VerbOptions(initial=b"x" * 4)) for _ in range(2)]
     queue = queue_of(*issued)
     assert [one.weight for one in issued] == [7, 7]
     assert held(next_batch(queue)) == issued[:1]

@@ -7,6 +7,7 @@ from client.operation_queue.operations import held, limit, next_batch, operation
 
 from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import Overloaded
+from pyshard.settings import settings
 
 
 def test_only_so_many_operations_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,14 +84,18 @@ def test_expired_tells_waiting_from_flying() -> None:
 
 
 def test_the_next_deadline_is_the_earliest_of_what_is_not_done() -> None:
-    """`next_deadline` looks at what waits and what is in flight, and passes by what is done."""
+    """`next_deadline` looks at what waits and is in flight, passes by what is done, and knows when answers are due."""
     queue = OperationQueue()
-    assert queue.next_deadline() is None
+    assert queue.next_deadline(0.0) is None
     queue.add(operation("read", "a", expires=3.0))
     box = next_batch(queue)
     queue.add(operation("read", "b", expires=4.0))
-    assert queue.next_deadline() == 3.0
+    assert queue.next_deadline(0.0) == 3.0
     held(box)[0].finish(None)
-    assert queue.next_deadline() == 4.0
+    assert queue.next_deadline(0.0) == 4.0
     queue.take_waiting()
-    assert queue.next_deadline() is None
+    due = box.sent + settings.DEADLINE
+    assert (queue.next_deadline(0.0), queue.unanswered(due - 0.1)) == (due, False)
+    assert (queue.next_deadline(due), queue.unanswered(due)) == (None, True)
+    queue.finished(box)
+    assert (queue.next_deadline(0.0), queue.unanswered(due)) == (None, False)

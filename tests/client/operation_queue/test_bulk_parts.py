@@ -104,7 +104,7 @@ def test_a_bulk_part_past_its_deadline() -> None:
     queue.add(flying)
     queue.add(waiting_)
     next_batch(queue)
-    assert queue.next_deadline() == 1.0
+    assert queue.next_deadline(0.0) == 1.0
     assert queue.expired(1.0) == ([], [flying])
     flying.fail(Unavailable("late"))
     flying.finish([None], {}, [])

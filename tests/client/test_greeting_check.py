@@ -1,0 +1,34 @@
+"""Whether the one that answers at a shard's address is the shard of the map, by value."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from pyshard.client.greeting_check import check_greeting
+from pyshard.errors import ForeignCluster, WrongIdentity
+from pyshard.model.shard_map import ShardRange
+from pyshard.net.outgoing_connection import Greeting
+
+OWN = ShardRange("low", 0, 5_000_000, 1024, "127.0.0.1", 5050, identity="1d")
+GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")
+
+
+@pytest.mark.parametrize("cluster", ["c1", ""], ids=["configured", "not yet"])
+def test_the_shard_of_the_map(cluster: str) -> None:
+    """The shard is used, also when nobody has configured it yet."""
+    check_greeting(attrs.evolve(GREETING, cluster=cluster), OWN, "c1")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"role": "bootstrap"}, WrongIdentity, "a bootstrap answers at 127.0.0.1:5050"),
+        ({"cluster": "c2"}, ForeignCluster, "the shard at 127.0.0.1:5050 belongs to another cluster"),
+        ({"identity": "2e"}, WrongIdentity, "another store answers at 127.0.0.1:5050 than the map says"),
+    ],
+)
+def test_somebody_else(change: dict[str, str], kind: type[Exception], message: str) -> None:
+    """Another daemon, a shard of another cluster and another store are refused."""
+    with pytest.raises(kind, match=f"^{message}$"):
+        check_greeting(attrs.evolve(GREETING, **change), OWN, "c1")  # type: ignore[arg-type]  # strs all of them
