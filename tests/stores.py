@@ -24,7 +24,7 @@ from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.histogram import BUCKET_BITS, BUCKETS
+from pyshard.storage.slot_histogram import BUCKET_BITS, BUCKETS
 
 _T = TypeVar("_T")
 

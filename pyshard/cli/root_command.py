@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import backup_restore, keys_index, load_cat, stat, token, verbs
+from pyshard.cli import backup_restore, keys_and_indexes, load_cat, stat, token, verbs
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of, one_line
 from pyshard.cli.output import abandon, flush
@@ -109,9 +109,9 @@ for _subcommand in (
     verbs.has,
     verbs.touch,
     verbs.incr,
-    keys_index.keys,
+    keys_and_indexes.keys,
     stat.stat,
-    keys_index.index,
+    keys_and_indexes.index,
     load_cat.load,
     load_cat.cat,
     backup_restore.backup,

@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
-from pyshard.security.file_signature import file_signature
+from pyshard.security.file_change import file_signature
 from pyshard.security.tokens import Role, Tokens, parse
 from pyshard.settings import settings
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from pyshard.cli.up.cluster import DEFAULT, as_file
 from pyshard.cli.up.daemons import Access, daemons
-from pyshard.cli.up.usage import usage
+from pyshard.cli.up.ready_message import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
 from pyshard.security.tls import Tls

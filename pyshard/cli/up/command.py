@@ -20,7 +20,7 @@ from pyshard.cli.signals import EndSignals
 from pyshard.cli.up import cluster as clusters
 from pyshard.cli.up.daemons import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
-from pyshard.cli.up.usage import fate_of_documents, usage
+from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig
 from pyshard.security import tls
 from pyshard.server import daemon_options, daemon_tls_options

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from pyshard.errors import ConfigError
-from pyshard.security.file_signature import file_signature
+from pyshard.security.file_change import file_signature
 from pyshard.security.tls.config import SYSTEM, Tls
 
 _SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

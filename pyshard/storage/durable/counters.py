@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.storage.histogram import new_bucket_counts
+from pyshard.storage.slot_histogram import new_bucket_counts
 
 
 class _SavedCounters(msgspec.Struct, array_like=True):
@@ -36,7 +36,7 @@ class Counters:
     :param used: bytes that count against the limit.
     :param documents: index id → documents. A dropped index isn't in it.
     :param dropped: ids of dropped indexes whose records aren't all swept away yet.
-    :param bucket_counts: documents in each bucket; see `pyshard.storage.histogram`.
+    :param bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     :param sequence: the last group of the log that LMDB has completely; 0: there is no log yet.
     """
 

@@ -19,7 +19,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.memtable import Memtable, Value
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.executor import StoredRecord, cost
-from pyshard.storage.histogram import BUCKET_BITS
+from pyshard.storage.slot_histogram import BUCKET_BITS
 
 
 class LmdbIndex:

@@ -31,12 +31,12 @@ from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.lmdb_index import LmdbIndex
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.durable.pending_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
-from pyshard.storage.durable.updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.write_transaction import WriteTransaction
 from pyshard.storage.executor import BatchExecutor, no_such_index
-from pyshard.storage.histogram import histogram
 from pyshard.storage.interface import Page, Task
+from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
 
 _UPDATE_BYTES = 1024  # that a waiting update takes beside those of its runs

@@ -23,7 +23,7 @@ from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.memtable import Memtable, Value
 from pyshard.storage.durable.merged_view import Databases
-from pyshard.storage.histogram import BUCKET_BITS
+from pyshard.storage.slot_histogram import BUCKET_BITS
 
 
 @attrs.define

@@ -21,15 +21,15 @@ from pyshard.protocol.answers import VERSION, Result
 from pyshard.protocol.batches import picker
 from pyshard.settings import settings
 from pyshard.storage.executor import StoredRecord, cost
-from pyshard.storage.histogram import BUCKET_BITS
 from pyshard.storage.memory.slot_index import SlotIndex
+from pyshard.storage.slot_histogram import BUCKET_BITS
 
 
 class IndexOwner(Protocol):
     """The store of an index: what all its indexes share.
 
     :ivar used: bytes that count against the limit.
-    :ivar bucket_counts: documents in each bucket; see `pyshard.storage.histogram`.
+    :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
     used: int

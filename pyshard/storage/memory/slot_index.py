@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import chain
 
-from pyshard.storage.histogram import BUCKET_BITS
+from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _MANY = 4096  # entries of a bucket's bin; with more, each slot gets its own
 _FEW_DEAD = 16  # dead entries that never make a bin anew

@@ -19,9 +19,9 @@ from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.answers import VERSION, Answer
 from pyshard.protocol.pages import Row
 from pyshard.storage.executor import BatchExecutor, cost, no_such_index
-from pyshard.storage.histogram import histogram, new_bucket_counts
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.memory.memory_index import MemoryIndex
+from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 
 _FEW_EXPIRING = 1000  # entries of the heap of expiries that never make it anew

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.protocol.answers import VERSION
 from pyshard.storage.executor import StoredRecord, cost
-from pyshard.storage.histogram import BUCKET_BITS, new_bucket_counts
 from pyshard.storage.memory.memory_index import MemoryIndex
+from pyshard.storage.slot_histogram import BUCKET_BITS, new_bucket_counts
 
 KEYS = [b"%d" % number for number in range(6)]
 

@@ -21,7 +21,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.updates import DirectUpdate, LoggedUpdate, Update
+from pyshard.storage.durable.pending_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.write_transaction import WriteTransaction
 
 

@@ -14,7 +14,7 @@ from stores import PLENTY, START, at_once, task
 from pyshard.errors import ConfigError
 from pyshard.protocol.batches import Read, Write
 from pyshard.storage import DataDirectory, LmdbStore
-from pyshard.storage.histogram import BUCKETS
+from pyshard.storage.slot_histogram import BUCKETS
 
 
 def refusal(path: Path) -> str:

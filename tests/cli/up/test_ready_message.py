@@ -9,7 +9,7 @@ import pytest
 
 from pyshard.cli.up.cluster import DEFAULT
 from pyshard.cli.up.directories import ClusterData
-from pyshard.cli.up.usage import fate_of_documents, usage
+from pyshard.cli.up.ready_message import fate_of_documents, usage
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyshard.security.file_signature import file_signature
+from pyshard.security.file_change import file_signature
 
 
 def _written(path: Path) -> None:
