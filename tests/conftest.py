@@ -20,7 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from pyshard import Client
-from pyshard.server import daemon_options
+from pyshard.server import listen_address
 from pyshard.testing import MemoryCluster
 
 # Nothing here is quick or slow by itself: the machine decides. CI runs the same examples each time.
@@ -161,5 +161,5 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         found.append((host, port))
         return f"tcp:port={port}:interface=127.0.0.1"
 
-    monkeypatch.setattr(daemon_options, "listen_string", listen_string)
+    monkeypatch.setattr(listen_address, "listen_string", listen_string)
     return found

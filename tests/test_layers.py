@@ -17,7 +17,6 @@ import pyshard
 LAYERS = [
     "errors",
     "settings",
-    "steps",
     "model",
     "security",
     "protocol",

@@ -62,7 +62,7 @@ TESTS = {
     "HELD_BYTES": ["server/test_memory.py::test_boxes_that_were_begun"],
     "MAX_REFUSED": ["server/test_limits.py::test_refused_ones_are_bounded"],
     "REFUSED": ["server/test_limits.py::test_too_many"],
-    "LISTEN_BACKLOG": ["server/test_daemon_options.py::test_backlog"],
+    "LISTEN_BACKLOG": ["server/test_listen_address.py::test_backlog"],
     "OTHER_FILES": ["server/test_admission.py::test_fewer_files"],
     "BOXES_UNDER_WAY": ["net/connection/test_pace.py::test_boxes_under_way"],
     "BYTES_UNDER_WAY": ["net/connection/test_pace.py::test_bytes_under_way"],

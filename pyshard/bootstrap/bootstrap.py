@@ -1,7 +1,10 @@
-"""What the bootstrap does, without a network: owns the cluster state and judges who answers at an address.
+"""The bootstrap's behavior without a network: owns the cluster state, and judges who answers at a shard's address.
 
-Rules kept here: a change is saved before anybody hears of it; a shard that another cluster has configured, that
-answers under another name, or that lost its durable data is refused and reported, never overwritten.
+Rules:
+
+- A change is saved before anybody hears of it.
+- A shard that another cluster has configured, that has another name, or that lost its durable data is refused and
+  reported. It is never overwritten.
 """
 
 from __future__ import annotations
@@ -62,7 +65,8 @@ def judge(state: ClusterState, own: ShardRange, greeting: Greeting) -> ClusterSt
         )
     if greeting.name and greeting.name != own.name:
         raise WrongIdentity(f"shard {greeting.name!r} answers at {own.address}, where shard {own.name!r} should be")
-    other = next((one for one in state.map.ranges if one.identity == greeting.identity and one.name != own.name), None)
+    others = (shard for shard in state.map.ranges if shard.name != own.name)
+    other = next((shard for shard in others if shard.identity == greeting.identity), None)
     if other is not None:
         raise WrongIdentity(
             f"the shard at {own.address} is {other.name!r} at {other.address} already; "
@@ -84,7 +88,7 @@ def judge(state: ClusterState, own: ShardRange, greeting: Greeting) -> ClusterSt
 
 
 class Bootstrap:
-    """Keeper of the cluster state.
+    """Owns the cluster state, and knows how ready each shard is.
 
     :param state: the state to begin with; it is saved already.
     :param save: puts a state where it outlives this process, or raises.
@@ -111,18 +115,21 @@ class Bootstrap:
             for listener in self._listeners:
                 listener()
 
-    def report(self, name: str, condition: Condition, detail: str = "") -> bool:
-        """Put down how ready a shard is; True when that is news."""
+    def set_readiness(self, name: str, condition: Condition, detail: str = "") -> bool:
+        """Set how ready a shard is.
+
+        :return: whether that has changed.
+        """
         own = self.state.map.named(name)
         readiness = ShardReadiness(name, own.address if own else "", condition, detail)
-        news = self._readiness.get(name) != readiness
+        changed = self._readiness.get(name) != readiness
         self._readiness[name] = readiness
-        return news
+        return changed
 
     def readiness(self) -> list[ShardReadiness]:
         """How ready each shard is, in slot order."""
         return [
-            self._readiness.get(one.name)
-            or ShardReadiness(one.name, one.address, Condition.UNREACHABLE, "not reached yet")
-            for one in self.state.map.ranges
+            self._readiness.get(shard.name)
+            or ShardReadiness(shard.name, shard.address, Condition.UNREACHABLE, "not reached yet")
+            for shard in self.state.map.ranges
         ]

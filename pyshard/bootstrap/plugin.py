@@ -1,4 +1,4 @@
-"""``twistd pyshard-bootstrap``: options, and the service they make."""
+"""``twistd pyshard-bootstrap``: its options, checked before twistd daemonizes, and the service that they make."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from pyshard.net import addresses
 from pyshard.net.authentication import authenticated_dial
 from pyshard.security import tls
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_options, daemon_tls_options
+from pyshard.server import daemon_options, daemon_tls_options, listen_address
+from pyshard.server.file_limits import with_files
+from pyshard.server.orderly_exit import DaemonReactor, OrderlyExit, end
 
 
-class Options(usage.Options):
+class BootstrapOptions(usage.Options):
     """Command line of the bootstrap."""
 
     synopsis = "--config FILE [options]"
@@ -55,9 +57,9 @@ class Options(usage.Options):
             cluster = config_file.load(self["config"])
             self["state"] = Path(self["state"]).absolute() if self["state"] else state_file.default_path(path)
             if self["listen"] is None:
-                self["listen"] = daemon_options.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
+                self["listen"] = listen_address.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
             else:
-                daemon_options.check_listen(self["listen"])
+                listen_address.check_listen(self["listen"])
             self["tls"] = daemon_tls_options.tls_files(self, dials=True)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(
@@ -66,7 +68,7 @@ class Options(usage.Options):
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
             self["cluster state"] = open_state(self["state"], cluster.map)
         except ConfigError as error:
-            daemon_options.end(error)
+            end(error)
 
 
 def open_state(path: Path, configured: ShardMap) -> ClusterState:
@@ -86,7 +88,11 @@ def open_state(path: Path, configured: ShardMap) -> ClusterState:
     return state
 
 
-def makeService(options: Options) -> IService:
+#: The name that twistd looks for.
+Options = BootstrapOptions
+
+
+def makeService(options: BootstrapOptions) -> IService:
     """The service that twistd runs."""
     from twisted.internet import reactor
 
@@ -96,7 +102,7 @@ def makeService(options: Options) -> IService:
         plain = addresses.dial_with(reactor)
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
     except ConfigError as error:
-        daemon_options.end(error)
+        end(error)
     bootstrap = Bootstrap(options["cluster state"], partial(state_file.save, options["state"]))
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
@@ -107,7 +113,7 @@ def makeService(options: Options) -> IService:
         dial,
         Random(),
         tokens.current if tokens else None,
-        daemon_options.with_files(options["connections"]),
+        with_files(options["connections"]),
     )
-    daemon_options.OrderlyExit(cast("daemon_options.DaemonReactor", reactor)).setServiceParent(service)
+    OrderlyExit(cast("DaemonReactor", reactor)).setServiceParent(service)
     return service

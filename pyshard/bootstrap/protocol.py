@@ -1,4 +1,4 @@
-"""The bootstrap's AMP side: each responder decodes, calls, encodes. Nothing is decided here."""
+"""The bootstrap's AMP protocol: each responder decodes, calls the `Bootstrap`, and encodes. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BootstrapProtocol(ServerConnection):
         ]
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
-        return self.join(session).addCallback(lambda _: self._greeting())
+        return self.join_session(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
         return {"state": cluster_state.to_json(self._bootstrap.state)}
@@ -60,7 +60,7 @@ class BootstrapProtocol(ServerConnection):
         return self._settled()
 
     def readiness(self) -> Arguments:
-        return {"shards": msgspec.json.encode([one.described() for one in self._bootstrap.readiness()])}
+        return {"shards": msgspec.json.encode([shard.described() for shard in self._bootstrap.readiness()])}
 
     def _settled(self) -> Deferred[Arguments]:
         self.operations += 1

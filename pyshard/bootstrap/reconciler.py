@@ -1,11 +1,18 @@
-"""The bootstrap's eye on one shard: find it, judge it, configure it, and go on watching."""
+"""A reconciler: keeps one shard configured with the newest cluster state, and knows how ready it is.
+
+Rules:
+
+- A shard counts as ready when it has been judged (`bootstrap.judge`) and told the present state.
+- A change of the state is pushed at once, one push at a time.
+- A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable.
+"""
 
 from __future__ import annotations
 
 from random import Random
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,12 +25,11 @@ from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
 
-class ShardWatch(Service):
+class ShardReconciler(Service):
     """Keeps one shard configured while it runs.
 
     :param bootstrap: whose state the shard gets.
@@ -39,11 +45,11 @@ class ShardWatch(Service):
         self._bootstrap = bootstrap
         self._shard = name
         self._clock = clock
-        self._next_look: IDelayedCall | None = None
-        self._told = 0  # the epoch that the shard has, over the present connection
+        self._next_ping: IDelayedCall | None = None
+        self._told_epoch = 0  # the epoch that the shard has, over the present connection
         self._pushing = False
         self._waiters: list[Deferred[None]] = []
-        self._why: Condition = Condition.UNREACHABLE
+        self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
         self._dialer = Dialer(clock, endpoint, self, random)
         bootstrap.on_change(self._push)
@@ -54,7 +60,7 @@ class ShardWatch(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        self._stop_looking()
+        self._stop_pinging()
         self._dialer.close()
 
     def settle(self) -> Deferred[None]:
@@ -73,72 +79,74 @@ class ShardWatch(Service):
         """See `DialerOwner`."""
         return bool(self.running)
 
-    @inlineCallbacks
-    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> Steps[None]:
+    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> Deferred[None]:
         """See `DialerOwner`."""
+        return Deferred.fromCoroutine(self._approve(connection, greeting))
+
+    async def _approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
         assert own is not None  # the map's names never change
-        self._told = 0
+        self._told_epoch = 0
         try:
             bootstrap.change(judge(bootstrap.state, own, greeting))
-            yield self._configure(connection)
+            await self._configure(connection)
         except _REFUSALS:
-            self._why = Condition.REFUSED
+            self._condition = Condition.REFUSED
             raise
 
     def connected(self, connection: OutgoingConnection) -> None:
         """See `DialerOwner`."""
-        if self._bootstrap.report(self._shard, Condition.READY):
+        if self._bootstrap.set_readiness(self._shard, Condition.READY):
             own = self._bootstrap.state.map.named(self._shard)
             self._log.info("shard {name} at {at}: ready", name=self._shard, at=own.address if own else "?")
-        self._look_later()
+        self._schedule_ping()
 
     def disconnected(self, reason: str) -> None:
         """See `DialerOwner`."""
-        self._stop_looking()
+        self._stop_pinging()
         reason = self._reason or reason
-        if self._bootstrap.report(self._shard, self._why, reason):
+        if self._bootstrap.set_readiness(self._shard, self._condition, reason):
             own = self._bootstrap.state.map.named(self._shard)
             self._log.warn(
                 "shard {name} at {at}: {condition}: {reason}",
                 name=self._shard,
                 at=own.address if own else "?",
-                condition=self._why.value,
+                condition=self._condition.value,
                 reason=reason,
             )
-        self._why, self._reason = Condition.UNREACHABLE, ""
+        self._condition, self._reason = Condition.UNREACHABLE, ""
 
     def refused(self, error: PyshardError) -> None:
         """See `DialerOwner`: `disconnected` has told it, and the shard is dialed again all the same."""
 
     # ------------------------------------------------------------------ inside
 
-    @inlineCallbacks
-    def _configure(self, connection: OutgoingConnection) -> Steps[None]:
-        while self._told != self._bootstrap.state.epoch:
+    async def _configure(self, connection: OutgoingConnection) -> None:
+        while self._told_epoch != self._bootstrap.state.epoch:
             state = self._bootstrap.state
-            yield connection.call(
+            await connection.call(
                 commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
             )
-            self._told = state.epoch
+            self._told_epoch = state.epoch
 
     def _push(self) -> None:
         """Tell the shard the present state; one push at a time."""
         connection = self._dialer.connection
         if self._pushing:
             return
-        if connection is None or self._told == self._bootstrap.state.epoch:
+        if connection is None or self._told_epoch == self._bootstrap.state.epoch:
             self._settled()
         else:
             self._pushing = True
-            self._configure(connection).addCallbacks(self._pushed, self._not_told, errbackArgs=(connection,))
+            pushing = Deferred.fromCoroutine(self._configure(connection))
+            pushing.addCallbacks(self._pushed, self._push_failed, errbackArgs=(connection,))
 
     def _pushed(self, _: None) -> None:
         self._pushing = False
         self._push()
 
-    def _not_told(self, failure: Failure, connection: OutgoingConnection) -> None:
+    def _push_failed(self, failure: Failure, connection: OutgoingConnection) -> None:
         self._pushing = False
         self._end(connection, failure)
         self._settled()
@@ -151,23 +159,23 @@ class ShardWatch(Service):
     def _end(self, connection: OutgoingConnection, failure: Failure) -> None:
         """Give a connection up, if it is still the present one, and report why."""
         if self._dialer.connection is connection:
-            self._why = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
+            self._condition = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE
             self._reason = reason_of(failure)
             self._dialer.drop()
 
-    def _look_later(self) -> None:
-        self._next_look = self._clock.callLater(settings.WATCH_INTERVAL, self._look)
+    def _schedule_ping(self) -> None:
+        self._next_ping = self._clock.callLater(settings.WATCH_INTERVAL, self._ping)
 
-    def _look(self) -> None:
-        self._next_look = None
+    def _ping(self) -> None:
+        self._next_ping = None
         connection = self._dialer.connection
         if connection is not None:
             connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
-                lambda _: self._look_later() if self._dialer.connection is connection else None,
+                lambda _: self._schedule_ping() if self._dialer.connection is connection else None,
                 lambda failure: self._end(connection, failure),
             )
 
-    def _stop_looking(self) -> None:
-        look, self._next_look = self._next_look, None
-        if look is not None:
-            look.cancel()
+    def _stop_pinging(self) -> None:
+        call, self._next_ping = self._next_ping, None
+        if call is not None:
+            call.cancel()

@@ -1,4 +1,4 @@
-"""The bootstrap as a Twisted service: it listens, and watches every shard of its map."""
+"""The bootstrap as a Twisted service: listens, and reconciles every shard of its map with the cluster state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
-from pyshard.bootstrap.reconciler import ShardWatch
+from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.net.addresses import Dial
 from pyshard.security.tokens import Tokens
 from pyshard.server.admission import ConnectionLimits
@@ -47,13 +47,13 @@ class BootstrapService(MultiService):
             lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock), tokens=tokens, connections=connections
         )
         Listener(clock, endpoint, factory).setServiceParent(self)
-        self._watches = [
-            ShardWatch(bootstrap, one.name, clock, dial(one.host, one.port), random)
-            for one in bootstrap.state.map.ranges
+        self._reconcilers = [
+            ShardReconciler(bootstrap, shard.name, clock, dial(shard.host, shard.port), random)
+            for shard in bootstrap.state.map.ranges
         ]
-        for watch in self._watches:
-            watch.setServiceParent(self)
+        for reconciler in self._reconcilers:
+            reconciler.setServiceParent(self)
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state."""
-        return gatherResults([watch.settle() for watch in self._watches]).addCallback(lambda _: None)
+        return gatherResults([reconciler.settle() for reconciler in self._reconcilers]).addCallback(lambda _: None)

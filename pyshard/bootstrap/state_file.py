@@ -1,6 +1,7 @@
-"""The bootstrap's own memory: the cluster state in a file, never half written.
+"""The file that keeps the cluster state.
 
-A save writes a temporary file beside it, syncs it, renames it over the old one and syncs the directory.
+Rule: the file is never half written. A save writes another file beside it, syncs that, renames it over the old one, and
+syncs the directory.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from pyshard.net.dialer import Dialer
 from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
-from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
 
 _BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
@@ -62,7 +61,7 @@ class Server:
         self._check = check
         self._closed = False
         self.rpc = RpcChannel(clock, self, settings.TIMEOUT)
-        self.dialer = Dialer(clock, endpoint, self, random, random.randbytes(OWN))
+        self.dialer = Dialer(clock, endpoint, self, random, random.randbytes(commands.OWN_SESSION_ID))
 
     def release(self) -> None:
         """Close a connection to a shard over which nothing is called."""

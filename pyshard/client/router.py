@@ -37,7 +37,6 @@ from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
 from pyshard.net.outgoing_connection import Greeting
 from pyshard.protocol import commands
-from pyshard.server.session_fence import OWN
 from pyshard.settings import settings
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
@@ -196,7 +195,7 @@ class Router:
                 self.submit(entry)
 
     def _new_link(self, own: ShardRange) -> ShardLink:
-        session = self._sessions.setdefault(own.name, self._random.randbytes(OWN))
+        session = self._sessions.setdefault(own.name, self._random.randbytes(commands.OWN_SESSION_ID))
         return ShardLink(self, own, self._clock, self._dial, self._random, session)
 
     def _check_greeting(self, greeting: Greeting) -> None:

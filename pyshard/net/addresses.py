@@ -1,4 +1,11 @@
-"""How people write an address → a Twisted client endpoint. Parsing is pure; the reactor is an argument."""
+"""Addresses as people write them → Twisted client endpoints. Parsing is pure; the reactor is an argument.
+
+Rules:
+
+- An address is ``['host', port]``, ``'host:port'``, ``'[v6]:port'`` or a Twisted client endpoint string.
+- All addresses of one client must say the same of TLS, since a cluster has it everywhere or nowhere.
+- What can't be used is refused with what was found and what can stand there.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +67,7 @@ def parse_all(servers: Servers) -> tuple[Address, ...]:
         given = servers.split(",")
     elif isinstance(servers, Sequence) and servers and not (len(servers) == 2 and isinstance(servers[1], int)):
         given = servers
-    return tuple(dict.fromkeys(parse(cast(Server, one)) for one in given))
+    return tuple(dict.fromkeys(parse(cast(Server, server)) for server in given))
 
 
 def parse(server: Server) -> Address:
@@ -106,7 +113,7 @@ def tls_of_all(
     :raises ConfigError: they don't say the same.
     """
     first, *others = [tls_of(address, given, environment) for address in several]
-    if any(one != first for one in others):
+    if any(other != first for other in others):
         raise ConfigError(
             f"bootstrap server: found {', '.join(map(str, several))}, expected each to say the same of TLS, since a "
             "cluster has it everywhere or nowhere"

@@ -1,11 +1,14 @@
-"""How this side of a connection shows who it is: endpoints that authenticate before anybody gets the connection."""
+"""Authentication of an outgoing connection: an endpoint that presents a token before anybody gets the connection.
+
+Rule: the secret is asked for anew for each connection, since the token file may have changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
@@ -13,7 +16,6 @@ from pyshard.net.addresses import Dial
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
 #: Gives the secret of the token to present, anew for each connection; None: present none.
 Credential: TypeAlias = Callable[[], bytes] | None
@@ -34,12 +36,14 @@ class AuthenticatingEndpoint:
         self._endpoint = endpoint
         self._credential = credential
 
-    @inlineCallbacks
-    def connect(self, protocolFactory: IProtocolFactory) -> Steps[IProtocol]:  # noqa: N803  # the interface's
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # the interface's
         """See `IStreamClientEndpoint`."""
-        connection: BoundedAMP = yield self._endpoint.connect(protocolFactory)
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        connection = cast("BoundedAMP", await self._endpoint.connect(factory))
         try:
-            yield connection.call(commands.Authenticate, settings.TIMEOUT, token=self._credential())
+            await connection.call(commands.Authenticate, settings.TIMEOUT, token=self._credential())
         except BaseException:
             connection.abort()
             raise

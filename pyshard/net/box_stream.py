@@ -1,8 +1,13 @@
-"""How boxes come and go over one connection: within limits, and no faster than both sides take them.
+"""Boxes over one connection, both ways: within limits, and no faster than both sides take them (backpressure).
 
-What they mean is the business of `pyshard.net.connection`. Rules kept here: a box that was begun must be finished in
-time; a breach of the protocol ends the connection; while the peer doesn't read what is sent to it, and while many of
-its boxes wait for their answers, nothing is read from it, nor is what was read before parsed on.
+What a box means is the business of `pyshard.net.connection`.
+
+Rules:
+
+- A box has at most so many keys and bytes, and a peer has so long to finish one. Stock AMP takes any box.
+- Nothing is read from a peer that doesn't read its answers, or that waits for many: neither fills the memory.
+- A breach of the protocol ends the connection at once, with one line in the log.
+- A small box is handed to the system at once; what the system doesn't take waits in the transport.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ class BoxStream(amp.AMP):
     :param limits: what one box may be.
     :ivar id: names this connection in logs and `stat`; its maker may set it.
     :ivar answering: how many commands of the peer wait for their answer.
-    :ivar under_way: how many bytes their boxes have.
+    :ivar under_way: how many bytes the boxes of these commands have.
     :ivar heard: when anything was last heard from the peer, in the clock's seconds.
     """
 
@@ -55,14 +60,14 @@ class BoxStream(amp.AMP):
         self._timer: IDelayedCall | None = None
         self._sends_at_once = False
 
-    def holds(self, size: int) -> None:
-        """Called with the bytes of a box that was begun; 0 when there is none any more. A subclass may care."""
+    def box_bytes_held(self, size: int) -> None:
+        """Called with the bytes of a box that was begun; 0: there is none any more. A subclass may override it."""
 
-    def keeps(self, size: int) -> None:
-        """Called with the bytes that the peer hasn't read; 0 when there are none any more. A subclass may care."""
+    def answer_bytes_held(self, size: int) -> None:
+        """Called with the bytes that the peer hasn't read; 0: there are none any more. A subclass may override it."""
 
-    def limit(self, limits: Limits) -> None:
-        """Have other limits from the next box on."""
+    def set_limits(self, limits: Limits) -> None:
+        """Set other limits, from the next box on."""
         self._parser.limits = limits
 
     def close(self) -> None:
@@ -90,7 +95,7 @@ class BoxStream(amp.AMP):
         self._unread = False
         if self._unread_bytes:
             self._unread_bytes = 0
-            self.keeps(0)
+            self.answer_bytes_held(0)
         if not self._full and not self._broken:
             super().resumeProducing()
 
@@ -124,40 +129,43 @@ class BoxStream(amp.AMP):
             while not self.paused and (box := parser.next_box()) is not None:
                 self.ampBoxReceived(box)
                 if self.answering >= _BOXES or self.under_way >= _BYTES:
-                    self._fill()
+                    self._pause_reading()
         except BoxBreach as breach:
             self._tls_found = isinstance(breach, TlsFound)
             self._breach(str(breach))
         if parser.begun:
             self._holding = True
-            self.holds(parser.held)
+            self.box_bytes_held(parser.held)
             if self.paused:  # it is this side that waits
                 self._stop_timer()
             elif self._timer is None and not self._broken:
-                self._watch()
+                self._start_timer()
         elif self._holding:
             self._holding = False
             self._stop_timer()
-            self.holds(0)
+            self.box_bytes_held(0)
 
     def sendBox(self, box: Box) -> None:
         """See `IBoxSender`: what AMP's machinery answers and asks."""
         super().sendBox(box)
         if self._unread:
             self._unread_bytes += sum(map(len, box.values()))
-            self.keeps(self._unread_bytes)
+            self.answer_bytes_held(self._unread_bytes)
 
     # ------------------------------------------------------------------ inside
 
     def _begun(self) -> int:
-        """Put down that the box just parsed waits for its answer; its size, which `_ended` is to be given."""
+        """Count the box just parsed as waiting for its answer.
+
+        :return: its size, to be given to `_ended`.
+        """
         size = self._parser.size
         self.answering += 1
         self.under_way += size
         return size
 
     def _ended(self, size: int) -> None:
-        """Put down that a box was answered."""
+        """Count a box as answered."""
         self.answering -= 1
         self.under_way -= size
         if self._full and self.answering <= _BOXES / 2 and self.under_way <= _BYTES / 2:
@@ -165,8 +173,8 @@ class BoxStream(amp.AMP):
             if not self._unread and not self._broken and self.transport is not None:
                 super().resumeProducing()
 
-    def _fill(self) -> None:
-        """Take nothing more up until half of what is under way has been answered."""
+    def _pause_reading(self) -> None:
+        """Read nothing more until half of what waits has been answered."""
         self._full = True
         if self.transport is not None:
             super().pauseProducing()
@@ -182,7 +190,7 @@ class BoxStream(amp.AMP):
             transport.write(data)
             if self._unread:
                 self._unread_bytes += len(data)
-                self.keeps(self._unread_bytes)
+                self.answer_bytes_held(self._unread_bytes)
 
     def _breach(self, what: str) -> None:
         if not self._broken:
@@ -193,8 +201,8 @@ class BoxStream(amp.AMP):
             )
             self.abort()
 
-    def _watch(self) -> None:
-        """Give the box that is under way its time; a later box gets its own."""
+    def _start_timer(self) -> None:
+        """Give the box that was begun its time; a later box gets its own."""
         boxes = self._parser.boxes
 
         def over() -> None:
@@ -202,7 +210,7 @@ class BoxStream(amp.AMP):
             if self._parser.boxes == boxes:
                 self._breach(f"a box that was not finished within {self._parser.limits.unfinished:g} s")
             else:
-                self._watch()
+                self._start_timer()
 
         self._timer = self._clock.callLater(self._parser.limits.unfinished, over)
 

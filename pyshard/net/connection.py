@@ -1,7 +1,14 @@
-"""A connection, as both sides of pyshard have it: asks commands, and answers them.
+"""A connection as both sides of pyshard have it: calls commands of the peer, and answers the peer's.
 
-Boxes come and go as `pyshard.net.box_stream` has it. Whatever goes wrong in a responder is answered, as an error that
-its command declares (`pyshard.protocol.error_answers`); what is none of pyshard's errors stands in this side's log.
+Boxes come and go as `pyshard.net.box_stream` says.
+
+Rules:
+
+- Answers are matched to calls by their tags, never by their order.
+- Whatever goes wrong in a responder is answered with an error that its command declares
+  (`pyshard.protocol.error_answers`): AMP would close the connection, and fail every call in flight on it.
+- A failure that is none of pyshard's errors stands in this side's log, and the peer is told where to look.
+- TLS is the endpoint's business: AMP's own StartTLS and protocol switches aren't answered.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ NOTHING: list[tuple[bytes, amp.Argument]] = []
 #: The version of this protocol. A peer with another one is refused at `Hello`.
 PROTOCOL = 1
 
+#: Bytes that the id of a session has: the least and the most that are taken, and what pyshard's own clients use.
+MIN_SESSION_ID, MAX_SESSION_ID, OWN_SESSION_ID = 16, 64, 16
+
 
 class UnreadableAnswer(Exception):
     """The peer answered, but its answer can't be read: nobody knows whether the command was carried out."""

@@ -1,9 +1,12 @@
-"""Who may connect to a daemon: how many connections there may be, in all and from one address. Pure.
+"""Admission: who may connect to a daemon, and how many connections there may be, in all and from one address. Pure.
 
-Rules kept here: those that serve are never touched by those that come; where there are tokens, strangers (peers that
-haven't presented one yet) have places of their own, so that they take nobody's, and an admin always has a place, so
-that the bootstrap reaches a shard that is full of clients; a stranger that does nothing with its place loses it to
-the next one.
+Rules:
+
+- A connection that is served is never ended for one that comes.
+- Where there are tokens, a peer that hasn't presented one yet is a *stranger*. Strangers have places of their own, so
+  that they take nobody's.
+- A stranger that does nothing with its place loses it to the next one.
+- An admin always has a place, so that the bootstrap reaches a shard that is full of clients.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pyshard.errors import TooManyConnections
 from pyshard.security.tokens import Role
 from pyshard.settings import settings
 
-_AT_REST = 1.0  # seconds after which a stranger's place may be given to another
+_STRANGER_TIME = 1.0  # seconds after which a stranger's place may be given to another
 _NETWORK = 64  # bits of an IPv6 address that name one customer's network
 
 _C = TypeVar("_C", bound=Hashable)
@@ -90,7 +93,7 @@ class Admission(Generic[_C]):
         self.strangers: dict[_C, float] = {}
 
     def refusal(self, origin: str | None, now: float) -> TooManyConnections | None:
-        """Why nobody more may come from there, if so."""
+        """Why nobody more may connect from there; None: they may."""
         limits = self.limits
         if origin is not None and self._origins[origin] >= limits.address:
             return TooManyConnections(
@@ -99,22 +102,25 @@ class Admission(Generic[_C]):
             )
         if not self._guarded:
             return self._full()
-        if self._crowded and self._at_rest(now) is None:
+        if self._crowded and self._evictable(now) is None:
             return TooManyConnections(
                 f"{limits.strangers:,} peers are about to present their tokens already, as many as may at a time; "
                 "try again"
             )
         return None
 
-    def make_room(self, now: float) -> _C | None:
-        """Take the place of the oldest stranger for one more, if that must be; whose it was, to be ended."""
-        oldest = self._at_rest(now) if self._guarded and self._crowded else None
+    def evict_stranger(self, now: float) -> _C | None:
+        """Take the place of the oldest stranger for one more, if there is no other.
+
+        :return: whose place it was, to be ended; None: nobody's.
+        """
+        oldest = self._evictable(now) if self._guarded and self._crowded else None
         if oldest is not None:
             del self.strangers[oldest]
         return oldest
 
-    def come(self, connection: _C, origin: str | None, now: float) -> None:
-        """Put down a connection that was not refused."""
+    def add(self, connection: _C, origin: str | None, now: float) -> None:
+        """Count a connection that was not refused."""
         if origin is not None:
             self._origins[origin] += 1
         if self._guarded:
@@ -122,8 +128,11 @@ class Admission(Generic[_C]):
         else:
             self._serving.add(connection)
 
-    def known(self, connection: _C, role: Role) -> TooManyConnections | None:
-        """Put down that a stranger has a role now; or say why it can't be served."""
+    def promote(self, connection: _C, role: Role) -> TooManyConnections | None:
+        """Give a stranger that has a role now a place among those that are served.
+
+        :return: why it can't have one; None: it has.
+        """
         if connection not in self._serving:
             if role is not Role.ADMIN and (refused := self._full()) is not None:
                 return refused
@@ -131,8 +140,8 @@ class Admission(Generic[_C]):
             self._serving.add(connection)
         return None
 
-    def go(self, connection: _C, origin: str | None) -> None:
-        """Put down that a connection is gone."""
+    def remove(self, connection: _C, origin: str | None) -> None:
+        """Forget a connection that is lost."""
         self.strangers.pop(connection, None)
         self._serving.discard(connection)
         if origin is not None:
@@ -144,10 +153,10 @@ class Admission(Generic[_C]):
     def _crowded(self) -> bool:
         return len(self.strangers) >= self.limits.strangers
 
-    def _at_rest(self, now: float) -> _C | None:
+    def _evictable(self, now: float) -> _C | None:
         """The stranger that has been there longest, if it has had its time."""
         oldest = next(iter(self.strangers))
-        return oldest if now - self.strangers[oldest] >= _AT_REST else None
+        return oldest if now - self.strangers[oldest] >= _STRANGER_TIME else None
 
     def _full(self) -> TooManyConnections | None:
         if len(self._serving) < self.limits.total:
@@ -156,31 +165,3 @@ class Admission(Generic[_C]):
             f"this daemon has {self.limits.total:,} connections already, as many as it may; close clients that aren't "
             "needed, or give it a higher --max-connections"
         )
-
-
-class Holdings(Generic[_C]):
-    """How many bytes a daemon holds for each of its connections, and for all together.
-
-    :param most: for all together.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._sizes: dict[_C, int] = {}  # who has something held for the longest time stands first
-        self.total = 0
-
-    def keep(self, connection: _C, size: int) -> list[_C]:
-        """Put down what is held for a connection now; 0: nothing any more.
-
-        :return: those that must be ended, since all together are too many: who has something held for longest first.
-        """
-        self.total += size - self._sizes.get(connection, 0)
-        if size:
-            self._sizes[connection] = size
-        else:
-            self._sizes.pop(connection, None)
-        ended = []
-        while self.total > self._most:
-            ended.append(next(iter(self._sizes)))
-            self.total -= self._sizes.pop(ended[-1])
-        return ended

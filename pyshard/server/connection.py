@@ -1,4 +1,13 @@
-"""A connection that a daemon accepted: who the peer is, whether it is there, and how it is ended."""
+"""A connection that a daemon accepted: who the peer is, whether it is still there, and how it is ended.
+
+Rules:
+
+- A peer without a role is a stranger: it is answered `Authenticate` and `Ping` alone, and not for long.
+- A refused peer is told so, and nothing else.
+- A peer that was silent for long is pinged, and cut off if it doesn't answer.
+- A connection is ended in such a way that no answer is lost.
+- Neither a right token nor a wrong one stands in the log.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +38,8 @@ from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import BoxParser, Limits
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
 from pyshard.security.tokens import Role
-from pyshard.server.in_flight import Changes
+from pyshard.server.changes_in_flight import ChangesInFlight
 from pyshard.server.permissions import HOW, forbidden
-from pyshard.server.session_fence import LONGEST, SHORTEST
 from pyshard.settings import settings
 
 if TYPE_CHECKING:
@@ -49,11 +57,11 @@ class ServerConnection(BoundedAMP):
     """A connection that a daemon accepted; subclasses add responders.
 
     :ivar operations: how many operations came over it.
-    :ivar stays: the peer won't close by itself when it is asked to go away.
+    :ivar ignores_go_away: the peer doesn't know `GoAway`, so it won't close by itself.
     :ivar role: what the peer may do; None: it is a stranger.
     :ivar origin: the address that the peer comes from, where there is such a thing.
     :ivar refused: why nothing is done for the peer, if so.
-    :ivar changes: what came over it and changes something; `finish` waits for it.
+    :ivar changes: what came over it and changes something; `fence` waits for it.
     """
 
     factory: ServerFactory
@@ -62,11 +70,11 @@ class ServerConnection(BoundedAMP):
         super().__init__(clock, factory.limits if factory.tokens is None else STRANGER)
         self.factory = factory
         self.operations = 0
-        self.stays = False
+        self.ignores_go_away = False
         self.role = Role.ADMIN if factory.tokens is None else None
         self.origin: str | None = None
         self.refused: TooManyConnections | None = None
-        self.changes = Changes()
+        self.changes = ChangesInFlight()
         self._box_bytes = self._answer_bytes = 0  # of a box that was begun, of answers that weren't read
         self._pinged: float | None = None  # what `heard` was when it was last asked for a sign of life
         self._wrong_tokens = 0
@@ -101,32 +109,34 @@ class ServerConnection(BoundedAMP):
             if self._wrong_tokens == settings.WRONG_TOKENS:
                 self._clock.callLater(0, self.close)  # when this was answered
             raise NotAuthenticated(f"the token is none that this daemon knows; {HOW}")
-        refused = self.factory.admission.known(self, role)
+        refused = self.factory.admission.promote(self, role)
         if refused is not None:
             self.refuse(refused)
             raise refused
         self.role = role
-        self.limit(self.factory.limits)
+        self.set_limits(self.factory.limits)
         self._stop_waiting()
         return {"role": role.word}
 
-    def join(self, session: bytes | None) -> Deferred[None]:
-        """Make this the newest connection of a session (see `pyshard.server.session_fence`), or of none.
+    def join_session(self, session: bytes | None) -> Deferred[None]:
+        """Make this the newest connection of a session (`pyshard.server.session_fence`); None: of none.
 
         :return: a Deferred that fires when nothing of the older one can take effect any more.
         :raises BadRequest: that can't be the id of a session, or this is another session's connection.
         """
         if session is None:
             return succeed(None)
-        if not SHORTEST <= len(session) <= LONGEST:
-            raise BadRequest(f"session: found {len(session)} bytes, expected {SHORTEST} to {LONGEST}")
+        if not commands.MIN_SESSION_ID <= len(session) <= commands.MAX_SESSION_ID:
+            raise BadRequest(
+                f"session: found {len(session)} bytes, expected {commands.MIN_SESSION_ID} to {commands.MAX_SESSION_ID}"
+            )
         if self._session not in (None, session):
             raise BadRequest("this connection belongs to another session already; connect anew")
         self._session = session
         return self.changes.add(self.factory.sessions.take_over(session, self))
 
-    def finish(self) -> Deferred[None]:
-        """End the connection now, take up nothing more of what has arrived, and tell when all changes are done."""
+    def fence(self) -> Deferred[None]:
+        """See `Fenceable`: take up nothing more of what has arrived, and fire when all changes are done."""
         if self.transport is not None:
             self._log.info("connection {id} from {peer}: ended for a newer one", id=self.id, peer=self._peer)
         self._broken = self.paused = True
@@ -136,20 +146,20 @@ class ServerConnection(BoundedAMP):
     def refuse(self, why: TooManyConnections) -> None:
         """Answer everything with this error, under a stranger's limits, and end the connection soon."""
         self.refused, self.role = why, None
-        self.limit(STRANGER)
+        self.set_limits(STRANGER)
         self._stop_waiting()
         self._too_late = self._clock.callLater(settings.REFUSED, self._refused_for_long)
 
-    def holds(self, size: int) -> None:
+    def box_bytes_held(self, size: int) -> None:
         self._box_bytes = size
-        self.factory.keep(self, size + self._answer_bytes)
+        self.factory.update_held(self, size + self._answer_bytes)
 
-    def keeps(self, size: int) -> None:
+    def answer_bytes_held(self, size: int) -> None:
         self._answer_bytes = size
-        self.factory.keep(self, size + self._box_bytes)
+        self.factory.update_held(self, size + self._box_bytes)
 
-    def free(self) -> None:
-        """End the connection for what it has the daemon hold."""
+    def release_held(self) -> None:
+        """End the connection for the bytes that the daemon holds for it."""
         self._cut_off(
             "it has this daemon hold bytes for longer than any other, of a box that was begun or answers that weren't "
             "read, and all together are too many"
@@ -160,8 +170,8 @@ class ServerConnection(BoundedAMP):
         if isinstance(transport, FileDescriptor):  # now, since thousands more may ask before the reactor's next turn
             transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = b"", [], 0
 
-    def give_way(self) -> None:
-        """End the connection for one more stranger."""
+    def evict(self) -> None:
+        """End the connection of a stranger, for the next one."""
         self._log.info(
             "connection {id} from {peer}: gives way to another one, it has presented no token",
             id=self.id,
@@ -169,8 +179,8 @@ class ServerConnection(BoundedAMP):
         )
         self.abort()
 
-    def look(self) -> None:
-        """Find out, when nothing was heard from the peer for long, whether it is there."""
+    def check_idle(self) -> None:
+        """Ping a peer that was silent for long; cut it off if it gave no answer to that."""
         now = self._clock.seconds()
         if self.role is None or 0 <= now - self.heard < settings.IDLE:
             return
@@ -190,20 +200,20 @@ class ServerConnection(BoundedAMP):
         return None
 
     @property
-    def owes(self) -> bool:
-        """Whether commands of the peer wait for their answers, or answers for the peer to read."""
+    def has_unanswered(self) -> bool:
+        """Whether commands of the peer wait for their answers, or answers wait for the peer to read them."""
         return bool(self.answering) or self._unread
 
-    def ask_to_leave(self) -> None:
+    def send_go_away(self) -> None:
         """Ask the peer to close the connection when it has its answers."""
 
         def refused(_: Failure) -> None:
-            self.stays = True
+            self.ignores_go_away = True
 
         self.call_directly(commands.GoAway.commandName, {}).addErrback(refused)
 
-    def hang_up(self) -> None:
-        """Answer nothing more; end this side when what is to be written has been, and read on until the other does."""
+    def half_close(self) -> None:
+        """Answer nothing more: end this side when all is written, and read on until the other side ends."""
         transport: object = self.transport
         if isinstance(transport, TCPConnection):
             self._sends_at_once, self._broken = False, True  # what is read is dropped
@@ -230,7 +240,7 @@ class ServerConnection(BoundedAMP):
             # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
             cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
         self._handshaking = INegotiated.providedBy(self.transport)
-        self.factory.come(self)
+        self.factory.connection_made(self)
         if not self._handshaking:
             self._opened()
         elif self.refused is None:
@@ -245,7 +255,7 @@ class ServerConnection(BoundedAMP):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
-        self.factory.go(self)
+        self.factory.connection_lost(self)
         if self._handshaking:
             self._not_opened(reason)
         else:
@@ -259,7 +269,7 @@ class ServerConnection(BoundedAMP):
         super().connectionLost(reason)
         if self._session is not None:
             session = self._session
-            self.finish().addCallback(lambda _: self.factory.sessions.forget(session, self))
+            self.fence().addCallback(lambda _: self.factory.sessions.forget(session, self))
 
     # ------------------------------------------------------------------ inside
 
@@ -274,7 +284,7 @@ class ServerConnection(BoundedAMP):
         )
 
     def _not_opened(self, reason: Failure) -> None:
-        """Tell of a handshake that came to nothing."""
+        """Log a handshake that failed."""
         why = tls_error(reason, self.transport, False)
         self.factory.failed_handshakes.add(
             self._clock.seconds(), self.id, self._peer, str(why or reason.getErrorMessage())
@@ -293,7 +303,7 @@ class ServerConnection(BoundedAMP):
 
     def _refused_for_long(self) -> None:
         self._too_late = None
-        self.hang_up()
+        self.half_close()
         self._too_late = self._clock.callLater(CLOSE, self.abort)
 
     def _cut_off(self, why: str) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from pyshard.errors import ConfigError
 from pyshard.security import tls
 from pyshard.security.tls import Tls
-from pyshard.server.daemon_options import check_reach, server_endpoint
+from pyshard.server.listen_address import check_reach, server_endpoint
 
 #: The options of both daemons about TLS.
 OPTIONS: list[list[object]] = [

@@ -1,4 +1,11 @@
-"""What makes and knows the connections of one daemon."""
+"""The factory of one daemon's connections: makes them, counts them, and refuses those that are too many.
+
+Rules:
+
+- Each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`.
+- A connection over the limits is told so (`pyshard.server.admission`); past a bound of those, it is closed at once.
+- All connections together hold a bounded number of bytes (`pyshard.server.held_bytes`).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +19,10 @@ from twisted.logger import Logger
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens import Tokens
-from pyshard.server.admission import Admission, ConnectionLimits, Holdings, origin_of
+from pyshard.server.admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.connection import ServerConnection
-from pyshard.server.session_fence import Sessions
+from pyshard.server.held_bytes import HeldBytes
+from pyshard.server.session_fence import SessionFence
 from pyshard.settings import settings
 
 
@@ -43,11 +51,11 @@ class ServerFactory(Factory):
         self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
-        self.sessions = Sessions()
+        self.sessions = SessionFence()
         self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
         self.connections: list[ServerConnection] = []
         self.refused: set[ServerConnection] = set()
-        self.held: Holdings[ServerConnection] = Holdings(settings.HELD_BYTES)
+        self.held: HeldBytes[ServerConnection] = HeldBytes(settings.HELD_BYTES)
         self.failed_handshakes = HandshakeFailureLog()
         self.draining = False
         self._closed_at_once = False
@@ -65,28 +73,28 @@ class ServerFactory(Factory):
         connection.id = f"c{next(self._ids)}"
         if refused is not None:
             connection.refuse(refused)
-        elif (stranger := self.admission.make_room(connection.heard)) is not None:
-            stranger.give_way()
+        elif (stranger := self.admission.evict_stranger(connection.heard)) is not None:
+            stranger.evict()
         return connection
 
-    def keep(self, connection: ServerConnection, size: int) -> None:
-        """Take note of the bytes that are held for a connection; end those that are to make room."""
-        for one in self.held.keep(connection, size):
-            one.free()
+    def update_held(self, connection: ServerConnection, size: int) -> None:
+        """Set how many bytes are held for a connection; end those that hold too much."""
+        for ended in self.held.update(connection, size):
+            ended.release_held()
 
-    def come(self, connection: ServerConnection) -> None:
-        """Take note of a new connection."""
+    def connection_made(self, connection: ServerConnection) -> None:
+        """Count a new connection."""
         if connection.refused is not None:
             self.refused.add(connection)
         else:
             self.connections.append(connection)
-            self.admission.come(connection, connection.origin, connection.heard)
+            self.admission.add(connection, connection.origin, connection.heard)
 
-    def go(self, connection: ServerConnection) -> None:
-        """Take note of one that has ended."""
-        self.held.keep(connection, 0)
+    def connection_lost(self, connection: ServerConnection) -> None:
+        """Forget a connection that has ended."""
+        self.held.update(connection, 0)
         if connection in self.refused:
             self.refused.remove(connection)
         else:
             self.connections.remove(connection)
-            self.admission.go(connection, connection.origin)
+            self.admission.remove(connection, connection.origin)

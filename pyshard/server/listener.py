@@ -1,7 +1,9 @@
-"""How a daemon listens, looks after its connections, and drains when it stops.
+"""The listener: a daemon's port while it runs, the checks of idle connections, and the drain when it stops.
 
-Rules kept here: a stopping daemon accepts nobody, answers what it was asked before, refuses what comes after
-(`ShuttingDown`), asks its peers to close (`GoAway`), and then closes.
+Rules for a daemon that stops:
+
+- It accepts nobody, and answers what it was asked before. What comes after is refused (`ShuttingDown`).
+- It asks its peers to close (`GoAway`), waits for them a bounded time, and then closes.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -18,10 +20,9 @@ from twisted.python.failure import Failure
 from pyshard.server.connection import CLOSE
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
-from pyshard.steps import Steps
 
-_LOOK = 0.02  # seconds between looks at the answers that a stopping daemon owes
-_LEAVE = 0.5  # seconds that a peer may take to close when it was asked to and has its answers
+_POLL = 0.02  # seconds between looks at the answers that a draining daemon owes
+_CLOSE_BY_PEER = 0.5  # seconds that a peer may take to close when it was asked to and has its answers
 
 
 class Listener(Service):
@@ -46,7 +47,7 @@ class Listener(Service):
         self._factory = factory
         self._drain = drain
         self._port: IListeningPort | None = None
-        self._next_look: IDelayedCall | None = None
+        self._next_check: IDelayedCall | None = None
 
     def privilegedStartService(self) -> None:
         """Listen.
@@ -64,15 +65,15 @@ class Listener(Service):
         if not self.running and self._port is None:
             self.privilegedStartService()
         super().startService()
-        self._look_later()
+        self._schedule_check()
 
-    def _look_later(self) -> None:
-        self._next_look = self._clock.callLater(settings.IDLE_LOOK, self._look)
+    def _schedule_check(self) -> None:
+        self._next_check = self._clock.callLater(settings.IDLE_LOOK, self._check_idle)
 
-    def _look(self) -> None:
-        for one in list(self._factory.connections):
-            one.look()
-        self._look_later()
+    def _check_idle(self) -> None:
+        for connection in list(self._factory.connections):
+            connection.check_idle()
+        self._schedule_check()
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
@@ -80,29 +81,35 @@ class Listener(Service):
         if self._factory.tokens is None:
             self._log.info("there is no token file: whoever can connect may do everything")
 
-    @inlineCallbacks
-    def stopService(self) -> Steps[None]:
-        yield maybeDeferred(super().stopService)
-        look, self._next_look = self._next_look, None
-        if look is not None:
-            look.cancel()
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        call, self._next_check = self._next_check, None
+        if call is not None:
+            call.cancel()
         factory, port = self._factory, self._port
         factory.draining, self._port = True, None
         if port is not None:
-            yield maybeDeferred(port.stopListening)
-        for one in list(factory.connections):
-            one.ask_to_leave()
-        yield self._until(lambda: not any(one.owes for one in factory.connections), self._drain)
-        yield self._until(lambda: all(one.stays for one in factory.connections), _LEAVE)
-        for one in [*factory.connections, *factory.refused]:
-            one.hang_up()
-        yield self._until(lambda: not (factory.connections or factory.refused), CLOSE)
-        for one in [*factory.connections, *factory.refused]:
-            one.abort()
+            await maybeDeferred(port.stopListening)
+        for connection in list(factory.connections):
+            connection.send_go_away()
+        await self._wait_until(
+            lambda: not any(connection.has_unanswered for connection in factory.connections), self._drain
+        )
+        await self._wait_until(
+            lambda: all(connection.ignores_go_away for connection in factory.connections), _CLOSE_BY_PEER
+        )
+        for connection in [*factory.connections, *factory.refused]:
+            connection.half_close()
+        await self._wait_until(lambda: not (factory.connections or factory.refused), CLOSE)
+        for connection in [*factory.connections, *factory.refused]:
+            connection.abort()
         factory.draining = False
 
-    @inlineCallbacks
-    def _until(self, holds: Callable[[], bool], seconds: float) -> Steps[None]:
+    async def _wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until a condition holds, or so many seconds have passed."""
         end = self._clock.seconds() + seconds
-        while not holds() and self._clock.seconds() < end:
-            yield deferLater(self._clock, _LOOK)
+        while not condition() and self._clock.seconds() < end:
+            await deferLater(self._clock, _POLL)

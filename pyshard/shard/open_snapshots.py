@@ -1,7 +1,10 @@
-"""The snapshots that a shard has open: whose they are, how many there may be, and when one is given up.
+"""The snapshots that a shard has open: whose they are, how many there may be, and when one is closed.
 
-Rules kept here: a snapshot is read over the connection that opened it, and ends with it; one that nobody has read
-from for a while is closed; its id is never given again, so that nobody reads on in another one.
+Rules:
+
+- A snapshot is read over the connection that opened it, and ends with it.
+- One that nobody has read from for a while is closed.
+- An id is never given twice, so that nobody reads on in another snapshot.
 """
 
 from __future__ import annotations
@@ -20,17 +23,17 @@ from pyshard.storage import ISnapshot
 
 
 @attrs.define
-class _Open:
+class _OpenSnapshot:
     owner: Hashable
     snapshot: ISnapshot
     idle: IDelayedCall
 
 
 @attrs.frozen
-class Opened:
-    """A snapshot that was opened.
+class SnapshotTicket:
+    """What the caller is told of a snapshot that was opened.
 
-    :param id: what `Snapshots.read` wants.
+    :param id: what `OpenSnapshots.read` wants.
     :param documents: how many documents it has.
     :param epoch: the shard's epoch.
     """
@@ -40,7 +43,7 @@ class Opened:
     epoch: int
 
 
-class Snapshots:
+class OpenSnapshots:
     """The open snapshots of one shard.
 
     :param shard: whose store they are taken of.
@@ -63,13 +66,13 @@ class Snapshots:
         self._most = most
         self._idle = idle
         self._new_id = new_id
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _OpenSnapshot] = {}
 
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
 
-    def open(self, owner: Hashable) -> Opened:
+    def open(self, owner: Hashable) -> SnapshotTicket:
         """Take a snapshot of the store.
 
         :param owner: the connection.
@@ -83,8 +86,8 @@ class Snapshots:
             )
         snapshot = self._shard.store.snapshot()
         number = self._new_id()
-        self._open[number] = _Open(owner, snapshot, self._clock.callLater(self._idle, self._end, number))
-        return Opened(number, snapshot.documents, assignment.state.epoch)
+        self._open[number] = _OpenSnapshot(owner, snapshot, self._clock.callLater(self._idle, self._end, number))
+        return SnapshotTicket(number, snapshot.documents, assignment.state.epoch)
 
     def read(self, owner: Hashable, number: str) -> list[Row]:
         """The next page of a snapshot; see `pyshard.storage.interface.ISnapshot.page`.

@@ -1,4 +1,4 @@
-"""``twistd pyshard-shard``: options, and the service they make."""
+"""``twistd pyshard-shard``: its options, checked before twistd daemonizes, and the service that they make."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from twisted.python import usage
 
 from pyshard.errors import ConfigError
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_options, daemon_tls_options
+from pyshard.server import daemon_options, daemon_tls_options, listen_address
+from pyshard.server.file_limits import with_files
+from pyshard.server.orderly_exit import DaemonReactor, OrderlyExit, end
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
 
 
-class Options(usage.Options):
+class ShardOptions(usage.Options):
     """Command line of one shard."""
 
     synopsis = "[options]"
@@ -52,11 +54,11 @@ class Options(usage.Options):
         """Check where to listen, before anything is started."""
         try:
             if self["listen"] is None:
-                self["listen"] = daemon_options.listen_string(
-                    self["host"], daemon_options.port_number(self["port"], "--port")
+                self["listen"] = listen_address.listen_string(
+                    self["host"], listen_address.port_number(self["port"], "--port")
                 )
             else:
-                daemon_options.check_listen(self["listen"])
+                listen_address.check_listen(self["listen"])
             self["tls"] = daemon_tls_options.tls_files(self, dials=False)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(
@@ -64,7 +66,7 @@ class Options(usage.Options):
             )
             self["store"] = self._store()
         except ConfigError as error:
-            daemon_options.end(error)
+            end(error)
 
     def _store(self) -> Callable[[Callable[..., object]], IStore]:
         """What opens the store later, given the reactor's callFromThread; the data directory is locked from now on."""
@@ -82,7 +84,11 @@ class Options(usage.Options):
         return lambda call_from_thread: LmdbStore(directory, time.time, call_from_thread, durability)
 
 
-def makeService(options: Options) -> IService:
+#: The name that twistd looks for.
+Options = ShardOptions
+
+
+def makeService(options: ShardOptions) -> IService:
     """The service that twistd runs."""
     from twisted.internet import reactor
 
@@ -91,7 +97,7 @@ def makeService(options: Options) -> IService:
     try:
         endpoint = daemon_tls_options.listening(reactor, options)
     except ConfigError as error:
-        daemon_options.end(error)
+        end(error)
 
     def open_shard() -> Shard:
         return Shard(options["store"](reactor.callFromThread), reactor.seconds)
@@ -102,7 +108,7 @@ def makeService(options: Options) -> IService:
         reactor,
         endpoint,
         tokens.current if tokens else None,
-        daemon_options.with_files(options["connections"]),
+        with_files(options["connections"]),
     )
-    daemon_options.OrderlyExit(cast("daemon_options.DaemonReactor", reactor)).setServiceParent(service)
+    OrderlyExit(cast("DaemonReactor", reactor)).setServiceParent(service)
     return service

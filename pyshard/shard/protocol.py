@@ -1,4 +1,4 @@
-"""The shard's AMP side: each responder decodes, calls the `Shard`, encodes. Nothing is decided here."""
+"""A shard's AMP protocol: each responder decodes, calls the `Shard`, and encodes. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pyshard.protocol.pages import encode_keys, encode_rows
 from pyshard.security.tokens import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.shard.open_snapshots import Snapshots
+from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.shard import Shard
 
 
@@ -36,7 +36,7 @@ class ShardProtocol(ServerConnection):
     :param snapshots: the shard's open ones.
     """
 
-    def __init__(self, shard: Shard, snapshots: Snapshots, factory: ServerFactory, clock: IReactorTime) -> None:
+    def __init__(self, shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory, clock: IReactorTime) -> None:
         self._shard = shard
         self._snapshots = snapshots
         super().__init__(factory, clock)
@@ -62,7 +62,7 @@ class ShardProtocol(ServerConnection):
         super().connectionLost(reason)
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
-        return self.join(session).addCallback(lambda _: self._greeting())
+        return self.join_session(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
         return {"state": cluster_state.to_json(self._shard.configured().state)}
@@ -104,7 +104,7 @@ class ShardProtocol(ServerConnection):
         )
 
     def stat(self) -> Arguments:
-        connections = [one.described() for one in self.factory.connections]
+        connections = [connection.described() for connection in self.factory.connections]
         return {"stat": msgspec.json.encode({**self._shard.stat(), "connections": connections})}
 
     def open_snapshot(self) -> Arguments:

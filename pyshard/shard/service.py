@@ -1,11 +1,17 @@
-"""The shard as a Twisted service: it listens, and closes its store when it has stopped."""
+"""A shard as a Twisted service: listens, sweeps expired records out of its store, and closes the store at the end.
+
+Rules:
+
+- The store is opened when the service starts, after twistd has daemonized, and before the port is open.
+- It is closed when everything that was asked has been answered.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,14 +20,13 @@ from pyshard.security.tokens import Tokens
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
-from pyshard.shard.open_snapshots import Snapshots
+from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
-from pyshard.steps import Steps
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
-_SWEEP_ON = 0.005  # seconds between steps while there are more
-_SWEEP_MOST = 500  # records of one step
+_SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more
+_SWEEP_MOST = 500  # records of one sweep
 
 
 class ShardService(MultiService):
@@ -35,7 +40,7 @@ class ShardService(MultiService):
     """
 
     shard: Shard
-    snapshots: Snapshots
+    snapshots: OpenSnapshots
     _log = Logger()
 
     def __init__(
@@ -58,7 +63,7 @@ class ShardService(MultiService):
     def privilegedStartService(self) -> None:
         """Open the store, then listen."""
         self.shard = self._open_shard()
-        self.snapshots = Snapshots(self.shard, self._clock)
+        self.snapshots = OpenSnapshots(self.shard, self._clock)
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -68,18 +73,20 @@ class ShardService(MultiService):
         super().startService()
         self._sweep_later(more=False)
 
-    @inlineCallbacks
-    def stopService(self) -> Steps[None]:
+    def stopService(self) -> Deferred[None]:
         """Answer what is owed, then close the store."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         if self._next_sweep is not None:
             self._next_sweep.cancel()
             self._next_sweep = None
-        yield maybeDeferred(super().stopService)
-        yield self.shard.store.close()
+        await maybeDeferred(super().stopService)
+        await self.shard.store.close()
 
     def _sweep_later(self, more: bool) -> None:
         if self.running:
-            self._next_sweep = self._clock.callLater(_SWEEP_ON if more else _SWEEP_EVERY, self._sweep)
+            self._next_sweep = self._clock.callLater(_SWEEP_NEXT if more else _SWEEP_EVERY, self._sweep)
 
     def _sweep(self) -> None:
         self._next_sweep = None

@@ -1,12 +1,12 @@
-"""What a shard does, without a network: owns a range, checks epoch and limit, applies batches to its store.
+"""A shard's behavior without a network: owns a range, checks epochs, and applies batches to its store.
 
-Rules kept here:
+Rules:
 
-- until it is configured it does nothing (`NotConfigured`);
-- it keeps the newest epoch it was given and refuses an older one (`StaleEpoch`), another cluster's bootstrap
-  (`ForeignCluster`) and another shard's name (`WrongIdentity`), changing nothing;
-- it refuses callers that know a newer epoch (`ShardBehind`), since its range may be another one there;
-- a key outside its range is a redirect (`WrongShard`) for that operation alone.
+- Until it is configured it does nothing (`NotConfigured`).
+- It keeps the newest epoch that it was given. It refuses an older one (`StaleEpoch`), another cluster's bootstrap
+  (`ForeignCluster`) and another shard's name (`WrongIdentity`), and changes nothing then.
+- It refuses callers that know a newer epoch (`ShardBehind`), since its range may be another one there.
+- A key outside its range is a redirect (`WrongShard`) for that operation alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
+from twisted.internet.defer import Deferred, DeferredLock
 
 from pyshard.errors import (
     BadRequest,
@@ -36,7 +36,6 @@ from pyshard.protocol.answers import Answer
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batches import Run, part
 from pyshard.settings import settings
-from pyshard.steps import Steps
 from pyshard.storage import IStore, Page, Task
 
 
@@ -126,7 +125,7 @@ class Shard:
 
     def configure(self, name: str, state: ClusterState) -> Deferred[None]:
         """Take on an assignment, when those before it have been; see `accept` for what is refused."""
-        configured: Deferred[None] = self._configuring.run(self._configure, name, state)
+        configured: Deferred[None] = self._configuring.run(lambda: Deferred.fromCoroutine(self._configure(name, state)))
         return configured
 
     def apply(self, epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
@@ -184,14 +183,13 @@ class Shard:
             }
         return found
 
-    @inlineCallbacks
-    def _configure(self, name: str, state: ClusterState) -> Steps[None]:
+    async def _configure(self, name: str, state: ClusterState) -> None:
         store = self._store
         assignment = accept(self.assignment, name, state, store.identity, store.documents)
         if assignment != self.assignment:
             # The indexes first: a shard that ends in between is told the assignment again, as it doesn't remember it.
-            yield store.set_indexes(state.indexes)
-            yield store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
+            await store.set_indexes(state.indexes)
+            await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
             self.assignment = assignment
 
     def _current(self, epoch: int) -> Assignment:
@@ -238,9 +236,9 @@ class _Plan:
                 self.tasks.append(Task(run, number, slots))
                 self._runs.append(None)
             else:
-                self._add_part(run, number, slots)
+                self._add_owned(run, number, slots)
 
-    def _add_part(self, run: Run, number: int, slots: Sequence[int]) -> None:
+    def _add_owned(self, run: Run, number: int, slots: Sequence[int]) -> None:
         answer = Answer([None] * len(run.keys), {})
         for position, slot in enumerate(slots):
             if not self.assignment.range.owns(slot):
@@ -267,10 +265,10 @@ class _Plan:
                 answer = next(from_store)
             else:
                 answer, positions = planned
-                applied_part = next(from_store) if positions else answer
+                owned_answer = next(from_store) if positions else answer
                 for place, position in enumerate(positions):
-                    answer.results[position] = applied_part.results[place]
-                    if place in applied_part.errors:
-                        answer.errors[position] = applied_part.errors[place]
+                    answer.results[position] = owned_answer.results[place]
+                    if place in owned_answer.errors:
+                        answer.errors[position] = owned_answer.errors[place]
             merged.append(answer)
         return merged

@@ -51,8 +51,8 @@ def test_readiness() -> None:
         ShardReadiness("low", "10.0.0.1:5050", Condition.UNREACHABLE, none),
         ShardReadiness("high", "10.0.0.2:5051", Condition.UNREACHABLE, none),
     ]
-    bootstrap.report("high", Condition.READY)
-    bootstrap.report("low", Condition.REFUSED, "another cluster's")
+    bootstrap.set_readiness("high", Condition.READY)
+    bootstrap.set_readiness("low", Condition.REFUSED, "another cluster's")
     assert [one.described() for one in bootstrap.readiness()] == [
         {"name": "low", "address": "10.0.0.1:5050", "state": "refused", "detail": "another cluster's"},
         {"name": "high", "address": "10.0.0.2:5051", "state": "ready", "detail": ""},
@@ -71,6 +71,6 @@ def test_news() -> None:
         (Condition.READY, ""),
         (Condition.UNREACHABLE, "connection refused"),
     ]
-    news = [bootstrap.report("low", *report) for report in reports]
+    news = [bootstrap.set_readiness("low", *report) for report in reports]
     assert news == [True, False, True, True, True, False, True]
-    assert bootstrap.report("high", Condition.UNREACHABLE, "connection refused")
+    assert bootstrap.set_readiness("high", Condition.UNREACHABLE, "connection refused")

@@ -13,14 +13,14 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from pyshard.bootstrap import state_file
-from pyshard.bootstrap.plugin import Options, makeService, open_state
-from pyshard.bootstrap.reconciler import ShardWatch
+from pyshard.bootstrap.plugin import BootstrapOptions, makeService, open_state
+from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.authentication import AuthenticatingEndpoint
-from pyshard.server import daemon_options
+from pyshard.server import listen_address
 from pyshard.server.listener import Listener
 
 SHARDS: list[dict[str, Any]] = [
@@ -42,9 +42,9 @@ def written(path: Path, **fields: object) -> Path:
     return path
 
 
-def parsed(*arguments: str | Path) -> Options:
+def parsed(*arguments: str | Path) -> BootstrapOptions:
     """The options of a command line."""
-    options = Options()
+    options = BootstrapOptions()
     options.parseOptions([str(argument) for argument in arguments])
     return options
 
@@ -175,7 +175,7 @@ def test_unknown_options(file: Path) -> None:
 
 def test_help() -> None:
     """The help names every option."""
-    text = str(Options())
+    text = str(BootstrapOptions())
     for words in ("--config=", "--state=", "--listen=", "--token-file=", "--insecure"):
         assert words in text
 
@@ -261,7 +261,7 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("guarded", [True, False])
 def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others than this machine may connect where there is a token file; the bootstrap authenticates to shards then."""
-    monkeypatch.setattr(daemon_options, "check_listen", lambda _: None)
+    monkeypatch.setattr(listen_address, "check_listen", lambda _: None)
     given: list[str | Path] = ["--config", file, "--listen", "tcp:6000"]
     given += ["--token-file", tokens] if guarded else []
     if not guarded:
@@ -273,7 +273,7 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
     assert isinstance(service, BootstrapService)
     (listener,) = [one for one in service.services if isinstance(one, Listener)]
     assert (listener._factory.tokens is not None) is guarded
-    endpoints = [one._dialer._endpoint for one in service.services if isinstance(one, ShardWatch)]
+    endpoints = [one._dialer._endpoint for one in service.services if isinstance(one, ShardReconciler)]
     assert [isinstance(one, AuthenticatingEndpoint) for one in endpoints] == [guarded] * 2
     if guarded:
         assert {one._credential() for one in endpoints if isinstance(one, AuthenticatingEndpoint)} == {

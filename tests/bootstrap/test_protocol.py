@@ -73,7 +73,7 @@ def test_ping_and_map(bench: Bench) -> None:
 
 def test_readiness_as_json(bench: Bench) -> None:
     """It tells how ready each shard is."""
-    bench.bootstrap.report("low", Condition.READY)
+    bench.bootstrap.set_readiness("low", Condition.READY)
     assert json.loads(result(bench.ask(commands.Readiness))["shards"]) == [
         {"name": "low", "address": "10.0.0.1:5050", "state": "ready", "detail": ""},
         {"name": "high", "address": "10.0.0.2:5051", "state": "unreachable", "detail": "not reached yet"},

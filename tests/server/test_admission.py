@@ -20,8 +20,8 @@ def comes(admission: Admission[int], connection: int, origin: str | None = None,
     """Have a connection come, if it may; whether it may."""
     if admission.refusal(origin, now) is not None:
         return False
-    admission.make_room(now)
-    admission.come(connection, origin, now)
+    admission.evict_stranger(now)
+    admission.add(connection, origin, now)
     return True
 
 
@@ -41,7 +41,7 @@ def test_in_all() -> None:
         "this daemon has 3 connections already, as many as it may; close clients that aren't needed, or give it a "
         "higher --max-connections"
     )
-    admission.go(1, None)
+    admission.remove(1, None)
     assert [comes(admission, number) for number in (4, 5)] == [True, False]
 
 
@@ -53,7 +53,7 @@ def test_from_one_address(guarded: bool) -> None:
     assert str(admission.refusal(HERE, 0.0)).startswith("this daemon has 2 connections from 192.0.2.1 already")
     assert [comes(admission, number, THERE) for number in (10, 11)] == [True, True]
     assert [comes(admission, number, None) for number in (20, 21, 22)] == [True, True, True]
-    admission.go(0, HERE)
+    admission.remove(0, HERE)
     assert [comes(admission, number, HERE) for number in (30, 31)] == [True, False]
 
 
@@ -62,12 +62,12 @@ def test_strangers() -> None:
     admission: Admission[int] = Admission(LIMITS, guarded=True)
     assert [comes(admission, number) for number in range(3)] == [True, True, False]
     assert str(admission.refusal(None, 0.0)).startswith("2 peers are about to present their tokens already")
-    assert admission.known(0, Role.READ) is None
+    assert admission.promote(0, Role.READ) is None
     assert comes(admission, 3)
     for number in (1, 3):
-        assert admission.known(number, Role.WRITE) is None
+        assert admission.promote(number, Role.WRITE) is None
     assert comes(admission, 4)
-    assert str(admission.known(4, Role.WRITE)).startswith("this daemon has 3 connections already")
+    assert str(admission.promote(4, Role.WRITE)).startswith("this daemon has 3 connections already")
 
 
 def test_an_admin_always_has_a_place() -> None:
@@ -75,11 +75,11 @@ def test_an_admin_always_has_a_place() -> None:
     admission: Admission[int] = Admission(LIMITS, guarded=True)
     for number in range(3):
         assert comes(admission, number)
-        assert admission.known(number, Role.READ) is None
+        assert admission.promote(number, Role.READ) is None
     assert comes(admission, 3)
-    assert admission.known(3, Role.WRITE) is not None
-    assert admission.known(3, Role.ADMIN) is None
-    assert admission.known(1, Role.WRITE) is None  # one that has a place keeps it with another token
+    assert admission.promote(3, Role.WRITE) is not None
+    assert admission.promote(3, Role.ADMIN) is None
+    assert admission.promote(1, Role.WRITE) is None  # one that has a place keeps it with another token
 
 
 def test_who_does_nothing_with_his_place_loses_it() -> None:
@@ -88,13 +88,13 @@ def test_who_does_nothing_with_his_place_loses_it() -> None:
     assert comes(admission, 0, now=0.0)
     assert comes(admission, 1, now=0.5)
     assert not comes(admission, 2, now=0.9)
-    assert admission.make_room(0.9) is None
+    assert admission.evict_stranger(0.9) is None
     assert admission.refusal(None, 1.1) is None
-    assert admission.make_room(1.1) == 0
-    assert admission.make_room(1.1) is None
-    admission.come(2, None, 1.1)
+    assert admission.evict_stranger(1.1) == 0
+    assert admission.evict_stranger(1.1) is None
+    admission.add(2, None, 1.1)
     assert list(admission.strangers) == [1, 2]
-    admission.go(0, None)  # when it is really gone
+    admission.remove(0, None)  # when it is really gone
     assert list(admission.strangers) == [1, 2]
 
 
@@ -103,7 +103,7 @@ def test_no_room_is_made_without_need() -> None:
     for guarded in (True, False):
         admission: Admission[int] = Admission(LIMITS, guarded)
         comes(admission, 0)
-        assert admission.make_room(100.0) is None
+        assert admission.evict_stranger(100.0) is None
 
 
 @given(
@@ -119,21 +119,21 @@ def test_counts_hold(guarded: bool, steps: list[tuple[str, int, str | None]]) ->
     serving: set[int] = set()
     for now, (step, number, origin) in enumerate(steps):
         if step == "come" and number not in there and admission.refusal(origin, now) is None:
-            admission.make_room(now)
-            admission.come(number, origin, now)
+            admission.evict_stranger(now)
+            admission.add(number, origin, now)
             there[number] = origin
             serving |= set() if guarded else {number}
         elif step == "go" and number in there:
-            admission.go(number, there.pop(number))
+            admission.remove(number, there.pop(number))
             serving.discard(number)
-        elif step == "known" and guarded and number in there and admission.known(number, Role.READ) is None:
+        elif step == "known" and guarded and number in there and admission.promote(number, Role.READ) is None:
             serving.add(number)
         assert len(serving) <= LIMITS.total
         assert len(admission.strangers) <= LIMITS.strangers
         origins = list(there.values())
         assert max(origins.count(HERE), origins.count(THERE)) <= LIMITS.address
     for number, origin in there.items():
-        admission.go(number, origin)
+        admission.remove(number, origin)
     assert (admission._serving, admission.strangers, dict(admission._origins)) == (set(), {}, {})
 
 

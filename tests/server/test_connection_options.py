@@ -9,13 +9,13 @@ import pytest
 from twisted.application.service import MultiService
 from twisted.python import usage
 
-from pyshard.bootstrap import plugin as bootstrap_tap
+from pyshard.bootstrap import plugin as bootstrap_plugin
 from pyshard.errors import ConfigError
-from pyshard.server import daemon_options
+from pyshard.server import daemon_options, file_limits, listen_address
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
-from pyshard.shard import plugin as shard_tap
+from pyshard.shard import plugin as shard_plugin
 
 CONFIG = Path(__file__).parents[2] / "etc" / "shards.json"
 
@@ -82,7 +82,7 @@ def test_no_places_for_strangers_where_there_are_none() -> None:
 def test_files(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int, log_lines: list[str]) -> None:
     """A process gets as many files as its connections need, and no more than it had when that is enough."""
     had = files(monkeypatch, soft, hard)
-    assert daemon_options.with_files(ConnectionLimits()) == ConnectionLimits()
+    assert file_limits.with_files(ConnectionLimits()) == ConnectionLimits()
     assert (had.now, log_lines) == ((raised, hard), [])
 
 
@@ -92,7 +92,7 @@ def test_too_few_files(
 ) -> None:
     """Where the system lets it have fewer, it takes fewer connections, and says so."""
     files(monkeypatch, soft, hard, most)
-    assert daemon_options.with_files(ConnectionLimits()) == ConnectionLimits().within(4096)
+    assert file_limits.with_files(ConnectionLimits()) == ConnectionLimits().within(4096)
     assert log_lines == [
         "warn: this process may not have the 11,400 files open that 10,000 connections need: it serves 2,722; raise "
         "the limit (ulimit -n), or give it a lower --max-connections"
@@ -102,8 +102,8 @@ def test_too_few_files(
 @pytest.mark.parametrize(
     ("options", "arguments"),
     [
-        (shard_tap.Options, ["--port", "0"]),
-        (bootstrap_tap.Options, ["--config", str(CONFIG), "--listen", "tcp:0:interface=127.0.0.1"]),
+        (shard_plugin.ShardOptions, ["--port", "0"]),
+        (bootstrap_plugin.BootstrapOptions, ["--config", str(CONFIG), "--listen", "tcp:0:interface=127.0.0.1"]),
     ],
     ids=["shard", "bootstrap"],
 )
@@ -111,11 +111,11 @@ def test_options_of_daemons(
     options: type[usage.Options], arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Both daemons take the options, and have the settings' numbers without them."""
-    monkeypatch.setattr(daemon_options, "listen_string", lambda *_: "tcp:port=0:interface=127.0.0.1")
-    monkeypatch.setattr(daemon_options, "port_number", lambda *_: 0)
-    if options is bootstrap_tap.Options:
+    monkeypatch.setattr(listen_address, "listen_string", lambda *_: "tcp:port=0:interface=127.0.0.1")
+    monkeypatch.setattr(listen_address, "port_number", lambda *_: 0)
+    if options is bootstrap_plugin.BootstrapOptions:
         arguments = [*arguments, "--state", str(tmp_path / "state")]
-    tap = shard_tap if options is shard_tap.Options else bootstrap_tap
+    tap = shard_plugin if options is shard_plugin.ShardOptions else bootstrap_plugin
     for given, expected in (
         ([], (settings.MAX_CONNECTIONS, settings.MAX_CONNECTIONS_PER_ADDRESS)),
         (["--max-connections", "7", "--max-connections-per-address=5"], (7, 5)),

@@ -13,9 +13,9 @@ from twisted.protocols import amp
 
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.commands import GetMap, Ping
-from pyshard.server.admission import Holdings
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
+from pyshard.server.held_bytes import HeldBytes
 from pyshard.settings import settings
 
 MOST = 1_000_000
@@ -51,7 +51,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.factory = ServerFactory(lambda made: Daemon(made, self.clock))
-        self.factory.held = Holdings(MOST)
+        self.factory.held = HeldBytes(MOST)
         self.sides: list[ServerConnection] = []
         self.transports: list[Transport] = []
 
@@ -152,7 +152,7 @@ def test_small_things_are_not_counted(bench: Bench, monkeypatch: pytest.MonkeyPa
     """Whole boxes, and answers that are read, are never held."""
     side = bench.connect()
     seen: list[int] = []
-    monkeypatch.setattr(bench.factory, "keep", lambda _, size: seen.append(size))
+    monkeypatch.setattr(bench.factory, "update_held", lambda _, size: seen.append(size))
     for _ in range(100):
         side.dataReceived(box(b"Ping") * 10)
     assert seen == []
@@ -161,14 +161,14 @@ def test_small_things_are_not_counted(bench: Bench, monkeypatch: pytest.MonkeyPa
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60))))
 def test_holdings(steps: list[tuple[int, int]]) -> None:
     """The total is never past the limit, is the sum of what is held, and the oldest goes first."""
-    holdings: Holdings[int] = Holdings(100)
+    holdings: HeldBytes[int] = HeldBytes(100)
     order: list[int] = []
     for connection, size in steps:
         if size and connection not in order:
             order.append(connection)
         if not size and connection in order:
             order.remove(connection)
-        ended = holdings.keep(connection, size)
+        ended = holdings.update(connection, size)
         assert ended == order[: len(ended)]
         order = order[len(ended) :]
         assert list(holdings._sizes) == order

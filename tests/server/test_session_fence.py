@@ -319,7 +319,7 @@ def test_nothing_more_is_taken_up(cluster: MemoryCluster) -> None:
         if paused:
             connection.pauseProducing()
             connection.dataReceived(data)
-        assert connection.finish().called
+        assert connection.fence().called
         if paused:
             connection.resumeProducing()
         else:

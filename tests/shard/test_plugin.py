@@ -9,18 +9,18 @@ import pytest
 from twisted.application.service import IService
 from twisted.python import usage
 
-from pyshard.server import daemon_options
+from pyshard.server import listen_address
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
-from pyshard.shard.plugin import Options, makeService
+from pyshard.shard.plugin import ShardOptions, makeService
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import Durability, LmdbStore, MemoryStore
 
 
-def parsed(*arguments: str) -> Options:
+def parsed(*arguments: str) -> ShardOptions:
     """The options of a command line."""
-    options = Options()
+    options = ShardOptions()
     options.parseOptions(list(arguments))
     return options
 
@@ -193,7 +193,7 @@ def test_service_that_cannot_listen(listen: str) -> None:
 
 def test_help() -> None:
     """The help names every option, and says what its default is."""
-    text = str(Options())
+    text = str(ShardOptions())
     for option in ("--port=", "--host=", "--listen=", "--data-dir=", "--durability=", "--token-file=", "--insecure"):
         assert option in text
     for default in ("5050", "127.0.0.1", "memory", "fsync"):
@@ -216,7 +216,7 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("listen", ["tcp:6000", "tcp:6000:interface=127.0.0.1"])
 def test_who_may_connect(options: list[str], listen: str, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others than this machine may connect when there is a token file, or when the operator says so."""
-    monkeypatch.setattr(daemon_options, "check_listen", lambda _: None)
+    monkeypatch.setattr(listen_address, "check_listen", lambda _: None)
     given = [*options, str(tokens)] if options and options != ["--insecure"] else options
     if options or "127" in listen:
         service = makeService(parsed("--listen", listen, *given))

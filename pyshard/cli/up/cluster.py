@@ -25,7 +25,7 @@ from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.keyspace import SLOTS, slot_to_hash
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.server import daemon_options
+from pyshard.server import listen_address
 from pyshard.settings import settings
 
 _HOST = "127.0.0.1"
@@ -105,7 +105,7 @@ def check_ports(cluster: ClusterConfig) -> None:
     used: dict[str, str] = {}
     for name, host, port in _listeners(cluster):
         try:
-            listening = daemon_options.listen_string(host, port)
+            listening = listen_address.listen_string(host, port)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
         if listening in used:
@@ -120,7 +120,7 @@ def check_reach(cluster: ClusterConfig, access: Access) -> None:
     """
     for name, host, port in _listeners(cluster):
         try:
-            daemon_options.check_reach(daemon_options.listen_string(host, port), access.may_be_reachable)
+            listen_address.check_reach(listen_address.listen_string(host, port), access.may_be_reachable)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
 
@@ -135,7 +135,7 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
 
         def free(name: str, host: str, port: int) -> int:
             try:
-                daemon_options.listen_string(host, port)
+                listen_address.listen_string(host, port)
             except ConfigError:
                 chosen = _bind_free_port(held.enter_context(socket.socket()))
                 notes.append(f"Port {port} is in use: {name} listens on {chosen} instead.")

@@ -12,13 +12,13 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, U
 from twisted.internet.testing import MemoryReactor
 
 from pyshard.errors import ConfigError
-from pyshard.server import daemon_options
+from pyshard.server import listen_address, orderly_exit
 
 
 def test_end() -> None:
     """The process ends with the error's line on standard error (SystemExit prints a text) and exit code 1."""
     with pytest.raises(SystemExit) as ended:
-        daemon_options.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
+        orderly_exit.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
     assert ended.value.code == "pyshard: --port: found 'x', expected a port from 1 to 65535"
 
 
@@ -27,7 +27,7 @@ def test_end() -> None:
 )
 def test_port_number(given: object, port: int) -> None:
     """A port is a number from 1 to 65535, as the option gives it."""
-    assert daemon_options.port_number(given, "--port") == port
+    assert listen_address.port_number(given, "--port") == port
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_port_number(given: object, port: int) -> None:
 def test_no_port_number(given: object) -> None:
     """Anything else is refused: which option, what was found, what was expected."""
     with pytest.raises(ConfigError) as refused:
-        daemon_options.port_number(given, "--port")
+        listen_address.port_number(given, "--port")
     assert str(refused.value) == f"--port: found {str(given)!r}, expected a port from 1 to 65535"
 
 
@@ -56,16 +56,16 @@ def free() -> int:
 def test_listen_string(host: str, address: str, free: int) -> None:
     """A host and a port that can be listened on become an endpoint string; the port stays free."""
     for _ in range(2):
-        assert daemon_options.listen_string(host, free) == f"tcp:port={free}:interface={address}"
+        assert listen_address.listen_string(host, free) == f"tcp:port={free}:interface={address}"
 
 
 def test_listen_string_for_ipv6(free: int) -> None:
     """An IPv6 address becomes a string that Twisted reads back as that address."""
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    listen = daemon_options.listen_string("::1", free)
+    listen = listen_address.listen_string("::1", free)
     assert listen == rf"tcp6:port={free}:interface=\:\:1"
-    endpoint = daemon_options.server_endpoint(MemoryReactor(), listen)
+    endpoint = listen_address.server_endpoint(MemoryReactor(), listen)
     assert isinstance(endpoint, TCP6ServerEndpoint)
     assert (endpoint._port, endpoint._interface) == (free, "::1")
 
@@ -77,13 +77,13 @@ def test_ipv4_comes_first(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    assert daemon_options.listen_string("name", free) == f"tcp:port={free}:interface=127.0.0.1"
+    assert listen_address.listen_string("name", free) == f"tcp:port={free}:interface=127.0.0.1"
 
 
 def test_port_in_use(taken: int) -> None:
     """A port on which somebody listens is refused before anything is started."""
     with pytest.raises(ConfigError) as refused:
-        daemon_options.listen_string("127.0.0.1", taken)
+        listen_address.listen_string("127.0.0.1", taken)
     assert str(refused.value) == (
         f"can't listen on 127.0.0.1:{taken}: address already in use; stop what listens there, or choose another port"
     )
@@ -97,13 +97,13 @@ def test_port_just_left() -> None:
             accepted, _ = server.accept()
             accepted.close()
             assert client.recv(1) == b""
-    assert daemon_options.listen_string("127.0.0.1", port) == f"tcp:port={port}:interface=127.0.0.1"
+    assert listen_address.listen_string("127.0.0.1", port) == f"tcp:port={port}:interface=127.0.0.1"
 
 
 def test_foreign_address(free: int) -> None:
     """An address that isn't this machine's is refused."""
     with pytest.raises(ConfigError) as refused:
-        daemon_options.listen_string("192.0.2.1", free)
+        listen_address.listen_string("192.0.2.1", free)
     assert str(refused.value).startswith(f"can't listen on 192.0.2.1:{free}: cannot assign requested address; ")
 
 
@@ -115,7 +115,7 @@ def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(ConfigError) as refused:
-        daemon_options.listen_string("nowhere", 5050)
+        listen_address.listen_string("nowhere", 5050)
     assert str(refused.value) == "can't listen on nowhere:5050: 'nowhere' has no address (Name or service not known)"
 
 
@@ -123,7 +123,7 @@ def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_name(host: str) -> None:
     """What can't be a name at all is refused too."""
     with pytest.raises(ConfigError) as refused:
-        daemon_options.listen_string(host, 5050)
+        listen_address.listen_string(host, 5050)
     assert str(refused.value) == f"can't listen on {host}:5050: {host!r} has no address (not a name)"
 
 
@@ -133,10 +133,10 @@ def test_no_name(host: str) -> None:
 def test_server_endpoint() -> None:
     """Any Twisted server endpoint string will do."""
     reactor = MemoryReactor()
-    tcp = daemon_options.server_endpoint(reactor, "tcp:5050:interface=127.0.0.1")
+    tcp = listen_address.server_endpoint(reactor, "tcp:5050:interface=127.0.0.1")
     assert isinstance(tcp, TCP4ServerEndpoint)
     assert (tcp._reactor, tcp._port, tcp._interface) == (reactor, 5050, "127.0.0.1")
-    assert isinstance(daemon_options.server_endpoint(reactor, "unix:socket"), UNIXServerEndpoint)
+    assert isinstance(listen_address.server_endpoint(reactor, "unix:socket"), UNIXServerEndpoint)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_server_endpoint() -> None:
 )
 def test_backlog(description: str, backlog: int) -> None:
     """Many may connect at once while a daemon is busy; who names another number gets that."""
-    endpoint = daemon_options.server_endpoint(MemoryReactor(), description)
+    endpoint = listen_address.server_endpoint(MemoryReactor(), description)
     assert isinstance(endpoint, TCP4ServerEndpoint | TCP6ServerEndpoint)
     assert endpoint._backlog == backlog
 
@@ -170,7 +170,7 @@ def test_backlog(description: str, backlog: int) -> None:
 def test_no_server_endpoint(description: str, reason: str) -> None:
     """Any other text is refused, with Twisted's reason."""
     with pytest.raises(ConfigError) as refused:
-        daemon_options.server_endpoint(MemoryReactor(), description)
+        listen_address.server_endpoint(MemoryReactor(), description)
     assert str(refused.value) == (
         f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
         f"'tcp:5050:interface=127.0.0.1' ({reason})"
@@ -186,9 +186,9 @@ def test_tls_is_not_installed(monkeypatch: pytest.MonkeyPatch, missing: Exceptio
     def fail(*_: object) -> None:
         raise missing
 
-    monkeypatch.setattr(daemon_options, "serverFromString", fail)
+    monkeypatch.setattr(listen_address, "serverFromString", fail)
     with pytest.raises(ConfigError) as refused:
-        daemon_options.server_endpoint(MemoryReactor(), "ssl:5050")
+        listen_address.server_endpoint(MemoryReactor(), "ssl:5050")
     assert str(refused.value) == (
         "--listen: found 'ssl:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
     )
@@ -226,7 +226,7 @@ def test_signals_stop_the_reactor_once(monkeypatch: pytest.MonkeyPatch, log_line
     installed: dict[int, object] = {}
     monkeypatch.setattr(signal, "signal", installed.__setitem__)
     reactor = Running()
-    service = daemon_options.OrderlyExit(reactor)
+    service = orderly_exit.OrderlyExit(reactor)
     assert reactor.later == []
     service.startService()
     assert installed == {}
@@ -273,15 +273,15 @@ def test_signals_stop_the_reactor_once(monkeypatch: pytest.MonkeyPatch, log_line
 )
 def test_is_local(description: str, local: bool) -> None:
     """Loopback interfaces and Unix sockets are this machine's alone; whatever isn't clearly so, isn't."""
-    assert daemon_options.is_local(description) is local
+    assert listen_address.is_local(description) is local
 
 
 def test_check_reach() -> None:
     """Where others could connect there must be tokens, or the operator's word; the error says what to do."""
-    daemon_options.check_reach("tcp:5050:interface=127.0.0.1", guarded=False)
-    daemon_options.check_reach("tcp:5050", guarded=True)
+    listen_address.check_reach("tcp:5050:interface=127.0.0.1", guarded=False)
+    listen_address.check_reach("tcp:5050", guarded=True)
     with pytest.raises(ConfigError) as refused:
-        daemon_options.check_reach("tcp:5050", guarded=False)
+        listen_address.check_reach("tcp:5050", guarded=False)
     assert str(refused.value) == (
         "found 'tcp:5050', on which others than this machine could connect, and no token file; expected --token-file "
         "FILE ('pyshard token' makes tokens), --tls-ca FILE (docs/tls.md), an address of this machine alone such as "

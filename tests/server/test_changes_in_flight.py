@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.server.in_flight import Changes
+from pyshard.server.changes_in_flight import ChangesInFlight
 
 
 def test_done_waits_for_all_that_is_under_way() -> None:
     """It fires when the last change is done, however that went; with none under way, at once."""
-    changes = Changes()
+    changes = ChangesInFlight()
     assert changes.done().called
     first, second = Deferred[None](), Deferred[None]()
     changes.add(first)
@@ -24,7 +24,7 @@ def test_done_waits_for_all_that_is_under_way() -> None:
 
 def test_what_was_done_at_once_is_not_under_way() -> None:
     """Its outcome stays as it is."""
-    changes, failed = Changes(), ValueError("why")
+    changes, failed = ChangesInFlight(), ValueError("why")
     outcomes: list[object] = []
     changes.add(succeed("x")).addCallback(outcomes.append)
     changes.add(fail(failed)).addErrback(lambda failure: outcomes.append(failure.value))
@@ -35,7 +35,7 @@ def test_what_was_done_at_once_is_not_under_way() -> None:
 @pytest.mark.parametrize("paused", [False, True])
 def test_what_waits_for_another_is_under_way(paused: bool) -> None:
     """A Deferred that has fired, and whose callback gave one that hasn't, or that is paused, is not done."""
-    changes, inner = Changes(), Deferred[str]()
+    changes, inner = ChangesInFlight(), Deferred[str]()
     change = succeed("x")
     if paused:
         change.pause()

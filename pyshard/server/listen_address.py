@@ -1,0 +1,141 @@
+"""Where a daemon listens: host and port, or a Twisted server endpoint string; checked before twistd daemonizes.
+
+Rules:
+
+- A port in use is refused at once, in one line.
+- Without tokens or clients' certificates a daemon listens only where this machine's own processes can connect, unless
+  the operator says ``--insecure``. What isn't known for certain counts as reachable from elsewhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from pyshard.errors import ConfigError
+from pyshard.settings import settings
+
+#: Kinds of endpoint strings that listen on a TCP port.
+_TCP = ("tcp", "tcp6", "ssl")
+
+
+def port_number(given: object, option: str) -> int:
+    """The port that an option gives.
+
+    :raises ConfigError: it names the option, what was found and what was expected.
+    """
+    text = str(given)
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise ConfigError(f"{option}: found {text!r}, expected a port from 1 to 65535")
+    return int(text)
+
+
+def listen_string(host: str, port: int) -> str:
+    """The Twisted server endpoint string for a host (a name or an address of this machine) and port.
+
+    :raises ConfigError: the host is no address of this machine, or the port is in use.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, ValueError) as error:  # ValueError: IDNA can't encode it, or it has a NUL
+        reason = error.strerror if isinstance(error, OSError) else "not a name"
+        raise ConfigError(f"can't listen on {host}:{port}: {host!r} has no address ({reason})") from None
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            raise ConfigError(
+                f"can't listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
+                "stop what listens there, or choose another port"
+            ) from None
+    kind = "tcp6" if family == socket.AF_INET6 else "tcp"
+    return f"{kind}:port={port}:interface={str(address[0]).replace(':', chr(92) + ':')}"
+
+
+def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
+    """A Twisted endpoint string taken apart: its kind, its plain parts, and its named parts."""
+    kind, *rest = re.split(r"(?<!\\):", description)
+    named = dict(part.split("=", 1) for part in rest if "=" in part)
+    return kind, [part for part in rest if "=" not in part], named
+
+
+def check_listen(description: str) -> None:
+    """Refuse a TCP server endpoint string whose port is in use; others show when they are listened on.
+
+    :raises ConfigError: in one line.
+    """
+    kind, plain, named = _parts(description)
+    port = named.get("port", plain[0] if plain else "")
+    if kind in _TCP and port.isdigit() and int(port):
+        interface = named.get("interface", "").replace("\\:", ":") or ("::" if kind == "tcp6" else "0.0.0.0")
+        listen_string(interface, port_number(port, "--listen"))
+
+
+def is_local(description: str) -> bool:
+    """Whether only this machine's own processes can reach what listens on a Twisted server endpoint string.
+
+    What isn't known for certain counts as reachable.
+    """
+    kind, plain, named = _parts(description)
+    if kind == "unix":
+        return True
+    if kind not in _TCP:
+        return False
+    behind = 1 if "port" not in named else 0
+    places = plain[behind:] if kind != "ssl" else []  # an interface by its place
+    interface = named.get("interface", places[0] if places else "").replace("\\:", ":")
+    if interface == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(interface).is_loopback
+    except ValueError:
+        return False
+
+
+def check_reach(description: str, guarded: bool) -> None:
+    """Refuse to listen where others than this machine's processes can connect and do everything.
+
+    :param description: a Twisted server endpoint string.
+    :param guarded: whether peers need tokens or certificates, or the operator wants it so.
+    :raises ConfigError: in one line.
+    """
+    if not guarded and not is_local(description):
+        raise ConfigError(
+            f"found {description!r}, on which others than this machine could connect, and no token file; expected "
+            "--token-file FILE ('pyshard token' makes tokens), --tls-ca FILE (docs/tls.md), an address of this machine "
+            "alone such as 127.0.0.1, or --insecure"
+        )
+
+
+def _backlog(description: str) -> str:
+    """What lets the system keep more connections than Twisted's 50 for a daemon that is busy when many come at once."""
+    kind, plain, named = _parts(description)
+    if kind not in _TCP or not (plain or named) or "backlog" in named:
+        return ""
+    return f":backlog={settings.LISTEN_BACKLOG}"
+
+
+def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:
+    """The endpoint of a Twisted server endpoint string.
+
+    :raises ConfigError: it is none.
+    """
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
+    except (ImportError, NameError):  # what Twisted's TLS endpoints raise without pyOpenSSL
+        raise ConfigError(
+            f"--listen: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # each kind of endpoint has a parser of its own, which raises anything
+        raise ConfigError(
+            f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
+            f"'tcp:5050:interface=127.0.0.1' ({error})"
+        ) from None
+    return endpoint
