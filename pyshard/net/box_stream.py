@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from pyshard.net.twisted_internals import send_now
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
 
@@ -185,7 +186,7 @@ class BoxStream(amp.AMP):
         assert transport is not None
         data = serialize(box)
         if self._sends_at_once and len(data) <= _AT_ONCE:
-            data = _send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
+            data = send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
         if data:
             transport.write(data)
             if self._unread:
@@ -218,17 +219,3 @@ class BoxStream(amp.AMP):
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-
-
-def _send_now(transport: FileDescriptor, data: bytes) -> bytes:
-    """Hand bytes to the system without asking the reactor first; what it doesn't take.
-
-    `FileDescriptor.write` has the reactor wait until the socket can be written, which costs two calls of the system
-    and a turn of the reactor, though it nearly always can be.
-    """
-    if transport.dataBuffer or transport._tempDataBuffer:  # these go first
-        return data
-    sent = transport.writeSomeData(data)
-    if isinstance(sent, int) and sent >= 0:
-        return data[sent:]
-    return data  # the connection is lost: the reactor's own attempt fails too, and ends it

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, InternalError, PyshardError
 from pyshard.net.box_stream import BoxStream
+from pyshard.net.twisted_internals import calls_in_flight
 from pyshard.protocol.boxes import Box, Limits
 from pyshard.protocol.error_answers import (
     error_box,
@@ -78,7 +79,7 @@ class BoundedAMP(BoxStream):
     @property
     def owed(self) -> int:
         """How many answers the peer owes."""
-        return len(self._asked) + len(self._outstandingRequests)
+        return len(self._asked) + calls_in_flight(self)
 
     def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
         """Ask the peer without AMP's machinery for arguments, and without a deadline.

@@ -33,6 +33,7 @@ from zope.interface import implementer
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.connection import BoundedAMP
+from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import BoxParser, Limits
@@ -168,7 +169,7 @@ class ServerConnection(BoundedAMP):
         self._parser = BoxParser(self._parser.limits)
         transport: object = self.transport
         if isinstance(transport, FileDescriptor):  # now, since thousands more may ask before the reactor's next turn
-            transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = b"", [], 0
+            discard_unwritten(transport)
 
     def evict(self) -> None:
         """End the connection of a stranger, for the next one."""

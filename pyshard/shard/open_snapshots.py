@@ -23,7 +23,7 @@ from pyshard.storage import ISnapshot
 
 
 @attrs.define
-class _OpenSnapshot:
+class _SnapshotInUse:
     owner: Hashable
     snapshot: ISnapshot
     idle: IDelayedCall
@@ -66,7 +66,7 @@ class OpenSnapshots:
         self._most = most
         self._idle = idle
         self._new_id = new_id
-        self._open: dict[str, _OpenSnapshot] = {}
+        self._open: dict[str, _SnapshotInUse] = {}
 
     def __len__(self) -> int:
         """How many are open."""
@@ -86,7 +86,7 @@ class OpenSnapshots:
             )
         snapshot = self._shard.store.snapshot()
         number = self._new_id()
-        self._open[number] = _OpenSnapshot(owner, snapshot, self._clock.callLater(self._idle, self._end, number))
+        self._open[number] = _SnapshotInUse(owner, snapshot, self._clock.callLater(self._idle, self._end, number))
         return SnapshotTicket(number, snapshot.documents, assignment.state.epoch)
 
     def read(self, owner: Hashable, number: str) -> list[Row]:

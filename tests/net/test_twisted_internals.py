@@ -1,0 +1,139 @@
+"""Private names of Twisted: each is there, and does what pyshard takes it to do.
+
+A failure here means that Twisted has changed something inside. Look at what uses the name, and mend that.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import DelayedCall, ReactorBase
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+import pyshard
+from pyshard.net.connection import BoundedAMP
+from pyshard.net.twisted_internals import calls_in_flight, discard_unwritten, send_now
+from pyshard.protocol import commands
+
+#: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
+PRIVATE = {
+    "_tempDataBuffer": {"net/twisted_internals.py"},
+    "_tempDataLen": {"net/twisted_internals.py"},
+    "_outstandingRequests": {"net/twisted_internals.py"},
+    "_registerAsIOThread": {"blocking/private_reactor.py"},
+    "_newTimedCalls": {"blocking/private_reactor.py"},
+    "_cancellations": {"blocking/private_reactor.py"},
+    "_poller": {"blocking/private_reactor.py"},
+    "_selectables": {"blocking/private_reactor.py"},
+    "_doReadOrWrite": {"blocking/private_reactor.py"},
+}
+
+
+class Descriptor(FileDescriptor):
+    """A descriptor whose system takes so many bytes at a time."""
+
+    def __init__(self, takes: int | Exception) -> None:
+        super().__init__(EPollReactor())
+        self.takes = takes
+        self.sent = b""
+        self.connected = 1
+
+    def writeSomeData(self, data: bytes) -> int | Exception:
+        if isinstance(self.takes, Exception):
+            return self.takes
+        self.sent += data[: self.takes]
+        return min(self.takes, len(data))
+
+    def startWriting(self) -> None:  # noqa: N802  # Twisted's name
+        """Nothing is written before the test does it."""
+
+
+@pytest.mark.parametrize(("takes", "left"), [(10, b""), (3, b"def"), (0, b"abcdef")])
+def test_send_now(takes: int, left: bytes) -> None:
+    """What the system takes is sent at once; the rest is given back."""
+    descriptor = Descriptor(takes)
+    assert send_now(descriptor, b"abcdef") == left
+    assert descriptor.sent + left == b"abcdef"
+
+
+def test_send_now_on_a_lost_connection() -> None:
+    """An error of the system leaves everything to the reactor's own attempt."""
+    assert send_now(Descriptor(ConnectionDone()), b"abc") == b"abc"
+
+
+def test_what_waits_goes_first() -> None:
+    """While anything waits in the transport, just written or left over, nothing overtakes it."""
+    descriptor = Descriptor(2)
+    descriptor.write(b"first")
+    assert send_now(descriptor, b"second") == b"second"
+    descriptor.doWrite()  # takes two bytes; the rest is left over
+    assert descriptor.sent == b"fi"
+    assert send_now(descriptor, b"second") == b"second"
+    descriptor.takes = 10
+    descriptor.doWrite()
+    assert send_now(descriptor, b"second") == b""
+    assert descriptor.sent == b"firstsecond"
+
+
+def test_discard_unwritten() -> None:
+    """What was written, and what was left over, is forgotten; the transport goes on."""
+    descriptor = Descriptor(2)
+    descriptor.write(b"gone")
+    descriptor.doWrite()
+    descriptor.write(b"too")
+    discard_unwritten(descriptor)
+    descriptor.doWrite()
+    assert descriptor.sent == b"go"
+    descriptor.write(b"on")
+    descriptor.doWrite()
+    assert descriptor.sent == b"goon"
+
+
+def test_calls_in_flight() -> None:
+    """Calls count until their answers come, or the connection is lost."""
+    connection, transport = BoundedAMP(Clock()), StringTransport()
+    connection.makeConnection(transport)
+    called = [connection.callRemote(commands.Ping), connection.callRemote(commands.Ping)]
+    for deferred in called:
+        deferred.addErrback(lambda _: None)
+    assert calls_in_flight(connection) == 2
+    connection.connectionLost(Failure(ConnectionDone()))
+    assert calls_in_flight(connection) == 0
+
+
+def test_names_of_reactors() -> None:
+    """What the private reactor of a blocking client relies on is there."""
+    reactor = EPollReactor()
+    assert isinstance(reactor._newTimedCalls, list)
+    assert reactor._cancellations == 0
+    assert ReactorBase._registerAsIOThread is True
+    assert callable(reactor._poller.poll)
+    assert isinstance(reactor._selectables, dict)
+    assert callable(reactor._doReadOrWrite)
+    call = reactor.callLater(0, int)
+    assert reactor._newTimedCalls == [call]
+    assert isinstance(call, DelayedCall)
+    assert (call.delayed_time, call.called, call.cancelled) == (0, 0, 0)
+    call.cancel()
+    assert reactor._cancellations == 1
+    reactor.disconnectAll()
+    reactor.removeAll()
+
+
+def test_only_these_modules_use_them() -> None:
+    """A private name of Twisted is used where the list says, and nowhere else."""
+    package = Path(pyshard.__file__).parent
+    used: dict[str, set[str]] = {}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if name in PRIVATE:
+                used.setdefault(name, set()).add(str(path.relative_to(package)))
+    assert used == PRIVATE
