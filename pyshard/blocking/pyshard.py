@@ -1,4 +1,13 @@
-"""`Pyshard`: the client's verbs as blocking calls."""
+"""`Pyshard`, the blocking client: the verbs of the Deferred client as calls that wait for their results.
+
+Rules:
+
+- The verbs, their arguments and their errors are those of `pyshard.Client`.
+- Many threads may use one client at once.
+- It has a reactor of its own, and touches the process's reactor never. A call in the thread of a running reactor is
+  refused, since it would stop that reactor.
+- A forked child connects anew at its first call; what the parent has open is left to the parent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""The subcommands on one key: read, item, pop, write, remove, has, touch and incr."""
+"""The subcommands on one key: read, item, pop, write, remove, has, touch and incr.
+
+Rules:
+
+- The result is written to standard output, as one line.
+- No such key, or an unmet condition, is exit code 1, with a line on standard error that says which.
+- DOC is JSON where that is possible, else a string (`pyshard.cli.document_text`).
+"""
 
 from __future__ import annotations
 
