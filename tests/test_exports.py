@@ -20,8 +20,8 @@ from pyshard import BlockingIndex, Client, Index, KeyPages, Pyshard
 
 
 def methods(cls: type) -> dict[str, Callable[..., Any]]:
-    """A class's own public methods."""
-    return {name: one for name, one in vars(cls).items() if inspect.isfunction(one) and not name.startswith("_")}
+    """A class's public methods, inherited ones included."""
+    return {name: method for name, method in inspect.getmembers(cls, inspect.isfunction) if not name.startswith("_")}
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

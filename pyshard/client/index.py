@@ -1,6 +1,6 @@
 """A handle on one index: the verbs of `Client`, with the index filled in.
 
-Rule: a verb has the signature of `Client`'s, without the index; a test compares them.
+Rule: a verb has the signature of `Client`'s, without the index; tests/test_exports.py compares them.
 """
 
 from __future__ import annotations
