@@ -123,7 +123,7 @@ def test_layers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_reactor_is_an_argument(path: Path) -> None:
-    """Nothing but tap, blocking and cli reaches for the global reactor."""
+    """Nothing but the plugins, blocking and cli reaches for the global reactor."""
     module = module_of(path)
     allowed = module in REACTOR_MODULES or layer_of(module) in REACTOR_LAYERS
     assert allowed or not global_reactor(path.read_text(encoding="utf-8"), package_of(path))
