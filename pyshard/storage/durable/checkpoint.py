@@ -37,14 +37,6 @@ class Checkpoint:
         :param pages: how many pages of LMDB the flush may change, at the worst.
         :return: the keys, and what `done` is when they are flushed.
         """
-        keys = self.keys[self.done : self.done + pages]
-        values = list(map(memtable.records.get, keys))
-        if None not in values and max(map(len, values), default=0) < PAGE:  # type: ignore[arg-type]  # none is None
-            return keys, self.done + len(keys)
-        return self.next_keys_plainly(memtable, pages)
-
-    def next_keys_plainly(self, memtable: Memtable, pages: int) -> tuple[list[bytes], int]:
-        """As `next_keys`, key by key, also for large records and for those that are flushed already."""
         keys, done = [], self.done
         while done < len(self.keys) and pages > 0:
             db_key = self.keys[done]

@@ -67,8 +67,6 @@ class MergedView:
         stored = cast("list[tuple[bytes, memoryview]]", cursor.getmulti(wanted))  # transactions give buffers
         if len(stored) == len(db_keys):
             return [value for _, value in stored]
-        if not stored and not found:
-            return [None] * len(db_keys)
         found.update((bytes(key), value) for key, value in stored)
         return [found.get(key) or None for key in db_keys]
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
 from stores import PLENTY, START, at_once, check_consistent, task
 
 from pyshard.protocol.batches import Write
 from pyshard.storage import DataDirectory, LmdbStore
-from pyshard.storage.durable.checkpoint import PAGE, Checkpoint
+from pyshard.storage.durable.checkpoint import Checkpoint
 from pyshard.storage.durable.memtable import Memtable
 
 
@@ -44,22 +42,6 @@ def test_what_is_there_already_is_left_out() -> None:
     memtable.discard({b"a": memtable.records[b"a"], b"c": memtable.records[b"c"]})
     assert checkpoint.next_keys(memtable, 1) == ([b"b"], 2)
     assert checkpoint.next_keys(memtable, 5) == ([b"b"], 3)
-
-
-@given(
-    st.lists(st.sampled_from([None, 20, PAGE - 1, PAGE, 5 * PAGE]), max_size=12),
-    st.integers(0, 12),
-    st.integers(0, 15),
-)
-def test_keys_by_columns_are_those_key_by_key(sizes: list[int | None], done: int, pages: int) -> None:
-    """`next_keys` gives what its plain twin gives; None stands for a record that was flushed in another way."""
-    records = {b"%02d" % number: size for number, size in enumerate(sizes)}
-    memtable = Memtable()
-    for db_key, size in records.items():
-        if size is not None:
-            memtable.put(db_key, bytes(size), 0)
-    checkpoint = Checkpoint(sorted(records), 7, min(done, len(sizes)))
-    assert checkpoint.next_keys(memtable, pages) == checkpoint.next_keys_plainly(memtable, pages)
 
 
 def test_checkpoints(path: Path) -> None:
