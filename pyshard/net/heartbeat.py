@@ -57,7 +57,7 @@ class Heartbeat:
     @property
     def fresh(self) -> bool:
         """Whether something was heard so lately that the connection can be used without a ping."""
-        return self._silence() < settings.HEARTBEAT
+        return 0 <= self._clock.seconds() - self._connection.heard < settings.HEARTBEAT
 
     def ping(self) -> None:
         """Ask for a sign of life, unless that is under way; the owner is told."""
