@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard import Client
-from pyshard.client.raw_client import RawClient
+from pyshard.client.record_client import RawClient
 from pyshard.errors import PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
-from pyshard.security.tokens import parse
+from pyshard.security.tokens_and_roles import parse
 from pyshard.server.connection import STRANGER, ServerConnection
 from pyshard.server.listener import Listener
 from pyshard.testing import MemoryCluster

@@ -13,8 +13,8 @@ from pyshard.backup import Manifest, Restored, backup, restore
 from pyshard.backup.file_writer import BLOCK
 from pyshard.client import Client
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.answers import ITEM
-from pyshard.protocol.batches import ReadItem
+from pyshard.protocol.batch_answers import ITEM
+from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.pages import Row, decode_rows
 from pyshard.storage import IStore, Task
 from pyshard.testing import MemoryCluster

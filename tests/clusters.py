@@ -16,9 +16,9 @@ from pyshard import Client
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
-from pyshard.security.tokens import Tokens
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
+from pyshard.security.tokens_and_roles import Tokens
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 

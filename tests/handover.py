@@ -8,7 +8,7 @@ from pyshard.model.cluster_state import ClusterState, to_json
 from pyshard.model.keyspace import slot_of
 from pyshard.shard.shard import Assignment
 from pyshard.storage import MemoryStore
-from pyshard.storage.executor import StoredRecord
+from pyshard.storage.batch_executor import StoredRecord
 from pyshard.testing import MemoryCluster
 
 

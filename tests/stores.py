@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
-from pyshard.protocol.batches import Pop, Read, ReadItem, Run, Write
+from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
+from pyshard.protocol.batch_operations import Pop, Read, ReadItem, Run, Write
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task
 from pyshard.storage.durable import lmdb_encoding

@@ -15,7 +15,7 @@ from test_layers import LAYERS
 from pyshard.bootstrap.plugin import Options as BootstrapOptions
 from pyshard.model import config_file
 from pyshard.model.document_size import measure
-from pyshard.protocol.batches import LONGEST_TTL, Run
+from pyshard.protocol.batch_operations import LONGEST_TTL, Run
 from pyshard.settings import settings
 from pyshard.shard.plugin import Options
 from pyshard.storage import Durability

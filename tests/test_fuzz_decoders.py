@@ -24,19 +24,19 @@ from pyshard.backup import manifest, verify
 from pyshard.backup.file_writer import BLOCK
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.bootstrap import state_file
-from pyshard.client.results import outcomes_of
+from pyshard.client.result_decoding import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
 from pyshard.model import cluster_state, config_file, documents
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.many_documents import decode_many
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.protocol.answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.arguments import take_chunks, take_integer
+from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
-from pyshard.protocol.batches import Has, Increment, Read, ReadItem, Run, Touch, Write
+from pyshard.protocol.batch_operations import Has, Increment, Read, ReadItem, Run, Touch, Write
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize
 from pyshard.protocol.pages import Row, decode_keys, decode_rows, encode_keys, encode_rows
-from pyshard.security import tokens
+from pyshard.security import tokens_and_roles
 
 MORE = int(os.environ.get("PYSHARD_TEST_FUZZ", "1"))
 EXAMPLES = settings(max_examples=40 * MORE)
@@ -123,7 +123,11 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
         (BadRequest,),
     ),
     "config": (config_file.parse, file_with(), (ConfigError,)),
-    "tokens": (lambda data: tokens.parse(data.decode("utf-8", "replace")), b"admin " + b"x" * 20, (ConfigError,)),
+    "tokens": (
+        lambda data: tokens_and_roles.parse(data.decode("utf-8", "replace")),
+        b"admin " + b"x" * 20,
+        (ConfigError,),
+    ),
     "chunks": (lambda data: take_chunks({b"n": data[:3], b"n.0": b"", b"n.1": b""}, b"n"), b"2", (BadRequest,)),
     "integer": (lambda data: take_integer({b"n": data}, b"n"), b"12345", (BadRequest,)),
 }  # fmt: skip

@@ -26,8 +26,8 @@ from twisted.python.failure import Failure
 from pyshard import Client
 from pyshard.client import bulk, operation_queue
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Has, Read, ReadItem
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Has, Read, ReadItem
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.storage import IStore, MemoryStore, Task

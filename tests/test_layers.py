@@ -161,7 +161,7 @@ def test_plugin_folder_is_no_package() -> None:
         ("pyshard.shard.plugin", "from pyshard.shard.service import ShardService"),
         ("pyshard.shard.plugin", "from .service import ShardService\nfrom ..errors import ConfigError"),
         ("pyshard.testing.memory_cluster", "from pyshard import shard, bootstrap, client, blocking"),
-        ("pyshard.cli.main", "import pyshard.testing, pyshard.blocking.reactor_runner, pyshard.errors"),
+        ("pyshard.cli.main", "import pyshard.testing, pyshard.blocking.leader_followers, pyshard.errors"),
         ("pyshard.cli.main", "import pyshard\nfrom pyshard import Pyshard, __version__"),
         ("pyshard", "from pyshard.cli import main\nfrom pyshard.unheard import of"),
     ],

@@ -34,8 +34,8 @@ from pyshard.client import operation_queue
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Pop, Remove, Run, Write
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Pop, Remove, Run, Write
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.shard.shard import Shard

@@ -26,10 +26,10 @@ from pyshard.backup.file_reader import VerifiedBackup, check
 from pyshard.backup.taking import BackupProgress, silent
 from pyshard.client import Client
 from pyshard.client.bulk_input import BulkSlice
-from pyshard.client.raw_client import RawClient
+from pyshard.client.record_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.batches import ABSENT, Write
+from pyshard.protocol.batch_operations import ABSENT, Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 

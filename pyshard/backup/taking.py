@@ -26,7 +26,7 @@ from pyshard.backup import manifest
 from pyshard.backup.file_writer import NewBackup, RecordsFile
 from pyshard.backup.manifest import Manifest
 from pyshard.client import Client
-from pyshard.client.raw_client import RawClient, RawShard
+from pyshard.client.record_client import RawClient, RawShard
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState

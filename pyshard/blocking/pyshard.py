@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.blocking.bulk_windows import BulkWindows
 from pyshard.blocking.index import BlockingIndex
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
 from pyshard.client.operation import milliseconds
@@ -34,7 +34,7 @@ from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key
 from pyshard.net import addresses
 from pyshard.net.addresses import Servers
-from pyshard.protocol.batches import Has, Pop, Read, Remove
+from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
 

@@ -20,12 +20,12 @@ from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
 from pyshard.net import addresses
-from pyshard.net.authentication import authenticated_dial
+from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.security import tls
 from pyshard.security.token_file import TokenFile
 from pyshard.server import daemon_options, daemon_tls_options, listen_address
 from pyshard.server.file_limits import with_files
-from pyshard.server.orderly_exit import DaemonReactor, OrderlyExit, end
+from pyshard.server.signals_and_exit import DaemonReactor, OrderlyExit, end
 
 
 class BootstrapOptions(usage.Options):

@@ -21,7 +21,7 @@ from pyshard.cli.output import put
 from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
 from pyshard.client import Client, Record
 from pyshard.client.operation import condition_of, milliseconds
-from pyshard.client.raw_client import RawClient
+from pyshard.client.record_client import RawClient
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_size import measure

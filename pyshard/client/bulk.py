@@ -28,7 +28,7 @@ from pyshard.client.router import Router
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
 from pyshard.model.keyspace import shown_key, slots_of
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.batches import Write, picker
+from pyshard.protocol.batch_operations import Write, picker
 from pyshard.settings import settings
 
 #: Called with the number of keys that are done so far, those that failed included.

@@ -21,7 +21,7 @@ from pyshard.errors import InvalidArgument, PyshardError
 from pyshard.model.documents import Storable, encode
 from pyshard.model.keyspace import Key, key_bytes, keys_bytes
 from pyshard.model.many_documents import encode_many
-from pyshard.protocol.batches import Has, Pop, Read, Remove, Run, Write, picker
+from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 
 #: A pair of a write.

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pyshard.client.operation import shown
-from pyshard.client.results import outcomes_of
+from pyshard.client.result_decoding import outcomes_of
 from pyshard.errors import PyshardError
-from pyshard.protocol.answers import Result
-from pyshard.protocol.batches import Run, Write, changes, part, picker, verb_of, weight
+from pyshard.protocol.batch_answers import Result
+from pyshard.protocol.batch_operations import Run, Write, changes, part, picker, verb_of, weight
 
 
 class BulkPartReceiver(Protocol):

@@ -20,13 +20,13 @@ from pyshard.client.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_
 from pyshard.client.index import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions, milliseconds, options_for
-from pyshard.client.results import Item, Record
+from pyshard.client.result_decoding import Item, Record
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.model import documents
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key, key_bytes, slot_of
-from pyshard.protocol.batches import Has, Pop, Read, Remove
+from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
 from pyshard.settings import settings
 
 

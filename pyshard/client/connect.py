@@ -15,7 +15,7 @@ from pyshard.client.router import Router
 from pyshard.errors import PyshardError
 from pyshard.net import addresses
 from pyshard.net.addresses import Dial, Servers
-from pyshard.net.authentication import authenticated, authenticated_dial
+from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
 from pyshard.settings import settings

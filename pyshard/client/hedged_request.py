@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from pyshard.client.rpc import RpcChannel
+from pyshard.client.rpc_channel import RpcChannel
 from pyshard.errors import ClientClosed, NotConfigured, PyshardError, Unavailable
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.protocol.commands import Command

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from pyshard.client.bulk import Progress
 from pyshard.client.bulk_input import Pairs
 from pyshard.client.key_pages import KeyPages
-from pyshard.client.results import Item, Record
+from pyshard.client.result_decoding import Item, Record
 from pyshard.model.documents import Storable
 from pyshard.model.keyspace import Key
 

@@ -15,7 +15,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import InvalidArgument, PyshardError, shortened
-from pyshard.protocol.batches import ABSENT, ALWAYS, LONGEST_TTL, READING_RUNS
+from pyshard.protocol.batch_operations import ABSENT, ALWAYS, LONGEST_TTL, READING_RUNS
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ def milliseconds(ttl: float | None) -> int:
 class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     """One verb on one key, and the Deferred that its caller holds.
 
-    :param verb: the name of its run, such as "read" (`pyshard.protocol.batches`).
+    :param verb: the name of its run, such as "read" (`pyshard.protocol.batch_operations`).
     :param index: the index's name; empty for the default one.
     :param expires: the deadline, in the clock's seconds.
     :param weight: bytes that it adds to a box.

@@ -21,10 +21,10 @@ from typing import TypeAlias
 
 from pyshard.client.bulk_part import BulkPart
 from pyshard.client.operation import NO_OPTIONS, Operation
-from pyshard.client.results import outcomes_of
+from pyshard.client.result_decoding import outcomes_of
 from pyshard.errors import Overloaded
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write, changes
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write, changes
 from pyshard.settings import settings
 
 #: What waits for a shard.

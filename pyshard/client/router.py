@@ -24,18 +24,18 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.bulk_part import BulkPart
-from pyshard.client.discovery import Discovery
 from pyshard.client.hedged_request import HedgedRequest
+from pyshard.client.map_servers import Discovery
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Entry
-from pyshard.client.rpc import RpcChannel
+from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
-from pyshard.net.outgoing_connection import Greeting
+from pyshard.net.dialed_connection import Greeting
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

@@ -22,12 +22,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.bulk_part import BulkPart
-from pyshard.client.deadlines import DeadlineTimer
+from pyshard.client.deadline_timer import DeadlineTimer
 from pyshard.client.greeting_check import check_greeting
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client.retry_decision import Attempt, Verdict, decide, index_is_missing
-from pyshard.client.rpc import RpcChannel
+from pyshard.client.rpc_channel import RpcChannel
 from pyshard.errors import (
     ClientClosed,
     IndexNotFound,
@@ -40,12 +40,12 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
 from pyshard.net.backoff import Backoff
+from pyshard.net.dialed_connection import Greeting, OutgoingConnection
 from pyshard.net.dialer import Dialer
 from pyshard.net.disconnect_reason import reason_of
-from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
-from pyshard.protocol.answers import Answer, decode_answers
 from pyshard.protocol.apply_boxes import answers_in, apply_box
+from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.settings import settings
 

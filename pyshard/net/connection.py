@@ -1,6 +1,6 @@
 """A connection as both sides of pyshard have it: calls commands of the peer, and answers the peer's.
 
-Boxes come and go as `pyshard.net.box_stream` says.
+Boxes come and go as `pyshard.net.bounded_box_stream` says.
 
 Rules:
 
@@ -25,7 +25,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, InternalError, PyshardError
-from pyshard.net.box_stream import BoxStream
+from pyshard.net.bounded_box_stream import BoxStream
 from pyshard.net.twisted_internals import calls_in_flight
 from pyshard.protocol.boxes import Box, Limits
 from pyshard.protocol.error_answers import (

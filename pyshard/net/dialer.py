@@ -26,9 +26,9 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError
 from pyshard.net.backoff import Backoff
+from pyshard.net.dialed_connection import Greeting, OutgoingConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.heartbeat import Heartbeat
-from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

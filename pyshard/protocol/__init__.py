@@ -5,8 +5,8 @@
 - `commands`: every command, with its arguments, its answer and the role that it needs;
 - `error_answers`: an error ⇄ the box that answers a command with it;
 - `apply_boxes`: the boxes of `Apply`, the command that carries operations, made without AMP's machinery;
-- `batches` and `batch_encoding`: the operations in an `Apply`, and their MessagePack;
-- `answers`: what a shard answers to a batch, as MessagePack;
+- `batch_operations` and `batch_encoding`: the operations in an `Apply`, and their MessagePack;
+- `batch_answers`: what a shard answers to a batch, as MessagePack;
 - `pages`: pages of an index's keys and of a snapshot's records, as MessagePack.
 
 Rules:

@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 
 from pyshard.errors import BadRequest, plain
-from pyshard.protocol.batches import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
+from pyshard.protocol.batch_operations import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
 from pyshard.settings import settings
 
 _READING = tuple(READING_RUNS.values())

@@ -24,7 +24,7 @@ from twisted.protocols import amp
 from pyshard.errors import AMP_ERRORS
 from pyshard.protocol.arguments import ChunkedBytes
 from pyshard.protocol.error_answers import parsing_error_text
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 
 #: For commands, and answers, without arguments.
 NOTHING: list[tuple[bytes, amp.Argument]] = []
@@ -139,7 +139,7 @@ class Apply(Command):
     ]
     response = [
         (b"epoch", amp.Integer()),  # the shard's epoch
-        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.protocol.answers
+        (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batch_answers
     ]
 
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
 from pyshard.security.file_change import file_signature
-from pyshard.security.tokens import Role, Tokens, parse
+from pyshard.security.tokens_and_roles import Role, Tokens, parse
 from pyshard.settings import settings
 
 #: The environment variable that names a client's token file.

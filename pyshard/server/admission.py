@@ -21,7 +21,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.address import IPv6Address as IPv6Peer
 
 from pyshard.errors import TooManyConnections
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 
 _STRANGER_TIME = 1.0  # seconds after which a stranger's place may be given to another

@@ -38,8 +38,8 @@ from pyshard.protocol import commands
 from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import BoxParser, Limits
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
-from pyshard.security.tokens import Role
-from pyshard.server.changes_in_flight import ChangesInFlight
+from pyshard.security.tokens_and_roles import Role
+from pyshard.server.connection_changes import ChangesInFlight
 from pyshard.server.permissions import HOW, forbidden
 from pyshard.settings import settings
 

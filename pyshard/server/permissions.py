@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.protocol import commands
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 
 #: What to do about a token that is missing or wrong.
 HOW = "give the client a token file: token_file=…, --token-file or the environment variable PYSHARD_TOKEN_FILE"

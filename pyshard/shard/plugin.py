@@ -16,7 +16,7 @@ from pyshard.errors import ConfigError
 from pyshard.security.token_file import TokenFile
 from pyshard.server import daemon_options, daemon_tls_options, listen_address
 from pyshard.server.file_limits import with_files
-from pyshard.server.orderly_exit import DaemonReactor, OrderlyExit, end
+from pyshard.server.signals_and_exit import DaemonReactor, OrderlyExit, end
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.security.tokens import Tokens
+from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener

@@ -32,9 +32,9 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
-from pyshard.protocol.answers import Answer
+from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batches import Run, part
+from pyshard.protocol.batch_operations import Run, part
 from pyshard.settings import settings
 from pyshard.storage import IStore, Page, Task
 

@@ -22,8 +22,8 @@ from typing import Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.pages import Row
 
 

@@ -33,8 +33,8 @@ from pyshard.client import Client, connect
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.net.authentication import authenticated_dial
-from pyshard.security.tokens import Role, Tokens
+from pyshard.net.authenticating_endpoint import authenticated_dial
+from pyshard.security.tokens_and_roles import Role, Tokens
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
@@ -57,7 +57,7 @@ class MemoryCluster:
     :param seed: for all jitter and ids.
     :param store: opens the store of a shard that starts, given the shard's name and a function that gives the time in
         seconds; default: a new `pyshard.storage.MemoryStore`.
-    :param tokens: the valid tokens, one of them of an admin, as `pyshard.security.tokens.parse` returns them;
+    :param tokens: the valid tokens, one of them of an admin, as `pyshard.security.tokens_and_roles.parse` returns them;
         default: no client needs a token.
     :ivar tokens: the valid tokens; assign others to exchange them.
     :ivar clock: the cluster's time.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from authentication.secured import SECRETS, TOKENS, Bench
 
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 from pyshard.testing import MemoryCluster
 
 

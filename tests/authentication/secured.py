@@ -16,9 +16,9 @@ from pyshard.model import cluster_state
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.protocol.commands import Command
-from pyshard.security.tokens import Role, Token, Tokens
+from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol

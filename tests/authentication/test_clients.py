@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from pyshard.client import connect
 from pyshard.errors import NotAuthenticated, PermissionDenied, Unavailable
-from pyshard.net.authentication import authenticated_dial
+from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.security.token_file import VARIABLE
-from pyshard.security.tokens import Role, Token, Tokens
+from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

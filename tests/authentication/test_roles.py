@@ -10,11 +10,11 @@ from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.protocol import commands
-from pyshard.protocol.answers import decode_answers
+from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Has, Read, ReadItem, Remove, Run, changes
+from pyshard.protocol.batch_operations import Has, Read, ReadItem, Remove, Run, changes
 from pyshard.protocol.commands import Command
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 
 #: What each role may do, command by command: the least that it takes. None: even strangers may.
 NEEDED: dict[type[Command], Role | None] = {

@@ -12,7 +12,7 @@ from twisted.protocols import amp
 from pyshard.errors import NotAuthenticated
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import STRANGER
 from pyshard.settings import settings
 

@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from pyshard.backup import Restored, restore
 from pyshard.backup.file_reader import VerifiedBackup, check
 from pyshard.client.bulk_input import BulkSlice
-from pyshard.client.raw_client import RawClient
+from pyshard.client.record_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Write
+from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 

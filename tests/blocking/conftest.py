@@ -12,7 +12,7 @@ from twisted.python import threadable
 
 from pyshard import Pyshard
 from pyshard.blocking import pyshard as blocking_module
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.testing import MemoryCluster
 
 

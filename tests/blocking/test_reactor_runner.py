@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.python import threadable
 
-from pyshard.blocking import reactor_runner
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking import leader_followers
+from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.errors import BlockingCallRefused, Unavailable
 
 # -- one thread -----------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_an_idle_runner_looks_around_before_it_sends(runner: ReactorRunner, monk
         return succeed(None)
 
     def work() -> None:
-        for pause in (2 * reactor_runner._IDLE, 0, 0, 2 * reactor_runner._IDLE):
+        for pause in (2 * leader_followers._IDLE, 0, 0, 2 * leader_followers._IDLE):
             time.sleep(pause)
             runner.run(call)
 

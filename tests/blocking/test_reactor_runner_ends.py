@@ -17,8 +17,8 @@ from blocking.threads import Thread, apart, later, until
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from pyshard.blocking import reactor_runner
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking import leader_followers
+from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.errors import ClientClosed
 
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -78,7 +78,7 @@ def test_an_interrupted_follower_passes_the_lead_on(
     release, never = Deferred[str](), Deferred[str]()
     leader = Thread(lambda: runner.run(lambda: release))
     until(lambda: runner._leader == leader.ident)
-    call_made = reactor_runner._Call
+    call_made = leader_followers._Call
 
     def interrupted_call(function: Callable[[], Deferred[Any]]) -> Any:
         call: Any = call_made(function)
@@ -90,10 +90,10 @@ def test_an_interrupted_follower_passes_the_lead_on(
         monkeypatch.setattr(call, "follow", follow)
         return call
 
-    monkeypatch.setattr(reactor_runner, "_Call", interrupted_call)
+    monkeypatch.setattr(leader_followers, "_Call", interrupted_call)
     interrupted = Thread(lambda: runner.run(lambda: never))
     until(lambda: runner._followers or not interrupted.is_alive())
-    monkeypatch.setattr(reactor_runner, "_Call", call_made)
+    monkeypatch.setattr(leader_followers, "_Call", call_made)
     waiting = Thread(lambda: runner.run(later(runner, 0.1, "waited")))
     if not when_given_the_lead:
         with pytest.raises(KeyboardInterrupt):
@@ -113,7 +113,7 @@ def test_control_c_ends_a_wait_and_nothing_else() -> None:
     program = """
 import signal
 from twisted.internet.defer import Deferred, succeed
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking.leader_followers import ReactorRunner
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this process was told to ignore it
 runner = ReactorRunner()
 def never():
@@ -253,7 +253,7 @@ def test_a_process_ends_in_the_midst_of_calls() -> None:
     program = """
 import threading, time
 from twisted.internet.defer import Deferred
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking.leader_followers import ReactorRunner
 runner = ReactorRunner()
 runner.run(lambda: runner.reactor.resolve("localhost"))
 threading.Thread(target=runner.run, args=(lambda: Deferred(),), daemon=True).start()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pyshard.blocking.reactor_runner import ReactorRunner
+from pyshard.blocking.leader_followers import ReactorRunner
 
 _T = TypeVar("_T")
 

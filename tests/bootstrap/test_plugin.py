@@ -19,7 +19,7 @@ from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
-from pyshard.net.authentication import AuthenticatingEndpoint
+from pyshard.net.authenticating_endpoint import AuthenticatingEndpoint
 from pyshard.server import listen_address
 from pyshard.server.listener import Listener
 

@@ -10,13 +10,13 @@ from in_process_command import Commands
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.cli.up.cluster import DEFAULT, as_file
+from pyshard.cli.up.cluster_choice import DEFAULT, as_file
 from pyshard.cli.up.daemons import Access, daemons
 from pyshard.cli.up.ready_message import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
 from pyshard.security.tls import Tls
-from pyshard.security.tokens import Role, parse
+from pyshard.security.tokens_and_roles import Role, parse
 
 
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.word)

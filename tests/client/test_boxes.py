@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from pyshard import Client
 from pyshard.client import operation_queue
 from pyshard.errors import Overloaded, Unavailable
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

@@ -19,8 +19,8 @@ from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
 
 

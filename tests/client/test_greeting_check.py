@@ -8,7 +8,7 @@ import pytest
 from pyshard.client.greeting_check import check_greeting
 from pyshard.errors import ForeignCluster, WrongIdentity
 from pyshard.model.shard_map import ShardRange
-from pyshard.net.outgoing_connection import Greeting
+from pyshard.net.dialed_connection import Greeting
 
 OWN = ShardRange("low", 0, 5_000_000, 1024, "127.0.0.1", 5050, identity="1d")
 GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")

@@ -18,8 +18,8 @@ from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import documents
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run, Write
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run, Write
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Assignment

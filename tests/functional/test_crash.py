@@ -14,7 +14,7 @@ from functional.crash import crash
 from pyshard import Pyshard
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Write
+from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, LmdbStore, Task
 
 pytestmark = pytest.mark.functional

@@ -12,13 +12,13 @@ from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from functional.load import Load
 
 from pyshard import Pyshard
-from pyshard.client.raw_client import RawClient
+from pyshard.client.record_client import RawClient
 from pyshard.model.documents import encode
 from pyshard.protocol import commands
-from pyshard.protocol.answers import decode_answers
 from pyshard.protocol.apply_boxes import answers_in
+from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Increment, Run
+from pyshard.protocol.batch_operations import Increment, Run
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 
 pytestmark = pytest.mark.functional

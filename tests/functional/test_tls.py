@@ -17,11 +17,11 @@ from pyshard import Client, Tls, connect
 from pyshard.errors import ConfigError, NotTrusted, PyshardError, Unavailable
 from pyshard.net import addresses
 from pyshard.net.addresses import Server
-from pyshard.net.outgoing_connection import OutgoingConnection
+from pyshard.net.dialed_connection import OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Read
+from pyshard.protocol.batch_operations import Read
 from pyshard.security import tls
 
 pytestmark = pytest.mark.functional

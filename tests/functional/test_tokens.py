@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard import Pyshard, connect
 from pyshard.errors import NotAuthenticated, PermissionDenied
 from pyshard.security.token_file import load
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 
 pytestmark = pytest.mark.functional
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.batches.samples import keys
+from protocol.batch_operations.samples import keys
 
 from pyshard.errors import BadRequest
 from pyshard.protocol.pages import Row, decode_keys, decode_rows, encode_keys, encode_rows

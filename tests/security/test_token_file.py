@@ -10,7 +10,7 @@ from conftest import TakeErrors
 
 from pyshard.errors import ConfigError
 from pyshard.security.token_file import VARIABLE, TokenFile, client_token_file, daemon_token_file, load
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 
 OLD, NEW = "the-old-secret-of-admins", "the-new-secret-of-admins"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from pyshard.security.tokens import Role
+from pyshard.security.tokens_and_roles import Role
 from pyshard.server.admission import Admission, ConnectionLimits, origin_of
 from pyshard.settings import settings
 

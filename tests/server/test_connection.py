@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from pyshard.errors import ShuttingDown
 from pyshard.net.connection import BoundedAMP
-from pyshard.net.outgoing_connection import OutgoingConnection
+from pyshard.net.dialed_connection import OutgoingConnection
 from pyshard.protocol.boxes import Limits
 from pyshard.protocol.commands import NOTHING, Command, GoAway, Ping
 from pyshard.server.connection import ServerConnection

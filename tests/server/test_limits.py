@@ -16,7 +16,7 @@ from pyshard.errors import NotAuthenticated, TooManyConnections
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Authenticate, Command, GetMap, Ping
-from pyshard.security.tokens import parse
+from pyshard.security.tokens_and_roles import parse
 from pyshard.server.admission import ConnectionLimits
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory

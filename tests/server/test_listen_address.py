@@ -12,13 +12,13 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, U
 from twisted.internet.testing import MemoryReactor
 
 from pyshard.errors import ConfigError
-from pyshard.server import listen_address, orderly_exit
+from pyshard.server import listen_address, signals_and_exit
 
 
 def test_end() -> None:
     """The process ends with the error's line on standard error (SystemExit prints a text) and exit code 1."""
     with pytest.raises(SystemExit) as ended:
-        orderly_exit.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
+        signals_and_exit.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
     assert ended.value.code == "pyshard: --port: found 'x', expected a port from 1 to 65535"
 
 
@@ -226,7 +226,7 @@ def test_signals_stop_the_reactor_once(monkeypatch: pytest.MonkeyPatch, log_line
     installed: dict[int, object] = {}
     monkeypatch.setattr(signal, "signal", installed.__setitem__)
     reactor = Running()
-    service = orderly_exit.OrderlyExit(reactor)
+    service = signals_and_exit.OrderlyExit(reactor)
     assert reactor.later == []
     service.startService()
     assert installed == {}

@@ -15,7 +15,7 @@ from pyshard.protocol.boxes import Box
 from pyshard.protocol.commands import GetMap, Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.server.held_bytes import HeldBytes
+from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.settings import settings
 
 MOST = 1_000_000

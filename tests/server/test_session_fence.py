@@ -20,10 +20,10 @@ from pyshard.errors import BadRequest, IndexExists, IndexNotFound, OutcomeUnknow
 from pyshard.model.shard_map import ShardMap
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.answers import Answer
 from pyshard.protocol.apply_boxes import apply_box
+from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Has, Read, ReadItem, Write
+from pyshard.protocol.batch_operations import Has, Read, ReadItem, Write
 from pyshard.protocol.boxes import serialize
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard

@@ -14,9 +14,9 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.answers import Answer, decode_answers
+from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_operations import Run
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore

@@ -13,8 +13,8 @@ from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.protocol.answers import Answer, Result
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer, Result
+from pyshard.protocol.batch_operations import Run
 from pyshard.shard.shard import Shard
 
 Outcome: TypeAlias = Result | str

@@ -16,8 +16,8 @@ from twisted.internet.task import Clock
 from pyshard.errors import BadRequest, ShardBehind, WrongShard
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.answers import VERSION, Answer
-from pyshard.protocol.batches import (
+from pyshard.protocol.batch_answers import VERSION, Answer
+from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     Has,

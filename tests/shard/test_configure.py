@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import NotConfigured, StaleEpoch
-from pyshard.protocol.batches import Read, Write
+from pyshard.protocol.batch_operations import Read, Write
 from pyshard.shard.shard import Assignment, Shard
 from pyshard.storage import MemoryStore
 

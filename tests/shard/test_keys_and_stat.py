@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from pyshard.errors import BadRequest, IndexNotFound, WrongShard
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import Read, Write
+from pyshard.protocol.batch_operations import Read, Write
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Page

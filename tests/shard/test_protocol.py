@@ -27,9 +27,9 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import SLOTS, slot_of
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.answers import VERSION, Answer, decode_answers
+from pyshard.protocol.batch_answers import VERSION, Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Has, Pop, Read, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, Write
 from pyshard.protocol.pages import decode_keys
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment

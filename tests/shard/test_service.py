@@ -7,9 +7,9 @@ from shard.served import WHERE, Bench
 from twisted.internet.defer import Deferred
 
 from pyshard.protocol import commands
-from pyshard.protocol.answers import Answer
+from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batches import Has
+from pyshard.protocol.batch_operations import Has
 from pyshard.storage import MemoryStore
 
 

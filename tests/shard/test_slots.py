@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 
 from pyshard.model import keyspace
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.answers import VERSION, Answer
-from pyshard.protocol.batches import Has, Pop, Read, Run, Write
+from pyshard.protocol.batch_answers import VERSION, Answer
+from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore
 

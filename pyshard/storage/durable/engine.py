@@ -37,8 +37,8 @@ from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability import Durability
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import Databases, MergedView
-from pyshard.storage.durable.pending_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.replay import replay
+from pyshard.storage.durable.update_kinds import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 from pyshard.storage.durable.write_transaction import WriteTransaction
 

@@ -20,8 +20,8 @@ from hashlib import blake2b
 from itertools import repeat
 from operator import add, itemgetter
 
-from pyshard.protocol.answers import VERSION
-from pyshard.storage.executor import StoredRecord
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.storage.batch_executor import StoredRecord
 
 #: Bytes of the longest key that stands in the database key itself.
 LONGEST = 502

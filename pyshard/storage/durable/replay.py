@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.lmdb_index import LmdbIndex
+from pyshard.storage.durable.durable_index import LmdbIndex
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 

@@ -20,21 +20,21 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Has, Read, ReadItem, weight
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Has, Read, ReadItem, weight
+from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability import Durability
+from pyshard.storage.durable.durable_index import LmdbIndex
 from pyshard.storage.durable.engine import FIRST_MAP, MOST_CHANGED, StorageEngine
 from pyshard.storage.durable.group_commit import GroupCommit
-from pyshard.storage.durable.lmdb_index import LmdbIndex
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.pending_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
+from pyshard.storage.durable.update_kinds import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.write_transaction import WriteTransaction
-from pyshard.storage.executor import BatchExecutor, no_such_index
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot

@@ -17,10 +17,10 @@ from operator import add
 from typing import Protocol
 
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.answers import VERSION, Result
-from pyshard.protocol.batches import picker
+from pyshard.protocol.batch_answers import VERSION, Result
+from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
-from pyshard.storage.executor import StoredRecord, cost
+from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.slot_histogram import BUCKET_BITS
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.answers import VERSION, Answer
+from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.pages import Row
-from pyshard.storage.executor import BatchExecutor, cost, no_such_index
+from pyshard.storage.batch_executor import BatchExecutor, cost, no_such_index
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.memory.memory_index import MemoryIndex
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts

@@ -13,7 +13,7 @@ from ports import free_port
 from pyshard.bootstrap.plugin import open_state
 from pyshard.cli import cli
 from pyshard.cli.up import command
-from pyshard.cli.up.cluster import DEFAULT, as_file, remembered
+from pyshard.cli.up.cluster_choice import DEFAULT, as_file, remembered
 from pyshard.cli.up.directories import ClusterData, held_directory
 from pyshard.storage import DataDirectory
 

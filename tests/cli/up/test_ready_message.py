@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pyshard.cli.up.cluster import DEFAULT
+from pyshard.cli.up.cluster_choice import DEFAULT
 from pyshard.cli.up.directories import ClusterData
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 

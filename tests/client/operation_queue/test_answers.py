@@ -8,7 +8,7 @@ from client.operation_queue.operations import CHANGING, READING, operation, outc
 from pyshard.client.operation_queue import Batch
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
 from pyshard.model import documents
-from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
+from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 
 RECORD, SIZE = documents.encode({"hello": "world"})
 FOUND = VERSION.pack(7) + RECORD

@@ -8,7 +8,19 @@ from client.operation_queue.operations import CHANGING, READING, held, limit, ne
 from pyshard.client.operation import NO_OPTIONS, VerbOptions
 from pyshard.client.operation_queue import Batch
 from pyshard.errors import Unavailable
-from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_operations import (
+    ABSENT,
+    ALWAYS,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    ReadItem,
+    Remove,
+    Run,
+    Touch,
+    Write,
+)
 
 
 def test_operations_leave_in_the_order_of_issue() -> None:

@@ -11,8 +11,8 @@ from pyshard.client.bulk_part import BulkPart
 from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import documents
-from pyshard.protocol.answers import VERSION
-from pyshard.protocol.batches import Has, Pop, Read, Remove, Run, Write, verb_of
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, verb_of
 
 
 class Outcomes:

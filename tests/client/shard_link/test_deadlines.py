@@ -13,8 +13,8 @@ from twisted.internet.task import deferLater
 
 from pyshard import Client
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

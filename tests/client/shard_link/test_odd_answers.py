@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, fail
 
 from pyshard import Client
 from pyshard.errors import BadRequest, InternalError, OutcomeUnknown, PyshardError
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
 from pyshard.testing import MemoryCluster
 
 

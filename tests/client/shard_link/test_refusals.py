@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from pyshard import Client
 from pyshard.errors import Unavailable
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.answers import Answer
-from pyshard.protocol.batches import Run
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Run
 from pyshard.testing import MemoryCluster
 
 

@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from pyshard.errors import PyshardError
 from pyshard.net.connection import BoundedAMP
+from pyshard.net.dialed_connection import Greeting, OutgoingConnection
 from pyshard.net.dialer import Dialer
-from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.testing import MemoryNetwork
 

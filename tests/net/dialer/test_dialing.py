@@ -8,7 +8,7 @@ from net.dialer.dialed import HELLO, WHERE, Bench
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import WrongIdentity
-from pyshard.net.outgoing_connection import Greeting
+from pyshard.net.dialed_connection import Greeting
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

@@ -19,8 +19,8 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
+from pyshard.net.dialed_connection import OutgoingConnection
 from pyshard.net.disconnect_reason import reason_of
-from pyshard.net.outgoing_connection import OutgoingConnection
 from pyshard.protocol import commands
 
 # -- ends -----------------------------------------------------------------------------------------------------------

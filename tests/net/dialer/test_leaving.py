@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 from twisted.internet.task import deferLater
 
 from pyshard.net.dialer import Dialer
-from pyshard.protocol.answers import Answer
+from pyshard.protocol.batch_answers import Answer
 from pyshard.storage import MemoryStore, Task
 from pyshard.testing import MemoryCluster
 

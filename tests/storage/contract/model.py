@@ -8,8 +8,20 @@ from stores import Outcome, weight
 
 from pyshard.errors import InvalidDocument
 from pyshard.model import documents
-from pyshard.protocol.answers import VERSION
-from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_operations import (
+    ABSENT,
+    ALWAYS,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    ReadItem,
+    Remove,
+    Run,
+    Touch,
+    Write,
+)
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pyshard.model import documents
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import ABSENT, Write
+from pyshard.protocol.batch_operations import ABSENT, Write
 
 #: Writes that must not replace anything.
 add = partial(Write, conditions=[ABSENT])

@@ -9,7 +9,7 @@ from storage.contract.samples import key_sets
 from stores import FAST_KINDS, Bench, prepared, weight
 
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import Remove
+from pyshard.protocol.batch_operations import Remove
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)

@@ -9,8 +9,8 @@ from storage.contract.samples import number
 from stores import Bench, Outcome, weight
 
 from pyshard.model.keyspace import SLOTS
-from pyshard.protocol.answers import ITEM
-from pyshard.protocol.batches import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_answers import ITEM
+from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.storage import Page
 
 ALL_GONE: list[tuple[Any, Outcome]] = [

@@ -9,7 +9,7 @@ from storage.contract.samples import number
 from stores import Bench
 
 from pyshard.model import documents
-from pyshard.protocol.batches import Has, Increment, Read
+from pyshard.protocol.batch_operations import Has, Increment, Read
 
 
 def test_increment(bench: Bench) -> None:

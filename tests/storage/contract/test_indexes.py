@@ -9,7 +9,7 @@ from stores import INDEXES, NAMED, PLENTY, Bench, Outcome, outcomes, weight
 
 from pyshard.errors import IndexNotFound
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import Has, Pop, Read, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, Write
 from pyshard.storage import Task
 
 

@@ -8,7 +8,7 @@ import pytest
 from storage.contract.samples import add
 from stores import PLENTY, Bench, task, weight
 
-from pyshard.protocol.batches import Pop, Read, Remove, Write
+from pyshard.protocol.batch_operations import Pop, Read, Remove, Write
 
 
 def test_used(bench: Bench) -> None:

@@ -17,7 +17,19 @@ from stores import FAST_KINDS, PLENTY, Bench, check_consistent, folder, outcomes
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_operations import (
+    ABSENT,
+    ALWAYS,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    ReadItem,
+    Remove,
+    Run,
+    Touch,
+    Write,
+)
 from pyshard.protocol.pages import Row
 from pyshard.storage import LmdbStore, Task
 

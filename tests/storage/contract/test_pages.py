@@ -11,7 +11,7 @@ from storage.contract.samples import key_sets, neighbors
 from stores import FAST_KINDS, PLENTY, Bench, prepared
 
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.batches import ABSENT, Remove, Write
+from pyshard.protocol.batch_operations import ABSENT, Remove, Write
 from pyshard.storage import Page
 
 

@@ -6,7 +6,7 @@ import pytest
 from stores import PLENTY, Bench, weight
 
 from pyshard.model.keyspace import SLOTS
-from pyshard.protocol.batches import Has, Pop, ReadItem, Remove, Write
+from pyshard.protocol.batch_operations import Has, Pop, ReadItem, Remove, Write
 
 
 def test_a_restart_keeps_everything(durable: Bench) -> None:

@@ -8,8 +8,8 @@ import pytest
 from storage.contract.samples import add, number
 from stores import Bench, weight
 
-from pyshard.protocol.answers import ITEM, VERSION
-from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
+from pyshard.protocol.batch_answers import ITEM, VERSION
+from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
 from pyshard.storage.durable import lmdb_encoding
 
 

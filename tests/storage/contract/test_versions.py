@@ -6,8 +6,8 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench, folder
 
-from pyshard.protocol.answers import ITEM, VERSION
-from pyshard.protocol.batches import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
+from pyshard.protocol.batch_answers import ITEM, VERSION
+from pyshard.protocol.batch_operations import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
 
 
 def test_versions_rise(bench: Bench) -> None:

@@ -7,8 +7,8 @@ from hashlib import blake2b
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.executor import StoredRecord
 
 KEYS = st.binary(max_size=lmdb_encoding.LONGEST + 50) | st.binary(
     min_size=lmdb_encoding.LONGEST - 2, max_size=lmdb_encoding.LONGEST + 2

@@ -19,8 +19,8 @@ from stores import PLENTY, START, at_once, check_consistent, folder, task
 from twisted.internet.task import Clock
 
 from pyshard.errors import StorageFailed
-from pyshard.protocol.answers import VERSION
-from pyshard.protocol.batches import Pop, Read, Run, Write
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_operations import Pop, Read, Run, Write
 from pyshard.storage import DataDirectory, Durability, LmdbStore
 from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.write_ahead_log import LogFile

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.answers import VERSION
-from pyshard.storage.executor import StoredRecord, cost
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.memory.memory_index import MemoryIndex
 from pyshard.storage.slot_histogram import BUCKET_BITS, new_bucket_counts
 

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import IndexNotFound
 from pyshard.model.keyspace import SLOTS, slot_of
-from pyshard.protocol.answers import VERSION
-from pyshard.protocol.batches import Pop, Read, Remove, Run, Touch, Write
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_operations import Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import IStore, MemoryStore, Page
-from pyshard.storage.executor import no_such_index
+from pyshard.storage.batch_executor import no_such_index
 
 
 def new_store() -> MemoryStore:

@@ -9,7 +9,7 @@ from deferreds import result
 from twisted.internet.task import Clock
 
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Remove, Run, Write
+from pyshard.protocol.batch_operations import Remove, Run, Write
 from pyshard.protocol.pages import Row
 from pyshard.storage import ISnapshot, IStore, Task
 

@@ -13,7 +13,7 @@ from storage.snapshots.bench import INDEXES, PLENTY, Bench, all_of, in_order
 from twisted.internet.task import Clock
 
 from pyshard.errors import SnapshotEnded
-from pyshard.protocol.batches import Touch
+from pyshard.protocol.batch_operations import Touch
 from pyshard.protocol.pages import Row, encode_rows
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, ISnapshot, IStore, LmdbStore, MemoryStore

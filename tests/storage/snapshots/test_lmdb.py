@@ -14,9 +14,9 @@ from twisted.internet.task import Clock
 
 from pyshard.errors import SnapshotEnded
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Write
+from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
-from pyshard.storage.durable.pending_updates import DirectUpdate
+from pyshard.storage.durable.update_kinds import DirectUpdate
 from pyshard.storage.durable.write_transaction import WriteTransaction
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stores import PLENTY, START, at_once, check_consistent, task
 
-from pyshard.protocol.batches import Write
+from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.durable.checkpoint import Checkpoint
 from pyshard.storage.durable.memtable import Memtable

@@ -19,7 +19,7 @@ from stores import PLENTY, Bench, at_once, check_consistent, task
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import StorageFailed
-from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Run, Touch, Write
+from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Run, Touch, Write
 from pyshard.storage import Durability
 
 CHANGES: list[Run] = [

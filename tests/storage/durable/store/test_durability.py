@@ -12,7 +12,7 @@ from storage.durable.store.opened import opened
 from stores import PLENTY, at_once, check_consistent, task
 from twisted.internet.task import Clock
 
-from pyshard.protocol.batches import Pop, Write
+from pyshard.protocol.batch_operations import Pop, Write
 from pyshard.storage import Durability
 
 

@@ -14,14 +14,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.model.keyspace import slot_of
-from pyshard.protocol.batches import Has, Read, Write
+from pyshard.protocol.batch_operations import Has, Read, Write
 from pyshard.storage import LmdbStore
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.pending_updates import DirectUpdate, LoggedUpdate, Update
+from pyshard.storage.durable.update_kinds import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.write_transaction import WriteTransaction
 
 

@@ -9,7 +9,7 @@ from storage.durable.store.broken import Broken, until_refused
 from storage.durable.store.opened import lmdb_of, map_size, opened
 from stores import PLENTY, SMALL_MAP, Bench, at_once, check_consistent, task
 
-from pyshard.protocol.batches import Has, Increment, Read, Write
+from pyshard.protocol.batch_operations import Has, Increment, Read, Write
 
 
 def test_the_map_grows(bench: Bench) -> None:

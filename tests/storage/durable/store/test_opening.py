@@ -12,7 +12,7 @@ from storage.durable.store.opened import opened
 from stores import PLENTY, START, at_once, task
 
 from pyshard.errors import ConfigError
-from pyshard.protocol.batches import Read, Write
+from pyshard.protocol.batch_operations import Read, Write
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.slot_histogram import BUCKETS
 

@@ -9,7 +9,7 @@ import pytest
 from cli.up.configured import HOST, cluster
 from ports import free_port
 
-from pyshard.cli.up.cluster import DEFAULT, as_file, check_ports, remember, remembered, with_free_ports
+from pyshard.cli.up.cluster_choice import DEFAULT, as_file, check_ports, remember, remembered, with_free_ports
 from pyshard.cli.up.directories import ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code, plain
-from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
+from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 
 _T = TypeVar("_T")
 

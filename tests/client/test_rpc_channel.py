@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.client.rpc import RpcChannel
+from pyshard.client.rpc_channel import RpcChannel
 from pyshard.errors import (
     BadRequest,
     ClientClosed,
@@ -22,8 +22,8 @@ from pyshard.errors import (
     ShuttingDown,
     Unavailable,
 )
+from pyshard.net.dialed_connection import OutgoingConnection
 from pyshard.net.dialer import Dialer
-from pyshard.net.outgoing_connection import OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

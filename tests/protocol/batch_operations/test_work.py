@@ -13,9 +13,9 @@ from stores import FAST_KINDS, Bench, prepared
 from pyshard.errors import InvalidDocument, NotANumber
 from pyshard.model import documents
 from pyshard.model.documents import FORMAT, HEAD
-from pyshard.protocol.batches import ABSENT, Has, Increment, Pop, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, ReadItem, Remove, Run, Touch, Write
 from pyshard.settings import settings
-from pyshard.storage import executor
+from pyshard.storage import batch_executor
 
 ONE = documents.encode(1)[0]
 OPERATIONS = 50
@@ -34,7 +34,7 @@ RUNS: list[Run] = [
 @pytest.fixture(params=FAST_KINDS)
 def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A store of each kind whose batches may look at 10 records of `BIG`."""
-    monkeypatch.setattr(executor, "settings", attrs.evolve(settings, BATCH_WORK=10 * len(BIG)))
+    monkeypatch.setattr(batch_executor, "settings", attrs.evolve(settings, BATCH_WORK=10 * len(BIG)))
     with prepared(request.param) as made:
         made.fill({b"k": BIG})
         yield made
@@ -59,7 +59,7 @@ def test_over_all_runs_of_a_batch(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_clients_ask_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client notices nothing of it."""
-    monkeypatch.setattr(executor, "settings", attrs.evolve(settings, BATCH_WORK=200))
+    monkeypatch.setattr(batch_executor, "settings", attrs.evolve(settings, BATCH_WORK=200))
     with cluster_of(kind) as cluster:
         client = cluster.connect()
         keys = [f"key{number}" for number in range(100)]

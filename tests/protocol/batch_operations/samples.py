@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from pyshard.protocol.batches import (
+from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     LONGEST_TTL,

@@ -17,8 +17,8 @@ from typing import NamedTuple, Protocol
 
 from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
 from pyshard.model import documents
-from pyshard.protocol.answers import ITEM, VERSION, Answer, Result
-from pyshard.protocol.batches import (
+from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
+from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,

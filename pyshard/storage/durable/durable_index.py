@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyshard.protocol.answers import VERSION, Result
+from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.settings import settings
+from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.memtable import Memtable, Value
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.executor import StoredRecord, cost
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.batches.samples import run_lists, texts
+from protocol.batch_operations.samples import run_lists, texts
 
 from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
 from pyshard.model import documents
-from pyshard.protocol.answers import ITEM, Answer, Result, decode_answers, decode_answers_plainly, encode_answers
-from pyshard.protocol.batches import HEAD_BYTES, Has, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_answers import ITEM, Answer, Result, decode_answers, decode_answers_plainly, encode_answers
+from pyshard.protocol.batch_operations import HEAD_BYTES, Has, Pop, Read, ReadItem, Remove, Run, Touch, Write
 
 
 @st.composite

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.batches.samples import BYTES, RUNS, run_lists, with_columns
+from protocol.batch_operations.samples import BYTES, RUNS, run_lists, with_columns
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.answers import ITEM, VERSION, Answer, decode_answers, encode_answers
+from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
-from pyshard.protocol.batches import (
+from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,

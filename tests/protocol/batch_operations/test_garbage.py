@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.batches.samples import BYTES, texts
+from protocol.batch_operations.samples import BYTES, texts
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.answers import Answer, decode_answers
+from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import decode_runs
-from pyshard.protocol.batches import Read
+from pyshard.protocol.batch_operations import Read
 from pyshard.protocol.pages import decode_keys
 
 

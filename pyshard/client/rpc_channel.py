@@ -30,8 +30,8 @@ from pyshard.errors import (
     ShuttingDown,
     Unavailable,
 )
+from pyshard.net.dialed_connection import OutgoingConnection
 from pyshard.net.dialer import Dialer
-from pyshard.net.outgoing_connection import OutgoingConnection
 from pyshard.protocol.commands import Command, UnreadableAnswer
 from pyshard.settings import settings
 

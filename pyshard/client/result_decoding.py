@@ -17,8 +17,8 @@ from pyshard.model import documents
 from pyshard.model.documents import Document
 from pyshard.model.keyspace import SLOTS, slot_to_hash
 from pyshard.model.many_documents import decode_many
-from pyshard.protocol.answers import ITEM, VERSION, Result
-from pyshard.protocol.batches import Increment, Pop, Read, ReadItem, Remove, Run, Write
+from pyshard.protocol.batch_answers import ITEM, VERSION, Result
+from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write
 
 
 class Record(TypedDict):

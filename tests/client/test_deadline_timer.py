@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from pyshard.client.deadlines import DeadlineTimer
+from pyshard.client.deadline_timer import DeadlineTimer
 
 
 def test_earliest() -> None:

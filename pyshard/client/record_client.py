@@ -15,12 +15,12 @@ from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.client import Client
 from pyshard.client.operation import Operation, VerbOptions
-from pyshard.client.rpc import RpcChannel
+from pyshard.client.rpc_channel import RpcChannel
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.keyspace import slot_of
 from pyshard.protocol import commands
-from pyshard.protocol.batches import ABSENT
+from pyshard.protocol.batch_operations import ABSENT
 from pyshard.protocol.commands import Command
 
 
@@ -35,7 +35,7 @@ class RawShard:
         self._rpc = rpc
 
     def call(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
-        """Call it with a command that changes nothing; see `pyshard.client.rpc.RpcChannel.call`."""
+        """Call it with a command that changes nothing; see `pyshard.client.rpc_channel.RpcChannel.call`."""
         return self._rpc.call(command, seconds, False, **arguments)
 
 
@@ -95,7 +95,7 @@ class RawClient:
         :param index: the index's name; empty for the default one.
         :param ttl: milliseconds for which it lives; 0: for ever.
         :param seconds: the deadline, from now.
-        :param condition: see `pyshard.protocol.batches`; default: that the key doesn't exist.
+        :param condition: see `pyshard.protocol.batch_operations`; default: that the key doesn't exist.
         :return: a Deferred of whether it was stored. It fails as `Client.write` does.
         """
         slot = slot_of(key, index.encode())

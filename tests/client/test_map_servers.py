@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client import Client, connect
 from pyshard.errors import ClientClosed, ConfigError, IndexExists, NotAuthenticated, Unavailable
-from pyshard.security.tokens import Role, Token, Tokens
+from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.testing import MemoryCluster
 
 BOOTSTRAP, SHARDS = "localhost:9192", ("127.0.0.1:5050", "127.0.0.1:5051")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.answers import ITEM, VERSION, Answer, Result, decode_answers, encode_answers
-from pyshard.protocol.batches import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
+from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result, decode_answers, encode_answers
+from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 
 KEYS = [b"a", b"b"]
 REFUSED = ("SHARD_FULL", "why")

@@ -20,12 +20,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.hedged_request import HedgedRequest
-from pyshard.client.rpc import RpcChannel
+from pyshard.client.rpc_channel import RpcChannel
 from pyshard.errors import ConfigError, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
+from pyshard.net.dialed_connection import Greeting, OutgoingConnection
 from pyshard.net.dialer import Dialer
-from pyshard.net.outgoing_connection import Greeting, OutgoingConnection
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
 from pyshard.settings import settings

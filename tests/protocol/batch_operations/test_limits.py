@@ -9,7 +9,7 @@ import pytest
 
 from pyshard.errors import BadRequest
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
-from pyshard.protocol.batches import Has, Read
+from pyshard.protocol.batch_operations import Has, Read
 from pyshard.settings import settings
 
 MOST = settings.MAX_BATCH

@@ -19,9 +19,9 @@ from storage.durable.layers import (
     slot_of,
 )
 
-from pyshard.protocol.answers import VERSION
-from pyshard.storage.durable.lmdb_index import LmdbIndex
-from pyshard.storage.executor import StoredRecord
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.storage.batch_executor import StoredRecord
+from pyshard.storage.durable.durable_index import LmdbIndex
 
 
 @given(in_lmdb, in_memtable, in_memtable, distinct_keys, st.data())

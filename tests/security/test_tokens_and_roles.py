@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import ConfigError
-from pyshard.security.tokens import ROLES, Role, Token, Tokens, parse
+from pyshard.security.tokens_and_roles import ROLES, Role, Token, Tokens, parse
 
 SECRET = "sixteen-letters!"
 OTHER = "another secret".replace(" ", "-") + "-2"
