@@ -6,8 +6,8 @@
 from pyshard.blocking import BlockingIndex, Pyshard
 from pyshard.client import Client, Index, Item, KeyPages, Record, connect
 from pyshard.errors import PyshardError
-from pyshard.model.documents import Document, Storable
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Document, Storable
+from pyshard.model.key_slots import Key
 from pyshard.security.tls import Tls
 
 __version__ = "0.3.0"

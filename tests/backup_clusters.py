@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Manifest, Restored, backup, restore
-from pyshard.backup.file_writer import BLOCK
+from pyshard.backup.new_backup import BLOCK
 from pyshard.client import Client
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.pages import Row, decode_rows

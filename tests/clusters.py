@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run

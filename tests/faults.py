@@ -10,7 +10,7 @@ import attrs
 from handover import hand_over
 
 from pyshard.bootstrap.bootstrap import Condition
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster

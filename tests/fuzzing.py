@@ -17,8 +17,8 @@ import msgspec
 
 from pyshard.errors import BY_CODE
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import ChunkedBytes, put_chunks
 from pyshard.protocol.boxes import LONGEST_VALUE, Box, Limits, serialize
+from pyshard.protocol.chunked_arguments import ChunkedBytes, put_chunks
 
 #: A box under construction: what is wrong with it may be that a key comes twice.
 Pairs = list[tuple[bytes, bytes]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pyshard.model.cluster_state import ClusterState, to_json
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.shard.shard import Assignment
 from pyshard.storage import MemoryStore
 from pyshard.storage.batch_executor import StoredRecord

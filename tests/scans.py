@@ -10,7 +10,7 @@ from twisted.internet.defer import gatherResults
 
 from pyshard import Client
 from pyshard.client.key_pages import KeyPages
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.testing import MemoryCluster

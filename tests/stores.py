@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import Pop, Read, ReadItem, Run, Write
 from pyshard.settings import settings

@@ -23,7 +23,7 @@ from peers.interface import Side, Timed
 from ratios import Round, Sample
 from rounds import alternate
 
-from pyshard.model import documents
+from pyshard.model import document_encoding
 
 
 def test_ratio_and_spread() -> None:
@@ -97,7 +97,7 @@ def test_hash_is_ycsb() -> None:
 
 def test_small_documents() -> None:
     """A small document takes about 90 bytes as it is stored, and differs by number and version."""
-    sizes = {len(documents.encode(corpus.small(number, 3))[0]) for number in range(0, 100_000, 997)}
+    sizes = {len(document_encoding.encode(corpus.small(number, 3))[0]) for number in range(0, 100_000, 997)}
     assert min(sizes) >= 85
     assert max(sizes) <= 95
     assert len({str(corpus.small(number, version)) for number in range(10) for version in range(10)}) == 100

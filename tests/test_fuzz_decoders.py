@@ -21,20 +21,20 @@ from stores import folder
 from twisted.protocols import amp
 
 from pyshard.backup import manifest, verify
-from pyshard.backup.file_writer import BLOCK
 from pyshard.backup.manifest import FileEntry, Manifest
+from pyshard.backup.new_backup import BLOCK
 from pyshard.bootstrap import state_file
 from pyshard.client.result_decoding import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
-from pyshard.model import cluster_state, config_file, documents
-from pyshard.model.keyspace import SLOTS
-from pyshard.model.many_documents import decode_many
+from pyshard.model import cluster_state, config_file, document_encoding
+from pyshard.model.bulk_document_encoding import decode_many
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.protocol.arguments import take_chunks, take_integer
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Read, ReadItem, Run, Touch, Write
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize
+from pyshard.protocol.chunked_arguments import take_chunks, take_integer
 from pyshard.protocol.pages import Row, decode_keys, decode_rows, encode_keys, encode_rows
 from pyshard.security import tokens_and_roles
 
@@ -113,10 +113,10 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "answers": (hand_out, encode_answers(ANSWERS), (BadRequest,)),
     "keys": (decode_keys, encode_keys([b"a", b"b" * 300]), (BadRequest,)),
     "rows": (decode_rows, encode_rows(ROWS), (BadRequest,)),
-    "document": (documents.decode, documents.encode(DOCUMENT)[0], (InvalidDocument,)),
-    "documents": (lambda data: decode_many([data, data]), documents.encode(DOCUMENT)[0], (InvalidDocument,)),
-    "int": (documents.decode_int, documents.encode(2**80)[0], (InvalidDocument, NotANumber)),
-    "size": (documents.size_in, documents.encode(1)[0], (InvalidDocument,)),
+    "document": (document_encoding.decode, document_encoding.encode(DOCUMENT)[0], (InvalidDocument,)),
+    "documents": (lambda data: decode_many([data, data]), document_encoding.encode(DOCUMENT)[0], (InvalidDocument,)),
+    "int": (document_encoding.decode_int, document_encoding.encode(2**80)[0], (InvalidDocument, NotANumber)),
+    "size": (document_encoding.size_in, document_encoding.encode(1)[0], (InvalidDocument,)),
     "state": (
         lambda data: cluster_state.to_json(cluster_state.from_json(data)),
         cluster_state.to_json(STATE),
@@ -161,7 +161,7 @@ def test_answers_with_other_things_in_them(seed: int) -> None:
 @pytest.mark.parametrize("data", DOCUMENTS)
 def test_documents_that_are_traps(data: bytes) -> None:
     """What announces more than it has, nests too deep or isn't what it says is refused, or read for what it is."""
-    for decode in (documents.decode, documents.decode_int):
+    for decode in (document_encoding.decode, document_encoding.decode_int):
         with suppress(InvalidDocument, NotANumber):
             decode(data)
 

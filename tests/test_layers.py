@@ -152,10 +152,10 @@ def test_plugin_folder_is_no_package() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("pyshard.model.keyspace", "import os, twisted.internet\nfrom pyshard.errors import InvalidKey"),
-        ("pyshard.model.keyspace", "from pyshard import errors, settings"),
-        ("pyshard.model.keyspace", "import pyshard.errors as errors"),
-        ("pyshard.model.keyspace", "import pyshardlike.cli"),
+        ("pyshard.model.key_slots", "import os, twisted.internet\nfrom pyshard.errors import InvalidKey"),
+        ("pyshard.model.key_slots", "from pyshard import errors, settings"),
+        ("pyshard.model.key_slots", "import pyshard.errors as errors"),
+        ("pyshard.model.key_slots", "import pyshardlike.cli"),
         ("pyshard.settings", "from . import errors"),
         ("pyshard.settings", "from .errors import InvalidKey"),
         ("pyshard.shard.plugin", "from pyshard.shard.service import ShardService"),

@@ -21,16 +21,16 @@ OTHERS = {"BOOTSTRAP_SERVER", "SHARD_PORT", "HISTOGRAM_BARS"}
 #: Where each limit is tried, at, under and over it.
 TESTS = {
     "MAX_KEY_BYTES": [
-        "model/test_keyspace.py::test_longest_key",
+        "model/test_key_slots.py::test_longest_key",
         "protocol/batch_operations/test_runs.py::test_largest_things_pass",
         "protocol/batch_operations/test_runs.py::test_what_others_could_not_read_is_refused",
     ],
     "MAX_DOCUMENT_BYTES": [
-        "model/test_documents.py::test_largest_document",
+        "model/test_document_encoding.py::test_largest_document",
         "protocol/batch_operations/test_runs.py::test_largest_things_pass",
         "protocol/batch_operations/test_runs.py::test_what_others_could_not_read_is_refused",
     ],
-    "MAX_NESTING": ["model/test_documents.py::test_deepest_document"],
+    "MAX_NESTING": ["model/test_document_encoding.py::test_deepest_document"],
     "MAX_NAME": [
         "model/cluster_state/test_state.py::test_index_name",
         "model/cluster_state/test_state.py::test_bad_index_name",
@@ -57,19 +57,19 @@ TESTS = {
     "MAX_SNAPSHOTS": ["shard/test_open_snapshots.py::test_a_few_at_a_time"],
     "SNAPSHOT_BYTES": ["storage/snapshots/test_any_store.py::test_a_large_record_has_its_own_page"],
     "SNAPSHOT_IDLE": ["shard/test_open_snapshots.py::test_idle"],
-    "MAX_CONNECTIONS": ["server/test_admission.py::test_in_all", "server/test_limits.py::test_too_many"],
-    "MAX_CONNECTIONS_PER_ADDRESS": ["server/test_admission.py::test_from_one_address"],
+    "MAX_CONNECTIONS": ["server/test_connection_admission.py::test_in_all", "server/test_limits.py::test_too_many"],
+    "MAX_CONNECTIONS_PER_ADDRESS": ["server/test_connection_admission.py::test_from_one_address"],
     "HELD_BYTES": ["server/test_memory.py::test_boxes_that_were_begun"],
     "MAX_REFUSED": ["server/test_limits.py::test_refused_ones_are_bounded"],
     "REFUSED": ["server/test_limits.py::test_too_many"],
     "LISTEN_BACKLOG": ["server/test_listen_address.py::test_backlog"],
-    "OTHER_FILES": ["server/test_admission.py::test_fewer_files"],
+    "OTHER_FILES": ["server/test_connection_admission.py::test_fewer_files"],
     "BOXES_UNDER_WAY": ["net/connection/test_pace.py::test_boxes_under_way"],
     "BYTES_UNDER_WAY": ["net/connection/test_pace.py::test_bytes_under_way"],
     "IDLE": ["server/test_limits.py::test_peers_that_are_gone"],
     "IDLE_LOOK": ["server/test_limits.py::test_peers_that_are_gone"],
     "MAX_STRANGERS": [
-        "server/test_admission.py::test_strangers",
+        "server/test_connection_admission.py::test_strangers",
         "server/test_limits.py::test_idle_strangers_give_way",
     ],
     "STRANGER_BOX_BYTES": ["authentication/test_strangers.py::test_a_strangers_box"],
@@ -83,7 +83,10 @@ TESTS = {
     "MAX_TOKEN_FILE": ["security/test_token_file.py::test_no_file"],
     "DEADLINE": ["client/test_silence.py::test_calls_in_flight_end_by_their_deadline"],
     "TIMEOUT": ["net/test_heartbeat.py::test_silence"],
-    "HEARTBEAT": ["net/dialer/test_heartbeat.py::test_ready", "net/dialer/test_heartbeat.py::test_ready_after_silence"],
+    "HEARTBEAT": [
+        "net/reconnecting_dialer/test_heartbeat.py::test_ready",
+        "net/reconnecting_dialer/test_heartbeat.py::test_ready_after_silence",
+    ],
     "BOX_OPERATIONS": ["client/operation_queue/test_batches.py::test_a_box_has_at_most_so_many_operations"],
     "BOX_BYTES": ["client/operation_queue/test_batches.py::test_a_box_has_at_most_so_many_bytes"],
     "BOXES_IN_FLIGHT": ["client/test_boxes.py::test_only_so_many_boxes_are_in_flight"],
@@ -96,8 +99,8 @@ TESTS = {
     "BULK_BYTES": ["client/test_bulk.py::test_bytes_in_flight"],
     "WATCH_INTERVAL": ["bootstrap/test_reconciler.py::test_looks_are_regular"],
     "DRAIN": ["server/test_connection.py::test_stop_waits_for_a_bounded_time"],
-    "RETRY_FIRST": ["net/dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
-    "RETRY_LONGEST": ["net/dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
+    "RETRY_FIRST": ["net/reconnecting_dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
+    "RETRY_LONGEST": ["net/reconnecting_dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
 }
 
 UNITS = {"": 1, " KiB": 1024, " MiB": 1024**2, " GiB": 1024**3, " s": 1}

@@ -32,8 +32,8 @@ from twisted.python.failure import Failure
 from pyshard import Client
 from pyshard.client import operation_queue
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.model import documents
-from pyshard.model.keyspace import slot_of
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Pop, Remove, Run, Write
 from pyshard.settings import settings
@@ -77,7 +77,7 @@ class Truth:
             place, result = (run.index, key.decode()), answer.results[position]
             line = self.timeline(place)
             if isinstance(run, Write):
-                value = documents.decode(run.records[position])
+                value = document_encoding.decode(run.records[position])
                 assert isinstance(value, int)
                 self.stored.setdefault(value, []).append(self.moment)
                 if result:

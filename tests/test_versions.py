@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard import Client, Item
 from pyshard.errors import InvalidArgument
-from pyshard.model.documents import Document
+from pyshard.model.document_encoding import Document
 from pyshard.testing import MemoryCluster
 
 

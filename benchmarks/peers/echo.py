@@ -16,7 +16,7 @@ from twisted.protocols.amp import AMP
 from peers import echo_server
 from peers.interface import Deferring, Side
 from pyshard import Document
-from pyshard.model.documents import decode, encode
+from pyshard.model.document_encoding import decode, encode
 
 
 class EchoDeferring(Deferring):

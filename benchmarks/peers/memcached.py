@@ -12,7 +12,7 @@ from pymemcache.client.hash import HashClient
 
 from peers.interface import Blocking, Side
 from pyshard import Document
-from pyshard.model.documents import decode, encode
+from pyshard.model.document_encoding import decode, encode
 
 _MEGABYTES = 2048
 

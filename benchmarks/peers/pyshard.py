@@ -16,7 +16,7 @@ from pyshard.cli.up.cluster_choice import as_file
 from pyshard.cli.up.daemons import daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.model.config_file import ClusterConfig
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 
 _LIMIT = 8 * 1024**3

@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred
 
 from peers.interface import Blocking, Deferring, Side
 from pyshard import Document
-from pyshard.model.documents import decode, encode
-from pyshard.model.many_documents import decode_many, encode_many
+from pyshard.model.bulk_document_encoding import decode_many, encode_many
+from pyshard.model.document_encoding import decode, encode
 
 _SLOTS = 16_384
 _NO_LIMIT = 1 << 40

@@ -22,8 +22,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pyshard.backup.file_reader import VerifiedBackup, check
 from pyshard.backup.taking import BackupProgress, silent
+from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client import Client
 from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.record_client import RawClient

@@ -23,8 +23,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard.backup import manifest
-from pyshard.backup.file_writer import NewBackup, RecordsFile
 from pyshard.backup.manifest import Manifest
+from pyshard.backup.new_backup import NewBackup, RecordsFile
 from pyshard.client import Client
 from pyshard.client.record_client import RawClient, RawShard
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable

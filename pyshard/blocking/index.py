@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pyshard.client import Item, Pairs, Progress, Record
-from pyshard.model.documents import Storable
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Storable
+from pyshard.model.key_slots import Key
 
 if TYPE_CHECKING:
     from pyshard.blocking.pyshard import Pyshard

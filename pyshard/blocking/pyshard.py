@@ -30,8 +30,8 @@ from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
 from pyshard.client.operation import milliseconds
 from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.documents import Storable
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Storable
+from pyshard.model.key_slots import Key
 from pyshard.net import addresses
 from pyshard.net.addresses import Servers
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove

@@ -12,7 +12,7 @@ from twisted.protocols import amp
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.model import cluster_state
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import Arguments
+from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 

@@ -21,8 +21,8 @@ from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model import cluster_state
 from pyshard.net.dialed_connection import Greeting, OutgoingConnection
-from pyshard.net.dialer import Dialer
 from pyshard.net.disconnect_reason import reason_of
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

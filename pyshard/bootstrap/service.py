@@ -14,7 +14,7 @@ from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.net.addresses import Dial
 from pyshard.security.tokens_and_roles import Tokens
-from pyshard.server.admission import ConnectionLimits
+from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 

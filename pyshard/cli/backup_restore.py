@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pyshard import backup as backups
 from pyshard.cli.common_options import Target, on_cluster
-from pyshard.cli.output import document_count, put
 from pyshard.cli.signals import interrupt_says
+from pyshard.cli.standard_output import document_count, put
 
 _directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 

@@ -17,7 +17,7 @@ import re
 from base64 import b64decode, b64encode
 from typing import cast
 
-from pyshard.model.documents import Document
+from pyshard.model.document_encoding import Document
 
 _TAG = re.compile(r"\$+(bytes|int)")
 _HEXADECIMAL = re.compile(r"-?0x[0-9a-fA-F]+")

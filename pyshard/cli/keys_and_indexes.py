@@ -7,7 +7,7 @@ import click
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.output import put
+from pyshard.cli.standard_output import put
 
 
 @click.command()

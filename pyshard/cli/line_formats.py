@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from pyshard.cli.document_text import TextError, as_json, as_text, parse
-from pyshard.model.documents import Document
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Document
+from pyshard.model.key_slots import Key
 from pyshard.settings import settings
 
 #: Lines of one window: what `load` and `cat` have in flight together.

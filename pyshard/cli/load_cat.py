@@ -27,11 +27,11 @@ from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
-from pyshard.cli.output import document_count, put
 from pyshard.cli.signals import interrupt_says
+from pyshard.cli.standard_output import document_count, put
 from pyshard.errors import IndexExists, PartialFailure, PyshardError
-from pyshard.model.documents import Document
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Document
+from pyshard.model.key_slots import Key
 
 _T = TypeVar("_T")
 

@@ -19,7 +19,7 @@ from pyshard import __version__
 from pyshard.cli import backup_restore, keys_and_indexes, load_cat, stat, token, verbs
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of, one_line
-from pyshard.cli.output import abandon, flush
+from pyshard.cli.standard_output import abandon, flush
 from pyshard.cli.up import up
 from pyshard.errors import PyshardError
 

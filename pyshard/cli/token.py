@@ -7,7 +7,7 @@ import secrets
 import click
 
 from pyshard.cli.common_options import refuse_outer
-from pyshard.cli.output import put
+from pyshard.cli.standard_output import put
 from pyshard.security.tokens_and_roles import ROLES
 
 _BYTES = 32  # of randomness: too many to guess

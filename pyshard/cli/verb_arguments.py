@@ -7,7 +7,7 @@ import click
 from pyshard.cli.document_text import TextError, as_json, parse
 from pyshard.client.operation import condition_of, milliseconds
 from pyshard.errors import InvalidArgument
-from pyshard.model.documents import Document
+from pyshard.model.document_encoding import Document
 
 
 def document(ctx: click.Context, param: click.Parameter, value: str) -> Document:

@@ -17,16 +17,16 @@ from twisted.internet.defer import Deferred
 from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.output import put
+from pyshard.cli.standard_output import put
 from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
 from pyshard.client import Client, Record
 from pyshard.client.operation import condition_of, milliseconds
 from pyshard.client.record_client import RawClient
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
+from pyshard.model.document_encoding import Document
 from pyshard.model.document_size import measure
-from pyshard.model.documents import Document
-from pyshard.model.keyspace import key_bytes
+from pyshard.model.key_slots import key_bytes
 
 
 @click.command(cls=VerbCommand)
@@ -114,7 +114,7 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
         raise click.UsageError(
             "--if-absent and --if-version: found both, expected one of them", click.get_current_context()
         )
-    record, size = documents.encode(doc)
+    record, size = document_encoding.encode(doc)
     index = "" if target.index is None else check_index_name(target.index)
     condition = condition_of(if_absent, if_version)
 

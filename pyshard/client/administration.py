@@ -19,7 +19,7 @@ from pyshard.client.router import Router
 from pyshard.errors import BadRequest, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.keyspace import slot_to_hash
+from pyshard.model.key_slots import slot_to_hash
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 

@@ -26,7 +26,7 @@ from pyshard.client.bulk_input import BulkSlice, Encoded, encoded
 from pyshard.client.bulk_part import BulkPart
 from pyshard.client.router import Router
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
-from pyshard.model.keyspace import shown_key, slots_of
+from pyshard.model.key_slots import shown_key, slots_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_operations import Write, picker
 from pyshard.settings import settings

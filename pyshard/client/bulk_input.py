@@ -18,9 +18,9 @@ from typing import TypeAlias, cast
 import attrs
 
 from pyshard.errors import InvalidArgument, PyshardError
-from pyshard.model.documents import Storable, encode
-from pyshard.model.keyspace import Key, key_bytes, keys_bytes
-from pyshard.model.many_documents import encode_many
+from pyshard.model.bulk_document_encoding import encode_many
+from pyshard.model.document_encoding import Storable, encode
+from pyshard.model.key_slots import Key, key_bytes, keys_bytes
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 

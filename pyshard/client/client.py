@@ -1,4 +1,4 @@
-"""The Deferred client: its verbs. Each checks its arguments and hands the work on.
+"""`Client`, the Deferred client of a cluster: a method for each verb, which checks its arguments and hands the work on.
 
 Rules:
 
@@ -22,10 +22,10 @@ from pyshard.client.key_pages import KeyPages
 from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions, milliseconds, options_for
 from pyshard.client.result_decoding import Item, Record
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.documents import Storable
-from pyshard.model.keyspace import Key, key_bytes, slot_of
+from pyshard.model.document_encoding import Storable
+from pyshard.model.key_slots import Key, key_bytes, slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
 from pyshard.settings import settings
 
@@ -73,7 +73,7 @@ class Client(ClusterVerbs):
             conditions at once.
         """
         try:
-            record, size = documents.encode(doc)
+            record, size = document_encoding.encode(doc)
             options = options_for(if_absent, if_version, ttl)
         except PyshardError:
             return fail()
@@ -143,7 +143,7 @@ class Client(ClusterVerbs):
         if type(by) is not int or type(initial) is not int:
             return fail(InvalidArgument(f"by and initial: found {by!r} and {initial!r}, expected ints"))
         try:
-            amount, options = documents.encode(by)[0], VerbOptions(initial=documents.encode(initial)[0])
+            amount, options = document_encoding.encode(by)[0], VerbOptions(initial=document_encoding.encode(initial)[0])
             if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
                 raise DocumentTooLarge(
                     f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "

@@ -14,8 +14,8 @@ from pyshard.client.bulk import Progress
 from pyshard.client.bulk_input import Pairs
 from pyshard.client.key_pages import KeyPages
 from pyshard.client.result_decoding import Item, Record
-from pyshard.model.documents import Storable
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Storable
+from pyshard.model.key_slots import Key
 
 if TYPE_CHECKING:
     from pyshard.client.client import Client

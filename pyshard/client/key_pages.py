@@ -24,7 +24,7 @@ from pyshard.errors import (
     Unavailable,
     WrongShard,
 )
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
 

@@ -25,7 +25,7 @@ from pyshard.errors import ConfigError, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.dialed_connection import Greeting, OutgoingConnection
-from pyshard.net.dialer import Dialer
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
 from pyshard.settings import settings

@@ -5,7 +5,8 @@ Rules, from which the client's promises follow:
 - Operations leave in the order in which they were issued. Single ones travel together; a bulk part travels alone.
 - Batches that are in flight together are concurrent for the shard. So no two of them have a key in common, unless both
   only read it.
-- No batch changes a key after reading it: the read may have to go out again when the change has happened.
+- A batch never reads a key and then changes it. If the read had to be sent again, it would see the change that was
+  issued after it.
 - Hence operations on one key take effect in the order issued. (Two reads with no change between them have no order.)
 - An operation that must go out again goes to the front. It overtakes none on its key, and none overtakes it.
 - What waits is bounded (`Overloaded`).

@@ -18,7 +18,7 @@ from pyshard.client.operation import Operation, VerbOptions
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import ABSENT
 from pyshard.protocol.commands import Command

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import TypedDict, cast
 
 from pyshard.errors import PyshardError
-from pyshard.model import documents
-from pyshard.model.documents import Document
-from pyshard.model.keyspace import SLOTS, slot_to_hash
-from pyshard.model.many_documents import decode_many
+from pyshard.model import document_encoding
+from pyshard.model.bulk_document_encoding import decode_many
+from pyshard.model.document_encoding import Document
+from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.protocol.batch_answers import ITEM, VERSION, Result
 from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write
 
@@ -83,7 +83,7 @@ def _records(slots: Sequence[int], results: list[Result]) -> list[object]:
 def _record(slot: int, result: Result) -> object:
     try:
         if isinstance(result, bytes):
-            return {"hash_": slot / SLOTS, "record": documents.decode(result, VERSION.size)}
+            return {"hash_": slot / SLOTS, "record": document_encoding.decode(result, VERSION.size)}
     except PyshardError as error:
         return error
     return None
@@ -97,7 +97,7 @@ def _stored(sizes: Sequence[int], results: list[Result]) -> list[object]:
 
 def _size(head: Result) -> int | PyshardError:
     try:
-        return documents.size_in(head) if isinstance(head, bytes) else 0
+        return document_encoding.size_in(head) if isinstance(head, bytes) else 0
     except PyshardError as error:
         return error
 
@@ -110,11 +110,11 @@ def _item(key: bytes, slot: int, result: Result) -> object:
         return {
             "key": key.decode(),
             "hash_": slot_to_hash(slot),
-            "record": documents.decode(result, ITEM.size),
+            "record": document_encoding.decode(result, ITEM.size),
             "version": version,
             "expiry": expires / 1000 if expires else None,
             "ttl": remaining / 1000 if expires else None,
-            "size": documents.size_in(result, ITEM.size),
+            "size": document_encoding.size_in(result, ITEM.size),
         }
     except PyshardError as error:
         return error
@@ -122,6 +122,6 @@ def _item(key: bytes, slot: int, result: Result) -> object:
 
 def _number(record: Result) -> object:
     try:
-        return documents.decode(record) if isinstance(record, bytes) else None
+        return document_encoding.decode(record) if isinstance(record, bytes) else None
     except PyshardError as error:
         return error

@@ -31,7 +31,7 @@ from pyshard.errors import (
     Unavailable,
 )
 from pyshard.net.dialed_connection import OutgoingConnection
-from pyshard.net.dialer import Dialer
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.commands import Command, UnreadableAnswer
 from pyshard.settings import settings
 

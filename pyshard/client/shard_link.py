@@ -41,8 +41,8 @@ from pyshard.model.shard_map import ShardRange
 from pyshard.net.addresses import Dial
 from pyshard.net.backoff import Backoff
 from pyshard.net.dialed_connection import Greeting, OutgoingConnection
-from pyshard.net.dialer import Dialer
 from pyshard.net.disconnect_reason import reason_of
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_answers import Answer, decode_answers

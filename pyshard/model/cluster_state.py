@@ -22,7 +22,7 @@ import attrs
 import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 

@@ -17,7 +17,7 @@ import attrs
 import msgspec
 
 from pyshard.errors import ConfigError, shortened
-from pyshard.model.keyspace import hash_to_slot
+from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 

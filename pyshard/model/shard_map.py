@@ -16,7 +16,7 @@ from operator import attrgetter
 import attrs
 
 from pyshard.errors import ConfigError
-from pyshard.model.keyspace import SLOTS, slot_to_hash
+from pyshard.model.key_slots import SLOTS, slot_to_hash
 
 
 @attrs.frozen

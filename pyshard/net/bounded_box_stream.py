@@ -5,7 +5,8 @@ What a box means is the business of `pyshard.net.connection`.
 Rules:
 
 - A box has at most so many keys and bytes, and a peer has so long to finish one. Stock AMP takes any box.
-- Nothing is read from a peer that doesn't read its answers, or that waits for many: neither fills the memory.
+- Nothing is read from a peer that doesn't read its answers, or that has many answers outstanding. So neither fills the
+  memory.
 - A breach of the protocol ends the connection at once, with one line in the log.
 - A small box is handed to the system at once; what the system doesn't take waits in the transport.
 """

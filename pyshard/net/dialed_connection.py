@@ -22,8 +22,8 @@ from zope.interface import implementer
 from pyshard.errors import NotTrusted, PyshardError
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.security.tls import handshake_errors
 
 
@@ -43,7 +43,7 @@ class Greeting:
 
 @implementer(IHandshakeListener)
 class OutgoingConnection(BoundedAMP):
-    """The connection of a `pyshard.net.dialer.Dialer`.
+    """The connection of a `pyshard.net.reconnecting_dialer.Dialer`.
 
     :ivar lost: called once with the reason when the connection is lost; None: nobody wants to know.
     :ivar leaving: the other side is about to stop, so nothing more is to be asked.

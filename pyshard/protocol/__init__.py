@@ -1,7 +1,7 @@
 """What crosses the wire, layer by layer, from bytes to operations. Pure: no sockets, no reactor.
 
 - `boxes`: AMP's boxes ⇄ bytes, with limits;
-- `arguments`: how a command's arguments stand in a box; bytes of any length cross in chunks;
+- `chunked_arguments`: how a command's arguments stand in a box; bytes of any length cross in chunks;
 - `commands`: every command, with its arguments, its answer and the role that it needs;
 - `error_answers`: an error ⇄ the box that answers a command with it;
 - `apply_boxes`: the boxes of `Apply`, the command that carries operations, made without AMP's machinery;

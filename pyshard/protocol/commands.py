@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from twisted.protocols import amp
 
 from pyshard.errors import AMP_ERRORS
-from pyshard.protocol.arguments import ChunkedBytes
+from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.error_answers import parsing_error_text
 from pyshard.security.tokens_and_roles import Role
 

@@ -35,8 +35,8 @@ from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingD
 from pyshard.net.connection import BoundedAMP
 from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
-from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.boxes import BoxParser, Limits
+from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection_changes import ChangesInFlight

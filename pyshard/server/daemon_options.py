@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
 from pyshard.security.token_file import TokenFile, daemon_token_file
-from pyshard.server.admission import ConnectionLimits
+from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.settings import settings
 
 _log = Logger()

@@ -3,7 +3,8 @@
 Rules:
 
 - Each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`.
-- A connection over the limits is told so (`pyshard.server.admission`); past a bound of those, it is closed at once.
+- A connection over the limits is told so (`pyshard.server.connection_admission`). Past a bound of those, it is closed
+  at once.
 - All connections together hold a bounded number of bytes (`pyshard.server.held_bytes_limit`).
 """
 
@@ -19,8 +20,8 @@ from twisted.logger import Logger
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens_and_roles import Tokens
-from pyshard.server.admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.connection import ServerConnection
+from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.server.session_fence import SessionFence
 from pyshard.settings import settings

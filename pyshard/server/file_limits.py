@@ -6,7 +6,7 @@ import resource
 
 from twisted.logger import Logger
 
-from pyshard.server.admission import ConnectionLimits
+from pyshard.server.connection_admission import ConnectionLimits
 
 _log = Logger()
 

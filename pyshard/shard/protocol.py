@@ -16,11 +16,11 @@ from pyshard.model import cluster_state
 from pyshard.net.connection import DirectResponder
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_box, apply_arguments
-from pyshard.protocol.arguments import Arguments
 from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs
 from pyshard.protocol.batch_operations import Run, changes
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.pages import encode_keys, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection

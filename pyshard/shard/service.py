@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.security.tokens_and_roles import Tokens
-from pyshard.server.admission import ConnectionLimits
+from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.shard.open_snapshots import OpenSnapshots

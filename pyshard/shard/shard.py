@@ -5,7 +5,7 @@ Rules:
 - Until it is configured it does nothing (`NotConfigured`).
 - It keeps the newest epoch that it was given. It refuses an older one (`StaleEpoch`), another cluster's bootstrap
   (`ForeignCluster`) and another shard's name (`WrongIdentity`), and changes nothing then.
-- It refuses callers that know a newer epoch (`ShardBehind`), since its range may be another one there.
+- It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its range may be different.
 - A key outside its range is a redirect (`WrongShard`) for that operation alone.
 """
 
@@ -30,7 +30,7 @@ from pyshard.errors import (
 )
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS, LazySlots, slot_to_hash
+from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import check_size

@@ -2,10 +2,11 @@
 
 Rules:
 
-- the executor knows verbs, conditions, expiry, the limit and the room of the answers;
+- only the executor decides what verbs, conditions and expiry mean, when a store is full, and when a batch's answers
+  are too large;
 - a store gives it a `StoreIndex` for each index, which knows where records are;
 - runs of `Has` and `Read`, and plain runs of `Write`, go through a `StoreIndex` in columns, as one call for all keys;
-- all other runs are applied key by key (`_apply_each`), which is also the plain twin of the column of writes
+- all other runs are applied key by key (`_apply_each`). The same code is the plain twin of writes in columns
   (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on.
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -270,10 +271,10 @@ def _sum(live: StoredRecord | None, amount: bytes, initial: bytes) -> bytes:
     values = []
     for record in (live.record if live else initial, amount):
         try:
-            values.append(documents.decode_int(record))
+            values.append(document_encoding.decode_int(record))
         except InvalidDocument as error:
             raise NotANumber(f"what is to be incremented can't be read: {error}") from None
-    return documents.encode(sum(values))[0]
+    return document_encoding.encode(sum(values))[0]
 
 
 _ANSWER_FULL = AnswerFull("the answer is full and this operation was not applied; ask for it again")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 
 BUCKET_BITS = 13
 BUCKETS = (SLOTS >> BUCKET_BITS) + 1

@@ -31,7 +31,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.security.tokens_and_roles import Role, Tokens

@@ -26,7 +26,7 @@ from blocks import tagged
 
 from pyshard.backup import Restored, manifest, verify
 from pyshard.model.cluster_state import from_json
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.storage import Task

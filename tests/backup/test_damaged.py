@@ -13,8 +13,8 @@ import pytest
 from backup_clusters import cluster_of, operations, put_back, take
 
 from pyshard.backup import manifest, verify
-from pyshard.backup.file_writer import BLOCK, RecordsFile
 from pyshard.backup.manifest import FileEntry
+from pyshard.backup.new_backup import BLOCK, RecordsFile
 from pyshard.errors import BackupDamaged, BackupFailed
 from pyshard.protocol.pages import Row, encode_rows
 

@@ -13,7 +13,7 @@ from backup_clusters import cluster_of, fill, open_snapshots, take
 from twisted.internet.defer import gatherResults
 
 from pyshard.backup import backup
-from pyshard.backup.file_writer import RecordsFile
+from pyshard.backup.new_backup import RecordsFile
 from pyshard.errors import BackupFailed, ClientClosed, SnapshotEnded, TooManySnapshots, Unavailable
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore

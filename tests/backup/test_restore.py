@@ -13,11 +13,11 @@ from backup_clusters import cluster_of, contents_of, fill, operations, put_back,
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
-from pyshard.backup.file_reader import VerifiedBackup, check
+from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.record_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings

@@ -26,7 +26,7 @@ from pyshard.errors import (
     InvalidKey,
     Unavailable,
 )
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

@@ -11,7 +11,7 @@ import pytest
 from pyshard.bootstrap import state_file
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState, to_json
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 
 OLD = ClusterState("c1", 7, ShardMap([ShardRange("all", 0, SLOTS, 1000, "127.0.0.1", 5050)]), {"pages": 1}, 2)

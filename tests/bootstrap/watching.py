@@ -12,7 +12,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, Condition, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Assignment, Shard

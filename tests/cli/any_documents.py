@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from pyshard.model.documents import Document
+from pyshard.model.document_encoding import Document
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 lookalikes = st.sampled_from(["42", "nan", "NaN", "null", "true", " 1", "1 ", "{", "[x", '"', '"a"', "-Infinity", "|"])

@@ -9,7 +9,7 @@ from cli.any_documents import any_document, same
 from hypothesis import given
 
 from pyshard.cli.document_text import TextError, as_json, as_text, parse
-from pyshard.model.documents import Document
+from pyshard.model.document_encoding import Document
 
 
 @pytest.mark.parametrize(

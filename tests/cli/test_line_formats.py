@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pyshard.cli.document_text import TextError
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
-from pyshard.model.documents import Document
-from pyshard.model.keyspace import Key
+from pyshard.model.document_encoding import Document
+from pyshard.model.key_slots import Key
 
 
 class Pipe:

@@ -28,7 +28,7 @@ from pyshard.errors import (
     ShardFull,
     Unavailable,
 )
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

@@ -17,7 +17,7 @@ from pyshard.client.operation_queue import Entry
 from pyshard.client.router import Router
 from pyshard.client.shard_link import ShardLink
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run

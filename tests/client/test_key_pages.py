@@ -13,7 +13,7 @@ from scans import fill, in_order, page_keys, scan, with_latency
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster

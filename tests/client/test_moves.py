@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.model import documents
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run, Write
@@ -120,7 +120,7 @@ def applied_to(cluster: MemoryCluster, key: bytes) -> list[tuple[bytes, object]]
             for task in tasks:
                 if isinstance(task.run, Write):
                     pairs = zip(task.run.keys, task.run.records, strict=True)
-                    applied.extend((one, documents.decode(record)) for one, record in pairs if one == key)
+                    applied.extend((one, document_encoding.decode(record)) for one, record in pairs if one == key)
             answers: Deferred[list[Answer]] = apply(tasks, limit, room)
             return answers
 

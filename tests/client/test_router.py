@@ -18,7 +18,7 @@ from pyshard import Client
 from pyshard.bootstrap.bootstrap import first_state
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import IndexNotFound, Unavailable
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.testing import MemoryCluster
 

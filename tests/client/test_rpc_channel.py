@@ -23,7 +23,7 @@ from pyshard.errors import (
     Unavailable,
 )
 from pyshard.net.dialed_connection import OutgoingConnection
-from pyshard.net.dialer import Dialer
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.errors import DocumentTooLarge, InvalidDocument, InvalidIndexName, InvalidKey, ShardFull, Unavailable
-from pyshard.model.documents import Document
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.document_encoding import Document
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 

@@ -27,7 +27,7 @@ from typing import Any, TypeAlias, TypeVar
 from ports import free_port
 
 from pyshard import Pyshard
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 
 HOST = "127.0.0.1"
 TWISTD = str(Path(sysconfig.get_path("scripts")) / "twistd")

@@ -19,8 +19,8 @@ from functional.cluster import Cluster
 
 from pyshard import Pyshard
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.model import documents
-from pyshard.model.documents import Document
+from pyshard.model import document_encoding
+from pyshard.model.document_encoding import Document
 from pyshard.settings import settings
 
 _WORKERS = 4
@@ -105,7 +105,7 @@ def check_counters(app: Pyshard) -> None:
         record = app.read(key)
         assert record is not None
         found += 1
-        used += len(key.encode()) + len(documents.encode(record["record"])[0]) + settings.ITEM_OVERHEAD
+        used += len(key.encode()) + len(document_encoding.encode(record["record"])[0]) + settings.ITEM_OVERHEAD
     shards = app.stat()["shards"]
     assert isinstance(shards, list)
     counted = sum(shard["documents"] for shard in shards), sum(shard["bytes"] for shard in shards)

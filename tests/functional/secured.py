@@ -25,7 +25,7 @@ from zope.interface import implementer
 from pyshard import Tls
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.net import addresses
 from pyshard.security import tls

@@ -12,8 +12,8 @@ from functional.cluster import NewCluster
 from functional.crash import crash
 
 from pyshard import Pyshard
-from pyshard.model import documents
-from pyshard.model.keyspace import slot_of
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, LmdbStore, Task
 
@@ -35,7 +35,7 @@ def test_nothing_acknowledged_is_lost(new_cluster: NewCluster) -> None:
 def _fill(path: Path, count: int) -> None:
     """Make a data directory with many documents, as a shard leaves it."""
     store = LmdbStore(DataDirectory(path), time.time)
-    record, _ = documents.encode({"name": "a document", "text": "x" * 60})
+    record, _ = document_encoding.encode({"name": "a document", "text": "x" * 60})
     for begin in range(0, count, 10_000):
         keys = [b"key%d" % number for number in range(begin, min(begin + 10_000, count))]
         run = Write("", keys, [record] * len(keys))

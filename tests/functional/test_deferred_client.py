@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 
 from pyshard import Client, Document, connect
 from pyshard.errors import DocumentTooLarge, OutcomeUnknown, ShardFull
-from pyshard.model import documents
-from pyshard.model.keyspace import slot_of
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import slot_of
 from pyshard.settings import settings
 
 pytestmark = pytest.mark.functional
@@ -35,7 +35,7 @@ async def connected(cluster: Cluster) -> AsyncIterator[Client]:
 
 def stored(key: str, document: Document) -> int:
     """The bytes that a document counts for."""
-    return len(key.encode()) + len(documents.encode(document)[0]) + settings.ITEM_OVERHEAD
+    return len(key.encode()) + len(document_encoding.encode(document)[0]) + settings.ITEM_OVERHEAD
 
 
 @pytest_twisted.ensureDeferred

@@ -29,7 +29,7 @@ from twisted.internet.threads import deferToThread
 from pyshard import Client, Pyshard, connect
 from pyshard.client import rpc_channel, shard_link
 from pyshard.errors import OutcomeUnknown, PyshardError, Unavailable
-from pyshard.net import dialer
+from pyshard.net import reconnecting_dialer
 from pyshard.settings import settings
 
 pytestmark = pytest.mark.functional
@@ -173,7 +173,7 @@ class Round:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have clients give connections up soon, so that much happens in little time."""
     quick = attrs.evolve(settings, DEADLINE=1.0, TIMEOUT=1.0, HEARTBEAT=1.0)
-    for module in (shard_link, rpc_channel, dialer):
+    for module in (shard_link, rpc_channel, reconnecting_dialer):
         monkeypatch.setattr(module, "settings", quick)
 
 

@@ -13,7 +13,7 @@ from functional.load import Load
 
 from pyshard import Pyshard
 from pyshard.client.record_client import RawClient
-from pyshard.model.documents import encode
+from pyshard.model.document_encoding import encode
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import decode_answers

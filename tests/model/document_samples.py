@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from pyshard.model import document_size, documents, many_documents
-from pyshard.model.documents import Document
+from pyshard.model import bulk_document_encoding, document_encoding, document_size
+from pyshard.model.document_encoding import Document
 from pyshard.settings import Settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -37,5 +37,5 @@ def alike(draw: st.DrawFn) -> list[object]:
 
 def at_most(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Let documents have at most so many bytes."""
-    for module in (document_size, documents, many_documents):
+    for module in (document_size, document_encoding, bulk_document_encoding):
         monkeypatch.setattr(module, "settings", Settings(MAX_DOCUMENT_BYTES=size))

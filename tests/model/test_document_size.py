@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from model.document_samples import flat_dicts, scalars, trees
 
 from pyshard.errors import InvalidDocument
+from pyshard.model.document_encoding import Document, encode, size_in
 from pyshard.model.document_size import flat_size, measure, values_size, wide_size
-from pyshard.model.documents import Document, encode, size_in
 
 
 @pytest.mark.parametrize(

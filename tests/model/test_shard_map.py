@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import ConfigError
-from pyshard.model.keyspace import SLOTS, key_bytes, slot_of
+from pyshard.model.key_slots import SLOTS, key_bytes, slot_of
 from pyshard.model.shard_map import ShardMap, ShardRange
 
 QUARTER = SLOTS // 4

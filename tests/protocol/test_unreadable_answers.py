@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.errors import BadRequest, OutcomeUnknown
-from pyshard.model.keyspace import SLOTS
-from pyshard.protocol.arguments import put_chunks
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.boxes import Box, serialize
+from pyshard.protocol.chunked_arguments import put_chunks
 from pyshard.protocol.pages import encode_keys
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster

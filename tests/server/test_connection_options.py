@@ -12,7 +12,7 @@ from twisted.python import usage
 from pyshard.bootstrap import plugin as bootstrap_plugin
 from pyshard.errors import ConfigError
 from pyshard.server import daemon_options, file_limits, listen_address
-from pyshard.server.admission import ConnectionLimits
+from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
 from pyshard.shard import plugin as shard_plugin

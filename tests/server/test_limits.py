@@ -17,8 +17,8 @@ from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Authenticate, Command, GetMap, Ping
 from pyshard.security.tokens_and_roles import parse
-from pyshard.server.admission import ConnectionLimits
 from pyshard.server.connection import ServerConnection
+from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.settings import settings

@@ -11,7 +11,7 @@ from stores import bare
 
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Run

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import BadRequest, ShardBehind, WrongShard
-from pyshard.model import documents
-from pyshard.model.keyspace import slot_of
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -35,7 +35,7 @@ from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Page, Task
 
-ONE, TWO, THREE = (documents.encode(number)[0] for number in (1, 2, 3))
+ONE, TWO, THREE = (document_encoding.encode(number)[0] for number in (1, 2, 3))
 
 
 def test_apply(shard: Shard) -> None:

@@ -8,7 +8,7 @@ from shard.states import HALF, LOW, A, B, C, D, E, X, answers, keys_of, with_low
 from twisted.internet.task import Clock
 
 from pyshard.errors import BadRequest, IndexNotFound, WrongShard
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard

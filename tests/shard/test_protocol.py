@@ -24,7 +24,7 @@ from pyshard.errors import (
 )
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.net.connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import VERSION, Answer, decode_answers

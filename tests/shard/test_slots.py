@@ -9,8 +9,8 @@ from deferreds import result
 from shard.states import LOW, STATE
 from twisted.internet.task import Clock
 
-from pyshard.model import keyspace
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model import key_slots
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
 from pyshard.shard.shard import Shard
@@ -34,14 +34,14 @@ def shard() -> Shard:
 def hashed(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The keys whose slots are computed from now on."""
     keys: list[bytes] = []
-    slots_of = keyspace.slots_of
+    slots_of = key_slots.slots_of
 
     def noted(some: Iterable[bytes], index: bytes) -> list[int]:
         some = list(some)
         keys.extend(some)
         return slots_of(some, index)
 
-    monkeypatch.setattr(keyspace, "slots_of", noted)
+    monkeypatch.setattr(key_slots, "slots_of", noted)
     return keys
 
 

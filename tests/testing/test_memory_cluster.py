@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.client import Client
 from pyshard.errors import ClientClosed, OutcomeUnknown, PyshardError, Unavailable
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.testing import MemoryCluster
 
 HIGH = ("127.0.0.1", 5051)  # where shard1 is

@@ -23,7 +23,7 @@ from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
-from pyshard.model.keyspace import SLOTS, slot_to_hash
+from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.server import listen_address
 from pyshard.settings import settings

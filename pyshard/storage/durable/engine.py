@@ -1,6 +1,6 @@
 """The engine of the durable store: a write-ahead log, a memtable over LMDB, and checkpoints from the one to the other.
 
-A transaction of LMDB copies, writes and syncs a page of 4 KiB for about each changed record. A group in the log costs
+An LMDB transaction copies, writes and syncs roughly one page of 4 KiB for each changed record. A group in the log costs
 one write and one sync, for all batches that wait.
 
 Rules:
@@ -11,7 +11,8 @@ Rules:
   flushes about twice as much as the group before it brought, so no update waits for long;
 - a done checkpoint leaves nothing in the log's other file that LMDB doesn't have; a start replays the rest;
 - LMDB never has what the log may still lose: with `async` and `none` the log is synced before each transaction;
-- while the log is broken, nothing is appended; the next transaction flushes the whole memtable, and a new lap begins;
+- a broken log takes no groups; the next transaction flushes the whole memtable, and the log starts over at the
+  beginning of its file (a new *lap*);
 - LMDB's map can't grow while it is open: if it is full, it is doubled and the whole transaction is done again. No
   other transaction may be open then, so readers wait for a moment, and snapshots are ended;
 - a failure of one update doesn't touch the others.

@@ -16,7 +16,7 @@ from functools import partial
 from operator import add
 from typing import Protocol
 
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings

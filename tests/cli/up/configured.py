@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyshard.model.config_file import ClusterConfig
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 
 HOST = "127.0.0.1"

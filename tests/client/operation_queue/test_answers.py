@@ -7,10 +7,10 @@ from client.operation_queue.operations import CHANGING, READING, operation, outc
 
 from pyshard.client.operation_queue import Batch
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 
-RECORD, SIZE = documents.encode({"hello": "world"})
+RECORD, SIZE = document_encoding.encode({"hello": "world"})
 FOUND = VERSION.pack(7) + RECORD
 ITSELF = {"key": "test", "hash_": 0.1671936, "record": {"hello": "world"}, "version": 7, "size": 54}
 
@@ -31,8 +31,8 @@ ITSELF = {"key": "test", "hash_": 0.1671936, "record": {"hello": "world"}, "vers
         ("write", False, 0),
         ("touch", True, True),
         ("touch", False, False),
-        ("increment", documents.encode(2**70)[0], 2**70),
-        ("increment", documents.encode(-1)[0], -1),
+        ("increment", document_encoding.encode(2**70)[0], 2**70),
+        ("increment", document_encoding.encode(-1)[0], -1),
         ("remove", RECORD[:5], 54),
         ("remove", None, 0),
     ],

@@ -10,7 +10,7 @@ from client.operation_queue.operations import next_batch, operation
 from pyshard.client.bulk_part import BulkPart
 from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, verb_of
 
@@ -116,7 +116,7 @@ def test_a_bulk_part_past_its_deadline() -> None:
 def test_a_damaged_record_concerns_its_key_alone() -> None:
     """The other records of the bulk part are given."""
     finished = Outcomes()
-    good = VERSION.pack(1) + documents.encode({"a": 1})[0]
+    good = VERSION.pack(1) + document_encoding.encode({"a": 1})[0]
     bulk_part_of(Read("", [b"a", b"b", b"c"]), finished).finish([good, VERSION.pack(1) + b"\x01broken", None], {}, [])
     assert finished.outcomes[0] == {"hash_": 0.0, "record": {"a": 1}}
     assert isinstance(finished.outcomes[1], InvalidDocument)

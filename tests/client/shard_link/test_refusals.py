@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard import Client
 from pyshard.errors import Unavailable
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.testing import MemoryCluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 
 HALF = SLOTS // 2

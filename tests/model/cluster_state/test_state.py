@@ -12,7 +12,7 @@ from model.cluster_state.states import HALF, HIGH, LOW, STATE, TEXT
 
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName
 from pyshard.model.cluster_state import ClusterState, check_index_name, from_json, index_not_found
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 

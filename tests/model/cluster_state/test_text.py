@@ -13,7 +13,7 @@ from model.cluster_state.states import HALF, STATE, TEXT
 
 from pyshard.errors import BadRequest
 from pyshard.model.cluster_state import ClusterState, from_json, to_json
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 

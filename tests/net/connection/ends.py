@@ -13,8 +13,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
 from pyshard.net.connection import BoundedAMP
-from pyshard.protocol.arguments import ChunkedBytes
 from pyshard.protocol.boxes import Limits
+from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command
 
 

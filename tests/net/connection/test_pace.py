@@ -14,8 +14,8 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.net.connection import BoundedAMP, DirectResponder
-from pyshard.protocol.arguments import ChunkedBytes
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command
 from pyshard.settings import settings
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protocol.batch_operations.samples import run_lists, texts
 
 from pyshard.errors import BY_CODE, BadRequest, PyshardError, ShardFull, WrongShard
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, Answer, Result, decode_answers, decode_answers_plainly, encode_answers
 from pyshard.protocol.batch_operations import HEAD_BYTES, Has, Pop, Read, ReadItem, Remove, Run, Touch, Write
 
@@ -139,9 +139,9 @@ def test_every_error_can_be_an_outcome(cls: type[PyshardError]) -> None:
 
 def test_remove_answers_with_a_records_head() -> None:
     """What `remove` answers with is the part of a record that holds its size."""
-    record, size = documents.encode("hello world")
-    assert documents.HEAD.size == HEAD_BYTES
-    assert documents.size_in(record[:HEAD_BYTES]) == size == 60
+    record, size = document_encoding.encode("hello world")
+    assert document_encoding.HEAD.size == HEAD_BYTES
+    assert document_encoding.size_in(record[:HEAD_BYTES]) == size == 60
 
 
 @given(st.lists(st.none() | st.booleans() | st.binary()))

@@ -11,13 +11,13 @@ from clusters import KINDS, all_of, cluster_of
 from stores import FAST_KINDS, Bench, prepared
 
 from pyshard.errors import InvalidDocument, NotANumber
-from pyshard.model import documents
-from pyshard.model.documents import FORMAT, HEAD
+from pyshard.model import document_encoding
+from pyshard.model.document_encoding import FORMAT, HEAD
 from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, ReadItem, Remove, Run, Touch, Write
 from pyshard.settings import settings
 from pyshard.storage import batch_executor
 
-ONE = documents.encode(1)[0]
+ONE = document_encoding.encode(1)[0]
 OPERATIONS = 50
 BIG = b"r" * 1000
 
@@ -69,29 +69,29 @@ def test_clients_ask_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("document", [None, True, False, 1.5, "", "é" * 300, b"", b"1" * 70_000, [], {}, [1] * 70_000])
-def test_what_a_document_is_by_its_first_byte(document: documents.Document) -> None:
+def test_what_a_document_is_by_its_first_byte(document: document_encoding.Document) -> None:
     """A document that is no int is recognized without decoding it, and its type is named."""
-    record, _ = documents.encode(document)
+    record, _ = document_encoding.encode(document)
     for cut in (record, record[: HEAD.size + 1]):
         with pytest.raises(NotANumber, match=f"of type {type(document).__name__};"):
-            documents.decode_int(cut)
+            document_encoding.decode_int(cut)
 
 
 @pytest.mark.parametrize("value", [0, 127, 128, -1, -32, -33, 2**16, 2**32, 2**64 - 1, -(2**63), 2**64, -(10**1000)])
 def test_ints(value: int) -> None:
     """Ints of any size are read."""
-    assert documents.decode_int(documents.encode(value)[0]) == value
+    assert document_encoding.decode_int(document_encoding.encode(value)[0]) == value
 
 
 @pytest.mark.parametrize("record", [b"", b"\x01", ONE[:-1], b"\x02" + ONE[1:], ONE[:-1] + b"\xc1", ONE + b"\x01"])
 def test_damaged_records(record: bytes) -> None:
     """Bytes that are no record are refused."""
     with pytest.raises(InvalidDocument):
-        documents.decode_int(record)
+        document_encoding.decode_int(record)
 
 
 def test_an_extension_that_is_no_int() -> None:
     """An extension that is no int is refused."""
     stamp = HEAD.pack(FORMAT, 0) + msgspec.msgpack.encode(msgspec.msgpack.Ext(-1, bytes(4)))
     with pytest.raises(NotANumber, match="of type datetime"):
-        documents.decode_int(stamp)
+        document_encoding.decode_int(stamp)

@@ -7,7 +7,7 @@ from storage.contract.samples import number
 from stores import Outcome, weight
 
 from pyshard.errors import InvalidDocument
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -115,7 +115,7 @@ class Model:
             assert isinstance(run, Increment)
             try:
                 values = [
-                    documents.decode(one)
+                    document_encoding.decode(one)
                     for one in (old.record if old else run.initials[position], run.amounts[position])
                 ]
             except InvalidDocument:

@@ -7,8 +7,8 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from pyshard.model import documents
-from pyshard.model.keyspace import slot_of
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import ABSENT, Write
 
 #: Writes that must not replace anything.
@@ -17,7 +17,7 @@ add = partial(Write, conditions=[ABSENT])
 
 def number(value: int) -> bytes:
     """The record of an int."""
-    return documents.encode(value)[0]
+    return document_encoding.encode(value)[0]
 
 
 def neighbors() -> tuple[bytes, bytes, bytes]:

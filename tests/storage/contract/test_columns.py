@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from stores import FAST_KINDS, PLENTY, Bench, prepared
 
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_operations import ALWAYS, ReadItem, Write
 
 KEYS = [b"", *(b"key%d" % number for number in range(5)), b"k" * 502, b"k" * 503, b"l" * 600]

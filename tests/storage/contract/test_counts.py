@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from storage.contract.samples import key_sets
 from stores import FAST_KINDS, Bench, prepared, weight
 
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Remove
 
 

@@ -8,7 +8,7 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench, Outcome, weight
 
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.storage import Page

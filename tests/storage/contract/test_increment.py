@@ -8,7 +8,7 @@ import pytest
 from storage.contract.samples import number
 from stores import Bench
 
-from pyshard.model import documents
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_operations import Has, Increment, Read
 
 
@@ -32,7 +32,7 @@ def test_increment_of_any_size(bench: Bench, start: int) -> None:
 @pytest.mark.parametrize("document", [None, True, False, 1.0, "1", b"1", [1], {"n": 1}])
 def test_increment_of_something_else(bench: Bench, document: Any) -> None:
     """What is no int stays as it is."""
-    record = documents.encode(document)[0]
+    record = document_encoding.encode(document)[0]
     bench.fill({b"n": record})
     version = bench.version(b"n")
     assert bench.one(Increment("", [b"n"], [number(1)], [number(0)])) == "NOT_A_NUMBER"

@@ -8,7 +8,7 @@ import pytest
 from stores import INDEXES, NAMED, PLENTY, Bench, Outcome, outcomes, weight
 
 from pyshard.errors import IndexNotFound
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, Write
 from pyshard.storage import Task
 

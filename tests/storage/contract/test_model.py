@@ -16,7 +16,7 @@ from storage.contract.samples import neighbors, number
 from stores import FAST_KINDS, PLENTY, Bench, check_consistent, folder, outcomes, weight
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,

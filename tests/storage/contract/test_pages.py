@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.contract.samples import key_sets, neighbors
 from stores import FAST_KINDS, PLENTY, Bench, prepared
 
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import ABSENT, Remove, Write
 from pyshard.storage import Page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stores import PLENTY, Bench, weight
 
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_operations import Has, Pop, ReadItem, Remove, Write
 
 

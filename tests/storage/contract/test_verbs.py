@@ -6,7 +6,7 @@ import pytest
 from storage.contract.samples import add
 from stores import PLENTY, Bench, outcomes, task, weight
 
-from pyshard.model.keyspace import SLOTS
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import ABSENT, HEAD_BYTES, Has, Pop, Read, Remove, Write
 from pyshard.storage import Page

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.memory.memory_index import MemoryIndex

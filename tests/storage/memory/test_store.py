@@ -10,7 +10,7 @@ from stores import PLENTY, at_once, task
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import IndexNotFound
-from pyshard.model.keyspace import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import IStore, MemoryStore, Page

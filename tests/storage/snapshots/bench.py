@@ -8,7 +8,7 @@ from typing import Any
 from deferreds import result
 from twisted.internet.task import Clock
 
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Remove, Run, Write
 from pyshard.protocol.pages import Row
 from pyshard.storage import ISnapshot, IStore, Task

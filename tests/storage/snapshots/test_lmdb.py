@@ -13,7 +13,7 @@ from storage.snapshots.bench import PLENTY, Bench, all_of
 from twisted.internet.task import Clock
 
 from pyshard.errors import SnapshotEnded
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
 from pyshard.storage.durable.update_kinds import DirectUpdate

@@ -13,7 +13,7 @@ from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, t
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Has, Read, Write
 from pyshard.storage import LmdbStore
 from pyshard.storage.durable import lmdb_encoding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storage.durable.store.opened import lmdb_of
 from stores import PLENTY, Bench, at_once
 
-from pyshard.model.keyspace import slot_of
+from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Run, Touch, Write
 from pyshard.storage import Task
 from pyshard.storage.batch_executor import StoredRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from deferreds import result
-from net.dialer.dialed import HELLO, WHERE, Bench
+from net.reconnecting_dialer.dialed import HELLO, WHERE, Bench
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import WrongIdentity

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import InvalidKey
-from pyshard.model import keyspace
-from pyshard.model.keyspace import (
+from pyshard.model import key_slots
+from pyshard.model.key_slots import (
     SLOTS,
     Key,
     hash_to_slot,
@@ -268,10 +268,10 @@ def test_no_boundary(value: float) -> None:
 @given(keys=st.lists(st.binary(max_size=20), max_size=20), index=st.sampled_from([b"", b"pages"]))
 def test_lazy_slots(keys: list[bytes], index: bytes) -> None:
     """Lazy slots are those that are computed at once, however they are asked for."""
-    slots = keyspace.slots_of(keys, index)
+    slots = key_slots.slots_of(keys, index)
     for ask in (list, lambda lazy: [lazy[place] for place in range(len(lazy))], lambda lazy: lazy[:]):
-        assert ask(keyspace.LazySlots(keys, index)) == slots
-    assert len(keyspace.LazySlots(keys, index)) == len(keys)
+        assert ask(key_slots.LazySlots(keys, index)) == slots
+    assert len(key_slots.LazySlots(keys, index)) == len(keys)
 
 
 def test_lazy_slots_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,8 +282,8 @@ def test_lazy_slots_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         computed.append((keys, index))
         return [1, 2]
 
-    monkeypatch.setattr(keyspace, "slots_of", noted)
-    lazy = keyspace.LazySlots([b"a", b"b"], b"pages")
+    monkeypatch.setattr(key_slots, "slots_of", noted)
+    lazy = key_slots.LazySlots([b"a", b"b"], b"pages")
     assert (len(lazy), computed) == (2, [])
     assert [*lazy, lazy[1], 2 in lazy] == [1, 2, 2, True]
     assert computed == [([b"a", b"b"], b"pages")]

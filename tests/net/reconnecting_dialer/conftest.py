@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from net.dialer.dialed import Bench
+from net.reconnecting_dialer.dialed import Bench
 
 
 @pytest.fixture

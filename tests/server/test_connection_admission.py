@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.admission import Admission, ConnectionLimits, origin_of
+from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.settings import settings
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"

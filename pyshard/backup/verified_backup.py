@@ -18,8 +18,8 @@ from zlib import crc32
 import attrs
 
 from pyshard.backup import manifest
-from pyshard.backup.file_writer import BLOCK
 from pyshard.backup.manifest import FileEntry, Manifest
+from pyshard.backup.new_backup import BLOCK
 from pyshard.errors import BackupDamaged, BadRequest
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from net.dialer.dialed import WHERE, Bench
+from net.reconnecting_dialer.dialed import WHERE, Bench
 
 
 def gaps(times: list[float]) -> list[float]:

@@ -19,13 +19,13 @@ from typing import cast
 import msgspec
 
 from pyshard.errors import InvalidDocument
+from pyshard.model.document_encoding import FORMAT, HEAD, Document, decode, decode_body, encode, encode_body
 from pyshard.model.document_size import values_size
-from pyshard.model.documents import FORMAT, HEAD, Document, decode, decode_body, encode, encode_body
 from pyshard.settings import settings
 
 
 def encode_many(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]]:
-    """The records of many documents, and the documents' sizes; see `pyshard.model.documents.encode`.
+    """The records of many documents, and the documents' sizes; see `pyshard.model.document_encoding.encode`.
 
     :param room: bytes of records after which it ends, with documents left over.
     """
@@ -47,7 +47,7 @@ def encode_many_plainly(documents: Sequence[object], room: int) -> tuple[list[by
 
 
 def decode_many(records: Sequence[bytes], begin: int = 0) -> list[Document]:
-    """The documents of many records; see `pyshard.model.documents.decode`.
+    """The documents of many records; see `pyshard.model.document_encoding.decode`.
 
     :raises InvalidDocument: when one of them can't be read.
     """

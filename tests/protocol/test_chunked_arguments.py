@@ -7,8 +7,8 @@ from net.connection.ends import Echo, Pair, add, box, line
 from twisted.protocols import amp
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.arguments import ChunkedBytes, put_chunks, take_chunks, take_integer
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.chunked_arguments import ChunkedBytes, put_chunks, take_chunks, take_integer
 
 CHUNK = 65_535
 

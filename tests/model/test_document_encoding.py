@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from model.document_samples import at_most, trees
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.model.document_encoding import HEAD, Document, decode, encode, size_in
 from pyshard.model.document_size import measure
-from pyshard.model.documents import HEAD, Document, decode, encode, size_in
 from pyshard.settings import settings
 
 

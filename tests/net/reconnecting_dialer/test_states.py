@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from net.dialer.dialed import WHERE, Bench
+from net.reconnecting_dialer.dialed import WHERE, Bench
 from twisted.internet.defer import Deferred
 
-from pyshard.net.dialer import FOLLOWS, DialerState
+from pyshard.net.reconnecting_dialer import FOLLOWS, DialerState
 
 IDLE, DIALING, GREETING, CONNECTED, BACKING_OFF, CLOSED = DialerState
 

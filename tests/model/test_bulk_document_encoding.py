@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from model.document_samples import alike, at_most, trees
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument
-from pyshard.model.documents import encode
-from pyshard.model.many_documents import (
-    decode_many,
-    decode_many_plainly,
-    encode_many,
-    encode_many_plainly,
-)
+from pyshard.model.bulk_document_encoding import decode_many, decode_many_plainly, encode_many, encode_many_plainly
+from pyshard.model.document_encoding import encode
 
 FLAT = {
     "name": "Zürich",

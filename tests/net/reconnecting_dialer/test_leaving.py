@@ -7,11 +7,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from net.dialer.dialed import Owner
+from net.reconnecting_dialer.dialed import Owner
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 
-from pyshard.net.dialer import Dialer
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.batch_answers import Answer
 from pyshard.storage import MemoryStore, Task
 from pyshard.testing import MemoryCluster

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from pyshard.errors import PyshardError
 from pyshard.net.connection import BoundedAMP
 from pyshard.net.dialed_connection import Greeting, OutgoingConnection
-from pyshard.net.dialer import Dialer
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.testing import MemoryNetwork
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 import pytest
-from net.dialer.dialed import Owner
+from net.reconnecting_dialer.dialed import Owner
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
 from pyshard.net.connection import BoundedAMP
-from pyshard.net.dialer import Dialer
 from pyshard.net.heartbeat import Heartbeat
+from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
