@@ -16,6 +16,7 @@ from operator import attrgetter
 import attrs
 
 from pyshard.errors import ConfigError
+from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 
 
@@ -49,7 +50,7 @@ class ShardRange:
     @property
     def address(self) -> str:
         """``host:port``, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     @property
     def bounds(self) -> str:

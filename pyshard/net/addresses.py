@@ -20,6 +20,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, c
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pyshard.errors import ConfigError
+from pyshard.model.address_text import host_and_port
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.security import tls
 from pyshard.security.tls import Tls
@@ -53,7 +54,7 @@ class Address:
     def __str__(self) -> str:
         if self.description:
             return self.description
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 def parse_all(servers: Servers) -> tuple[Address, ...]:

@@ -10,13 +10,13 @@ Rules:
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
+from pyshard.model.address_text import split_endpoint
 from pyshard.settings import settings
 
 #: Kinds of endpoint strings that listen on a TCP port.
@@ -61,9 +61,8 @@ def listen_string(host: str, port: int) -> str:
 
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
     """A Twisted endpoint string taken apart: its kind, its plain parts, and its named parts."""
-    kind, *rest = re.split(r"(?<!\\):", description)
-    named = dict(part.split("=", 1) for part in rest if "=" in part)
-    return kind, [part for part in rest if "=" not in part], named
+    kind, parts = split_endpoint(description)
+    return kind, [value for name, value in parts if not name], {name: value for name, value in parts if name}
 
 
 def check_listen(description: str) -> None:
@@ -74,7 +73,7 @@ def check_listen(description: str) -> None:
     kind, plain, named = _parts(description)
     port = named.get("port", plain[0] if plain else "")
     if kind in _TCP and port.isdigit() and int(port):
-        interface = named.get("interface", "").replace("\\:", ":") or ("::" if kind == "tcp6" else "0.0.0.0")
+        interface = named.get("interface", "") or ("::" if kind == "tcp6" else "0.0.0.0")
         listen_string(interface, port_number(port, "--listen"))
 
 
@@ -90,7 +89,7 @@ def is_local(description: str) -> bool:
         return False
     behind = 1 if "port" not in named else 0
     places = plain[behind:] if kind != "ssl" else []  # an interface by its place
-    interface = named.get("interface", places[0] if places else "").replace("\\:", ":")
+    interface = named.get("interface", places[0] if places else "")
     if interface == "localhost":
         return True
     try:

@@ -9,7 +9,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ from typing import Literal
 import attrs
 
 from pyshard.errors import ConfigError
+from pyshard.model.address_text import split_endpoint
 
 #: In place of a file or directory of authorities: those that the system trusts.
 SYSTEM = "system"
@@ -31,8 +31,6 @@ _NAMES = {
     "tls": {"trustRoots": "ca", "certificate": "certificate", "privateKey": "key"},
     "ssl": {"caCertsDir": "ca", "certKey": "certificate", "privateKey": "key"},
 }
-_SEPARATOR = re.compile(r"(?<!\\):")
-_ESCAPED = re.compile(r"\\(.)")
 
 
 def _path(given: Path | str) -> Path | str:
@@ -112,21 +110,21 @@ def from_string(description: str) -> tuple[str, int, Tls]:
 
     :raises ConfigError: it is none, or says what can't hold for all daemons of a cluster.
     """
-    kind, *parts = _SEPARATOR.split(description)
+    kind, parts = split_endpoint(description)
     names = _NAMES[kind]
     given: dict[str, str] = {}
     places = ["host", "port"]
-    for part in parts:
-        name, named, value = part.partition("=")
-        if not named:
+    for part_name, value in parts:
+        name = part_name
+        if not name:
             if not places:
-                raise _refused(description, f"found {part!r} too many")
-            name, value = places[0], part
+                raise _refused(description, f"found {value!r} too many")
+            name = places[0]
         if name in places:
             places.remove(name)
         elif name not in names:
             raise _refused(description, f"found {name!r}")
-        given[name] = _ESCAPED.sub(r"\1", value)
+        given[name] = value
     host, port = given.pop("host", ""), given.pop("port", "")
     if not host or not (port.isascii() and port.isdigit() and 1 <= int(port[:9]) <= 65535):
         raise _refused(description, f"found host {host!r} and port {port!r}")

@@ -1,0 +1,33 @@
+"""The texts of addresses, by value."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyshard.model.address_text import host_and_port, split_endpoint
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", "127.0.0.1:5050"), ("example.com", "example.com:5050"), ("::1", "[::1]:5050")],
+)
+def test_host_and_port(host: str, expected: str) -> None:
+    """An IPv6 address has brackets, nothing else has."""
+    assert host_and_port(host, 5050) == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "kind", "parts"),
+    [
+        ("tcp:5050", "tcp", [("", "5050")]),
+        ("tcp:5050:interface=127.0.0.1", "tcp", [("", "5050"), ("interface", "127.0.0.1")]),
+        (r"tcp6:port=5050:interface=\:\:1", "tcp6", [("port", "5050"), ("interface", "::1")]),
+        (r"tls:h:1:ca=C\:\\files", "tls", [("", "h"), ("", "1"), ("ca", r"C:\files")]),
+        ("unix:/a=b", "unix", [("/a", "b")]),
+        ("systemd", "systemd", []),
+        ("tcp::", "tcp", [("", ""), ("", "")]),
+    ],
+)
+def test_split_endpoint(description: str, kind: str, parts: list[tuple[str, str]]) -> None:
+    """Parts are separated by colons, names by an equals sign; a backslash takes the meaning from either."""
+    assert split_endpoint(description) == (kind, parts)
