@@ -21,7 +21,7 @@ from typing import Self
 
 import processors
 
-from pyshard.cli.up.daemons import Daemon
+from pyshard.cli.up.daemon_commands import Daemon
 
 HOST = "127.0.0.1"
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard import Client
-from pyshard.client.record_client import RawClient
+from pyshard.client.backup_client import BackupClient
 from pyshard.errors import PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
@@ -175,7 +175,7 @@ class Arena:
             run(client.read_many([f"recorded{number}" for number in range(100)]))
             run(client.keys().next_page())
             all_of(self.cluster, [client.stat(), client.readiness(), client.indexes(), client.pop("recorded1")])
-            for shard in RawClient(client).shards:
+            for shard in BackupClient(client).shards:
                 opened = run(shard.call(commands.OpenSnapshot, 5))
                 run(shard.call(commands.ReadSnapshot, 5, snapshot=opened["snapshot"]))
                 run(shard.call(commands.CloseSnapshot, 5, snapshot=opened["snapshot"]))

@@ -35,8 +35,8 @@ TOP = {"__init__", "errors", "settings"}
 
 #: Module names that stand more than once, always for the same thing.
 SAME_THING = {
-    "connection": "a connection, of either side and of the server's side",
-    "index": "a handle on one index, of each client",
+    "index_handle": "a handle on one index, of each client",
+    "index_records": "the records of one index, in memory and durable",
     "plugin": "what twistd runs, of each daemon",
     "protocol": "a daemon's Twisted protocol",
     "service": "a daemon's Twisted service",

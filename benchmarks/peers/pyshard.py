@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from peers.interface import Blocking, Deferring, Side
 from pyshard import Client, Document, Pyshard, Record, connect
 from pyshard.cli.up.cluster_choice import as_file
-from pyshard.cli.up.daemons import daemons, find_twistd
+from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS

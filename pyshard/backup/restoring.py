@@ -25,8 +25,8 @@ from twisted.internet.task import deferLater
 from pyshard.backup.taking import BackupProgress, silent
 from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client import Client
+from pyshard.client.backup_client import BackupClient
 from pyshard.client.bulk_input import BulkSlice
-from pyshard.client.record_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_operations import ABSENT, Write
@@ -75,7 +75,7 @@ def restore(
 
 
 async def _restore(client: Client, directory: Path, progress: BackupProgress, seconds: Callable[[], float]) -> Restored:
-    raw = RawClient(client)
+    raw = BackupClient(client)
     await _require_empty(raw, client)
     verified = await _verified(raw, directory)
     await _require_empty(raw, client)  # again: to check a large backup takes long
@@ -103,7 +103,7 @@ class _RecordWriter:
     :ivar expired: how many had expired.
     """
 
-    def __init__(self, raw: RawClient, verified: VerifiedBackup, seconds: Callable[[], float]) -> None:
+    def __init__(self, raw: BackupClient, verified: VerifiedBackup, seconds: Callable[[], float]) -> None:
         self._raw = raw
         self._names = {number: name for name, number in verified.state.indexes.items()} | {DEFAULT_INDEX: ""}
         self._seconds = seconds
@@ -150,7 +150,7 @@ class _RecordWriter:
         return row.expires - int(self._seconds() * 1000)
 
 
-async def _verified(raw: RawClient, directory: Path) -> VerifiedBackup:
+async def _verified(raw: BackupClient, directory: Path) -> VerifiedBackup:
     """Check a backup, and give the reactor a turn after each block."""
     checking = check(directory)
     while True:
@@ -162,7 +162,7 @@ async def _verified(raw: RawClient, directory: Path) -> VerifiedBackup:
         await deferLater(raw.clock, 0)
 
 
-async def _require_empty(raw: RawClient, client: Client) -> None:
+async def _require_empty(raw: BackupClient, client: Client) -> None:
     """Refuse a cluster that isn't empty.
 
     :raises NotEmpty: it has documents or named indexes.

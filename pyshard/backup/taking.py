@@ -26,7 +26,7 @@ from pyshard.backup import manifest
 from pyshard.backup.manifest import Manifest
 from pyshard.backup.new_backup import NewBackup, RecordsFile
 from pyshard.client import Client
-from pyshard.client.record_client import RawClient, RawShard
+from pyshard.client.backup_client import BackupClient, BackupShard
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
@@ -71,7 +71,7 @@ def backup(
 
 
 async def _backup(client: Client, directory: Path, progress: BackupProgress, seconds: Callable[[], float]) -> Manifest:
-    raw = RawClient(client)
+    raw = BackupClient(client)
     new = NewBackup(directory)
     snapshots: list[_ShardSnapshot] = []
     try:
@@ -99,7 +99,7 @@ async def _backup(client: Client, directory: Path, progress: BackupProgress, sec
 class _ShardSnapshot:
     """A shard's open snapshot."""
 
-    shard: RawShard
+    shard: BackupShard
     id: str
     documents: int
     epoch: int
@@ -110,7 +110,7 @@ class _ShardSnapshot:
         closing.addErrback(lambda failure: failure.trap(PyshardError))
 
 
-async def _open_all(raw: RawClient, snapshots: list[_ShardSnapshot]) -> ClusterState:
+async def _open_all(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> ClusterState:
     """Open a snapshot of every shard, all at one epoch.
 
     :param snapshots: empty; the snapshots are added to it, in slot order, also when this fails.
@@ -132,7 +132,7 @@ async def _open_all(raw: RawClient, snapshots: list[_ShardSnapshot]) -> ClusterS
         await deferLater(raw.clock, _RETRY_DELAY)
 
 
-async def _open_each(raw: RawClient, snapshots: list[_ShardSnapshot]) -> str:
+async def _open_each(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> str:
     """Open a snapshot of each shard.
 
     :param snapshots: the snapshots are added to it, in slot order.

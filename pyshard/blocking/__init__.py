@@ -1,6 +1,6 @@
 """The blocking client: the verbs of the Deferred client as calls that wait."""
 
-from pyshard.blocking.index import BlockingIndex
+from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.pyshard import Pyshard
 
 __all__ = ["BlockingIndex", "Pyshard"]

@@ -17,9 +17,9 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
+from pyshard.client.backup_client import BackupClient
 from pyshard.client.bulk import Progress, partial_failure
 from pyshard.client.bulk_input import BulkSlice
-from pyshard.client.record_client import RawClient
 from pyshard.errors import PartialFailure
 
 _T = TypeVar("_T")
@@ -79,7 +79,7 @@ class BulkWindows:
     def _window(
         self, window: list[_T], steps: Callable[[list[_T], int], Iterator[BulkSlice]], client: Client
     ) -> Deferred[list[object]]:
-        raw = RawClient(client)
+        raw = BackupClient(client)
         return raw.bulk(steps(window, raw.slice_size(self._changes)), self._deadline, away=self._away)
 
 

@@ -23,7 +23,7 @@ from typing import Literal, Self, TypeVar, cast
 from twisted.internet.defer import Deferred
 
 from pyshard.blocking.bulk_windows import BulkWindows
-from pyshard.blocking.index import BlockingIndex
+from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
 from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
@@ -32,8 +32,8 @@ from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key
-from pyshard.net import addresses
-from pyshard.net.addresses import Servers
+from pyshard.net import client_endpoints
+from pyshard.net.client_endpoints import Servers
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
@@ -71,7 +71,7 @@ class Pyshard:
         tls: Tls | Literal[False] | None = None,
     ) -> None:
         self._server = settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server
-        addresses.parse_all(self._server)
+        client_endpoints.parse_all(self._server)
         self._deadline = deadline
         self._token_file = token_file
         self._tls = tls

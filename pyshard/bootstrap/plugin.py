@@ -19,7 +19,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
-from pyshard.net import addresses
+from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.security import tls
 from pyshard.security.token_file import TokenFile
@@ -99,7 +99,7 @@ def makeService(options: BootstrapOptions) -> IService:
     assert IReactorTime.providedBy(reactor)
     try:
         endpoint = daemon_tls_options.listening(reactor, options)
-        plain = addresses.dial_with(reactor)
+        plain = client_endpoints.dial_with(reactor)
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
     except ConfigError as error:
         end(error)

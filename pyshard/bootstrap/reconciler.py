@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model import cluster_state
-from pyshard.net.dialed_connection import Greeting, OutgoingConnection
+from pyshard.net.dialed_connection import DialedConnection, Greeting
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
@@ -79,11 +79,11 @@ class ShardReconciler(Service):
         """See `DialerOwner`."""
         return bool(self.running)
 
-    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> Deferred[None]:
+    def approve(self, connection: DialedConnection, greeting: Greeting) -> Deferred[None]:
         """See `DialerOwner`."""
         return Deferred.fromCoroutine(self._approve(connection, greeting))
 
-    async def _approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
+    async def _approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
         assert own is not None  # the map's names never change
@@ -95,7 +95,7 @@ class ShardReconciler(Service):
             self._condition = Condition.REFUSED
             raise
 
-    def connected(self, connection: OutgoingConnection) -> None:
+    def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
         if self._bootstrap.set_readiness(self._shard, Condition.READY):
             own = self._bootstrap.state.map.named(self._shard)
@@ -122,7 +122,7 @@ class ShardReconciler(Service):
 
     # ------------------------------------------------------------------ inside
 
-    async def _configure(self, connection: OutgoingConnection) -> None:
+    async def _configure(self, connection: DialedConnection) -> None:
         while self._told_epoch != self._bootstrap.state.epoch:
             state = self._bootstrap.state
             await connection.call(
@@ -146,7 +146,7 @@ class ShardReconciler(Service):
         self._pushing = False
         self._push()
 
-    def _push_failed(self, failure: Failure, connection: OutgoingConnection) -> None:
+    def _push_failed(self, failure: Failure, connection: DialedConnection) -> None:
         self._pushing = False
         self._end(connection, failure)
         self._settled()
@@ -156,7 +156,7 @@ class ShardReconciler(Service):
         for waiter in waiters:
             waiter.callback(None)
 
-    def _end(self, connection: OutgoingConnection, failure: Failure) -> None:
+    def _end(self, connection: DialedConnection, failure: Failure) -> None:
         """Give a connection up, if it is still the present one, and report why."""
         if self._dialer.connection is connection:
             self._condition = Condition.REFUSED if failure.check(*_REFUSALS) else Condition.UNREACHABLE

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
-from pyshard.net.addresses import Dial
+from pyshard.net.client_endpoints import Dial
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory

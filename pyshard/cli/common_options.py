@@ -23,7 +23,7 @@ from click.core import ParameterSource
 
 from pyshard.blocking import Pyshard
 from pyshard.errors import ConfigError
-from pyshard.net import addresses
+from pyshard.net import client_endpoints
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
@@ -87,7 +87,7 @@ def _addresses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
         return None
     given = ",".join(value)
     try:
-        addresses.parse_all(given)
+        client_endpoints.parse_all(given)
     except ConfigError as error:
         raise click.BadParameter(str(error), ctx, param) from None
     return given

@@ -20,8 +20,8 @@ from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.standard_output import put
 from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
 from pyshard.client import Client, Record
+from pyshard.client.backup_client import BackupClient
 from pyshard.client.operation import condition_of, milliseconds
-from pyshard.client.record_client import RawClient
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document
@@ -120,7 +120,7 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
 
     def write_record(client: Client) -> Deferred[bool]:
         # Not by `Client.write`: it returns 0 for nothing written, which is also the size of an empty list or object.
-        return RawClient(client).write(index, key_bytes(key), record, milliseconds(ttl), target.deadline, condition)
+        return BackupClient(client).write(index, key_bytes(key), record, milliseconds(ttl), target.deadline, condition)
 
     with target.connect() as app:
         written = app.run(write_record)

@@ -1,17 +1,17 @@
 """The Deferred client.
 
-The way of a call, from the top: `client` (or `index`) checks the arguments; `router` finds the link to the shard that
-owns the key; `operation_queue` holds the operation until it may go; `shard_link` sends a batch of them and gets the
-answers; `result_decoding` makes of them what the caller is given. Bulk verbs go the same way in columns: `bulk` cuts
-its input (`bulk_input`) into parts (`bulk_part`). What isn't an operation on keys is an RPC (`rpc_channel`). Where the
-map comes from is found out by `map_servers`, with hedged requests.
+The way of a call, from the top: `client` (or `index_handle`) checks the arguments; `router` finds the link to the shard
+that owns the key; `operation_queue` holds the operation until it may go; `shard_link` sends a batch of them and gets
+the answers; `result_decoding` makes of them what the caller is given. Bulk verbs go the same way in columns: `bulk`
+cuts its input (`bulk_input`) into parts (`bulk_operation`). What isn't an operation on keys is an RPC (`rpc_channel`).
+Where the map comes from is found out by `map_servers`, with hedged requests.
 """
 
 from pyshard.client.bulk import Progress
 from pyshard.client.bulk_input import Pairs
 from pyshard.client.client import Client
 from pyshard.client.connect import connect
-from pyshard.client.index import Index
+from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client.result_decoding import Item, Record
 

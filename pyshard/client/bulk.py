@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.bulk_input import BulkSlice, Encoded, encoded
-from pyshard.client.bulk_part import BulkPart
+from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.router import Router
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
 from pyshard.model.key_slots import shown_key, slots_of
@@ -36,14 +36,14 @@ Progress = Callable[[int], object]
 
 
 class SliceInFlight:
-    """A slice on its way: takes the outcomes of its parts (`pyshard.client.bulk_part.BulkPartReceiver`).
+    """A slice on its way: takes the outcomes of its parts (`pyshard.client.bulk_operation.BulkReceiver`).
 
     :param part_done: is told of each part whose outcomes are in place, with the types of these.
     :ivar outcomes: those of all keys of the slice, in order. A write's sizes are there once it is encoded, and stay
         there when all goes well.
     """
 
-    def __init__(self, bulk_slice: BulkSlice, part_done: Callable[[BulkPart, set[type]], None]) -> None:
+    def __init__(self, bulk_slice: BulkSlice, part_done: Callable[[BulkOperation, set[type]], None]) -> None:
         self._part_done = part_done
         self._places = bulk_slice.places
         self.outcomes: list[object] = [None] * len(bulk_slice.keys)
@@ -65,11 +65,11 @@ class SliceInFlight:
         for place, outcome in zip(places, outcomes, strict=True):
             found[place] = outcome
 
-    def part_done(self, bulk_part: BulkPart, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.bulk_part.BulkPartReceiver`."""
-        found, positions = self.outcomes, bulk_part.positions
+    def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
+        """See `pyshard.client.bulk_operation.BulkReceiver`."""
+        found, positions = self.outcomes, bulk_operation.positions
         kinds: set[type] = {bool}
-        if not isinstance(bulk_part.run, Write):
+        if not isinstance(bulk_operation.run, Write):
             kinds = set(map(type, outcomes))
             for position, outcome in zip(positions, outcomes, strict=True):
                 found[position] = outcome
@@ -78,7 +78,7 @@ class SliceInFlight:
             for position, outcome in zip(positions, outcomes, strict=True):
                 if outcome is not True:
                     found[position] = outcome or 0
-        self._part_done(bulk_part, kinds)
+        self._part_done(bulk_operation, kinds)
 
 
 @attrs.define
@@ -146,14 +146,14 @@ class Bulk:
         self._send_next()
         return self.done
 
-    def _part_done(self, bulk_part: BulkPart, kinds: set[type]) -> None:
-        self._operations -= len(bulk_part)
-        self._bytes -= bulk_part.weight
+    def _part_done(self, bulk_operation: BulkOperation, kinds: set[type]) -> None:
+        self._operations -= len(bulk_operation)
+        self._bytes -= bulk_operation.weight
         if any(issubclass(kind, PyshardError) for kind in kinds):
             self._failed = True
             if Unavailable in kinds:
-                self._away.add(self._router.state.map.lookup(bulk_part.slots[0]).name)
-        self._report(len(bulk_part))
+                self._away.add(self._router.state.map.lookup(bulk_operation.slots[0]).name)
+        self._report(len(bulk_operation))
         self._continue()
 
     def _send_next(self) -> None:
@@ -194,9 +194,12 @@ class Bulk:
             bulk_slice, issued = unsent.bulk_slice, unsent.issued
             if bulk_slice.documents is None:
                 self._unsent.popleft()
-                bulk_part = BulkPart(bulk_slice.run, unsent.slots, bulk_slice.places, self._expires(), issued)
+                bulk_operation = BulkOperation(bulk_slice.run, unsent.slots, bulk_slice.places, self._expires(), issued)
                 self._submit(
-                    bulk_part if len(unsent.numbers) == len(bulk_part) else bulk_part.part(unsent.numbers), unsent
+                    bulk_operation
+                    if len(unsent.numbers) == len(bulk_operation)
+                    else bulk_operation.part(unsent.numbers),
+                    unsent,
                 )
                 continue
             write = encoded(bulk_slice, unsent.numbers)
@@ -206,18 +209,18 @@ class Bulk:
             issued.write(write)
             if write.numbers:
                 slots, places = picker(write.numbers)(unsent.slots), issued.places(write.numbers)
-                self._submit(BulkPart(write.run, slots, places, self._expires(), issued), unsent)
+                self._submit(BulkOperation(write.run, slots, places, self._expires(), issued), unsent)
             self._refused(len(write.refused))
             return
 
     def _expires(self) -> float:
         return self._clock.seconds() + self._seconds
 
-    def _submit(self, bulk_part: BulkPart, unsent: _Unsent) -> None:
+    def _submit(self, bulk_operation: BulkOperation, unsent: _Unsent) -> None:
         """Send operations to the shard that owns their keys by now; fail those for a shard that is away."""
         as_before = self._router.state.map is unsent.map
-        parts = {unsent.shard: bulk_part} if as_before else self._router.parts(bulk_part)
-        self._operations += len(bulk_part)
+        parts = {unsent.shard: bulk_operation} if as_before else self._router.parts(bulk_operation)
+        self._operations += len(bulk_operation)
         self._bytes += sum([part.weight for part in parts.values()])
         for name, part in parts.items():
             if name in self._away:

@@ -4,7 +4,7 @@ Rules:
 
 - A verb returns at once. What is wrong with its arguments fails its Deferred before anything is sent.
 - Single operations go to `Router.submit`, bulk verbs to `pyshard.client.bulk`, `keys` to `pyshard.client.key_pages`,
-  and questions about the cluster to `pyshard.client.administration`.
+  and questions about the cluster to `pyshard.client.cluster_verbs`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.client.administration import ClusterVerbs
 from pyshard.client.bulk import Bulk, Progress
 from pyshard.client.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
-from pyshard.client.index import Index
+from pyshard.client.cluster_verbs import ClusterVerbs
+from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions, milliseconds, options_for
 from pyshard.client.result_decoding import Item, Record

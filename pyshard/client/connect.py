@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard.client.client import Client
 from pyshard.client.router import Router
 from pyshard.errors import PyshardError
-from pyshard.net import addresses
-from pyshard.net.addresses import Dial, Servers
+from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
+from pyshard.net.client_endpoints import Dial, Servers
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
 from pyshard.settings import settings
@@ -54,13 +54,13 @@ def connect(
     :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
     """
     environment = os.environ if dial is None else {}
-    dial = dial or addresses.dial_with(reactor)
+    dial = dial or client_endpoints.dial_with(reactor)
     try:
-        given = addresses.parse_all(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
-        files = addresses.tls_of_all(given, tls, environment)
+        given = client_endpoints.parse_all(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
+        files = client_endpoints.tls_of_all(given, tls, environment)
         if files is not None:
             dial = dialing(dial, files, reactor)
-        servers = [(str(address), addresses.endpoint_of(reactor, address, dial)) for address in given]
+        servers = [(str(address), client_endpoints.endpoint_of(reactor, address, dial)) for address in given]
         tokens = client_token_file(token_file)
     except PyshardError:
         return fail()

@@ -1,4 +1,4 @@
-"""Discovery: from which of the addresses that a client was given it gets the map.
+"""MapServers: from which of the addresses that a client was given it gets the map.
 
 An address may lead to a bootstrap or to a shard. Both have the map; only a bootstrap creates and drops indexes.
 
@@ -24,7 +24,7 @@ from pyshard.client.rpc_channel import RpcChannel
 from pyshard.errors import ConfigError, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.net.dialed_connection import Greeting, OutgoingConnection
+from pyshard.net.dialed_connection import DialedConnection, Greeting
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
@@ -86,12 +86,12 @@ class Server:
         """See `DialerOwner`."""
         return self.rpc.pending and not self._closed
 
-    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
+    def approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         """See `DialerOwner`."""
         self.role = greeting.role
         self._check(greeting)
 
-    def connected(self, connection: OutgoingConnection) -> None:
+    def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
         self.rpc.connected(connection)
         self.release()
@@ -105,7 +105,7 @@ class Server:
         self.rpc.refused(error)
 
 
-class Discovery:
+class MapServers:
     """All addresses that a client was given.
 
     :param clock: times everything.

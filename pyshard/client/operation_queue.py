@@ -2,7 +2,7 @@
 
 Rules, from which the client's promises follow:
 
-- Operations leave in the order in which they were issued. Single ones travel together; a bulk part travels alone.
+- Operations leave in the order in which they were issued. Single ones travel together; a bulk operation travels alone.
 - Batches that are in flight together are concurrent for the shard. So no two of them have a key in common, unless both
   only read it.
 - A batch never reads a key and then changes it. If the read had to be sent again, it would see the change that was
@@ -20,7 +20,7 @@ from itertools import chain, groupby, islice, repeat
 from operator import attrgetter
 from typing import TypeAlias
 
-from pyshard.client.bulk_part import BulkPart
+from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.operation import NO_OPTIONS, Operation
 from pyshard.client.result_decoding import outcomes_of
 from pyshard.errors import Overloaded
@@ -29,36 +29,36 @@ from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, P
 from pyshard.settings import settings
 
 #: What waits for a shard.
-Entry: TypeAlias = Operation | BulkPart
+Entry: TypeAlias = Operation | BulkOperation
 
 #: What names a key within a shard: its text, and in a named index the index's name with it.
 Place: TypeAlias = bytes | tuple[str, bytes]
 
 
 class Batch:
-    """What travels together: single operations, or one bulk part.
+    """What travels together: single operations, or one bulk operation.
 
-    :param entries: the operations, or the bulk part alone.
+    :param entries: the operations, or the bulk operation alone.
     :param sent: when it left, in the clock's seconds.
-    :ivar bulk_part: the bulk part, if it has one.
+    :ivar bulk_operation: the bulk operation, if it has one.
     :ivar operations: the single operations, if it has such.
     :ivar runs: the operations as runs: neighbors of one verb and index together.
     :ivar changed: what it may change.
     :ivar read: what it only reads.
     """
 
-    __slots__ = ("bulk_part", "changed", "entries", "operations", "read", "runs", "sent")
+    __slots__ = ("bulk_operation", "changed", "entries", "operations", "read", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
         self.sent = sent
-        self.bulk_part: BulkPart | None = None
+        self.bulk_operation: BulkOperation | None = None
         self.operations: Sequence[Operation] = ()
         first = entries[0]
-        if isinstance(first, BulkPart):
-            self.bulk_part, self.runs = first, [first.run]
+        if isinstance(first, BulkOperation):
+            self.bulk_operation, self.runs = first, [first.run]
         else:
-            self.operations = entries  # type: ignore[assignment]  # where there is a bulk part, it is alone
+            self.operations = entries  # type: ignore[assignment]  # where there is a bulk operation, it is alone
             self.runs = _runs(self.operations)
         self.changed = _places([run for run in self.runs if changes(run)])
         self.read = _places([run for run in self.runs if not changes(run)])
@@ -163,7 +163,7 @@ class OperationQueue:
         return not self.waiting and not self.in_flight
 
     def add(self, entry: Entry) -> None:
-        """Have an operation, or a bulk part, wait for its turn.
+        """Have an operation, or a bulk operation, wait for its turn.
 
         :raises Overloaded: too much waits already.
         """
@@ -256,15 +256,15 @@ class OperationQueue:
             self._weight -= entry.weight
 
     def _candidates(self) -> list[Entry]:
-        """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk part."""
+        """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk operation."""
         first = self.waiting[0]
-        if isinstance(first, BulkPart) or len(self.waiting) == 1:
+        if isinstance(first, BulkOperation) or len(self.waiting) == 1:
             return [first]
         taken: list[Entry] = []
         weight = 0
         for entry in islice(self.waiting, settings.BOX_OPERATIONS):
             weight += entry.weight
-            if isinstance(entry, BulkPart) or (taken and weight > settings.BOX_BYTES):
+            if isinstance(entry, BulkOperation) or (taken and weight > settings.BOX_BYTES):
                 break
             taken.append(entry)
         return taken
@@ -279,7 +279,7 @@ class OperationQueue:
         touched = changed.union(*(batch.read for batch in self.in_flight))
         read: set[Place] = set()
         for number, entry in enumerate(candidates):
-            if isinstance(entry, BulkPart):
+            if isinstance(entry, BulkOperation):
                 return 0
             place: Place = (entry.index, entry.key) if entry.index else entry.key
             if entry.changes:

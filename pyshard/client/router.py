@@ -23,9 +23,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.bulk_part import BulkPart
+from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.hedged_request import HedgedRequest
-from pyshard.client.map_servers import Discovery
+from pyshard.client.map_servers import MapServers
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Entry
 from pyshard.client.rpc_channel import RpcChannel
@@ -34,7 +34,7 @@ from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
-from pyshard.net.addresses import Dial
+from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import Greeting
 from pyshard.protocol import commands
 from pyshard.settings import settings
@@ -78,7 +78,7 @@ class Router:
         self.fetched = 0.0
         self.closed = False
         _routers.add(self)
-        self.bootstrap = Discovery(clock, servers, self._check_greeting, random)
+        self.bootstrap = MapServers(clock, servers, self._check_greeting, random)
 
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
@@ -95,20 +95,20 @@ class Router:
             self.link_for(operation.slot).submit(operation)
         return operation.deferred
 
-    def submit_bulk_part(self, bulk_part: BulkPart) -> None:
-        """Send a bulk part to the shards that own its keys; its receiver is told."""
-        for name, part in self.parts(bulk_part).items():
+    def submit_bulk(self, bulk_operation: BulkOperation) -> None:
+        """Send a bulk operation to the shards that own its keys; its receiver is told."""
+        for name, part in self.parts(bulk_operation).items():
             self.submit_to(name, part)
 
-    def parts(self, bulk_part: BulkPart) -> dict[str, BulkPart]:
-        """What each shard owns the keys of: the shard's name → the part of the bulk_part."""
-        by_shard = self.state.map.split(bulk_part.slots)
+    def parts(self, bulk_operation: BulkOperation) -> dict[str, BulkOperation]:
+        """What each shard owns the keys of: the shard's name → the part of the bulk_operation."""
+        by_shard = self.state.map.split(bulk_operation.slots)
         if len(by_shard) == 1:
-            return dict.fromkeys(by_shard, bulk_part)
-        return {name: bulk_part.part(places) for name, places in by_shard.items()}
+            return dict.fromkeys(by_shard, bulk_operation)
+        return {name: bulk_operation.part(places) for name, places in by_shard.items()}
 
-    def submit_to(self, name: str, part: BulkPart) -> None:
-        """Send a bulk part to the shard `name`, which owns all of its keys; its receiver is told."""
+    def submit_to(self, name: str, part: BulkOperation) -> None:
+        """Send a bulk operation to the shard `name`, which owns all of its keys; its receiver is told."""
         if self.closed:
             part.fail(ClientClosed(_CLOSED))
         else:
@@ -189,8 +189,8 @@ class Router:
             else:
                 link.update(own)
         for entry in stranded:
-            if isinstance(entry, BulkPart):
-                self.submit_bulk_part(entry)
+            if isinstance(entry, BulkOperation):
+                self.submit_bulk(entry)
             else:
                 self.submit(entry)
 

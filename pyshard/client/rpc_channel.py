@@ -30,7 +30,7 @@ from pyshard.errors import (
     ShuttingDown,
     Unavailable,
 )
-from pyshard.net.dialed_connection import OutgoingConnection
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.commands import Command, UnreadableAnswer
 from pyshard.settings import settings
@@ -63,7 +63,7 @@ class _PendingCall:
         self.arguments = arguments
         self.changes = changes
         self.sent = False
-        self.connection: OutgoingConnection | None = None
+        self.connection: DialedConnection | None = None
         self.answer: Deferred[dict[str, Any]]
 
 
@@ -82,7 +82,7 @@ class RpcChannel:
         self._patience = patience
         self._owing: float | None = None  # since when answers are owed and none came
         self._open: list[_PendingCall] = []
-        self._connection: OutgoingConnection | None = None
+        self._connection: DialedConnection | None = None
         self.why = "not reached yet"
 
     @property
@@ -128,7 +128,7 @@ class RpcChannel:
             self._send_all(connection)
         return call.answer
 
-    def connected(self, connection: OutgoingConnection) -> None:
+    def connected(self, connection: DialedConnection) -> None:
         """The peer can be called over this connection; it may have been called over it before."""
         if connection is not self._connection:
             self._connection, self._owing = connection, None
@@ -150,14 +150,14 @@ class RpcChannel:
         for call in list(self._open):
             self._end(call, ClientClosed("the client was closed before the answer came"))
 
-    def _send_all(self, connection: OutgoingConnection) -> None:
+    def _send_all(self, connection: DialedConnection) -> None:
         """Send what wasn't sent over this connection, in the order of the calls."""
         for call in list(self._open):
             lost = call.sent and call.changes  # over another connection, whose end is about to be heard of
             if call.connection is not connection and not lost and call in self._open:
                 self._send(call, connection)
 
-    def _send(self, call: _PendingCall, connection: OutgoingConnection) -> None:
+    def _send(self, call: _PendingCall, connection: DialedConnection) -> None:
         call.sent, call.connection = True, connection
         if self._owing is None:
             self._owing = self._clock.seconds()
@@ -165,7 +165,7 @@ class RpcChannel:
         asked.addBoth(self._answer_heard, call, connection)
         asked.addCallbacks(lambda answer: self._end(call, answer), lambda why: self._failed(call, why))
 
-    def _answer_heard(self, outcome: _T, call: _PendingCall, connection: OutgoingConnection) -> _T:
+    def _answer_heard(self, outcome: _T, call: _PendingCall, connection: DialedConnection) -> _T:
         if connection is self._connection:
             others = any(other.sent for other in self._open if other is not call)
             self._owing = self._clock.seconds() if others else None

@@ -21,13 +21,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.bulk_part import BulkPart
+from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.deadline_timer import DeadlineTimer
-from pyshard.client.greeting_check import check_greeting
 from pyshard.client.operation import Operation
 from pyshard.client.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client.rpc_channel import RpcChannel
+from pyshard.client.shard_identity_check import check_greeting
 from pyshard.errors import (
     ClientClosed,
     IndexNotFound,
@@ -38,9 +38,9 @@ from pyshard.errors import (
 )
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
-from pyshard.net.addresses import Dial
 from pyshard.net.backoff import Backoff
-from pyshard.net.dialed_connection import Greeting, OutgoingConnection
+from pyshard.net.client_endpoints import Dial
+from pyshard.net.dialed_connection import DialedConnection, Greeting
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
@@ -108,7 +108,7 @@ class ShardLink:
         return bool(self._queue.in_flight)
 
     def submit(self, entry: Entry) -> None:
-        """Have an operation done, whose Deferred says how it went; or a bulk part, whose receiver is told."""
+        """Have an operation done, whose Deferred says how it went; or a bulk operation, whose receiver is told."""
         try:
             self._queue.add(entry)
         except Overloaded as error:
@@ -116,7 +116,7 @@ class ShardLink:
             return
         if entry.expires < self._sweep.at:
             self._sweep.set_by(entry.expires)
-        if isinstance(entry, BulkPart):
+        if isinstance(entry, BulkOperation):
             self._pump()  # there is nothing to be gathered
         elif self._flush is None:
             self._flush = self._clock.callLater(0, self._flush_now)
@@ -170,11 +170,11 @@ class ShardLink:
         """See `DialerOwner`."""
         return not self._closed and (not self._queue.idle or self.rpc.pending)
 
-    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> None:
+    def approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         """See `DialerOwner`."""
         check_greeting(greeting, self.range, self._owner.state.cluster)
 
-    def connected(self, connection: OutgoingConnection) -> None:
+    def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
         self.rpc.connected(connection)
         self._pump()
@@ -225,8 +225,8 @@ class ShardLink:
     def _answered(self, answer: dict[bytes, bytes], batch: Batch) -> None:
         answers = decode_answers(answers_in(answer), batch.runs)
         self._backoff.reset()
-        if batch.bulk_part is not None:
-            self._bulk_part_answered(answers[0], batch, batch.bulk_part)
+        if batch.bulk_operation is not None:
+            self._bulk_part_answered(answers[0], batch, batch.bulk_operation)
         else:
             self._operations_answered(answers, batch)
         self._pump()
@@ -246,20 +246,20 @@ class ShardLink:
             if operation not in again:
                 operation.finish(outcome)
 
-    def _bulk_part_answered(self, answer: Answer, batch: Batch, bulk_part: BulkPart) -> None:
+    def _bulk_part_answered(self, answer: Answer, batch: Batch, bulk_operation: BulkOperation) -> None:
         failed: dict[int, PyshardError] = {}
         again: list[int] = []
         verdicts: dict[str, Verdict] = {}  # by error code: the same for all keys of a part
         for place, error in sorted(answer.refusals().items()):
             if error.code not in verdicts:
-                verdicts[error.code] = self._verdict(bulk_part, error)
+                verdicts[error.code] = self._verdict(bulk_operation, error)
             if verdicts[error.code].again:
                 again.append(place)
             else:
                 failed[place] = error
         self._prepare(set(verdicts.values()))
-        self._settle(batch, [bulk_part.part(again)] if again and not bulk_part.done else [])
-        bulk_part.finish(answer.results, failed, again)
+        self._settle(batch, [bulk_operation.part(again)] if again and not bulk_operation.done else [])
+        bulk_operation.finish(answer.results, failed, again)
 
     def _verdict(self, entry: Entry, error: PyshardError) -> Verdict:
         """What becomes of an operation that the shard refused."""

@@ -1,7 +1,7 @@
 """Connections, of either side: how bytes become boxes, how a peer is dialed, and how a lost connection comes back.
 
-From below: `bounded_box_stream` (boxes within limits), `connection` (calls and answers), `dialed_connection` and
-`heartbeat` (a dialed one), `reconnecting_dialer` (dial, greet, back off, dial again). Beside them: `addresses` (what
-users write → endpoints), `happy_eyeballs` and `staggered_race`, `authenticating_endpoint` (a token first), `backoff`,
-`disconnect_reason`.
+From below: `bounded_box_stream` (boxes within limits), `command_connection` (calls and answers), `dialed_connection`
+and `heartbeat` (a dialed one), `reconnecting_dialer` (dial, greet, back off, dial again). Beside them:
+`client_endpoints` (what users write → endpoints), `happy_eyeballs` and `staggered_race`, `authenticating_endpoint` (a
+token first), `backoff`, `disconnect_reason`.
 """

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
-from pyshard.net.addresses import Dial
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.client_endpoints import Dial
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.settings import settings
 

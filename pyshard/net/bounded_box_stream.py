@@ -1,6 +1,6 @@
 """Boxes over one connection, both ways: within limits, and no faster than both sides take them (backpressure).
 
-What a box means is the business of `pyshard.net.connection`.
+What a box means is the business of `pyshard.net.command_connection`.
 
 Rules:
 

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.errors import NotTrusted, PyshardError
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
@@ -42,7 +42,7 @@ class Greeting:
 
 
 @implementer(IHandshakeListener)
-class OutgoingConnection(BoundedAMP):
+class DialedConnection(BoundedAMP):
     """The connection of a `pyshard.net.reconnecting_dialer.Dialer`.
 
     :ivar lost: called once with the reason when the connection is lost; None: nobody wants to know.

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError
 from pyshard.net.backoff import Backoff
-from pyshard.net.dialed_connection import Greeting, OutgoingConnection
+from pyshard.net.dialed_connection import DialedConnection, Greeting
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.heartbeat import Heartbeat
 from pyshard.protocol import commands
@@ -67,14 +67,14 @@ class DialerOwner(Protocol):
         """Whether to dial again after a failure or a loss."""
         ...
 
-    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> object:
+    def approve(self, connection: DialedConnection, greeting: Greeting) -> object:
         """Look at who answered, and raise when it isn't who it should be.
 
         :return: a Deferred of when the connection can be used; anything else: it can be used now.
         """
         ...
 
-    def connected(self, connection: OutgoingConnection) -> None:
+    def connected(self, connection: DialedConnection) -> None:
         """This connection can be used; told again for one that `Dialer.acquire` had to ping first."""
         ...
 
@@ -115,12 +115,12 @@ class Dialer:
         self._owner = owner
         self._session = session
         self._backoff = Backoff(random)
-        self._factory = Factory.forProtocol(lambda: OutgoingConnection(clock))
+        self._factory = Factory.forProtocol(lambda: DialedConnection(clock))
         self._factory.noisy = False
         self.state = DialerState.IDLE
-        self._attempt: Deferred[OutgoingConnection] | None = None  # while DIALING and GREETING
-        self._greeted: OutgoingConnection | None = None  # while GREETING
-        self.connection: OutgoingConnection | None = None  # while CONNECTED, as are the next two
+        self._attempt: Deferred[DialedConnection] | None = None  # while DIALING and GREETING
+        self._greeted: DialedConnection | None = None  # while GREETING
+        self.connection: DialedConnection | None = None  # while CONNECTED, as are the next two
         self._heartbeat: Heartbeat | None = None
         self._awaited = False  # whether the owner is told `connected` after the ping
         self._redial: IDelayedCall | None = None  # while BACKING_OFF
@@ -129,13 +129,13 @@ class Dialer:
         """Dial, if nothing is done yet. A backoff goes on, however often this is called."""
         if self.state is DialerState.IDLE:
             self._become(DialerState.DIALING)
-            connected = cast("Deferred[OutgoingConnection]", self._endpoint.connect(self._factory))
+            connected = cast("Deferred[DialedConnection]", self._endpoint.connect(self._factory))
             attempt = connected.addCallback(self._greet)
             self._attempt = attempt
             attempt.addTimeout(settings.TIMEOUT, self._clock, _timed_out)
             attempt.addCallbacks(self._connected, self._failed)
 
-    def acquire(self) -> OutgoingConnection | None:
+    def acquire(self) -> DialedConnection | None:
         """Ask for a connection that can be used.
 
         :return: the connection, if it can be used now. None: the dialer dials or pings, as is needed, and the owner is
@@ -195,7 +195,7 @@ class Dialer:
 
     # ------------------------------------------------------------------ an attempt
 
-    def _greet(self, connection: OutgoingConnection) -> Deferred[OutgoingConnection]:
+    def _greet(self, connection: DialedConnection) -> Deferred[DialedConnection]:
         self._become(DialerState.GREETING)
         self._greeted = connection
         asked = connection.call(commands.Hello, settings.TIMEOUT, protocol=commands.PROTOCOL, session=self._session)
@@ -215,7 +215,7 @@ class Dialer:
         approved: Deferred[object] = asked.addCallback(answered)
         return approved.addCallbacks(lambda _: connection, failed)
 
-    def _connected(self, connection: OutgoingConnection) -> None:
+    def _connected(self, connection: DialedConnection) -> None:
         if self.state is DialerState.CLOSED:
             connection.abort()
         elif connection.transport is None:
@@ -264,7 +264,7 @@ class Dialer:
         if self._owner.wants_connection():
             self.dial()
 
-    def _hung_up(self, connection: OutgoingConnection | None) -> Deferred[None]:
+    def _hung_up(self, connection: DialedConnection | None) -> Deferred[None]:
         """Close a connection; the Deferred fires when it is closed, within `_CLOSE` seconds."""
         closed: Deferred[None] = Deferred()
         if connection is None or connection.transport is None:
@@ -282,5 +282,5 @@ class Dialer:
         return closed
 
 
-def _timed_out(_: object, seconds: float) -> OutgoingConnection:
+def _timed_out(_: object, seconds: float) -> DialedConnection:
     raise TimeoutError(f"no connection and greeting within {seconds:g} s")

@@ -1,7 +1,7 @@
 """What both daemons share: connections that they accept, who is admitted, and the options of their commands.
 
 From below: `permissions` and `connection_admission` (who may do what, and how many), `held_bytes_limit`,
-`session_fence` with `connection_changes`, `connection` (one accepted connection), `factory` (all of them), `listener`
+`session_fence` with `changes_in_flight`, `connection` (one accepted connection), `factory` (all of them), `listener`
 (the port, and the drain). Beside them, for the plugins: `daemon_options`, `daemon_tls_options`, `listen_address`,
 `file_limits`, `signals_and_exit`.
 """

@@ -32,14 +32,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import BoxParser, Limits
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.connection_changes import ChangesInFlight
+from pyshard.server.changes_in_flight import ChangesInFlight
 from pyshard.server.permissions import HOW, forbidden
 from pyshard.settings import settings
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import PermissionDenied
 from pyshard.model import cluster_state
-from pyshard.net.connection import DirectResponder
+from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_box, apply_arguments
 from pyshard.protocol.batch_answers import Answer, encode_answers

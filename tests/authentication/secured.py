@@ -13,7 +13,7 @@ from twisted.protocols import amp
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write

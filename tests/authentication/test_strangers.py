@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import STRANGER

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
 from pyshard.backup.verified_backup import VerifiedBackup, check
+from pyshard.client.backup_client import BackupClient
 from pyshard.client.bulk_input import BulkSlice
-from pyshard.client.record_client import RawClient
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
@@ -93,9 +93,9 @@ def test_lost_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = fill(cluster, client)
         take(cluster, client, tmp_path / "backup")
     unknown = 0
-    original = RawClient.bulk
+    original = BackupClient.bulk
 
-    def counted(self: RawClient, *given: Any) -> Deferred[list[object]]:
+    def counted(self: BackupClient, *given: Any) -> Deferred[list[object]]:
         def count(failure: Any) -> Any:
             nonlocal unknown
             unknown += sum(isinstance(error, OutcomeUnknown) for _, error in failure.value.failed)
@@ -103,7 +103,7 @@ def test_lost_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return original(self, *given).addErrback(count)
 
-    monkeypatch.setattr(RawClient, "bulk", counted)
+    monkeypatch.setattr(BackupClient, "bulk", counted)
     with cluster_of(2) as (cluster, client):
         shard: Any = cluster.services["shard0"].shard
         apply = shard.apply
@@ -127,7 +127,7 @@ def test_answers_that_never_come(made: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A write whose repeats get no answer either ends the restore."""
     asked = Counter[bytes]()
 
-    def lost(self: RawClient, steps: Iterator[BulkSlice], *given: Any) -> Deferred[list[object]]:
+    def lost(self: BackupClient, steps: Iterator[BulkSlice], *given: Any) -> Deferred[list[object]]:
         keys = [(row, row.key) for step in steps for row in step.keys if isinstance(row, Row)]
         asked.update(key for _, key in keys)
         failing: Deferred[list[object]] = Deferred()
@@ -135,7 +135,7 @@ def test_answers_that_never_come(made: Path, monkeypatch: pytest.MonkeyPatch) ->
         self.clock.callLater(1, failing.errback, failure)
         return failing
 
-    monkeypatch.setattr(RawClient, "bulk", lost)
+    monkeypatch.setattr(BackupClient, "bulk", lost)
     with cluster_of(2) as (cluster, client):
         with pytest.raises(RestoreIncomplete, match="after 0 of 12 documents: lost") as caught:
             put_back(cluster, client, made)
@@ -174,9 +174,9 @@ def test_few_are_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         take(cluster, client, tmp_path / "backup")
     flying: list[int] = []
     seen: list[tuple[int, int]] = []
-    original = RawClient.bulk
+    original = BackupClient.bulk
 
-    def counted(self: RawClient, steps: Iterator[BulkSlice], *given: Any) -> Deferred[list[object]]:
+    def counted(self: BackupClient, steps: Iterator[BulkSlice], *given: Any) -> Deferred[list[object]]:
         taken = list(steps)
         flying.append(sum(len(row.record) for step in taken for row in step.keys if isinstance(row, Row)))
         seen.append((len(flying), flying[0]))
@@ -187,7 +187,7 @@ def test_few_are_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
         return original(self, iter(taken), *given).addBoth(landed)
 
-    monkeypatch.setattr(RawClient, "bulk", counted)
+    monkeypatch.setattr(BackupClient, "bulk", counted)
     with cluster_of(2) as (cluster, client):
         assert put_back(cluster, client, tmp_path / "backup") == Restored(5010, 0)
     assert {count for count, _ in seen} == {1}

@@ -17,7 +17,7 @@ from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, PyshardError
 from pyshard.model import cluster_state
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.server.factory import ServerFactory
 from pyshard.testing import MemoryNetwork

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from pyshard.cli.up.cluster_choice import DEFAULT, as_file
-from pyshard.cli.up.daemons import Access, daemons
+from pyshard.cli.up.daemon_commands import Access, daemons
 from pyshard.cli.up.ready_message import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client import bulk, bulk_input
 from pyshard.client.bulk_input import BulkSlice, Encoded
-from pyshard.client.bulk_part import BulkPart
+from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.operation_queue import Entry
 from pyshard.client.router import Router
 from pyshard.client.shard_link import ShardLink
@@ -165,9 +165,9 @@ def test_parts_go_by_the_newest_map(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     parts = Router.parts
 
-    def noted(router: Router, bulk_part: BulkPart) -> dict[str, BulkPart]:
-        asked.append(len(bulk_part))
-        return parts(router, bulk_part)
+    def noted(router: Router, bulk_operation: BulkOperation) -> dict[str, BulkOperation]:
+        asked.append(len(bulk_operation))
+        return parts(router, bulk_operation)
 
     monkeypatch.setattr(Router, "parts", noted)
     low, high = keys_by_shard(3)

@@ -22,7 +22,7 @@ from pyshard.errors import (
     ShuttingDown,
     Unavailable,
 )
-from pyshard.net.dialed_connection import OutgoingConnection
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.settings import settings
@@ -49,7 +49,7 @@ class Peer:
         self.clock = Clock()
         self.dialed = 0
         self.dropped = 0
-        self.connection: OutgoingConnection | None = None
+        self.connection: DialedConnection | None = None
         self.doubtful = False  # whether the connection is made sure of before it is used
         self.rpc = RpcChannel(self.clock, self, patience)
 
@@ -65,7 +65,7 @@ class Peer:
     def up(self) -> Connection:
         """Connect."""
         connection = Connection()
-        self.connection = cast("OutgoingConnection", connection)
+        self.connection = cast("DialedConnection", connection)
         self.rpc.connected(self.connection)
         return connection
 
@@ -78,7 +78,7 @@ class Peer:
                 if not answer.called:
                     answer.errback(Failure(ConnectionLost()))
 
-    def acquire(self) -> OutgoingConnection | None:
+    def acquire(self) -> DialedConnection | None:
         """What the channel asks of the dialer."""
         self.dialed += self.connection is None
         return None if self.doubtful else self.connection
@@ -131,7 +131,7 @@ def test_a_connection_that_is_up_again(peer: Peer) -> None:
     peer.connection = None  # it was silent, and is asked for a sign of life
     second = watch(peer.rpc.call(commands.GetMap, 5))
     assert [command for command, _ in connection.asked] == [commands.CreateIndex]
-    peer.rpc.connected(cast("OutgoingConnection", connection))
+    peer.rpc.connected(cast("DialedConnection", connection))
     assert [command for command, _ in connection.asked] == [commands.CreateIndex, commands.GetMap]
     connection.answers[0].callback({"epoch": 7})
     connection.answers[1].callback({"state": b""})
@@ -323,5 +323,5 @@ def test_questions_do_not_pass_each_other(peer: Peer) -> None:
     peer.doubtful = False
     watch(peer.rpc.call(commands.CreateIndex, 5, changes=True, name="second"))
     assert [arguments["name"] for _, arguments in connection.asked] == ["first", "second"]
-    peer.rpc.connected(cast("OutgoingConnection", connection))
+    peer.rpc.connected(cast("DialedConnection", connection))
     assert len(connection.asked) == 2

@@ -27,7 +27,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.net import addresses
+from pyshard.net import client_endpoints
 from pyshard.security import tls
 from pyshard.server.connection import ServerConnection
 from pyshard.server.listener import Listener
@@ -70,7 +70,7 @@ class SecuredCluster:
         made = Shard(MemoryStore("1" * 32, reactor.seconds), reactor.seconds)
         self.shard = ShardService(lambda: made, reactor, self._listening(self.shard_port, shard))
         keeper = Bootstrap(first_state("c" * 32, shard_map), lambda _: None)
-        plain = addresses.dial_with(reactor)
+        plain = client_endpoints.dial_with(reactor)
         dial = plain if dials is None else tls.dialing(plain, dials, reactor, yesterday)
         self.dialed = 0
 

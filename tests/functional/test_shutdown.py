@@ -12,7 +12,7 @@ from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from functional.load import Load
 
 from pyshard import Pyshard
-from pyshard.client.record_client import RawClient
+from pyshard.client.backup_client import BackupClient
 from pyshard.model.document_encoding import encode
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in
@@ -121,7 +121,7 @@ def test_bad_company(new_cluster: NewCluster) -> None:
     shard = cluster.shards[0]
     with Pyshard(cluster.server) as app:
         app.write("large", b"x" * 1_000_000)
-        app.run(lambda client: RawClient(client).shards[0].call(commands.OpenSnapshot, PATIENCE))
+        app.run(lambda client: BackupClient(client).shards[0].call(commands.OpenSnapshot, PATIENCE))
         with (
             socket.create_connection((HOST, shard.port), PATIENCE) as half,
             socket.create_connection((HOST, shard.port), PATIENCE) as deaf,

@@ -15,9 +15,9 @@ from twisted.internet.protocol import Factory
 
 from pyshard import Client, Tls, connect
 from pyshard.errors import ConfigError, NotTrusted, PyshardError, Unavailable
-from pyshard.net import addresses
-from pyshard.net.addresses import Server
-from pyshard.net.dialed_connection import OutgoingConnection
+from pyshard.net import client_endpoints
+from pyshard.net.client_endpoints import Server
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_encoding import encode_runs
@@ -154,7 +154,7 @@ async def test_bad_clients(certificates: Certificates, bad: dict[str, Tls], case
     told, logged = CLIENTS[case]
     good = Side(certificates.daemon)
     async with running(good, good, certificates.daemon) as made:
-        dial = tls.dialing(addresses.dial_with(made.reactor), bad[case], made.reactor, yesterday)
+        dial = tls.dialing(client_endpoints.dial_with(made.reactor), bad[case], made.reactor, yesterday)
         with pytest.raises(NotTrusted) as refused:
             await connect(made.reactor, made.server, tls=False, dial=dial)
         assert str(refused.value) == f"the bootstrap at {made.server}: {told}{_SEE}"
@@ -277,7 +277,7 @@ async def test_impossible_name(certificates: Certificates) -> None:
     """A host that no certificate can be for is refused as one that isn't trusted."""
 
     def nowhere(host: str, port: int) -> IStreamClientEndpoint:
-        return addresses.dial_with(made.reactor)("127.0.0.1", port)
+        return client_endpoints.dial_with(made.reactor)("127.0.0.1", port)
 
     side = Side(certificates.daemon)
     async with running(side, side, certificates.daemon) as made:
@@ -294,9 +294,9 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         await made.ready()
         async with connected(made, certificates.client) as client:
             await client.write("large", b"x" * 1_000_000)
-        dial = tls.dialing(addresses.dial_with(made.reactor), certificates.client, made.reactor)
-        factory = Factory.forProtocol(lambda: OutgoingConnection(made.reactor))
-        peer = cast(OutgoingConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
+        dial = tls.dialing(client_endpoints.dial_with(made.reactor), certificates.client, made.reactor)
+        factory = Factory.forProtocol(lambda: DialedConnection(made.reactor))
+        peer = cast(DialedConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
         await peer.call(commands.Hello, 5, protocol=commands.PROTOCOL)
         peer.pauseProducing()
         epoch = made.bootstrap.bootstrap.state.epoch

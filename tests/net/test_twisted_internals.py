@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 import pyshard
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import calls_in_flight, discard_unwritten, send_now
 from pyshard.protocol import commands
 

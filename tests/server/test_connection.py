@@ -18,8 +18,8 @@ from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
 
 from pyshard.errors import ShuttingDown
-from pyshard.net.connection import BoundedAMP
-from pyshard.net.dialed_connection import OutgoingConnection
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol.boxes import Limits
 from pyshard.protocol.commands import NOTHING, Command, GoAway, Ping
 from pyshard.server.connection import ServerConnection
@@ -265,7 +265,7 @@ def test_stop_without_start() -> None:
 
 def test_stop_asks_peers_to_leave(bench: Bench) -> None:
     """A peer that knows `GoAway` closes the connection itself when it has its answers; it has half a second."""
-    leaving, slow = (bench.connect(OutgoingConnection) for _ in range(2))
+    leaving, slow = (bench.connect(DialedConnection) for _ in range(2))
     slow._responders[GoAway.commandName] = (GoAway, dict)  # it answers, and stays
     owed = bench.ask(leaving, Later)
     stopping = bench.stop()

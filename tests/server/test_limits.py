@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated, TooManyConnections
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Authenticate, Command, GetMap, Ping
 from pyshard.security.tokens_and_roles import parse

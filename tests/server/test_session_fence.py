@@ -18,7 +18,7 @@ from twisted.protocols import amp
 from pyshard import Client
 from pyshard.errors import BadRequest, IndexExists, IndexNotFound, OutcomeUnknown, PartialFailure, Unavailable
 from pyshard.model.shard_map import ShardMap
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import apply_box
 from pyshard.protocol.batch_answers import Answer

@@ -12,7 +12,7 @@ from twisted.protocols import amp
 
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs

@@ -11,7 +11,7 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.pages import Row, decode_rows, encode_rows
 from pyshard.settings import settings

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from pyshard.cli.up.daemons import Access
+from pyshard.cli.up.daemon_commands import Access
 from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file

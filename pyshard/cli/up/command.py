@@ -18,7 +18,7 @@ from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
 from pyshard.cli.signals import EndSignals
 from pyshard.cli.standard_output import flush, put, show
 from pyshard.cli.up import cluster_choice as clusters
-from pyshard.cli.up.daemons import Access, Daemon, daemons, find_twistd
+from pyshard.cli.up.daemon_commands import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig

@@ -11,7 +11,7 @@ from rich.text import Text
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE
 from pyshard.cli.up.directories import ClusterData
 from pyshard.model.config_file import ClusterConfig
-from pyshard.net.addresses import Address
+from pyshard.net.client_endpoints import Address
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 from pyshard.settings import settings

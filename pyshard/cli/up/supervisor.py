@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from twisted.runner.procmon import ProcessMonitor
 
 from pyshard.cli.signals import EndSignals
-from pyshard.cli.up.daemons import Access, Daemon
+from pyshard.cli.up.daemon_commands import Access, Daemon
 from pyshard.client import connect
 from pyshard.errors import PyshardError, Unavailable
 

@@ -5,8 +5,8 @@ Rules:
 - the certificate of a dialed peer, and its name, are always verified; there is no option against it;
 - a daemon verifies its clients' certificates, unless it is told to take any client;
 - TLS is the endpoints' business: AMP's own StartTLS isn't answered;
-- `certificate_files`, `contexts`, `verification` and `endpoints` need the extra ``pyshard[tls]``, and are imported when
-  TLS is asked for; the other modules work without it.
+- `certificate_checks`, `contexts`, `verification` and `endpoints` need the extra ``pyshard[tls]``, and are imported
+  when TLS is asked for; the other modules work without it.
 """
 
 from __future__ import annotations

@@ -35,13 +35,13 @@ from pyshard.errors import StorageFailed
 from pyshard.storage.durable.checkpoint import PAGE, Checkpoint
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
-from pyshard.storage.durable.durability import Durability
+from pyshard.storage.durable.durability_modes import Durability
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import Databases, MergedView
 from pyshard.storage.durable.replay import replay
-from pyshard.storage.durable.update_kinds import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.write_ahead_log import WriteAheadLog
-from pyshard.storage.durable.write_transaction import WriteTransaction
 
 #: Bytes of address space to begin with, not of memory or disk.
 FIRST_MAP = 64 * 1024**3

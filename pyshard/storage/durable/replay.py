@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.durable_index import LmdbIndex
+from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 
@@ -28,7 +28,7 @@ def replay(view: MergedView, counters: Counters, memtable: Memtable, logged: dic
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         old = None if before is None else lmdb_encoding.unpack(key, before)
         new = lmdb_encoding.unpack(key, memoryview(value)) if value else None
-        index = LmdbIndex(view, number, counters, memtable)
+        index = DurableIndex(view, number, counters, memtable)
         if new is not None:
             index.put(key, slot, new, old)
         elif old is not None:

@@ -26,15 +26,15 @@ from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
-from pyshard.storage.durable.durability import Durability
-from pyshard.storage.durable.durable_index import LmdbIndex
+from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import FIRST_MAP, MOST_CHANGED, StorageEngine
 from pyshard.storage.durable.group_commit import GroupCommit
+from pyshard.storage.durable.index_records import DurableIndex
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
-from pyshard.storage.durable.update_kinds import DirectUpdate, LoggedUpdate, Update
-from pyshard.storage.durable.write_transaction import WriteTransaction
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
@@ -215,12 +215,12 @@ class LmdbStore:
         limit: int,
         room: int,
     ) -> list[Answer]:
-        """The answers of a batch; for the first parameters see `LmdbIndex`."""
+        """The answers of a batch; for the first parameters see `DurableIndex`."""
 
-        def index_of(number: int) -> LmdbIndex | None:
+        def index_of(number: int) -> DurableIndex | None:
             if number not in counters.documents:
                 return None
-            return LmdbIndex(view, number, counters, memtable)
+            return DurableIndex(view, number, counters, memtable)
 
         executor = BatchExecutor(index_of, counters.used, limit, room, self._now(), counters.next_versions)
         return [executor.answer(task) for task in tasks]

@@ -20,7 +20,7 @@ from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.pages import Row
 from pyshard.storage.batch_executor import BatchExecutor, cost, no_such_index
 from pyshard.storage.interface import Page, Task
-from pyshard.storage.memory.memory_index import MemoryIndex
+from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 
@@ -105,7 +105,7 @@ class MemoryStore:
         return succeed(bool(self._dropped) or bool(self._expiring and self._expiring[0][0] <= now))
 
     def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
-        """See `pyshard.storage.memory.memory_index.IndexOwner`."""
+        """See `pyshard.storage.memory.index_records.IndexOwner`."""
         heapq.heappush(self._expiring, (expires, index, key))
         if len(self._expiring) > self._most_expiring:
             self._expiring = [

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.cli.signals import EndSignals
-from pyshard.cli.up.daemons import Daemon
+from pyshard.cli.up.daemon_commands import Daemon
 
 if TYPE_CHECKING:
     from pyshard.cli.up.supervisor import ClusterRun

@@ -7,7 +7,7 @@ from net.connection.ends import Answering, Pair
 from twisted.internet.task import Clock
 from twisted.test.iosim import FakeTransport, connect
 
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 
 
 @pytest.fixture

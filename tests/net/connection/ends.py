@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol.boxes import Limits
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command

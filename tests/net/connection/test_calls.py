@@ -14,7 +14,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol.commands import UnreadableAnswer
 from pyshard.settings import settings
 

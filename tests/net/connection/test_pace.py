@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.net.connection import BoundedAMP, DirectResponder
+from pyshard.net.command_connection import BoundedAMP, DirectResponder
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command

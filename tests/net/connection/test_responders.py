@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
 from pyshard.errors import AMP_ERRORS, InternalError, PyshardError, ShardFull
-from pyshard.net.connection import BoundedAMP, DirectResponder
+from pyshard.net.command_connection import BoundedAMP, DirectResponder
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.commands import Command
 

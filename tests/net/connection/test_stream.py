@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
 
 from pyshard.errors import ShardFull
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol.boxes import Limits
 from pyshard.settings import settings
 

@@ -13,8 +13,8 @@ from twisted.protocols import amp
 from zope.interface import implementer
 
 from pyshard.errors import PyshardError
-from pyshard.net.connection import BoundedAMP
-from pyshard.net.dialed_connection import Greeting, OutgoingConnection
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.dialed_connection import DialedConnection, Greeting
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.testing import MemoryNetwork
@@ -75,7 +75,7 @@ class Owner:
         self.wanted = True
         self.greetings: list[Greeting] = []
         self.approves: Callable[[], object] = lambda: None
-        self.ups: list[OutgoingConnection] = []
+        self.ups: list[DialedConnection] = []
         self.downs: list[str] = []
         self.refusals: list[PyshardError] = []
         self.on_down: Callable[[], object] = lambda: None
@@ -83,11 +83,11 @@ class Owner:
     def wants_connection(self) -> bool:
         return self.wanted
 
-    def approve(self, connection: OutgoingConnection, greeting: Greeting) -> object:
+    def approve(self, connection: DialedConnection, greeting: Greeting) -> object:
         self.greetings.append(greeting)
         return self.approves()
 
-    def connected(self, connection: OutgoingConnection) -> None:
+    def connected(self, connection: DialedConnection) -> None:
         self.ups.append(connection)
 
     def disconnected(self, reason: str) -> None:
@@ -123,7 +123,7 @@ class Bench(Owner):
         """Have nobody there any more; connections that there are stay."""
         del self.network.listeners[WHERE]
 
-    def connect(self) -> OutgoingConnection:
+    def connect(self) -> DialedConnection:
         """Listen, dial, and come to be connected."""
         self.listen()
         self.dialer.dial()

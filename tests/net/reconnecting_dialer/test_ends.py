@@ -19,7 +19,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
-from pyshard.net.dialed_connection import OutgoingConnection
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.protocol import commands
 
@@ -56,7 +56,7 @@ def test_loss_is_known_before_calls_fail(bench: Bench) -> None:
     """Whoever hears that a call failed because the connection broke doesn't find that connection any more."""
     connection = bench.connect()
     bench.network.silence(*WHERE)
-    found: list[OutgoingConnection | None] = []
+    found: list[DialedConnection | None] = []
     connection.call(commands.Ping, 60).addErrback(lambda _: found.append(bench.dialer.connection))
     bench.network.cut(*WHERE)
     bench.network.settle()

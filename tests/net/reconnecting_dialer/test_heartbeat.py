@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard.net.connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.heartbeat import Heartbeat
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands

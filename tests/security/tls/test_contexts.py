@@ -11,7 +11,7 @@ from certificates import Certificates
 from twisted.internet.task import Clock
 
 from pyshard.errors import ConfigError
-from pyshard.net import addresses
+from pyshard.net import client_endpoints
 from pyshard.security import tls
 from pyshard.security.tls.contexts import TlsContext
 
@@ -51,7 +51,7 @@ def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setitem(sys.modules, name, None)
     for function in (
         lambda: tls.check(made.daemon),
-        lambda: tls.dialing(addresses.dial_with(Clock()), made.daemon, Clock()),
+        lambda: tls.dialing(client_endpoints.dial_with(Clock()), made.daemon, Clock()),
     ):
         with pytest.raises(ConfigError, match=r"^TLS isn't installed; expected pip install 'pyshard\[tls\]' before$"):
             function()

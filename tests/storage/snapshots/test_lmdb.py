@@ -16,8 +16,8 @@ from pyshard.errors import SnapshotEnded
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
-from pyshard.storage.durable.update_kinds import DirectUpdate
-from pyshard.storage.durable.write_transaction import WriteTransaction
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 
 
 def test_no_snapshot_in_the_middle_of_a_direct_update(tmp_path: Path, clock: Clock) -> None:

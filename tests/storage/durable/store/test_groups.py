@@ -19,10 +19,10 @@ from pyshard.storage import LmdbStore
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.update_kinds import DirectUpdate, LoggedUpdate, Update
-from pyshard.storage.durable.write_transaction import WriteTransaction
 
 
 def write_of(store: LmdbStore, key: bytes, record: bytes = b"") -> LoggedUpdate:

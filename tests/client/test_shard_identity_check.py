@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from pyshard.client.greeting_check import check_greeting
+from pyshard.client.shard_identity_check import check_greeting
 from pyshard.errors import ForeignCluster, WrongIdentity
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.dialed_connection import Greeting

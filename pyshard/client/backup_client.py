@@ -24,7 +24,7 @@ from pyshard.protocol.batch_operations import ABSENT
 from pyshard.protocol.commands import Command
 
 
-class RawShard:
+class BackupShard:
     """One shard, for calls that the verbs don't make.
 
     :ivar name: its name in the map.
@@ -39,7 +39,7 @@ class RawShard:
         return self._rpc.call(command, seconds, False, **arguments)
 
 
-class RawClient:
+class BackupClient:
     """A client's connections, for other work than the verbs.
 
     :param client: whose connections they are; it is the one to be closed.
@@ -51,9 +51,9 @@ class RawClient:
         self.clock: IReactorTime = client._clock
 
     @property
-    def shards(self) -> list[RawShard]:
+    def shards(self) -> list[BackupShard]:
         """Every shard of the newest map that the client has, in slot order."""
-        return [RawShard(link.range.name, link.rpc) for link in self._router.links]
+        return [BackupShard(link.range.name, link.rpc) for link in self._router.links]
 
     def state(self, seconds: float) -> Deferred[ClusterState]:
         """Fetch the cluster state from the bootstrap; the client goes by it from now on.

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from cli.up.configured import HOST, cluster
 
-from pyshard.cli.up.daemons import daemons, find_twistd
+from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import ClusterData
 from pyshard.model.shard_map import ShardMap
 

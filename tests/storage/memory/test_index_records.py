@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.storage.batch_executor import StoredRecord, cost
-from pyshard.storage.memory.memory_index import MemoryIndex
+from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.slot_histogram import BUCKET_BITS, new_bucket_counts
 
 KEYS = [b"%d" % number for number in range(6)]

@@ -22,7 +22,7 @@ from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 
-class LmdbIndex:
+class DurableIndex:
     """`StoreIndex` over a merged view.
 
     :param view: the records.

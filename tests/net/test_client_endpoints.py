@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
 from pyshard.errors import ConfigError
-from pyshard.net.addresses import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
+from pyshard.net.client_endpoints import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.security.tls import Tls
 from pyshard.settings import settings

@@ -20,7 +20,7 @@ from storage.durable.layers import (
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.write_transaction import WriteTransaction
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 
 
 def transaction_of(layers: Layers, stored: Stored, changed: Changed) -> WriteTransaction:

@@ -1,7 +1,7 @@
 """A part of a bulk verb: many operations of one verb on one index, for one shard, in columns.
 
 It goes the same way as a single operation (`pyshard.client.operation`), from the call to the answers. What a single
-operation costs in Python, a bulk part does in C for all of its operations, as far as it can.
+operation costs in Python, a bulk operation does in C for all of its operations, as far as it can.
 
 Rules:
 
@@ -21,10 +21,10 @@ from pyshard.protocol.batch_answers import Result
 from pyshard.protocol.batch_operations import Run, Write, changes, part, picker, verb_of, weight
 
 
-class BulkPartReceiver(Protocol):
+class BulkReceiver(Protocol):
     """Who is told what became of a part."""
 
-    def part_done(self, bulk_part: BulkPart, outcomes: Sequence[object]) -> None:
+    def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
         """Take the outcomes: what the single verb gives, or a `PyshardError`; none for operations that go out again.
 
         For a write it is whether the document was stored.
@@ -32,7 +32,7 @@ class BulkPartReceiver(Protocol):
         ...
 
 
-class BulkPart:
+class BulkOperation:
     """Some operations of a bulk verb that travel together.
 
     :param run: the verb, the index and the columns.
@@ -54,7 +54,7 @@ class BulkPart:
         slots: Sequence[int],
         positions: Sequence[int],
         expires: float,
-        receiver: BulkPartReceiver,
+        receiver: BulkReceiver,
     ) -> None:
         self.run = run
         self.index = run.index
@@ -82,25 +82,25 @@ class BulkPart:
         verb = verb_of(self.run)
         return f"{verb} of {len(self):,} key{'' if len(self) == 1 else 's'} ({shown(self.run.keys[0])} …)"
 
-    def part(self, places: Sequence[int]) -> BulkPart:
-        """The operations at some places, as a bulk part of its own with the same deadline."""
+    def part(self, places: Sequence[int]) -> BulkOperation:
+        """The operations at some places, as a bulk operation of its own with the same deadline."""
         pick = picker(places)
-        bulk_part = BulkPart(
+        bulk_operation = BulkOperation(
             part(self.run, places),
             pick(self.slots),
             places if isinstance(self.positions, range) else pick(self.positions),
             self.expires,
             self.receiver,
         )
-        bulk_part.refused = self.refused
-        return bulk_part
+        bulk_operation.refused = self.refused
+        return bulk_operation
 
     def finish(self, results: list[Result], failed: dict[int, PyshardError], again: Sequence[int]) -> None:
         """Hand the shard's outcomes on, once.
 
         :param results: one for each key.
         :param failed: place → error of those that failed.
-        :param again: places of those that go out again, as a bulk part of their own, and aren't handed on now.
+        :param again: places of those that go out again, as a bulk operation of their own, and aren't handed on now.
         """
         if self.done:
             return

@@ -21,7 +21,7 @@ from storage.durable.layers import (
 
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.storage.batch_executor import StoredRecord
-from pyshard.storage.durable.durable_index import LmdbIndex
+from pyshard.storage.durable.index_records import DurableIndex
 
 
 @given(in_lmdb, in_memtable, in_memtable, distinct_keys, st.data())
@@ -34,7 +34,7 @@ def test_write(stored: Stored, older: Changed, newer: Changed, keys: list[bytes]
     with layers_with(stored) as layers:
         for name in ("write", "write_plainly"):
             memtable, counters = memtable_of(newer), counted(before)
-            index = LmdbIndex(layers.view(memtable, memtable_of(older)), INDEX, counters, memtable)
+            index = DurableIndex(layers.view(memtable, memtable_of(older)), INDEX, counters, memtable)
             growth = getattr(index, name)(keys, slots, records, versions)
             results.append((growth, memtable.records, counters))
     assert results[0] == results[1]
@@ -52,7 +52,7 @@ def test_has_and_read(stored: Stored, changed: Changed, keys: list[bytes], now: 
     live = {key: record for key, record in merged(stored, changed).items() if not 0 < record.expires <= now}
     slots = list(map(slot_of, keys))
     with layers_with(stored) as layers:
-        index = LmdbIndex(layers.view(memtable_of(changed)), INDEX)
+        index = DurableIndex(layers.view(memtable_of(changed)), INDEX)
         assert index.has(keys, slots, now) == index.has_plainly(keys, slots, now) == [key in live for key in keys]
         assert index.read(keys, slots, now, room) == index.read_plainly(keys, slots, now, room)
         assert index.read(keys, slots, now, 1 << 20) == [
@@ -65,7 +65,7 @@ def test_reading_ends_when_the_room_is_used_up(name: str) -> None:
     """The key that uses up the room is the last one that is read."""
     stored = {key: StoredRecord(1, 0, b"12") for key in (b"a", b"b", b"ab")}
     with layers_with(stored) as layers:
-        read = getattr(LmdbIndex(layers.view(), INDEX), name)
+        read = getattr(DurableIndex(layers.view(), INDEX), name)
         keys = [b"a", b"", b"b", b"ab"]
         lengths = [len(read(keys, list(map(slot_of, keys)), 0, room)) for room in (0, 1, 10, 11, 20, 21)]
     assert lengths == [0, 1, 1, 3, 3, 4]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.server.connection_changes import ChangesInFlight
+from pyshard.server.changes_in_flight import ChangesInFlight
 
 
 def test_done_waits_for_all_that_is_under_way() -> None:

@@ -14,7 +14,7 @@ from certificates import Certificates
 from pyshard import Tls
 from pyshard.errors import ConfigError
 from pyshard.security import tls
-from pyshard.security.tls import certificate_files
+from pyshard.security.tls import certificate_checks
 from pyshard.security.tls.contexts import TlsContext
 
 NOW = datetime.now(UTC)
@@ -22,12 +22,12 @@ NOW = datetime.now(UTC)
 
 def test_good_files(made: Certificates, tmp_path: Path) -> None:
     """A daemon's files, a client's without any, a directory of authorities, and a key in its certificate's file."""
-    certificate_files.check(made.daemon, NOW)
-    certificate_files.check(Tls(made.ca), NOW)
+    certificate_checks.check(made.daemon, NOW)
+    certificate_checks.check(Tls(made.ca), NOW)
     directory = tmp_path / "authorities"
     directory.mkdir()
     shutil.copy(made.ca, directory / "one.pem")
-    assert certificate_files.authorities(Tls(directory)) == [directory / "one.pem"]
+    assert certificate_checks.authorities(Tls(directory)) == [directory / "one.pem"]
     both = tmp_path / "both.pem"
     both.touch(0o600)
     both.write_bytes(Path(str(made.daemon.certificate)).read_bytes() + Path(str(made.daemon.key)).read_bytes())
@@ -76,7 +76,7 @@ def _empty(made: Certificates) -> Tls:
 def test_bad_files(made: Certificates, bad: Callable[[Certificates], Tls], message: str) -> None:
     """What is wrong with a file is told in one line, which names the file."""
     with pytest.raises(ConfigError) as refused:
-        certificate_files.check(bad(made), NOW)
+        certificate_checks.check(bad(made), NOW)
     head, _, rest = str(refused.value).partition(": ")
     assert head.startswith("TLS ")
     assert rest.startswith(message)

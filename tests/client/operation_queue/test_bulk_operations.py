@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from client.operation_queue.operations import next_batch, operation
 
-from pyshard.client.bulk_part import BulkPart
+from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.operation_queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import document_encoding
@@ -16,20 +16,20 @@ from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write
 
 
 class Outcomes:
-    """Has a bulk part: keeps what became of it."""
+    """Has a bulk operation: keeps what became of it."""
 
     def __init__(self) -> None:
         self.outcomes: dict[int, object] = {}
 
-    def part_done(self, bulk_part: BulkPart, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.bulk_part.BulkPartReceiver`."""
-        self.outcomes |= dict(zip(bulk_part.positions, outcomes, strict=True))
+    def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
+        """See `pyshard.client.bulk_operation.BulkReceiver`."""
+        self.outcomes |= dict(zip(bulk_operation.positions, outcomes, strict=True))
 
 
-def bulk_part_of(run: Run, receiver: Outcomes | None = None, expires: float = 10.0) -> BulkPart:
-    """A bulk part."""
+def bulk_operation_of(run: Run, receiver: Outcomes | None = None, expires: float = 10.0) -> BulkOperation:
+    """A bulk operation."""
     keys = range(len(run.keys))
-    return BulkPart(run, [128 * number for number in keys], keys, expires, receiver or Outcomes())
+    return BulkOperation(run, [128 * number for number in keys], keys, expires, receiver or Outcomes())
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def bulk_part_of(run: Run, receiver: Outcomes | None = None, expires: float = 10
         (Write("i", [b"a"], [b"r"]), Remove("i", [b"b", b"a"]), False),
     ],
 )
-def test_bulk_parts_in_flight_together(flying: Run, behind: Run, together: bool) -> None:
-    """Two bulk parts are in flight at once unless one changes a key of the other, as it is for single operations."""
+def test_bulk_operations_in_flight_together(flying: Run, behind: Run, together: bool) -> None:
+    """Two bulk operations are in flight at once unless one changes a key of the other, as with single operations."""
     queue = OperationQueue()
-    queue.add(bulk_part_of(flying))
-    queue.add(bulk_part_of(behind))
+    queue.add(bulk_operation_of(flying))
+    queue.add(bulk_operation_of(behind))
     box = next_batch(queue)
     assert (queue.next_batch(0.0) is not None) is together
     queue.finished(box)
@@ -57,7 +57,7 @@ def test_bulk_parts_in_flight_together(flying: Run, behind: Run, together: bool)
     for first, second in ((flying, behind), (behind, flying)):
         queue = OperationQueue()
         verb, index = verb_of(second), second.index
-        queue.add(bulk_part_of(first))
+        queue.add(bulk_operation_of(first))
         for key in second.keys:
             queue.add(operation(verb, key.decode(), index=index))
         next_batch(queue)
@@ -67,29 +67,29 @@ def test_bulk_parts_in_flight_together(flying: Run, behind: Run, together: bool)
 
 def test_a_bulk_part_is_a_box_of_its_own() -> None:
     """Single operations before it and behind it are gathered apart from it; all are counted while they wait."""
-    first, bulk_part, second = operation(key="a"), bulk_part_of(Read("", [b"b", b"c"])), operation(key="d")
+    first, bulk_operation, second = operation(key="a"), bulk_operation_of(Read("", [b"b", b"c"])), operation(key="d")
     queue = OperationQueue()
-    for one in (first, bulk_part, second):
+    for one in (first, bulk_operation, second):
         queue.add(one)
     assert len(queue) == 4
     boxes = [next_batch(queue) for _ in range(3)]
-    assert [list(box.entries) for box in boxes] == [[first], [bulk_part], [second]]
-    assert boxes[1].runs == [bulk_part.run]
+    assert [list(box.entries) for box in boxes] == [[first], [bulk_operation], [second]]
+    assert boxes[1].runs == [bulk_operation.run]
     assert len(queue) == 0
-    queue.put_back([bulk_part])
-    assert (len(queue), queue.take_waiting(), len(queue)) == (2, [bulk_part], 0)
+    queue.put_back([bulk_operation])
+    assert (len(queue), queue.take_waiting(), len(queue)) == (2, [bulk_operation], 0)
 
 
 def test_a_bulk_part_of_which_some_goes_out_again() -> None:
     """Outcomes are handed on for all but those; a part of a part still knows where its outcomes belong."""
     finished = Outcomes()
-    bulk_part = bulk_part_of(Write("", [b"a", b"b", b"c", b"d"], [b"1", b"2", b"3", b"4"]), finished)
-    again = bulk_part.part([1, 3])
+    bulk_operation = bulk_operation_of(Write("", [b"a", b"b", b"c", b"d"], [b"1", b"2", b"3", b"4"]), finished)
+    again = bulk_operation.part([1, 3])
     assert again.run == Write("", [b"b", b"d"], [b"2", b"4"])
     full = ShardFull("full")
-    bulk_part.finish([True, None, None, None], {2: full}, [1, 3])
+    bulk_operation.finish([True, None, None, None], {2: full}, [1, 3])
     assert finished.outcomes == {0: True, 2: full}
-    bulk_part.fail(Unavailable("late"))
+    bulk_operation.fail(Unavailable("late"))
     assert finished.outcomes == {0: True, 2: full}
     again.part([1]).finish([True], {}, [])
     again.part([0]).fail(full)
@@ -99,7 +99,10 @@ def test_a_bulk_part_of_which_some_goes_out_again() -> None:
 def test_a_bulk_part_past_its_deadline() -> None:
     """It is given as one, waiting or in flight, and its answer comes too late for it."""
     finished = Outcomes()
-    flying, waiting_ = bulk_part_of(Read("", [b"a"]), finished, 1.0), bulk_part_of(Pop("", [b"a"]), finished, 2.0)
+    flying, waiting_ = (
+        bulk_operation_of(Read("", [b"a"]), finished, 1.0),
+        bulk_operation_of(Pop("", [b"a"]), finished, 2.0),
+    )
     queue = OperationQueue()
     queue.add(flying)
     queue.add(waiting_)
@@ -114,10 +117,12 @@ def test_a_bulk_part_past_its_deadline() -> None:
 
 
 def test_a_damaged_record_concerns_its_key_alone() -> None:
-    """The other records of the bulk part are given."""
+    """The other records of the bulk operation are given."""
     finished = Outcomes()
     good = VERSION.pack(1) + document_encoding.encode({"a": 1})[0]
-    bulk_part_of(Read("", [b"a", b"b", b"c"]), finished).finish([good, VERSION.pack(1) + b"\x01broken", None], {}, [])
+    bulk_operation_of(Read("", [b"a", b"b", b"c"]), finished).finish(
+        [good, VERSION.pack(1) + b"\x01broken", None], {}, []
+    )
     assert finished.outcomes[0] == {"hash_": 0.0, "record": {"a": 1}}
     assert isinstance(finished.outcomes[1], InvalidDocument)
     assert finished.outcomes[2] is None

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import attrs
 
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.write_transaction import WriteTransaction
 
 
 @attrs.frozen
