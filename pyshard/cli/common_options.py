@@ -5,7 +5,7 @@ Rules:
 - ``--bootstrap``, ``--index``, ``--deadline``, ``--token-file`` and ``--tls-…`` can stand before the subcommand
   and behind it; behind it wins;
 - an option before a subcommand for which it means nothing is refused;
-- an argument may be a negative number; anything else that looks like an option must be one.
+- a word that begins with ``-`` is a negative number or a known option; anything else is refused.
 """
 
 from __future__ import annotations

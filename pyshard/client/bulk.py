@@ -2,7 +2,7 @@
 
 Rules:
 
-- Keys are taken from what the caller gave a slice at a time, and only so many are in flight. So memory stays bounded
+- The caller's input is read one slice at a time, and the number of keys in flight is limited. So memory stays bounded
   for input of any length.
 - Between two slices the reactor turns, so that nothing else waits long.
 - Documents are encoded for one shard after the other, and the reactor turns in between: the first shard already works

@@ -1,6 +1,6 @@
-"""Boxes over one connection, both ways: within limits, and no faster than both sides take them (backpressure).
+"""Sends and receives AMP's messages, called boxes, over one connection: within limits, and with backpressure.
 
-What a box means is the business of `pyshard.net.command_connection`.
+`pyshard.net.command_connection` is built on it: there a box is a call or an answer.
 
 Rules:
 

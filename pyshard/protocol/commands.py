@@ -2,7 +2,7 @@
 
 Who asks whom:
 
-- anyone asks either daemon: `Authenticate`, `Hello`, `Ping`, `GetMap`;
+- anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
 - the bootstrap asks shards: `Configure`;
 - clients ask shards: `Apply`, `Keys`, `Stat`, and for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;

@@ -9,8 +9,9 @@ Rules:
 - a `DirectUpdate` is done in a transaction of LMDB, and sees everything that was done before it;
 - a checkpoint begins when the memtable has many records or the log is long: the log rotates, and each later group
   flushes about twice as much as the group before it brought, so no update waits for long;
-- a done checkpoint leaves nothing in the log's other file that LMDB doesn't have; a start replays the rest;
-- LMDB never has what the log may still lose: with `async` and `none` the log is synced before each transaction;
+- after a checkpoint LMDB has all that the log's other file has; a start replays what LMDB may not have yet;
+- a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
+  each group, the log is synced before each transaction;
 - a broken log takes no groups; the next transaction flushes the whole memtable, and the log starts over at the
   beginning of its file (a new *lap*);
 - LMDB's map can't grow while it is open: if it is full, it is doubled and the whole transaction is done again. No

@@ -5,7 +5,7 @@ Rules:
 - a batch that only reads has neither counters nor memtable;
 - a run without long keys goes in columns, by calls in C over all keys;
 - each of `write`, `has` and `read` falls back to its plain twin, which does key by key
-  (tests/storage/durable/test_lmdb_index.py compares them).
+  (tests/storage/durable/test_index_records.py compares them).
 """
 
 from __future__ import annotations

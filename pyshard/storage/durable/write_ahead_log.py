@@ -1,10 +1,12 @@
-"""The write-ahead log: each acknowledged change stands here first, in groups in the order of their commit.
+"""The write-ahead log: each batch that changes something stands here before it is acknowledged, in groups.
+
+Groups are in the order of their commit. A *lap* is one use of a file, from its beginning.
 
 Rules:
 
 - there are two files, used by turns: while a checkpoint flushes what one has, the other one takes new groups;
-- a file takes groups only while it is known what it has: a write or sync that failed and can't be undone makes it
-  `broken` until a new lap begins, which needs LMDB to have everything;
+- a write or sync that failed and can't be undone makes a file `broken`: it takes no groups until a new lap begins,
+  and that begins only when LMDB has everything;
 - a group that the log refused is cut off, so that no start can find it;
 - a start rewrites and syncs what it found, so that the next start finds the same;
 - a missing or damaged file is refused (`ConfigError`) if acknowledged changes may have been in it.

@@ -5,7 +5,7 @@ Rules:
 - a value of the dict is version and record in one (`VERSION`, record), so that a read copies nothing;
 - operations touch the dict alone as far as they can, and in columns where a run has many keys;
 - each change keeps the store's `used` and `bucket_counts` right at once;
-- `write` has a plain twin, `write_plainly`, which it falls back to (tests/storage/memory/test_memory_index.py).
+- `write` has a plain twin, `write_plainly`, which it falls back to (tests/storage/memory/test_index_records.py).
 """
 
 from __future__ import annotations
