@@ -12,6 +12,7 @@ Rules kept by these tests:
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ import pyshard
 
 PACKAGE = Path(pyshard.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
+CHECKOUT = Path(__file__).parent.parent
 
 #: Lines that a module may have: a longer one has two subjects.
 LONGEST = 350
@@ -151,6 +153,13 @@ def test_modules_say_what_they_are_for(path: Path) -> None:
     assert isinstance(first.value.value, str)
     assert first.end_lineno is not None
     assert first.end_lineno <= HEADER
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_named_tests_exist(path: Path) -> None:
+    """A test file that a module names, such as one that compares it with its plain twin, is there."""
+    named = re.findall(r"tests/[\w/]+\.py", path.read_text(encoding="utf-8"))
+    assert [name for name in named if not (CHECKOUT / name).is_file()] == []
 
 
 def test_no_circles() -> None:

@@ -7,7 +7,7 @@ Rules:
   for good;
 - the database of expiries has one entry for each record of LMDB that has an expiry;
 - `flush` works in columns. Its plain twin is a flush of one key at a time, and what comes out is counted anew
-  (tests/storage/durable/test_write_transaction.py compares all three).
+  (tests/storage/durable/test_lmdb_flush_transaction.py compares all three).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_e
 def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """Without the extra, a request for TLS fails and says what to install."""
     for name in [name for name in sys.modules if name.startswith("pyshard.security.tls.")]:
-        if name.rpartition(".")[2] in ("certificate_files", "contexts", "endpoints", "verification"):
+        if name.rpartition(".")[2] in ("certificate_checks", "contexts", "endpoints", "verification"):
             monkeypatch.delitem(sys.modules, name)
             monkeypatch.delattr(f"pyshard.security.tls.{name.rpartition('.')[2]}")
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
