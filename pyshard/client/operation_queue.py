@@ -28,6 +28,10 @@ from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write, changes
 from pyshard.settings import settings
 
+#: How many operations are looked at first. A long queue on one key goes out by few operations at a time, and must not
+#: be looked at as a whole for each of them.
+_FIRST = 8
+
 #: What waits for a shard.
 Entry: TypeAlias = Operation | BulkOperation
 
@@ -190,6 +194,12 @@ class OperationQueue:
         if not self.waiting or len(self.in_flight) >= self._limit:
             return None
         candidates = self._candidates()
+        if len(candidates) > _FIRST:
+            may_go = self._how_many_may_go(candidates[:_FIRST])
+            if may_go < _FIRST:
+                candidates = candidates[:may_go]
+        if not candidates:
+            return None
         batch = Batch(candidates, now)
         if not self._clear(batch):
             may_go = self._how_many_may_go(candidates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
@@ -9,8 +10,9 @@ from client.operation_queue.operations import CHANGING, READING, held, limit, op
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyshard.client import operation_queue
 from pyshard.client.operation import Operation
-from pyshard.client.operation_queue import OperationQueue
+from pyshard.client.operation_queue import Batch, Entry, OperationQueue
 
 STEPS = st.one_of(
     st.tuples(st.just("issue"), st.sampled_from(READING + CHANGING), st.sampled_from("abc")),
@@ -95,3 +97,22 @@ def test_order_holds_whatever_happens(steps: list[tuple[str, str, str] | tuple[s
         for earlier, later in combinations(order, 2):
             assert earlier < later or not (shard.issued[earlier].changes or shard.issued[later].changes)
     assert shard.leaves == {one: 1 + shard.returns.get(one, 0) for one in shard.issued}
+
+
+def test_a_long_queue_on_one_key_is_not_looked_at_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations on one key leave one by one; the work for each doesn't grow with the number of those behind it."""
+    looked_at = []
+
+    class Counted(Batch):
+        def __init__(self, entries: Sequence[Entry], sent: float) -> None:
+            looked_at.append(len(entries))
+            super().__init__(entries, sent)
+
+    monkeypatch.setattr(operation_queue, "Batch", Counted)
+    queue = OperationQueue()
+    for number in range(400):
+        queue.add(operation("write" if number % 2 else "read", "k"))
+    while (batch := queue.next_batch(0.0)) is not None:
+        queue.finished(batch)
+    assert not queue.waiting
+    assert sum(looked_at) <= 400 * 3
