@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from model.document_samples import alike, at_most, trees
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument
-from pyshard.model.bulk_document_encoding import decode_many, decode_many_plainly, encode_many, encode_many_plainly
+from pyshard.model.bulk_document_encoding import (
+    decode_many,
+    decode_many_plainly,
+    encode_many,
+    encode_many_plainly,
+    sizes_by_columns,
+)
 from pyshard.model.document_encoding import encode
+from pyshard.model.document_size import values_size
 
 FLAT = {
     "name": "Zürich",
@@ -147,3 +154,20 @@ def test_decoding_many_agrees_with_one_by_one(records: list[bytes], begin: int) 
 
 
 small = st.sampled_from([0, 1, -7, 2**30, 0.5, "", "x", "ü", "🛫", None, True])
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), small)))
+def test_sizes_by_columns_are_those_of_each(together: list[dict[str, object]]) -> None:
+    """Sizes by columns are the sizes of each dict, or unknown."""
+    sizes = sizes_by_columns(together, 1 << 20)
+    assert sizes is None or sizes == [values_size(document) for document in together]
+
+
+def test_what_columns_are_for() -> None:
+    """Dicts with the same types of values are measured by columns, whatever their keys; other dicts aren't."""
+    together: list[dict[str, object]] = [{"a": "x", "b": 1, "c": 0.5}, {"c": "ü", "d": 0, "e": 1.5}]
+    assert sizes_by_columns(together, 3) == [50 + 28 + 24, 74 + 24 + 24]
+    assert sizes_by_columns(together, 2) is None
+    others: list[dict[str, object]] = [{"a": "x"}, {"a": "x", "b": 1.0, "c": 0.5}, {"a": "x", "b": 2**30, "c": 0.5}]
+    for other in others:
+        assert sizes_by_columns([*together, other], 100) is None
