@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 from in_process_command import Commands
+from ports import free_port
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.cli.up.cluster_choice import DEFAULT, as_file
+from pyshard.cli.up.cluster_choice import DEFAULT, as_file, with_free_ports
 from pyshard.cli.up.daemon_commands import Access, daemons
 from pyshard.cli.up.ready_message import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
+from pyshard.model.shard_map import ShardMap
 from pyshard.security.tls import Tls
 from pyshard.security.tokens_and_roles import Role, parse
 
@@ -96,11 +99,14 @@ def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
 def test_up_where_others_can_connect(pyshard: Commands, tmp_path: Path) -> None:
     """A cluster that others could reach needs a token file, or the user's word; nothing is started without."""
     file = tmp_path / "shards.json"
-    file.write_text(as_file(DEFAULT).replace("127.0.0.1", "0.0.0.0").replace("505", "2505"))
+    ranges = [attrs.evolve(shard, host="0.0.0.0", port=free_port()) for shard in DEFAULT.map.ranges]
+    cluster, _ = with_free_ports(attrs.evolve(DEFAULT, map=ShardMap(ranges), bootstrap_port=free_port()))
+    file.write_text(as_file(cluster))
+    port = cluster.map.ranges[0].port
     ended = pyshard("up", "--config", str(file), "--run-dir", str(tmp_path / "run"))
     assert ended.code == 2
     assert re.fullmatch(
-        r"pyshard: shard 'shard0-0.5': found 'tcp:port=25050:interface=0.0.0.0', on which others than this machine "
+        rf"pyshard: shard 'shard0-0.5': found 'tcp:port={port}:interface=0.0.0.0', on which others than this machine "
         r"could connect, and no token file; expected --token-file FILE .*\n",
         ended.error,
     )

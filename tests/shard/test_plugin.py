@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -237,7 +238,7 @@ def test_token_file_refused(contents: str | None, tokens: Path) -> None:
     else:
         tokens.write_text(contents)
     with pytest.raises(SystemExit) as ended:
-        parsed("--token-file", str(tokens))
+        parsed("--port", str(free_port()), "--token-file", str(tokens))
     line = str(ended.value.code)
     assert line.startswith(f"pyshard: token file {tokens}")
     assert "\n" not in line
@@ -247,5 +248,5 @@ def test_token_file_refused(contents: str | None, tokens: Path) -> None:
 def test_insecure_with_tokens(tokens: Path) -> None:
     """An operator who says both is asked which."""
     with pytest.raises(SystemExit) as ended:
-        parsed("--token-file", str(tokens), "--insecure")
+        parsed("--port", str(free_port()), "--token-file", str(tokens), "--insecure")
     assert ended.value.code == "pyshard: --insecure: found it with --token-file, expected one of the two"
