@@ -24,7 +24,7 @@ from pyshard.backup import manifest, verify
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.new_backup import BLOCK
 from pyshard.bootstrap import state_file
-from pyshard.client.result_decoding import outcomes_of
+from pyshard.client_core.result_decoding import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
 from pyshard.model import cluster_state, config_file, document_encoding
 from pyshard.model.bulk_document_encoding import decode_many

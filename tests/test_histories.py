@@ -24,7 +24,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard import Client
-from pyshard.client import bulk, operation_queue
+from pyshard.client import bulk
+from pyshard.client_core import operation_queue
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Read, ReadItem

@@ -20,6 +20,7 @@ LAYERS = [
     "model",
     "security",
     "protocol",
+    "client_core",
     "storage",
     "net",
     "server",

@@ -30,7 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard import Client
-from pyshard.client import operation_queue
+from pyshard.client_core import operation_queue
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import slot_of

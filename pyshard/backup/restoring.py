@@ -26,7 +26,7 @@ from pyshard.backup.taking import BackupProgress, silent
 from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient
-from pyshard.client.bulk_input import BulkSlice
+from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_operations import ABSENT, Write

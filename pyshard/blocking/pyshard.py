@@ -26,8 +26,8 @@ from pyshard.blocking.bulk_windows import BulkWindows
 from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
-from pyshard.client.bulk_input import keys_of, on_keys, pairs_of, writes
-from pyshard.client.operation import milliseconds
+from pyshard.client_core.bulk_input import keys_of, on_keys, pairs_of, writes
+from pyshard.client_core.operation import milliseconds
 from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable

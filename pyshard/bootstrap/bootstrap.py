@@ -17,7 +17,7 @@ import attrs
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.net.dialed_connection import Greeting
+from pyshard.protocol.greeting import Greeting
 
 
 class Condition(Enum):

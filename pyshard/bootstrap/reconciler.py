@@ -20,10 +20,11 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model import cluster_state
-from pyshard.net.dialed_connection import DialedConnection, Greeting
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
+from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)

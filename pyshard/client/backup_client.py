@@ -12,10 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.bulk import Bulk, Progress
-from pyshard.client.bulk_input import BulkSlice
 from pyshard.client.client import Client
-from pyshard.client.operation import Operation, VerbOptions
+from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.rpc_channel import RpcChannel
+from pyshard.client_core.bulk_input import BulkSlice
+from pyshard.client_core.operation import VerbOptions
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_of
@@ -101,5 +102,5 @@ class BackupClient:
         slot = slot_of(key, index.encode())
         expires = self.clock.seconds() + seconds
         options = VerbOptions(condition=condition, ttl=ttl)
-        operation = Operation("write", index, key, slot, expires, len(key) + len(record), record, 1, options)
+        operation = DeferredOperation("write", index, key, slot, expires, len(key) + len(record), record, 1, options)
         return self._router.submit(operation).addCallback(bool)

@@ -22,9 +22,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.bulk_input import BulkSlice, Encoded, encoded
-from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.router import Router
+from pyshard.client_core.bulk_input import BulkSlice, Encoded, encoded
+from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
 from pyshard.model.key_slots import shown_key, slots_of
 from pyshard.model.shard_map import ShardMap
@@ -36,7 +36,7 @@ Progress = Callable[[int], object]
 
 
 class SliceInFlight:
-    """A slice on its way: takes the outcomes of its parts (`pyshard.client.bulk_operation.BulkReceiver`).
+    """A slice on its way: takes the outcomes of its parts (`pyshard.client_core.bulk_operation.BulkReceiver`).
 
     :param part_done: is told of each part whose outcomes are in place, with the types of these.
     :ivar outcomes: those of all keys of the slice, in order. A write's sizes are there once it is encoded, and stay
@@ -66,7 +66,7 @@ class SliceInFlight:
             found[place] = outcome
 
     def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.bulk_operation.BulkReceiver`."""
+        """See `pyshard.client_core.bulk_operation.BulkReceiver`."""
         found, positions = self.outcomes, bulk_operation.positions
         kinds: set[type] = {bool}
         if not isinstance(bulk_operation.run, Write):

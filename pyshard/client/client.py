@@ -15,12 +15,13 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.client.bulk import Bulk, Progress
-from pyshard.client.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client.cluster_verbs import ClusterVerbs
+from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
-from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions, milliseconds, options_for
-from pyshard.client.result_decoding import Item, Record
+from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
+from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, milliseconds, options_for
+from pyshard.client_core.result_decoding import Item, Record
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
@@ -314,7 +315,7 @@ class Client(ClusterVerbs):
         expires = self._clock.seconds() + (self._deadline if deadline is None else deadline)
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
-        return self._router.submit(Operation(verb, name, text, slot, expires, weight, record, size, options))
+        return self._router.submit(DeferredOperation(verb, name, text, slot, expires, weight, record, size, options))
 
     def _conditional(
         self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None

@@ -24,10 +24,11 @@ from pyshard.client.rpc_channel import RpcChannel
 from pyshard.errors import ConfigError, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
-from pyshard.net.dialed_connection import DialedConnection, Greeting
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
+from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells

@@ -23,20 +23,21 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.bulk_operation import BulkOperation
+from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.map_servers import MapServers
-from pyshard.client.operation import Operation
-from pyshard.client.operation_queue import Entry
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.shard_link import ShardLink
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.operation import Operation
+from pyshard.client_core.operation_queue import Entry
 from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.client_endpoints import Dial
-from pyshard.net.dialed_connection import Greeting
 from pyshard.protocol import commands
+from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
@@ -84,7 +85,7 @@ class Router:
         """The link to the shard that owns a slot."""
         return self.links[bisect_right(self._starts, slot) - 1]
 
-    def submit(self, operation: Operation) -> Deferred[object]:
+    def submit(self, operation: DeferredOperation) -> Deferred[object]:
         """Send an operation to the shard that owns its key.
 
         :return: the operation's Deferred.
@@ -92,8 +93,11 @@ class Router:
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
         else:
-            self.link_for(operation.slot).submit(operation)
+            self._route(operation)
         return operation.deferred
+
+    def _route(self, operation: Operation) -> None:
+        self.link_for(operation.slot).submit(operation)
 
     def submit_bulk(self, bulk_operation: BulkOperation) -> None:
         """Send a bulk operation to the shards that own its keys; its receiver is told."""
@@ -192,7 +196,7 @@ class Router:
             if isinstance(entry, BulkOperation):
                 self.submit_bulk(entry)
             else:
-                self.submit(entry)
+                self._route(entry)
 
     def _new_link(self, own: ShardRange) -> ShardLink:
         session = self._sessions.setdefault(own.name, self._random.randbytes(commands.OWN_SESSION_ID))

@@ -3,9 +3,9 @@
 Rules:
 
 - Operations that are issued in one turn of the reactor travel together.
-- Only a bounded number of batches is in flight, in an order that `pyshard.client.operation_queue` keeps.
+- Only a bounded number of batches is in flight, in an order that `pyshard.client_core.operation_queue` keeps.
 - The shard is dialed when there is something to send.
-- What becomes of an operation after an error is decided in `pyshard.client.retry_decision`; the link carries it out.
+- What becomes of an operation after an error is decided in `pyshard.client_core.retry_decision`; the link does it.
 - Every operation ends by its deadline. A connection that leaves a batch unanswered for too long is dropped.
 """
 
@@ -21,13 +21,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.client.bulk_operation import BulkOperation
 from pyshard.client.deadline_timer import DeadlineTimer
-from pyshard.client.operation import Operation
-from pyshard.client.operation_queue import Batch, Entry, OperationQueue
-from pyshard.client.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client.rpc_channel import RpcChannel
-from pyshard.client.shard_identity_check import check_greeting
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.operation import Operation
+from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
+from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import (
     ClientClosed,
     IndexNotFound,
@@ -40,13 +40,14 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.backoff import Backoff
 from pyshard.net.client_endpoints import Dial
-from pyshard.net.dialed_connection import DialedConnection, Greeting
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 #: Seconds between two sweeps for each operation that waits, so that a long queue doesn't cost all the processor's time.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import attrs
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
@@ -25,20 +24,6 @@ from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.security.tls import handshake_errors
-
-
-@attrs.frozen
-class Greeting:
-    """Who answered, as `pyshard.protocol.commands.Hello` says it."""
-
-    protocol: int
-    role: str
-    identity: str
-    cluster: str
-    name: str
-    epoch: int
-    ephemeral: bool
-    connection: str
 
 
 @implementer(IHandshakeListener)

@@ -26,10 +26,11 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError
 from pyshard.net.backoff import Backoff
-from pyshard.net.dialed_connection import DialedConnection, Greeting
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.heartbeat import Heartbeat
 from pyshard.protocol import commands
+from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 #: Errors by which one side refuses the other until somebody changes something: to dial again is of no use.

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from pyshard.backup import Restored, restore
 from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client.backup_client import BackupClient
-from pyshard.client.bulk_input import BulkSlice
+from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write

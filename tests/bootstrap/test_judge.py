@@ -12,7 +12,7 @@ from pyshard.bootstrap.bootstrap import first_state, judge
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
-from pyshard.net.dialed_connection import Greeting
+from pyshard.protocol.greeting import Greeting
 
 #: What shard low says when all is well.
 GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")

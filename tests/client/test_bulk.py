@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from pyshard import Client, Key, Storable
-from pyshard.client import bulk, bulk_input, router
+from pyshard.client import bulk, router
+from pyshard.client_core import bulk_input
 from pyshard.errors import (
     ClientClosed,
     IndexNotFound,

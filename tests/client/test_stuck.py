@@ -11,7 +11,7 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, fail
 
 from pyshard import Client
-from pyshard.client import operation_queue
+from pyshard.client_core import operation_queue
 from pyshard.errors import Overloaded, Unavailable
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster

@@ -14,9 +14,10 @@ from zope.interface import implementer
 
 from pyshard.errors import PyshardError
 from pyshard.net.command_connection import BoundedAMP
-from pyshard.net.dialed_connection import DialedConnection, Greeting
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
+from pyshard.protocol.greeting import Greeting
 from pyshard.testing import MemoryNetwork
 
 WHERE = ("127.0.0.1", 5050)

@@ -8,8 +8,8 @@ from net.reconnecting_dialer.dialed import HELLO, WHERE, Bench
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import WrongIdentity
-from pyshard.net.dialed_connection import Greeting
 from pyshard.protocol import commands
+from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 # -- coming up ------------------------------------------------------------------------------------------------------

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from client.operation_queue.operations import CHANGING, READING, held, limit, next_batch, operation, outcome, queue_of
+from client_core.operation_queue.operations import (
+    CHANGING,
+    READING,
+    held,
+    limit,
+    next_batch,
+    operation,
+    outcome,
+    queue_of,
+)
 
-from pyshard.client.operation import NO_OPTIONS, VerbOptions
-from pyshard.client.operation_queue import Batch
+from pyshard.client_core.operation import NO_OPTIONS, VerbOptions
+from pyshard.client_core.operation_queue import Batch
 from pyshard.errors import Unavailable
 from pyshard.protocol.batch_operations import (
     ABSENT,

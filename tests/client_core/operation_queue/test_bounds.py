@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from client.operation_queue.operations import held, limit, next_batch, operation, queue_of
+from client_core.operation_queue.operations import held, limit, next_batch, operation, queue_of
 
-from pyshard.client.operation_queue import OperationQueue
+from pyshard.client_core.operation_queue import OperationQueue
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
 

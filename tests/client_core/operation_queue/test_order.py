@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
-from client.operation_queue.operations import CHANGING, READING, held, limit, operation
+from client_core.operation_queue.operations import CHANGING, READING, held, limit, operation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.client import operation_queue
-from pyshard.client.operation import Operation
-from pyshard.client.operation_queue import Batch, Entry, OperationQueue
+from pyshard.client_core import operation_queue
+from pyshard.client_core.operation import Operation
+from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
 
 STEPS = st.one_of(
     st.tuples(st.just("issue"), st.sampled_from(READING + CHANGING), st.sampled_from("abc")),

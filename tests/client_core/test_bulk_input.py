@@ -10,12 +10,13 @@ import pytest
 from clusters import cluster_of, outcome
 from twisted.internet.defer import Deferred
 
-from pyshard.client import bulk, bulk_input
-from pyshard.client.bulk_input import BulkSlice, Encoded
-from pyshard.client.bulk_operation import BulkOperation
-from pyshard.client.operation_queue import Entry
+from pyshard.client import bulk
 from pyshard.client.router import Router
 from pyshard.client.shard_link import ShardLink
+from pyshard.client_core import bulk_input
+from pyshard.client_core.bulk_input import BulkSlice, Encoded
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.operation_queue import Entry
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyshard.errors import ForeignCluster, WrongIdentity
 from pyshard.model.shard_map import ShardRange
-from pyshard.net.dialed_connection import Greeting
+from pyshard.protocol.greeting import Greeting
 
 
 def check_greeting(greeting: Greeting, own: ShardRange, cluster: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from pyshard.client.shard_identity_check import check_greeting
+from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import ForeignCluster, WrongIdentity
 from pyshard.model.shard_map import ShardRange
-from pyshard.net.dialed_connection import Greeting
+from pyshard.protocol.greeting import Greeting
 
 OWN = ShardRange("low", 0, 5_000_000, 1024, "127.0.0.1", 5050, identity="1d")
 GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")

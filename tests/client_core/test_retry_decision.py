@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.error import ConnectionLost
 
 from pyshard import errors
-from pyshard.client.retry_decision import NEW_ENOUGH, Attempt, Verdict, decide, index_is_missing
+from pyshard.client_core.retry_decision import NEW_ENOUGH, Attempt, Verdict, decide, index_is_missing
 from pyshard.errors import PyshardError
 
 RETRY, WAIT, REFRESH, FAIL, IN_DOUBT = Verdict

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from client.operation_queue.operations import CHANGING, READING, operation, outcome
+from client_core.operation_queue.operations import CHANGING, READING, operation, outcome
 
-from pyshard.client.operation_queue import Batch
+from pyshard.client_core.operation_queue import Batch
 from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result

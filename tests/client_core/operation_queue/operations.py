@@ -8,9 +8,10 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
-from pyshard.client import operation_queue as waiting
-from pyshard.client.operation import NO_OPTIONS, Operation, VerbOptions
-from pyshard.client.operation_queue import Batch, OperationQueue
+from pyshard.client.deferred_operation import DeferredOperation
+from pyshard.client_core import operation_queue as waiting
+from pyshard.client_core.operation import NO_OPTIONS, Operation, VerbOptions
+from pyshard.client_core.operation_queue import Batch, OperationQueue
 from pyshard.settings import settings
 
 READING = ["read", "has", "item"]
@@ -27,11 +28,11 @@ def operation(
     slot: int = 0,
     size: int = 0,
     options: VerbOptions = NO_OPTIONS,
-) -> Operation:
+) -> DeferredOperation:
     """An operation; one that stores nothing has no record."""
     record = record if verb in ("write", "increment") else b""
     weight = len(key.encode()) + len(record) + len(options.initial)
-    return Operation(verb, index, key.encode(), slot, expires, weight, record, size, options)
+    return DeferredOperation(verb, index, key.encode(), slot, expires, weight, record, size, options)
 
 
 def queue_of(*waiting: Operation, limit: int = settings.BOXES_IN_FLIGHT) -> OperationQueue:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from client.operation_queue.operations import next_batch, operation
+from client_core.operation_queue.operations import next_batch, operation
 
-from pyshard.client.bulk_operation import BulkOperation
-from pyshard.client.operation_queue import OperationQueue
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.operation_queue import OperationQueue
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import VERSION
@@ -22,7 +22,7 @@ class Outcomes:
         self.outcomes: dict[int, object] = {}
 
     def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client.bulk_operation.BulkReceiver`."""
+        """See `pyshard.client_core.bulk_operation.BulkReceiver`."""
         self.outcomes |= dict(zip(bulk_operation.positions, outcomes, strict=True))
 
 

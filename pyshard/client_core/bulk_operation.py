@@ -1,7 +1,7 @@
 """A part of a bulk verb: many operations of one verb on one index, for one shard, in columns.
 
-It goes the same way as a single operation (`pyshard.client.operation`), from the call to the answers. What a single
-operation costs in Python, a bulk operation does in C for all of its operations, as far as it can.
+It goes the same way as a single operation (`pyshard.client_core.operation`), from the call to the answers. What a
+single operation costs in Python, a bulk operation does in C for all of its operations, as far as it can.
 
 Rules:
 
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pyshard.client.operation import shown
-from pyshard.client.result_decoding import outcomes_of
+from pyshard.client_core.operation import shown
+from pyshard.client_core.result_decoding import outcomes_of
 from pyshard.errors import PyshardError
 from pyshard.protocol.batch_answers import Result
 from pyshard.protocol.batch_operations import Run, Write, changes, part, picker, verb_of, weight

@@ -20,9 +20,9 @@ from itertools import chain, groupby, islice, repeat
 from operator import attrgetter
 from typing import TypeAlias
 
-from pyshard.client.bulk_operation import BulkOperation
-from pyshard.client.operation import NO_OPTIONS, Operation
-from pyshard.client.result_decoding import outcomes_of
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.operation import NO_OPTIONS, Operation
+from pyshard.client_core.result_decoding import outcomes_of
 from pyshard.errors import Overloaded
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write, changes

@@ -1,9 +1,10 @@
-"""One operation of a client: one verb on one key, with its options, from the call to its Deferred.
+"""One operation of a client: one verb on one key, with its options, from the call to its outcome.
 
 Rules:
 
 - An operation is finished once. Whoever comes second changes nothing.
 - One that may change something is never sent again when its answer was lost (`Operation.changes`).
+- How its caller hears the outcome is a client's own: each has a subclass with its `Operation.tell`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import ClassVar
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred
 
 from pyshard.errors import InvalidArgument, PyshardError, shortened
 from pyshard.protocol.batch_operations import ABSENT, ALWAYS, LONGEST_TTL, READING_RUNS
@@ -75,7 +75,7 @@ def milliseconds(ttl: float | None) -> int:
 
 
 class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
-    """One verb on one key, and the Deferred that its caller holds.
+    """One verb on one key.
 
     :param verb: the name of its run, such as "read" (`pyshard.protocol.batch_operations`).
     :param index: the index's name; empty for the default one.
@@ -96,7 +96,6 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     record: bytes = b""
     size: int = 0
     options: VerbOptions = NO_OPTIONS
-    deferred: Deferred[object] = msgspec.field(default_factory=Deferred)
     done: bool = False
     refused: float | None = None  # when a shard first said that it doesn't know the index
 
@@ -119,10 +118,11 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
         if self.done:
             return
         self.done = True
-        if isinstance(outcome, PyshardError):
-            self.deferred.errback(outcome)
-        else:
-            self.deferred.callback(outcome)
+        self.tell(outcome)
+
+    def tell(self, outcome: object) -> None:
+        """Hand the outcome to the caller, in the way of the client that has it."""
+        raise NotImplementedError
 
 
 def shown(key: bytes) -> str:
