@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient
-from pyshard.client.bulk import Progress, partial_failure
 from pyshard.client_core.bulk_input import BulkSlice
+from pyshard.client_core.bulk_outcomes import Progress, partial_failure
 from pyshard.errors import PartialFailure
 
 _T = TypeVar("_T")

@@ -7,12 +7,12 @@ cuts its input (`bulk_input`) into parts (`bulk_operation`). What isn't an opera
 Where the map comes from is found out by `map_servers`, with hedged requests.
 """
 
-from pyshard.client.bulk import Progress
 from pyshard.client.client import Client
 from pyshard.client.connect import connect
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client_core.bulk_input import Pairs
+from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.result_decoding import Item, Record
 
 __all__ = ["Client", "Index", "Item", "KeyPages", "Pairs", "Progress", "Record", "connect"]

@@ -11,11 +11,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard.client.bulk import Bulk, Progress
+from pyshard.client.bulk import Bulk
 from pyshard.client.client import Client
 from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client_core.bulk_input import BulkSlice
+from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import VerbOptions
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState

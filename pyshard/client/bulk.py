@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import attrs
@@ -23,62 +23,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.router import Router
-from pyshard.client_core.bulk_input import BulkSlice, Encoded, encoded
+from pyshard.client_core.bulk_input import BulkSlice, encoded
 from pyshard.client_core.bulk_operation import BulkOperation
-from pyshard.errors import ClientClosed, PartialFailure, PyshardError, Unavailable
-from pyshard.model.key_slots import shown_key, slots_of
+from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
+from pyshard.errors import ClientClosed, PyshardError, Unavailable
+from pyshard.model.key_slots import slots_of
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.batch_operations import Write, picker
+from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
-
-#: Called with the number of keys that are done so far, those that failed included.
-Progress = Callable[[int], object]
-
-
-class SliceInFlight:
-    """A slice on its way: takes the outcomes of its parts (`pyshard.client_core.bulk_operation.BulkReceiver`).
-
-    :param part_done: is told of each part whose outcomes are in place, with the types of these.
-    :ivar outcomes: those of all keys of the slice, in order. A write's sizes are there once it is encoded, and stay
-        there when all goes well.
-    """
-
-    def __init__(self, bulk_slice: BulkSlice, part_done: Callable[[BulkOperation, set[type]], None]) -> None:
-        self._part_done = part_done
-        self._places = bulk_slice.places
-        self.outcomes: list[object] = [None] * len(bulk_slice.keys)
-        if bulk_slice.sizes:
-            self._put(bulk_slice.places, bulk_slice.sizes)
-        self._put(bulk_slice.refused.keys(), bulk_slice.refused.values())
-
-    def write(self, write: Encoded) -> None:
-        """Put down the sizes of documents that are sent now, and the errors of those that are not."""
-        self._put(self.places(write.numbers), write.sizes)
-        self._put(self.places(list(write.refused)), write.refused.values())
-
-    def places(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Where the outcomes of some keys of the slice's run belong."""
-        return numbers if isinstance(self._places, range) else picker(numbers)(self._places)
-
-    def _put(self, places: Iterable[int], outcomes: Iterable[object]) -> None:
-        found = self.outcomes
-        for place, outcome in zip(places, outcomes, strict=True):
-            found[place] = outcome
-
-    def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
-        """See `pyshard.client_core.bulk_operation.BulkReceiver`."""
-        found, positions = self.outcomes, bulk_operation.positions
-        kinds: set[type] = {bool}
-        if not isinstance(bulk_operation.run, Write):
-            kinds = set(map(type, outcomes))
-            for position, outcome in zip(positions, outcomes, strict=True):
-                found[position] = outcome
-        elif outcomes.count(True) < len(outcomes):
-            kinds = set(map(type, outcomes))
-            for position, outcome in zip(positions, outcomes, strict=True):
-                if outcome is not True:
-                    found[position] = outcome or 0
-        self._part_done(bulk_operation, kinds)
 
 
 @attrs.define
@@ -278,14 +230,3 @@ class Bulk:
 
     def _cancelled(self, _: Deferred[list[object]]) -> None:
         self._stop()
-
-
-def partial_failure(outcomes: list[tuple[object, object]]) -> PartialFailure:
-    """The error for outcomes among which are errors."""
-    failed = [(key, outcome) for key, outcome in outcomes if isinstance(outcome, PyshardError)]
-    key, error = failed[0]
-    return PartialFailure(
-        f"{len(failed):,} of {len(outcomes):,} keys failed; the first, {shown_key(key)}: "
-        f"{type(error).__name__}: {error}",
-        outcomes,
-    )

@@ -14,12 +14,13 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pyshard.client.bulk import Bulk, Progress
+from pyshard.client.bulk import Bulk
 from pyshard.client.cluster_verbs import ClusterVerbs
 from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
+from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, milliseconds, options_for
 from pyshard.client_core.result_decoding import Item, Record
 from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError

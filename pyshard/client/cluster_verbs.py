@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.router import Router
-from pyshard.errors import BadRequest, PyshardError
+from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
+from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.key_slots import slot_to_hash
-from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 
 _T = TypeVar("_T")
@@ -113,35 +111,15 @@ class ClusterVerbs:
         state = router.state
         asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
         outcomes = await DeferredList(asked, consumeErrors=True)
-        shards = [_stat_of(own, outcome) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
-        return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
+        shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
+        return stat_of_all(state, shards)
 
     async def _readiness(self, seconds: float) -> list[dict[str, str]]:
         router = self._router
         router.check_open()
         answer = await router.bootstrap.call(commands.Readiness, seconds)
-        return _from_json(answer["shards"], list[dict[str, str]], "readiness")
+        return readiness_of(answer["shards"])
 
 
-def _stat_of(own: ShardRange, outcome: dict[str, bytes] | Failure) -> dict[str, object]:
-    """What `stat` tells of one shard, by what it answered."""
-    shard: dict[str, object] = {
-        "name": own.name,
-        "address": own.address,
-        "range": [slot_to_hash(own.start), slot_to_hash(own.end)],
-        "limit": own.limit,
-    }
-    if isinstance(outcome, Failure):
-        return shard | {"error": outcome.getErrorMessage()}
-    try:
-        return shard | _from_json(outcome["stat"], dict[str, object], "statistics")
-    except BadRequest as error:
-        return shard | {"error": str(error)}
-
-
-def _from_json(text: bytes, kind: type[_T], what: str) -> _T:
-    """What a daemon answered in JSON."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the {what} that the daemon answered can't be read: {error}") from None
+def _given(outcome: dict[str, bytes] | Failure) -> bytes | str:
+    return outcome.getErrorMessage() if isinstance(outcome, Failure) else outcome["stat"]

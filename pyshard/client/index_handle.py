@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pyshard.client.bulk import Progress
 from pyshard.client.key_pages import KeyPages
 from pyshard.client_core.bulk_input import Pairs
+from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.result_decoding import Item, Record
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key

@@ -4,7 +4,7 @@ Rules:
 
 - A key that exists from the scan's start to its end comes exactly once. One that comes or goes meanwhile comes once or
   not at all.
-- The cursor is a slot and a key, so that a scan goes on where it was when the map changes under it.
+- A scan goes on where it was when the map changes under it (`pyshard.client_core.key_cursor`).
 - Each page has a deadline. A shard that can't be reached is an error, never a gap.
 """
 
@@ -15,8 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.client.router import Router
+from pyshard.client_core.key_cursor import KeyCursor, key_texts
 from pyshard.errors import (
-    BadRequest,
     IndexNotFound,
     NotConfigured,
     ShardBehind,
@@ -24,9 +24,7 @@ from pyshard.errors import (
     Unavailable,
     WrongShard,
 )
-from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol import commands
-from pyshard.protocol.pages import decode_keys
 
 _PAUSE = 0.1  # seconds until a page is asked for again
 
@@ -43,10 +41,8 @@ class KeyPages:
     def __init__(self, clock: IReactorTime, router: Router, index: str, deadline: float) -> None:
         self._clock = clock
         self._router = router
-        self._index = index
+        self._cursor = KeyCursor(index)
         self._deadline = deadline
-        self._slot = 0
-        self._after: bytes | None = None
         self._page: list[str] = []
 
     def __aiter__(self) -> KeyPages:
@@ -73,7 +69,7 @@ class KeyPages:
         end = self._clock.seconds() + self._deadline
         keys: list[bytes] = []
         missing_since: float | None = None
-        while self._slot < SLOTS and not keys:
+        while not self._cursor.ended and not keys:
             self._router.check_open()
             began = self._clock.seconds()
             try:
@@ -87,32 +83,14 @@ class KeyPages:
                     raise Unavailable(f"no page of keys could be had within {self._deadline:g} s: {error}") from None
                 await self._router.refresh()
                 await deferLater(self._clock, _PAUSE)
-        try:
-            return [key.decode("utf-8") for key in keys]
-        except UnicodeDecodeError as error:
-            raise BadRequest(f"the shard's page has a key that is not UTF-8: {error}") from None
+        return key_texts(keys)
 
     def _missing(self, since: float) -> bool:
         """Whether a map fetched after a shard first refused the index agrees that there is none."""
-        return self._router.fetched >= since and self._index not in self._router.state.indexes
+        return self._router.fetched >= since and self._cursor.index not in self._router.state.indexes
 
     async def _fetch(self, seconds: float) -> list[bytes]:
         """Fetch one page of one shard, and move the cursor behind it."""
-        router = self._router
-        answer = await router.link_for(self._slot).rpc.call(
-            commands.Keys,
-            seconds,
-            epoch=router.state.epoch,
-            index=self._index,
-            slot=self._slot,
-            after=self._after,
-        )
-        keys = decode_keys(answer["keys"])
-        last = slot_of(keys[-1], self._index.encode()) if keys else -1
-        if answer["more"] and last >= self._slot and keys[-1] != self._after:
-            self._slot, self._after = last, keys[-1]
-        elif not answer["more"] and answer["end"] > self._slot:
-            self._slot, self._after = answer["end"], None
-        else:
-            raise BadRequest("the shard's page of keys leads nowhere")
-        return keys
+        router, cursor = self._router, self._cursor
+        rpc = router.link_for(cursor.slot).rpc
+        return cursor.take(await rpc.call(commands.Keys, seconds, False, **cursor.question(router.state.epoch)))

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import chain, groupby, islice, repeat
-from operator import attrgetter
+from itertools import chain, islice, repeat
 from typing import TypeAlias
 
 from pyshard.client_core.bulk_operation import BulkOperation
-from pyshard.client_core.operation import NO_OPTIONS, Operation
-from pyshard.client_core.result_decoding import outcomes_of
+from pyshard.client_core.operation import Operation
+from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
 from pyshard.errors import Overloaded
 from pyshard.protocol.batch_answers import Answer
-from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write, changes
+from pyshard.protocol.batch_operations import Run, changes
 from pyshard.settings import settings
 
 #: How many operations are looked at first. A long queue on one key goes out by few operations at a time, and must not
@@ -63,7 +62,7 @@ class Batch:
             self.bulk_operation, self.runs = first, [first.run]
         else:
             self.operations = entries  # type: ignore[assignment]  # where there is a bulk operation, it is alone
-            self.runs = _runs(self.operations)
+            self.runs = runs_of(self.operations)
         self.changed = _places([run for run in self.runs if changes(run)])
         self.read = _places([run for run in self.runs if not changes(run)])
 
@@ -83,21 +82,7 @@ class Batch:
 
     def outcomes(self, answers: Sequence[Answer]) -> list[object]:
         """What the caller of each single operation is given, or the error by which it failed."""
-        found: list[object] = []
-        for run, answer in zip(self.runs, answers, strict=True):
-            found += _outcomes(run, self.operations[len(found) : len(found) + len(run.keys)], answer)
-        return found
-
-
-def _outcomes(run: Run, operations: Sequence[Operation], answer: Answer) -> list[object]:
-    """What the caller of each of a run's operations is given."""
-    slots = [operation.slot for operation in operations]
-    sizes = [operation.size for operation in operations] if isinstance(run, Write) else ()
-    outcomes = outcomes_of(run, slots, sizes, answer.results)
-    if answer.errors:
-        for position, error in answer.refusals().items():
-            outcomes[position] = error
-    return outcomes
+        return outcomes_of_runs(self.runs, self.operations, answers)
 
 
 def _places(runs: Sequence[Run]) -> set[Place]:
@@ -106,40 +91,6 @@ def _places(runs: Sequence[Run]) -> set[Place]:
     for run in runs:
         places.update(zip(repeat(run.index), run.keys) if run.index else run.keys)
     return places
-
-
-def _runs(operations: Sequence[Operation]) -> list[Run]:
-    if len(operations) == 1:
-        return [_run(operations[0].verb, operations[0].index, operations)]
-    return [_run(verb, index, list(neighbors)) for (verb, index), neighbors in groupby(operations, _KIND)]
-
-
-def _run(verb: str, index: str, operations: Sequence[Operation]) -> Run:
-    """Operations of one verb on one index as a run."""
-    keys = [operation.key for operation in operations]
-    if verb in READING_RUNS:
-        return READING_RUNS[verb](index, keys)
-    options = [operation.options for operation in operations]
-    if verb == "write" and options.count(NO_OPTIONS) == len(options):  # as is mostly so
-        return Write(index, keys, [operation.record for operation in operations])
-    ttls = [option.ttl for option in options]
-    conditions: list[int] | None = [option.condition for option in options]
-    if all(condition == ALWAYS for condition in conditions or ()):
-        conditions = None
-    if verb == "write":
-        return Write(
-            index, keys, [operation.record for operation in operations], conditions, ttls if any(ttls) else None
-        )
-    if verb == "touch":
-        return Touch(index, keys, ttls)
-    if verb == "increment":
-        return Increment(
-            index, keys, [operation.record for operation in operations], [option.initial for option in options]
-        )
-    return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
-
-
-_KIND = attrgetter("verb", "index")
 
 
 class OperationQueue:

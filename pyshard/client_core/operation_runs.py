@@ -1,0 +1,72 @@
+"""Single operations as the runs in which they travel, and the runs' answers as outcomes of the operations. Pure.
+
+Rule: neighbors of one verb and index share a run; the order of the operations stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from pyshard.client_core.operation import NO_OPTIONS, Operation
+from pyshard.client_core.result_decoding import outcomes_of
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write
+
+_KIND = attrgetter("verb", "index")
+
+
+def runs_of(operations: Sequence[Operation]) -> list[Run]:
+    """The runs of operations that travel together, in their order."""
+    if len(operations) == 1:
+        return [_run(operations[0].verb, operations[0].index, operations)]
+    return [_run(verb, index, list(neighbors)) for (verb, index), neighbors in groupby(operations, _KIND)]
+
+
+def _run(verb: str, index: str, operations: Sequence[Operation]) -> Run:
+    """Operations of one verb on one index as a run."""
+    keys = [operation.key for operation in operations]
+    if verb in READING_RUNS:
+        return READING_RUNS[verb](index, keys)
+    options = [operation.options for operation in operations]
+    if verb == "write" and options.count(NO_OPTIONS) == len(options):  # as is mostly so
+        return Write(index, keys, [operation.record for operation in operations])
+    ttls = [option.ttl for option in options]
+    conditions: list[int] | None = [option.condition for option in options]
+    if all(condition == ALWAYS for condition in conditions or ()):
+        conditions = None
+    if verb == "write":
+        return Write(
+            index, keys, [operation.record for operation in operations], conditions, ttls if any(ttls) else None
+        )
+    if verb == "touch":
+        return Touch(index, keys, ttls)
+    if verb == "increment":
+        return Increment(
+            index, keys, [operation.record for operation in operations], [option.initial for option in options]
+        )
+    return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
+
+
+def outcomes_of_runs(runs: Sequence[Run], operations: Sequence[Operation], answers: Sequence[Answer]) -> list[object]:
+    """What the caller of each operation is given, or the error by which it failed.
+
+    :param runs: those of the operations (`runs_of`).
+    :param answers: one for each run.
+    """
+    found: list[object] = []
+    for run, answer in zip(runs, answers, strict=True):
+        found += _outcomes(run, operations[len(found) : len(found) + len(run.keys)], answer)
+    return found
+
+
+def _outcomes(run: Run, operations: Sequence[Operation], answer: Answer) -> list[object]:
+    """What the caller of each of a run's operations is given."""
+    slots = [operation.slot for operation in operations]
+    sizes = [operation.size for operation in operations] if isinstance(run, Write) else ()
+    outcomes = outcomes_of(run, slots, sizes, answer.results)
+    if answer.errors:
+        for position, error in answer.refusals().items():
+            outcomes[position] = error
+    return outcomes
