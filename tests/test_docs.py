@@ -15,7 +15,9 @@ from test_layers import LAYERS
 from pyshard.bootstrap.plugin import Options as BootstrapOptions
 from pyshard.model import config_file
 from pyshard.model.document_size import measure
+from pyshard.net.connection_url import QUERY_NAMES, ConnectionUrl, parse_url
 from pyshard.protocol.batch_operations import LONGEST_TTL, Run
+from pyshard.security.tls import Tls
 from pyshard.settings import settings
 from pyshard.shard.plugin import Options
 from pyshard.storage import Durability
@@ -209,6 +211,16 @@ def test_readme_is_short() -> None:
 def test_sizes(document: object, size: int) -> None:
     """The sizes that docs/python.md explains are those that documents have."""
     assert measure(document) == size
+
+
+def test_address_as_a_url() -> None:
+    """The URL in docs/python.md says what the table beside it says, and the table has each name that a URL can have."""
+    text = (CHECKOUT / "docs/python.md").read_text(encoding="utf-8")
+    (url,) = re.findall(r"^    (pyshard://.+)$", text, re.MULTILINE)
+    hosts = (("db1", 9192), ("db2", 9192))
+    assert parse_url(url) == ConnectionUrl(hosts, "pages", 5, "/srv/app/token", Tls("/srv/app/ca.pem"))
+    rows = "".join(re.findall(r"^(\| `.*=.*` \|).*\|.*\|$", text, re.MULTILINE))
+    assert re.findall(r"`(\w+)=", rows) == list(QUERY_NAMES)
 
 
 def test_options_of_daemons() -> None:

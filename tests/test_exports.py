@@ -119,9 +119,9 @@ def test_options_are_given_by_name(cls: type) -> None:
 
 
 def test_both_ways_to_connect_take_the_same() -> None:
-    """`connect` and `Pyshard` share server, deadline, token file and files of TLS, with the same defaults."""
+    """`connect` and `Pyshard` share server, token file and files of TLS, with the same defaults."""
     connecting = typing.get_type_hints(pyshard.connect), inspect.signature(pyshard.connect).parameters
     making = typing.get_type_hints(Pyshard.__init__), inspect.signature(Pyshard).parameters
-    for name in ("bootstrap_server", "deadline", "token_file", "tls"):
+    for name in ("bootstrap_server", "token_file", "tls"):
         assert connecting[0][name] == making[0][name]
         assert connecting[1][name].default == making[1][name].default

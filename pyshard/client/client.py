@@ -35,8 +35,8 @@ from pyshard.settings import settings
 class Client(ClusterVerbs):
     """A connection to a cluster; `connect` makes it.
 
-    Every verb returns at once, and takes ``index`` (a name; None is the default index) and ``deadline`` (seconds;
-    None is the client's own). Its Deferred fails with a `PyshardError`:
+    Every verb returns at once, and takes ``index`` (a name; None is the one that `connect` was given, else the default
+    index) and ``deadline`` (seconds; None is the client's own). Its Deferred fails with a `PyshardError`:
 
     - `InvalidKey`, `InvalidDocument`, `InvalidIndexName`: before anything is sent;
     - `IndexNotFound`: there is no such index;
@@ -310,7 +310,7 @@ class Client(ClusterVerbs):
     ) -> Deferred[Any]:  # of what the verb gives
         try:
             text = key_bytes(key)
-            name = "" if index is None else check_index_name(index)
+            name = self._default_index if index is None else check_index_name(index)
         except PyshardError:
             return fail()
         expires = self._clock.seconds() + (self._deadline if deadline is None else deadline)
@@ -328,4 +328,4 @@ class Client(ClusterVerbs):
         return self._operate(verb, key, index, deadline, options=options)
 
     def _index_name(self, index: str | None) -> str:
-        return "" if index is None else check_index_name(index)
+        return self._default_index if index is None else check_index_name(index)

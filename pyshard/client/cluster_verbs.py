@@ -30,12 +30,14 @@ class ClusterVerbs:
     :param clock: times the deadlines.
     :param router: leads to the bootstrap and to the shards.
     :param deadline: seconds that a verb may take where it is given none.
+    :param default_index: the name of the index that a verb means where it is given none; empty: the default index.
     """
 
-    def __init__(self, clock: IReactorTime, router: Router, deadline: float) -> None:
+    def __init__(self, clock: IReactorTime, router: Router, deadline: float, default_index: str = "") -> None:
         self._clock = clock
         self._router = router
         self._deadline = deadline
+        self._default_index = default_index
 
     def create_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
         """Create an index; every shard in reach has it when the Deferred fires.

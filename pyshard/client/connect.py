@@ -16,18 +16,19 @@ from pyshard.errors import PyshardError
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
 from pyshard.net.client_endpoints import Dial, Servers
+from pyshard.net.connection_parameters import connection_parameters
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
-from pyshard.settings import settings
 
 
 def connect(
     reactor: IReactorTime,
     bootstrap_server: Servers | None = None,
     *,
-    deadline: float = settings.DEADLINE,
+    deadline: float | None = None,
     token_file: Path | str | None = None,
     tls: Tls | Literal[False] | None = None,
+    index: str | None = None,
     dial: Dial | None = None,
     random: Random | None = None,
 ) -> Deferred[Client]:
@@ -38,17 +39,23 @@ def connect(
     :param reactor: the Twisted reactor that is to do the work.
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
         `settings.BOOTSTRAP_SERVER`. Or several of them, in a list or, with commas between, in one str: the map comes
-        from the first that has it. A shard's address is good, too, for all but to create and drop indexes.
-    :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another.
+        from the first that has it. A shard's address is good, too, for all but to create and drop indexes. Or an
+        address as a URL, ``'pyshard://host:port/index?deadline=5'`` (docs/python.md), which says the other arguments,
+        too; what both say must be the same.
+    :param deadline: seconds that an operation may take, reconnects and retries included, unless it is given another;
+        default: `settings.DEADLINE`.
     :param token_file: the file whose first token the client presents (SECURITY.md); default: the one that the
         environment variable ``PYSHARD_TOKEN_FILE`` names, if it does; empty: none. It is read again when it changes.
     :param tls: with which files to speak TLS, with the bootstrap and all shards (docs/tls.md); default: those that a
         ``tls:`` string as `bootstrap_server` names, else those that the environment variables ``PYSHARD_TLS_CA``,
         ``PYSHARD_TLS_CERTIFICATE`` and ``PYSHARD_TLS_KEY`` name, else plain TCP; False: plain TCP.
+    :param index: the name of the index that verbs mean where they are given none; default: the default index.
     :param dial: makes the client endpoint of a host and port, without TLS; default: TCP on the reactor.
     :param random: jitter of retries, and the secret ids of the client's sessions; default: the system's.
     :return: a Deferred of the client, fired when it has the cluster's map.
-    :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used.
+    :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used, or the URL
+        and an argument contradict each other.
+    :raises InvalidIndexName: (in the Deferred) `index` can't be an index's name.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
     :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
@@ -56,20 +63,21 @@ def connect(
     environment = os.environ if dial is None else {}
     dial = dial or client_endpoints.dial_with(reactor)
     try:
-        given = client_endpoints.parse_all(settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server)
-        files = client_endpoints.tls_of_all(given, tls, environment)
-        if files is not None:
-            dial = dialing(dial, files, reactor)
-        servers = [(str(address), client_endpoints.endpoint_of(reactor, address, dial)) for address in given]
-        tokens = client_token_file(token_file)
+        given = connection_parameters(
+            bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index, environment=environment
+        )
+        if given.tls is not None:
+            dial = dialing(dial, given.tls, reactor)
+        servers = [(str(address), client_endpoints.endpoint_of(reactor, address, dial)) for address in given.addresses]
+        tokens = client_token_file(given.token_file)
     except PyshardError:
         return fail()
     if tokens is not None:
         servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
         dial = authenticated_dial(dial, tokens.secret)
     router = Router(reactor, servers, dial, random or SystemRandom())
-    client = Client(reactor, router, deadline)
-    return Deferred.fromCoroutine(_started(client, router, deadline))
+    client = Client(reactor, router, given.deadline, given.index)
+    return Deferred.fromCoroutine(_started(client, router, given.deadline))
 
 
 async def _started(client: Client, router: Router, deadline: float) -> Client:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?", re.ASCII)
 _SEPARATOR = re.compile(r"(?<!\\):")
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -17,6 +18,17 @@ _ESCAPED = re.compile(r"\\(.)")
 def host_and_port(host: str, port: int) -> str:
     """``host:port``, or ``[v6 address]:port``."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_host_and_port(text: str) -> tuple[str, int | None] | None:
+    """The host and port of ``host``, ``host:port``, ``[v6 address]`` or ``[v6 address]:port``.
+
+    :return: None where it is none of them. The port is None where none stands, and may be one that there isn't.
+    """
+    found = _HOST_AND_PORT.fullmatch(text)
+    if found is None:
+        return None
+    return found["six"] or found["host"], None if found["port"] is None else int(found["port"])
 
 
 def split_endpoint(description: str) -> tuple[str, list[tuple[str, str]]]:

@@ -2,6 +2,6 @@
 
 From below: `bounded_box_stream` (boxes within limits), `command_connection` (calls and answers), `dialed_connection`
 and `heartbeat` (a dialed one), `reconnecting_dialer` (dial, greet, back off, dial again). Beside them:
-`client_endpoints` (what users write → endpoints), `happy_eyeballs` and `staggered_race`, `authenticating_endpoint` (a
-token first), `backoff`, `disconnect_reason`.
+`connection_parameters` and `connection_url` (what a client is given), `client_endpoints` (addresses → endpoints),
+`happy_eyeballs` and `staggered_race`, `authenticating_endpoint` (a token first), `backoff`, `disconnect_reason`.
 """

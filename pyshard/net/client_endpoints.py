@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
 
@@ -20,7 +19,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, c
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pyshard.errors import ConfigError
-from pyshard.model.address_text import host_and_port
+from pyshard.model.address_text import host_and_port, split_host_and_port
+from pyshard.net.connection_url import is_url
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.security import tls
 from pyshard.security.tls import Tls
@@ -35,7 +35,6 @@ Servers: TypeAlias = str | Sequence[str | int | Sequence[str | int]]
 #: Makes the endpoint of a host and port; `pyshard.testing` gives one that stays in memory.
 Dial: TypeAlias = Callable[[str, int], IStreamClientEndpoint]
 
-_HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
 _BETWEEN_ATTEMPTS = 0.05  # seconds until the next address of a name is tried as well ("localhost" often has two)
 
 
@@ -78,9 +77,14 @@ def parse(server: Server) -> Address:
     :raises ConfigError: it says what was found and what can stand there.
     """
     if isinstance(server, str):
-        plain = _HOST_PORT.fullmatch(server.strip())
-        if plain:
-            return _checked(server, plain["six"] or plain["host"], int(plain["port"]))
+        plain = split_host_and_port(server.strip())
+        if plain is not None and plain[1] is not None:
+            return _checked(server, plain[0], plain[1])
+        if is_url(server):
+            raise ConfigError(
+                "bootstrap server: found an address as a URL among others, expected it alone; it can have several "
+                "hosts: pyshard://HOST:PORT,HOST:PORT"
+            )
         if tls.is_tls(server.strip()):
             name, number, files = tls.from_string(server.strip())
             return Address(name, number, tls=files)

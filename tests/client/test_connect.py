@@ -37,6 +37,36 @@ def test_connect_needs_a_bootstrap_within_the_deadline() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_connect_by_a_url(cluster: MemoryCluster) -> None:
+    """A URL says address, deadline and index; without ``index`` each verb means that index, and no other."""
+    connecting = connect(cluster.clock, "pyshard://localhost/pages?deadline=3", dial=cluster.network.dial)
+    client = cluster.run(connecting)
+    cluster.run(client.create_index("pages"))
+    cluster.run(client.write("one", 1))
+    cluster.run(client.write_many({"two": 2}))
+    other = cluster.connect()
+    assert cluster.run(other.has_many(["one", "two"])) == [False, False]
+    assert cluster.run(other.has_many(["one", "two"], "pages")) == [True, True]
+    keys = cluster.run(client.keys().next_page())
+    assert sorted(keys) == ["one", "two"]
+    assert cluster.run(client.index("pages").read("one")) == cluster.run(client.read("one"))
+    cluster.kill_shard("shard0")
+    cluster.kill_shard("shard1")
+    outcome = watch(client.read("one"))
+    cluster.advance(2.9)
+    assert outcome == []
+    cluster.advance(0.1)
+    assert kinds([outcome]) == [[Unavailable]]
+    cluster.run(client.close())
+
+
+@pytest.mark.parametrize("more", [{"deadline": 4}, {"index": "books"}])
+def test_connect_refuses_contradictions(more: dict[str, Any]) -> None:
+    """What the URL says otherwise than an argument fails with `ConfigError`, in the Deferred."""
+    outcome = watch(connect(Clock(), "pyshard://localhost/pages?deadline=3", **more))
+    assert kinds([outcome]) == [[ConfigError]]
+
+
 def test_connect_waits_for_a_bootstrap_that_comes_late(cluster: MemoryCluster) -> None:
     """A bootstrap that starts within the deadline is found soon after."""
     cluster.stop_bootstrap()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.model.address_text import host_and_port, split_endpoint
+from pyshard.model.address_text import host_and_port, split_endpoint, split_host_and_port
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,30 @@ from pyshard.model.address_text import host_and_port, split_endpoint
 def test_host_and_port(host: str, expected: str) -> None:
     """An IPv6 address has brackets, nothing else has."""
     assert host_and_port(host, 5050) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a:1", ("a", 1)),
+        ("a", ("a", None)),
+        ("10.0.0.1:99999", ("10.0.0.1", 99999)),
+        ("[::1]:1", ("::1", 1)),
+        ("[::1]", ("::1", None)),
+        ("", None),
+        (":1", None),
+        ("a:", None),
+        ("a:x", None),
+        ("a:123456", None),
+        ("a:٣", None),
+        ("::1", None),
+        ("[]:1", None),
+        ("[::1", None),
+    ],
+)
+def test_split_host_and_port(text: str, expected: tuple[str, int | None] | None) -> None:
+    """A host may have a port, and an IPv6 address needs its brackets; anything else is none."""
+    assert split_host_and_port(text) == expected
 
 
 @pytest.mark.parametrize(

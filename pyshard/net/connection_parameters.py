@@ -1,0 +1,104 @@
+"""What a client is given to connect with, settled: by its arguments, an address as a URL, and the environment.
+
+Every client takes its arguments through `connection_parameters`, so that they mean the same in each. Pure, but for the
+environment, which is an argument.
+
+Rules:
+
+- What both the URL and an argument say is refused, unless they say the same: nobody has to guess which one counts.
+- Both count before the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import attrs
+
+from pyshard.errors import ConfigError
+from pyshard.model.cluster_state import check_index_name
+from pyshard.net.client_endpoints import Address, Servers, parse_all, tls_of_all
+from pyshard.net.connection_url import ConnectionUrl, is_url, parse_url
+from pyshard.security.tls import Tls
+from pyshard.settings import settings
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class ConnectionParameters:
+    """What a client connects with.
+
+    :param addresses: where it gets its first map; one or more.
+    :param deadline: seconds that an operation may take, unless it is given another.
+    :param token_file: as `pyshard.security.token_file.client_token_file` takes it: None is the one that the environment
+        names, if it does; empty is none.
+    :param tls: with which files it speaks TLS; None: plain TCP.
+    :param index: the name of the index that its verbs mean where they are given none; empty: the default index.
+    """
+
+    addresses: tuple[Address, ...]
+    deadline: float
+    token_file: Path | str | None
+    tls: Tls | None
+    index: str
+
+
+def connection_parameters(
+    servers: Servers | None = None,
+    *,
+    deadline: float | None = None,
+    token_file: Path | str | None = None,
+    tls: Tls | Literal[False] | None = None,
+    index: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> ConnectionParameters:
+    """What a client connects with, given the arguments of `pyshard.connect`; None is what wasn't given.
+
+    :param servers: an address as a URL, or what `pyshard.net.client_endpoints.parse_all` takes; default:
+        `settings.BOOTSTRAP_SERVER`.
+    :param environment: says which files of TLS are used where nothing else does.
+    :raises ConfigError: the addresses can't be used, or they contradict an argument or one another.
+    :raises InvalidIndexName: `index` can't be an index's name.
+    """
+    url = url_in(servers)
+    if url is None:
+        url = ConnectionUrl(())
+        addresses = parse_all(settings.BOOTSTRAP_SERVER if servers is None else servers)
+    else:
+        addresses = tuple(Address(host, port) for host, port in url.hosts)
+    index = one_of("index", url.index, None if index is None else check_index_name(index))
+    seconds = one_of("deadline", url.deadline, deadline)
+    return ConnectionParameters(
+        addresses=addresses,
+        deadline=settings.DEADLINE if seconds is None else seconds,
+        token_file=one_of("token_file", url.token_file, token_file if token_file is None else str(token_file)),
+        tls=tls_of_all(addresses, one_of("tls", url.tls, tls), environment),
+        index=index or "",
+    )
+
+
+def url_in(servers: Servers | None) -> ConnectionUrl | None:
+    """What the URL says that somebody gave as an address, alone or as the only one of a list; None: it is no URL.
+
+    :raises ConfigError: as `pyshard.net.connection_url.parse_url`.
+    """
+    only: object = servers[0] if isinstance(servers, list | tuple) and len(servers) == 1 else servers
+    return parse_url(only) if isinstance(only, str) and is_url(only) else None
+
+
+def one_of(name: str, by_url: _T | None, by_argument: _T | None) -> _T | None:
+    """What the URL or an argument says; None: neither does.
+
+    :raises ConfigError: both do, and say different things.
+    """
+    if by_url is None or by_argument is None:
+        return by_argument if by_url is None else by_url
+    if by_url != by_argument:
+        raise ConfigError(
+            f"{name}: found {by_url} in the address as a URL, and {by_argument} as an argument, expected one of the two"
+        )
+    return by_url
