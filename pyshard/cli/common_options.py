@@ -5,6 +5,8 @@ Rules:
 - ``--bootstrap``, ``--index``, ``--deadline``, ``--token-file`` and ``--tls-…`` can stand before the subcommand
   and behind it; behind it wins;
 - an option before a subcommand for which it means nothing is refused;
+- an address as a URL is taken apart here; what both the URL and an option say must be the same, but for ``--index``,
+  which wins, as the index of a verb does;
 - a word that begins with ``-`` is a negative number or a known option; anything else is refused.
 """
 
@@ -24,6 +26,7 @@ from click.core import ParameterSource
 from pyshard.blocking import Pyshard
 from pyshard.errors import ConfigError
 from pyshard.net import client_endpoints
+from pyshard.net.connection_parameters import connection_parameters, url_in
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
@@ -85,9 +88,10 @@ class VerbCommand(click.Command):
 def _addresses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
     if not value:
         return None
-    given = ",".join(value)
+    given = value[0] if len(value) == 1 else ",".join(value)
     try:
-        client_endpoints.parse_all(given)
+        if url_in(value) is None:
+            client_endpoints.parse_all(given)
     except ConfigError as error:
         raise click.BadParameter(str(error), ctx, param) from None
     return given
@@ -112,8 +116,9 @@ def common_options(
     """
     host, port = settings.BOOTSTRAP_SERVER
     help_bootstrap = (
-        "The address of the bootstrap, or a Twisted client endpoint string. Can be given several times, or with commas "
-        "between; the address of a shard will do, too. The first server that answers is used."
+        "The address of the bootstrap, a Twisted client endpoint string, or a URL "
+        "pyshard://HOST:PORT/INDEX?token_file=FILE. Can be given several times, or with commas between; the address of "
+        "a shard will do, too. The first server that answers is used."
     )
     default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
 
@@ -206,14 +211,41 @@ def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Calla
             for name, value in context.find_root().params.items():
                 if chosen.get(name, ...) is None:
                     chosen[name] = value
-            if chosen["deadline"] is None:
-                chosen["deadline"] = deadline
             files = files_of(*(chosen.pop(name) for name in _TLS))
-            function(Target(**chosen, tls=files), **given)
+            function(target_of(**chosen, files=files, default_deadline=deadline), **given)
 
         return common_options(index, deadline)(with_target)
 
     return decorate
+
+
+def target_of(
+    bootstrap: str | None,
+    index: str | None,
+    deadline: float | None,
+    token_file: str | None,
+    files: Tls | None,
+    default_deadline: float,
+) -> Target:
+    """The target that the options say; an address as a URL is taken apart.
+
+    :param files: those of TLS.
+    :param default_deadline: in seconds, where neither an option nor the URL says one.
+    :raises ConfigError: an option and the URL contradict each other.
+    """
+    url = url_in(bootstrap)
+    if url is None:
+        return Target(bootstrap, index, default_deadline if deadline is None else deadline, token_file, files)
+    if deadline is None and url.deadline is None:
+        deadline = default_deadline
+    settled = connection_parameters(bootstrap, deadline=deadline, token_file=token_file, tls=files)
+    return Target(
+        bootstrap=",".join(map(str, settled.addresses)),
+        index=index or settled.index or None,
+        deadline=settled.deadline,
+        token_file=None if settled.token_file is None else str(settled.token_file),
+        tls=settled.tls,
+    )
 
 
 def refuse_outer(context: click.Context, *names: str) -> None:

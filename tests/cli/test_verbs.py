@@ -10,6 +10,7 @@ import pytest
 from in_process_command import Commands, Ended, MemoryPyshard
 
 from pyshard.client import Client
+from pyshard.security.tls import Tls
 from pyshard.testing import MemoryCluster
 
 
@@ -215,6 +216,9 @@ def test_bytes_and_nan(pyshard: Commands) -> None:
         (["read", "a", "--index", ""], "index name ''"),
         (["read", "a", "--index", "a b"], "index name 'a b'"),
         (["read", "a", "--bootstrap", "nowhere"], "found 'nowhere', expected ['host', port], 'host:port' or"),
+        (["read", "a", "--bootstrap", "pyshard://a?color=red"], "address as a URL: query: found 'color'"),
+        (["read", "a", "--bootstrap", "pyshard://a", "--bootstrap", "b:1"], "found an address as a URL among others"),
+        (["read", "a", "--bootstrap", "b:1", "--bootstrap", "pyshard://a"], "found an address as a URL among others"),
         (["read", "a", "--deadline", "0"], "found 0, expected seconds, above 0 and at most 86,400"),
         (["read", "a", "--deadline", "nan"], "found nan, expected seconds"),
         (["read", "a", "--deadline", "soon"], "'soon' is not a valid float"),
@@ -326,6 +330,12 @@ def test_keys_with_line_breaks(pyshard: Commands) -> None:
         (["stat"], {}, (None, None, 5)),
         (["--deadline", "7", "stat"], {}, (None, None, 7)),
         (["index", "list", "--bootstrap", "a:1"], {}, ("a:1", None, 10)),
+        (["read", "a", "--bootstrap", "pyshard://a,[::1]:2/i?deadline=3"], {}, ("a:9192,[::1]:2", "i", 3)),
+        (["read", "a"], {"PYSHARD_BOOTSTRAP": "pyshard://a/i"}, ("a:9192", "i", 10)),
+        (["read", "a", "--index", "j"], {"PYSHARD_BOOTSTRAP": "pyshard://a/i"}, ("a:9192", "j", 10)),
+        (["--deadline", "3", "read", "a"], {"PYSHARD_BOOTSTRAP": "pyshard://a"}, ("a:9192", None, 3)),
+        (["stat"], {"PYSHARD_BOOTSTRAP": "pyshard://a"}, ("a:9192", None, 5)),
+        (["stat"], {"PYSHARD_BOOTSTRAP": "pyshard://a?deadline=3"}, ("a:9192", None, 3)),
     ],
 )
 def test_options(
@@ -335,6 +345,13 @@ def test_options(
     pyshard(*arguments, env=env)
     (target,) = pyshard.targets
     assert (target.bootstrap, target.index, target.deadline) == expected
+
+
+def test_files_in_a_url(pyshard: Commands) -> None:
+    """The files that a URL names are those that the options would name."""
+    pyshard("--bootstrap", "pyshard://a?token_file=/t&tls_ca=/ca", "read", "a")
+    pyshard("--bootstrap", "pyshard://a", "--token-file", "/t", "--tls-ca", "/ca", "read", "a")
+    assert [(target.token_file, target.tls) for target in pyshard.targets] == [("/t", Tls("/ca"))] * 2
 
 
 def test_version(pyshard: Commands) -> None:
