@@ -54,6 +54,16 @@ class BulkSlice:
 
 
 @attrs.frozen
+class RefusedDocument:
+    """In place of a document that was found to be none before it came here.
+
+    :param error: what is wrong with it; the outcome of its key.
+    """
+
+    error: PyshardError
+
+
+@attrs.frozen
 class Encoded:
     """Documents of a slice as they are sent.
 
@@ -133,7 +143,10 @@ def _fine_documents(
     room = settings.BOX_BYTES
     for number in numbers:
         try:
-            record, size = encode(given[number])
+            document = given[number]
+            if isinstance(document, RefusedDocument):
+                raise document.error
+            record, size = encode(document)
         except PyshardError as error:
             refused[number] = error
         else:
