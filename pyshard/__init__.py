@@ -4,7 +4,7 @@
 """
 
 from pyshard.blocking import BlockingIndex, Pyshard
-from pyshard.client import Client, Index, Item, KeyPages, Record, connect
+from pyshard.client import Client, Index, Item, KeyPages, Record, TypedIndex, TypedItem, TypedRecord, connect
 from pyshard.errors import PyshardError
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
@@ -25,6 +25,9 @@ __all__ = [
     "Record",
     "Storable",
     "Tls",
+    "TypedIndex",
+    "TypedItem",
+    "TypedRecord",
     "__version__",
     "connect",
 ]

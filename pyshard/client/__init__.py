@@ -11,8 +11,23 @@ from pyshard.client.client import Client
 from pyshard.client.connect import connect
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
+from pyshard.client.typed_index import TypedIndex
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.result_decoding import Item, Record
+from pyshard.client_core.typed_documents import TypedItem, TypedPairs, TypedRecord
 
-__all__ = ["Client", "Index", "Item", "KeyPages", "Pairs", "Progress", "Record", "connect"]
+__all__ = [
+    "Client",
+    "Index",
+    "Item",
+    "KeyPages",
+    "Pairs",
+    "Progress",
+    "Record",
+    "TypedIndex",
+    "TypedItem",
+    "TypedPairs",
+    "TypedRecord",
+    "connect",
+]

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -19,6 +19,7 @@ from pyshard.client.cluster_verbs import ClusterVerbs
 from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
+from pyshard.client.typed_index import TypedIndex
 from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, milliseconds, options_for
@@ -30,6 +31,8 @@ from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key, key_bytes, slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
 from pyshard.settings import settings
+
+_T = TypeVar("_T")
 
 
 class Client(ClusterVerbs):
@@ -258,12 +261,22 @@ class Client(ClusterVerbs):
         """
         return KeyPages(self._clock, self._router, self._index_name(index), self._seconds(deadline))
 
-    def index(self, name: str) -> Index:
+    @overload
+    def index(self, name: str) -> Index: ...
+
+    @overload
+    def index(self, name: str, *, type: type[_T]) -> TypedIndex[_T]: ...
+
+    def index(self, name: str, *, type: type[_T] | None = None) -> Index | TypedIndex[_T]:
         """A handle on one index, with the same verbs.
 
+        :param type: that of all its documents: a dataclass, an attrs class, a ``msgspec.Struct`` or a TypedDict. The
+            handle's verbs then take and give documents of that type; see `TypedIndex`.
         :raises InvalidIndexName: at once. Whether the index exists shows when it is used.
+        :raises InvalidArgument: at once: `type` can't be a type of documents.
         """
-        return Index(self, check_index_name(name))
+        index = Index(self, check_index_name(name))
+        return index if type is None else TypedIndex(index, type)
 
     def close(self) -> Deferred[None]:
         """End all connections. Operations whose answer is still out fail.

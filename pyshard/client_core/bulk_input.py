@@ -27,9 +27,10 @@ from pyshard.settings import settings
 #: A pair of a write.
 Pair: TypeAlias = tuple[Key, Storable]
 
-#: Any number of pairs, or a mapping, whose type of keys is one of a key's types.
+#: Any number of pairs, or a mapping, whose type of keys is one of a key's types. What a mapping by str holds is left to
+#: the check when it is encoded, since mypy takes ``{"a": 1, "b": [2]}`` for a ``dict[str, object]``.
 Pairs: TypeAlias = (
-    Iterable[Pair] | Mapping[str, Storable] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
+    Iterable[Pair] | Mapping[str, object] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
 )
 
 

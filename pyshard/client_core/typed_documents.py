@@ -21,7 +21,7 @@ import attrs
 import msgspec
 from msgspec import inspect
 
-from pyshard.client_core.bulk_input import Pair, Pairs, RefusedDocument, pairs_of
+from pyshard.client_core.bulk_input import Pair, Pairs, RefusedDocument, keys_of, pairs_of
 from pyshard.client_core.bulk_outcomes import partial_failure
 from pyshard.client_core.result_decoding import Item, Record
 from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, PyshardError
@@ -29,6 +29,8 @@ from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key, shown_key
 
 _T = TypeVar("_T")
+_Found = TypeVar("_Found")
+_Typed = TypeVar("_Typed")
 
 _EXPECTED = "expected a dataclass, an attrs class, a msgspec.Struct or a TypedDict, with fields that msgspec converts"
 
@@ -171,9 +173,26 @@ def _looked_at(type: Any) -> DocumentType[Any]:  # functools' cache has no types
     return DocumentType(type)
 
 
+class KeysPassed:
+    """The keys that a caller gave a bulk verb, which takes them from here, and not before it needs them.
+
+    :ivar keys: those that were taken so far.
+    :raises InvalidArgument: as `pyshard.client_core.bulk_input.keys_of`; when the bulk begins.
+    """
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._given = keys
+        self.keys: list[Key] = []
+
+    def __iter__(self) -> Iterator[Key]:
+        for key in keys_of(self._given):
+            self.keys.append(key)
+            yield key
+
+
 def typed_outcomes(
-    keys: Iterable[object], outcomes: Iterable[object], convert: Callable[[object, object], object]
-) -> list[object]:
+    keys: Iterable[object], outcomes: Iterable[_Found], convert: Callable[[object, _Found], _Typed]
+) -> list[_Typed]:
     """What a bulk verb gives, with the caller's documents.
 
     :param outcomes: of the keys, in their order; errors among them stay.
@@ -189,14 +208,14 @@ def typed_outcomes(
             found.append((key, error))
     if any(isinstance(outcome, PyshardError) for _, outcome in found):
         raise partial_failure(found)
-    return [outcome for _, outcome in found]
+    return cast("list[_Typed]", [outcome for _, outcome in found])
 
 
-def typed_failure(failure: PartialFailure, convert: Callable[[object, object], object]) -> PartialFailure:
+def typed_failure(failure: PartialFailure, convert: Callable[[object, _Found], object]) -> PartialFailure:
     """A bulk verb's failure, with the caller's documents in its outcomes."""
     keys, outcomes = zip(*failure.outcomes, strict=True)
     try:
-        typed_outcomes(keys, outcomes, convert)
+        typed_outcomes(keys, cast("tuple[_Found, ...]", outcomes), convert)
     except PartialFailure as typed:
         return typed
     return failure

@@ -132,10 +132,9 @@ def test_blocking_session(page: str, clone: Path, environment: dict[str, str]) -
 
 @pytest.mark.usefixtures("up")
 def test_deferred_program(clone: Path, environment: dict[str, str]) -> None:
-    """The Deferred program prints what docs/python.md says."""
-    (program,) = tagged("docs/python.md", "run: python")
-    (output,) = tagged("docs/python.md", "run: output")
-    assert _run(program, clone, environment, "python", "-") == output
+    """The Deferred programs print what docs/python.md says."""
+    programs, outputs = tagged("docs/python.md", "run: python"), tagged("docs/python.md", "run: output")
+    assert [_run(program, clone, environment, "python", "-") for program in programs] == outputs
 
 
 @pytest.mark.usefixtures("up")
