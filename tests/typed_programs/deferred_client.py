@@ -1,0 +1,133 @@
+"""A program with the Deferred client, as type checkers see it: strict, and without a cast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict, assert_type
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from pyshard import Client, Index, KeyPages, TypedIndex, TypedItem, TypedRecord, connect
+
+
+@dataclass
+class Author:
+    """What is nested in a page."""
+
+    name: str
+
+
+@dataclass
+class Page:
+    """A dataclass."""
+
+    url: str
+    fetched: datetime
+    author: Author
+
+
+@attrs.define
+class Point:
+    """An attrs class."""
+
+    x: int
+
+
+class Node(msgspec.Struct):
+    """A Struct."""
+
+    name: str
+
+
+class Row(TypedDict):
+    """A TypedDict."""
+
+    n: int
+
+
+async def addresses(clock: IReactorTime) -> None:
+    """What `connect` takes for an address."""
+    assert_type(connect(clock, "localhost:9192"), Deferred[Client])
+    assert_type(await connect(clock, "pyshard://localhost/pages?deadline=5"), Client)
+    await connect(clock, ["localhost", 9192])
+    await connect(clock, ["a:1", "b:2"], index="pages", deadline=5, token_file="tokens", tls=False)
+
+
+async def documents(client: Client) -> None:
+    """What documents can be written, and what is read."""
+    await client.write("ann", {"likes": ["tea", "rain"], "age": 30})
+    texts: dict[str, str] = {"a": "b"}
+    row: Row = {"n": 1}
+    await client.write("texts", texts)
+    await client.write("row", row)
+    await client.write_many({"a": 1, "b": [2, 3]})
+    await client.write_many([("a", 1), (2, [2, 3])])
+    await client.write_many({1: "a", 2: "b"})
+    await client.write_many(texts)
+    await client.write_many((f"page {n}", {"n": n}) for n in range(10))
+    record = await client.read("ann")
+    if record is not None:
+        assert_type(record["hash_"], float)
+        document = record["record"]
+        if isinstance(document, dict):
+            print(document["likes"])
+    item = await client.item("ann")
+    await client.write("ann", 1, if_version=item["version"] if item else None)
+    assert_type(await client.has_many(["a", "b"]), list[bool])
+    keys = client.keys()
+    assert_type(keys, KeyPages)
+    print([key.upper() async for key in keys])
+
+
+async def typed_index(client: Client, page: Page) -> None:
+    """An index with a type takes and gives documents of it, and nested fields have their types."""
+    pages = client.index("pages", type=Page)
+    assert_type(pages, TypedIndex[Page])
+    assert_type(pages.untyped, Index)
+    assert_type(pages.read("a"), Deferred[TypedRecord[Page] | None])
+    await pages.write("a", page)
+    await pages.write_many({"a": page})
+    await pages.write_many((url, page) for url in "ab")
+    record = await pages.read("a")
+    if record is not None:
+        assert_type(record["record"].author.name, str)
+        assert_type(record["record"].fetched.year, int)
+    item = await pages.item("a")
+    if item is not None:
+        assert_type(item, TypedItem[Page])
+        await pages.write("a", item["record"], if_version=item["version"])
+    popped = await pages.pop("a")
+    print(popped["record"].url if popped else "gone")
+    found = await pages.read_many(["a", "b"])
+    assert_type([one["record"] for one in found if one], list[Page])
+    assert_type(await pages.pop_many("ab"), list[TypedRecord[Page] | None])
+    await pages.create()
+
+
+async def other_types(client: Client) -> None:
+    """Each kind of type that msgspec knows."""
+    points = client.index("points", type=Point)
+    nodes = client.index("nodes", type=Node)
+    rows = client.index("rows", type=Row)
+    await points.write("a", Point(1))
+    await nodes.write("a", Node("a"))
+    await rows.write("a", {"n": 1})
+    row = await rows.read("a")
+    assert_type(row["record"]["n"] if row else 0, int)
+
+
+async def mistakes(client: Client, page: Page) -> None:
+    """What is no type of documents, or no document of the type, is found before the program runs."""
+    pages = client.index("pages", type=Page)
+    await pages.write("a", {"url": "a"})  # type: ignore[arg-type]
+    await pages.write_many({"a": 1})  # type: ignore[arg-type]
+    await client.write("a", page)  # type: ignore[arg-type]
+    await client.write("a", {1, 2})  # type: ignore[arg-type]
+    await client.index("rows", type=Row).write("a", {"m": 1})  # type: ignore[typeddict-item]
+    client.index("pages", type="Page")  # type: ignore[call-overload]
+    record = await pages.read("a")
+    print(record["record"])  # type: ignore[index]
