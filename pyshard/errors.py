@@ -5,11 +5,13 @@ Rules:
 - an exception is made of its message alone, because AMP carries an error as a code and one string;
 - each class has a ``code`` of its own, and every command declares all of them (`AMP_ERRORS`);
 - the message says what was given, what was expected and what to do;
-- what a peer or a user wrote stands in a message in one printable line (`plain`), and cut (`shortened`).
+- what a peer or a user wrote stands in a message in one printable line (`plain`), and cut (`shortened`);
+- a value of any type stands in a message as `shown_value` gives it.
 """
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -298,3 +300,37 @@ def shortened(text: str, length: int = 60) -> str:
     :param length: characters, more than three.
     """
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def shown_value(value: object, length: int = 60) -> str:
+    """A value of any type as messages show it: its repr, on one line and cut.
+
+    It does little work for a huge value, and never fails. Of an int with very many digits only their number is shown,
+    since Python refuses to write it out.
+
+    :param length: characters, more than three.
+    """
+    try:
+        text = _REPR.repr(value)
+    except Exception:  # noqa: BLE001  # whatever the value's own code raises
+        text = f"<{type(value).__name__}>"
+    return shortened(plain(text), length)
+
+
+class _BoundedRepr(reprlib.Repr):
+    """A repr that looks at the beginning of a value alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxlong = self.maxother = 1000  # it is cut behind, not in the middle
+
+    def repr1(self, x: object, level: int) -> str:
+        if isinstance(x, int) and x.bit_length() > 400:
+            return f"<{type(x).__name__} of about {x.bit_length() * 30103 // 100_000 + 1:,} digits>"
+        if type(x) in (bytes, bytearray):
+            return repr(x[: self.maxstring])  # type: ignore[index]  # one of these
+        return super().repr1(x, level)
+
+
+_REPR = _BoundedRepr()

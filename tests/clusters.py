@@ -37,6 +37,9 @@ VERBS: list[Callable[[Client, Any, str | None], Deferred[Any]]] = [
     lambda client, key, index: client.increment(key, index=index),
 ]
 
+#: What is no deadline.
+NO_DEADLINES: list[Any] = ["5", b"5", True, 0, -1, -0.5, float("nan"), float("inf"), 1e300, 10**5000, [], object]
+
 
 @contextmanager
 def cluster_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -16,6 +17,7 @@ from pyshard.errors import (
     from_code,
     plain,
     shortened,
+    shown_value,
 )
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
@@ -112,3 +114,69 @@ def test_shortened(text: str, length: int, shown: str) -> None:
 def test_texts_are_shortened_to_a_line() -> None:
     """Without a length, a message quotes up to 60 characters."""
     assert shortened("k" * 1000) == "k" * 57 + "..."
+
+
+class Broken:
+    """A value whose repr fails."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Rude:
+    """A value whose repr has more than one line."""
+
+    def __repr__(self) -> str:
+        return "one\ntwo"
+
+
+def around() -> list[object]:
+    """A list that contains itself."""
+    found: list[object] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "None"),
+        (True, "True"),
+        ("5", "'5'"),
+        (b"5", "b'5'"),
+        (-1.5, "-1.5"),
+        (10**40, "1" + "0" * 40),
+        (10**5000, "<int of about 5,001 digits>"),
+        (-(10**5000), "<int of about 5,001 digits>"),
+        (["localhost", 9192], "['localhost', 9192]"),
+        ([10**5000], "[<int of about 5,001 digits>]"),
+        ({"a": {1}}, "{'a': {1}}"),
+        (Rude(), "one\\ntwo"),
+        (list, "<class 'list'>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_in_messages(value: object, shown: str) -> None:
+    """A value stands in a message as Python writes it, on one line; a huge int as its number of digits."""
+    assert shown_value(value) == shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**7, b"x" * 10**7, [[["x"] * 1000] * 1000] * 1000, list(range(10**6)), around(), Broken(), {1: Broken()}],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_value_is_shown_shortly(value: object) -> None:
+    """Whatever the value is, what is shown of it has at most 60 characters, and showing it never fails."""
+    assert 0 < len(shown_value(value)) <= 60
+
+
+@pytest.mark.parametrize("digits", [100, 640, 641, 4300, 4301])
+def test_ints_are_shown_whatever_python_writes_out(digits: int) -> None:
+    """An int is shown even where Python writes out as few digits as it can be told to."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        assert len(shown_value(10**digits)) <= 60
+    finally:
+        sys.set_int_max_str_digits(before)

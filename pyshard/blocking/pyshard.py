@@ -26,8 +26,8 @@ from pyshard.blocking.bulk_windows import BulkWindows
 from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.leader_followers import ReactorRunner
 from pyshard.client import Client, Item, KeyPages, Pairs, Progress, Record, connect
+from pyshard.client_core.argument_checks import deadline_seconds, milliseconds
 from pyshard.client_core.bulk_input import keys_of, on_keys, pairs_of, writes
-from pyshard.client_core.operation import milliseconds
 from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
@@ -56,6 +56,7 @@ class Pyshard:
         ``PYSHARD_TOKEN_FILE`` names, if any; empty: none.
     :param tls: with which files to speak TLS, as `pyshard.connect` takes them (docs/tls.md).
     :raises ConfigError: the address, the token file or a file of TLS can't be used.
+    :raises InvalidArgument: `deadline` is no positive number.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
     :raises Unavailable: none of the servers had the map within the deadline; the message gives each one's reason.
@@ -72,7 +73,7 @@ class Pyshard:
     ) -> None:
         self._server = settings.BOOTSTRAP_SERVER if bootstrap_server is None else bootstrap_server
         client_endpoints.parse_all(self._server)
-        self._deadline = deadline
+        self._deadline = deadline_seconds(deadline)
         self._token_file = token_file
         self._tls = tls
         self._closed = False

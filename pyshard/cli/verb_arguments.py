@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pyshard.cli.document_text import TextError, as_json, parse
-from pyshard.client_core.operation import condition_of, milliseconds
+from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.errors import InvalidArgument
 from pyshard.model.document_encoding import Document
 

@@ -21,7 +21,7 @@ from pyshard.cli.standard_output import put
 from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
 from pyshard.client import Client, Record
 from pyshard.client.backup_client import BackupClient
-from pyshard.client_core.operation import condition_of, milliseconds
+from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.bulk import Bulk
 from pyshard.client.client import Client
 from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.rpc_channel import RpcChannel
+from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import VerbOptions
+from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_of
@@ -86,7 +88,10 @@ class BackupClient:
 
         :param deadline: seconds that each operation may take; None is the client's own.
         """
-        seconds = self._deadline if deadline is None else deadline
+        try:
+            seconds = self._deadline if deadline is None else deadline_seconds(deadline)
+        except PyshardError:
+            return fail()
         return Bulk(self.clock, self._router, slices, seconds, progress, away).start()
 
     def write(

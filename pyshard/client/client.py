@@ -20,11 +20,12 @@ from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client.typed_index import TypedIndex
+from pyshard.client_core.argument_checks import check_progress, milliseconds, whole_number
 from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, milliseconds, options_for
+from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, options_for
 from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import DocumentTooLarge, InvalidArgument, PyshardError
+from pyshard.errors import DocumentTooLarge, PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
@@ -41,7 +42,7 @@ class Client(ClusterVerbs):
     Every verb returns at once, and takes ``index`` (a name; None is the one that `connect` was given, else the default
     index) and ``deadline`` (seconds; None is the client's own). Its Deferred fails with a `PyshardError`:
 
-    - `InvalidKey`, `InvalidDocument`, `InvalidIndexName`: before anything is sent;
+    - `InvalidKey`, `InvalidDocument`, `InvalidIndexName`, `InvalidArgument`: before anything is sent;
     - `IndexNotFound`: there is no such index;
     - `NotAuthenticated`, `PermissionDenied`: the client has no valid token, or one that may not do this;
     - `NotTrusted`: the shard's certificate is refused, or the client's by the shard;
@@ -74,8 +75,8 @@ class Client(ClusterVerbs):
             0 when nothing
             was written because `if_absent` or `if_version` was not met.
         :raises ShardFull: the document doesn't fit into its shard's limit any more.
-        :raises InvalidArgument: a `ttl` that is no positive number, an `if_version` that is no version, or both
-            conditions at once.
+        :raises InvalidArgument: a `ttl` that is no positive number, an `if_version` that is no version, an `if_absent`
+            that is no bool, or both conditions at once.
         """
         try:
             record, size = document_encoding.encode(doc)
@@ -145,10 +146,9 @@ class Client(ClusterVerbs):
         :raises InvalidArgument: `by` or `initial` is no int.
         :raises DocumentTooLarge: `by` and `initial`, or the sum, are past the size of a document.
         """
-        if type(by) is not int or type(initial) is not int:
-            return fail(InvalidArgument(f"by and initial: found {by!r} and {initial!r}, expected ints"))
         try:
-            amount, options = document_encoding.encode(by)[0], VerbOptions(initial=document_encoding.encode(initial)[0])
+            amount = document_encoding.encode(whole_number("by", by))[0]
+            options = VerbOptions(initial=document_encoding.encode(whole_number("initial", initial))[0])
             if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
                 raise DocumentTooLarge(
                     f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "
@@ -257,7 +257,7 @@ class Client(ClusterVerbs):
 
         :param deadline: seconds that each page may take.
         :return: an asynchronous iterator of the keys' texts (str), which fetches page after page.
-        :raises InvalidIndexName: at once.
+        :raises InvalidIndexName: at once, as is `InvalidArgument`.
         """
         return KeyPages(self._clock, self._router, self._index_name(index), self._seconds(deadline))
 
@@ -291,10 +291,12 @@ class Client(ClusterVerbs):
         self, slices: Iterator[BulkSlice], deadline: float | None, progress: Progress | None
     ) -> Deferred[list[object]]:
         try:
+            seconds = self._seconds(deadline)
+            check_progress(progress)
             self._router.check_open()
         except PyshardError:
             return fail()
-        return Bulk(self._clock, self._router, slices, self._seconds(deadline), progress).start()
+        return Bulk(self._clock, self._router, slices, seconds, progress).start()
 
     def _on_keys(
         self,
@@ -324,9 +326,9 @@ class Client(ClusterVerbs):
         try:
             text = key_bytes(key)
             name = self._default_index if index is None else check_index_name(index)
+            expires = self._clock.seconds() + self._seconds(deadline)
         except PyshardError:
             return fail()
-        expires = self._clock.seconds() + (self._deadline if deadline is None else deadline)
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
         return self._router.submit(DeferredOperation(verb, name, text, slot, expires, weight, record, size, options))

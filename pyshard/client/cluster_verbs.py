@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.router import Router
+from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
@@ -44,23 +45,21 @@ class ClusterVerbs:
 
         :raises IndexExists: (in the Deferred) there is one of that name.
         """
-        seconds = self._seconds(deadline)
-        return Deferred.fromCoroutine(self._change_indexes(commands.CreateIndex, name, seconds))
+        return Deferred.fromCoroutine(self._change_indexes(commands.CreateIndex, name, deadline))
 
     def drop_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
         """Drop an index with all its documents.
 
         :raises IndexNotFound: (in the Deferred) there is none of that name.
         """
-        seconds = self._seconds(deadline)
-        return Deferred.fromCoroutine(self._change_indexes(commands.DropIndex, name, seconds))
+        return Deferred.fromCoroutine(self._change_indexes(commands.DropIndex, name, deadline))
 
     def indexes(self, *, deadline: float | None = None) -> Deferred[list[str]]:
         """The names of all indexes but the default one.
 
         :return: a Deferred of the sorted names, as the bootstrap has them.
         """
-        return Deferred.fromCoroutine(self._indexes(self._seconds(deadline)))
+        return Deferred.fromCoroutine(self._indexes(deadline))
 
     def stat(self, *, deadline: float | None = None) -> Deferred[dict[str, object]]:
         """How the cluster fares.
@@ -70,7 +69,7 @@ class ClusterVerbs:
             operations, uptime, ephemeral (docs/protocol.md, "Stat"); a shard that can't be reached has ``error``, the
             reason, in place of the latter.
         """
-        return Deferred.fromCoroutine(self._stat(self._seconds(deadline)))
+        return Deferred.fromCoroutine(self._stat(deadline))
 
     def readiness(self, *, deadline: float | None = None) -> Deferred[list[dict[str, str]]]:
         """How ready each shard is, as the bootstrap sees it.
@@ -78,13 +77,17 @@ class ClusterVerbs:
         :return: a Deferred of one dict a shard: name, address, state ("ready", "unreachable" or "refused") and detail,
             which says why it isn't ready.
         """
-        return Deferred.fromCoroutine(self._readiness(self._seconds(deadline)))
+        return Deferred.fromCoroutine(self._readiness(deadline))
 
     def _seconds(self, deadline: float | None) -> float:
-        return self._deadline if deadline is None else deadline
+        """The deadline that counts: the one that a verb was given, else the client's own.
 
-    async def _indexes(self, seconds: float) -> list[str]:
-        router = self._router
+        :raises InvalidArgument: it was given one that is none.
+        """
+        return self._deadline if deadline is None else deadline_seconds(deadline)
+
+    async def _indexes(self, deadline: float | None) -> list[str]:
+        router, seconds = self._router, self._seconds(deadline)
         router.check_open()
         answer = await router.bootstrap.call(commands.GetMap, seconds)
         router.adopt(cluster_state.from_json(answer["state"]))
@@ -94,9 +97,9 @@ class ClusterVerbs:
         self,
         command: type[commands.CreateIndex] | type[commands.DropIndex],
         name: str,
-        seconds: float,
+        deadline: float | None,
     ) -> None:
-        router = self._router
+        router, seconds = self._router, self._seconds(deadline)
         router.check_open()
         check_index_name(name)
         bootstrap, end = router.bootstrap, self._clock.seconds() + seconds
@@ -107,8 +110,8 @@ class ClusterVerbs:
             return  # the change is done all the same; a map without it is found out when the index is used
         router.adopt(cluster_state.from_json(answer["state"]))
 
-    async def _stat(self, seconds: float) -> dict[str, object]:
-        router = self._router
+    async def _stat(self, deadline: float | None) -> dict[str, object]:
+        router, seconds = self._router, self._seconds(deadline)
         router.check_open()
         state = router.state
         asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
@@ -116,8 +119,8 @@ class ClusterVerbs:
         shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
         return stat_of_all(state, shards)
 
-    async def _readiness(self, seconds: float) -> list[dict[str, str]]:
-        router = self._router
+    async def _readiness(self, deadline: float | None) -> list[dict[str, str]]:
+        router, seconds = self._router, self._seconds(deadline)
         router.check_open()
         answer = await router.bootstrap.call(commands.Readiness, seconds)
         return readiness_of(answer["shards"])

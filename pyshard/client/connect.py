@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.client import Client
 from pyshard.client.router import Router
-from pyshard.errors import PyshardError
+from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
 from pyshard.net.client_endpoints import Dial, Servers
@@ -56,13 +56,18 @@ def connect(
     :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used, or the URL
         and an argument contradict each other.
     :raises InvalidIndexName: (in the Deferred) `index` can't be an index's name.
+    :raises InvalidArgument: (in the Deferred) `deadline` is no positive number, or `reactor` no reactor.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
     :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
     """
     environment = os.environ if dial is None else {}
-    dial = dial or client_endpoints.dial_with(reactor)
     try:
+        if not IReactorTime.providedBy(reactor):
+            raise InvalidArgument(
+                f"reactor: found {shown_value(reactor)}, expected a Twisted reactor, before the address"
+            )
+        dial = dial or client_endpoints.dial_with(reactor)
         given = connection_parameters(
             bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index, environment=environment
         )

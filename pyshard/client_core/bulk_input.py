@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 
 import attrs
 
+from pyshard.client_core.argument_checks import check_collection
 from pyshard.errors import InvalidArgument, PyshardError
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import Storable, encode
@@ -85,17 +86,24 @@ class Encoded:
 
 
 def pairs_of(pairs: Pairs) -> Iterable[Pair]:
-    """The pairs that a caller gave, or gave as a mapping."""
-    return cast("Iterable[Pair]", pairs.items()) if isinstance(pairs, Mapping) else pairs
+    """The pairs that a caller gave, or gave as a mapping.
+
+    :raises InvalidArgument: it is no collection of pairs, or one pair alone.
+    """
+    if isinstance(pairs, Mapping):
+        return cast("Iterable[Pair]", pairs.items())
+    check_collection("pairs", pairs, "pairs of a key and a document, or a dict")
+    if isinstance(pairs, tuple | list) and len(pairs) == 2 and isinstance(pairs[0], str | int | float):
+        raise InvalidArgument("pairs: found one pair, expected a collection of them: [(key, document)]")
+    return pairs
 
 
 def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
     """The keys that a caller gave.
 
-    :raises InvalidArgument: it is one str, which is a key and no collection of them.
+    :raises InvalidArgument: it is no collection of keys, such as one str, which is a key itself.
     """
-    if isinstance(keys, str | bytes):
-        raise InvalidArgument(f"keys: found one {type(keys).__name__}, expected a collection of keys")
+    check_collection("keys", keys, "keys")
     return keys
 
 

@@ -14,8 +14,9 @@ from typing import ClassVar
 import attrs
 import msgspec
 
-from pyshard.errors import InvalidArgument, PyshardError, shortened
-from pyshard.protocol.batch_operations import ABSENT, ALWAYS, LONGEST_TTL, READING_RUNS
+from pyshard.client_core.argument_checks import condition_of, milliseconds
+from pyshard.errors import PyshardError, shortened
+from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS
 
 
 @attrs.frozen
@@ -40,38 +41,9 @@ def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> V
 
     :raises InvalidArgument: as `condition_of` and `milliseconds`.
     """
-    if not if_absent and if_version is None and ttl is None:  # as is mostly so
+    if if_absent is False and if_version is None and ttl is None:  # as is mostly so
         return NO_OPTIONS
     return VerbOptions(condition_of(if_absent, if_version), milliseconds(ttl))
-
-
-def condition_of(if_absent: bool, if_version: int | None) -> int:
-    """The condition that a verb's arguments ask for, as it crosses the wire.
-
-    :param if_absent: the key must not exist.
-    :param if_version: the key must have this version; None: any.
-    :raises InvalidArgument: both are given, or `if_version` is no version.
-    """
-    if if_version is None:
-        return ABSENT if if_absent else ALWAYS
-    if if_absent:
-        raise InvalidArgument("if_absent and if_version: found both, expected one of them")
-    if type(if_version) is not int or not 1 <= if_version < 2**63:
-        raise InvalidArgument(f"if_version: found {if_version!r}, expected a version as item() gives it")
-    return if_version
-
-
-def milliseconds(ttl: float | None) -> int:
-    """A time to live as it crosses the wire, in milliseconds; 0: for ever.
-
-    :param ttl: seconds; None: for ever.
-    :raises InvalidArgument: it is no positive number, or more than 100 years.
-    """
-    if ttl is None:
-        return 0
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= LONGEST_TTL / 1000:
-        raise InvalidArgument(f"ttl: found {ttl!r}, expected a number of seconds, more than 0 and at most 100 years")
-    return max(1, round(ttl * 1000))
 
 
 class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C

@@ -16,7 +16,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import ConfigError, shortened
+from pyshard.errors import ConfigError, shortened, shown_value
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
@@ -93,8 +93,8 @@ def parse(text: bytes) -> ClusterConfig:
                 bounds.append(hash_to_slot(value))
             except ValueError:
                 raise ConfigError(
-                    f"shards[{number}].{field}: found {value!r}, expected a number from 0 to 1 with at most seven "
-                    "decimal places"
+                    f"shards[{number}].{field}: found {shown_value(value)}, expected a number from 0 to 1 with at "
+                    "most seven decimal places"
                 ) from None
         start, end = bounds
         ranges.append(ShardRange(shard.name, start, end, shard.size, shard.host, shard.port))

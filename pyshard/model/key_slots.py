@@ -32,7 +32,7 @@ Key: TypeAlias = str | int | float
 SLOTS = 10_000_000
 
 _MODULUS = 1e7
-_SHOWN_BITS = 10_000  # an int with more of them may have more digits than Python turns into text
+_SHOWN_BITS = 2_000  # more of them may be more digits than Python turns into text, 640 at the least
 
 # The original takes the remainder of two floats, which is exact. The same number as an int has the same remainder, in a
 # third of the time.

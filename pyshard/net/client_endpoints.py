@@ -18,7 +18,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, shown_value
 from pyshard.model.address_text import host_and_port, split_host_and_port
 from pyshard.net.connection_url import is_url
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
@@ -105,8 +105,8 @@ def _checked(server: Server, host: str, port: int) -> Address:
 
 def _refused(server: object) -> ConfigError:
     return ConfigError(
-        f"bootstrap server: found {server!r}, expected ['host', port], 'host:port' or a Twisted client endpoint "
-        "string such as 'tls:example.com:9192', with a port from 1 to 65535"
+        f"bootstrap server: found {shown_value(server, 200)}, expected ['host', port], 'host:port' or a Twisted client "
+        "endpoint string such as 'tls:example.com:9192', with a port from 1 to 65535"
     )
 
 
@@ -139,8 +139,8 @@ def tls_of(
     if address.tls is not None:
         if given is not None:
             raise ConfigError(
-                f"bootstrap server: found tls={given} beside an address that says what TLS is to use, expected one of "
-                "the two"
+                f"bootstrap server: found tls={shown_value(given, 200)} beside an address that says what TLS is to "
+                "use, expected one of the two"
             )
         return address.tls
     files = tls.for_client(given, environment)

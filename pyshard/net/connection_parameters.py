@@ -18,11 +18,13 @@ from typing import Literal, TypeVar
 
 import attrs
 
+from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import check_index_name
 from pyshard.net.client_endpoints import Address, Servers, parse_all, tls_of_all
 from pyshard.net.connection_url import ConnectionUrl, is_url, parse_url
 from pyshard.security.tls import Tls
+from pyshard.security.token_file import check_token_path
 from pyshard.settings import settings
 
 _T = TypeVar("_T")
@@ -61,7 +63,9 @@ def connection_parameters(
     :param servers: an address as a URL, or what `pyshard.net.client_endpoints.parse_all` takes; default:
         `settings.BOOTSTRAP_SERVER`.
     :param environment: says which files of TLS are used where nothing else does.
-    :raises ConfigError: the addresses can't be used, or they contradict an argument or one another.
+    :raises ConfigError: the addresses, `token_file` or `tls` can't be used, or they contradict an argument or one
+        another.
+    :raises InvalidArgument: `deadline` is no positive number.
     :raises InvalidIndexName: `index` can't be an index's name.
     """
     url = url_in(servers)
@@ -70,11 +74,14 @@ def connection_parameters(
         addresses = parse_all(settings.BOOTSTRAP_SERVER if servers is None else servers)
     else:
         addresses = tuple(Address(host, port) for host, port in url.hosts)
+    check_token_path(token_file)
+    if deadline is not None:
+        deadline_seconds(deadline)
     index = one_of("index", url.index, None if index is None else check_index_name(index))
     seconds = one_of("deadline", url.deadline, deadline)
     return ConnectionParameters(
         addresses=addresses,
-        deadline=settings.DEADLINE if seconds is None else seconds,
+        deadline=settings.DEADLINE if seconds is None else deadline_seconds(seconds),
         token_file=one_of("token_file", url.token_file, token_file if token_file is None else str(token_file)),
         tls=tls_of_all(addresses, one_of("tls", url.tls, tls), environment),
         index=index or "",

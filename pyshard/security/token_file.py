@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, shown_value
 from pyshard.security.file_change import file_signature
 from pyshard.security.tokens_and_roles import Role, Tokens, parse
 from pyshard.settings import settings
@@ -116,7 +116,22 @@ def client_token_file(path: Path | str | None) -> TokenFile | None:
     """The token file of a client: the one that it was given, else the one that the environment names, else none.
 
     :param path: None if it was given nothing; empty if it is to use no token.
-    :raises ConfigError: as `load`.
+    :raises ConfigError: as `load`; or it is no path.
     """
     chosen = os.environ.get(VARIABLE) if path is None else path
-    return TokenFile(Path(chosen).expanduser()) if chosen else None
+    if not chosen:
+        return None
+    check_token_path(chosen)
+    try:
+        return TokenFile(Path(chosen).expanduser())
+    except (RuntimeError, ValueError) as error:  # a home that isn't known, or a zero in the name
+        raise ConfigError(f"token file {shown_value(str(chosen))}: it can't be found: {error}") from None
+
+
+def check_token_path(path: object) -> None:
+    """Refuse what is no path of a token file.
+
+    :raises ConfigError: it is no str or Path, and not None either.
+    """
+    if path is not None and not isinstance(path, str | Path):
+        raise ConfigError(f"token file: found {shown_value(path)}, expected a path as a str or Path, or '' for none")

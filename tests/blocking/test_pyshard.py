@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from blocking.connecting import Connector, in_threads
+from clusters import NO_DEADLINES
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.python import threadable
 
@@ -21,10 +22,12 @@ from pyshard.errors import (
     ConfigError,
     IndexExists,
     IndexNotFound,
+    InvalidArgument,
     InvalidDocument,
     InvalidIndexName,
     InvalidKey,
     Unavailable,
+    shown_value,
 )
 from pyshard.model.key_slots import slot_of
 from pyshard.settings import settings
@@ -127,6 +130,14 @@ def test_deadlines_are_passed_on(connector: Connector) -> None:
             with pytest.raises(Unavailable):
                 app.read("test", deadline=deadline)
             assert expected <= clock.seconds() - began < expected + 0.2
+
+
+@pytest.mark.parametrize("deadline", NO_DEADLINES, ids=shown_value)
+def test_what_is_no_deadline(connector: Connector, deadline: Any) -> None:
+    """A `Pyshard` refuses it when it is made, before it connects."""
+    with pytest.raises(InvalidArgument, match=r"^deadline: found .*, expected a number of seconds"):
+        Pyshard(["somewhere", 1], deadline=deadline)
+    assert connector.asked == []
 
 
 def test_the_default_server_is_that_of_the_settings(app: Pyshard, connector: Connector) -> None:

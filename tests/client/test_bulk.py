@@ -200,9 +200,21 @@ def test_keys_and_documents_that_are_none(cluster: MemoryCluster, client: Client
         (lambda client: client.write_many([("a", 1, 2)]), "pairs: found a tuple"),
         (lambda client: client.read_many("abc"), "keys: found one str"),
         (lambda client: client.has_many(b"abc"), "keys: found one bytes"),
-        (lambda client: client.write_many([], ttl=0), "ttl: found 0"),
+        (lambda client: client.read_many(bytearray(b"abc")), "keys: found one bytearray"),
+        (lambda client: client.pop_many(7), "keys: found 7, expected a collection of keys"),
+        (lambda client: client.remove_many(None), "keys: found None, expected a collection of keys"),
+        (lambda client: client.write_many("ab"), "pairs: found one str, expected a collection of pairs"),
+        (lambda client: client.write_many(b"ab"), "pairs: found one bytes"),
+        (lambda client: client.write_many(("a", "b")), "pairs: found one pair, expected a collection of them"),
+        (lambda client: client.write_many(["a", {"b": 1}]), "pairs: found one pair"),
+        (lambda client: client.write_many(None), "pairs: found None"),
+        (lambda client: client.write_many([("a", 1)], ttl=0), "ttl: found 0"),
+        (lambda client: client.write_many([("a", 1)], ttl=10**5000), "ttl: found <int of about 5,001 digits>"),
+        (lambda client: client.write_many([("a", 1)], deadline="5"), "deadline: found '5', expected a number"),
+        (lambda client: client.has_many(["a"], deadline=0), "deadline: found 0"),
+        (lambda client: client.has_many(["a"], progress=3), "progress: found 3, expected a function"),
     ],
-    ids=["text for a pair", "three", "one key", "bytes", "ttl"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_arguments_that_are_none(cluster: MemoryCluster, client: Client, call: Any, message: str) -> None:
     """A mistake in the call itself is said so."""

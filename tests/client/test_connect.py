@@ -6,12 +6,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from clusters import VERBS, keys_on, kinds
+from clusters import NO_DEADLINES, VERBS, keys_on, kinds
 from deferreds import watch
 from twisted.internet.task import Clock
 
 from pyshard import Client, connect
-from pyshard.errors import ClientClosed, ConfigError, OutcomeUnknown, Unavailable
+from pyshard.errors import ClientClosed, ConfigError, InvalidArgument, OutcomeUnknown, Unavailable, shown_value
 from pyshard.testing import MemoryCluster, MemoryNetwork
 
 
@@ -20,6 +20,43 @@ def test_connect_refuses_what_is_no_address(server: Any) -> None:
     """An address that can't be used fails with `ConfigError`, in the Deferred."""
     outcome = watch(connect(Clock(), server))
     assert kinds([outcome]) == [[ConfigError]]
+
+
+@pytest.mark.parametrize("deadline", NO_DEADLINES, ids=shown_value)
+def test_connect_refuses_what_is_no_deadline(deadline: Any) -> None:
+    """A deadline that can't be one fails with `InvalidArgument`, in the Deferred."""
+    (error,) = watch(connect(Clock(), "localhost:9192", deadline=deadline))
+    assert isinstance(error, InvalidArgument)
+    assert str(error).startswith(f"deadline: found {shown_value(deadline)}, expected a number of seconds")
+
+
+def test_connect_refuses_what_is_no_reactor() -> None:
+    """Who forgets the reactor is told so, instead of something about the address."""
+    connecting: Any = connect
+    (error,) = watch(connecting("localhost:9192"))
+    assert isinstance(error, InvalidArgument)
+    assert str(error) == "reactor: found 'localhost:9192', expected a Twisted reactor, before the address"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bootstrap_server": ["localhost", 10**5000]}, "bootstrap server: found ['localhost', <int of about 5,001"),
+        ({"bootstrap_server": b"localhost:9192"}, "bootstrap server: found "),
+        ({"tls": True}, "tls: found True, expected Tls("),
+        ({"tls": "ca.pem"}, "tls: found 'ca.pem', expected Tls("),
+        ({"token_file": 7}, "token file: found 7, expected a path"),
+        ({"token_file": "a\0b"}, "token file 'a\\x00b': it can't be found: "),
+        ({"token_file": "~nobody-of-that-name/token"}, "token file '~nobody-of-that-name/token': it can't be found: "),
+    ],
+    ids=shown_value,
+)
+def test_connect_refuses_other_wrong_arguments(given: dict[str, Any], message: str) -> None:
+    """What can't be used for connecting is one `ConfigError`, whose message is short."""
+    (error,) = watch(connect(Clock(), **given))
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith(message)
+    assert len(str(error)) < 500
 
 
 def test_connect_needs_a_bootstrap_within_the_deadline() -> None:

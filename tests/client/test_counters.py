@@ -73,7 +73,8 @@ def test_what_is_no_int(cluster: MemoryCluster, client: Client, by: Any, initial
     before = operations(cluster)
     error = outcome(cluster, client.increment("test", by, initial))
     assert isinstance(error, InvalidArgument)
-    assert str(error) == f"by and initial: found {by!r} and {initial!r}, expected ints"
+    name, value = ("by", by) if type(by) is not int else ("initial", initial)
+    assert str(error) == f"{name}: found {value!r}, expected an int"
     assert operations(cluster) == before
 
 

@@ -7,12 +7,21 @@ from random import Random
 from typing import Any
 
 import pytest
-from clusters import VERBS, boxes_of, keys_on, kinds
+from clusters import NO_DEADLINES, VERBS, boxes_of, keys_on, kinds
 from deferreds import watch
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
-from pyshard.errors import DocumentTooLarge, InvalidDocument, InvalidIndexName, InvalidKey, ShardFull, Unavailable
+from pyshard.errors import (
+    DocumentTooLarge,
+    InvalidArgument,
+    InvalidDocument,
+    InvalidIndexName,
+    InvalidKey,
+    ShardFull,
+    Unavailable,
+    shown_value,
+)
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.settings import settings
@@ -163,6 +172,61 @@ def test_an_index_name_that_is_none_is_refused(
     cluster.advance(1)
     assert kinds([outcome]) == [[InvalidIndexName]]
     assert boxes == []
+
+
+CLUSTER_VERBS: list[Callable[[Client, Any], Deferred[Any]]] = [
+    lambda client, deadline: client.create_index("a", deadline=deadline),
+    lambda client, deadline: client.drop_index("a", deadline=deadline),
+    lambda client, deadline: client.indexes(deadline=deadline),
+    lambda client, deadline: client.stat(deadline=deadline),
+    lambda client, deadline: client.readiness(deadline=deadline),
+    lambda client, deadline: client.write("k", 1, deadline=deadline),
+    lambda client, deadline: client.read("k", deadline=deadline),
+    lambda client, deadline: client.item("k", deadline=deadline),
+    lambda client, deadline: client.pop("k", deadline=deadline),
+    lambda client, deadline: client.remove("k", deadline=deadline),
+    lambda client, deadline: client.touch("k", 1, deadline=deadline),
+    lambda client, deadline: client.increment("k", deadline=deadline),
+    lambda client, deadline: client.has("k", deadline=deadline),
+    lambda client, deadline: client.write_many({"k": 1}, deadline=deadline),
+    lambda client, deadline: client.read_many(["k"], deadline=deadline),
+    lambda client, deadline: client.pop_many(["k"], deadline=deadline),
+    lambda client, deadline: client.remove_many(["k"], deadline=deadline),
+    lambda client, deadline: client.has_many(["k"], deadline=deadline),
+]
+
+
+@pytest.mark.parametrize("verb", CLUSTER_VERBS)
+@pytest.mark.parametrize("deadline", NO_DEADLINES, ids=shown_value)
+def test_a_deadline_that_is_none_is_refused(
+    cluster: MemoryCluster,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Callable[[Client, Any], Deferred[Any]],
+    deadline: object,
+) -> None:
+    """Each verb that takes a deadline fails with `InvalidArgument` for what can be none, and no box is sent."""
+    boxes = boxes_of(monkeypatch, cluster)
+    (error,) = watch(verb(client, deadline))
+    assert isinstance(error, InvalidArgument)
+    assert str(error).startswith(f"deadline: found {shown_value(deadline)}, expected a number of seconds")
+    cluster.advance(1)
+    assert boxes == []
+
+
+@pytest.mark.parametrize("deadline", NO_DEADLINES, ids=shown_value)
+def test_scans_refuse_a_bad_deadline_at_once(client: Client, deadline: Any) -> None:
+    """Where no Deferred comes back, the error is raised."""
+    with pytest.raises(InvalidArgument, match=r"^deadline: found "):
+        client.keys(deadline=deadline)
+
+
+@pytest.mark.parametrize("flag", [None, 1, "yes", 10**5000], ids=shown_value)
+def test_if_absent_is_a_bool(cluster: MemoryCluster, client: Client, flag: Any) -> None:
+    """Anything else is refused, since it may stand for another argument."""
+    (error,) = watch(client.write("k", 1, if_absent=flag))
+    assert isinstance(error, InvalidArgument)
+    assert str(error) == f"if_absent: found {shown_value(flag)}, expected True or False"
 
 
 def test_handles_and_scans_refuse_a_bad_index_name_at_once(client: Client) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import attrs
 
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, shown_value
 from pyshard.model.address_text import split_endpoint
 
 #: In place of a file or directory of authorities: those that the system trusts.
@@ -74,10 +74,16 @@ def for_client(given: Tls | Literal[False] | None, environment: Mapping[str, str
     """What a client uses: what it was given, else what the environment says, else plain TCP (None).
 
     :param given: None if it was given nothing; False for plain TCP, whatever the environment says.
-    :raises ConfigError: the environment names a certificate or a key, and no authority.
+    :raises ConfigError: it was given something else, or the environment names a certificate or a key, and no authority.
     """
+    if given is False:
+        return None
     if given is not None:
-        return given or None
+        if not isinstance(given, Tls):
+            raise ConfigError(
+                f"tls: found {shown_value(given)}, expected Tls(ca, certificate, key), False for plain TCP, or None"
+            )
+        return given
     ca, certificate, key = (environment.get(name) for name in (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE))
     return from_options(ca, certificate, key, CA_VARIABLE)
 
