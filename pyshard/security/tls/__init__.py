@@ -6,7 +6,7 @@ Rules:
 - a daemon verifies its clients' certificates, unless it is told to take any client;
 - TLS is the endpoints' business: AMP's own StartTLS isn't answered;
 - `certificate_checks`, `contexts`, `verification` and `endpoints` need the extra ``pyshard[tls]``, and are imported
-  when TLS is asked for; the other modules work without it.
+  when TLS is asked for; the other modules work without it. `ssl_context` is for connections that aren't Twisted's.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
-from pyshard.security.tls import certificate_checks
+from pyshard.security.tls import certificate_checks, tls_files
 from pyshard.security.tls.config import Tls
 from pyshard.security.tls.handshake_errors import in_words
 
@@ -36,12 +36,12 @@ class TlsContext:
         self._tls = tls
         self.demanding = demanding
         self._now = now
-        self._signature = certificate_checks.signature(tls)
+        self._signature = tls_files.signature(tls)
         self._context = self._make()
 
     def current(self) -> SSL.Context:
         """The context for a new connection."""
-        signature = certificate_checks.signature(self._tls)
+        signature = tls_files.signature(self._tls)
         if signature != self._signature:
             self._signature = signature
             try:
@@ -64,7 +64,7 @@ class TlsContext:
         try:
             if tls.certificate is not None:
                 context.use_certificate_chain_file(str(tls.certificate))
-                context.use_privatekey_file(str(certificate_checks.key_path(tls)))
+                context.use_privatekey_file(str(tls_files.key_path(tls)))
                 context.check_privatekey()
             if self.demanding:
                 self._trust(context)
@@ -73,7 +73,7 @@ class TlsContext:
         return context
 
     def _trust(self, context: SSL.Context) -> None:
-        paths = certificate_checks.authorities(self._tls)
+        paths = tls_files.authorities(self._tls)
         for path in paths:
             context.load_verify_locations(str(path))
         if not paths:

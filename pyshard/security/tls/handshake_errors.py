@@ -1,8 +1,12 @@
-"""Why there is no TLS connection, in plain words: OpenSSL's own errors need its source to be understood. Pure."""
+"""Why there is no TLS connection, in plain words: OpenSSL's own errors need its source to be understood. Pure.
+
+OpenSSL's errors come from pyOpenSSL on Twisted's connections, and from the module ssl on all others.
+"""
 
 from __future__ import annotations
 
 import re
+import ssl
 
 from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import INegotiated
@@ -10,14 +14,14 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import NotTrusted, PyshardError, Unavailable
 
-#: The exceptions that OpenSSL raises; none without ``pyshard[tls]``, since then nothing of it can fail.
-ERRORS: tuple[type[Exception], ...]
+#: The exceptions that OpenSSL raises; without ``pyshard[tls]`` those of the module ssl alone.
+ERRORS: tuple[type[Exception], ...] = (ssl.SSLError,)
 try:
     from OpenSSL.SSL import Error
 except ImportError:
-    ERRORS = ()
+    pass
 else:
-    ERRORS = (Error,)
+    ERRORS = (ssl.SSLError, Error)
 
 #: Where a message sends its reader.
 SEE = "see docs/tls.md"
@@ -74,6 +78,9 @@ VERDICTS = {
     79: "it comes from a certificate that is no authority's",
 }
 
+#: The verdicts that say: the certificate is for another name, or another IP address.
+_OTHER_NAME = (62, 64)
+
 
 def tls_error(reason: Failure, transport: object, complete: bool) -> PyshardError | None:
     """The error for a connection that was lost because TLS failed.
@@ -92,8 +99,36 @@ def tls_error(reason: Failure, transport: object, complete: bool) -> PyshardErro
     if isinstance(reason.value, ERRORS):
         return NotTrusted(f"{in_words(reason.value)}; {SEE}")
     if not complete and reason.check(ConnectionClosed):
-        return Unavailable("the connection was closed during the TLS handshake; perhaps the peer doesn't speak TLS")
+        return _closed_meanwhile()
     return None
+
+
+def handshake_error(error: OSError, host: str) -> PyshardError | None:
+    """The error for a connection by the module ssl that failed before its handshake was complete.
+
+    :param error: what the attempt to connect raised.
+    :param host: whom the peer's certificate must be for.
+    :return: as `tls_error`; None also if there was no connection yet.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NotTrusted(f"{_refusal(error.verify_code, host)}; {SEE}")
+    if isinstance(error, ssl.SSLError):
+        return NotTrusted(f"{in_words(error)}; {SEE}")
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        return _closed_meanwhile()
+    return None
+
+
+def _refusal(verdict: int, host: str) -> str:
+    """Why a peer's certificate is refused; ssl doesn't tell which one of the chain it is."""
+    if verdict in _OTHER_NAME:
+        return f"the peer's certificate isn't for {host}, expected it in its subjectAltName"
+    which = "" if verdict in UNTRUSTED else ", or an authority's that it comes from,"
+    return f"the peer's certificate{which} is refused: {VERDICTS.get(verdict, f'OpenSSL says {verdict}')}"
+
+
+def _closed_meanwhile() -> PyshardError:
+    return Unavailable("the connection was closed during the TLS handshake; perhaps the peer doesn't speak TLS")
 
 
 def closed_unanswered(reason: Failure) -> PyshardError | None:
@@ -108,8 +143,7 @@ def closed_unanswered(reason: Failure) -> PyshardError | None:
 
 def in_words(error: Exception) -> str:
     """An error of OpenSSL's in plain words."""
-    queue = error.args[0] if error.args else ()
-    texts = [str(entry[-1]) for entry in queue if entry] if isinstance(queue, list | tuple) else [str(queue)]
+    texts = _texts(error)
     for text in reversed(texts):  # the last one is the cause
         alert = _ALERT.fullmatch(text)
         if alert:
@@ -117,3 +151,11 @@ def in_words(error: Exception) -> str:
         if text in _FOUND:
             return _FOUND[text]
     return f"TLS failed: {', '.join(filter(None, texts)) or type(error).__name__}"
+
+
+def _texts(error: Exception) -> list[str]:
+    """What OpenSSL says, the cause last."""
+    if isinstance(error, ssl.SSLError):
+        return [(error.reason or error.strerror or "").lower().replace("_", " ")]
+    queue = error.args[0] if error.args else ()
+    return [str(entry[-1]) for entry in queue if entry] if isinstance(queue, list | tuple) else [str(queue)]

@@ -14,7 +14,7 @@ from certificates import Certificates
 from pyshard import Tls
 from pyshard.errors import ConfigError
 from pyshard.security import tls
-from pyshard.security.tls import certificate_checks
+from pyshard.security.tls import certificate_checks, tls_files
 from pyshard.security.tls.contexts import TlsContext
 
 NOW = datetime.now(UTC)
@@ -27,7 +27,7 @@ def test_good_files(made: Certificates, tmp_path: Path) -> None:
     directory = tmp_path / "authorities"
     directory.mkdir()
     shutil.copy(made.ca, directory / "one.pem")
-    assert certificate_checks.authorities(Tls(directory)) == [directory / "one.pem"]
+    assert tls_files.authorities(Tls(directory)) == [directory / "one.pem"]
     both = tmp_path / "both.pem"
     both.touch(0o600)
     both.write_bytes(Path(str(made.daemon.certificate)).read_bytes() + Path(str(made.daemon.key)).read_bytes())

@@ -1,0 +1,79 @@
+"""The files that a `Tls` names: which they are, whether they have changed, and who can get at a private key.
+
+Rule: a private key that others can get at is refused. What the files hold is checked elsewhere (`certificate_checks`,
+`ssl_context`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from pyshard.errors import ConfigError
+from pyshard.security.file_change import file_signature
+from pyshard.security.tls.config import SYSTEM, Tls
+
+
+def authorities(tls: Tls) -> list[Path]:
+    """The files with the authorities' certificates; none for those that the system trusts.
+
+    :raises ConfigError: the directory has no such file, or can't be read.
+    """
+    if tls.ca == SYSTEM:
+        return []
+    path = Path(tls.ca)
+    if not path.is_dir():
+        return [path]
+    try:
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() == ".pem")
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if not found:
+        raise ConfigError(f"TLS authorities {path}: found no file whose name ends in .pem")
+    return found
+
+
+def key_path(tls: Tls) -> Path:
+    """The file with the private key of a `Tls` that has a certificate."""
+    path = tls.key if tls.key is not None else tls.certificate
+    assert path is not None
+    return Path(path)
+
+
+def signature(tls: Tls) -> tuple[tuple[int, ...] | None, ...]:
+    """A value that differs once one of the files has changed; see `file_signature`."""
+    try:
+        paths = authorities(tls)
+    except ConfigError:
+        paths = []
+    paths += [Path(named) for named in (tls.ca, tls.certificate, tls.key) if named is not None]
+    return tuple(map(file_signature, paths))
+
+
+def unreadable(path: Path, error: OSError) -> ConfigError:
+    """The error for a file that can't be read."""
+    return ConfigError(f"TLS file {path}: it can't be read: {(error.strerror or str(error)).lower()}")
+
+
+def key_text(path: Path) -> bytes:
+    """What a file with a private key holds.
+
+    :raises ConfigError: it can't be read, or others than its owner can get at it.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_mode(path, os.fstat(file.fileno()))
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _check_mode(path: Path, status: os.stat_result) -> None:
+    """Refuse a key that others can get at. A group may read a key of root's: so systems keep the keys of services."""
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (0o037 if status.st_uid == 0 else 0o077):
+        raise ConfigError(
+            f"TLS key {path}: found mode {mode:04o}, with which others than its owner can get at it; "
+            f"expected 0600: chmod 600 {path}"
+        )
