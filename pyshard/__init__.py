@@ -1,6 +1,7 @@
 """pyshard: a key-value store on Twisted, sharded by key hash.
 
-``from pyshard import connect`` is the Deferred client, ``from pyshard import Pyshard`` the blocking one.
+``from pyshard import connect`` is the Deferred client, ``from pyshard import Pyshard`` the blocking one, and
+``from pyshard.aio import connect`` the one for asyncio.
 """
 
 from pyshard.blocking import BlockingIndex, Pyshard

@@ -200,6 +200,12 @@ class BlockingCallRefused(PyshardError):
     code = "BLOCKING_CALL_REFUSED"
 
 
+class WrongEventLoop(PyshardError):
+    """An asyncio client was used on another event loop than its own, in another thread, or after a fork."""
+
+    code = "WRONG_EVENT_LOOP"
+
+
 class NotConfigured(PyshardError):
     """The shard has no range yet: the bootstrap has still to configure it."""
 

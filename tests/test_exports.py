@@ -1,10 +1,11 @@
-"""The public names, and that the four faces of one API (Client, Pyshard, Index, BlockingIndex) agree."""
+"""The public names, and that the faces of one API (Client, Pyshard, AioClient and their indexes) agree."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import typing
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import pyshard
+import pyshard.aio
 import pyshard.blocking
 import pyshard.client
 import pyshard.storage
 import pyshard.testing
 from pyshard import BlockingIndex, Client, Index, KeyPages, Pyshard, TypedIndex
+from pyshard.aio import AioClient, AioIndex
 from pyshard.client import Item, Pairs, Record, TypedItem, TypedPairs, TypedRecord, typed_index
 from pyshard.model.document_encoding import Storable
 
@@ -34,13 +37,13 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def answer(function: Callable[..., Any]) -> Any:
-    """What a method returns, or what its Deferred fires with (`Steps`: under ``@inlineCallbacks``)."""
+    """What a method returns, or what its Deferred or future has (`Steps`: under ``@inlineCallbacks``)."""
     found = typing.get_type_hints(function)["return"]
-    if typing.get_origin(found) in (Deferred, Generator):
+    if typing.get_origin(found) in (Deferred, Generator, asyncio.Future):
         found = typing.get_args(found)[-1]
-    if Index in typing.get_args(found):
+    if Index in typing.get_args(found) or found is AioIndex:
         return BlockingIndex
-    blocking: dict[Any, Any] = {KeyPages: Iterator[str], None: type(None)}
+    blocking: dict[Any, Any] = {KeyPages: Iterator[str], AsyncIterator[str]: Iterator[str], None: type(None)}
     return blocking.get(found, found)
 
 
@@ -69,7 +72,7 @@ def test_the_public_names() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [pyshard, pyshard.blocking, pyshard.client, pyshard.storage, pyshard.testing],
+    [pyshard, pyshard.aio, pyshard.blocking, pyshard.client, pyshard.storage, pyshard.testing],
     ids=lambda one: one.__name__,
 )
 def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
@@ -80,34 +83,40 @@ def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
 
 
 def test_the_verbs() -> None:
-    """The verbs of both clients and of both indexes; `run` is what only blocking code needs."""
+    """The verbs of all clients and of all indexes; `run` is what only blocking code needs."""
     verbs = {"write", "read", "item", "pop", "remove", "touch", "increment", "has", "keys"} | {
         f"{verb}_many" for verb in ("write", "read", "pop", "remove", "has")
     }
     cluster = {"create_index", "drop_index", "indexes", "index", "stat", "readiness", "close"}
-    assert set(methods(Client)) == verbs | cluster
+    assert set(methods(Client)) == set(methods(AioClient)) == verbs | cluster
     assert set(methods(Pyshard)) == verbs | cluster | {"run"}
-    assert set(methods(Index)) == set(methods(BlockingIndex)) == verbs | {"create", "drop"}
+    assert set(methods(Index)) == set(methods(BlockingIndex)) == set(methods(AioIndex)) == verbs | {"create", "drop"}
 
 
+@pytest.mark.parametrize("cls", [Pyshard, AioClient])
 @pytest.mark.parametrize("verb", sorted(methods(Client)))
-def test_the_blocking_client_has_the_same_signatures(verb: str) -> None:
-    """Each verb of `Pyshard` takes what `Client`'s takes and returns what that one's Deferred fires with."""
-    theirs, ours = methods(Client)[verb], methods(Pyshard)[verb]
+def test_the_other_clients_have_the_same_signatures(verb: str, cls: type) -> None:
+    """Each verb takes what `Client`'s takes and returns, or its future has, what that one's Deferred fires with."""
+    theirs, ours = methods(Client)[verb], methods(cls)[verb]
     typed = {"type"} if verb == "index" else set()  # handles with a type are the Deferred client's alone as yet
     assert parameters(ours) == [one for one in parameters(theirs) if one.name not in typed]
     assert answer(ours) == answer(theirs)
 
 
+@pytest.mark.parametrize("cls", [BlockingIndex, AioIndex])
 @pytest.mark.parametrize("verb", sorted(methods(Index)))
-def test_the_blocking_index_has_the_same_signatures(verb: str) -> None:
-    """Each verb of `BlockingIndex` takes what `Index`'s takes and returns what that one's Deferred fires with."""
-    theirs, ours = methods(Index)[verb], methods(BlockingIndex)[verb]
+def test_the_other_indexes_have_the_same_signatures(verb: str, cls: type) -> None:
+    """Each verb takes what `Index`'s takes and returns, or its future has, what that one's Deferred fires with."""
+    theirs, ours = methods(Index)[verb], methods(cls)[verb]
     assert parameters(ours) == parameters(theirs)
     assert answer(ours) == answer(theirs)
 
 
-@pytest.mark.parametrize(("cls", "app"), [(Index, Client), (BlockingIndex, Pyshard)], ids=["Index", "BlockingIndex"])
+@pytest.mark.parametrize(
+    ("cls", "app"),
+    [(Index, Client), (BlockingIndex, Pyshard), (AioIndex, AioClient)],
+    ids=["Index", "BlockingIndex", "AioIndex"],
+)
 def test_an_index_has_its_clients_signatures(cls: type, app: type) -> None:
     """A handle's verbs are those of its client without the index, which it fills in."""
     for verb, ours in methods(cls).items():
@@ -147,13 +156,22 @@ def test_an_index_with_a_type_has_no_other_verbs() -> None:
     assert methods(TypedIndex).keys() <= methods(Index).keys()
 
 
-@pytest.mark.parametrize("cls", [Client, Pyshard, Index, BlockingIndex, TypedIndex])
+@pytest.mark.parametrize("cls", [Client, Pyshard, AioClient, Index, BlockingIndex, AioIndex, TypedIndex])
 def test_options_are_given_by_name(cls: type) -> None:
     """What a verb is about may be given by position; every option stands behind the asterisk."""
     own = {"touch": {"ttl"}, "increment": {"by", "initial"}, "run": {"function"}}
     for verb, function in methods(cls).items():
         by_place = [one.name for one in parameters(function) if one.kind is not inspect.Parameter.KEYWORD_ONLY]
         assert set(by_place) <= {"key", "keys", "pairs", "doc", "index", "name"} | own.get(verb, set()), verb
+
+
+def test_asyncio_connects_by_the_same() -> None:
+    """`pyshard.aio.connect` takes what `pyshard.connect` does, but for what only Twisted's programs have."""
+    ours, theirs = inspect.signature(pyshard.aio.connect).parameters, inspect.signature(pyshard.connect).parameters
+    hints, others = typing.get_type_hints(pyshard.aio.connect), typing.get_type_hints(pyshard.connect)
+    assert list(ours) == [name for name in theirs if name not in ("reactor", "dial", "random")]
+    for name in ours:
+        assert (hints[name], ours[name].default) == (others[name], theirs[name].default)
 
 
 def test_both_ways_to_connect_take_the_same() -> None:

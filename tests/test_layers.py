@@ -27,6 +27,7 @@ LAYERS = [
     "shard",
     "bootstrap",
     "client",
+    "aio",
     "backup",
     "blocking",
     "testing",
@@ -34,7 +35,12 @@ LAYERS = [
 ]
 
 #: Parts that meet over the wire only: neither imports the other, though one of them stands first in the list.
-SIBLINGS = {"bootstrap": {"shard"}, "client": {"shard", "bootstrap"}, "backup": {"shard", "bootstrap"}}
+SIBLINGS = {
+    "bootstrap": {"shard"},
+    "client": {"shard", "bootstrap"},
+    "aio": {"shard", "bootstrap"},
+    "backup": {"shard", "bootstrap"},
+}
 
 #: Who may import from the package itself, ``from pyshard import Pyshard``, as its users do.
 ROOT_USERS = {"cli"}

@@ -37,6 +37,8 @@ TOP = {"__init__", "errors", "settings"}
 
 #: Module names that stand more than once, always for the same thing.
 SAME_THING = {
+    "client": "the verbs of a client, with Deferreds and on asyncio",
+    "connect": "makes such a client",
     "index_handle": "a handle on one index, of each client",
     "index_records": "the records of one index, in memory and durable",
     "plugin": "what twistd runs, of each daemon",

@@ -109,4 +109,5 @@ class BackupClient:
         expires = self.clock.seconds() + seconds
         options = VerbOptions(condition=condition, ttl=ttl)
         operation = DeferredOperation("write", index, key, slot, expires, len(key) + len(record), record, 1, options)
-        return self._router.submit(operation).addCallback(bool)
+        self._router.submit(operation)
+        return operation.deferred.addCallback(bool)

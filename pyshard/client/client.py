@@ -331,7 +331,9 @@ class Client(ClusterVerbs):
             return fail()
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
-        return self._router.submit(DeferredOperation(verb, name, text, slot, expires, weight, record, size, options))
+        operation = DeferredOperation(verb, name, text, slot, expires, weight, record, size, options)
+        self._router.submit(operation)
+        return operation.deferred
 
     def _conditional(
         self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None

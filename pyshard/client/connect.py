@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Literal
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.client import Client
 from pyshard.client.router import Router
@@ -16,7 +17,7 @@ from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
 from pyshard.net.client_endpoints import Dial, Servers
-from pyshard.net.connection_parameters import connection_parameters
+from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
 
@@ -74,15 +75,38 @@ def connect(
         if given.tls is not None:
             dial = dialing(dial, given.tls, reactor)
         servers = [(str(address), client_endpoints.endpoint_of(reactor, address, dial)) for address in given.addresses]
-        tokens = client_token_file(given.token_file)
+        return started(*client_with(reactor, given, servers, dial, random), given.deadline)
     except PyshardError:
         return fail()
+
+
+def client_with(
+    clock: IReactorTime,
+    given: ConnectionParameters,
+    servers: Sequence[tuple[str, IStreamClientEndpoint]],
+    dial: Dial,
+    random: Random | None = None,
+) -> tuple[Client, Router]:
+    """A client, which has no map yet, and its router.
+
+    :param servers: each address that was given, for messages, and the endpoint that leads there.
+    :param dial: leads to shards; it and the endpoints know of TLS what is to be known.
+    :raises ConfigError: the token file can't be used.
+    """
+    tokens = client_token_file(given.token_file)
     if tokens is not None:
         servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
         dial = authenticated_dial(dial, tokens.secret)
-    router = Router(reactor, servers, dial, random or SystemRandom())
-    client = Client(reactor, router, given.deadline, given.index)
-    return Deferred.fromCoroutine(_started(client, router, given.deadline))
+    router = Router(clock, servers, dial, random or SystemRandom())
+    return Client(clock, router, given.deadline, given.index), router
+
+
+def started(client: Client, router: Router, deadline: float) -> Deferred[Client]:
+    """Get a client its first map.
+
+    :return: a Deferred of the client; when it fails, the client is closed.
+    """
+    return Deferred.fromCoroutine(_started(client, router, deadline))
 
 
 async def _started(client: Client, router: Router, deadline: float) -> Client:

@@ -23,7 +23,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.map_servers import MapServers
 from pyshard.client.rpc_channel import RpcChannel
@@ -85,19 +84,12 @@ class Router:
         """The link to the shard that owns a slot."""
         return self.links[bisect_right(self._starts, slot) - 1]
 
-    def submit(self, operation: DeferredOperation) -> Deferred[object]:
-        """Send an operation to the shard that owns its key.
-
-        :return: the operation's Deferred.
-        """
+    def submit(self, operation: Operation) -> None:
+        """Send an operation to the shard that owns its key; its caller is told."""
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
         else:
-            self._route(operation)
-        return operation.deferred
-
-    def _route(self, operation: Operation) -> None:
-        self.link_for(operation.slot).submit(operation)
+            self.link_for(operation.slot).submit(operation)
 
     def submit_bulk(self, bulk_operation: BulkOperation) -> None:
         """Send a bulk operation to the shards that own its keys; its receiver is told."""
@@ -196,7 +188,7 @@ class Router:
             if isinstance(entry, BulkOperation):
                 self.submit_bulk(entry)
             else:
-                self._route(entry)
+                self.submit(entry)
 
     def _new_link(self, own: ShardRange) -> ShardLink:
         session = self._sessions.setdefault(own.name, self._random.randbytes(commands.OWN_SESSION_ID))

@@ -1,7 +1,7 @@
 """What a newcomer does first: the commands and blocks of README.md and the pages that it leads to, as printed.
 
-They run in a copy of the checkout, one after the other: README.md, docs/python.md, docs/backup.md, docs/running.md, and
-the program in docs/protocol.md.
+They run in a copy of the checkout, one after the other: README.md, docs/python.md, docs/asyncio.md, docs/backup.md,
+docs/running.md, and the program in docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -131,9 +131,10 @@ def test_blocking_session(page: str, clone: Path, environment: dict[str, str]) -
 
 
 @pytest.mark.usefixtures("up")
-def test_deferred_program(clone: Path, environment: dict[str, str]) -> None:
-    """The Deferred programs print what docs/python.md says."""
-    programs, outputs = tagged("docs/python.md", "run: python"), tagged("docs/python.md", "run: output")
+@pytest.mark.parametrize("page", ["docs/python.md", "docs/asyncio.md"])
+def test_programs(page: str, clone: Path, environment: dict[str, str]) -> None:
+    """The programs with Deferreds, and on asyncio, print what their pages say."""
+    programs, outputs = tagged(page, "run: python"), tagged(page, "run: output")
     assert [_run(program, clone, environment, "python", "-") for program in programs] == outputs
 
 

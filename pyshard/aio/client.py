@@ -1,0 +1,188 @@
+"""`AioClient`, the client for programs on asyncio: the verbs of the Deferred client as futures of the event loop.
+
+Rules:
+
+- The verbs, their arguments and their errors are those of `pyshard.Client`; tests/test_exports.py compares them.
+- A verb does its work whether its future is awaited or not, in the order in which the verbs are called.
+- All work is done on the loop, by the Deferred client: no thread is started, and no reactor is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+from pyshard.aio.index_handle import AioIndex
+from pyshard.aio.loop_bound import LoopBound
+from pyshard.aio.page_items import PageItems
+from pyshard.client_core.bulk_input import Pairs
+from pyshard.client_core.bulk_outcomes import Progress
+from pyshard.client_core.result_decoding import Item, Record
+from pyshard.model.cluster_state import check_index_name
+from pyshard.model.document_encoding import Storable
+from pyshard.model.key_slots import Key
+
+
+class AioClient:
+    """A connection to a cluster; `pyshard.aio.connect` makes it.
+
+    Every verb returns a future of the event loop at once, to be awaited now or later, alone or by `asyncio.gather`. It
+    fails with the errors of `pyshard.Client`. Called on another loop, in another thread or after a fork, a verb raises
+    `WrongEventLoop`.
+
+    A future that is cancelled waits for nothing any more. A change that was sent already may happen all the same, and
+    what is called later on its key comes after it; see docs/asyncio.md.
+
+    :param bound: the Deferred client, bound to its loop.
+    """
+
+    def __init__(self, bound: LoopBound) -> None:
+        self._bound = bound
+        self._here = bound.here
+        self._future = bound.future
+
+    def write(
+        self,
+        key: Key,
+        doc: Storable,
+        index: str | None = None,
+        *,
+        if_absent: bool = False,
+        if_version: int | None = None,
+        ttl: float | None = None,
+        deadline: float | None = None,
+    ) -> asyncio.Future[int]:
+        """Store a document, in place of one that is there; its size. See `pyshard.Client.write`."""
+        return self._future(
+            self._here().write(key, doc, index, if_absent=if_absent, if_version=if_version, ttl=ttl, deadline=deadline)
+        )
+
+    def read(
+        self, key: Key, index: str | None = None, *, deadline: float | None = None
+    ) -> asyncio.Future[Record | None]:
+        """Look a document up: ``{'hash_': …, 'record': …}`` or None. See `pyshard.Client.read`."""
+        return self._future(self._here().read(key, index, deadline=deadline))
+
+    def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[Item | None]:
+        """Look a document up, with its version, expiry and size. See `pyshard.Client.item`."""
+        return self._future(self._here().item(key, index, deadline=deadline))
+
+    def pop(
+        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> asyncio.Future[Record | None]:
+        """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
+        return self._future(self._here().pop(key, index, if_version=if_version, deadline=deadline))
+
+    def remove(
+        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> asyncio.Future[int]:
+        """Remove a document; the size that `write` gave for it, or 0. See `pyshard.Client.remove`."""
+        return self._future(self._here().remove(key, index, if_version=if_version, deadline=deadline))
+
+    def touch(
+        self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None
+    ) -> asyncio.Future[bool]:
+        """Give a document a new time to live; whether the key exists. See `pyshard.Client.touch`."""
+        return self._future(self._here().touch(key, ttl, index, deadline=deadline))
+
+    def increment(
+        self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
+    ) -> asyncio.Future[int]:
+        """Add to a document that is an int; the new value. See `pyshard.Client.increment`."""
+        return self._future(self._here().increment(key, by, initial, index, deadline=deadline))
+
+    def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[bool]:
+        """Whether a key exists. See `pyshard.Client.has`."""
+        return self._future(self._here().has(key, index, deadline=deadline))
+
+    def write_many(
+        self,
+        pairs: Pairs,
+        index: str | None = None,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[int]]:
+        """Store many documents; their sizes, in order. See `pyshard.Client.write_many`.
+
+        The iterables and ``progress`` of all bulk verbs run in the loop's thread, between other work of the loop.
+        """
+        return self._future(self._here().write_many(pairs, index, ttl=ttl, deadline=deadline, progress=progress))
+
+    def read_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[Record | None]]:
+        """What `read` gives for each key, in their order. See `pyshard.Client.read_many`."""
+        return self._future(self._here().read_many(keys, index, deadline=deadline, progress=progress))
+
+    def pop_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[Record | None]]:
+        """Remove many documents; what `pop` gives for each key, in their order. See `pyshard.Client.pop_many`."""
+        return self._future(self._here().pop_many(keys, index, deadline=deadline, progress=progress))
+
+    def remove_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[int]]:
+        """Remove many documents; what `remove` gives for each key, in their order. See `pyshard.Client.remove_many`."""
+        return self._future(self._here().remove_many(keys, index, deadline=deadline, progress=progress))
+
+    def has_many(
+        self,
+        keys: Iterable[Key],
+        index: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[bool]]:
+        """Whether each key exists, in their order. See `pyshard.Client.has_many`."""
+        return self._future(self._here().has_many(keys, index, deadline=deadline, progress=progress))
+
+    def keys(self, index: str | None = None, *, deadline: float | None = None) -> AsyncIterator[str]:
+        """All keys of an index, in slot order, fetched page by page. See `pyshard.Client.keys`."""
+        pages = self._here().keys(index, deadline=deadline)
+        return PageItems(lambda: self._future(pages.next_page()))
+
+    def create_index(self, name: str, *, deadline: float | None = None) -> asyncio.Future[None]:
+        """Create an index. See `pyshard.Client.create_index`."""
+        return self._future(self._here().create_index(name, deadline=deadline))
+
+    def drop_index(self, name: str, *, deadline: float | None = None) -> asyncio.Future[None]:
+        """Drop an index with all its documents. See `pyshard.Client.drop_index`."""
+        return self._future(self._here().drop_index(name, deadline=deadline))
+
+    def indexes(self, *, deadline: float | None = None) -> asyncio.Future[list[str]]:
+        """The names of all indexes but the default one. See `pyshard.Client.indexes`."""
+        return self._future(self._here().indexes(deadline=deadline))
+
+    def index(self, name: str) -> AioIndex:
+        """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
+        return AioIndex(self, check_index_name(name))
+
+    def stat(self, *, deadline: float | None = None) -> asyncio.Future[dict[str, object]]:
+        """How the cluster fares. See `pyshard.Client.stat`."""
+        return self._future(self._here().stat(deadline=deadline))
+
+    def readiness(self, *, deadline: float | None = None) -> asyncio.Future[list[dict[str, str]]]:
+        """How ready each shard is, as the bootstrap sees it. See `pyshard.Client.readiness`."""
+        return self._future(self._here().readiness(deadline=deadline))
+
+    async def close(self) -> None:
+        """End all connections, and wait until they are closed. Operations whose answer is still out fail."""
+        await self._bound.close()

@@ -1,0 +1,114 @@
+"""`connect`, for programs on asyncio: makes a client on the loop that runs, and gets its first map.
+
+Rule: what it is given means what it means to `pyshard.connect`. But of Twisted's client endpoint strings an address can
+be ``tls:`` alone, since the others need a reactor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from pyshard.aio.client import AioClient
+from pyshard.aio.loop_bound import LoopBound
+from pyshard.aio.loop_clock import LoopClock
+from pyshard.aio.loop_connections import LoopConnections
+from pyshard.aio.verb_futures import future_of
+from pyshard.client.connect import client_with, started
+from pyshard.errors import ConfigError
+from pyshard.net.client_endpoints import Address, Servers
+from pyshard.net.connection_parameters import connection_parameters
+from pyshard.security.tls import Tls
+from pyshard.security.tls.ssl_context import SslContext
+
+
+def connect(
+    bootstrap_server: Servers | None = None,
+    *,
+    deadline: float | None = None,
+    token_file: Path | str | None = None,
+    tls: Tls | Literal[False] | None = None,
+    index: str | None = None,
+) -> Connecting:
+    """Connect to a cluster, on the event loop that runs.
+
+    Either ``async with connect(…) as client: …``, which closes the client at the end, or
+    ``client = await connect(…)`` and, later, ``await client.close()``.
+
+    :param bootstrap_server: ``['host', port]``, ``'host:port'`` or ``'tls:host:port'``; or several of them, or an
+        address as a URL; see `pyshard.connect`, also for what isn't said here.
+    :param deadline: seconds that an operation may take, unless it is given another.
+    :param token_file: the file whose first token the client presents.
+    :param tls: with which files to speak TLS.
+    :param index: the name of the index that verbs mean where they are given none.
+    :raises ConfigError: the address, the token file or a file of TLS can't be used, or the URL and an argument
+        contradict each other.
+    :raises InvalidIndexName: `index` can't be an index's name.
+    :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
+    :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
+    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
+    """
+    return Connecting(
+        partial(_connected, bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index)
+    )
+
+
+class Connecting(Awaitable[AioClient]):
+    """What `connect` gives: it connects when it is awaited, or entered by ``async with``."""
+
+    def __init__(self, begin: Callable[[], Awaitable[AioClient]]) -> None:
+        self._begin = begin
+        self._client: AioClient | None = None
+
+    def __await__(self) -> Generator[Any, Any, AioClient]:
+        return self._begin().__await__()
+
+    async def __aenter__(self) -> AioClient:
+        self._client = await self._begin()
+        return self._client
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._client is not None
+        await self._client.close()
+
+
+async def _connected(
+    servers: Servers | None,
+    *,
+    deadline: float | None,
+    token_file: Path | str | None,
+    tls: Tls | Literal[False] | None,
+    index: str | None,
+) -> AioClient:
+    given = connection_parameters(servers, deadline=deadline, token_file=token_file, tls=tls, index=index)
+    clock = LoopClock(asyncio.get_running_loop())
+    connections = LoopConnections(clock, None if given.tls is None else SslContext(given.tls))
+    endpoints = [(str(address), _endpoint(address, connections)) for address in given.addresses]
+    client, router = client_with(clock, given, endpoints, connections.dial)
+    try:
+        await future_of(clock.loop, started(client, router, given.deadline))
+    except BaseException:
+        router.close()
+        connections.abort()
+        await connections.closed()
+        raise
+    bound = LoopBound(client, connections)
+    await bound.start()
+    return AioClient(bound)
+
+
+def _endpoint(address: Address, connections: LoopConnections) -> IStreamClientEndpoint:
+    if not address.host:
+        raise ConfigError(
+            f"bootstrap server: found {address.description!r}, a Twisted client endpoint string, which needs a "
+            "reactor; on asyncio expected ['host', port], 'host:port' or 'tls:HOST:PORT'"
+        )
+    return connections.dial(address.host, address.port)

@@ -1,0 +1,28 @@
+"""What comes page by page, one after the other: for ``async for``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class PageItems(AsyncIterator[_T], Generic[_T]):
+    """An asynchronous iterator over all that is on some pages.
+
+    :param next_page: fetches the next page; an empty one is the end.
+    """
+
+    def __init__(self, next_page: Callable[[], asyncio.Future[list[_T]]]) -> None:
+        self._next_page = next_page
+        self._page: list[_T] = []
+
+    async def __anext__(self) -> _T:
+        while not self._page:
+            page = await self._next_page()
+            if not page:
+                raise StopAsyncIteration
+            self._page = page[::-1]
+        return self._page.pop()

@@ -1,0 +1,85 @@
+"""The asyncio client: its verbs as futures, on a real loop with real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aio.loop_cluster import LoopCluster, run
+
+from pyshard.aio import AioClient, connect
+from pyshard.errors import ClientClosed, InvalidKey
+
+LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+
+
+async def everything(keys: AsyncIterator[str]) -> list[str]:
+    """All that an iterator gives."""
+    return [key async for key in keys]
+
+
+@LOOPS
+def test_every_verb(loop: str) -> None:
+    """Each verb gives what the Deferred client's gives."""
+
+    async def main() -> None:
+        async with LoopCluster() as cluster, connect(cluster.server) as client:
+            assert await client.write("test", "hello world") == 60
+            assert await client.read("test") == {"hash_": 0.1671936, "record": "hello world"}
+            item = await client.item("test")
+            assert item is not None
+            assert await client.write("test", "x", if_version=item["version"] + 1) == 0
+            assert await client.has("test")
+            assert await client.touch("test", 60)
+            assert await client.pop("test") == {"hash_": 0.1671936, "record": "hello world"}
+            assert await client.read("test") is None
+            assert await client.remove("test") == 0
+            assert await client.increment("n", 2, 40) == 42
+            assert await client.write_many({"a": 1, "b": 2}) == [28, 28]
+            assert [found and found["record"] for found in await client.read_many(["a", "b", "c"])] == [1, 2, None]
+            assert await client.has_many(["a", "b", "c"]) == [True, True, False]
+            assert await client.remove_many(["a", "c"]) == [28, 0]
+            assert [found and found["record"] for found in await client.pop_many(["b", "c"])] == [2, None]
+            assert await everything(client.keys()) == ["n"]
+            await client.create_index("pages")
+            assert await client.indexes() == ["pages"]
+            pages = client.index("pages")
+            assert await pages.write("p", 1) == 28
+            assert await everything(pages.keys()) == ["p"]
+            await client.drop_index("pages")
+            assert len((await client.stat())["shards"]) == 2  # type: ignore[arg-type]  # a list
+            assert [one["state"] for one in await client.readiness()] == ["ready"] * 2
+
+    run(main, loop)
+
+
+@LOOPS
+def test_many_in_flight(loop: str) -> None:
+    """500 verbs at once are answered, each with its own document."""
+
+    async def main() -> None:
+        async with LoopCluster() as cluster, connect(cluster.server) as client:
+            keys = [f"key{number}" for number in range(500)]
+            await asyncio.gather(*(client.write(key, key) for key in keys))
+            found = await asyncio.gather(*(client.read(key) for key in keys))
+            assert [one and one["record"] for one in found] == keys
+
+    run(main, loop)
+
+
+def test_closing_without_async_with() -> None:
+    """A client that was awaited is closed by `close`; later calls fail."""
+
+    async def main() -> None:
+        async with LoopCluster() as cluster:
+            client: AioClient = await connect(cluster.server)
+            await client.write("a", 1)
+            await client.close()
+            await client.close()
+            with pytest.raises(ClientClosed):
+                await client.read("a")
+            with pytest.raises(InvalidKey):
+                await client.read(None)  # type: ignore[arg-type]  # that is the point
+
+    run(main)
