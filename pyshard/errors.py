@@ -194,12 +194,6 @@ class ClientClosed(PyshardError):
     code = "CLIENT_CLOSED"
 
 
-class BlockingCallRefused(PyshardError):
-    """A blocking call was made in a thread whose reactor it would stop."""
-
-    code = "BLOCKING_CALL_REFUSED"
-
-
 class WrongEventLoop(PyshardError):
     """An asyncio client was used on another event loop than its own, in another thread, or after a fork."""
 

@@ -19,22 +19,6 @@ from pyshard.testing import MemoryCluster
 _T = TypeVar("_T")
 
 
-class MemoryPyshard(Pyshard):
-    """A `Pyshard` whose calls let a `MemoryCluster`'s time pass."""
-
-    def __init__(self, cluster: MemoryCluster, deadline: float) -> None:
-        self._memory = cluster
-        self._deferred_client = cluster.connect(deadline=deadline)
-
-    def run(self, function: Callable[[Client], Deferred[_T]]) -> _T:
-        """See `Pyshard.run`."""
-        return self._memory.run(function(self._deferred_client))
-
-    def close(self) -> None:
-        """See `Pyshard.close`."""
-        self._memory.run(self._deferred_client.close())
-
-
 @attrs.frozen
 class Ended:
     """How a command ended."""
@@ -57,9 +41,14 @@ class Commands:
 
         def connect(target: Target) -> Pyshard:
             self.targets.append(target)
-            return MemoryPyshard(cluster, target.deadline)
+            return cluster.blocking(deadline=target.deadline)
+
+        def call(target: Target, function: Callable[[Client], Deferred[_T]]) -> _T:
+            self.targets.append(target)
+            return cluster.run(function(cluster.connect(deadline=target.deadline)))
 
         monkeypatch.setattr(Target, "connect", connect)
+        monkeypatch.setattr(Target, "call", call)
 
     def __call__(self, *arguments: str, text: str | bytes = b"", env: dict[str, str] | None = None) -> Ended:
         """Run it to its end."""

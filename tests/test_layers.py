@@ -28,8 +28,8 @@ LAYERS = [
     "bootstrap",
     "client",
     "aio",
-    "backup",
     "blocking",
+    "backup",
     "testing",
     "cli",
 ]
@@ -39,6 +39,7 @@ SIBLINGS = {
     "bootstrap": {"shard"},
     "client": {"shard", "bootstrap"},
     "aio": {"shard", "bootstrap"},
+    "blocking": {"client", "shard", "bootstrap"},
     "backup": {"shard", "bootstrap"},
 }
 
@@ -47,7 +48,7 @@ ROOT_USERS = {"cli"}
 
 #: Where the global reactor is picked up, to be handed down as an argument.
 REACTOR_MODULES = {"pyshard.shard.plugin", "pyshard.bootstrap.plugin"}
-REACTOR_LAYERS = {"blocking", "cli"}
+REACTOR_LAYERS = {"cli"}
 
 ADD_IT = "add it to the list LAYERS in tests/test_layers.py"
 
@@ -130,7 +131,7 @@ def test_layers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_reactor_is_an_argument(path: Path) -> None:
-    """Nothing but the plugins, blocking and cli reaches for the global reactor."""
+    """Nothing but the plugins and cli reaches for the global reactor."""
     module = module_of(path)
     allowed = module in REACTOR_MODULES or layer_of(module) in REACTOR_LAYERS
     assert allowed or not global_reactor(path.read_text(encoding="utf-8"), package_of(path))
@@ -168,7 +169,7 @@ def test_plugin_folder_is_no_package() -> None:
         ("pyshard.shard.plugin", "from pyshard.shard.service import ShardService"),
         ("pyshard.shard.plugin", "from .service import ShardService\nfrom ..errors import ConfigError"),
         ("pyshard.testing.memory_cluster", "from pyshard import shard, bootstrap, client, blocking"),
-        ("pyshard.cli.main", "import pyshard.testing, pyshard.blocking.leader_followers, pyshard.errors"),
+        ("pyshard.cli.main", "import pyshard.testing, pyshard.blocking.pyshard, pyshard.errors"),
         ("pyshard.cli.main", "import pyshard\nfrom pyshard import Pyshard, __version__"),
         ("pyshard", "from pyshard.cli import main\nfrom pyshard.unheard import of"),
     ],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pyshard.client import Item, Pairs, Progress, Record
+from pyshard.client_core.bulk_input import Pairs
+from pyshard.client_core.bulk_outcomes import Progress
+from pyshard.client_core.result_decoding import Item, Record
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key
 

@@ -32,8 +32,8 @@ def backup(target: Target, directory: Path) -> None:
       pyshard backup monday
     """
     interruptible = interrupt_says(lambda: f"interrupted; what is in {directory} is no backup and can be deleted")
-    with target.connect() as app, interruptible, progress("backed up") as show:
-        made = app.run(lambda client: backups.backup(client, directory, show))
+    with interruptible, progress("backed up") as show:
+        made = target.call(lambda client: backups.backup(client, directory, show))
     put(f"{document_count(made.documents)} backed up")
 
 
@@ -52,8 +52,8 @@ def restore(target: Target, directory: Path) -> None:
     interruptible = interrupt_says(
         lambda: "interrupted; the cluster may have a part of the backup: begin again with an empty one"
     )
-    with target.connect() as app, interruptible, progress("restored") as show:
-        done = app.run(lambda client: backups.restore(client, directory, show))
+    with interruptible, progress("restored") as show:
+        done = target.call(lambda client: backups.restore(client, directory, show))
     expired = f"; {done.expired} had expired" if done.expired else ""
     put(f"{document_count(done.documents)} restored{expired}")
 

@@ -22,8 +22,11 @@ from typing import Any, TypeVar
 import attrs
 import click
 from click.core import ParameterSource
+from twisted.internet.defer import Deferred
 
 from pyshard.blocking import Pyshard
+from pyshard.cli import deferred_call
+from pyshard.client import Client
 from pyshard.errors import ConfigError
 from pyshard.net import client_endpoints
 from pyshard.net.connection_parameters import connection_parameters, url_in
@@ -33,6 +36,7 @@ from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_V
 from pyshard.settings import settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 #: The environment variable that holds the bootstrap's address.
 BOOTSTRAP_VARIABLE = "PYSHARD_BOOTSTRAP"
@@ -63,6 +67,10 @@ class Target:
     def connect(self) -> Pyshard:
         """A client of the cluster."""
         return Pyshard(self.bootstrap, deadline=self.deadline, token_file=self.token_file, tls=self.tls)
+
+    def call(self, function: Callable[[Client], Deferred[_T]]) -> _T:
+        """Call a function with a Deferred client of the cluster, and wait for its Deferred; once in a process."""
+        return deferred_call.call(self.bootstrap, self.deadline, self.token_file, self.tls, function)
 
 
 class VerbCommand(click.Command):

@@ -12,21 +12,16 @@ from __future__ import annotations
 from typing import cast
 
 import click
-from twisted.internet.defer import Deferred
 
 from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.standard_output import put
 from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
-from pyshard.client import Client, Record
-from pyshard.client.backup_client import BackupClient
-from pyshard.client_core.argument_checks import condition_of, milliseconds
+from pyshard.client import Record
 from pyshard.model import document_encoding
-from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document
 from pyshard.model.document_size import measure
-from pyshard.model.key_slots import key_bytes
 
 
 @click.command(cls=VerbCommand)
@@ -114,16 +109,15 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
         raise click.UsageError(
             "--if-absent and --if-version: found both, expected one of them", click.get_current_context()
         )
-    record, size = document_encoding.encode(doc)
-    index = "" if target.index is None else check_index_name(target.index)
-    condition = condition_of(if_absent, if_version)
-
-    def write_record(client: Client) -> Deferred[bool]:
-        # Not by `Client.write`: it returns 0 for nothing written, which is also the size of an empty list or object.
-        return BackupClient(client).write(index, key_bytes(key), record, milliseconds(ttl), target.deadline, condition)
-
+    size = document_encoding.encode(doc)[1]
     with target.connect() as app:
-        written = app.run(write_record)
+        if if_absent:
+            written = app.add(key, doc, target.index, ttl=ttl)
+        elif if_version is not None:
+            written = app.replace(key, doc, target.index, if_version=if_version, ttl=ttl)
+        else:
+            written = True
+            app.write(key, doc, target.index, ttl=ttl)
     if not written:
         why = "exists" if if_absent else f"does not have version {if_version}"
         raise CommandFailed(f"key {as_json(key)} {why}; nothing was written", ExitCode.NEGATIVE)

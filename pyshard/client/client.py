@@ -20,18 +20,17 @@ from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
 from pyshard.client.typed_index import TypedIndex
-from pyshard.client_core.argument_checks import check_progress, milliseconds, whole_number
+from pyshard.client_core.argument_checks import check_progress, milliseconds
 from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, options_for
+from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
 from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import DocumentTooLarge, PyshardError
+from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key, key_bytes, slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
-from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
@@ -147,13 +146,7 @@ class Client(ClusterVerbs):
         :raises DocumentTooLarge: `by` and `initial`, or the sum, are past the size of a document.
         """
         try:
-            amount = document_encoding.encode(whole_number("by", by))[0]
-            options = VerbOptions(initial=document_encoding.encode(whole_number("initial", initial))[0])
-            if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
-                raise DocumentTooLarge(
-                    f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "
-                    f"together they have at most {settings.MAX_DOCUMENT_BYTES:,}"
-                )
+            amount, options = increment_of(by, initial)
         except PyshardError:
             return fail()
         return self._operate("increment", key, index, deadline, amount, options=options)

@@ -22,7 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard.client.rpc_channel import RpcChannel
-from pyshard.errors import ClientClosed, NotConfigured, PyshardError, Unavailable
+from pyshard.client_core.errors_of_peers import error_of_all
+from pyshard.errors import NotConfigured, PyshardError, Unavailable
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.protocol.commands import Command
 
@@ -98,15 +99,3 @@ def _explain(failure: Failure) -> Failure:
 def _public(failure: Failure) -> PyshardError:
     error = failure.value
     return error if isinstance(error, PyshardError) else Unavailable(failure.getErrorMessage())
-
-
-def error_of_all(errors: Sequence[PyshardError]) -> PyshardError:
-    """One error for those of several peers: of their common class, or `Unavailable`; its message has all of theirs.
-
-    :param errors: at least one.
-    """
-    kinds = {type(error) for error in errors}
-    if len(errors) == 1 or kinds == {ClientClosed}:
-        return errors[0]
-    kind = kinds.pop() if len(kinds) == 1 else Unavailable
-    return kind("; ".join(str(error) for error in errors))

@@ -26,7 +26,7 @@ from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
-from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, no_sense
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import (
     ClientClosed,
@@ -298,8 +298,7 @@ class ShardLink:
             if verdict is Verdict.IN_DOUBT:
                 entry.fail(self._unknown(entry, reason_of(failure)))
             elif verdict is Verdict.FAIL:
-                assert isinstance(error, PyshardError)
-                entry.fail(error)
+                entry.fail(error if isinstance(error, PyshardError) else no_sense(error))
 
     def _prepare(self, verdicts: Set[Verdict]) -> None:
         """Do what must come before operations are sent again."""

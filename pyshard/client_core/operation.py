@@ -14,9 +14,11 @@ from typing import ClassVar
 import attrs
 import msgspec
 
-from pyshard.client_core.argument_checks import condition_of, milliseconds
-from pyshard.errors import PyshardError, shortened
+from pyshard.client_core.argument_checks import condition_of, milliseconds, whole_number
+from pyshard.errors import DocumentTooLarge, PyshardError, shortened
+from pyshard.model import document_encoding
 from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS
+from pyshard.settings import settings
 
 
 @attrs.frozen
@@ -44,6 +46,22 @@ def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> V
     if if_absent is False and if_version is None and ttl is None:  # as is mostly so
         return NO_OPTIONS
     return VerbOptions(condition_of(if_absent, if_version), milliseconds(ttl))
+
+
+def increment_of(by: int, initial: int) -> tuple[bytes, VerbOptions]:
+    """What `increment` sends: the record of what is added, and the options.
+
+    :raises InvalidArgument: one of them is no int.
+    :raises DocumentTooLarge: together they are past the size of a document.
+    """
+    amount = document_encoding.encode(whole_number("by", by))[0]
+    options = VerbOptions(initial=document_encoding.encode(whole_number("initial", initial))[0])
+    if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
+        raise DocumentTooLarge(
+            f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "
+            f"together they have at most {settings.MAX_DOCUMENT_BYTES:,}"
+        )
+    return amount, options
 
 
 class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C

@@ -44,6 +44,7 @@ class Attempt(Enum):
     REFUSED = "the shard answered the batch, and refused this operation"
     FAILED = "the batch as a whole came to nothing"
     GARBLED = "the shard's answer makes no sense"
+    NOT_SENT = "no connection could be had, so nothing was sent"
 
 
 class Verdict(Enum):
@@ -83,7 +84,13 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
     The answer made no sense:
 
     11. A read, and the error says what is wrong with the answer: FAIL.
-    12. Anything else: IN_DOUBT.
+    12. Any other read: the answer was lost. FAIL.
+    13. Anything else: IN_DOUBT.
+
+    Nothing was sent:
+
+    14. One side refuses the other, or the client is closed: FAIL.
+    15. Anything else: REFRESH.
 
     :param attempt: how the attempt ended.
     :param error: by which.
@@ -97,7 +104,9 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
             return Verdict.REFRESH
         return Verdict.FAIL
     if attempt is Attempt.GARBLED:
-        return Verdict.FAIL if isinstance(error, PyshardError) and not changes else Verdict.IN_DOUBT
+        return Verdict.IN_DOUBT if changes else Verdict.FAIL
+    if attempt is Attempt.NOT_SENT:
+        return Verdict.FAIL if isinstance(error, PyshardError) else Verdict.REFRESH
     if isinstance(error, _UNTIL_READY):
         return Verdict.REFRESH
     if isinstance(error, Overloaded):
@@ -107,6 +116,14 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
     if changes:
         return Verdict.IN_DOUBT
     return Verdict.FAIL if isinstance(error, PyshardError) else Verdict.RETRY
+
+
+def no_sense(error: BaseException | None) -> BadRequest:
+    """The error for a read whose answer makes no sense.
+
+    :param error: by which that was found out.
+    """
+    return BadRequest(f"the shard's answer makes no sense: {type(error).__name__}: {error}")
 
 
 def index_is_missing(index: str, known: Container[str], fetched: float, first_refused: float) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -27,6 +28,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from pyshard.blocking import Pyshard
+from pyshard.blocking.connecting import Connector
+from pyshard.blocking.pyshard import over
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
@@ -34,12 +38,14 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.net.authenticating_endpoint import authenticated_dial
+from pyshard.net.connection_parameters import connection_parameters
 from pyshard.security.tokens_and_roles import Role, Tokens
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing.memory_network import MemoryNetwork
+from pyshard.testing.memory_sockets import MemorySockets
 
 _T = TypeVar("_T")
 _HOST = "127.0.0.1"
@@ -121,6 +127,24 @@ class MemoryCluster:
         )
         self._clients.append(client)
         return client
+
+    def blocking(
+        self,
+        *,
+        deadline: float = settings.DEADLINE,
+        token_file: Path | str = "",
+        pass_time: Callable[[float], None] | None = None,
+    ) -> Pyshard:
+        """A new blocking client, connected to the bootstrap; the cluster's time passes while its calls wait.
+
+        :param deadline: seconds that an operation may take, unless it is given another.
+        :param token_file: the file whose first token it presents; empty: none.
+        :param pass_time: lets some seconds pass, in place of `advance`.
+        """
+        sockets = MemorySockets(self.network, pass_time)
+        random = Random(self.random.random())
+        parameters = connection_parameters(deadline=deadline, token_file=token_file, tls=False)
+        return over(Connector(parameters, lambda: sockets, random))
 
     def run(self, work: Deferred[_T] | Coroutine[Deferred[Any], Any, _T], seconds: float = 60.0) -> _T:
         """Let time pass until `work` is done.

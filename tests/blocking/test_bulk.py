@@ -6,18 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from in_process_command import MemoryPyshard
 
 from pyshard import Key, Pyshard, Storable
-from pyshard.blocking import bulk_windows
+from pyshard.blocking import bulk_call
 from pyshard.errors import IndexNotFound, InvalidArgument, InvalidKey, PartialFailure, Unavailable
 from pyshard.testing import MemoryCluster
-
-
-@pytest.fixture
-def app(cluster: MemoryCluster) -> Pyshard:
-    """A blocking client of `cluster`."""
-    return MemoryPyshard(cluster, 10)
 
 
 def test_the_verbs(app: Pyshard) -> None:
@@ -45,7 +38,7 @@ def test_in_an_index(app: Pyshard) -> None:
 
 def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are sent in windows; `progress` is called after each window, in the calling thread."""
-    monkeypatch.setattr(bulk_windows, "_WINDOW", 100)
+    monkeypatch.setattr(bulk_call, "_WINDOW", 100)
     told: list[tuple[int, int]] = []
     pairs = [(number, number) for number in range(250)]
 
@@ -75,7 +68,7 @@ def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
 
 def test_failures_of_all_windows(app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a window with failures the later windows are done, too; each key has its outcome."""
-    monkeypatch.setattr(bulk_windows, "_WINDOW", 2)
+    monkeypatch.setattr(bulk_call, "_WINDOW", 2)
     keys: list[Key] = ["a", True, "b", "c", False, "d"]
     with pytest.raises(PartialFailure, match="2 of 6 keys failed") as caught:
         app.has_many(keys)
@@ -90,7 +83,7 @@ def test_a_cluster_that_is_away_is_waited_for_once(
     app: Pyshard, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A shard that let a deadline pass isn't waited for again in later windows."""
-    monkeypatch.setattr(bulk_windows, "_WINDOW", 50)
+    monkeypatch.setattr(bulk_call, "_WINDOW", 50)
     app.write("k", 1)
     for name in cluster.names:
         cluster.kill_shard(name)

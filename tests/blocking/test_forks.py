@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import select
 import signal
-import threading
 import warnings
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
 
 import pytest
-from blocking.connecting import Connector
-from twisted.internet.defer import gatherResults, succeed
 
 from pyshard import Pyshard
-from pyshard.blocking import pyshard as blocking_module
+from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.model.key_slots import slot_of
+from pyshard.testing import MemoryCluster
 
 
 def in_child(function: Callable[[], str]) -> str:
@@ -43,7 +41,7 @@ def in_child(function: Callable[[], str]) -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_connects_anew(app: Pyshard, connector: Connector) -> None:
+def test_a_forked_child_connects_anew(app: Pyshard) -> None:
     """A child's first call makes a client of its own; the parent's goes on untouched."""
     app.write("test", "from the parent")
 
@@ -51,66 +49,57 @@ def test_a_forked_child_connects_anew(app: Pyshard, connector: Connector) -> Non
         found = app.read("test")
         assert found is not None
         app.write("test", "from the child")
-        return f"{found['record']!r}, {len(connector.clients)} clients"
+        return f"{found['record']!r}, {app._made is not made}"
 
-    assert in_child(child) == "'from the parent', 2 clients"
-    assert len(connector.clients) == 1
+    made = app._made
+    assert in_child(child) == "'from the parent', True"
+    assert app._made is made
     assert app.read("test") == {"hash_": 0.1671936, "record": "from the parent"}  # each has its own memory
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_in_the_midst_of_calls(app: Pyshard, connector: Connector) -> None:
-    """A child that is forked while other threads make calls and hold locks works."""
-    stop = threading.Event()
+def test_a_fork_in_the_middle_of_a_call(app: Pyshard) -> None:
+    """A child that is forked within a call doesn't go on with it; its next call connects anew."""
+    app.write("a", 1)
 
-    def busy() -> None:
-        while not stop.is_set():
-            app.write("test", 1)
+    answers: list[str] = []
 
-    threads = [threading.Thread(target=busy, daemon=True) for _ in range(3)]
-    for thread in threads:
-        thread.start()
+    def pairs() -> Iterator[tuple[str, int]]:
+        yield "a", 2
+        answers.append(in_child(lambda: f"{app.read('a') and 'read'}"))
 
-    client = SimpleNamespace(has=lambda *_, **__: succeed("here"))  # the child's copy of the cluster is half changed
-
-    def child() -> str:
-        vars(blocking_module)["connect"] = lambda *_, **__: succeed(client)
-        return str(app.has("test"))
-
-    try:
-        assert [in_child(child) for _ in range(5)] == ["here"] * 5
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(10)
-    assert app.write("test", 1) == 28
+    assert app.write_many(pairs()) == [28]
+    assert answers == ["read"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_while_a_lock_is_held(app: Pyshard) -> None:
-    """A lock that another thread held at the fork would be held for ever in the child, so the child makes a new one."""
+def test_a_connection_of_the_parent_is_never_used(app: Pyshard) -> None:
+    """A call that finds itself in a child in its middle ends, and touches nothing of the parent's."""
     app.write("test", 1)
-    with app._lock:
-        assert in_child(lambda: str(app.has("test"))) == "True"
+    made = app._made
+    assert made is not None
+
+    def child() -> str:
+        made.operate(GatheredOperation("read", "", b"test", slot_of(b"test"), made.network.now() + 1, 4))
+        return "read over the parent's connection"
+
+    assert in_child(child) == "ClientClosed"
+    assert app.write("test", 1) == 28
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_scan_does_not_go_on_in_a_forked_child(app: Pyshard) -> None:
     """A scan belongs to its process: in a child it raises instead of touching the parent's connections."""
-    app.run(lambda client: gatherResults([client.write(key, 1) for key in range(100)]))
+    app.write_many(dict.fromkeys(range(100), 1))
     scan = app.keys()
     first = next(scan)
-
-    def child() -> str:
-        return str(len(list(scan)))
-
-    assert in_child(child) == "ClientClosed"
+    assert in_child(lambda: str(len(list(scan)))) == "ClientClosed"
     assert len([first, *scan]) == 100
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_an_app_that_was_closed_is_closed_in_a_child_too(connector: Connector) -> None:
+def test_an_app_that_was_closed_is_closed_in_a_child_too(cluster: MemoryCluster) -> None:
     """An app that was closed before the fork is closed in the child, too."""
-    app = Pyshard()
+    app = cluster.blocking()
     app.close()
     assert in_child(lambda: str(app.has("test"))) == "ClientClosed"

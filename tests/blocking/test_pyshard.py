@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal
 
 import pytest
-from blocking.connecting import Connector, in_threads
-from clusters import NO_DEADLINES
-from twisted.internet.defer import Deferred, fail, gatherResults, succeed
-from twisted.python import threadable
+from blocking.threads import in_threads
 
-from pyshard import Client, Pyshard, Tls
+from pyshard import Pyshard
 from pyshard.blocking import BlockingIndex
-from pyshard.blocking import pyshard as blocking_module
+from pyshard.blocking.connecting import Connector
+from pyshard.blocking.pyshard import over
 from pyshard.errors import (
-    BlockingCallRefused,
     ClientClosed,
     ConfigError,
     IndexExists,
     IndexNotFound,
-    InvalidArgument,
     InvalidDocument,
     InvalidIndexName,
     InvalidKey,
     Unavailable,
-    shown_value,
 )
 from pyshard.model.key_slots import slot_of
-from pyshard.settings import settings
+from pyshard.net.connection_parameters import connection_parameters
 from pyshard.testing import MemoryCluster
-
-_DESCRIPTORS = Path("/proc/self/fd")
-
 
 # -- verbs ----------------------------------------------------------------------------------------------------------
 
@@ -105,44 +98,15 @@ def test_errors_are_raised(app: Pyshard, cluster: MemoryCluster) -> None:
     assert app.write("test1", 1) == 28
 
 
-@pytest.mark.parametrize("token_file", [None, "tokens", Path("tokens")])
-def test_the_token_file_is_passed_on(connector: Connector, token_file: str | Path | None) -> None:
-    """A `Pyshard`'s token file is its client's."""
-    Pyshard("somewhere:1", token_file=token_file).close()
-    assert connector.token_files == [token_file]
-
-
-@pytest.mark.parametrize("tls", [None, False, Tls("ca.pem")])
-def test_the_files_of_tls_are_passed_on(connector: Connector, tls: Tls | Literal[False] | None) -> None:
-    """`Pyshard` passes the files of TLS to its client, which also reads the environment."""
-    Pyshard("somewhere:1", tls=tls).close()
-    assert connector.tls == [tls]
-
-
-def test_deadlines_are_passed_on(connector: Connector) -> None:
-    """A `Pyshard`'s deadline is its client's; a verb's own one replaces it."""
-    with Pyshard(["somewhere", 1], deadline=0.4) as app:
-        assert connector.asked == [(["somewhere", 1], 0.4)]
-        connector.cluster.kill_shard("shard0")
-        clock = connector.cluster.clock
+def test_deadlines(cluster: MemoryCluster) -> None:
+    """A `Pyshard`'s deadline is that of its calls; a verb's own one replaces it."""
+    with cluster.blocking(deadline=0.4) as app:
+        cluster.kill_shard("shard0")
         for deadline, expected in ((None, 0.4), (1.0, 1.0)):
-            began = clock.seconds()
+            began = cluster.clock.seconds()
             with pytest.raises(Unavailable):
                 app.read("test", deadline=deadline)
-            assert expected <= clock.seconds() - began < expected + 0.2
-
-
-@pytest.mark.parametrize("deadline", NO_DEADLINES, ids=shown_value)
-def test_what_is_no_deadline(connector: Connector, deadline: Any) -> None:
-    """A `Pyshard` refuses it when it is made, before it connects."""
-    with pytest.raises(InvalidArgument, match=r"^deadline: found .*, expected a number of seconds"):
-        Pyshard(["somewhere", 1], deadline=deadline)
-    assert connector.asked == []
-
-
-def test_the_default_server_is_that_of_the_settings(app: Pyshard, connector: Connector) -> None:
-    """Without an argument `Pyshard` asks the bootstrap that the settings name, with their deadline."""
-    assert connector.asked == [(settings.BOOTSTRAP_SERVER, settings.DEADLINE)]
+            assert expected - 1e-9 <= cluster.clock.seconds() - began < expected + 0.2
 
 
 # -- scans and many at once -----------------------------------------------------------------------------------------
@@ -151,7 +115,7 @@ def test_the_default_server_is_that_of_the_settings(app: Pyshard, connector: Con
 def test_keys_is_an_iterator_over_all_pages(app: Pyshard) -> None:
     """`keys` gives all keys in slot order, page by page as they are asked for."""
     keys = [f"key{number}" for number in range(1500)]
-    app.run(lambda client: gatherResults([client.write(key, 1) for key in keys]))
+    app.write_many(dict.fromkeys(keys, 1))
     scan = app.keys()
     first = next(scan)
     expected = sorted(keys, key=lambda key: (slot_of(key.encode()), key))
@@ -166,12 +130,6 @@ def test_keys_refuses_a_bad_name_at_once(app: Pyshard) -> None:
     scan = app.keys("nowhere")
     with pytest.raises(IndexNotFound):
         next(scan)
-
-
-def test_run_has_many_operations_under_way(app: Pyshard) -> None:
-    """`run` waits for the Deferred of any work on the client."""
-    assert app.run(lambda client: gatherResults([client.write(key, "x") for key in range(2000)])) == [50] * 2000
-    assert len(list(app.keys())) == 2000
 
 
 def test_threads_share_an_app(app: Pyshard) -> None:
@@ -193,107 +151,80 @@ def test_threads_share_an_app(app: Pyshard) -> None:
 # -- beginning and end ----------------------------------------------------------------------------------------------
 
 
-def test_an_address_that_is_none_is_refused_before_anything_is_made(connector: Connector) -> None:
+def test_an_address_that_is_none_is_refused() -> None:
     """A bad address is a `ConfigError` at once."""
-    for server in ("nowhere", ["localhost"], ["localhost", 0], 7):
+    for server in ("nowhere", ["localhost"], ["localhost", 0], 7, "unix:/tmp/socket"):
         with pytest.raises(ConfigError):
             Pyshard(server)  # type: ignore[arg-type]
-    assert connector.asked == []
 
 
-def test_close_ends_everything_once(connector: Connector) -> None:
+def test_close_ends_everything_once(cluster: MemoryCluster) -> None:
     """After close, or the end of the with block, every call raises `ClientClosed`; closing again does nothing."""
-    with Pyshard() as app:
+    with cluster.blocking() as app:
         app.write("test", 1)
         scan = app.keys()
         pages = app.index("pages")
-    assert connector.clients[0]._router.closed
     app.close()
     calls: list[Callable[[], object]] = [
         lambda: app.read("test"),
         lambda: app.write("test", 1),
+        lambda: app.write_many({"test": 1}),
         lambda: pages.has("test"),
         lambda: next(scan),
         app.stat,
-        lambda: app.run(lambda _: succeed(None)),
     ]
     for call in calls:
         with pytest.raises(ClientClosed):
             call()
-    assert len(connector.clients) == 1
 
 
-def test_a_with_block_that_fails_closes_too(connector: Connector) -> None:
+def test_a_with_block_that_fails_closes_too(cluster: MemoryCluster) -> None:
     """An error in the block passes through, and the connections are closed."""
-    with pytest.raises(ValueError, match="mine"), Pyshard():
+    with pytest.raises(ValueError, match="mine"), cluster.blocking() as app:
         raise ValueError("mine")
-    assert connector.clients[0]._router.closed
+    with pytest.raises(ClientClosed):
+        app.read("test")
 
 
-def test_other_threads_see_the_end(app: Pyshard, connector: Connector) -> None:
+def test_other_threads_see_the_end(app: Pyshard, cluster: MemoryCluster) -> None:
     """A call that waits in another thread ends with `ClientClosed` when the app is closed."""
-    connector.cluster.kill_shard("shard0")
+    app.has("test")
+    cluster.network.silence("127.0.0.1", 5050)
+    began = threading.Barrier(3)
 
     def wait() -> type[BaseException] | None:
+        began.wait()
         try:
-            app.read("test")
+            app.read("test", deadline=1e9)
         except ClientClosed as error:
             return type(error)
         return None
 
     def close() -> None:
+        began.wait()
         time.sleep(0.05)
         app.close()
 
     assert in_threads([wait, wait, close]) == [ClientClosed, ClientClosed, None]
 
 
-def test_an_app_is_not_made_in_a_running_reactors_thread(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the thread of a running reactor even the first call is refused, before anything is connected."""
+def test_under_pytest_twisted(app: Pyshard) -> None:
+    """A call works where a reactor runs in its thread, too, as it does in each test with pytest-twisted."""
     from twisted.internet import reactor
 
-    monkeypatch.setattr(threadable, "isInIOThread", lambda: True)
-    monkeypatch.setattr(reactor, "running", True)
-    with pytest.raises(BlockingCallRefused):
-        Pyshard()
-    monkeypatch.undo()
-    assert connector.asked == []
-
-
-def test_a_call_within_a_callback_is_refused(app: Pyshard) -> None:
-    """A blocking call inside `run` would wait for itself; a refused close closes nothing."""
-
-    def read(client: Client) -> Deferred[None]:
-        app.read("test")
-        return succeed(None)
-
-    def close(client: Client) -> Deferred[None]:
-        app.close()
-        return succeed(None)
-
-    for inner in (read, close):
-        with pytest.raises(BlockingCallRefused):
-            app.run(inner)
+    assert getattr(reactor, "_started", False)
     assert app.write("test", 1) == 28
 
 
-@pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="descriptors are counted as Linux lists them")
-def test_nothing_is_left_of_a_closed_app(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app that was closed, or that could not connect, leaves no descriptor open."""
-
-    def use() -> None:
-        with Pyshard() as app:
-            app.write("test", 1)
-
-    def no_use() -> None:
-        with pytest.raises(Unavailable):
-            Pyshard()
-
-    use()
-    before = len(list(_DESCRIPTORS.iterdir()))
-    for _ in range(5):
-        use()
-    monkeypatch.setattr(blocking_module, "connect", lambda *_, **__: fail(Unavailable("nobody there")))
-    for _ in range(5):
-        no_use()
-    assert len(list(_DESCRIPTORS.iterdir())) == before
+def test_pickled_and_copied(cluster: MemoryCluster) -> None:
+    """A client pickles as what it was made with; a copy connects anew, at its first call."""
+    url = "pyshard://db.example.com,other:9193/pages?deadline=3"
+    made = over(Connector(connection_parameters(url)))
+    again = pickle.loads(pickle.dumps(made))
+    assert again._connector.parameters == made._connector.parameters
+    assert (again._deadline, again._default_index, again._made) == (3.0, "pages", None)
+    with cluster.blocking() as app:
+        app.write("test", 1)
+        with copy.copy(app) as other:
+            assert other.read("test") == app.read("test")
+            assert other._made is not app._made

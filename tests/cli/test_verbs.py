@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from in_process_command import Commands, Ended, MemoryPyshard
+from in_process_command import Commands, Ended
 
-from pyshard.client import Client
+from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.security.tls import Tls
 from pyshard.testing import MemoryCluster
 
@@ -88,17 +88,17 @@ def test_one_of_two_wins(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, abs
         pyshard("write", "key", "1")
         version = json.loads(pyshard("item", "key").out)["version"]
     other = pyshard.cluster.connect()
-    run = MemoryPyshard.run
+    operate = BlockingCluster.operate
     sizes: list[int] = []
 
-    def interrupted(self: MemoryPyshard, function: Callable[[Client], Any]) -> Any:
+    def interrupted(self: BlockingCluster, operation: GatheredOperation) -> object:
         """Make a call, and right behind it the other client's call."""
-        result = run(self, function)
+        result = operate(self, operation)
         condition: dict[str, Any] = {"if_absent": True} if absent else {"if_version": version}
         sizes.append(pyshard.cluster.run(other.write("key", "the other's", **condition)))
         return result
 
-    monkeypatch.setattr(MemoryPyshard, "run", interrupted)
+    monkeypatch.setattr(BlockingCluster, "operate", interrupted)
     arguments = ["--if-absent"] if absent else ["--if-version", str(version)]
     won = pyshard("write", *arguments, "key", "{}").code == 0
     assert won is not any(sizes)

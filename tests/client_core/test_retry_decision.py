@@ -10,7 +10,7 @@ from pyshard.client_core.retry_decision import NEW_ENOUGH, Attempt, Verdict, dec
 from pyshard.errors import PyshardError
 
 RETRY, WAIT, REFRESH, FAIL, IN_DOUBT = Verdict
-REFUSED, FAILED, GARBLED = Attempt
+REFUSED, FAILED, GARBLED, NOT_SENT = Attempt
 
 #: Errors that a shard refuses a whole batch with, having applied nothing: the same for reads and changes.
 NOTHING_APPLIED = {
@@ -68,6 +68,14 @@ def test_garbled_answer() -> None:
     assert decide(GARBLED, unreadable, changes=True) is IN_DOUBT
     assert decide(GARBLED, unreadable, changes=False) is FAIL
     assert decide(GARBLED, KeyError("x"), changes=True) is IN_DOUBT
+    assert decide(GARBLED, KeyError("x"), changes=False) is FAIL
+
+
+def test_nothing_was_sent() -> None:
+    """What was never sent is never in doubt: it waits for a newer map, or one side has refused the other."""
+    for changes in (True, False):
+        assert decide(NOT_SENT, OSError("refused"), changes=changes) is REFRESH
+        assert decide(NOT_SENT, errors.NotAuthenticated("no token"), changes=changes) is FAIL
 
 
 def test_a_change_in_doubt_is_never_sent_again() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functional.cluster import PATIENCE, Cluster, until
+from functional.deferred_calls import run_deferred
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client, Pyshard
@@ -89,7 +90,7 @@ class Load:
             record = found and found["record"]
             assert record == expected, f"found {record!r}, expected {expected!r}"
 
-    def _deferred(self, app: Pyshard) -> None:
+    def _deferred(self, _: Pyshard) -> None:
         async def loop(client: Client, number: int) -> None:
             turn, counter = 0, f"counter {number % 10}"
             while not self._stop.is_set():
@@ -105,7 +106,10 @@ class Load:
                     self._failed("Deferred client", error)
                 turn += 1
 
-        app.run(lambda client: gatherResults([Deferred.fromCoroutine(loop(client, at)) for at in range(_DEFERRED)]))
+        run_deferred(
+            self._server,
+            lambda client: gatherResults([Deferred.fromCoroutine(loop(client, at)) for at in range(_DEFERRED)]),
+        )
 
     def _blocking(self, number: int) -> Callable[[Pyshard], None]:
         def work(app: Pyshard) -> None:

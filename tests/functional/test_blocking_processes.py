@@ -15,7 +15,7 @@ from ports import free_port
 from twisted.internet.threads import deferToThread
 
 from pyshard import Pyshard
-from pyshard.errors import BlockingCallRefused, ClientClosed
+from pyshard.errors import ClientClosed
 
 pytestmark = pytest.mark.functional
 
@@ -150,18 +150,6 @@ async def test_beside_a_reactor(shared: Cluster) -> None:
         found = await call
         assert isinstance(found, dict)
         assert found["record"] in range(4)
-
-
-@pytest_twisted.ensureDeferred
-async def test_refused_in_reactor_thread(shared: Cluster) -> None:
-    """In the thread of a running reactor a blocking call is refused at once, and says what to use."""
-    with pytest.raises(BlockingCallRefused, match=r"pyshard\.connect\(reactor\)"):
-        Pyshard(shared.server)
-    app = await deferToThread(Pyshard, shared.server)
-    with pytest.raises(BlockingCallRefused, match="deferToThread"):
-        app.read("test")
-    assert await deferToThread(app.read, "not there") is None
-    await deferToThread(app.close)
 
 
 def test_closed(shared: Cluster) -> None:

@@ -121,14 +121,16 @@ def test_dead_bootstrap(cluster: Cluster) -> None:
 def test_stopped_shard(cluster: Cluster) -> None:
     """A shard that is stopped, not dead, holds up nobody: its calls end by their deadline, the others go on.
 
-    A read is Unavailable; a change that was sent is OutcomeUnknown. It works again when the shard goes on.
+    A change that was sent is OutcomeUnknown; what could not be sent any more is Unavailable, and so is a read. It works
+    again when the shard goes on.
     """
     (stopped, second), (living,) = cluster.keys(0, 2), cluster.keys(1, 1)
     with Pyshard(cluster.server) as app:
         app.write(stopped, "old")
         cluster.shards[0].send(signal.SIGSTOP)
-        assert fails_in_time(Unavailable, lambda: app.read(stopped, deadline=_SHORT))
         assert fails_in_time(OutcomeUnknown, lambda: app.write(second, "new", deadline=_SHORT))
+        assert fails_in_time(Unavailable, lambda: app.write(second, "new", deadline=_SHORT))
+        assert fails_in_time(Unavailable, lambda: app.read(stopped, deadline=_SHORT))
         assert fails_in_time(Unavailable, lambda: list(app.keys(deadline=_SHORT)))
         assert app.write(living, "new") == 52
         assert app.read(living) is not None

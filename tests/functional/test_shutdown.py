@@ -9,6 +9,7 @@ import time
 
 import pytest
 from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
+from functional.deferred_calls import run_deferred
 from functional.load import Load
 
 from pyshard import Pyshard
@@ -121,7 +122,9 @@ def test_bad_company(new_cluster: NewCluster) -> None:
     shard = cluster.shards[0]
     with Pyshard(cluster.server) as app:
         app.write("large", b"x" * 1_000_000)
-        app.run(lambda client: BackupClient(client).shards[0].call(commands.OpenSnapshot, PATIENCE))
+        run_deferred(
+            cluster.server, lambda client: BackupClient(client).shards[0].call(commands.OpenSnapshot, PATIENCE)
+        )
         with (
             socket.create_connection((HOST, shard.port), PATIENCE) as half,
             socket.create_connection((HOST, shard.port), PATIENCE) as deaf,

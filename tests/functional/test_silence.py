@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.functional, pytest.mark.skipif(sys.platform != "linux"
 STUCK = """
 import json, os, re, signal, sys, time
 from collections import Counter
-from twisted.internet.defer import succeed
-from pyshard import Pyshard
+from twisted.internet.task import deferLater, react
+from pyshard import connect
 from pyshard.settings import settings
 
 server, pid, stuck, other = sys.argv[1:]
@@ -33,31 +33,31 @@ object.__setattr__(settings, "MAX_WAITING_BYTES", 16 * 1024 * 1024)
 def resident():
     return int(re.findall(r"VmRSS:\\s+(\\d+) kB", open("/proc/self/status").read())[0]) // 1024
 
-with Pyshard(server, deadline=3) as app:
+async def main(reactor):
+    client = await connect(reactor, server, deadline=3)
     for key in (stuck, other):
-        app.increment(key)
+        await client.increment(key)
     os.kill(int(pid), signal.SIGSTOP)
     outcomes, before, document = Counter(), resident(), os.urandom(1 << 20)
-    def fill(client):
-        for number in range(500):
-            client.write(stuck, document[number:]).addCallbacks(
-                lambda _: outcomes.update(["done"]), lambda failure: outcomes.update([type(failure.value).__name__])
-            )
-        return succeed(None)
-    app.run(fill)
+    for number in range(500):
+        client.write(stuck, document[number:]).addCallbacks(
+            lambda _: outcomes.update(["done"]), lambda failure: outcomes.update([type(failure.value).__name__])
+        )
     at_once = dict(outcomes)
     times = []
     for _ in range(200):
         began = time.monotonic()
-        app.increment(other)
+        await client.increment(other)
         times.append(time.monotonic() - began)
     grown = resident() - before
     while sum(outcomes.values()) < 500:
-        app.increment(other)
-        time.sleep(0.05)
+        await client.increment(other)
+        await deferLater(reactor, 0.05)
     os.kill(int(pid), signal.SIGCONT)
-    app.read(stuck, deadline=20)
+    await client.read(stuck, deadline=20)
     print(json.dumps([dict(outcomes), at_once, sorted(times)[100], grown]))
+
+react(main)
 """
 
 #: What `twistd` is, with other settings.

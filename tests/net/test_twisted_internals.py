@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.base import DelayedCall, ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -27,12 +26,6 @@ PRIVATE = {
     "_tempDataBuffer": {"net/twisted_internals.py"},
     "_tempDataLen": {"net/twisted_internals.py"},
     "_outstandingRequests": {"net/twisted_internals.py"},
-    "_registerAsIOThread": {"blocking/private_reactor.py"},
-    "_newTimedCalls": {"blocking/private_reactor.py"},
-    "_cancellations": {"blocking/private_reactor.py"},
-    "_poller": {"blocking/private_reactor.py"},
-    "_selectables": {"blocking/private_reactor.py"},
-    "_doReadOrWrite": {"blocking/private_reactor.py"},
 }
 
 
@@ -106,25 +99,6 @@ def test_calls_in_flight() -> None:
     assert calls_in_flight(connection) == 2
     connection.connectionLost(Failure(ConnectionDone()))
     assert calls_in_flight(connection) == 0
-
-
-def test_names_of_reactors() -> None:
-    """What the private reactor of a blocking client relies on is there."""
-    reactor = EPollReactor()
-    assert isinstance(reactor._newTimedCalls, list)
-    assert reactor._cancellations == 0
-    assert ReactorBase._registerAsIOThread is True
-    assert callable(reactor._poller.poll)
-    assert isinstance(reactor._selectables, dict)
-    assert callable(reactor._doReadOrWrite)
-    call = reactor.callLater(0, int)
-    assert reactor._newTimedCalls == [call]
-    assert isinstance(call, DelayedCall)
-    assert (call.delayed_time, call.called, call.cancelled) == (0, 0, 0)
-    call.cancel()
-    assert reactor._cancellations == 1
-    reactor.disconnectAll()
-    reactor.removeAll()
 
 
 def test_only_these_modules_use_them() -> None:

@@ -5,22 +5,37 @@ Rules:
 - the certificate of a dialed peer, and its name, are always verified; there is no option against it;
 - a daemon verifies its clients' certificates, unless it is told to take any client;
 - TLS is the endpoints' business: AMP's own StartTLS isn't answered;
-- `certificate_checks`, `contexts`, `verification` and `endpoints` need the extra ``pyshard[tls]``, and are imported
-  when TLS is asked for; the other modules work without it. `ssl_context` is for connections that aren't Twisted's.
+- `byte_filter`, `certificate_checks`, `contexts`, `verification` and `endpoints` need the extra ``pyshard[tls]``, and
+  are imported when TLS is asked for; the other modules work without it. `ssl_context` is for connections that
+  aren't Twisted's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
 from pyshard.security.tls.config import SYSTEM, Tls, for_client, from_options, from_string, is_tls
 
-__all__ = ["SYSTEM", "Tls", "check", "dialing", "for_client", "from_options", "from_string", "is_tls", "listening"]
+if TYPE_CHECKING:
+    from pyshard.security.tls.byte_filter import TlsFilter
+
+__all__ = [
+    "SYSTEM",
+    "Tls",
+    "check",
+    "dialing",
+    "filtering",
+    "for_client",
+    "from_options",
+    "from_string",
+    "is_tls",
+    "listening",
+]
 
 #: Gives the time, with its zone.
 Now: TypeAlias = Callable[[], datetime]
@@ -46,6 +61,20 @@ def dialing(
 
     context = TlsContext(tls, True, now)
     return lambda host, port: TlsClientEndpoint(dial(host, port), host, context, clock)
+
+
+def filtering(tls: Tls, now: Now = utc_now) -> Callable[[str], TlsFilter]:
+    """A way to have TLS without an endpoint: given the host that is dialed, a filter of the connection's bytes.
+
+    :param now: gives the time at which this side's certificate must be valid.
+    :raises ConfigError: the files can't be used, or TLS isn't installed.
+    """
+    _check_installed()
+    from pyshard.security.tls.byte_filter import TlsFilter
+    from pyshard.security.tls.contexts import TlsContext
+
+    context = TlsContext(tls, True, now)
+    return lambda host: TlsFilter(context, host)
 
 
 def check(tls: Tls) -> None:

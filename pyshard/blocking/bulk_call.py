@@ -1,0 +1,171 @@
+"""A bulk verb of the blocking client: reads the caller's iterable, and does it at all shards at once.
+
+Rules:
+
+- The iterable is read one window of keys at a time. It and ``progress`` run in the caller's thread while nothing is in
+  flight, so both may take their time and make calls of their own.
+- An iterable that is slow is sent after half a second of it.
+- The calling thread waits for all shards together; a slow one doesn't hold up the others.
+- Keys that moved to another shard meanwhile are sent there, by a newer map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import TypeVar
+
+import attrs
+
+from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
+from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.thread_tasks import together
+from pyshard.client_core.bulk_input import BulkSlice
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
+from pyshard.errors import OutcomeUnknown, PyshardError, Unavailable
+from pyshard.model.key_slots import slots_of
+from pyshard.protocol.batch_operations import picker
+from pyshard.settings import settings
+
+_T = TypeVar("_T")
+
+_WINDOW = 20_000  # keys that are read from the iterable before they are sent
+_LONGEST = 0.5  # seconds for which a window is collected, if the iterable is slow
+
+
+class BulkCall:
+    """One bulk verb.
+
+    :param cluster: leads to the shards.
+    :param changes: whether the verb changes something.
+    :param seconds: the deadline of each operation, from the moment it is issued.
+    :param progress: called after each window with the number of keys that are done so far.
+    """
+
+    def __init__(self, cluster: BlockingCluster, changes: bool, seconds: float, progress: Progress | None) -> None:
+        self._cluster = cluster
+        self._network = cluster.network
+        self._changes = changes
+        self._seconds = seconds
+        self._progress = progress
+        self._away: set[str] = set()
+        self._failed = False
+
+    def all(
+        self, source: Iterable[_T], slices: Callable[[list[_T], int], Iterator[BulkSlice]], key: Callable[[_T], object]
+    ) -> list[object]:
+        """Do the verb for all elements of an iterable.
+
+        :param slices: gives the slices of a window, given how many keys each is to have.
+        :param key: gives the key of one of the iterable's elements.
+        :return: the outcomes, in order.
+        :raises PartialFailure: there are errors among them.
+        """
+        keys: list[object] = []
+        outcomes: list[object] = []
+        for window in self._windows(source):
+            outcomes += self._window(slices(window, self._slice_size()))
+            keys += map(key, window)
+            if self._progress is not None:
+                self._progress(len(keys))
+        if self._failed:
+            raise partial_failure(list(zip(keys, outcomes, strict=True)))
+        return outcomes
+
+    def _slice_size(self) -> int:
+        durable = self._changes and any(shard.durable for shard in self._cluster.state.map.ranges)
+        return settings.BULK_STEP_DURABLE if durable else settings.BULK_STEP
+
+    def _windows(self, source: Iterable[_T]) -> Iterator[list[_T]]:
+        if isinstance(source, list):  # it is all there
+            for start in range(0, len(source), _WINDOW):
+                yield source[start : start + _WINDOW]
+            return
+        now = self._network.now
+        window: list[_T] = []
+        begun = now()
+        for element in source:
+            if not window:
+                begun = now()
+            window.append(element)
+            if len(window) >= _WINDOW or now() - begun >= _LONGEST:
+                yield window
+                window = []
+        if window:
+            yield window
+
+    def _window(self, slices: Iterator[BulkSlice]) -> list[object]:
+        """The outcomes of one window, in order."""
+        self._cluster.check_open()
+        issued: list[SliceInFlight] = []
+        works: dict[str, ShardWork] = {}
+        shards = self._cluster.state.map
+        for bulk_slice in slices:
+            outcomes = SliceInFlight(bulk_slice, self._part_done)
+            issued.append(outcomes)
+            self._failed = self._failed or bool(bulk_slice.refused)
+            if not bulk_slice.run.keys:
+                continue
+            slots = slots_of(bulk_slice.run.keys, bulk_slice.run.index.encode())
+            for name, numbers in shards.split(slots).items():
+                self._work(works, name).unsent.append(UnsentKeys(bulk_slice, outcomes, slots, numbers))
+        while works:
+            self._round(works)
+            works = self._route_again(works)
+        return list(chain.from_iterable([one.outcomes for one in issued]))
+
+    def _work(self, works: dict[str, ShardWork], name: str) -> ShardWork:
+        if name not in works:
+            pool = self._cluster.named(name)
+            works[name] = ShardWork(pool, self._seconds, self._cluster.index_missing, self._refused)
+            works[name].away = name in self._away
+        return works[name]
+
+    def _round(self, works: dict[str, ShardWork]) -> None:
+        """Do the work at all shards."""
+        try:
+            outcomes = together(self._network, [work.run() for work in works.values()])
+        except BaseException as interruption:
+            if self._changes and interruption.__cause__ is None:
+                interruption.__cause__ = OutcomeUnknown(
+                    "a bulk verb was interrupted: any of the keys of its last window may or may not have been changed"
+                )
+            raise
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        self._away.update(name for name, work in works.items() if work.away)
+
+    def _route_again(self, works: dict[str, ShardWork]) -> dict[str, ShardWork]:
+        """The work that is left over, at the shards that own its keys by a newer map; what is too late fails."""
+        left = [part for work in works.values() for part in [*work.left, *work.again]]
+        unsent = [keys for work in works.values() for keys in work.unsent]
+        again: dict[str, ShardWork] = {}
+        if not left and not unsent:
+            return again
+        cluster = self._cluster
+        cluster.refresh(min([part.expires for part in left], default=self._network.now() + self._seconds))
+        self._network.sleep(self._network.now() + settings.RETRY_FIRST)
+        shards = cluster.state.map
+        for part in left:
+            by_shard = shards.split(part.slots)
+            if self._network.now() >= part.expires:
+                self._away.update(by_shard)
+                why = {self._cluster.named(name).why for name in by_shard}
+                part.fail(Unavailable(f"{part}: no shard took it before the deadline: {'; '.join(sorted(why))}"))
+                continue
+            for name, places in by_shard.items():
+                self._work(again, name).again.append(part if len(by_shard) == 1 else part.part(places))
+        for keys in unsent:
+            own = picker(keys.numbers)(keys.slots)
+            for name, places in shards.split(own).items():
+                numbers = picker(places)(keys.numbers)
+                self._work(again, name).unsent.append(attrs.evolve(keys, numbers=numbers))
+        return again
+
+    def _part_done(self, _: BulkOperation, kinds: set[type]) -> None:
+        self._failed = self._failed or any(issubclass(kind, PyshardError) for kind in kinds)
+
+    def _refused(self, count: int) -> None:
+        self._failed = self._failed or bool(count)

@@ -1,0 +1,290 @@
+"""What a bulk verb does at one shard: sends the shard's keys, a few boxes at a time, and takes the answers.
+
+Rules:
+
+- Documents are encoded when their box is about to be sent, so that the shards work while the next ones are encoded.
+- Operations on one key stay in their order (`pyshard.client_core.operation_queue`).
+- A change whose answer was lost is in doubt, key by key; a read is sent again.
+- What the shard doesn't own any more is left over, for whoever has a newer map.
+- A shard that let a deadline pass is sent nothing more of this bulk verb.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from pyshard.blocking.connection_pool import REFUSALS, NotSent
+from pyshard.blocking.pooled_connection import PooledConnection, TooLate
+from pyshard.blocking.shard_pool import ShardPool
+from pyshard.blocking.thread_tasks import Interest
+from pyshard.client_core.bulk_input import BulkSlice, encoded
+from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.bulk_outcomes import SliceInFlight
+from pyshard.client_core.conversation import Broken, Reply
+from pyshard.client_core.operation_queue import Batch, OperationQueue
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, no_sense
+from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
+from pyshard.protocol import commands
+from pyshard.protocol.apply_boxes import answers_in, apply_box
+from pyshard.protocol.batch_answers import Answer, decode_answers
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import picker
+from pyshard.settings import settings
+
+
+@attrs.define
+class UnsentKeys:
+    """Keys of a slice for one shard that were not sent yet.
+
+    :param slots: of all keys of the slice's run.
+    :param numbers: which keys of the run they are.
+    """
+
+    bulk_slice: BulkSlice
+    outcomes: SliceInFlight
+    slots: Sequence[int]
+    numbers: Sequence[int]
+
+    def next_part(self, expires: float, refused: Callable[[int], None]) -> BulkOperation | None:
+        """As many of them as a box takes, as one operation; they aren't unsent any more. None: none can be sent.
+
+        :param refused: called with the number of documents that can't be stored.
+        """
+        bulk_slice = self.bulk_slice
+        if bulk_slice.documents is None:
+            whole = BulkOperation(bulk_slice.run, self.slots, bulk_slice.places, expires, self.outcomes)
+            numbers, self.numbers = self.numbers, ()
+            return whole if len(numbers) == len(whole) else whole.part(numbers)
+        write = encoded(bulk_slice, self.numbers)
+        self.numbers = self.numbers[len(write) :]
+        self.outcomes.write(write)
+        if write.refused:
+            refused(len(write.refused))
+        if not write.numbers:
+            return None
+        places = self.outcomes.places(write.numbers)
+        return BulkOperation(write.run, picker(write.numbers)(self.slots), places, expires, self.outcomes)
+
+
+class ShardWork:
+    """A bulk verb's work at one shard, for one window of keys.
+
+    :param pool: the shard's connections.
+    :param seconds: the deadline of each operation, from the moment it is issued.
+    :param missing: given an index and when it was first refused, tells whether it is known to be missing.
+    :param refused: called with the number of documents that can't be stored.
+    :ivar unsent: what is to be done, in order.
+    :ivar again: parts that were sent before and go out again, before what is unsent.
+    :ivar left: parts that another shard may own by now; what is unsent at the end is left, too.
+    :ivar away: whether the shard let a deadline pass.
+    """
+
+    def __init__(
+        self,
+        pool: ShardPool,
+        seconds: float,
+        missing: Callable[[str, float], bool],
+        refused: Callable[[int], None],
+    ) -> None:
+        self._pool = pool
+        self._network = pool.network
+        self._seconds = seconds
+        self._missing = missing
+        self._refused = refused
+        self._queue = OperationQueue()
+        self._stalled = False
+        self._in_flight: dict[bytes, Batch] = {}
+        self.unsent: deque[UnsentKeys] = deque()
+        self.again: deque[BulkOperation] = deque()
+        self.left: list[BulkOperation] = []
+        self.away = False
+
+    async def run(self) -> None:
+        """Do all of it. Every key has its outcome then, or is left over.
+
+        When the shard can't be reached, it ends early: a newer map may say where the shard is by now.
+        """
+        connection = self._pool.take() or self._pool.new()
+        try:
+            while not self._stalled and (self.unsent or self.again or not self._queue.idle):
+                await self._turn(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._pool.put_back(connection)
+
+    # ------------------------------------------------------------------ inside
+
+    async def _turn(self, connection: PooledConnection) -> None:
+        """Send what may go, and take what has come."""
+        self._fill()
+        if self._queue.idle:
+            return
+        try:
+            await self._send(connection)
+            until = min(batch.entries[0].expires for batch in self._in_flight.values())
+            due = min(batch.sent for batch in self._in_flight.values()) + settings.DEADLINE
+            await connection.any_answer(min(until, due))
+            for tag in list(connection.conversation.answers):
+                batch = self._in_flight.pop(tag, None)
+                reply = connection.conversation.answers.pop(tag)
+                if batch is not None:
+                    connection.changing = connection.changing and bool(self._in_flight)
+                    self._take(batch, reply)
+        except NotSent as error:
+            self._expire(str(error))
+            await Interest((), min(self._pool.rested(), self._next_deadline()))
+            self.left += [one for one in self._queue.take_waiting() if isinstance(one, BulkOperation)]
+            self._stalled = not self.away
+        except REFUSALS as error:
+            self._fail_waiting(error)
+        except ClientClosed as error:
+            connection.close()
+            self._lose(str(error))
+            self._fail_waiting(error)
+        except TooLate:
+            connection.close()
+            self._lose("no answer came before the deadline")
+            self._expire("no answer came before the deadline")
+        except Broken as error:
+            connection.close()
+            self._pool.rest()
+            self._pool.why = str(error)
+            self._lose(str(error))
+
+    def _fill(self) -> None:
+        """Have something wait to be sent."""
+        while not self._queue.waiting and (self.again or self.unsent):
+            if len(self._queue.in_flight) >= settings.BOXES_IN_FLIGHT:
+                return
+            if self.again:
+                part: BulkOperation | None = self.again.popleft()
+            else:
+                part = self.unsent[0].next_part(self._network.now() + self._seconds, self._refused)
+                if not self.unsent[0].numbers:
+                    self.unsent.popleft()
+            if part is None:
+                continue
+            if self.away:
+                name = self._pool.range.name
+                part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
+            else:
+                self._queue.add(part)
+
+    async def _send(self, connection: PooledConnection) -> None:
+        """Send as many boxes as may be in flight."""
+        first = True
+        while self._queue.waiting:
+            entry = self._queue.waiting[0]
+            if not self._in_flight and first:
+                await self._pool.prepare(connection, entry.changes, entry.expires)
+                first = False
+            batch = self._queue.next_batch(self._network.now())
+            if batch is None:
+                return
+            connection.changing = connection.changing or entry.changes
+            box = apply_box(self._pool.epoch, encode_runs(batch.runs))
+            self._in_flight[connection.conversation.ask(commands.Apply.commandName, box)] = batch
+            connection.send_some()
+            self._fill()
+
+    def _take(self, batch: Batch, reply: Reply) -> None:
+        """Hand out what a box's answer says."""
+        part = batch.bulk_operation
+        assert part is not None
+        self._queue.finished(batch)
+        if isinstance(reply, Exception):
+            self._refuse_whole(part, reply)
+            return
+        try:
+            (answer,) = decode_answers(answers_in(reply), batch.runs)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the answer makes no sense
+            self._fail(part, Attempt.GARBLED, error)
+            raise Broken("its answer makes no sense") from None
+        self._pool.worked()
+        self._hand_out(part, answer)
+
+    def _hand_out(self, part: BulkOperation, answer: Answer) -> None:
+        failed: dict[int, PyshardError] = {}
+        again: list[int] = []
+        elsewhere: list[int] = []
+        for place, error in sorted(answer.refusals().items()):
+            verdict = self._verdict(part, Attempt.REFUSED, error)
+            if verdict is Verdict.RETRY:
+                again.append(place)
+            elif verdict.again:
+                elsewhere.append(place)
+            else:
+                failed[place] = error
+        if again:
+            self._queue.put_back([part.part(again)])
+        if elsewhere:
+            self.left.append(part.part(elsewhere))
+        part.finish(answer.results, failed, sorted([*again, *elsewhere]))
+
+    def _refuse_whole(self, part: BulkOperation, error: Exception) -> None:
+        """The shard refused a box as a whole."""
+        verdict = self._verdict(part, Attempt.FAILED, error)
+        if verdict.again:
+            self._pool.rest()
+            self.left.append(part)
+        else:
+            self._fail(part, Attempt.FAILED, error)
+
+    def _verdict(self, part: BulkOperation, attempt: Attempt, error: Exception) -> Verdict:
+        missing = False
+        if isinstance(error, IndexNotFound):
+            if part.refused is None:
+                part.refused = self._network.now()
+            missing = self._missing(part.index, part.refused)
+        return decide(attempt, error, part.changes, missing)
+
+    def _fail(self, part: BulkOperation, attempt: Attempt, error: Exception) -> None:
+        if decide(attempt, error, part.changes) is Verdict.IN_DOUBT:
+            part.fail(self._unknown(part, str(error)))
+        else:
+            part.fail(error if isinstance(error, PyshardError) else no_sense(error))
+
+    def _lose(self, why: str) -> None:
+        """The connection ended: changes in flight are in doubt, and reads go out again."""
+        lost = list(self._in_flight.values())
+        self._in_flight.clear()
+        again: list[BulkOperation] = []
+        for batch in lost:
+            self._queue.finished(batch)
+            part = batch.bulk_operation
+            assert part is not None
+            if part.changes:
+                part.fail(self._unknown(part, why))
+                self.away = self.away or self._network.now() >= part.expires
+            else:
+                again.append(part)
+        self._queue.put_back(again)
+
+    def _expire(self, why: str) -> None:
+        """Fail what is past its deadline."""
+        waiting, _ = self._queue.expired(self._network.now())
+        for entry in waiting:
+            self.away = True
+            entry.fail(Unavailable(f"{entry}: {self._pool.peer_name()} could not answer before the deadline: {why}"))
+
+    def _fail_waiting(self, error: PyshardError) -> None:
+        """Nothing more can be sent."""
+        for entry in self._queue.take_waiting():
+            entry.fail(type(error)(str(error)))
+        while self.unsent or self.again:
+            self._fill()
+            for entry in self._queue.take_waiting():
+                entry.fail(type(error)(str(error)))
+
+    def _next_deadline(self) -> float:
+        found = self._queue.next_deadline(self._network.now())
+        return self._network.now() if found is None else found
+
+    def _unknown(self, part: BulkOperation, why: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"{part} was sent to {self._pool.peer_name()}, but {why}: it may or may not have happened"
+        )

@@ -1,0 +1,234 @@
+"""The cluster as a blocking client knows it: its map, a pool for each shard, and what follows an error.
+
+Rules:
+
+- An older map never replaces a newer one. A map is taken up in one step, so that a call sees the old one or the new.
+- One thread at a time fetches the map; the others wait for it, for a moment.
+- What becomes of an operation after an error is decided in `pyshard.client_core.retry_decision`; the thread that called
+  does it.
+- Every operation ends by its deadline.
+- An exception that cuts a change short has `OutcomeUnknown` for its cause: the change may have happened.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from bisect import bisect_right
+from collections.abc import Sequence
+from random import Random
+
+import attrs
+
+from pyshard.blocking.connection_pool import ConnectionPool
+from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.map_server_pools import MapServerPools, ask_first
+from pyshard.blocking.pooled_connection import ConnectionTarget, TooLate
+from pyshard.blocking.shard_pool import ShardPool
+from pyshard.blocking.thread_tasks import Network
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, no_sense
+from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardRange
+from pyshard.protocol import commands
+from pyshard.settings import settings
+
+_JITTER = 0.05  # seconds by which threads that need a map at the same moment spread
+_CLOSED = "this Pyshard is closed; make a new one"
+
+
+@attrs.frozen
+class MapView:
+    """A map that calls go by.
+
+    :param starts: the first slot of each range, in order.
+    :param pools: that of each range's shard.
+    """
+
+    state: ClusterState
+    starts: Sequence[int]
+    pools: Sequence[ShardPool]
+
+
+class BlockingCluster:
+    """A cluster's shards, as one process reaches them.
+
+    :param network: gives sockets and the time.
+    :param random: jitter, and the ids of sessions.
+    :param servers: the addresses that the client was given.
+    :param target: where a shard is; its host and port are each shard's own.
+    :ivar view: the newest map; only after `start`.
+    """
+
+    view: MapView
+
+    def __init__(
+        self,
+        network: Network,
+        random: Random,
+        servers: Sequence[tuple[str, ConnectionTarget]],
+        target: ConnectionTarget,
+    ) -> None:
+        self.network = network
+        self._random = random
+        self._target = target
+        self._pools: dict[str, ShardPool] = {}
+        self._inside: dict[int, weakref.ref[GatheredOperation]] = {}
+        self._fetching_until = 0.0
+        self.fetched = 0.0
+        self.closed = False
+        self.servers = MapServerPools(network, random, servers)
+
+    @property
+    def state(self) -> ClusterState:
+        """The cluster state that calls go by."""
+        return self.view.state
+
+    def start(self, seconds: float) -> None:
+        """Get the first map.
+
+        :raises PyshardError: there was none within these seconds; the message says why, of each address.
+        """
+        self.adopt(self.servers.first_map(seconds))
+
+    def pool_for(self, slot: int) -> ShardPool:
+        """The pool of the shard that owns a slot."""
+        view = self.view
+        return view.pools[bisect_right(view.starts, slot) - 1]
+
+    def named(self, name: str) -> ShardPool:
+        """The pool of a shard of the map."""
+        return self._pools[name]
+
+    def operate(self, operation: GatheredOperation) -> object:
+        """Have an operation done.
+
+        :return: what the verb gives.
+        :raises PyshardError: it failed.
+        """
+        thread = threading.get_ident()
+        outer = self._inside.get(thread)
+        nested = outer is not None and outer() is not None
+        if not nested:
+            self._inside[thread] = weakref.ref(operation)
+        try:
+            while True:
+                pool = self.pool_for(operation.slot)
+                self.check_open()
+                try:
+                    pool.apply(operation, nested)
+                except BaseException as interruption:
+                    if operation.sent and operation.changes and interruption.__cause__ is None:
+                        interruption.__cause__ = _unknown(operation, pool, "this call was interrupted")
+                    raise
+                if operation.attempt is None:
+                    return operation.outcome
+                self._after_failure(operation, pool, operation.attempt, operation.outcome)
+        finally:
+            if not nested:
+                self._inside.pop(thread, None)
+
+    def check_open(self) -> None:
+        """Make sure that something can be asked.
+
+        :raises ClientClosed: it can't any more.
+        """
+        if self.closed:
+            raise ClientClosed(_CLOSED)
+
+    def index_missing(self, index: str, first_refused: float) -> bool:
+        """Whether a map that is new enough agrees with a shard that there is no such index."""
+        return index_is_missing(index, self.state.indexes, self.fetched, first_refused)
+
+    def refresh(self, until: float) -> None:
+        """Fetch the newest map, or wait until another thread has; for a moment at most."""
+        network = self.network
+        now = network.now()
+        epoch = self.state.epoch
+        if now < self._fetching_until:
+            end = min(until, self._fetching_until, now + settings.TIMEOUT / 20)
+            while network.now() < end and self._fetching_until > 0 and self.state.epoch == epoch:
+                network.sleep(min(end, network.now() + 0.005))
+            return
+        self._fetching_until = min(until, now + settings.TIMEOUT / 2)
+        try:
+            network.sleep(min(until, now + _JITTER * self._random.random()))
+            self._fetch(min(until, network.now() + settings.TIMEOUT / 2))
+        except PyshardError:
+            pass  # who waits for a newer map tries again until its own deadline
+        finally:
+            self._fetching_until = 0.0
+
+    def adopt(self, state: ClusterState) -> None:
+        """Take up a map, if it is newer."""
+        view = getattr(self, "view", None)
+        if view is not None and state.epoch <= view.state.epoch:
+            return
+        pools = [self._pool_of(own, state) for own in state.map.ranges]
+        self.view = MapView(state, [own.start for own in state.map.ranges], pools)
+        for name in self._pools.keys() - {own.name for own in state.map.ranges}:
+            self._pools.pop(name).close()
+
+    def close(self) -> None:
+        """End all connections; calls that wait for an answer fail."""
+        self.closed = True
+        pools: list[ConnectionPool] = [*self._pools.values(), *self.servers.pools]
+        for pool in pools:
+            pool.close()
+
+    # ------------------------------------------------------------------ inside
+
+    def _pool_of(self, own: ShardRange, state: ClusterState) -> ShardPool:
+        target = attrs.evolve(self._target, host=own.host, port=own.port)
+        pool = self._pools.get(own.name)
+        if pool is None:
+            made = ShardPool(self.network, self._random, target, own, state.cluster)
+            pool = self._pools.setdefault(own.name, made)
+        pool.update(own, state.epoch, target)
+        return pool
+
+    def _fetch(self, until: float) -> None:
+        pools: list[ConnectionPool] = self.servers.by_preference(list(self.view.pools))
+        began = self.network.now()
+
+        def accept(_: ConnectionPool, answer: dict[str, bytes]) -> ClusterState:
+            state = cluster_state.from_json(answer["state"])
+            self.servers.check_cluster(state.cluster)
+            return state
+
+        state = ask_first(self.network, pools, commands.GetMap, accept, until - began)
+        self.fetched = began
+        self.adopt(state)
+
+    def _after_failure(self, operation: GatheredOperation, pool: ShardPool, attempt: Attempt, error: object) -> None:
+        """Raise what the caller is to hear; or wait until the operation can be tried again."""
+        assert isinstance(error, Exception)
+        now = self.network.now()
+        missing = False
+        if isinstance(error, IndexNotFound) and attempt is Attempt.REFUSED:
+            if operation.refused is None:
+                operation.refused = now
+            missing = self.index_missing(operation.index, operation.refused)
+        verdict = decide(attempt, error, operation.changes, missing)
+        if verdict is Verdict.FAIL:
+            self.check_open()
+            raise type(error)(str(error)) if isinstance(error, PyshardError) else no_sense(error)
+        late = isinstance(error, TooLate)
+        why = "no answer came before the deadline" if late else str(error)
+        if verdict is Verdict.IN_DOUBT:
+            raise _unknown(operation, pool, why)
+        if now < operation.expires:
+            if verdict is not Verdict.RETRY:
+                if attempt is not Attempt.NOT_SENT:
+                    pool.rest()
+                if verdict is Verdict.REFRESH:
+                    self.refresh(operation.expires)
+            self.network.sleep(min(operation.expires, pool.rested()))
+        if self.network.now() >= operation.expires:
+            why = pool.why if attempt is Attempt.NOT_SENT and late else why
+            raise Unavailable(f"{operation}: {pool.peer_name()} could not answer before the deadline: {why}")
+
+
+def _unknown(operation: GatheredOperation, pool: ShardPool, why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(f"{operation} was sent to {pool.peer_name()}, but {why}: it may or may not have happened")

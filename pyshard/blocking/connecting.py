@@ -1,0 +1,88 @@
+"""What a blocking client was made with, and a connected cluster out of it.
+
+Rules:
+
+- What a client connects with is that of `pyshard.connect` (`pyshard.net.connection_parameters`).
+- The files are read again when they have changed, for the next connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.plain_sockets import SystemNetwork
+from pyshard.blocking.pooled_connection import ConnectionTarget
+from pyshard.blocking.thread_tasks import Network
+from pyshard.errors import ConfigError
+from pyshard.model.address_text import split_endpoint
+from pyshard.net.client_endpoints import Address
+from pyshard.net.connection_parameters import ConnectionParameters
+from pyshard.security.tls import filtering
+from pyshard.security.token_file import client_token_file
+
+if TYPE_CHECKING:
+    from pyshard.security.tls.byte_filter import TlsFilter
+
+
+class Connector:
+    """What a client was made with. It can be pickled.
+
+    :param parameters: what it connects with.
+    :param network: gives the network, anew for each process.
+    :param random: jitter, and the ids of sessions.
+    """
+
+    def __init__(
+        self,
+        parameters: ConnectionParameters,
+        network: Callable[[], Network] = SystemNetwork,
+        random: Random | None = None,
+    ) -> None:
+        self.parameters = parameters
+        self._network = network
+        self._random = random
+
+    def connect(self) -> BlockingCluster:
+        """Connect, and get the first map.
+
+        :raises ConfigError: a file can't be used.
+        :raises PyshardError: there is no map to be had.
+        """
+        given = self.parameters
+        make_tls = None if given.tls is None else filtering(given.tls)
+        tokens = client_token_file(given.token_file)
+        secret = None if tokens is None else tokens.secret
+        servers = [(str(address), _target(address, secret, make_tls)) for address in given.addresses]
+        shards = ConnectionTarget("", 0, secret, make_tls)
+        cluster = BlockingCluster(self._network(), self._random or SystemRandom(), servers, shards)
+        try:
+            cluster.start(given.deadline)
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+
+def _target(
+    address: Address, secret: Callable[[], bytes] | None, make_tls: Callable[[str], TlsFilter] | None
+) -> ConnectionTarget:
+    """Where an address leads.
+
+    :raises ConfigError: it isn't one of TCP.
+    """
+    host, port = address.host, address.port
+    if not host:
+        kind, parts = split_endpoint(address.description)
+        given = dict(zip(("host", "port"), [value for name, value in parts if not name], strict=False))
+        given.update((name, value) for name, value in parts if name)
+        host, number = given.get("host", ""), given.get("port", "")
+        if kind not in ("tcp", "tcp6") or not host or not number.isdigit() or not 1 <= int(number) <= 65535:
+            raise ConfigError(
+                f"bootstrap server: found {address.description!r}, expected ['host', port], 'host:port', "
+                "'tcp:HOST:PORT' or 'tls:HOST:PORT': other endpoint strings are for pyshard.connect"
+            )
+        port = int(number)
+    return ConnectionTarget(host, port, secret, make_tls)

@@ -1,0 +1,247 @@
+"""A pool of connections to one daemon, for the threads that call it.
+
+Rules:
+
+- A call takes a connection out of the pool, and puts it back when its answers are there. There is no lock: taking and
+  putting are single steps of a deque, so that a signal's handler, a finalizer or another thread may come between any
+  two lines here.
+- A connection that was taken by a call which was cut down before it could put it back is simply gone.
+- Sessions in doubt are *fenced* before the daemon is sent another change: a connection with the session's id is
+  opened, and when it is greeted, nothing that was sent before under this id can take effect any more.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from random import Random
+from typing import Any
+
+from pyshard.blocking.pooled_connection import ConnectionTarget, PooledConnection, TooLate
+from pyshard.blocking.thread_tasks import Interest, Network
+from pyshard.client_core.conversation import Broken, Reply, read_answer, unknown_call
+from pyshard.errors import (
+    ClientClosed,
+    NotAuthenticated,
+    NotTrusted,
+    PermissionDenied,
+    PyshardError,
+    ShuttingDown,
+    Unavailable,
+)
+from pyshard.net.backoff import Backoff
+from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
+from pyshard.protocol.greeting import Greeting
+
+#: Errors by which one side refuses the other until somebody changes something: to dial again is of no use.
+REFUSALS = (NotAuthenticated, PermissionDenied, NotTrusted)
+
+_UNREACHED = "not reached yet"
+_SILENT = "it is connected and silent"
+_NO_REASON = (_UNREACHED, _SILENT)
+
+#: Connections that are kept when nobody uses them.
+_KEPT = 4
+
+
+class NotSent(Exception):
+    """No connection could be had, so nothing was sent. The message says why."""
+
+
+class ConnectionPool:
+    """Connections to one daemon.
+
+    :param network: gives sockets and the time.
+    :param random: jitter, and the ids of sessions.
+    :param target: where the daemon is.
+    :ivar in_doubt: the ids of sessions in doubt.
+    :ivar why: why the daemon could not be reached, in one line.
+    :ivar role: of whoever answered last; empty: nobody has.
+    """
+
+    def __init__(self, network: Network, random: Random, target: ConnectionTarget) -> None:
+        self.network = network
+        self.target = target
+        self.role = ""
+        self.why = _UNREACHED
+        self.closed = False
+        self.in_doubt: set[bytes] = set()
+        self._random = random
+        self._free: deque[PooledConnection] = deque()
+        self._all: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+        self._backoff = Backoff(random)
+        self._rests_until = 0.0
+
+    def peer_name(self) -> str:
+        """The daemon, as messages call it."""
+        raise NotImplementedError
+
+    def check(self, greeting: Greeting) -> None:
+        """Look at who answers, and raise when it isn't who it should be."""
+        raise NotImplementedError
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open connection that nobody uses."""
+        return any(connection.is_open for connection in list(self._free))
+
+    def take(self) -> PooledConnection | None:
+        """A connection that nobody uses; None: there is none."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return None
+
+    def new(self) -> PooledConnection:
+        """One more connection, which isn't open yet."""
+        made = PooledConnection(self.network, self._new_session(), self.in_doubt)
+        self._all.add(made)
+        return made
+
+    def put_back(self, connection: PooledConnection) -> None:
+        """Nobody uses this connection any more."""
+        if self.closed or len(self._free) >= _KEPT:
+            connection.close()
+        else:
+            self._free.append(connection)
+
+    async def ready(self, connection: PooledConnection, until: float, look: bool = False) -> None:
+        """Have a connection open, with a peer that is there.
+
+        :param look: look at it even if it was used just now.
+        :raises NotSent: that can't be had in time; the pool rests for a little.
+        :raises PyshardError: one side refuses the other.
+        """
+        if self.closed:
+            raise ClientClosed("the client was closed before the answer came")
+        if connection.is_open and connection.target is self.target:
+            try:
+                await connection.freshen(look)
+            except Broken as broken:
+                connection.close()
+                self.why = str(broken)
+            else:
+                if connection.is_open:  # it may have been asked to leave
+                    return
+        await self._open(connection, until)
+
+    async def fence(self, until: float) -> None:
+        """Make sure that nothing of the sessions in doubt can take effect any more.
+
+        :raises NotSent: that can't be had in time.
+        """
+        for session in list(self.in_doubt):
+            fencing = PooledConnection(self.network, session, self.in_doubt)
+            try:
+                await self._open(fencing, until)
+            finally:
+                fencing.close()
+            self.in_doubt.discard(session)
+
+    def rest(self) -> None:
+        """Wait out the time for which the daemon is left alone after failures, longer each time."""
+        self._backoff.failed()
+        self._rests_until = self.network.now() + self._backoff.pause()
+
+    def rested(self) -> float:
+        """The time until which the daemon is left alone."""
+        return self._rests_until
+
+    def worked(self) -> None:
+        """The daemon gave an answer: the next failure is the first one."""
+        if self._backoff.failures:
+            self._backoff.reset()
+
+    async def call(
+        self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
+    ) -> dict[str, Any]:
+        """Call the daemon.
+
+        :param seconds: the deadline, from now.
+        :param changes: whether the command may change something.
+        :return: the answer's arguments, by name.
+        :raises Unavailable: no answer came by then, and nothing was changed.
+        :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
+        """
+        until = self.network.now() + seconds
+        while True:
+            try:
+                return await self._called(command, until, seconds, changes, arguments)
+            except NotSent as error:
+                self.why = str(error)
+            if self.network.now() >= until:
+                raise Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}") from None
+            await Interest((), min(until, self._rests_until))
+
+    def close(self) -> None:
+        """Close all connections, also those that a thread uses."""
+        self.closed = True
+        for connection in list(self._all):
+            connection.shut_down()
+        while (free := self.take()) is not None:
+            free.close()
+
+    # ------------------------------------------------------------------ inside
+
+    def _new_session(self) -> bytes:
+        return self._random.randbytes(commands.OWN_SESSION_ID)
+
+    async def _open(self, connection: PooledConnection, until: float) -> None:
+        if not connection.session:
+            connection.session = self._new_session()
+        try:
+            await connection.open(self.target, self._greeted, until)
+        except REFUSALS as error:
+            raise type(error)(f"{self.peer_name()}: {error}") from None
+        except (Broken, PyshardError) as error:
+            if isinstance(error, ClientClosed):
+                raise
+            if self.network.now() < until or self.why in _NO_REASON:
+                self.why = str(error)  # else it says no more than that the caller's time was over
+            self.rest()
+            raise NotSent(self.why) from None
+        self.why = _SILENT
+
+    def _greeted(self, greeting: Greeting) -> None:
+        self.role = greeting.role
+        self.check(greeting)
+
+    async def _called(
+        self, command: type[Command], until: float, seconds: float, changes: bool, arguments: dict[str, object]
+    ) -> dict[str, Any]:
+        """One attempt of `call`.
+
+        :raises NotSent: nothing was done, and it can be tried again.
+        """
+        name = command.commandName.decode()
+        connection = self.take() or self.new()
+        try:
+            await self.ready(connection, until, look=True)
+            tag = connection.conversation.call(command, **arguments)
+            connection.changing = changes
+            reply = await connection.answer(tag, until)
+            connection.changing = False
+        except TooLate:
+            connection.close()
+            if changes:
+                raise unknown_call(name, self.peer_name(), f"no answer came within {seconds:g} s") from None
+            raise Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}") from None
+        except Broken as broken:
+            connection.close()
+            self.rest()
+            if changes:
+                raise unknown_call(name, self.peer_name(), "the connection was lost before the answer came") from None
+            raise NotSent(str(broken)) from None
+        except BaseException:
+            connection.close()
+            raise
+        self.put_back(connection)
+        self._check_ready(reply)
+        self.worked()
+        return read_answer(command, reply, changes, self.peer_name())
+
+    def _check_ready(self, reply: Reply) -> None:
+        if isinstance(reply, ShuttingDown):
+            self.rest()
+            raise NotSent(str(reply))

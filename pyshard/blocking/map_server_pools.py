@@ -1,0 +1,176 @@
+"""The addresses that a blocking client was given: where it gets the map, and which of them is a bootstrap's.
+
+Rules:
+
+- An address may lead to a bootstrap or to a shard. Both have the map; only a bootstrap creates and drops indexes.
+- A question that any of several can answer is a hedged request: the next one is asked too when the one before it is
+  silent for a little, and the first answer counts.
+- What only a bootstrap can do is asked at one address, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+from pyshard.blocking.connection_pool import ConnectionPool
+from pyshard.blocking.pooled_connection import ConnectionTarget
+from pyshard.blocking.thread_tasks import Interest, Network, run, together
+from pyshard.client_core.errors_of_peers import error_of_all
+from pyshard.errors import ConfigError, ForeignCluster, NotConfigured, PyshardError
+from pyshard.model import cluster_state
+from pyshard.model.cluster_state import ClusterState
+from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
+from pyshard.protocol.greeting import Greeting
+
+_T = TypeVar("_T")
+
+_CONNECTED = 1.0  # seconds that a peer has to answer, where there is a connection, before the next is asked too
+_DIALED = 0.1  # where there is none
+_AGAIN = 0.1  # seconds until a peer is asked again that isn't configured
+_BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
+
+
+class MapServerPool(ConnectionPool):
+    """Connections to one address that the client was given.
+
+    :param address: as it was given, for messages.
+    :param alone: no other address was given.
+    :param cluster: the id of the client's cluster, once it is known.
+    """
+
+    def __init__(
+        self, network: Network, random: Random, target: ConnectionTarget, address: str, alone: bool, cluster: list[str]
+    ) -> None:
+        super().__init__(network, random, target)
+        self.address = address
+        self._alone = alone
+        self._cluster = cluster
+
+    def peer_name(self) -> str:
+        """See `ConnectionPool`."""
+        if self.role:
+            return f"the {self.role} at {self.address}"
+        return f"the bootstrap at {self.address}" if self._alone else self.address
+
+    def check(self, greeting: Greeting) -> None:
+        """See `ConnectionPool`."""
+        check_cluster(self._cluster, greeting.cluster)
+
+
+class MapServerPools:
+    """All addresses that the client was given.
+
+    :param servers: each address, for messages, and where it leads.
+    :ivar pools: that of each address.
+    """
+
+    def __init__(self, network: Network, random: Random, servers: Sequence[tuple[str, ConnectionTarget]]) -> None:
+        self._network = network
+        self._cluster: list[str] = []  # its id, once it is known
+        alone = len(servers) == 1
+        self.pools = [
+            MapServerPool(network, random, target, address, alone, self._cluster) for address, target in servers
+        ]
+
+    def check_cluster(self, given: str) -> None:
+        """Make sure that a map is this cluster's.
+
+        :raises ForeignCluster: it is another one's.
+        """
+        check_cluster(self._cluster, given)
+
+    def first_map(self, seconds: float) -> ClusterState:
+        """The map, from the first address that has it.
+
+        :raises PyshardError: what each address failed with.
+        """
+        state = ask_first(self._network, self.pools, commands.GetMap, _state, seconds)
+        self._cluster.append(state.cluster)
+        return state
+
+    def by_preference(self, shards: Sequence[ConnectionPool]) -> list[ConnectionPool]:
+        """Whom to ask for a newer map: addresses that may be a bootstrap's, then shards."""
+        bootstraps: list[ConnectionPool] = [pool for pool in self.pools if pool.role != _SHARD]
+        connected = [pool for pool in shards if pool.connected]
+        return [*bootstraps, *(connected or [pool for pool in self.pools if pool.role == _SHARD] or shards)]
+
+    def call(
+        self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
+    ) -> dict[str, Any]:
+        """Call the bootstrap; see `ConnectionPool.call`.
+
+        :raises ConfigError: none of the addresses is a bootstrap's.
+        """
+        until = self._network.now() + seconds
+        first = self.pools[0]
+        pool: ConnectionPool = first
+        if len(self.pools) > 1 or first.role == _SHARD:
+            ranked = sorted(self.pools, key=lambda one: (_BOOTSTRAP, "", _SHARD).index(one.role))
+            pool = ask_first(self._network, ranked, commands.Ping, _bootstrap, seconds)
+        left = max(0.0, round(until - self._network.now(), 2))
+        return run(self._network, pool.call(command, left, changes, **arguments))
+
+
+def check_cluster(known: Sequence[str], given: str) -> None:
+    """Make sure that a daemon belongs to the cluster that is known.
+
+    :param known: the id of the cluster; empty before one is known.
+    :param given: the daemon's; empty while it isn't configured.
+    :raises ForeignCluster: it belongs to another one.
+    """
+    if known and given and given != known[0]:
+        raise ForeignCluster(f"it has cluster {given} now; this client knows {known[0]}")
+
+
+def ask_first(
+    network: Network,
+    pools: Sequence[ConnectionPool],
+    command: type[Command],
+    accept: Callable[[ConnectionPool, dict[str, Any]], _T],
+    seconds: float,
+) -> _T:
+    """Ask several daemons the same, of whom one answer is enough.
+
+    :param pools: whom to ask, in this order; at least one.
+    :param command: it changes nothing.
+    :param accept: given who answered and the answer, gives the result, or raises `PyshardError`.
+    :param seconds: the deadline, from now.
+    :raises PyshardError: what all of them failed with, if that was the same error, else `Unavailable`.
+    """
+    until = network.now() + seconds
+
+    async def ask(pool: ConnectionPool) -> _T:
+        while True:
+            try:
+                return accept(pool, await pool.call(command, max(0.0, round(until - network.now(), 2))))
+            except NotConfigured:
+                if network.now() + _AGAIN >= until:
+                    raise
+            await Interest((), network.now() + _AGAIN)
+
+    stagger = _CONNECTED if pools[0].connected else _DIALED
+    outcomes = together(network, [ask(pool) for pool in pools], stagger, one_is_enough=True)
+    errors: list[PyshardError] = []
+    for outcome in outcomes:
+        if not isinstance(outcome, Exception):
+            return outcome
+        if not isinstance(outcome, PyshardError):
+            raise outcome
+        errors.append(outcome)
+    raise error_of_all(errors)
+
+
+def _state(_: ConnectionPool, answer: dict[str, Any]) -> ClusterState:
+    return cluster_state.from_json(answer["state"])
+
+
+def _bootstrap(pool: ConnectionPool, _: dict[str, Any]) -> ConnectionPool:
+    if pool.role != _BOOTSTRAP:
+        raise ConfigError(
+            f"{pool.peer_name().rpartition(' ')[2]} is a {pool.role}'s address, and only the bootstrap can do this; "
+            "connect with the bootstrap's address"
+        )
+    return pool

@@ -1,0 +1,207 @@
+"""Plain sockets and the machine's clock, as the blocking client uses them (`pyshard.blocking.thread_tasks.Network`).
+
+Rules:
+
+- Sockets never block; whoever waits does so in `poll`, with the time that is left. A signal shortens no wait and
+  lengthens none.
+- The system's functions are looked up when they are called, so that they are gevent's where a program has them
+  replaced, before or after this module was imported.
+- A socket that nobody holds any more gives its descriptor back.
+- A name that has to be asked of a server is looked up in a thread that ends with the answer, since nothing else ends
+  that wait in time. Numbers and ``localhost`` need none.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+
+from pyshard.blocking.thread_tasks import PlainSocket, Wanted
+
+_READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
+_LONGEST = 3600.0  # seconds of one wait; it is begun again after that
+_LOCAL = ("localhost", "localhost.")  # names that every machine knows by itself
+
+#: What `socket.getaddrinfo` gives for one address.
+_Found = tuple[int, int, int, str, tuple[object, ...]]
+
+
+class SystemSocket:
+    """A TCP socket.
+
+    :param family: of the address, as the `socket` module has it.
+    :param address: where to connect.
+    :raises OSError: the system refuses at once.
+    """
+
+    __slots__ = ("_mode", "_poll", "_socket")
+
+    def __init__(self, family: int, address: object) -> None:
+        self._mode = 0
+        self._poll = select.poll()
+        self._socket = made = socket.socket(family, socket.SOCK_STREAM)
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        try:
+            made.connect(address)  # type: ignore[arg-type]  # what getaddrinfo gave
+        except BlockingIOError:
+            pass  # it is under way
+        except OSError:
+            made.close()
+            raise
+
+    def __del__(self) -> None:
+        made = getattr(self, "_socket", None)
+        if made is not None:
+            made.close()
+
+    def fileno(self) -> int:
+        """The descriptor; -1 when it is closed."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes | memoryview) -> int:
+        """See `PlainSocket`."""
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+
+    def receive(self) -> bytes | None:
+        """See `PlainSocket`."""
+        try:
+            return self._socket.recv(_READ)
+        except BlockingIOError:
+            return None
+
+    def failure(self) -> str | None:
+        """See `PlainSocket`."""
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return os.strerror(number).lower() if number else None
+
+    def wait(self, writing: bool, until: float) -> bool:
+        """See `PlainSocket`."""
+        mode = select.POLLOUT if writing else select.POLLIN
+        if mode != self._mode:
+            self._poll.register(self._socket.fileno(), mode)
+            self._mode = mode
+        return bool(self._poll.poll(_milliseconds(until)))
+
+    def shut_down(self) -> None:
+        """See `PlainSocket`."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            if error.errno not in (errno.ENOTCONN, errno.EBADF):  # it is over already
+                raise
+
+    def close(self) -> None:
+        """See `PlainSocket`."""
+        self._socket.close()
+
+
+class SystemNetwork:
+    """The machine's own sockets and clock."""
+
+    def now(self) -> float:
+        """See `Network`."""
+        return time.monotonic()
+
+    def sleep(self, until: float) -> None:
+        """See `Network`."""
+        left = until - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+    def addresses(self, host: str, port: int, until: float) -> Sequence[_Found]:
+        """See `Network`."""
+        if isIPAddress(host) or isIPv6Address(host) or host.lower() in _LOCAL:
+            return _look_up(host, port)
+        return _looked_up_apart(host, port, until)
+
+    def open(self, address: object) -> SystemSocket:
+        """See `Network`."""
+        found: _Found = address  # type: ignore[assignment]  # one of `addresses`
+        return SystemSocket(found[0], found[4])
+
+    def wait(self, wanted: Sequence[Wanted], until: float) -> list[PlainSocket]:
+        """See `Network`."""
+        if len(wanted) == 1:
+            one, writing = wanted[0]
+            return [one] if one.wait(writing, until) else []
+        if not wanted:
+            self.sleep(until)
+            return []
+        modes: dict[int, int] = {}
+        sockets: dict[int, PlainSocket] = {}
+        for one, writing in wanted:
+            number = one.fileno()  # type: ignore[attr-defined]  # a SystemSocket
+            modes[number] = modes.get(number, 0) | (select.POLLOUT if writing else select.POLLIN)
+            sockets[number] = one
+        poll = select.poll()
+        for number, mode in modes.items():
+            poll.register(number, mode)
+        return [sockets[number] for number, _ in poll.poll(_milliseconds(until))]
+
+
+def _milliseconds(until: float) -> int:
+    """The time that is left, for `poll`."""
+    left = until - time.monotonic()
+    return math.ceil(min(left, _LONGEST) * 1000) if left > 0 else 0
+
+
+def _look_up(host: str, port: int) -> Sequence[_Found]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (UnicodeError, ValueError) as error:  # what can't be a name at all
+        raise OSError(f"{host!r} has no address ({error})") from None
+    except socket.gaierror as error:
+        raise OSError(f"{host!r} has no address ({error.strerror})") from None
+    return found
+
+
+class _LookUp:
+    """One look-up, in a thread that ends with it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._where = host, port
+        self._ended = threading.Event()
+        self._outcome: list[Sequence[_Found] | OSError] = []
+
+    def run(self) -> None:
+        """Look up; in the thread."""
+        try:
+            self._outcome.append(_look_up(*self._where))
+        except OSError as error:
+            self._outcome.append(error)
+        self._ended.set()
+
+    def outcome(self, seconds: float) -> Sequence[_Found]:
+        """What was found.
+
+        :raises OSError: nothing, or not in time.
+        """
+        self._ended.wait(seconds)
+        if not self._outcome:
+            raise OSError(f"{self._where[0]!r} was not looked up within {seconds:.3g} s")
+        (found,) = self._outcome
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+def _looked_up_apart(host: str, port: int, until: float) -> Sequence[_Found]:
+    look_up = _LookUp(host, port)
+    try:
+        threading.Thread(target=look_up.run, name=f"pyshard looks up {host}", daemon=True).start()
+    except RuntimeError:  # the interpreter is about to end, and starts no thread any more
+        look_up.run()
+    return look_up.outcome(max(0.0, until - time.monotonic()))

@@ -1,0 +1,348 @@
+"""One connection of a pool: dialed when it is needed, used by one call at a time, and closed when a call is cut short.
+
+Rules:
+
+- Whoever has taken the connection out of its pool alone uses it.
+- A call that ends before its answers came closes the connection: what comes later is nobody's.
+- A change that was sent and not answered leaves the connection's session *in doubt*. Its id goes to the pool, which
+  fences it before the shard is changed again (`pyshard.server.session_fence`).
+- A connection that was silent for long is pinged before it is used. One that has ended meanwhile is dialed anew.
+- A connection that was opened before a fork is of no use in the child.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import attrs
+
+from pyshard.blocking.fork_count import fork_count
+from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, run
+from pyshard.client_core.conversation import Broken, Conversation, Reply
+from pyshard.errors import ClientClosed, PyshardError
+from pyshard.protocol import commands
+from pyshard.protocol.greeting import Greeting
+from pyshard.settings import settings
+
+if TYPE_CHECKING:
+    from pyshard.security.tls.byte_filter import TlsFilter
+
+_STAGGER = 0.05  # seconds until the next address of a name is tried as well ("localhost" often has two)
+_LOOK = 0.05  # seconds of idleness after which a connection is looked at before it is used: it may have ended
+
+
+class TooLate(Exception):
+    """The time came before the answer."""
+
+
+@attrs.frozen
+class ConnectionTarget:
+    """Where a connection leads, and what it takes to be let in.
+
+    :param secret: gives that of the token to present, anew for each connection; None: there is none.
+    :param tls: given the host, makes the TLS of a connection; None: plain TCP.
+    """
+
+    host: str
+    port: int
+    secret: Callable[[], bytes] | None = None
+    tls: Callable[[str], TlsFilter] | None = None
+
+
+class PooledConnection:
+    """One connection.
+
+    :param network: gives sockets and the time.
+    :param session: the id of its session with the daemon.
+    :param in_doubt: takes the id of the session when a change was cut short.
+    :ivar conversation: questions and answers; only while it is open.
+    :ivar changing: a change was sent, and its answer hasn't come.
+    :ivar at_rest: its thread waits for bytes, so that an interruption finds everything in order.
+    :ivar target: where it leads; only while it is open.
+    """
+
+    __slots__ = (
+        "__weakref__", "_forks", "_in_doubt", "_network", "_socket", "_tls", "_unsent",
+        "at_rest", "changing", "conversation", "session", "target",
+    )  # fmt: skip
+
+    conversation: Conversation
+
+    def __init__(self, network: Network, session: bytes, in_doubt: set[bytes]) -> None:
+        self._network = network
+        self._in_doubt = in_doubt
+        self._socket: PlainSocket | None = None
+        self._tls: TlsFilter | None = None
+        self._unsent: deque[bytes | memoryview] = deque()
+        self._forks = fork_count()
+        self.session = session
+        self.changing = self.at_rest = False
+        self.target: ConnectionTarget | None = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected and greeted, and asks may go over it."""
+        return self.target is not None and not self.conversation.leaving
+
+    async def open(self, target: ConnectionTarget, check: Callable[[Greeting], None], until: float) -> None:
+        """Connect, present the token, and hear who answers.
+
+        :param check: given the greeting, raises when it isn't who it should be.
+        :raises Broken: there is no connection; the message says why.
+        :raises PyshardError: one side refuses the other.
+        """
+        self.close()
+        begun = self._network.now()
+        until = min(until, begun + settings.TIMEOUT)
+        with self._closed_on_failure(until - begun):
+            self._socket = await self._connect(target, until)
+            if target.tls is not None:
+                await self._secure(target.tls, target.host, until)
+            secret = None if target.secret is None else target.secret()
+            self.conversation = Conversation(self.session, secret, self._network.now())
+            self._flush()
+            while (greeting := self.conversation.greeted()) is None:
+                await self._more(until)
+            check(greeting)
+            self.target = target
+
+    async def freshen(self, look: bool = False) -> None:
+        """Look whether the peer is still there, if nothing was heard of it for long.
+
+        :param look: look even if something was heard just now.
+        :raises Broken: it isn't.
+        """
+        silence = self._network.now() - self.conversation.heard
+        if silence < _LOOK and not look:
+            return
+        self._pull()
+        if silence >= settings.HEARTBEAT:
+            tag = self.conversation.call(commands.Ping)
+            try:
+                await self.answer(tag, self._network.now() + settings.TIMEOUT)
+            except TooLate:
+                raise Broken(f"it was silent, and gave no sign of life within {settings.TIMEOUT:g} s") from None
+
+    @property
+    def idle_for_long(self) -> bool:
+        """Whether it is to be looked at before it is used (`freshen`)."""
+        return self._network.now() - self.conversation.heard >= _LOOK
+
+    def answer_at_once(self, tag: bytes, until: float) -> Reply:
+        """Send what is to be sent, and wait for an answer, in the quick way of a call that waits for nothing else.
+
+        :raises TooLate: it didn't come in time.
+        :raises Broken: the connection ended.
+        """
+        self.at_rest = False
+        self._flush()
+        if self._unsent:
+            return run(self._network, self.answer(tag, until))
+        socket, answers = self._socket, self.conversation.answers
+        assert socket is not None
+        while (reply := answers.pop(tag, None)) is None:
+            self.at_rest = True
+            arrived = socket.wait(False, until)
+            self.at_rest = False
+            if not arrived:
+                raise TooLate
+            self._pull()
+        return reply
+
+    async def answer(self, tag: bytes, until: float) -> Reply:
+        """As `answer_at_once`, while the thread waits for other things, too."""
+        answers = self.conversation.answers
+        self._flush()
+        while (reply := answers.pop(tag, None)) is None:
+            await self._more(until)
+        return reply
+
+    async def any_answer(self, until: float) -> None:
+        """Send what is to be sent, and wait until some answer is there.
+
+        :raises TooLate: none came in time.
+        :raises Broken: the connection ended.
+        """
+        self._flush()
+        while not self.conversation.answers:
+            await self._more(until)
+
+    def send_some(self) -> None:
+        """Send what the system takes now of what is to be sent."""
+        self._flush()
+
+    def close(self) -> None:
+        """End the connection; it can be opened again. A session that is in doubt is given up, and told to the pool."""
+        if self.changing:
+            self._in_doubt.add(self.session)
+            self.changing = False
+            self.session = b""
+        socket, self._socket = self._socket, None
+        self._tls = self.target = None
+        self._unsent.clear()
+        if socket is not None:
+            socket.close()
+
+    def shut_down(self) -> None:
+        """End the connection under a thread that may use it."""
+        socket = self._socket
+        if socket is not None:
+            socket.shut_down()
+
+    # ------------------------------------------------------------------ inside
+
+    @contextmanager
+    def _closed_on_failure(self, seconds: float) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            raise Broken(_reason(error)) from None
+        except TooLate:
+            self.close()
+            raise Broken(f"no connection and greeting within {seconds:.3g} s") from None
+        except BaseException:
+            self.close()
+            raise
+
+    async def _connect(self, target: ConnectionTarget, until: float) -> PlainSocket:
+        """Connect to the first address of the name that answers."""
+        network = self._network
+        left = deque(network.addresses(target.host, target.port, until))
+        trying: list[PlainSocket] = []
+        next_start, why = 0.0, "it has no address"
+        try:
+            while True:
+                if left and (not trying or network.now() >= next_start):
+                    next_start = network.now() + _STAGGER
+                    try:
+                        trying.append(network.open(left.popleft()))
+                    except OSError as error:
+                        why = _reason(error)
+                    continue
+                if not trying:
+                    raise Broken(why)
+                ready = await Interest([(one, True) for one in trying], min(until, next_start) if left else until)
+                if not ready and network.now() >= until:
+                    raise TooLate
+                for one in ready:
+                    trying.remove(one)
+                    failure = one.failure()
+                    if failure is None:
+                        return one
+                    one.close()
+                    why, next_start = failure, 0.0
+        finally:
+            for one in trying:
+                one.close()
+
+    async def _secure(self, make: Callable[[str], TlsFilter], host: str, until: float) -> None:
+        """Shake hands by TLS."""
+        self._tls = tls = make(host)
+        socket = self._socket
+        assert socket is not None
+        try:
+            while not tls.shake_hands():
+                self._send(tls.take())
+                wanted = [(socket, False), (socket, True)] if self._unsent else [(socket, False)]
+                if not await Interest(wanted, until):
+                    raise TooLate
+                self._send(b"")
+                data = socket.receive()
+                if data is not None:
+                    tls.feed(data)
+        except PyshardError:
+            with suppress(OSError):
+                self._send(tls.take())  # tells the peer what is wrong with its certificate
+            raise
+        self._send(tls.take())
+
+    async def _more(self, until: float) -> None:
+        """Wait until something has arrived, and take it; meanwhile send what is left."""
+        socket = self._socket
+        assert socket is not None
+        wanted = [(socket, False), (socket, True)] if self._unsent else [(socket, False)]
+        if not await Interest(wanted, until):
+            raise TooLate
+        self._flush()
+        self._pull()
+
+    def _pull(self) -> None:
+        """Take what has arrived.
+
+        :raises Broken: the connection ended, or the peer broke the protocol.
+        """
+        self._check_process()
+        assert self._socket is not None
+        try:
+            data = self._socket.receive()
+            if self._tls is not None and data is not None:
+                self._tls.feed(data)
+                data = self._tls.read()
+        except OSError as error:
+            raise Broken(_reason(error)) from None
+        if data is None:
+            return
+        if not data:
+            raise Broken(self._why_ended())
+        self.conversation.receive(data, self._network.now())
+        if self.conversation.outgoing:
+            self._flush()
+
+    def _why_ended(self) -> str:
+        if self.target is None and self._tls is None:
+            return "the connection was closed before any answer; perhaps the peer speaks TLS"
+        return "it shut down" if self.conversation.leaving else "the connection was closed"
+
+    def _flush(self) -> None:
+        """Send what the system takes of what is to be sent.
+
+        :raises Broken: the connection ended.
+        """
+        self._check_process()
+        outgoing = self.conversation.outgoing
+        data = b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]
+        outgoing.clear()
+        try:
+            if self._tls is not None:
+                if data:
+                    self._tls.write(data)
+                data = self._tls.take()
+            self._send(data)
+        except OSError as error:
+            raise Broken(_reason(error)) from None
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes, behind those that are left; what the system doesn't take is left."""
+        socket, unsent = self._socket, self._unsent
+        assert socket is not None
+        if data:
+            if not unsent:
+                sent = socket.send(data)
+                if sent == len(data):
+                    return
+                data = memoryview(data)[sent:]  # type: ignore[assignment]  # as `unsent` has it
+            unsent.append(data)
+        while unsent:
+            piece = unsent[0]
+            sent = socket.send(piece)
+            if sent < len(piece):
+                unsent[0] = memoryview(piece)[sent:]
+                return
+            unsent.popleft()
+
+    def _check_process(self) -> None:
+        if self._forks != fork_count():
+            raise ClientClosed("this process was forked in the middle of the call; the parent goes on with it")
+
+
+def _reason(error: Exception) -> str:
+    """Why the system refuses, in one line."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).lower() if isinstance(error, ConnectionError) else str(text)

@@ -1,0 +1,299 @@
+"""The pool of one shard: calls of many threads travel together, without a thread that does nothing else.
+
+Rules:
+
+- The thread that takes the pool's connection *leads*: it sends its own operation and those that wait, in one batch, and
+  hands out the answers. Then the next thread that waits leads.
+- A thread waits for another one's lead for a moment at most (`_PATIENCE`). After that it goes by a connection of its
+  own, so that no slow call holds up the others.
+- A call made within a call of the same thread, by a signal's handler or a finalizer, waits for nobody.
+- A leader whose deadline has come, or that is interrupted while it waits, hands the batch on to one of the others.
+- Operations of different threads are concurrent: there is no order among them to be kept.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from random import Random
+
+from pyshard.blocking.connection_pool import ConnectionPool, NotSent
+from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.pooled_connection import ConnectionTarget, PooledConnection, TooLate
+from pyshard.blocking.thread_tasks import Network, run
+from pyshard.client_core.conversation import Broken, Reply
+from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
+from pyshard.client_core.retry_decision import Attempt
+from pyshard.client_core.shard_identity_check import check_greeting
+from pyshard.errors import PyshardError
+from pyshard.model.shard_map import ShardRange
+from pyshard.protocol import commands
+from pyshard.protocol.apply_boxes import answers_in, apply_box
+from pyshard.protocol.batch_answers import decode_answers
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import Run
+from pyshard.protocol.greeting import Greeting
+from pyshard.settings import settings
+
+_PATIENCE = 0.05  # seconds for which an operation waits for another thread's lead
+_EVER = float("inf")
+
+
+class SentBatch:
+    """Operations of one or more threads, on their way over a connection.
+
+    :ivar tag: of the question; empty: it was not sent yet.
+    :ivar due: the time from which the connection counts as dead when it has given no answer.
+    """
+
+    __slots__ = ("connection", "due", "operations", "runs", "tag")
+
+    def __init__(self, connection: PooledConnection, operation: GatheredOperation) -> None:
+        self.connection = connection
+        self.operations = [operation]
+        self.runs: list[Run] = []
+        self.tag = b""
+        self.due = _EVER
+
+    def failed(self, attempt: Attempt, error: Exception) -> None:
+        """All of it came to nothing."""
+        for operation in self.operations:
+            operation.failed(attempt, error)
+
+
+class ShardPool(ConnectionPool):
+    """The pool of one shard.
+
+    :param own: the shard's place in the map.
+    :param cluster: the id of the cluster that it must belong to.
+    :ivar range: the shard's place in the map.
+    :ivar epoch: of the map.
+    """
+
+    def __init__(
+        self, network: Network, random: Random, target: ConnectionTarget, own: ShardRange, cluster: str
+    ) -> None:
+        super().__init__(network, random, target)
+        self.range = own
+        self.epoch = 0
+        self._cluster = cluster
+        self._waiting: deque[GatheredOperation] = deque()
+        self._main: weakref.ref[PooledConnection] | None = None
+
+    def peer_name(self) -> str:
+        """See `ConnectionPool`."""
+        return f"shard {self.range.name!r} at {self.range.address}"
+
+    def check(self, greeting: Greeting) -> None:
+        """See `ConnectionPool`."""
+        check_greeting(greeting, self.range, self._cluster)
+
+    def update(self, own: ShardRange, epoch: int, target: ConnectionTarget) -> None:
+        """Take up the shard's place in a newer map; a connection to another address or store isn't used any more."""
+        if target != self.target or own.identity != self.range.identity:
+            self.target = target
+        self.range, self.epoch = own, epoch
+
+    def apply(self, operation: GatheredOperation, nested: bool) -> None:
+        """Do an operation once: afterwards its `attempt` and `outcome` say how that went.
+
+        :param nested: whether this thread is in the middle of another call.
+        """
+        operation.begin()
+        connection = self.take()
+        if connection is None and nested:
+            connection = self.new()
+        elif connection is None and (self._main is None or self._main() is None):
+            connection = self.new()
+            self._main = weakref.ref(connection)
+        if connection is None:
+            self._wait(operation)
+        else:
+            self._lead(SentBatch(connection, operation), operation)
+
+    async def prepare(self, connection: PooledConnection, changes: bool, until: float) -> None:
+        """Have a connection ready to send operations.
+
+        :param changes: whether they may change something.
+        :raises NotSent: that can't be had in time.
+        :raises PyshardError: one side refuses the other.
+        """
+        await self.ready(connection, until)
+        if changes and self.in_doubt:
+            await self.fence(until)
+
+    # ------------------------------------------------------------------ waiting
+
+    def _wait(self, operation: GatheredOperation) -> None:
+        """Wait until another thread has done the operation, or until this one may."""
+        operation.prepare_to_wait()
+        self._waiting.append(operation)
+        try:
+            connection = self.take()  # one may have been put back meanwhile
+            if connection is not None:
+                if operation.claim():
+                    self._lead(SentBatch(connection, operation), operation)
+                    return
+                self.put_back(connection)
+                self._promote()
+            self._wait_for_turn(operation)
+        except BaseException:
+            if not operation.claim():
+                self._leave(operation)
+            raise
+
+    def _wait_for_turn(self, operation: GatheredOperation) -> None:
+        now = self.network.now()
+        patience = now + _PATIENCE
+        while not operation.done:
+            operation.sleep_until_woken(max(0.0, min(operation.expires, patience) - now))
+            batch, operation.handed = operation.handed, None
+            if batch is not None:
+                self._lead(batch, operation)
+                return
+            now = self.network.now()
+            if now >= operation.expires:
+                if operation.claim():
+                    operation.failed(Attempt.NOT_SENT, TooLate())
+                else:
+                    operation.failed(Attempt.FAILED, TooLate())
+                    self._leave(operation)
+            elif now >= patience:
+                if operation.claim():
+                    self._lead(SentBatch(self.new(), operation), operation)
+                    return
+                patience = _EVER  # it is on its way; only its deadline counts now
+
+    def _leave(self, operation: GatheredOperation) -> None:
+        """This thread waits no longer; what was handed to it goes to another one."""
+        operation.done = True
+        batch, operation.handed = operation.handed, None
+        if batch is not None and not self._hand_on(batch, operation):
+            self._drop(batch, TooLate())
+
+    # ------------------------------------------------------------------ leading
+
+    def _lead(self, batch: SentBatch, own: GatheredOperation) -> None:
+        """Send a batch, unless it is sent, and hand out its answers."""
+        connection = batch.connection
+        try:
+            if not batch.tag:
+                self._send(batch, own)
+            reply = connection.answer_at_once(batch.tag, min(own.expires, batch.due))
+            connection.changing = False
+            self._hand_out(batch, reply)
+        except TooLate as error:
+            if self.network.now() < batch.due and self._hand_on(batch, own):
+                own.failed(Attempt.FAILED, error)
+                return
+            self._drop(batch, error)
+        except (NotSent, PyshardError) as error:
+            connection.close()
+            batch.failed(Attempt.NOT_SENT if not batch.tag else Attempt.FAILED, error)
+        except Broken as error:
+            self.rest()
+            self._drop(batch, error)
+        except BaseException:
+            if batch.tag and connection.at_rest and self._hand_on(batch, own):
+                own.done = True
+            else:
+                self._drop(batch, Broken("the thread that waited for its answer was interrupted"))
+                self.put_back(connection)
+                self._promote()
+            raise
+        self.put_back(connection)
+        if self._waiting:
+            self._promote()
+
+    def _send(self, batch: SentBatch, own: GatheredOperation) -> None:
+        connection = batch.connection
+        changes = own.changes
+        if (
+            not connection.is_open
+            or connection.idle_for_long
+            or connection.target is not self.target
+            or (changes and self.in_doubt)
+        ):
+            run(self.network, self.prepare(connection, changes, own.expires))
+        if self._waiting:
+            changes = self._gather(batch, changes)
+        operations = batch.operations
+        batch.runs = runs = runs_of(operations)
+        box = apply_box(self.epoch, encode_runs(runs))
+        batch.due = self.network.now() + settings.DEADLINE
+        connection.changing = changes
+        for operation in operations:
+            operation.sent = True
+        batch.tag = connection.conversation.ask(commands.Apply.commandName, box)
+
+    def _gather(self, batch: SentBatch, changes: bool) -> bool:
+        """Take along what waits, as much as a box takes.
+
+        :return: whether any of the batch's operations may change something.
+        """
+        operations = batch.operations
+        weight = operations[0].weight
+        while self._waiting and len(operations) < settings.BOX_OPERATIONS and weight < settings.BOX_BYTES:
+            try:
+                operation = self._waiting.popleft()
+            except IndexError:  # another thread has it
+                break
+            if operation.changes and self.in_doubt:  # it waits until the session is fenced
+                self._waiting.appendleft(operation)
+                break
+            if operation.claim():
+                operations.append(operation)
+                weight += operation.weight
+                changes = changes or operation.changes
+        return changes
+
+    def _hand_out(self, batch: SentBatch, reply: Reply) -> None:
+        """Tell each operation what became of it."""
+        if isinstance(reply, Exception):
+            batch.failed(Attempt.FAILED, reply)
+            return
+        try:
+            answers = decode_answers(answers_in(reply), batch.runs)
+            outcomes = outcomes_of_runs(batch.runs, batch.operations, answers)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the answer makes no sense
+            batch.connection.close()
+            batch.failed(Attempt.GARBLED, error)
+            return
+        self.worked()
+        for operation, outcome in zip(batch.operations, outcomes, strict=True):
+            operation.finish(outcome)
+
+    def _hand_on(self, batch: SentBatch, own: GatheredOperation) -> bool:
+        """Have the thread of another operation lead the batch; False: there is none that could."""
+        now = self.network.now()
+        for operation in batch.operations:
+            if operation is not own and not operation.done and operation.expires > now:
+                operation.handed = batch
+                operation.wake()
+                return True
+        return False
+
+    def _drop(self, batch: SentBatch, error: Exception) -> None:
+        """Close the connection: nobody waits for the answer any more, or it can't come."""
+        batch.connection.close()
+        batch.failed(Attempt.FAILED if batch.tag else Attempt.NOT_SENT, error)
+
+    def _promote(self) -> None:
+        """Have the first operation that waits go over a free connection, if there are both."""
+        while self._waiting:
+            connection = self.take()
+            if connection is None:
+                return
+            try:
+                operation = self._waiting.popleft()
+            except IndexError:
+                self.put_back(connection)
+                continue
+            batch = SentBatch(connection, operation)
+            operation.handed = batch
+            if operation.claim():
+                operation.wake()
+                return
+            if operation.handed is batch:
+                operation.handed = None
+            self.put_back(connection)

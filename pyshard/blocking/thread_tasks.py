@@ -1,0 +1,199 @@
+"""Coroutines that the calling thread runs by itself: what a call has to wait for, and several waits at once.
+
+A coroutine here awaits nothing but an `Interest`: some sockets, until a time. So one thread dials, or has several
+shards work at once, without an event loop that outlives the call.
+
+Rules:
+
+- Nothing runs but within a call, in the thread that made it.
+- An exception in the middle of a wait (KeyboardInterrupt, a time limit of somebody's) is raised within the coroutines
+  that wait, so that each cleans up after itself; then it goes on to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+_T = TypeVar("_T")
+
+#: A socket, and whether it is to be written to.
+Wanted: TypeAlias = "tuple[PlainSocket, bool]"
+
+
+class PlainSocket(Protocol):
+    """A stream socket that never blocks by itself. Errors of the system are OSErrors."""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send what the system takes; how many bytes that were."""
+        ...
+
+    def receive(self) -> bytes | None:
+        """What has arrived; None: nothing now; empty: the peer has ended the connection."""
+        ...
+
+    def failure(self) -> str | None:
+        """Why the connection couldn't be made; None: it is there."""
+        ...
+
+    def wait(self, writing: bool, until: float) -> bool:
+        """Wait until something can be received, or sent; False: the time came first."""
+        ...
+
+    def shut_down(self) -> None:
+        """End the connection, so that a thread which waits for it wakes up."""
+        ...
+
+    def close(self) -> None:
+        """End the connection, and give the descriptor back."""
+        ...
+
+
+class Network(Protocol):
+    """Where sockets come from, and the time that goes with them."""
+
+    def now(self) -> float:
+        """Seconds of a clock that nobody sets."""
+        ...
+
+    def sleep(self, until: float) -> None:
+        """Do nothing until a time."""
+        ...
+
+    def addresses(self, host: str, port: int, until: float) -> Sequence[object]:
+        """The addresses of a name, the best first.
+
+        :raises OSError: there is none, or it wasn't found by then.
+        """
+        ...
+
+    def open(self, address: object) -> PlainSocket:
+        """Begin to connect; the socket can be written to when it is connected, or has failed to."""
+        ...
+
+    def wait(self, wanted: Sequence[Wanted], until: float) -> list[PlainSocket]:
+        """Wait until one of several sockets is ready: those that are; none: the time came first."""
+        ...
+
+
+class Interest:
+    """What a coroutine waits for: one of some sockets, or a time. To await it gives the sockets that are ready."""
+
+    __slots__ = ("until", "wanted")
+
+    def __init__(self, wanted: Sequence[Wanted], until: float) -> None:
+        self.wanted = wanted
+        self.until = until
+
+    def __await__(self) -> Generator[Interest, list[PlainSocket], list[PlainSocket]]:
+        return (yield self)
+
+
+#: A coroutine of this module's kind.
+Steps: TypeAlias = Coroutine[Interest, list[PlainSocket], _T]
+
+
+def run(network: Network, steps: Steps[_T]) -> _T:
+    """Run one coroutine to its end: what it returns, or raises."""
+    try:
+        interest = steps.send(None)  # type: ignore[arg-type]  # how a coroutine is begun
+        while True:
+            try:
+                ready = network.wait(interest.wanted, interest.until)
+            except BaseException as error:  # noqa: BLE001  # whatever it is, the coroutine is to clean up, and raises it
+                interest = steps.throw(error)
+            else:
+                interest = steps.send(ready)
+    except StopIteration as ended:
+        found: _T = ended.value
+        return found
+
+
+class _ThreadTask:
+    """One of several coroutines: what it waits for, or how it ended."""
+
+    __slots__ = ("interest", "outcome", "starts", "steps")
+
+    def __init__(self, steps: Steps[Any], starts: float) -> None:
+        self.steps = steps
+        self.starts = starts
+        self.interest: Interest | None = None  # None before it was begun, and after its end
+        self.outcome: list[Any] = []  # its result, or the exception that it raised; empty: it goes on
+
+    def go_on(self, ready: list[PlainSocket] | None) -> None:
+        """Run it to its next wait; None begins it."""
+        self.interest = None
+        try:
+            self.interest = self.steps.send(ready)  # type: ignore[arg-type]  # as above
+        except StopIteration as ended:
+            self.outcome.append(ended.value)
+        except Exception as error:  # noqa: BLE001  # the outcome of this one; whoever has all of them looks at it
+            self.outcome.append(error)
+
+    def stop(self, error: BaseException) -> None:
+        """Raise an exception where it waits; what it makes of that is nobody's any more."""
+        if self.outcome:
+            return
+        if self.interest is None:
+            self.steps.close()
+            return
+        try:
+            self.steps.throw(error)
+        except BaseException as other:
+            if other is not error and not isinstance(other, Exception):
+                raise
+
+
+class Stopped(Exception):
+    """Raised within a coroutine that isn't needed any more."""
+
+
+def together(
+    network: Network, several: Sequence[Steps[_T]], stagger: float = 0.0, one_is_enough: bool = False
+) -> list[_T | Exception]:
+    """Run several coroutines at once.
+
+    :param stagger: seconds between the starts of two; the next one starts at once when all before it have failed.
+    :param one_is_enough: stop the others when one has returned something.
+    :return: what each returned, or the exception that it raised; with `one_is_enough`, of those that have ended.
+    """
+    begun = network.now()
+    tasks = [_ThreadTask(steps, begun + number * stagger) for number, steps in enumerate(several)]
+    try:
+        while not _done(tasks, one_is_enough):
+            _turn(network, tasks)
+    except BaseException as error:
+        for task in tasks:
+            task.stop(error)
+        raise
+    if one_is_enough:
+        for task in tasks:
+            task.stop(Stopped())
+    return [outcome for task in tasks for outcome in task.outcome]
+
+
+def _done(tasks: Sequence[_ThreadTask], one_is_enough: bool) -> bool:
+    if one_is_enough and any(task.outcome and not isinstance(task.outcome[0], Exception) for task in tasks):
+        return True
+    return all(task.outcome for task in tasks)
+
+
+def _turn(network: Network, tasks: Sequence[_ThreadTask]) -> None:
+    """Begin what is due, then wait once for all, and go on with those that have what they wait for."""
+    now = network.now()
+    failed = True  # whether all so far have failed
+    for task in tasks:
+        if task.interest is None and not task.outcome and (now >= task.starts or failed):
+            task.go_on(None)
+        failed = failed and bool(task.outcome)
+    waiting = [(task, task.interest) for task in tasks if task.interest is not None]
+    to_come = [task.starts for task in tasks if task.interest is None and not task.outcome]
+    if not waiting:
+        return
+    until = min([interest.until for _, interest in waiting] + to_come)
+    ready = set(network.wait([wanted for _, interest in waiting for wanted in interest.wanted], until))
+    now = network.now()
+    for task, interest in waiting:
+        mine = [socket for socket, _ in interest.wanted if socket in ready]
+        if mine or now >= interest.until:
+            task.go_on(mine)
