@@ -19,7 +19,9 @@ from typing import Any, TypeAlias, Union
 import msgspec
 
 from pyshard.errors import InvalidDocument, NotANumber
+from pyshard.model import document_faults
 from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, too_large
+from pyshard.model.plain_values import plain_key, plain_value
 from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
@@ -51,25 +53,27 @@ _TYPES = {
 def encode(document: object) -> tuple[bytes, int]:
     """The record of a document, and the document's size (see `pyshard.model.document_size.measure`).
 
-    :param document: see `Document`; a tuple is taken for a list.
-    :raises InvalidDocument: it names what can't be stored.
+    :param document: see `Document`; a tuple is taken for a list, and a value of a subclass for the plain one that it is
+        equal to.
+    :raises InvalidDocument: it names what can't be stored, and its place.
     :raises DocumentTooLarge: past `settings.MAX_DOCUMENT_BYTES`.
     """
     size = flat_size(document) if type(document) is dict else None
     if size is None:
         walk = DocumentWalk()
-        size = walk.size(document, 0)
-        walk.check()
-        if walk.big_ints:
-            document = _with_big_ints(document)
+        try:
+            size = walk.size(document, 0)
+            walk.check()
+        except InvalidDocument as error:
+            raise document_faults.located(document, error) from None
+        if walk.special:
+            document = _plain(document)
     try:
         body = encode_body(document)
     except UnicodeEncodeError:
-        raise InvalidDocument(
-            "the document has a str with lone surrogates, which UTF-8 can't carry; store bytes"
-        ) from None
+        raise document_faults.with_surrogates(document) from None
     if len(body) > settings.MAX_DOCUMENT_BYTES:
-        raise too_large(f"{len(body):,}")
+        raise document_faults.located(document, too_large(f"{len(body):,}"))
     return HEAD.pack(FORMAT, size) + body, size
 
 
@@ -117,15 +121,16 @@ def _unknown_format(record: bytes) -> InvalidDocument:
     return InvalidDocument(f"a record starts with {record[:5]!r}; this version reads format {FORMAT} only")
 
 
-def _with_big_ints(value: object) -> object:
-    """A copy in which ints past 64 bits are MessagePack extensions."""
-    if type(value) is int and not SMALLEST_INT <= value <= LARGEST_INT:
+def _plain(value: object) -> object:
+    """A copy of plain values alone, in which ints past 64 bits are MessagePack extensions."""
+    value = plain_value(value)
+    if isinstance(value, int) and not SMALLEST_INT <= value <= LARGEST_INT:
         length = value.bit_length() // 8 + 1
         return msgspec.msgpack.Ext(_BIG_INT, value.to_bytes(length, "big", signed=True))
     if isinstance(value, dict):
-        return {key: _with_big_ints(inner) for key, inner in value.items()}
+        return {plain_key(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_with_big_ints(inner) for inner in value]
+        return [_plain(inner) for inner in value]
     return value
 
 

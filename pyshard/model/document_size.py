@@ -3,9 +3,11 @@
 Rules:
 
 - the size is the same number on every version of Python;
-- a document holds None, bool, int, float, str, bytes, and lists and dicts of them; keys of a dict are str;
+- a document holds None, bool, int, float, str, bytes, and lists and dicts of them; keys of a dict are str; what is of a
+  subclass of one of these counts as the plain value that it is equal to (`pyshard.model.plain_values`);
 - it nests at most `settings.MAX_NESTING` deep, so one that contains itself is refused;
 - one that is sure to be too large is refused before it is written out, even if it holds one huge list many times;
+- the walk doesn't know where it is: `pyshard.model.document_faults` finds the place of what it refuses;
 - `flat_size` is the quick way for most documents, and agrees with `DocumentWalk`.
 """
 
@@ -15,6 +17,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.model import document_faults
+from pyshard.model.plain_values import plain_key, plain_value
 from pyshard.settings import settings
 
 #: The ints that MessagePack has a form for.
@@ -38,22 +42,25 @@ def measure(document: object) -> int:
 
     For a dict or list, the sum over its values (so 0 for an empty one). Keys count nothing.
 
-    :raises InvalidDocument: it can't be stored; the message says why.
+    :raises InvalidDocument: it can't be stored; the message says why, and where in the document.
     """
-    return DocumentWalk().size(document, 0)
+    try:
+        return DocumentWalk().size(document, 0)
+    except InvalidDocument as error:
+        raise document_faults.located(document, error) from None
 
 
 class DocumentWalk:
     """One pass over a document: measures it and refuses what can't be stored.
 
-    :ivar big_ints: whether it holds ints that MessagePack has no form for.
+    :ivar special: whether it holds values of subclasses, or ints that MessagePack has no form for.
     :ivar least_bytes: how many bytes the encoded document has at the least.
     """
 
-    __slots__ = ("big_ints", "least_bytes")
+    __slots__ = ("least_bytes", "special")
 
     def __init__(self) -> None:
-        self.big_ints = False
+        self.special = False
         self.least_bytes = 0
 
     def size(self, value: object, depth: int) -> int:
@@ -72,7 +79,7 @@ class DocumentWalk:
         if kind is int:
             assert isinstance(value, int)
             if not SMALLEST_INT <= value <= LARGEST_INT:
-                self.big_ints = True
+                self.special = True
                 self.least_bytes += value.bit_length() // 8
             return 24 + 4 * ((value.bit_length() + 29) // 30)
         if kind is float:
@@ -88,31 +95,36 @@ class DocumentWalk:
             assert isinstance(value, bytes)
             self.least_bytes += len(value)
             return 33 + len(value)
-        raise InvalidDocument(
-            f"the document holds a value of type {kind.__module__}.{kind.__qualname__}; "
-            "it can hold None, bool, int, float, str, bytes, list and dict with str keys"
-        )
+        plain = plain_value(value)
+        if plain is None:
+            raise InvalidDocument("the document holds a value that can't be stored")
+        self.special = True
+        return self.size(plain, depth)
 
     def _container(self, value: dict[object, object] | list[object] | tuple[object, ...], depth: int) -> int:
         if depth > settings.MAX_NESTING:
-            raise InvalidDocument(
-                f"the document nests deeper than {settings.MAX_NESTING} levels, or a list or dict in it contains itself"
-            )
+            raise InvalidDocument(f"the document nests deeper than {settings.MAX_NESTING} levels")
         self.least_bytes += len(value)
         self.check()
         values: object = value
         if isinstance(value, dict):
             for key in value:
                 if type(key) is not str:
-                    raise InvalidDocument(
-                        f"the document holds a dict with a key of type {type(key).__name__}; keys of a dict are str"
-                    )
+                    self._check_keys(value)
+                    break
                 self.least_bytes += len(key)
             values = value.values()
         size, total = self.size, 0
         for inner in values:  # type: ignore[attr-defined]  # a list, a tuple or a dict's values
             total += size(inner, depth)
         return total
+
+    def _check_keys(self, value: dict[object, object]) -> None:
+        """Refuse keys that are no str, or become the same text."""
+        self.special = True
+        texts = set(map(plain_key, value))
+        if None in texts or len(texts) < len(value):
+            raise InvalidDocument("the document holds a dict with keys that are no texts, or twice the same one")
 
     def check(self) -> None:
         """Refuse a document that is too large by what was seen of it so far.

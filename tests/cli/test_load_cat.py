@@ -55,7 +55,7 @@ def test_load_into_an_index(pyshard: Commands) -> None:
             b"1|a\n2\xff|b\n",
             "line 2, column 2: found bytes that are not UTF-8 (invalid start byte) (1 document written)",
         ),
-        (b'1|"\\ud800"\n2|b\n', "line 1: the document has a str with lone surrogates"),
+        (b'1|"\\ud800"\n2|b\n', "line 1: document: a str with lone surrogates"),
     ],
 )
 def test_load_stops_at_a_bad_line(pyshard: Commands, text: bytes, error: str) -> None:

@@ -209,7 +209,7 @@ def test_bytes_and_nan(pyshard: Commands) -> None:
     [
         (["write", "k", '{"a":'], "Invalid value for 'DOC': line 1, column 6: text that starts with { must be JSON"),
         (["write", "k"], "Missing argument 'DOC'; see 'pyshard write --help'"),
-        (["write", "k", '"\\ud800"'], "the document has a str with lone surrogates"),
+        (["write", "k", '"\\ud800"'], "document: a str with lone surrogates"),
         (["read"], "Missing argument 'KEY'"),
         (["read", "a", "b"], "Got unexpected extra argument"),
         (["read", "x" * 70_000], "has 70,000 bytes in UTF-8; a key has at most 65,536"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from pyshard.model import bulk_document_encoding, document_encoding, document_size
+from pyshard.model import bulk_document_encoding, document_encoding, document_faults, document_size
 from pyshard.model.document_encoding import Document
 from pyshard.settings import Settings
 
@@ -37,5 +37,5 @@ def alike(draw: st.DrawFn) -> list[object]:
 
 def at_most(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Let documents have at most so many bytes."""
-    for module in (document_size, document_encoding, bulk_document_encoding):
+    for module in (document_size, document_encoding, document_faults, bulk_document_encoding):
         monkeypatch.setattr(module, "settings", Settings(MAX_DOCUMENT_BYTES=size))

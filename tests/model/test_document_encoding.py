@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from contextlib import suppress
 
 import pytest
@@ -35,18 +34,6 @@ def nested(depth: int, document: object = None) -> object:
 def record_of(body: bytes) -> bytes:
     """A record of format 1 with the given MessagePack."""
     return HEAD.pack(1, 0) + body
-
-
-class Number(enum.IntEnum):
-    """An int that isn't only an int."""
-
-    SEVEN = 7
-
-
-class Text(str):
-    """A str that isn't only a str."""
-
-    __slots__ = ()
 
 
 # -- what is read equals what was written --------------------------------------------------------------------------
@@ -112,39 +99,20 @@ def test_record(document: object, expected: bytes) -> None:
 
 # -- what can't be stored ------------------------------------------------------------------------------------------
 
-HOLDS = "it can hold None, bool, int, float, str, bytes, list and dict with str keys"
 
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({1}, f"the document holds a value of type builtins.set; {HOLDS}"),
-        (object(), f"the document holds a value of type builtins.object; {HOLDS}"),
-        (bytearray(b"x"), f"the document holds a value of type builtins.bytearray; {HOLDS}"),
-        (1j, f"the document holds a value of type builtins.complex; {HOLDS}"),
-        (Number.SEVEN, f"the document holds a value of type {__name__}.Number; {HOLDS}"),
-        (Text("x"), f"the document holds a value of type {__name__}.Text; {HOLDS}"),
-        ([1, {"a": {2}}], f"the document holds a value of type builtins.set; {HOLDS}"),
-        ({1: 2}, "the document holds a dict with a key of type int; keys of a dict are str"),
-        ([{None: 2}], "the document holds a dict with a key of type NoneType; keys of a dict are str"),
-        ({b"a": 2}, "the document holds a dict with a key of type bytes; keys of a dict are str"),
-        ({Text("a"): 2}, "the document holds a dict with a key of type Text; keys of a dict are str"),
-    ],
-)
-def test_invalid_document(document: object, message: str) -> None:
-    """What can't be stored is refused, at any depth: the message names its type."""
+@pytest.mark.parametrize("document", [object(), [1, {"a": {2}}], {1: 2}, {"a": [{b"a": 2}]}])
+def test_invalid_document(document: object) -> None:
+    """What can't be stored is refused, at any depth, with its place (test_document_faults.py)."""
     for refuse in (encode, measure):
-        with pytest.raises(InvalidDocument) as refused:
+        with pytest.raises(InvalidDocument, match=r"^document(: |\[)"):
             refuse(document)
-        assert str(refused.value) == message
 
 
 @pytest.mark.parametrize("document", ["\ud800", ["a\udfffb"], {"a": "\ud800"}, {"\ud800": 1}, [2**70, "\ud800"]])
 def test_lone_surrogates(document: object) -> None:
     """Text that UTF-8 can't carry is refused, as a value and as a key."""
-    with pytest.raises(InvalidDocument) as refused:
+    with pytest.raises(InvalidDocument, match=r"^document.*with lone surrogates, which UTF-8 can't carry; "):
         encode(document)
-    assert str(refused.value) == ("the document has a str with lone surrogates, which UTF-8 can't carry; store bytes")
 
 
 def test_deepest_document() -> None:
@@ -153,17 +121,14 @@ def test_deepest_document() -> None:
     assert decode(encode(deepest)[0]) == deepest
     assert measure(deepest) == 16
     for refuse in (encode, measure):
-        with pytest.raises(InvalidDocument) as refused:
+        with pytest.raises(InvalidDocument, match="a list 101 levels deep; a document nests at most 100 levels"):
             refuse([deepest])
-        assert str(refused.value) == (
-            "the document nests deeper than 100 levels, or a list or dict in it contains itself"
-        )
 
 
 @pytest.mark.parametrize("document", [(nested(100),), {"a": nested(100)}, [[], nested(100)]])
 def test_every_container_is_a_level(document: object) -> None:
     """Tuples and dicts count as levels too, wherever they stand."""
-    with pytest.raises(InvalidDocument, match="nests deeper than 100 levels"):
+    with pytest.raises(InvalidDocument, match="a list 101 levels deep"):
         encode(document)
 
 
