@@ -13,23 +13,26 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 
 from pyshard.client.bulk import Bulk
 from pyshard.client.cluster_verbs import ClusterVerbs
 from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
 from pyshard.client.key_pages import KeyPages
+from pyshard.client.router import Router
 from pyshard.client.typed_index import TypedIndex
 from pyshard.client_core.argument_checks import check_progress, milliseconds
 from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
+from pyshard.client_core.operation_maker import OperationMaker
 from pyshard.client_core.result_decoding import Item, Record
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
-from pyshard.model.key_slots import Key, key_bytes, slot_of
+from pyshard.model.key_slots import Key
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
 
 _T = TypeVar("_T")
@@ -50,8 +53,13 @@ class Client(ClusterVerbs):
     - `Overloaded`: too much waits for the shard already;
     - `ClientClosed`: after `close`.
 
-    Operations on one key take effect in the order in which the verbs were called.
+    Operations on one key take effect in the order in which the verbs were called. A Deferred that is cancelled before
+    its operation was sent withdraws it.
     """
+
+    def __init__(self, clock: IReactorTime, router: Router, deadline: float, default_index: str = "") -> None:
+        super().__init__(clock, router, deadline, default_index)
+        self._operations = OperationMaker(DeferredOperation, clock.seconds, deadline, default_index)
 
     def write(
         self,
@@ -70,9 +78,8 @@ class Client(ClusterVerbs):
         :param if_version: write nothing when the key's version (`item`) isn't this one.
         :param ttl: seconds after which the document is gone, to the millisecond; None: never. It replaces a time to
             live that the key had.
-        :return: a Deferred of the document's size (`pyshard.model.document_size.measure`);
-            0 when nothing
-            was written because `if_absent` or `if_version` was not met.
+        :return: a Deferred of the document's size (`pyshard.model.document_size.measure`); 0 when nothing was written
+            because `if_absent` or `if_version` was not met.
         :raises ShardFull: the document doesn't fit into its shard's limit any more.
         :raises InvalidArgument: a `ttl` that is no positive number, an `if_version` that is no version, an `if_absent`
             that is no bool, or both conditions at once.
@@ -317,14 +324,9 @@ class Client(ClusterVerbs):
         options: VerbOptions = NO_OPTIONS,
     ) -> Deferred[Any]:  # of what the verb gives
         try:
-            text = key_bytes(key)
-            name = self._default_index if index is None else check_index_name(index)
-            expires = self._clock.seconds() + self._seconds(deadline)
+            operation = self._operations.operation(verb, key, index, deadline, record, size, options)
         except PyshardError:
             return fail()
-        slot = slot_of(text, name.encode()) if name else slot_of(text)
-        weight = len(text) + len(record) + len(options.initial)
-        operation = DeferredOperation(verb, name, text, slot, expires, weight, record, size, options)
         self._router.submit(operation)
         return operation.deferred
 

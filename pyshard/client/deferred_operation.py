@@ -14,6 +14,11 @@ class DeferredOperation(Operation, eq=False):
 
     deferred: Deferred[object] = msgspec.field(default_factory=Deferred)
 
+    @property
+    def withdrawn(self) -> bool:
+        """See `Operation`."""
+        return self.deferred.called and not self.done
+
     def tell(self, outcome: object) -> None:
         """See `Operation`."""
         if isinstance(outcome, PyshardError):

@@ -48,6 +48,8 @@ class BulkOperation:
         "_weight", "changes", "count", "done", "expires", "index", "positions", "receiver", "refused", "run", "slots",
     )  # fmt: skip
 
+    withdrawn = False  # see `pyshard.client_core.operation.Operation`
+
     def __init__(
         self,
         run: Run,

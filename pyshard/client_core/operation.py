@@ -92,6 +92,11 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     count: ClassVar[int] = 1
 
     @property
+    def withdrawn(self) -> bool:
+        """Whether nobody wants it any more, so that it isn't sent if it wasn't yet."""
+        return False
+
+    @property
     def changes(self) -> bool:
         """Whether it may change something, so that it must not be repeated when its answer is lost."""
         return self.verb not in READING_RUNS

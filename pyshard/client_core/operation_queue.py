@@ -9,6 +9,7 @@ Rules, from which the client's promises follow:
   issued after it.
 - Hence operations on one key take effect in the order issued. (Two reads with no change between them have no order.)
 - An operation that must go out again goes to the front. It overtakes none on its key, and none overtakes it.
+- An operation that nobody wants any more isn't sent.
 - What waits is bounded (`Overloaded`).
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice, repeat
+from operator import attrgetter
 from typing import TypeAlias
 
 from pyshard.client_core.bulk_operation import BulkOperation
@@ -30,6 +32,8 @@ from pyshard.settings import settings
 #: How many operations are looked at first. A long queue on one key goes out by few operations at a time, and must not
 #: be looked at as a whole for each of them.
 _FIRST = 8
+
+_WITHDRAWN = attrgetter("withdrawn")
 
 #: What waits for a shard.
 Entry: TypeAlias = Operation | BulkOperation
@@ -145,6 +149,9 @@ class OperationQueue:
         if not self.waiting or len(self.in_flight) >= self._limit:
             return None
         candidates = self._candidates()
+        if any(map(_WITHDRAWN, candidates)):
+            self._forget_withdrawn()
+            return self.next_batch(now)
         if len(candidates) > _FIRST:
             may_go = self._how_many_may_go(candidates[:_FIRST])
             if may_go < _FIRST:
@@ -215,6 +222,13 @@ class OperationQueue:
             self.waiting.popleft()
             self._count -= entry.count
             self._weight -= entry.weight
+
+    def _forget_withdrawn(self) -> None:
+        """Let nothing wait that nobody wants any more."""
+        wanted = [entry for entry in self.take_waiting() if not entry.withdrawn]
+        self.waiting.extend(wanted)
+        self._count = sum(entry.count for entry in wanted)
+        self._weight = sum(entry.weight for entry in wanted)
 
     def _candidates(self) -> list[Entry]:
         """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk operation."""
