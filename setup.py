@@ -53,6 +53,7 @@ setup(
             "pytest-xdist>=3.6",
             "trustme",
             "twisted[tls]",
+            "uvloop>=0.21; platform_python_implementation == 'CPython' and sys_platform != 'win32'",
         ],
         "tls": ["twisted[tls]"],
     },

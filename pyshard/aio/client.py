@@ -15,9 +15,13 @@ from collections.abc import AsyncIterator, Iterable
 from pyshard.aio.index_handle import AioIndex
 from pyshard.aio.loop_bound import LoopBound
 from pyshard.aio.page_items import PageItems
+from pyshard.client_core.argument_checks import milliseconds
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
+from pyshard.client_core.operation import VerbOptions, increment_of, options_for
 from pyshard.client_core.result_decoding import Item, Record
+from pyshard.errors import PyshardError
+from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key
@@ -40,6 +44,7 @@ class AioClient:
         self._bound = bound
         self._here = bound.here
         self._future = bound.future
+        self._operate = bound.operate
 
     def write(
         self,
@@ -53,47 +58,66 @@ class AioClient:
         deadline: float | None = None,
     ) -> asyncio.Future[int]:
         """Store a document, in place of one that is there; its size. See `pyshard.Client.write`."""
-        return self._future(
-            self._here().write(key, doc, index, if_absent=if_absent, if_version=if_version, ttl=ttl, deadline=deadline)
-        )
+        try:
+            record, size = document_encoding.encode(doc)
+            options = options_for(if_absent, if_version, ttl)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("write", key, index, deadline, record, size, options)
 
     def read(
         self, key: Key, index: str | None = None, *, deadline: float | None = None
     ) -> asyncio.Future[Record | None]:
         """Look a document up: ``{'hash_': …, 'record': …}`` or None. See `pyshard.Client.read`."""
-        return self._future(self._here().read(key, index, deadline=deadline))
+        return self._operate("read", key, index, deadline)
 
     def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[Item | None]:
         """Look a document up, with its version, expiry and size. See `pyshard.Client.item`."""
-        return self._future(self._here().item(key, index, deadline=deadline))
+        return self._operate("item", key, index, deadline)
 
     def pop(
         self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
     ) -> asyncio.Future[Record | None]:
         """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
-        return self._future(self._here().pop(key, index, if_version=if_version, deadline=deadline))
+        try:
+            options = options_for(False, if_version, None)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("pop", key, index, deadline, options=options)
 
     def remove(
         self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
     ) -> asyncio.Future[int]:
         """Remove a document; the size that `write` gave for it, or 0. See `pyshard.Client.remove`."""
-        return self._future(self._here().remove(key, index, if_version=if_version, deadline=deadline))
+        try:
+            options = options_for(False, if_version, None)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("remove", key, index, deadline, options=options)
 
     def touch(
         self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None
     ) -> asyncio.Future[bool]:
         """Give a document a new time to live; whether the key exists. See `pyshard.Client.touch`."""
-        return self._future(self._here().touch(key, ttl, index, deadline=deadline))
+        try:
+            options = VerbOptions(ttl=milliseconds(ttl))
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("touch", key, index, deadline, options=options)
 
     def increment(
         self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
     ) -> asyncio.Future[int]:
         """Add to a document that is an int; the new value. See `pyshard.Client.increment`."""
-        return self._future(self._here().increment(key, by, initial, index, deadline=deadline))
+        try:
+            amount, options = increment_of(by, initial)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("increment", key, index, deadline, amount, options=options)
 
     def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[bool]:
         """Whether a key exists. See `pyshard.Client.has`."""
-        return self._future(self._here().has(key, index, deadline=deadline))
+        return self._operate("has", key, index, deadline)
 
     def write_many(
         self,

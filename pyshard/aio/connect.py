@@ -16,11 +16,13 @@ from typing import Any, Literal
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pyshard.aio.client import AioClient
+from pyshard.aio.future_operation import FutureOperation
 from pyshard.aio.loop_bound import LoopBound
 from pyshard.aio.loop_clock import LoopClock
 from pyshard.aio.loop_connections import LoopConnections
 from pyshard.aio.verb_futures import future_of
 from pyshard.client.connect import client_with, started
+from pyshard.client_core.operation_maker import OperationMaker
 from pyshard.errors import ConfigError
 from pyshard.net.client_endpoints import Address, Servers
 from pyshard.net.connection_parameters import connection_parameters
@@ -100,7 +102,8 @@ async def _connected(
         connections.abort()
         await connections.closed()
         raise
-    bound = LoopBound(client, connections)
+    operations = OperationMaker(FutureOperation, clock.seconds, given.deadline, given.index)
+    bound = LoopBound(client, router, connections, operations)
     await bound.start()
     return AioClient(bound)
 

@@ -12,14 +12,20 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncGenerator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from pyshard.aio.future_operation import ChangeFuture, FutureOperation
 from pyshard.aio.loop_connections import LoopConnections
 from pyshard.aio.verb_futures import future_of
 from pyshard.client.client import Client
-from pyshard.errors import WrongEventLoop
+from pyshard.client.router import Router
+from pyshard.client_core.operation import NO_OPTIONS, VerbOptions
+from pyshard.client_core.operation_maker import OperationMaker
+from pyshard.errors import PyshardError, WrongEventLoop
+from pyshard.model.key_slots import Key
+from pyshard.protocol.batch_operations import READING_RUNS
 
 _T = TypeVar("_T")
 
@@ -28,11 +34,21 @@ class LoopBound:
     """A Deferred client on its loop.
 
     :param client: the client.
-    :param connections: all of its connections.
+    :param router: leads to the shards.
+    :param connections: all of the client's connections.
+    :param operations: makes the operations on single keys, which need no Deferred.
     """
 
-    def __init__(self, client: Client, connections: LoopConnections) -> None:
+    def __init__(
+        self,
+        client: Client,
+        router: Router,
+        connections: LoopConnections,
+        operations: OperationMaker[FutureOperation],
+    ) -> None:
         self._client = client
+        self._router = router
+        self._operations = operations
         self._connections = connections
         self._loop = connections.clock.loop
         connections.guard = self._guard = _ShutdownGuard(client, connections)
@@ -62,6 +78,35 @@ class LoopBound:
     def future(self, deferred: Deferred[_T]) -> asyncio.Future[_T]:
         """What a verb of the client gives, as a future of the loop."""
         return future_of(self._loop, deferred)
+
+    def operate(
+        self,
+        verb: str,
+        key: Key,
+        index: str | None,
+        deadline: float | None,
+        record: bytes = b"",
+        size: int = 0,
+        options: VerbOptions = NO_OPTIONS,
+    ) -> asyncio.Future[Any]:  # of what the verb gives
+        """Have an operation on one key done, without the cost of a Deferred; see `Operation`."""
+        self.here()
+        try:
+            operation = self._operations.operation(verb, key, index, deadline, record, size, options)
+        except PyshardError as error:
+            return self.failed(error)
+        if verb not in READING_RUNS:
+            operation.future = changing = ChangeFuture(loop=self._loop)
+            changing.verb, changing.key = verb, operation.key
+        self._router.submit(operation)
+        return operation.future
+
+    def failed(self, error: PyshardError) -> asyncio.Future[Any]:
+        """What a verb gives that was called with a wrong argument."""
+        self.here()
+        future = self._loop.create_future()
+        future.set_exception(error)
+        return future
 
 
 _EXPECTED = (

@@ -38,6 +38,7 @@ class StreamTransport:
 
     :param transport: asyncio's, which is connected.
     :ivar aborted: whether this side has broken the connection off.
+    :ivar lost: whether the connection has ended; then asyncio's transport takes no calls any more.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -45,7 +46,7 @@ class StreamTransport:
         self._producer: IPushProducer | None = None
         self._full = False  # whether so much waits to be written that the producer is to pause
         self._reading = True
-        self.aborted = False
+        self.aborted = self.lost = False
 
     # ------------------------------------------------------------------ writing
 
@@ -111,8 +112,9 @@ class StreamTransport:
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`."""
-        self.aborted = True
-        self._transport.abort()
+        if not self.lost:
+            self.aborted = True
+            self._transport.abort()
 
     def loseWriteConnection(self) -> None:
         """See `ITCPTransport`."""
@@ -217,6 +219,7 @@ class StreamProtocol(asyncio.BufferedProtocol):
         """See `asyncio.BaseProtocol`."""
         self._ended(self)
         if self.protocol is not None and self.transport is not None:
+            self.transport.lost = True
             self.protocol.connectionLost(Failure(_end_of_connection(exc, self.transport.aborted)))
 
 

@@ -92,9 +92,7 @@ class LoopCluster:
         self.port = free_port()
         self.endpoints: dict[str, ListeningEndpoint] = {}
         self.services: dict[str, ShardService] = {}
-        self._stores = {
-            one.name: MemoryStore(f"{number:032}", self.clock.seconds) for number, one in enumerate(self.map.ranges)
-        }
+        self._ids = count()
         self.bootstrap_endpoint = ListeningEndpoint(self.clock.loop, self.port)
         dial: Dial = self.connections.dial
         if tokens is not None:
@@ -134,11 +132,12 @@ class LoopCluster:
         await self.connections.closed()
 
     def start_shard(self, name: str) -> None:
-        """Start a shard that isn't running, with its documents."""
+        """Start a shard that isn't running; it is empty."""
         own = self.map.named(name)
         assert own is not None
         self.endpoints[name] = endpoint = ListeningEndpoint(self.clock.loop, own.port)
-        shard = Shard(self._stores[name], self.clock.seconds)
+        store = MemoryStore(f"{next(self._ids):032}", self.clock.seconds)
+        shard = Shard(store, self.clock.seconds)
         service = ShardService(lambda: shard, self.clock, self._listening(endpoint), self._tokens)
         self.services[name] = service
         service.startService()

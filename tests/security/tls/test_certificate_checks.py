@@ -56,19 +56,25 @@ def _empty(made: Certificates) -> Tls:
     return attrs.evolve(made.daemon, ca=directory)
 
 
+#: Files that no side takes, and what is said of them.
+BAD_FILES: list[tuple[Callable[[Certificates], Tls], str]] = [
+    (lambda made: attrs.evolve(made.daemon, ca="/none.pem"), "it can't be read: no such file"),
+    (lambda made: attrs.evolve(made.daemon, certificate="/none.pem"), "it can't be read: no such file"),
+    (lambda made: attrs.evolve(made.daemon, key="/none.key"), "it can't be read: no such file"),
+    (lambda made: attrs.evolve(made.daemon, ca=str(made.daemon.key)), "found no certificate in PEM"),
+    (lambda made: attrs.evolve(made.daemon, certificate=made.daemon.key), "found no certificate in PEM"),
+    (lambda made: attrs.evolve(made.daemon, key=None), "found "),
+    (lambda made: attrs.evolve(made.daemon, key=made.client.key), "it isn't the key of the first certificate in"),
+    (_password, "found "),
+    (_mode, "found mode 0644, with which others than its owner can get at it; expected 0600: chmod 600 "),
+    (_empty, "found no file whose name ends in .pem"),
+]
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda made: attrs.evolve(made.daemon, ca="/none.pem"), "it can't be read: no such file"),
-        (lambda made: attrs.evolve(made.daemon, certificate="/none.pem"), "it can't be read: no such file"),
-        (lambda made: attrs.evolve(made.daemon, key="/none.key"), "it can't be read: no such file"),
-        (lambda made: attrs.evolve(made.daemon, ca=made.daemon.key), "found no certificate in PEM"),
-        (lambda made: attrs.evolve(made.daemon, certificate=made.daemon.key), "found no certificate in PEM"),
-        (lambda made: attrs.evolve(made.daemon, key=None), "found "),
-        (lambda made: attrs.evolve(made.daemon, key=made.client.key), "it isn't the key of the first certificate in"),
-        (_password, "found "),
-        (_mode, "found mode 0644, with which others than its owner can get at it; expected 0600: chmod 600 "),
-        (_empty, "found no file whose name ends in .pem"),
+        *BAD_FILES,
         (lambda made: made.issue("late", "a", until=timedelta(hours=-1)), "it expired on "),
         (lambda made: made.issue("early", "a", since=timedelta(hours=1)), "it isn't valid before "),
     ],
