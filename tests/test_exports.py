@@ -178,9 +178,9 @@ def test_asyncio_connects_by_the_same() -> None:
 
 
 def test_both_ways_to_connect_take_the_same() -> None:
-    """`connect` and `Pyshard` share server, token file and files of TLS, with the same defaults."""
+    """`connect` and `Pyshard` share all but what only Twisted's programs have, with the same defaults."""
     connecting = typing.get_type_hints(pyshard.connect), inspect.signature(pyshard.connect).parameters
     making = typing.get_type_hints(Pyshard.__init__), inspect.signature(Pyshard).parameters
-    for name in ("bootstrap_server", "token_file", "tls"):
+    for name in ("bootstrap_server", "deadline", "token_file", "tls", "index"):
         assert connecting[0][name] == making[0][name]
         assert connecting[1][name].default == making[1][name].default
