@@ -43,7 +43,7 @@ EXAMPLES = settings(max_examples=40 * MORE)
 
 RUNS: list[Run] = [
     Read("", [b"a", b"b"]), Has("pages", [b"a"]), ReadItem("", [b"c"]), Write("", [b"d"], [b"\x01r"], [-1], [5]),
-    Touch("", [b"e"], [7]), Increment("", [b"f"], [b"1"], [b"2"]),
+    Touch("", [b"e"], [7], [-2]), Increment("", [b"f"], [b"1"], [b"2"], [9]),
 ]  # fmt: skip
 ANSWERS = [
     Answer([bytes(9), None]), Answer([True]), Answer([bytes(30)]), Answer([None], {0: ("SHARD_FULL", "why")}),

@@ -27,8 +27,9 @@ _T = TypeVar("_T")
 #: Milliseconds of the longest time to live; the shortest is 0, which means for ever.
 LONGEST_TTL = 100 * 366 * 86_400_000
 
-#: Conditions on a write: none; that the key doesn't exist. Any other number is the version that the key must have.
-ALWAYS, ABSENT = -1, 0
+#: Conditions on a change: none; that the key doesn't exist; that it exists, in any version. Any other number is the
+#: version that the key must have.
+ALWAYS, ABSENT, PRESENT = -1, 0, -2
 
 #: How many bytes of a removed record `Remove` answers with: those that hold its size.
 HEAD_BYTES = 5
@@ -65,7 +66,7 @@ class ReadItem(_Run, tag="item", frozen=True):
 class Write(_Run, tag="write", frozen=True):
     """Store each record, in place of one that is there. Result: true; false where the condition is unmet.
 
-    :param conditions: for each key `ALWAYS`, `ABSENT` or the version that it must have; nil: all `ALWAYS`.
+    :param conditions: for each key `ALWAYS`, `ABSENT`, `PRESENT` or the version that it must have; nil: all `ALWAYS`.
     :param ttls: for each key the milliseconds for which it lives, 0 for ever; nil: all 0.
     """
 
@@ -87,9 +88,14 @@ class Remove(_Run, tag="remove", frozen=True):
 
 
 class Touch(_Run, tag="touch", frozen=True):
-    """Give each key that exists a new time to live, in milliseconds from now, 0 for ever. Result: whether it exists."""
+    """Give each key that exists a new time to live. Result: true; false where there is none or the condition is unmet.
+
+    :param ttls: for each key milliseconds from now, 0 for ever.
+    :param conditions: as of `Write`.
+    """
 
     ttls: _Ttls
+    conditions: _Conditions | None = None
 
 
 class Increment(_Run, tag="increment", frozen=True):
@@ -97,10 +103,13 @@ class Increment(_Run, tag="increment", frozen=True):
 
     :param amounts: records of ints: what is added.
     :param initials: records of ints: the value that a missing key starts from.
+    :param ttls: for each key the milliseconds for which it lives if this makes it, 0 for ever; nil: all 0. A key that
+        exists keeps the time to live that it has.
     """
 
     amounts: _Binaries
     initials: _Binaries
+    ttls: _Ttls | None = None
 
 
 Run: TypeAlias = Read | Has | ReadItem | Write | Pop | Remove | Touch | Increment

@@ -23,6 +23,7 @@ from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
+    PRESENT,
     Has,
     Increment,
     Pop,
@@ -193,28 +194,26 @@ class BatchExecutor:
                 live = old if old is not None and not self._expired(old) else None
                 result: Result
                 if isinstance(run, Write):
-                    condition = ALWAYS if run.conditions is None else run.conditions[position]
-                    ttl = 0 if run.ttls is None else run.ttls[position]
-                    result = _is_met(condition, live)
+                    result = _is_met(run.conditions, position, live)
                     if result:
-                        self._put(index, key, slot, run.records[position], self._expiry(ttl), old)
+                        self._put(index, key, slot, run.records[position], self._expiry(run.ttls, position), old)
                 elif isinstance(run, Pop | Remove):
-                    condition = ALWAYS if run.conditions is None else run.conditions[position]
                     result = (
                         self._delete(index, key, slot, live, whole=isinstance(run, Pop))
-                        if _is_met(condition, live)
+                        if _is_met(run.conditions, position, live)
                         else None
                     )
                 elif isinstance(run, ReadItem):
                     result = None if live is None else self._item(live)
                 elif isinstance(run, Touch):
-                    result = live is not None
-                    if live is not None:
-                        index.put(key, slot, live._replace(expires=self._expiry(run.ttls[position])), live)
+                    result = live is not None and _is_met(run.conditions, position, live)
+                    if live is not None and result:
+                        index.put(key, slot, live._replace(expires=self._expiry(run.ttls, position)), live)
                 else:
                     assert isinstance(run, Increment)
                     result = _sum(live, run.amounts[position], run.initials[position])
-                    self._put(index, key, slot, result, live.expires if live else 0, old)
+                    expires = live.expires if live else self._expiry(run.ttls, position)
+                    self._put(index, key, slot, result, expires, old)
             except PyshardError as error:
                 results.append(None)
                 answer.refuse(position, error)
@@ -253,17 +252,18 @@ class BatchExecutor:
     def _expired(self, stored: StoredRecord) -> bool:
         return 0 < stored.expires <= self._now
 
-    def _expiry(self, ttl: int) -> int:
-        return self._now + ttl if ttl > 0 else 0
+    def _expiry(self, ttls: Sequence[int] | None, position: int) -> int:
+        return self._now + ttls[position] if ttls is not None and ttls[position] > 0 else 0
 
 
-def _is_met(condition: int, live: StoredRecord | None) -> bool:
-    """Whether the record that is there, or none, meets a condition."""
+def _is_met(conditions: Sequence[int] | None, position: int, live: StoredRecord | None) -> bool:
+    """Whether the record that is there, or none, meets the condition of an operation."""
+    condition = ALWAYS if conditions is None else conditions[position]
     if condition == ALWAYS:
         return True
     if condition == ABSENT:
         return live is None
-    return live is not None and live.version == condition
+    return live is not None and condition in (PRESENT, live.version)
 
 
 def _sum(live: StoredRecord | None, amount: bytes, initial: bytes) -> bytes:

@@ -20,6 +20,7 @@ from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
+    PRESENT,
     Has,
     Increment,
     Pop,
@@ -245,16 +246,17 @@ def _runs(draw: st.DrawFn) -> Run:
     keys = draw(_some_keys)
     index = draw(_indexes)
     records = [b"%d" % number for number, _ in enumerate(keys)]
-    conditions = draw(st.sampled_from([None, *([one] * len(keys) for one in (ABSENT, ALWAYS, 1, 2, 3))]))
+    conditions = draw(st.sampled_from([None, *([one] * len(keys) for one in (ABSENT, ALWAYS, PRESENT, 1, 2, 3))]))
+    ttls = draw(st.sampled_from([None, [5] * len(keys)]))
     runs: list[Run] = [
         Read(index, keys),
         Has(index, keys),
         ReadItem(index, keys),
-        Write(index, keys, records, conditions, draw(st.sampled_from([None, [5] * len(keys)]))),
+        Write(index, keys, records, conditions, ttls),
         Pop(index, keys, conditions),
         Remove(index, keys, conditions),
-        Touch(index, keys, [7] * len(keys)),
-        Increment(index, keys, [ONE] * len(keys), [TWO] * len(keys)),
+        Touch(index, keys, [7] * len(keys), conditions),
+        Increment(index, keys, [ONE] * len(keys), [TWO] * len(keys), ttls),
     ]
     return draw(st.sampled_from(runs))
 

@@ -10,6 +10,7 @@ from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     LONGEST_TTL,
+    PRESENT,
     Has,
     Increment,
     Pop,
@@ -36,12 +37,12 @@ def with_columns(draw: st.DrawFn) -> Run:
         return draw(st.lists(values, min_size=len(keys), max_size=len(keys)))
 
     verb = draw(st.sampled_from(["write", "pop", "remove", "touch", "increment"]))
-    if verb == "increment":
-        return Increment(index, keys, column(st.binary()), column(st.binary()))
     ttls = column(st.integers(0, LONGEST_TTL))
+    if verb == "increment":
+        return Increment(index, keys, column(st.binary()), column(st.binary()), draw(st.sampled_from([None, ttls])))
+    conditions = draw(st.sampled_from([None, column(st.integers(-2, 2**64 - 1))]))
     if verb == "touch":
-        return Touch(index, keys, ttls)
-    conditions = draw(st.sampled_from([None, column(st.integers(-1, 2**64 - 1))]))
+        return Touch(index, keys, ttls, conditions)
     if verb == "write":
         return Write(index, keys, column(st.binary()), conditions, draw(st.sampled_from([None, ttls])))
     return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
@@ -63,12 +64,14 @@ RUNS: list[Run] = [
     Pop("", [b"a"], [7]),
     Remove("", []),
     Touch("", [b"a"], [5]),
+    Touch("", [b"a", b"b"], [5, 0], [PRESENT, 7]),
     Increment("", [b"a"], [b"\x01"], [b"\x02"]),
+    Increment("", [b"a"], [b"\x01"], [b"\x02"], [1000]),
 ]
 
 #: `RUNS`, as every peer reads and writes them.
 BYTES = (
-    b"\x9a"
+    b"\x9c"
     b"\x93\xa4read\xa0\x92\xc4\x01a\xc4\x01b"
     b"\x93\xa3has\xa5pages\x91\xc4\x01a"
     b"\x93\xa4item\xa0\x91\xc4\x01a"
@@ -77,6 +80,8 @@ BYTES = (
     b"\x94\xa3pop\xa0\x91\xc4\x01a\xc0"
     b"\x94\xa3pop\xa0\x91\xc4\x01a\x91\x07"
     b"\x94\xa6remove\xa0\x90\xc0"
-    b"\x94\xa5touch\xa0\x91\xc4\x01a\x91\x05"
-    b"\x95\xa9increment\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\xc4\x01\x02"
+    b"\x95\xa5touch\xa0\x91\xc4\x01a\x91\x05\xc0"
+    b"\x95\xa5touch\xa0\x92\xc4\x01a\xc4\x01b\x92\x05\x00\x92\xfe\x07"
+    b"\x96\xa9increment\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\xc4\x01\x02\xc0"
+    b"\x96\xa9increment\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\xc4\x01\x02\x91\xcd\x03\xe8"
 )

@@ -17,6 +17,7 @@ from pyshard.protocol.batch_operations import (
     ALWAYS,
     HEAD_BYTES,
     LONGEST_TTL,
+    PRESENT,
     READING_RUNS,
     Has,
     Increment,
@@ -48,6 +49,8 @@ def test_runs_as_bytes() -> None:
         (b"\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\x00", Write("", [b"a"], [b"\x01"], [ABSENT])),
         (b"\x93\xa3pop\xa0\x91\xc4\x01a", Pop("", [b"a"])),
         (b"\x93\xa6remove\xa0\x91\xc4\x01a", Remove("", [b"a"])),
+        (b"\x94\xa5touch\xa0\x91\xc4\x01a\x91\x05", Touch("", [b"a"], [5])),
+        (b"\x95\xa9increment\xa0\x91\xc4\x01a\x91\xc4\x011\x91\xc4\x012", Increment("", [b"a"], [b"1"], [b"2"])),
     ],
 )
 def test_conditions_and_ttls_may_be_left_out(data: bytes, run: Run) -> None:
@@ -62,8 +65,10 @@ def test_conditions_and_ttls_may_be_left_out(data: bytes, run: Run) -> None:
         (Write("", [b"a"], [b"r"]), [[b"r"], None, None]),
         (Write("", [b"a"], [b"r"], [7], [5]), [[b"r"], [7], [5]]),
         (Pop("", [b"a"], [7]), [[7]]),
-        (Touch("", [b"a"], [5]), [[5]]),
-        (Increment("", [b"a"], [b"1"], [b"2"]), [[b"1"], [b"2"]]),
+        (Touch("", [b"a"], [5]), [[5], None]),
+        (Touch("", [b"a"], [5], [7]), [[5], [7]]),
+        (Increment("", [b"a"], [b"1"], [b"2"]), [[b"1"], [b"2"], None]),
+        (Increment("", [b"a"], [b"1"], [b"2"], [5]), [[b"1"], [b"2"], [5]]),
     ],
 )
 def test_columns(run: Run, expected: list[Any]) -> None:
@@ -90,7 +95,7 @@ def test_what_stands_before_a_record() -> None:
     """Versions, expiries and remaining times have 8 bytes each, big-endian."""
     assert VERSION.pack(1) == b"\0\0\0\0\0\0\0\1"
     assert ITEM.pack(1, 2, 3) == VERSION.pack(1) + VERSION.pack(2) + VERSION.pack(3)
-    assert (ALWAYS, ABSENT) == (-1, 0)
+    assert (ALWAYS, ABSENT, PRESENT) == (-1, 0, -2)
 
 
 @given(run_lists)
@@ -136,8 +141,10 @@ def test_later_fields_are_skipped() -> None:
         pytest.param(b"\x91\x94\xa3pop\xa0\x91\xc4\x01a\x92\x01\x02", (1, 2), id="pop, conditions"),
         pytest.param(b"\x91\x94\xa6remove\xa0\x91\xc4\x01a\x90", (1, 0), id="remove, conditions"),
         pytest.param(b"\x91\x94\xa5touch\xa0\x91\xc4\x01a\x90", (1, 0), id="touch, times to live"),
+        pytest.param(b"\x91\x95\xa5touch\xa0\x91\xc4\x01a\x91\x05\x90", (1, 0), id="touch, conditions"),
         pytest.param(b"\x91\x95\xa9increment\xa0\x91\xc4\x01a\x90\x91\xc4\x00", (1, 0), id="increment, amounts"),
         pytest.param(b"\x91\x95\xa9increment\xa0\x90\x90\x91\xc4\x00", (0, 1), id="increment, initials"),
+        pytest.param(b"\x91\x96\xa9increment\xa0\x90\x90\x90\x91\x05", (0, 1), id="increment, times to live"),
     ],
 )
 def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) -> None:
@@ -152,7 +159,8 @@ def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) ->
     [
         (Read("pages", [b"a", b"bc"]), 3),
         (Write("", [b"a", b"bc"], [b"record", b""], [0, 0], [1, 1]), 9),
-        (Increment("", [b"a"], [b"amount"], [b"initial"]), 14),
+        (Touch("", [b"a"], [5], [7]), 1),
+        (Increment("", [b"a"], [b"amount"], [b"initial"], [5]), 14),
         (Pop("", [b"a"], [7]), 1),
     ],
 )
@@ -173,18 +181,23 @@ def test_weight_of_any_run(runs: list[Run]) -> None:
 def test_verbs() -> None:
     """A run's verb is its word on the wire. The verbs of the table only read; all others may change something."""
     assert [verb_of(run) for run in RUNS] == [
-        "read", "has", "item", "write", "write", "pop", "pop", "remove", "touch", "increment",
+        "read", "has", "item", "write", "write", "pop", "pop", "remove", "touch", "touch", "increment", "increment",
     ]  # fmt: skip
     assert {verb_of(run) for run in RUNS if not changes(run)} == set(READING_RUNS)
     assert [type(run) for run in RUNS if not changes(run)] == list(READING_RUNS.values())
 
 
 @pytest.mark.parametrize("ttl", [-1, LONGEST_TTL + 1, 2**63, 2**64 - 1])
-@pytest.mark.parametrize("kind", ["write", "touch"])
+@pytest.mark.parametrize("kind", ["write", "touch", "increment"])
 def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
     """A time to live is 0 to 100 years: no peer can store an expiry that isn't one."""
     for tried, fits in ((ttl, False), (0, True), (LONGEST_TTL, True)):
-        run: Run = Touch("", [b"a"], [tried]) if kind == "touch" else Write("", [b"a"], [b""], None, [tried])
+        made: dict[str, Run] = {
+            "write": Write("", [b"a"], [b""], None, [tried]),
+            "touch": Touch("", [b"a"], [tried]),
+            "increment": Increment("", [b"a"], [b""], [b""], [tried]),
+        }
+        run = made[kind]
         if fits:
             assert decode_runs(encode_runs([run])) == [run]
         else:

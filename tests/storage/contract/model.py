@@ -12,6 +12,7 @@ from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
+    PRESENT,
     Has,
     Increment,
     Pop,
@@ -94,8 +95,9 @@ class Model:
             tail = VERSION.pack(expires) + VERSION.pack(max(0, expires - now))
             self._check_record(outcome, old, VERSION.size, tail)
         elif isinstance(run, Touch):
-            assert outcome is (old is not None)
-            if old is not None:
+            met = old is not None and self._met(run.conditions, position, old)
+            assert outcome is met
+            if old is not None and met:
                 index[key] = attrs.evolve(old, expires=now + run.ttls[position] if run.ttls[position] else 0)
         elif isinstance(run, Pop | Remove):
             met = old is not None and self._met(run.conditions, position, old)
@@ -124,7 +126,9 @@ class Model:
                 assert outcome == "NOT_A_NUMBER"
             else:
                 record = number(sum(values))  # type: ignore[arg-type]  # ints, as was just seen
-                self._store(index, key, record, old.expires if old else 0, outcome, record, limit)
+                ttl = run.ttls[position] if run.ttls else 0
+                expires = old.expires if old else now + ttl if ttl else 0
+                self._store(index, key, record, expires, outcome, record, limit)
 
     def _check_record(self, outcome: Outcome, stored: Stored | None, version_size: int, between: bytes) -> None:
         if stored is None:
@@ -138,7 +142,7 @@ class Model:
         wanted = ALWAYS if conditions is None else conditions[position]
         if wanted in (ALWAYS, ABSENT):
             return wanted == ALWAYS or old is None
-        return old is not None and self.versions.get(old.order) == wanted
+        return old is not None and wanted in (PRESENT, self.versions.get(old.order))
 
     def _store(
         self,

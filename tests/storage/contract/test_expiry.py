@@ -10,7 +10,19 @@ from stores import Bench, Outcome, weight
 
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import ITEM
-from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_operations import (
+    ABSENT,
+    PRESENT,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    ReadItem,
+    Remove,
+    Run,
+    Touch,
+    Write,
+)
 from pyshard.storage import Page
 
 ALL_GONE: list[tuple[Any, Outcome]] = [
@@ -22,6 +34,7 @@ ALL_GONE: list[tuple[Any, Outcome]] = [
     (Touch("", [b"a"], [1000]), False),
     (Increment("", [b"a"], [number(1)], [number(10)]), number(11)),
     (Write("", [b"a"], [b"new"], [ABSENT]), True),
+    (Write("", [b"a"], [b"new"], [PRESENT]), False),
 ]
 
 
@@ -47,8 +60,9 @@ def test_expired_has_no_version(bench: Bench) -> None:
         Write("", [b"a"], [b"new"], [version]),
         Pop("", [b"a"], [version]),
         Remove("", [b"a"], [version]),
+        Touch("", [b"a"], [1000], [version]),
     ]
-    assert bench.answers(*runs) == [[False], [None], [None]]
+    assert bench.answers(*runs) == [[False], [None], [None], [False]]
 
 
 def test_expired_is_on_no_page(bench: Bench) -> None:

@@ -67,3 +67,20 @@ def test_increment_at_the_limit(bench: Bench) -> None:
     counting = Increment("", [b"n", b"x", b"n"], [number(1), number(1), number(-1)], [number(0)] * 3)
     assert bench.answers(counting, limit=limit) == [["SHARD_FULL", "SHARD_FULL", number(126)]]
     assert bench.store.used == limit
+
+
+def test_a_counter_that_expires(bench: Bench) -> None:
+    """The time to live of an increment is that of a key that it makes; one that exists keeps its own, or none."""
+    bench.fill({b"old": number(1)}, ttl=3000)
+    bench.fill({b"stays": number(1)})
+    keys = [b"new", b"old", b"stays", b"other"]
+    counting = Increment("", keys, [number(1)] * 4, [number(0)] * 4, [1000, 1000, 1000, 0])
+    first, second = ([number(one) for one in (*values, values[0])] for values in ((1, 2, 2), (2, 3, 3)))
+    assert bench.answers(counting, counting) == [first, second]
+    bench.clock.advance(1)
+    assert bench.answers(Has("", keys)) == [[False, True, True, True]]
+    assert bench.answers(counting) == [[number(1), number(4), number(4), number(3)]]  # the first is made anew
+    bench.clock.advance(2)
+    assert bench.answers(Has("", keys)) == [[False, False, True, True]]
+    bench.sweep()
+    assert bench.store.documents == 2

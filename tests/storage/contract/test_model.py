@@ -20,6 +20,7 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
+    PRESENT,
     Has,
     Increment,
     Pop,
@@ -48,8 +49,8 @@ _names = st.sampled_from(["", *_NAMES])
 _ttls = st.sampled_from([0, 0, 1, 250, 1000, 1001])  # time passes in steps of 250
 
 
-#: What a write or removal asks for: nothing, that the key is new, that it has the version it has, or another one.
-_WANTS = ["always", "always", "absent", "present", "other"]
+#: What a change asks for: nothing, that the key is new, that it exists, that it has the version it has, or another one.
+_WANTS = ["always", "always", "absent", "present", "same", "other"]
 
 
 @attrs.frozen
@@ -103,7 +104,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def _condition(self, name: str, wish: Wish) -> int:
         stored = self.model.live(name, self.bench.now).get(wish.key)
         version = self.model.versions.get(stored.order, 1) if stored else 1
-        return {"always": ALWAYS, "absent": ABSENT, "present": version, "other": version + 1}[wish.want]
+        return {"always": ALWAYS, "absent": ABSENT, "present": PRESENT, "same": version, "other": version + 1}[
+            wish.want
+        ]
 
     @rule(
         groups=st.lists(st.tuples(_names, st.lists(_wishes, max_size=8)), max_size=4),
@@ -128,8 +131,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
                     "write": Write(name, keys, records, conditions, ttls),
                     "pop": Pop(name, keys, conditions),
                     "remove": Remove(name, keys, conditions),
-                    "touch": Touch(name, keys, ttls),
-                    "increment": Increment(name, keys, [number(1)] * len(keys), records),
+                    "touch": Touch(name, keys, ttls, conditions),
+                    "increment": Increment(name, keys, [number(1)] * len(keys), records, ttls),
                 }
                 runs.append(made[verb])
         self._ask(runs, self.model.used + free, room)

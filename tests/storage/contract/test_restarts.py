@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from storage.contract.samples import number
 from stores import PLENTY, Bench, weight
 
 from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.batch_operations import Has, Pop, ReadItem, Remove, Write
+from pyshard.protocol.batch_answers import ITEM
+from pyshard.protocol.batch_operations import PRESENT, Has, Increment, Pop, ReadItem, Remove, Touch, Write
 
 
 def test_a_restart_keeps_everything(durable: Bench) -> None:
@@ -62,6 +64,24 @@ def test_versions_rise_over_a_restart_without_records(durable: Bench) -> None:
     durable.restart()
     durable.fill({b"a": b""})
     assert durable.version(b"a") > version
+
+
+def test_conditions_and_times_to_live_after_a_restart(durable: Bench) -> None:
+    """What conditions let pass, and when what was touched and counted expires, is the same after a restart."""
+    keys = [b"a", b"b", b"made", b"counted", b"x"]
+    durable.fill({b"a": b"one", b"b": b"two", b"counted": number(1)}, ttl=60_000)
+    version = durable.version(b"a")
+    changes = (
+        Touch("", [b"a", b"b", b"x"], [5000] * 3, [version, version, PRESENT]),
+        Write("", [b"b", b"x"], [b"three", b"new"], [PRESENT, PRESENT], [9000, 9000]),
+        Increment("", [b"made", b"counted"], [number(1)] * 2, [number(0)] * 2, [7000, 7000]),
+    )
+    assert durable.answers(*changes) == [[True, False, False], [True, False], [number(1), number(2)]]
+    (before,) = durable.applied(ReadItem("", keys))
+    expiries = [ITEM.unpack_from(item)[1] - durable.now for item in before if isinstance(item, bytes)]
+    assert expiries == [5000, 9000, 7000, 60_000]
+    durable.restart()
+    assert durable.applied(ReadItem("", keys)) == [before]
 
 
 def test_time_passes_while_it_is_stopped(durable: Bench) -> None:

@@ -7,7 +7,19 @@ from storage.contract.samples import number
 from stores import Bench, folder
 
 from pyshard.protocol.batch_answers import ITEM, VERSION
-from pyshard.protocol.batch_operations import ABSENT, ALWAYS, Has, Increment, Pop, Read, ReadItem, Remove, Touch, Write
+from pyshard.protocol.batch_operations import (
+    ABSENT,
+    ALWAYS,
+    PRESENT,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    ReadItem,
+    Remove,
+    Touch,
+    Write,
+)
 
 
 def test_versions_rise(bench: Bench) -> None:
@@ -67,6 +79,43 @@ def test_removing_with_a_version(bench: Bench, verb: type[Pop | Remove]) -> None
     assert bench.answers(verb("", [b"a", b"a", b"x"], [version + 1, ABSENT, version])) == [[None, None, None]]
     assert bench.answers(verb("", [b"a", b"a"], [version, version])) == [[b"12345", None]]
     assert bench.store.documents == 0
+
+
+def test_write_where_the_key_exists(bench: Bench) -> None:
+    """A write that wants the key to exist is done whatever its version, and makes nothing that isn't there."""
+    bench.fill({b"a": b"one"})
+    replacing = Write("", [b"a", b"a", b"x"], [b"two", b"three", b"new"], [PRESENT] * 3)
+    assert bench.answers(replacing, Read("", [b"a", b"x"])) == [[True, True, False], [b"three", None]]
+    assert bench.answers(Remove("", [b"a"]), Write("", [b"a"], [b"four"], [PRESENT])) == [[b"three"], [False]]
+    assert bench.store.documents == 0
+
+
+@pytest.mark.parametrize("verb", [Pop, Remove])
+def test_removing_where_the_key_exists(bench: Bench, verb: type[Pop | Remove]) -> None:
+    """Removing with the condition that the key exists is removing."""
+    bench.fill({b"a": b"12345"})
+    assert bench.answers(verb("", [b"a", b"a"], [PRESENT, PRESENT])) == [[b"12345", None]]
+
+
+@pytest.mark.parametrize("condition", [-3, -(2**63), 2**63, 2**64 - 1])
+def test_conditions_that_mean_nothing(bench: Bench, condition: int) -> None:
+    """A condition that is none of those that there are, and no version either, isn't met."""
+    bench.fill({b"a": b"one"})
+    changes = Write("", [b"a", b"x"], [b"two"] * 2, [condition] * 2), Touch("", [b"a"], [1], [condition])
+    assert bench.answers(*changes, Read("", [b"a", b"x"])) == [[False, False], [False], [b"one", None]]
+
+
+def test_touch_with_conditions(bench: Bench) -> None:
+    """`touch` changes the time to live only where its condition is met, and is never met where there is no key."""
+    keys = [b"a", b"b", b"c", b"d"]
+    bench.fill(dict.fromkeys(keys, b"same"))
+    versions = [bench.version(key) for key in keys]
+    conditions = [versions[0], versions[1] + 1000, ABSENT, PRESENT, PRESENT, ABSENT, ALWAYS]
+    touch = Touch("", [*keys, b"x", b"y", b"z"], [1000] * 7, conditions)
+    assert bench.answers(touch) == [[True, False, False, True, False, False, False]]
+    assert [bench.version(key) for key in keys] == versions
+    bench.clock.advance(1)
+    assert bench.answers(Has("", [*keys, b"x", b"y", b"z"])) == [[False, True, True, False, False, False, False]]
 
 
 def test_conditions_of_one_run(bench: Bench) -> None:
