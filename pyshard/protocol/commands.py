@@ -4,7 +4,7 @@ Who asks whom:
 
 - anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
 - the bootstrap asks shards: `Configure`;
-- clients ask shards: `Apply`, `Keys`, `Stat`, and for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
+- clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
 - a daemon that stops asks every connected peer: `GoAway`.
 
@@ -158,6 +158,22 @@ class Keys(Command):
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
         (b"end", amp.Integer()),  # first slot after the shard's range
         (b"more", amp.Boolean()),  # whether the shard may have more
+    ]
+
+
+class Count(Command):
+    """How many documents of an index do you have?"""
+
+    commandName = b"Count"
+    role = Role.READ
+    arguments = [
+        (b"epoch", amp.Integer()),
+        (b"index", amp.Unicode()),  # empty: the default index
+        (b"slot", amp.Integer()),  # the first slot that isn't counted yet
+    ]
+    response = [
+        (b"documents", amp.Integer()),  # in the shard's whole range
+        (b"end", amp.Integer()),  # first slot after the shard's range
     ]
 
 

@@ -48,6 +48,7 @@ class ShardProtocol(ServerConnection):
             (commands.GetMap, self.get_map),
             (commands.Configure, self.configure),
             (commands.Keys, self.keys),
+            (commands.Count, self.count),
             (commands.Stat, self.stat),
             (commands.OpenSnapshot, self.open_snapshot),
             (commands.ReadSnapshot, self.read_snapshot),
@@ -102,6 +103,11 @@ class ShardProtocol(ServerConnection):
         return self._shard.keys(epoch, index, slot, after).addCallback(
             lambda page: {"keys": encode_keys(page.keys), "end": end, "more": page.more}
         )
+
+    def count(self, epoch: int, index: str, slot: int) -> Arguments:
+        end = self._shard.configured().range.end
+        self.operations += 1
+        return {"documents": self._shard.count(epoch, index, slot), "end": end}
 
     def stat(self) -> Arguments:
         connections = [connection.described() for connection in self.factory.connections]

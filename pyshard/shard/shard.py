@@ -151,15 +151,20 @@ class Shard:
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
         :raises WrongShard: `slot` isn't in the shard's range.
         """
-        assignment = self._current(epoch)
-        own = assignment.range
-        if not 0 <= slot < SLOTS:
-            raise BadRequest(f"slot {slot} is outside 0 … {SLOTS - 1}")
-        if not own.owns(slot):
-            raise not_owned(assignment, slot)
+        assignment = self._owning(epoch, slot)
         number = assignment.state.index_id(index)
         self.operations += 1
-        return self._store.page(number, slot, after, own.end, settings.PAGE_KEYS, settings.PAGE_BYTES)
+        return self._store.page(number, slot, after, assignment.range.end, settings.PAGE_KEYS, settings.PAGE_BYTES)
+
+    def count(self, epoch: int, index: str, slot: int) -> int:
+        """How many documents of an index the shard has; see `pyshard.storage.interface.IStore.count`.
+
+        :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
+        :raises WrongShard: `slot` isn't in the shard's range.
+        """
+        number = self._owning(epoch, slot).state.index_id(index)
+        self.operations += 1
+        return self._store.count(number)
 
     def stat(self) -> dict[str, object]:
         """How the shard fares, as docs/protocol.md lists it (without connections and address)."""
@@ -191,6 +196,15 @@ class Shard:
             await store.set_indexes(state.indexes)
             await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
             self.assignment = assignment
+
+    def _owning(self, epoch: int, slot: int) -> Assignment:
+        """The assignment, of a shard that owns a slot."""
+        assignment = self._current(epoch)
+        if not 0 <= slot < SLOTS:
+            raise BadRequest(f"slot {slot} is outside 0 … {SLOTS - 1}")
+        if not assignment.range.owns(slot):
+            raise not_owned(assignment, slot)
+        return assignment
 
     def _current(self, epoch: int) -> Assignment:
         assignment = self.configured()

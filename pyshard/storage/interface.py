@@ -86,6 +86,13 @@ class IStore(Protocol):
         """How many documents all indexes have. Expired ones count until they are swept away."""
         ...
 
+    def count(self, index: int) -> int:
+        """How many documents an index has, counted as in `documents`. It takes the same short time for any number.
+
+        :raises IndexNotFound: no index has this id.
+        """
+        ...
+
     @property
     def used(self) -> int:
         """Bytes that count against the limit."""

@@ -80,6 +80,7 @@ class Bench:
             commands.Configure: {"name": "shard0", "state": cluster_state.to_json(self.cluster.state)},
             commands.Apply: {"epoch": 0, "batch": encode_runs(RUNS)},
             commands.Keys: {"epoch": 0, "index": "", "slot": 0, "after": None},
+            commands.Count: {"epoch": 0, "index": "", "slot": 0},
             commands.ReadSnapshot: {"snapshot": "s1"},
             commands.CloseSnapshot: {"snapshot": "s1"},
             commands.CreateIndex: {"name": "new"},

@@ -24,6 +24,7 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.GetMap: Role.READ,
     commands.Apply: Role.READ,  # what changes something in it: see below
     commands.Keys: Role.READ,
+    commands.Count: Role.READ,
     commands.Stat: Role.READ,
     commands.OpenSnapshot: Role.READ,
     commands.ReadSnapshot: Role.READ,

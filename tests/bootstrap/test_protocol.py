@@ -135,6 +135,7 @@ def test_change_that_cannot_be_saved_is_refused(bench: Bench) -> None:
         (commands.Configure, {"name": "low", "state": b""}),
         (commands.Apply, {"epoch": 1, "batch": b"\x90"}),
         (commands.Keys, {"epoch": 1, "index": "", "slot": 0}),
+        (commands.Count, {"epoch": 1, "index": "", "slot": 0}),
         (commands.Stat, {}),
     ],
 )

@@ -1,13 +1,15 @@
-"""Pages of keys, and what a shard tells of itself."""
+"""Pages of keys, counts, and what a shard tells of itself."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from deferreds import result
 from shard.states import HALF, LOW, A, B, C, D, E, X, answers, keys_of, with_low
 from twisted.internet.task import Clock
 
-from pyshard.errors import BadRequest, IndexNotFound, WrongShard
+from pyshard.errors import BadRequest, IndexNotFound, PyshardError, WrongShard
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.settings import settings
@@ -70,6 +72,26 @@ def test_keys_of_no_index(shard: Shard) -> None:
     """There are no keys of an index that doesn't exist."""
     with pytest.raises(IndexNotFound):
         shard.keys(7, "gone", 0, None)
+
+
+# -- count ----------------------------------------------------------------------------------------------------------
+
+
+def test_count(shard: Shard) -> None:
+    """A shard counts the documents of one index, wherever in its range the caller begins."""
+    assert answers(shard, Write("", [A, B, C], [b""] * 3), Write("pages", keys_of(LOW, "pages")[:2], [b""] * 2))
+    assert [shard.count(7, index, 0) for index in ("", "pages")] == [3, 2]
+    assert shard.count(6, "", HALF - 1) == 3
+
+
+def test_count_of_nothing_it_owns(shard: Shard) -> None:
+    """What `keys` refuses `count` refuses as well, in the same words."""
+    for epoch, index, slot in ((7, "", HALF), (7, "", -1), (7, "gone", 0), (8, "", 0)):
+        with pytest.raises(PyshardError) as refused:
+            shard.keys(epoch, index, slot, None)
+        with pytest.raises(type(refused.value), match=f"^{re.escape(str(refused.value))}$"):
+            shard.count(epoch, index, slot)
+    assert shard.operations == 0
 
 
 # -- stat -----------------------------------------------------------------------------------------------------------

@@ -101,6 +101,7 @@ def test_nothing_works_before_it_is_configured(new: Bench) -> None:
         (commands.GetMap, {}),
         (commands.Apply, {"epoch": 0, "batch": encode_runs([])}),
         (commands.Keys, {"epoch": 0, "index": "", "slot": 0}),
+        (commands.Count, {"epoch": 0, "index": "", "slot": 0}),
     ]
     for command, arguments in asks:
         with pytest.raises(NotConfigured):
@@ -270,11 +271,22 @@ def test_pages_lead_through_all_keys(bench: Bench) -> None:
         ({"epoch": 7, "index": "", "slot": SLOTS}, BadRequest),
     ],
 )
-def test_keys_refused(bench: Bench, arguments: dict[str, object], error: type[PyshardError]) -> None:
+@pytest.mark.parametrize("command", [commands.Keys, commands.Count])
+def test_keys_and_count_refused(
+    bench: Bench, command: type[amp.Command], arguments: dict[str, object], error: type[PyshardError]
+) -> None:
     """What can't be answered is refused with an error of its own."""
     with pytest.raises(PyshardError) as refused:
-        bench.ask(commands.Keys, **arguments)
+        bench.ask(command, **arguments)
     assert type(refused.value) is error
+
+
+def test_count(bench: Bench) -> None:
+    """How many documents an index has on the shard, and the end of the shard's range."""
+    own = [key for key in (b"%d" % number for number in range(20)) if slot_of(key) < LOW.end]
+    bench.apply(Write("", own, own))
+    assert bench.ask(commands.Count, epoch=7, index="", slot=0) == {"documents": len(own), "end": LOW.end}
+    assert bench.ask(commands.Count, epoch=6, index="pages", slot=5) == {"documents": 0, "end": LOW.end}
 
 
 # -- stat -----------------------------------------------------------------------------------------------------------
@@ -286,10 +298,11 @@ def test_stat(bench: Bench) -> None:
     other = bench.connect(BoundedAMP(bench.clock))
     bench.apply(Write("", [b"test"], [b"one"]), Has("", [b"test", b"test1"]))
     bench.ask(commands.Keys, epoch=7, index="", slot=0)
+    bench.ask(commands.Count, epoch=7, index="", slot=0)
     told = json.loads(bench.ask(commands.Stat)["stat"])
     connections = told.pop("connections")
     assert connections == [
-        {"id": "c1", "peer": "127.0.0.1:40001", "age": 2.0, "operations": 4},
+        {"id": "c1", "peer": "127.0.0.1:40001", "age": 2.0, "operations": 5},
         {"id": "c2", "peer": "127.0.0.1:40002", "age": 0.0, "operations": 0},
     ]
     assert told == {
@@ -301,7 +314,7 @@ def test_stat(bench: Bench) -> None:
         "documents": 1,
         "bytes": 4 + 3 + 128,
         "histogram": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
-        "operations": 4,
+        "operations": 5,
         "uptime": 2.0,
         "ephemeral": True,
     }

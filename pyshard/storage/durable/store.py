@@ -98,6 +98,12 @@ class LmdbStore:
     def documents(self) -> int:
         return sum(self._engine.counters.documents.values())
 
+    def count(self, index: int) -> int:
+        documents = self._engine.counters.documents
+        if index not in documents:
+            raise no_such_index(index)
+        return documents[index]
+
     @property
     def used(self) -> int:
         return self._engine.counters.used

@@ -53,6 +53,11 @@ class MemoryStore:
     def documents(self) -> int:
         return sum(len(index.records) for index in self._indexes.values())
 
+    def count(self, index: int) -> int:
+        if index not in self._indexes:
+            raise no_such_index(index)
+        return len(self._indexes[index].records)
+
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
         executor = BatchExecutor(self._indexes.get, self.used, limit, room, self._now(), self._next_versions)
         return succeed([executor.answer(task) for task in tasks])

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from storage.contract.samples import key_sets
-from stores import FAST_KINDS, Bench, prepared, weight
+from stores import FAST_KINDS, INDEXES, Bench, prepared, weight
 
+from pyshard.errors import IndexNotFound
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Remove
 
@@ -67,6 +68,35 @@ def test_histogram_after_removing(bench: Bench) -> None:
     bench.fill(dict.fromkeys(keys, b""))
     bench.answers(Remove("", keys[:900]))
     assert sum(bench.store.histogram(0, SLOTS, 10)) == 100
+
+
+def test_count(bench: Bench) -> None:
+    """Each index counts its own documents; one that expires counts until it is swept away."""
+
+    def counts() -> list[int]:
+        return [bench.store.count(INDEXES[index]) for index in ("", "pages", "links")]
+
+    bench.fill({b"a": b"", b"b": b"", b"c": b""})
+    bench.fill({b"a": b"", b"b": b""}, "pages", ttl=1000)
+    bench.fill({b"a": b"new"})
+    assert counts() == [3, 2, 0]
+    bench.answers(Remove("", [b"a", b"x"]), Remove("pages", [b"a"]))
+    assert counts() == [2, 1, 0]
+    bench.clock.advance(1)
+    assert counts() == [2, 1, 0]
+    bench.sweep()
+    assert counts() == [2, 0, 0]
+    with pytest.raises(IndexNotFound, match=r"id 3 "):
+        bench.store.count(INDEXES["gone"])
+
+
+def test_count_of_a_dropped_index(bench: Bench) -> None:
+    """An index that is dropped can't be counted from then on, and one that comes in its place begins with nothing."""
+    bench.fill({b"a": b""}, "pages")
+    bench.result(bench.store.set_indexes({"pages": 7}))
+    assert (bench.store.count(7), bench.store.documents) == (0, 0)
+    with pytest.raises(IndexNotFound):
+        bench.store.count(INDEXES["pages"])
 
 
 def test_remember(bench: Bench) -> None:

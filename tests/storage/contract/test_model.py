@@ -218,6 +218,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         """Documents, bytes and histogram are what a full recount gives, and the text is what it was."""
         store, dropped = self.bench.store, sum(map(len, self.model.dropped))
         assert (store.documents, store.used, store.recall()) == (self.model.documents, self.model.used, self.text)
+        assert {name: store.count(each) for name, each in self.ids.items()} == {
+            name: len(records) for name, records in self.model.indexes.items()
+        }
         assert store.documents <= sum(store.histogram(0, SLOTS, 7)) <= store.documents + dropped
 
 
