@@ -5,20 +5,24 @@ Rules:
 - A slice is read from the caller's iterable when it is wanted, not before.
 - Keys and documents that can't be sent are put down with their error; the others go on.
 - The documents of a write are encoded later, for one shard after the other.
+- What an iterator yields is stored as it was then. So a document is copied or encoded at once, since the caller may
+  change it and yield it again.
 - The quick way looks at all keys, pairs or documents at once. If that fails, the plain way finds out which ones are at
   fault.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeAlias, cast
 
 import attrs
+import msgspec
 
 from pyshard.client_core.argument_checks import check_collection
-from pyshard.errors import InvalidArgument, PyshardError
+from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, shown_value
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import Storable, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
@@ -33,6 +37,12 @@ Pair: TypeAlias = tuple[Key, Storable]
 Pairs: TypeAlias = (
     Iterable[Pair] | Mapping[str, object] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
 )
+
+#: Collections that exist as a whole, and give what they hold. One of a subclass may make what it gives as it goes.
+_WHOLE = frozenset({list, tuple, set, frozenset, deque, type({}.items()), type(OrderedDict().items())})
+
+#: Types of values that nobody can change.
+_UNCHANGING = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 @attrs.frozen
@@ -65,6 +75,21 @@ class RefusedDocument:
     error: PyshardError
 
 
+class EncodedDocument(msgspec.Struct, frozen=True, gc=False):
+    """In place of a document that was encoded before it came here.
+
+    :param record: what is stored.
+    :param size: what the write answers.
+    """
+
+    record: bytes
+    size: int
+
+
+#: What stands in place of a document.
+_READY = frozenset({EncodedDocument, RefusedDocument})
+
+
 @attrs.frozen
 class Encoded:
     """Documents of a slice as they are sent.
@@ -88,6 +113,18 @@ class Encoded:
 def pairs_of(pairs: Pairs) -> Iterable[Pair]:
     """The pairs that a caller gave, or gave as a mapping.
 
+    What comes out of an iterator comes with documents that can't change any more: copies, or an `EncodedDocument` or a
+    `RefusedDocument` in their place.
+
+    :raises InvalidArgument: as `given_pairs`.
+    """
+    given = given_pairs(pairs)
+    return given if type(given) in _WHOLE else _as_yielded(given)
+
+
+def given_pairs(pairs: Pairs) -> Iterable[Pair]:
+    """The pairs that a caller gave, or gave as a mapping.
+
     :raises InvalidArgument: it is no collection of pairs, or one pair alone.
     """
     if isinstance(pairs, Mapping):
@@ -96,6 +133,30 @@ def pairs_of(pairs: Pairs) -> Iterable[Pair]:
     if isinstance(pairs, tuple | list) and len(pairs) == 2 and isinstance(pairs[0], str | int | float):
         raise InvalidArgument("pairs: found one pair, expected a collection of them: [(key, document)]")
     return pairs
+
+
+def _as_yielded(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """The pairs, with documents that stay as they are now, whatever the caller does with those that were yielded.
+
+    Most are flat dicts. A copy of one is enough, and can be encoded together with others.
+    """
+    unchanging = _UNCHANGING.issuperset
+    for given in pairs:
+        pair = given if type(given) is tuple and len(given) == 2 else _pair(given)
+        document: object = pair[1]
+        if type(document) is dict and unchanging(map(type, document.values())):
+            yield pair[0], document.copy()
+        elif type(document) in _UNCHANGING or isinstance(document, RefusedDocument):
+            yield pair
+        else:
+            yield pair[0], cast("Storable", _encoded_now(document))
+
+
+def _encoded_now(document: object) -> EncodedDocument | RefusedDocument:
+    try:
+        return EncodedDocument(*encode(document))
+    except PyshardError as error:
+        return RefusedDocument(error)
 
 
 def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
@@ -132,8 +193,11 @@ def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
     assert isinstance(write, Write)
     assert given is not None
     refused: dict[int, PyshardError] = {}
+    chosen = picker(numbers)(given)
     try:
-        records, sizes = encode_many(picker(numbers)(given), settings.BOX_BYTES)
+        if not _READY.isdisjoint(map(type, chosen)):
+            raise InvalidDocument("some were encoded, or refused, before")
+        records, sizes = encode_many(chosen, settings.BOX_BYTES)
         fine = numbers[: len(records)]
     except PyshardError:
         fine, records, sizes = _fine_documents(given, numbers, refused)
@@ -152,10 +216,7 @@ def _fine_documents(
     room = settings.BOX_BYTES
     for number in numbers:
         try:
-            document = given[number]
-            if isinstance(document, RefusedDocument):
-                raise document.error
-            record, size = encode(document)
+            record, size = _encode(given[number])
         except PyshardError as error:
             refused[number] = error
         else:
@@ -168,6 +229,14 @@ def _fine_documents(
     return fine, records, sizes
 
 
+def _encode(document: object) -> tuple[bytes, int]:
+    if isinstance(document, EncodedDocument):
+        return document.record, document.size
+    if isinstance(document, RefusedDocument):
+        raise document.error
+    return encode(document)
+
+
 def _pairs(given: list[Pair]) -> list[Pair]:
     if list(map(type, given)).count(tuple) == len(given) == list(map(len, given)).count(2):
         return given
@@ -178,7 +247,7 @@ def _pair(pair: Pair) -> Pair:
     if type(pair) is tuple and len(pair) == 2:
         return pair
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise InvalidArgument(f"pairs: found a {type(pair).__name__}, expected pairs of a key and a document")
+        raise InvalidArgument(f"pairs: found {shown_value(pair)}, expected pairs of a key and a document")
     return pair[0], pair[1]
 
 

@@ -21,7 +21,7 @@ import attrs
 import msgspec
 from msgspec import inspect
 
-from pyshard.client_core.bulk_input import Pair, Pairs, RefusedDocument, keys_of, pairs_of
+from pyshard.client_core.bulk_input import Pair, Pairs, RefusedDocument, given_pairs, keys_of
 from pyshard.client_core.bulk_outcomes import partial_failure
 from pyshard.client_core.result_decoding import Item, Record
 from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, PyshardError
@@ -142,7 +142,7 @@ class DocumentType(Generic[_T]):
 
         :param pairs: pairs, or a mapping.
         """
-        given: Iterable[object] = pairs_of(cast("Pairs", pairs))
+        given: Iterable[object] = given_pairs(cast("Pairs", pairs))
         for pair in given:
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 yield cast("Pair", pair)  # the bulk says what is wrong with it

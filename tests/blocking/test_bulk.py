@@ -51,6 +51,23 @@ def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [record and record["record"] for record in records] == [number for number, _ in pairs]
 
 
+def test_one_document_that_is_yielded_again_and_again(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key gets what the document was when it was yielded, over windows too, in an index with the same verbs."""
+    monkeypatch.setattr(bulk_call, "_WINDOW", 100)
+    app.create_index("pages")
+
+    def pairs() -> Iterator[tuple[int, Storable]]:
+        document: dict[str, object] = {"links": []}
+        for number in range(250):
+            document["links"] = [number] if number % 2 else number
+            yield number, document
+
+    for verbs in (app, app.index("pages")):
+        verbs.write_many(pairs())
+        found = [one and one["record"] for one in verbs.read_many(range(250))]
+        assert found == [{"links": [number] if number % 2 else number} for number in range(250)]
+
+
 def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
     """The iterable and `progress` may make blocking calls themselves."""
     app.write_many([(f"from {number}", number) for number in range(5)])

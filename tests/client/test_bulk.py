@@ -100,6 +100,29 @@ def test_pairs_of_all_kinds(cluster: MemoryCluster, client: Client) -> None:
     assert documents(cluster.run(client.read_many(("a", "2", 0, "l", 1.5)))) == [1, None, None, [1, 2], {}]
 
 
+def test_one_document_that_is_yielded_again_and_again(cluster: MemoryCluster, client: Client) -> None:
+    """Each key gets what the document was when it was yielded, over steps and shards."""
+
+    def pairs() -> Iterator[tuple[str, Storable]]:
+        flat: dict[str, object] = {}
+        nested: dict[str, Any] = {"list": []}
+        for number in range(1500):
+            flat["n"] = number
+            yield f"flat {number}", flat
+            nested["list"].append(number)
+            yield f"nested {number}", nested
+            if len(nested["list"]) == 3:
+                nested["list"].clear()
+
+    cluster.run(client.write_many(pairs()))
+    assert documents(cluster.run(client.read_many(f"flat {number}" for number in range(1500)))) == [
+        {"n": number} for number in range(1500)
+    ]
+    assert documents(cluster.run(client.read_many(f"nested {number}" for number in range(1500)))) == [
+        {"list": list(range(number - number % 3, number + 1))} for number in range(1500)
+    ]
+
+
 def test_one_key_many_times(cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations on one key in one call take effect in their order, over steps and boxes."""
     small(monkeypatch, BULK_STEP=3, BULK_STEP_DURABLE=3)
@@ -196,8 +219,8 @@ def test_keys_and_documents_that_are_none(cluster: MemoryCluster, client: Client
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda client: client.write_many(["ab"]), "pairs: found a str, expected pairs"),
-        (lambda client: client.write_many([("a", 1, 2)]), "pairs: found a tuple"),
+        (lambda client: client.write_many(["ab"]), "pairs: found 'ab', expected pairs"),
+        (lambda client: client.write_many([("a", 1, 2)]), "pairs: found ('a', 1, 2), expected pairs"),
         (lambda client: client.read_many("abc"), "keys: found one str"),
         (lambda client: client.has_many(b"abc"), "keys: found one bytes"),
         (lambda client: client.read_many(bytearray(b"abc")), "keys: found one bytearray"),
