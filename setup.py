@@ -47,6 +47,9 @@ setup(
         "examples": ["airportsdata"],
         "test": [
             "airportsdata",
+            "celery>=5.4",
+            "gevent>=24.11",
+            "gunicorn>=23",
             "hypothesis>=6.100",
             "pytest>=9",
             "pytest-twisted>=1.14.3",

@@ -10,24 +10,24 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, TypeVar, overload
 
 from pyshard.aio.index_handle import AioIndex
-from pyshard.aio.loop_bound import LoopBound
 from pyshard.aio.page_items import PageItems
-from pyshard.client_core.argument_checks import milliseconds
+from pyshard.aio.record_futures import RecordFutures
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.operation import VerbOptions, increment_of, options_for
-from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import PyshardError
-from pyshard.model import document_encoding
+from pyshard.client_core.everyday_verbs import MISSING, Location, Missing
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.document_encoding import Storable
+from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
 
+_D = TypeVar("_D")
+_T = TypeVar("_T")
 
-class AioClient:
+
+class AioClient(RecordFutures):
     """A connection to a cluster; `pyshard.aio.connect` makes it.
 
     Every verb returns a future of the event loop at once, to be awaited now or later, alone or by `asyncio.gather`. It
@@ -36,90 +36,127 @@ class AioClient:
 
     A future that is cancelled waits for nothing any more. A change that was sent already may happen all the same, and
     what is called later on its key comes after it; see docs/asyncio.md.
-
-    :param bound: the Deferred client, bound to its loop.
     """
 
-    def __init__(self, bound: LoopBound) -> None:
-        self._bound = bound
-        self._here = bound.here
-        self._future = bound.future
-        self._operate = bound.operate
+    @overload
+    def get(
+        self,
+        key: Key,
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+    ) -> asyncio.Future[Document | None]: ...
 
-    def write(
+    @overload
+    def get(
+        self, key: Key, default: _D, index: str | None = None, *, type: None = None, deadline: float | None = None
+    ) -> asyncio.Future[Document | _D]: ...
+
+    @overload
+    def get(
+        self, key: Key, default: None = None, index: str | None = None, *, type: type[_T], deadline: float | None = None
+    ) -> asyncio.Future[_T | None]: ...
+
+    @overload
+    def get(
+        self, key: Key, default: _D, index: str | None = None, *, type: type[_T], deadline: float | None = None
+    ) -> asyncio.Future[_T | _D]: ...
+
+    def get(
+        self,
+        key: Key,
+        default: Any = None,
+        index: str | None = None,
+        *,
+        type: type[Any] | None = None,
+        deadline: float | None = None,
+    ) -> asyncio.Future[Any]:
+        """The document of a key, or `default`. See `pyshard.Client.get`."""
+        return self._future(self._here().get(key, default, index, type=type, deadline=deadline))
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[Document | None]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _D,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[Document | _D]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: type[_T],
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[_T | None]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _D,
+        index: str | None = None,
+        *,
+        type: type[_T],
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[_T | _D]]: ...
+
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: Any = None,
+        index: str | None = None,
+        *,
+        type: type[Any] | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> asyncio.Future[list[Any]]:
+        """What `get` gives for each key, in their order. See `pyshard.Client.get_many`."""
+        return self._future(
+            self._here().get_many(keys, default, index, type=type, deadline=deadline, progress=progress)
+        )
+
+    def items(self, index: str | None = None, *, deadline: float | None = None) -> AsyncIterator[tuple[str, Document]]:
+        """All keys of an index with their documents, in slot order, page by page. See `pyshard.Client.items`."""
+        pages = self._here().items(index, deadline=deadline)
+        return PageItems(lambda: self._future(pages.next_page()))
+
+    def add(
         self,
         key: Key,
         doc: Storable,
         index: str | None = None,
         *,
-        if_absent: bool = False,
-        if_version: int | None = None,
         ttl: float | None = None,
         deadline: float | None = None,
-    ) -> asyncio.Future[int]:
-        """Store a document, in place of one that is there; its size. See `pyshard.Client.write`."""
-        try:
-            record, size = document_encoding.encode(doc)
-            options = options_for(if_absent, if_version, ttl)
-        except PyshardError as error:
-            return self._bound.failed(error)
-        return self._operate("write", key, index, deadline, record, size, options)
-
-    def read(
-        self, key: Key, index: str | None = None, *, deadline: float | None = None
-    ) -> asyncio.Future[Record | None]:
-        """Look a document up: ``{'hash_': …, 'record': …}`` or None. See `pyshard.Client.read`."""
-        return self._operate("read", key, index, deadline)
-
-    def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[Item | None]:
-        """Look a document up, with its version, expiry and size. See `pyshard.Client.item`."""
-        return self._operate("item", key, index, deadline)
-
-    def pop(
-        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
-    ) -> asyncio.Future[Record | None]:
-        """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
-        try:
-            options = options_for(False, if_version, None)
-        except PyshardError as error:
-            return self._bound.failed(error)
-        return self._operate("pop", key, index, deadline, options=options)
-
-    def remove(
-        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
-    ) -> asyncio.Future[int]:
-        """Remove a document; the size that `write` gave for it, or 0. See `pyshard.Client.remove`."""
-        try:
-            options = options_for(False, if_version, None)
-        except PyshardError as error:
-            return self._bound.failed(error)
-        return self._operate("remove", key, index, deadline, options=options)
-
-    def touch(
-        self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None
     ) -> asyncio.Future[bool]:
-        """Give a document a new time to live; whether the key exists. See `pyshard.Client.touch`."""
-        try:
-            options = VerbOptions(ttl=milliseconds(ttl))
-        except PyshardError as error:
-            return self._bound.failed(error)
-        return self._operate("touch", key, index, deadline, options=options)
+        """Store a document where there is none; whether it was stored. See `pyshard.Client.add`."""
+        return self._future(self._here().add(key, doc, index, ttl=ttl, deadline=deadline))
 
-    def increment(
-        self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
-    ) -> asyncio.Future[int]:
-        """Add to a document that is an int; the new value. See `pyshard.Client.increment`."""
-        try:
-            amount, options = increment_of(by, initial)
-        except PyshardError as error:
-            return self._bound.failed(error)
-        return self._operate("increment", key, index, deadline, amount, options=options)
-
-    def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[bool]:
-        """Whether a key exists. See `pyshard.Client.has`."""
-        return self._operate("has", key, index, deadline)
-
-    def write_many(
+    def add_many(
         self,
         pairs: Pairs,
         index: str | None = None,
@@ -127,85 +164,51 @@ class AioClient:
         ttl: float | None = None,
         deadline: float | None = None,
         progress: Progress | None = None,
-    ) -> asyncio.Future[list[int]]:
-        """Store many documents; their sizes, in order. See `pyshard.Client.write_many`.
-
-        The iterables and ``progress`` of all bulk verbs run in the loop's thread, between other work of the loop.
-        """
-        return self._future(self._here().write_many(pairs, index, ttl=ttl, deadline=deadline, progress=progress))
-
-    def read_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> asyncio.Future[list[Record | None]]:
-        """What `read` gives for each key, in their order. See `pyshard.Client.read_many`."""
-        return self._future(self._here().read_many(keys, index, deadline=deadline, progress=progress))
-
-    def pop_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> asyncio.Future[list[Record | None]]:
-        """Remove many documents; what `pop` gives for each key, in their order. See `pyshard.Client.pop_many`."""
-        return self._future(self._here().pop_many(keys, index, deadline=deadline, progress=progress))
-
-    def remove_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> asyncio.Future[list[int]]:
-        """Remove many documents; what `remove` gives for each key, in their order. See `pyshard.Client.remove_many`."""
-        return self._future(self._here().remove_many(keys, index, deadline=deadline, progress=progress))
-
-    def has_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
     ) -> asyncio.Future[list[bool]]:
-        """Whether each key exists, in their order. See `pyshard.Client.has_many`."""
-        return self._future(self._here().has_many(keys, index, deadline=deadline, progress=progress))
+        """Store each document whose key doesn't exist; whether each was stored. See `pyshard.Client.add_many`."""
+        return self._future(self._here().add_many(pairs, index, ttl=ttl, deadline=deadline, progress=progress))
 
-    def keys(self, index: str | None = None, *, deadline: float | None = None) -> AsyncIterator[str]:
-        """All keys of an index, in slot order, fetched page by page. See `pyshard.Client.keys`."""
-        pages = self._here().keys(index, deadline=deadline)
-        return PageItems(lambda: self._future(pages.next_page()))
+    def replace(
+        self,
+        key: Key,
+        doc: Storable,
+        index: str | None = None,
+        *,
+        if_version: int | None = None,
+        ttl: float | None = None,
+        deadline: float | None = None,
+    ) -> asyncio.Future[bool]:
+        """Store a document in place of one that is there; whether it was stored. See `pyshard.Client.replace`."""
+        return self._future(self._here().replace(key, doc, index, if_version=if_version, ttl=ttl, deadline=deadline))
 
-    def create_index(self, name: str, *, deadline: float | None = None) -> asyncio.Future[None]:
-        """Create an index. See `pyshard.Client.create_index`."""
-        return self._future(self._here().create_index(name, deadline=deadline))
+    def update(
+        self,
+        key: Key,
+        function: Callable[[Any], Storable],
+        index: str | None = None,
+        *,
+        default: object = MISSING,
+        ttl: float | Missing | None = MISSING,
+        deadline: float | None = None,
+    ) -> asyncio.Future[Any]:
+        """Have a function make a key's new document out of the old one; the new one. See `pyshard.Client.update`."""
+        return self._future(self._here().update(key, function, index, default=default, ttl=ttl, deadline=deadline))
 
-    def drop_index(self, name: str, *, deadline: float | None = None) -> asyncio.Future[None]:
-        """Drop an index with all its documents. See `pyshard.Client.drop_index`."""
-        return self._future(self._here().drop_index(name, deadline=deadline))
+    def count(self, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[int]:
+        """How many documents an index has. See `pyshard.Client.count`."""
+        return self._future(self._here().count(index, deadline=deadline))
 
-    def indexes(self, *, deadline: float | None = None) -> asyncio.Future[list[str]]:
-        """The names of all indexes but the default one. See `pyshard.Client.indexes`."""
-        return self._future(self._here().indexes(deadline=deadline))
+    def clear(self, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[int]:
+        """Remove all documents that an index has; how many keys there were. See `pyshard.Client.clear`."""
+        return self._future(self._here().clear(index, deadline=deadline))
+
+    def locate(self, key: Key, index: str | None = None) -> Location:
+        """Where a key is, by the client's map. See `pyshard.Client.locate`."""
+        return self._here().locate(key, index)
 
     def index(self, name: str) -> AioIndex:
         """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
         return AioIndex(self, check_index_name(name))
-
-    def stat(self, *, deadline: float | None = None) -> asyncio.Future[dict[str, object]]:
-        """How the cluster fares. See `pyshard.Client.stat`."""
-        return self._future(self._here().stat(deadline=deadline))
-
-    def readiness(self, *, deadline: float | None = None) -> asyncio.Future[list[dict[str, str]]]:
-        """How ready each shard is, as the bootstrap sees it. See `pyshard.Client.readiness`."""
-        return self._future(self._here().readiness(deadline=deadline))
 
     async def close(self) -> None:
         """End all connections, and wait until they are closed. Operations whose answer is still out fail."""

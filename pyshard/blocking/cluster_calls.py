@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.thread_tasks import run, together
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
+from pyshard.client_core.everyday_verbs import Location, location, next_count, uncounted
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
 from pyshard.errors import (
     ClientClosed,
@@ -27,6 +28,7 @@ from pyshard.errors import (
 )
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
+from pyshard.model.key_slots import SLOTS, Key, key_bytes
 from pyshard.protocol import commands
 
 _PAUSE = 0.1  # seconds until a page is asked for again
@@ -40,16 +42,11 @@ class ClusterCalls:
 
     def keys(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[str]:
         """All keys of an index, in slot order, fetched page by page. See `pyshard.Client.keys`."""
-        name = self._index_name(index)
-        seconds = self._seconds(deadline)
+        pages = self._key_pages(index, deadline)
 
         def scan() -> Iterator[str]:
-            cluster = self._cluster()
-            cursor = KeyCursor(name)
-            while page := _next_page(cluster, cursor, seconds):
+            for page in pages:
                 yield from page
-                if self._cluster() is not cluster:
-                    raise ClientClosed("this scan belongs to the process that was forked; begin a new one")
 
         return scan()
 
@@ -85,6 +82,14 @@ class ClusterCalls:
         answer = self._cluster().servers.call(commands.Readiness, self._seconds(deadline))
         return readiness_of(answer["shards"])
 
+    def count(self, index: str | None = None, *, deadline: float | None = None) -> int:
+        """How many documents an index has. See `pyshard.Client.count`."""
+        return self._count(self._index_name(index), self._seconds(deadline))
+
+    def locate(self, key: Key, index: str | None = None) -> Location:
+        """Where a key is, by the client's map. See `pyshard.Client.locate`."""
+        return location(self._cluster().state, key_bytes(key), self._index_name(index))
+
     # ------------------------------------------------------------------ what `Pyshard` has
 
     def _cluster(self) -> BlockingCluster:
@@ -92,6 +97,49 @@ class ClusterCalls:
 
     def _seconds(self, deadline: float | None) -> float:
         raise NotImplementedError
+
+    def _key_pages(self, index: str | None, deadline: float | None) -> Iterator[list[str]]:
+        """The pages of keys of an index, none of them empty.
+
+        :raises InvalidIndexName: at once.
+        """
+        name = self._index_name(index)
+        seconds = self._seconds(deadline)
+
+        def scan() -> Iterator[list[str]]:
+            cluster = self._cluster()
+            cursor = KeyCursor(name)
+            while page := _next_page(cluster, cursor, seconds):
+                yield page
+                if self._cluster() is not cluster:
+                    raise ClientClosed("this scan belongs to the process that was forked; begin a new one")
+
+        return scan()
+
+    def _count(self, index: str, seconds: float) -> int:
+        """How many documents an index has, over all shards."""
+        cluster = self._cluster()
+        network = cluster.network
+        end = network.now() + seconds
+        slot, documents = 0, 0
+        missing_since: float | None = None
+        while slot < SLOTS:
+            cluster.check_open()
+            began = network.now()
+            question = {"epoch": cluster.state.epoch, "index": index, "slot": slot}
+            counting = cluster.pool_for(slot).call(commands.Count, max(0.0, end - began), False, **question)
+            try:
+                slot, documents = next_count(slot, documents, run(network, counting))
+            except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
+                if isinstance(error, IndexNotFound):
+                    missing_since = began if missing_since is None else missing_since
+                    if cluster.index_missing(index, missing_since):
+                        raise
+                if network.now() + _PAUSE >= end:
+                    raise uncounted(seconds, error) from None
+                cluster.refresh(end)
+                network.sleep(network.now() + _PAUSE)
+        return documents
 
     def _index_name(self, index: str | None) -> str:
         return self._default_index if index is None else check_index_name(index)

@@ -2,7 +2,8 @@
 
 Rules:
 
-- The verbs, their arguments and their errors are those of `pyshard.Client`.
+- The verbs, their arguments and their errors are those of `pyshard.Client`. Those on records and in bulk are in
+  `pyshard.blocking.record_calls`, those about the cluster in `pyshard.blocking.cluster_calls`.
 - Many threads may use one client at once; their calls travel together (`pyshard.blocking.shard_pool`).
 - It has no event loop and no thread of its own: each call does its work in the thread that makes it.
 - A call blocks the thread that makes it, and what else runs in it: a call in the callback of a reactor, or in a
@@ -12,35 +13,48 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeVar, overload
 
-from pyshard.blocking.bulk_call import BulkCall
 from pyshard.blocking.cluster import BlockingCluster
-from pyshard.blocking.cluster_calls import ClusterCalls
 from pyshard.blocking.connecting import Connector
 from pyshard.blocking.fork_count import fork_count
-from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.index_handle import BlockingIndex
-from pyshard.client_core.argument_checks import check_progress, deadline_seconds, milliseconds
-from pyshard.client_core.bulk_input import Pairs, keys_of, on_keys, pairs_of, writes
+from pyshard.blocking.record_calls import RecordCalls
+from pyshard.client_core.argument_checks import milliseconds
+from pyshard.client_core.bulk_input import Pairs, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
-from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import ClientClosed
+from pyshard.client_core.everyday_verbs import (
+    LEAST,
+    MISSING,
+    DocumentUpdate,
+    Missing,
+    document_in,
+    outrun,
+    pairs_in,
+    replace_options,
+    was_stored,
+)
+from pyshard.client_core.operation import VerbOptions, options_for
+from pyshard.client_core.result_decoding import Record
+from pyshard.client_core.typed_documents import KeysPassed, typed_failure, typed_outcomes
+from pyshard.errors import ClientClosed, PartialFailure
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.document_encoding import Storable
-from pyshard.model.key_slots import Key, key_bytes, slot_of
+from pyshard.model.document_encoding import Document, Storable
+from pyshard.model.key_slots import Key
 from pyshard.net.client_endpoints import Servers
 from pyshard.net.connection_parameters import connection_parameters
-from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
+from pyshard.protocol.batch_operations import ABSENT
 from pyshard.security.tls import Tls
 
+_D = TypeVar("_D")
+_T = TypeVar("_T")
 
-class Pyshard(ClusterCalls):
+
+class Pyshard(RecordCalls):
     """A cluster, by blocking calls.
 
     The verbs, their arguments and their errors are those of `pyshard.Client`; each call returns what the Deferred of
@@ -87,22 +101,123 @@ class Pyshard(ClusterCalls):
         self._forks = fork_count()
         self._made: BlockingCluster | None = None
 
-    def write(
+    @overload
+    def get(
         self,
         key: Key,
-        doc: Storable,
+        default: None = None,
         index: str | None = None,
         *,
-        if_absent: bool = False,
-        if_version: int | None = None,
-        ttl: float | None = None,
+        type: None = None,
         deadline: float | None = None,
-    ) -> int:
-        """Store a document, in place of one that is there; its size. See `pyshard.Client.write`."""
-        record, size = document_encoding.encode(doc)
-        options = options_for(if_absent, if_version, ttl)
-        found: int = self._operate("write", key, index, deadline, record, size, options)
-        return found
+    ) -> Document | None: ...
+
+    @overload
+    def get(
+        self, key: Key, default: _D, index: str | None = None, *, type: None = None, deadline: float | None = None
+    ) -> Document | _D: ...
+
+    @overload
+    def get(
+        self, key: Key, default: None = None, index: str | None = None, *, type: type[_T], deadline: float | None = None
+    ) -> _T | None: ...
+
+    @overload
+    def get(
+        self, key: Key, default: _D, index: str | None = None, *, type: type[_T], deadline: float | None = None
+    ) -> _T | _D: ...
+
+    def get(
+        self,
+        key: Key,
+        default: Any = None,
+        index: str | None = None,
+        *,
+        type: type[Any] | None = None,
+        deadline: float | None = None,
+    ) -> Any:
+        """The document of a key, or `default`. See `pyshard.Client.get`."""
+        return document_in(key, self.read(key, index, deadline=deadline), default, type)
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Document | None]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _D,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Document | _D]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: type[_T],
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[_T | None]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _D,
+        index: str | None = None,
+        *,
+        type: type[_T],
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[_T | _D]: ...
+
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: Any = None,
+        index: str | None = None,
+        *,
+        type: type[Any] | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """What `get` gives for each key, in their order. See `pyshard.Client.get_many`."""
+        passed = KeysPassed(keys)
+
+        def convert(key: object, found: Record | None) -> Any:  # a document, or what the caller gave
+            return document_in(key, found, default, type)
+
+        try:
+            found = self.read_many(passed, index, deadline=deadline, progress=progress)
+        except PartialFailure as failure:
+            raise typed_failure(failure, convert) from None
+        return typed_outcomes(passed.keys, found, convert)
+
+    def items(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[tuple[str, Document]]:
+        """All keys of an index with their documents, in slot order, page by page. See `pyshard.Client.items`."""
+        pages = self._key_pages(index, deadline)
+
+        def scan() -> Iterator[tuple[str, Document]]:
+            for page in pages:
+                yield from pairs_in(page, self.read_many(page, index, deadline=deadline))
+
+        return scan()
 
     def add(
         self,
@@ -113,8 +228,27 @@ class Pyshard(ClusterCalls):
         ttl: float | None = None,
         deadline: float | None = None,
     ) -> bool:
-        """Store a document where the key doesn't exist; whether it was stored. See `pyshard.Client.add`."""
+        """Store a document where there is none; whether it was stored. See `pyshard.Client.add`."""
         return self._write_where(key, doc, index, options_for(True, None, ttl), deadline)
+
+    def add_many(
+        self,
+        pairs: Pairs,
+        index: str | None = None,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[bool]:
+        """Store each document whose key doesn't exist; whether each was stored. See `pyshard.Client.add_many`."""
+        name, life = self._index_name(index), milliseconds(ttl)
+        try:
+            found = self._bulk(True, deadline, progress).all(
+                pairs_of(pairs), lambda window, size: writes(window, name, life, size, ABSENT), lambda pair: pair[0]
+            )
+        except PartialFailure as failure:
+            raise typed_failure(failure, was_stored) from None
+        return list(map(bool, found))
 
     def replace(
         self,
@@ -126,114 +260,39 @@ class Pyshard(ClusterCalls):
         ttl: float | None = None,
         deadline: float | None = None,
     ) -> bool:
-        """Store a document where the key exists; whether it was stored. See `pyshard.Client.replace`."""
-        return self._write_where(key, doc, index, options_for(False, if_version, ttl), deadline)
+        """Store a document in place of one that is there; whether it was stored. See `pyshard.Client.replace`."""
+        return self._write_where(key, doc, index, replace_options(if_version, ttl), deadline)
 
-    def read(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Record | None:
-        """Look a document up: ``{'hash_': …, 'record': …}`` or None. See `pyshard.Client.read`."""
-        found: Record | None = self._operate("read", key, index, deadline)
-        return found
-
-    def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Item | None:
-        """Look a document up, with its version, expiry and size. See `pyshard.Client.item`."""
-        found: Item | None = self._operate("item", key, index, deadline)
-        return found
-
-    def pop(
-        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
-    ) -> Record | None:
-        """Remove a document and give it, as `read` does. See `pyshard.Client.pop`."""
-        found: Record | None = self._operate("pop", key, index, deadline, options=options_for(False, if_version, None))
-        return found
-
-    def remove(
-        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
-    ) -> int:
-        """Remove a document; the size that `write` gave for it, or 0. See `pyshard.Client.remove`."""
-        found: int = self._operate("remove", key, index, deadline, options=options_for(False, if_version, None))
-        return found
-
-    def touch(self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None) -> bool:
-        """Give a document a new time to live; whether the key exists. See `pyshard.Client.touch`."""
-        found: bool = self._operate("touch", key, index, deadline, options=VerbOptions(ttl=milliseconds(ttl)))
-        return found
-
-    def increment(
-        self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
-    ) -> int:
-        """Add to a document that is an int; the new value. See `pyshard.Client.increment`."""
-        amount, options = increment_of(by, initial)
-        found: int = self._operate("increment", key, index, deadline, amount, options=options)
-        return found
-
-    def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> bool:
-        """Whether a key exists. See `pyshard.Client.has`."""
-        found: bool = self._operate("has", key, index, deadline)
-        return found
-
-    def write_many(
+    def update(
         self,
-        pairs: Pairs,
+        key: Key,
+        function: Callable[[Any], Storable],
         index: str | None = None,
         *,
-        ttl: float | None = None,
+        default: object = MISSING,
+        ttl: float | Missing | None = MISSING,
         deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> list[int]:
-        """Store many documents; their sizes, in order. See `pyshard.Client.write_many`.
+    ) -> Any:
+        """Have a function make a key's new document out of the old one; the new one. See `pyshard.Client.update`."""
+        cluster = self._cluster()
+        until = cluster.network.now() + self._seconds(deadline)
+        plan = DocumentUpdate(function, default, ttl)
+        while (left := until - cluster.network.now()) > 0:
+            write = plan.write_after(self.item(key, index, deadline=left))
+            if write is None:
+                return None
+            left = max(LEAST, until - cluster.network.now())
+            if self._operate("write", key, index, left, write.record, 1, write.options):
+                return write.document
+        raise outrun(key)
 
-        The iterables and ``progress`` of all bulk verbs run in the calling thread, while no call is in flight. So they
-        may take their time and make calls of their own.
-        """
-        name, life = self._index_name(index), milliseconds(ttl)
-        found = self._bulk(True, deadline, progress).all(
-            pairs_of(pairs), lambda window, size: writes(window, name, life, size), lambda pair: pair[0]
-        )
-        return cast("list[int]", found)
-
-    def read_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> list[Record | None]:
-        """What `read` gives for each key, in their order. See `pyshard.Client.read_many`."""
-        return cast("list[Record | None]", self._on_keys(Read, keys, index, deadline, progress))
-
-    def pop_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> list[Record | None]:
-        """Remove many documents; what `pop` gives for each key, in their order. See `pyshard.Client.pop_many`."""
-        return cast("list[Record | None]", self._on_keys(Pop, keys, index, deadline, progress))
-
-    def remove_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> list[int]:
-        """Remove many documents; what `remove` gives for each key, in their order. See `pyshard.Client.remove_many`."""
-        return cast("list[int]", self._on_keys(Remove, keys, index, deadline, progress))
-
-    def has_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> list[bool]:
-        """Whether each key exists, in their order. See `pyshard.Client.has_many`."""
-        return cast("list[bool]", self._on_keys(Has, keys, index, deadline, progress))
+    def clear(self, index: str | None = None, *, deadline: float | None = None) -> int:
+        """Remove all documents that an index has; how many keys there were. See `pyshard.Client.clear`."""
+        removed = 0
+        for page in self._key_pages(index, deadline):
+            self.remove_many(page, index, deadline=deadline)
+            removed += len(page)
+        return removed
 
     def index(self, name: str) -> BlockingIndex:
         """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
@@ -257,49 +316,11 @@ class Pyshard(ClusterCalls):
     ) -> None:
         self.close()
 
-    def _on_keys(
-        self,
-        verb: type[Read | Has | Pop | Remove],
-        keys: Iterable[Key],
-        index: str | None,
-        deadline: float | None,
-        progress: Progress | None,
-    ) -> list[object]:
-        name = self._index_name(index)
-        return self._bulk(verb in (Pop, Remove), deadline, progress).all(
-            keys_of(keys), lambda window, size: on_keys(verb, window, name, size), lambda key: key
-        )
-
-    def _bulk(self, changes: bool, deadline: float | None, progress: Progress | None) -> BulkCall:
-        check_progress(progress)
-        return BulkCall(self._cluster(), changes, self._seconds(deadline), progress)
-
     def _write_where(
         self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
     ) -> bool:
         # A write answers the size that it is given here, or 0 where the condition is unmet.
         return bool(self._operate("write", key, index, deadline, document_encoding.encode(doc)[0], 1, options))
-
-    def _operate(
-        self,
-        verb: str,
-        key: Key,
-        index: str | None,
-        deadline: float | None,
-        record: bytes = b"",
-        size: int = 0,
-        options: VerbOptions = NO_OPTIONS,
-    ) -> Any:  # what the verb gives
-        text = key_bytes(key)
-        name = self._default_index if index is None else check_index_name(index)
-        cluster = self._cluster()
-        expires = cluster.network.now() + (self._deadline if deadline is None else deadline_seconds(deadline))
-        slot = slot_of(text, name.encode()) if name else slot_of(text)
-        weight = len(text) + len(record) + len(options.initial)
-        return cluster.operate(GatheredOperation(verb, name, text, slot, expires, weight, record, size, options))
-
-    def _seconds(self, deadline: float | None) -> float:
-        return self._deadline if deadline is None else deadline_seconds(deadline)
 
     def _cluster(self) -> BlockingCluster:
         """The cluster as this process reaches it, made at the first call."""

@@ -1,44 +1,55 @@
-"""`Client`, the Deferred client of a cluster: a method for each verb, which checks its arguments and hands the work on.
+"""`Client`, the Deferred client of a cluster: what users hold, with the verbs for every day.
 
 Rules:
 
-- A verb returns at once. What is wrong with its arguments fails its Deferred before anything is sent.
-- Single operations go to `Router.submit`, bulk verbs to `pyshard.client.bulk`, `keys` to `pyshard.client.key_pages`,
-  and questions about the cluster to `pyshard.client.cluster_verbs`.
+- The verbs on records and in bulk are in `pyshard.client.record_verbs`, those about the cluster in
+  `pyshard.client.cluster_verbs`.
+- What the everyday verbs have in common with those of the other clients is in `pyshard.client_core.everyday_verbs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, cast, overload
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar, overload
 
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 
-from pyshard.client.bulk import Bulk
-from pyshard.client.cluster_verbs import ClusterVerbs
-from pyshard.client.deferred_operation import DeferredOperation
 from pyshard.client.index_handle import Index
-from pyshard.client.key_pages import KeyPages
-from pyshard.client.router import Router
+from pyshard.client.item_pages import ItemPages
+from pyshard.client.record_verbs import RecordVerbs
 from pyshard.client.typed_index import TypedIndex
-from pyshard.client_core.argument_checks import check_progress, milliseconds
-from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, pairs_of, writes
+from pyshard.client_core.argument_checks import milliseconds
+from pyshard.client_core.bulk_input import Pairs, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
-from pyshard.client_core.operation_maker import OperationMaker
-from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import PyshardError
+from pyshard.client_core.everyday_verbs import (
+    LEAST,
+    MISSING,
+    DocumentUpdate,
+    Missing,
+    document_in,
+    outrun,
+    replace_options,
+    was_stored,
+)
+from pyshard.client_core.operation import VerbOptions, options_for
+from pyshard.client_core.result_decoding import Record
+from pyshard.client_core.typed_documents import KeysPassed, typed_failure, typed_outcomes
+from pyshard.errors import (
+    PartialFailure,
+    PyshardError,
+)
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.document_encoding import Storable
+from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
-from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
+from pyshard.protocol.batch_operations import ABSENT
 
+_D = TypeVar("_D")
 _T = TypeVar("_T")
 
 
-class Client(ClusterVerbs):
+class Client(RecordVerbs):
     """A connection to a cluster; `connect` makes it.
 
     Every verb returns at once, and takes ``index`` (a name; None is the one that `connect` was given, else the default
@@ -57,115 +68,159 @@ class Client(ClusterVerbs):
     its operation was sent withdraws it.
     """
 
-    def __init__(self, clock: IReactorTime, router: Router, deadline: float, default_index: str = "") -> None:
-        super().__init__(clock, router, deadline, default_index)
-        self._operations = OperationMaker(DeferredOperation, clock.seconds, deadline, default_index)
+    @overload
+    def get(
+        self,
+        key: Key,
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+    ) -> Deferred[Document | None]: ...
 
-    def write(
+    @overload
+    def get(
+        self, key: Key, default: _D, index: str | None = None, *, type: None = None, deadline: float | None = None
+    ) -> Deferred[Document | _D]: ...
+
+    @overload
+    def get(
+        self, key: Key, default: None = None, index: str | None = None, *, type: type[_T], deadline: float | None = None
+    ) -> Deferred[_T | None]: ...
+
+    @overload
+    def get(
+        self, key: Key, default: _D, index: str | None = None, *, type: type[_T], deadline: float | None = None
+    ) -> Deferred[_T | _D]: ...
+
+    def get(
+        self,
+        key: Key,
+        default: Any = None,
+        index: str | None = None,
+        *,
+        type: type[Any] | None = None,
+        deadline: float | None = None,
+    ) -> Deferred[Any]:
+        """The document of a key.
+
+        :param default: what a key that is missing gives. A document that is None is given as it is.
+        :param type: that of the document (`pyshard.client_core.typed_documents`), which is converted; default: none.
+        :return: a Deferred of the document, or of `default`.
+        :raises InvalidDocument: (in the Deferred) the document doesn't fit the type.
+        """
+        return self.read(key, index, deadline=deadline).addCallback(
+            lambda found: document_in(key, found, default, type)
+        )
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[Document | None]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _D,
+        index: str | None = None,
+        *,
+        type: None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[Document | _D]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        index: str | None = None,
+        *,
+        type: type[_T],
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[_T | None]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _D,
+        index: str | None = None,
+        *,
+        type: type[_T],
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[_T | _D]]: ...
+
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: Any = None,
+        index: str | None = None,
+        *,
+        type: type[Any] | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[Any]]:
+        """The documents of many keys; see `get`, and `write_many` for what holds for all bulk verbs.
+
+        :return: a Deferred of what `get` gives for each key, in the order of the keys.
+        """
+        passed = KeysPassed(keys)
+
+        def convert(key: object, found: Record | None) -> Any:  # a document, or what the caller gave
+            return document_in(key, found, default, type)
+
+        def failed(failure: Failure) -> NoReturn:
+            failure.trap(PartialFailure)
+            assert isinstance(failure.value, PartialFailure)
+            raise typed_failure(failure.value, convert)
+
+        reading = self.read_many(passed, index, deadline=deadline, progress=progress)
+        return reading.addCallbacks(lambda found: typed_outcomes(passed.keys, found, convert), failed)
+
+    def items(self, index: str | None = None, *, deadline: float | None = None) -> ItemPages:
+        """All keys of an index with their documents, over all shards, in slot order.
+
+        A page's keys are listed first, then its documents are read. One that is removed between is left out.
+
+        :param deadline: seconds that each page may take to be listed, and to be read.
+        :return: an asynchronous iterator of pairs: the key's text and the document.
+        :raises InvalidIndexName: at once.
+        """
+        pages = self.keys(index, deadline=deadline)
+        return ItemPages(pages, lambda keys: self.read_many(keys, index, deadline=deadline))
+
+    def add(
         self,
         key: Key,
         doc: Storable,
         index: str | None = None,
         *,
-        if_absent: bool = False,
-        if_version: int | None = None,
         ttl: float | None = None,
         deadline: float | None = None,
-    ) -> Deferred[int]:
-        """Store a document, in place of one that is there.
-
-        :param if_absent: write nothing when the key exists.
-        :param if_version: write nothing when the key's version (`item`) isn't this one.
-        :param ttl: seconds after which the document is gone, to the millisecond; None: never. It replaces a time to
-            live that the key had.
-        :return: a Deferred of the document's size (`pyshard.model.document_size.measure`); 0 when nothing was written
-            because `if_absent` or `if_version` was not met.
-        :raises ShardFull: the document doesn't fit into its shard's limit any more.
-        :raises InvalidArgument: a `ttl` that is no positive number, an `if_version` that is no version, an `if_absent`
-            that is no bool, or both conditions at once.
-        """
-        try:
-            record, size = document_encoding.encode(doc)
-            options = options_for(if_absent, if_version, ttl)
-        except PyshardError:
-            return fail()
-        return self._operate("write", key, index, deadline, record, size, options)
-
-    def read(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Record | None]:
-        """Look a document up.
-
-        :return: a Deferred of ``{'hash_': …, 'record': …}``, or of None when there is no such key.
-        """
-        return self._operate("read", key, index, deadline)
-
-    def item(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[Item | None]:
-        """Look a document up, with all that is known of it.
-
-        :return: a Deferred of an `Item`, or of None when there is no such key.
-        """
-        return self._operate("item", key, index, deadline)
-
-    def pop(
-        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
-    ) -> Deferred[Record | None]:
-        """Remove a document and give it.
-
-        :param if_version: remove nothing when the key's version isn't this one.
-        :return: as `read`; None also when `if_version` was not met.
-        """
-        return self._conditional("pop", key, index, if_version, deadline)
-
-    def remove(
-        self, key: Key, index: str | None = None, *, if_version: int | None = None, deadline: float | None = None
-    ) -> Deferred[int]:
-        """Remove a document.
-
-        :param if_version: remove nothing when the key's version isn't this one.
-        :return: a Deferred of the size that `write` gave for it; 0 when there was none, or `if_version` was not met.
-        """
-        return self._conditional("remove", key, index, if_version, deadline)
-
-    def touch(
-        self, key: Key, ttl: float | None, index: str | None = None, *, deadline: float | None = None
     ) -> Deferred[bool]:
-        """Give a document a new time to live; its version stays.
+        """Store a document where there is none.
 
-        :param ttl: seconds from now; None: for ever.
-        :return: a Deferred of whether the key exists.
-        :raises InvalidArgument: (in the Deferred) `ttl` is no positive number.
+        :return: a Deferred of whether it was stored: the key didn't exist.
         """
         try:
-            options = VerbOptions(ttl=milliseconds(ttl))
+            options = options_for(True, None, ttl)
         except PyshardError:
             return fail()
-        return self._operate("touch", key, index, deadline, options=options)
+        return self._write_where(key, doc, index, options, deadline)
 
-    def increment(
-        self, key: Key, by: int = 1, initial: int = 0, index: str | None = None, *, deadline: float | None = None
-    ) -> Deferred[int]:
-        """Add to a document that is an int, on its shard, in one go; a time to live that it has stays.
-
-        :param by: what is added; may be negative.
-        :param initial: what a key that doesn't exist counts for.
-        :return: a Deferred of the new value.
-        :raises NotANumber: (in the Deferred) the document is no int.
-        :raises InvalidArgument: `by` or `initial` is no int.
-        :raises DocumentTooLarge: `by` and `initial`, or the sum, are past the size of a document.
-        """
-        try:
-            amount, options = increment_of(by, initial)
-        except PyshardError:
-            return fail()
-        return self._operate("increment", key, index, deadline, amount, options=options)
-
-    def has(self, key: Key, index: str | None = None, *, deadline: float | None = None) -> Deferred[bool]:
-        """Whether a key exists.
-
-        :return: a Deferred of True or False.
-        """
-        return self._operate("has", key, index, deadline)
-
-    def write_many(
+    def add_many(
         self,
         pairs: Pairs,
         index: str | None = None,
@@ -173,93 +228,78 @@ class Client(ClusterVerbs):
         ttl: float | None = None,
         deadline: float | None = None,
         progress: Progress | None = None,
-    ) -> Deferred[list[int]]:
-        """Store many documents; see `write`.
+    ) -> Deferred[list[bool]]:
+        """Store many documents, each where there is none; see `add` and `write_many`.
 
-        This and the other bulk verbs take any iterable of any length, from which they read only as fast as the shards
-        take it, in the thread of the reactor. Keys given twice are dealt with in their order. Operations on one key
-        that are issued while a bulk verb is under way may come before or after it.
-
-        :param pairs: pairs of a key and a document; or a mapping.
-        :param deadline: seconds that each operation may take from the moment it is issued. A shard that lets it pass
-            is sent nothing more of this bulk.
-        :param progress: called now and then with the number of keys that are done so far. What it raises ends the
-            bulk, as does what the iterable raises: nothing more is issued, and the Deferred fails with it.
-        :return: a Deferred of the sizes, in the order of the pairs.
-        :raises PartialFailure: (in the Deferred, as all errors) some keys failed, or all; its ``outcomes`` have what
-            became of each. The keys that aren't named as failed are done.
+        :return: a Deferred of whether each was stored, in the order of the pairs.
         """
         try:
             size = self._router.slice_size(True)
-            slices = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl), size)
+            slices = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl), size, ABSENT)
         except PyshardError:
             return fail()
-        return cast("Deferred[list[int]]", self._bulk(slices, deadline, progress))
 
-    def read_many(
+        def failed(failure: Failure) -> NoReturn:
+            failure.trap(PartialFailure)
+            assert isinstance(failure.value, PartialFailure)
+            raise typed_failure(failure.value, was_stored)
+
+        writing = self._bulk(slices, deadline, progress)
+        return writing.addCallbacks(lambda found: list(map(bool, found)), failed)
+
+    def replace(
         self,
-        keys: Iterable[Key],
+        key: Key,
+        doc: Storable,
         index: str | None = None,
         *,
+        if_version: int | None = None,
+        ttl: float | None = None,
         deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> Deferred[list[Record | None]]:
-        """Look many documents up; see `read`, and `write_many` for what holds for all bulk verbs.
+    ) -> Deferred[bool]:
+        """Store a document in place of one that is there.
 
-        :return: a Deferred of what `read` gives for each key, in the order of the keys.
+        :param if_version: write nothing when the key's version (`item`) isn't this one.
+        :return: a Deferred of whether it was stored: the key existed, in that version if one is given.
         """
-        return cast("Deferred[list[Record | None]]", self._on_keys(Read, keys, index, deadline, progress))
+        try:
+            options = replace_options(if_version, ttl)
+        except PyshardError:
+            return fail()
+        return self._write_where(key, doc, index, options, deadline)
 
-    def pop_many(
+    def update(
         self,
-        keys: Iterable[Key],
+        key: Key,
+        function: Callable[[Any], Storable],
         index: str | None = None,
         *,
+        default: object = MISSING,
+        ttl: float | Missing | None = MISSING,
         deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> Deferred[list[Record | None]]:
-        """Remove many documents and give them; see `pop` and `write_many`.
+    ) -> Deferred[Any]:
+        """Have a function make a key's new document out of the old one.
 
-        :return: a Deferred of what `pop` gives for each key, in the order of the keys.
+        It is read, given to the function, and what that gives is written if nobody changed it meanwhile; else it all
+        happens again, until the deadline. So the function may be called several times.
+
+        :param function: given the document, gives the new one; it may change and give the same.
+        :param default: what it is given where the key is missing; default: it isn't called, and nothing is written.
+        :param ttl: as for `write`; default: the document keeps the time to live that it has.
+        :return: a Deferred of the new document; None where the key is missing, and no default is given.
+        :raises InvalidArgument: (in the Deferred) the function gave None.
+        :raises Unavailable: (in the Deferred) somebody else was faster each time, until the deadline.
         """
-        return cast("Deferred[list[Record | None]]", self._on_keys(Pop, keys, index, deadline, progress))
+        plan = DocumentUpdate(function, default, ttl)
+        return Deferred.fromCoroutine(self._update(plan, key, index, deadline))
 
-    def remove_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> Deferred[list[int]]:
-        """Remove many documents; see `remove` and `write_many`.
+    def clear(self, index: str | None = None, *, deadline: float | None = None) -> Deferred[int]:
+        """Remove all documents that an index has when this begins, page by page. The index itself stays.
 
-        :return: a Deferred of what `remove` gives for each key, in the order of the keys.
+        :param deadline: seconds that each page may take to be listed, and to be removed.
+        :return: a Deferred of how many keys there were.
         """
-        return cast("Deferred[list[int]]", self._on_keys(Remove, keys, index, deadline, progress))
-
-    def has_many(
-        self,
-        keys: Iterable[Key],
-        index: str | None = None,
-        *,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-    ) -> Deferred[list[bool]]:
-        """Whether each of many keys exists; see `has` and `write_many`.
-
-        :return: a Deferred of True or False for each key, in the order of the keys.
-        """
-        return cast("Deferred[list[bool]]", self._on_keys(Has, keys, index, deadline, progress))
-
-    def keys(self, index: str | None = None, *, deadline: float | None = None) -> KeyPages:
-        """All keys of an index, over all shards, in slot order.
-
-        :param deadline: seconds that each page may take.
-        :return: an asynchronous iterator of the keys' texts (str), which fetches page after page.
-        :raises InvalidIndexName: at once, as is `InvalidArgument`.
-        """
-        return KeyPages(self._clock, self._router, self._index_name(index), self._seconds(deadline))
+        return Deferred.fromCoroutine(self._clear(index, deadline))
 
     @overload
     def index(self, name: str) -> Index: ...
@@ -278,66 +318,33 @@ class Client(ClusterVerbs):
         index = Index(self, check_index_name(name))
         return index if type is None else TypedIndex(index, type)
 
-    def close(self) -> Deferred[None]:
-        """End all connections. Operations whose answer is still out fail.
-
-        :return: a Deferred that fires when all connections are closed.
-        """
-        return succeed(None) if self._router.closed else self._router.close()
-
     # ------------------------------------------------------------------ inside
 
-    def _bulk(
-        self, slices: Iterator[BulkSlice], deadline: float | None, progress: Progress | None
-    ) -> Deferred[list[object]]:
+    def _write_where(
+        self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
+    ) -> Deferred[bool]:
         try:
-            seconds = self._seconds(deadline)
-            check_progress(progress)
-            self._router.check_open()
+            record = document_encoding.encode(doc)[0]
         except PyshardError:
             return fail()
-        return Bulk(self._clock, self._router, slices, seconds, progress).start()
+        # A write answers the size that it is given here, or 0 where the condition is unmet.
+        return self._operate("write", key, index, deadline, record, 1, options).addCallback(bool)
 
-    def _on_keys(
-        self,
-        verb: type[Read | Has | Pop | Remove],
-        keys: Iterable[Key],
-        index: str | None,
-        deadline: float | None,
-        progress: Progress | None,
-    ) -> Deferred[list[object]]:
-        try:
-            size = self._router.slice_size(verb in (Pop, Remove))
-            slices = on_keys(verb, keys_of(keys), self._index_name(index), size)
-        except PyshardError:
-            return fail()
-        return self._bulk(slices, deadline, progress)
+    async def _update(self, plan: DocumentUpdate, key: Key, index: str | None, deadline: float | None) -> Any:
+        clock = self._clock
+        until = clock.seconds() + self._seconds(deadline)
+        while (left := until - clock.seconds()) > 0:
+            write = plan.write_after(await self.item(key, index, deadline=left))
+            if write is None:
+                return None
+            left = max(LEAST, until - clock.seconds())
+            if await self._operate("write", key, index, left, write.record, 1, write.options):
+                return write.document
+        raise outrun(key)
 
-    def _operate(
-        self,
-        verb: str,
-        key: Key,
-        index: str | None,
-        deadline: float | None,
-        record: bytes = b"",
-        size: int = 0,
-        options: VerbOptions = NO_OPTIONS,
-    ) -> Deferred[Any]:  # of what the verb gives
-        try:
-            operation = self._operations.operation(verb, key, index, deadline, record, size, options)
-        except PyshardError:
-            return fail()
-        self._router.submit(operation)
-        return operation.deferred
-
-    def _conditional(
-        self, verb: str, key: Key, index: str | None, if_version: int | None, deadline: float | None
-    ) -> Deferred[Any]:
-        try:
-            options = options_for(False, if_version, None)
-        except PyshardError:
-            return fail()
-        return self._operate(verb, key, index, deadline, options=options)
-
-    def _index_name(self, index: str | None) -> str:
-        return self._default_index if index is None else check_index_name(index)
+    async def _clear(self, index: str | None, deadline: float | None) -> int:
+        pages, removed = self.keys(index, deadline=deadline), 0
+        while page := await pages.next_page():
+            await self.remove_many(page, index, deadline=deadline)
+            removed += len(page)
+        return removed

@@ -1,4 +1,4 @@
-"""The verbs about the cluster as a whole: its indexes, how it fares, how ready its shards are.
+"""The verbs about a whole index or the cluster: counts, indexes, how the shards fare, how ready they are.
 
 Rules:
 
@@ -8,21 +8,29 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard.client.router import Router
 from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
-from pyshard.errors import PyshardError
+from pyshard.client_core.everyday_verbs import Location, location, next_count, uncounted
+from pyshard.errors import (
+    IndexNotFound,
+    NotConfigured,
+    PyshardError,
+    ShardBehind,
+    ShuttingDown,
+    WrongShard,
+)
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
+from pyshard.model.key_slots import SLOTS, Key, key_bytes
 from pyshard.protocol import commands
 
-_T = TypeVar("_T")
+_PAUSE = 0.1  # seconds until shards are asked again
 
 
 class ClusterVerbs:
@@ -79,12 +87,57 @@ class ClusterVerbs:
         """
         return Deferred.fromCoroutine(self._readiness(deadline))
 
+    def count(self, index: str | None = None, *, deadline: float | None = None) -> Deferred[int]:
+        """How many documents an index has, over all shards.
+
+        :return: a Deferred of the number. One that has expired counts until its shard has swept it away, for some
+            seconds at the most.
+        :raises Unavailable: (in the Deferred) a shard can't be reached.
+        """
+        return Deferred.fromCoroutine(self._count(index, deadline))
+
+    def locate(self, key: Key, index: str | None = None) -> Location:
+        """Where a key is, by the map that the client has; nothing is asked.
+
+        :return: its hash, its slot, and the shard that owns it.
+        :raises InvalidKey, InvalidIndexName:
+        """
+        return location(self._router.state, key_bytes(key), self._index_name(index))
+
     def _seconds(self, deadline: float | None) -> float:
         """The deadline that counts: the one that a verb was given, else the client's own.
 
         :raises InvalidArgument: it was given one that is none.
         """
         return self._deadline if deadline is None else deadline_seconds(deadline)
+
+    def _index_name(self, index: str | None) -> str:
+        return self._default_index if index is None else check_index_name(index)
+
+    async def _count(self, index: str | None, deadline: float | None) -> int:
+        router, clock, name = self._router, self._clock, self._index_name(index)
+        seconds = self._seconds(deadline)
+        end = clock.seconds() + seconds
+        slot, documents = 0, 0
+        missing_since: float | None = None
+        while slot < SLOTS:
+            router.check_open()
+            began = clock.seconds()
+            question = {"epoch": router.state.epoch, "index": name, "slot": slot}
+            try:
+                answer = await router.link_for(slot).rpc.call(commands.Count, max(0.0, end - began), False, **question)
+            except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
+                if isinstance(error, IndexNotFound):
+                    missing_since = began if missing_since is None else missing_since
+                    if router.fetched >= missing_since and name not in router.state.indexes:
+                        raise
+                if clock.seconds() + _PAUSE >= end:
+                    raise uncounted(seconds, error) from None
+                await router.refresh()
+                await deferLater(clock, _PAUSE)
+            else:
+                slot, documents = next_count(slot, documents, answer)
+        return documents
 
     async def _indexes(self, deadline: float | None) -> list[str]:
         router, seconds = self._router, self._seconds(deadline)

@@ -5,19 +5,21 @@ Rules:
 - A verb does what `Index`'s does. Documents are converted on their way in and out
   (`pyshard.client_core.typed_documents`), so a verb can also fail with `InvalidDocument`.
 - A verb has the signature of `Index`'s, with the type in place of stored documents; tests/test_exports.py compares
-  them. `increment` has no type, and is left to `Index`.
+  them. `increment` has no type, and is left to `Index`, as are `items` and `update`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pyshard.client.key_pages import KeyPages
 from pyshard.client_core.bulk_outcomes import Progress
+from pyshard.client_core.everyday_verbs import Location
+from pyshard.client_core.result_decoding import Record
 from pyshard.client_core.typed_documents import (
     KeysPassed,
     TypedItem,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pyshard.client.index_handle import Index
 
 _T = TypeVar("_T")
+_Default = TypeVar("_Default")
 _Found = TypeVar("_Found")
 _Typed = TypeVar("_Typed")
 
@@ -90,9 +93,103 @@ class TypedIndex(Generic[_T]):
         """See `Client.remove`."""
         return self.untyped.remove(key, if_version=if_version, deadline=deadline)
 
-    def touch(self, key: Key, ttl: float | None, *, deadline: float | None = None) -> Deferred[bool]:
+    def touch(
+        self, key: Key, ttl: float | None, *, if_version: int | None = None, deadline: float | None = None
+    ) -> Deferred[bool]:
         """See `Client.touch`."""
-        return self.untyped.touch(key, ttl, deadline=deadline)
+        return self.untyped.touch(key, ttl, if_version=if_version, deadline=deadline)
+
+    @overload
+    def get(self, key: Key, default: None = None, *, deadline: float | None = None) -> Deferred[_T | None]: ...
+
+    @overload
+    def get(self, key: Key, default: _Default, *, deadline: float | None = None) -> Deferred[_T | _Default]: ...
+
+    def get(self, key: Key, default: Any = None, *, deadline: float | None = None) -> Deferred[Any]:
+        """See `Client.get`."""
+        reading = self.untyped.read(key, deadline=deadline)
+        return reading.addCallback(lambda found: self._document(key, found, default))
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[_T | None]]: ...
+
+    @overload
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: _Default,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[_T | _Default]]: ...
+
+    def get_many(
+        self,
+        keys: Iterable[Key],
+        default: Any = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[Any]]:
+        """See `Client.get_many`. A document that doesn't fit fails for its key alone."""
+        passed = KeysPassed(keys)
+        reading = self.untyped.read_many(passed, deadline=deadline, progress=progress)
+        return _typed(reading, passed, lambda key, found: self._document(key, found, default))
+
+    def add(self, key: Key, doc: _T, *, ttl: float | None = None, deadline: float | None = None) -> Deferred[bool]:
+        """See `Client.add`."""
+        try:
+            stored = self._documents.stored(key, doc)
+        except PyshardError:
+            return fail()
+        return self.untyped.add(key, stored, ttl=ttl, deadline=deadline)
+
+    def add_many(
+        self,
+        pairs: TypedPairs[_T],
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[list[bool]]:
+        """See `Client.add_many`. A document that doesn't fit fails for its key alone."""
+        stored = self._documents.pairs(pairs)
+        return self.untyped.add_many(stored, ttl=ttl, deadline=deadline, progress=progress)
+
+    def replace(
+        self,
+        key: Key,
+        doc: _T,
+        *,
+        if_version: int | None = None,
+        ttl: float | None = None,
+        deadline: float | None = None,
+    ) -> Deferred[bool]:
+        """See `Client.replace`."""
+        try:
+            stored = self._documents.stored(key, doc)
+        except PyshardError:
+            return fail()
+        return self.untyped.replace(key, stored, if_version=if_version, ttl=ttl, deadline=deadline)
+
+    def count(self, *, deadline: float | None = None) -> Deferred[int]:
+        """See `Client.count`."""
+        return self.untyped.count(deadline=deadline)
+
+    def clear(self, *, deadline: float | None = None) -> Deferred[int]:
+        """See `Client.clear`."""
+        return self.untyped.clear(deadline=deadline)
+
+    def locate(self, key: Key) -> Location:
+        """See `Client.locate`."""
+        return self.untyped.locate(key)
 
     def has(self, key: Key, *, deadline: float | None = None) -> Deferred[bool]:
         """See `Client.has`."""
@@ -149,6 +246,9 @@ class TypedIndex(Generic[_T]):
     def drop(self, *, deadline: float | None = None) -> Deferred[None]:
         """See `Client.drop_index`."""
         return self.untyped.drop(deadline=deadline)
+
+    def _document(self, key: object, found: Record | None, default: object) -> Any:
+        return default if found is None else self._documents.given(key, found["record"])
 
 
 def _typed(

@@ -26,7 +26,7 @@ from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, shown
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import Storable, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
-from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, picker
+from pyshard.protocol.batch_operations import ALWAYS, Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 
 #: A pair of a write.
@@ -168,11 +168,12 @@ def keys_of(keys: Iterable[Key]) -> Iterable[Key]:
     return keys
 
 
-def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[BulkSlice]:
+def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int, condition: int = ALWAYS) -> Iterator[BulkSlice]:
     """Slices that write documents.
 
     :param ttl: milliseconds for which each of them lives; 0: for ever.
     :param size: keys of a slice.
+    :param condition: on each write; with one, each answers whether it was stored (1 or 0), not its size.
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
@@ -180,7 +181,13 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int) -> Iterator[B
         keys, docs = map(list, zip(*some, strict=True))
         texts, refused = _texts(keys)
         places = _others(len(keys), refused)
-        run = Write(index, texts, [], None, [ttl] * len(texts) if ttl else None)
+        run = Write(
+            index,
+            texts,
+            [],
+            None if condition == ALWAYS else [condition] * len(texts),
+            [ttl] * len(texts) if ttl else None,
+        )
         yield BulkSlice(keys, run, places, refused, (), picker(places)(docs) if refused else docs)
 
 
@@ -202,7 +209,10 @@ def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
     except PyshardError:
         fine, records, sizes = _fine_documents(given, numbers, refused)
     pick = picker(fine)
-    run = Write(write.index, pick(write.keys), records, None, write.ttls and pick(write.ttls))
+    conditions = write.conditions and pick(write.conditions)
+    run = Write(write.index, pick(write.keys), records, conditions, write.ttls and pick(write.ttls))
+    if conditions:
+        sizes = [1] * len(fine)
     return Encoded(run, fine, sizes, refused)
 
 

@@ -25,8 +25,8 @@ from pyshard.settings import settings
 class VerbOptions:
     """What only some verbs have.
 
-    :param condition: on a write, pop or remove.
-    :param ttl: of a write or touch, in milliseconds; 0 is for ever.
+    :param condition: on a write, pop, remove or touch.
+    :param ttl: of a write or touch, or of a key that an increment creates; in milliseconds; 0 is for ever.
     :param initial: the record that an increment begins with.
     """
 
@@ -48,14 +48,15 @@ def options_for(if_absent: bool, if_version: int | None, ttl: float | None) -> V
     return VerbOptions(condition_of(if_absent, if_version), milliseconds(ttl))
 
 
-def increment_of(by: int, initial: int) -> tuple[bytes, VerbOptions]:
+def increment_of(by: int, initial: int, ttl: float | None = None) -> tuple[bytes, VerbOptions]:
     """What `increment` sends: the record of what is added, and the options.
 
     :raises InvalidArgument: one of them is no int.
     :raises DocumentTooLarge: together they are past the size of a document.
     """
     amount = document_encoding.encode(whole_number("by", by))[0]
-    options = VerbOptions(initial=document_encoding.encode(whole_number("initial", initial))[0])
+    start = document_encoding.encode(whole_number("initial", initial))[0]
+    options = VerbOptions(ttl=milliseconds(ttl), initial=start)
     if len(amount) + len(options.initial) > settings.MAX_DOCUMENT_BYTES:
         raise DocumentTooLarge(
             f"by and initial have {len(amount):,} and {len(options.initial):,} bytes as stored; "

@@ -41,11 +41,10 @@ def _run(verb: str, index: str, operations: Sequence[Operation]) -> Run:
             index, keys, [operation.record for operation in operations], conditions, ttls if any(ttls) else None
         )
     if verb == "touch":
-        return Touch(index, keys, ttls)
+        return Touch(index, keys, ttls, conditions)
     if verb == "increment":
-        return Increment(
-            index, keys, [operation.record for operation in operations], [option.initial for option in options]
-        )
+        amounts, initials = [operation.record for operation in operations], [option.initial for option in options]
+        return Increment(index, keys, amounts, initials, ttls if any(ttls) else None)
     return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
 
 

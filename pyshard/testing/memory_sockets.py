@@ -142,4 +142,4 @@ class MemorySockets:
                 upcoming = self._network.next_call()
                 step = _IDLE if upcoming is None else max(0.0, upcoming - self.now())
                 self._pass_time(min(step, until - self.now()))
-            time.sleep(0)  # another thread may want to
+            time.sleep(1e-5)  # more than none, so that another thread gets the lock

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from functional.cluster import PATIENCE
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
@@ -24,7 +25,7 @@ def run_deferred(server: str, function: Callable[[Client], Deferred[_T]]) -> _T:
     outcome: list[_T | Failure] = []
 
     async def work() -> _T:
-        client = await connect(reactor, server)
+        client = await connect(reactor, server, deadline=PATIENCE)
         return await function(client)
 
     Deferred.fromCoroutine(work()).addBoth(outcome.append)

@@ -1,0 +1,167 @@
+"""What every client does for its everyday verbs: documents in place of records, conditional writes, updates. Pure.
+
+Rules:
+
+- `get` gives the document itself, and its default only where the key is missing: a document that is None is given.
+- `add` and `replace` tell whether they stored the document, also an empty one, whose size is 0.
+- `update` reads, has the caller's function make the new document, and writes it if nobody was faster; else again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, TypedDict
+
+import attrs
+
+from pyshard.client_core.argument_checks import condition_of, milliseconds
+from pyshard.client_core.operation import VerbOptions
+from pyshard.client_core.result_decoding import Item, Record
+from pyshard.client_core.typed_documents import document_type
+from pyshard.errors import BadRequest, InvalidArgument, PyshardError, Unavailable
+from pyshard.model import document_encoding
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.document_encoding import Document, Storable
+from pyshard.model.key_slots import SLOTS, shown_key, slot_of
+from pyshard.protocol.batch_operations import PRESENT
+
+#: Seconds that the write of an update has at the least, once its document was read in time.
+LEAST = 0.001
+
+
+class Missing(Enum):
+    """The type of `MISSING`."""
+
+    MISSING = "nothing was given"
+
+
+#: In place of an argument that wasn't given, where None means something.
+MISSING: Final = Missing.MISSING
+
+
+class Location(TypedDict):
+    """Where a key is.
+
+    :ivar hash_: the key's hash, a number in [0, 1).
+    :ivar slot: the hash as a whole number, 0 to 9,999,999.
+    :ivar shard: the name of the shard that owns it, as the client's map has it.
+    :ivar address: the shard's, ``host:port``.
+    """
+
+    hash_: float
+    slot: int
+    shard: str
+    address: str
+
+
+def location(state: ClusterState, key: bytes, index: str) -> Location:
+    """Where a key is, by a map.
+
+    :param key: its text in UTF-8.
+    :param index: the index's name; empty for the default one.
+    """
+    slot = slot_of(key, index.encode())
+    owner = state.map.lookup(slot)
+    return {"hash_": slot / SLOTS, "slot": slot, "shard": owner.name, "address": owner.address}
+
+
+def document_in(key: object, found: Record | None, default: object, type: type[Any] | None = None) -> Any:
+    """What `get` gives.
+
+    :param found: what `read` gives.
+    :param type: that of the document, which is converted; None: as it is stored.
+    :raises InvalidDocument: it doesn't fit the type.
+    """
+    if found is None:
+        return default
+    return found["record"] if type is None else document_type(type).given(key, found["record"])
+
+
+def pairs_in(keys: Sequence[str], found: Sequence[Record | None]) -> list[tuple[str, Document]]:
+    """The pairs of a page of `items`: those keys whose document is still there."""
+    return [(key, one["record"]) for key, one in zip(keys, found, strict=True) if one is not None]
+
+
+def replace_options(if_version: int | None, ttl: float | None) -> VerbOptions:
+    """The options of `replace`: the key must exist, in that version if one is given.
+
+    :raises InvalidArgument: one of them can't be used.
+    """
+    condition = PRESENT if if_version is None else condition_of(False, if_version)
+    return VerbOptions(condition, milliseconds(ttl))
+
+
+@attrs.frozen
+class ConditionalWrite:
+    """A write that is done only if nobody was faster.
+
+    :param options: its condition and time to live.
+    """
+
+    document: Any
+    record: bytes
+    options: VerbOptions
+
+
+@attrs.frozen
+class DocumentUpdate:
+    """What `update` does.
+
+    :param function: given a document, gives the new one.
+    :param default: what it is given for a key that is missing; `MISSING`: then nothing is done.
+    :param ttl: seconds that the new document lives; `MISSING`: as long as the old one would have.
+    """
+
+    function: Callable[[Any], Storable]
+    default: object = MISSING
+    ttl: float | Missing | None = MISSING
+
+    def write_after(self, item: Item | None) -> ConditionalWrite | None:
+        """The write that follows what was read; None: there is nothing to be done.
+
+        :raises InvalidArgument: the function gave None, or `ttl` can't be used.
+        :raises InvalidDocument: it gave what can't be stored.
+        """
+        if item is None and self.default is MISSING:
+            return None
+        new = self.function(self.default if item is None else item["record"])
+        if new is None:
+            raise InvalidArgument("update: the function gave None, expected the new document; is its return missing?")
+        ttl = self.ttl
+        if isinstance(ttl, Missing):
+            ttl = None if item is None else item["ttl"]
+        condition = condition_of(item is None, None if item is None else item["version"])
+        record = document_encoding.encode(new)[0]
+        return ConditionalWrite(new, record, VerbOptions(condition, milliseconds(ttl)))
+
+
+def was_stored(_: object, outcome: object) -> bool:
+    """What `add_many` gives for a key, out of what the write answered."""
+    return bool(outcome)
+
+
+def outrun(key: object) -> Unavailable:
+    """The error for an update whose deadline has come."""
+    return Unavailable(f"update of key {shown_key(key)}: others changed it each time, until the deadline; try again")
+
+
+def next_count(slot: int, documents: int, answer: Mapping[str, int]) -> tuple[int, int]:
+    """Where a count goes on, and what it has come to, after one shard's answer.
+
+    :param slot: where it was.
+    :param documents: what it had come to.
+    :param answer: the arguments of the answer to `Count`.
+    :raises BadRequest: the answer leads nowhere.
+    """
+    if answer["end"] <= slot or answer["documents"] < 0:
+        raise BadRequest("the shard's count of documents leads nowhere")
+    return answer["end"], documents + answer["documents"]
+
+
+def uncounted(seconds: float, error: PyshardError) -> Unavailable:
+    """The error for a count whose deadline has come.
+
+    :param error: by which the last attempt failed.
+    """
+    return Unavailable(f"the documents could not be counted within {seconds:g} s: {error}")

@@ -1,0 +1,87 @@
+"""What the everyday verbs of all clients have in common, by value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pyshard.client_core.everyday_verbs import (
+    DocumentUpdate,
+    document_in,
+    location,
+    pairs_in,
+    replace_options,
+)
+from pyshard.client_core.operation import VerbOptions
+from pyshard.client_core.result_decoding import Item
+from pyshard.errors import InvalidArgument, InvalidDocument
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.protocol.batch_operations import ABSENT, PRESENT
+
+
+def item(record: Any, version: int = 7, ttl: float | None = None) -> Item:
+    """What `item` gives."""
+    return {"key": "k", "hash_": 0.5, "record": record, "version": version, "expiry": None, "ttl": ttl, "size": 28}
+
+
+def test_document_in() -> None:
+    """The default stands for a missing key alone; a document that is None is given."""
+    assert document_in("k", None, "default") == "default"
+    assert document_in("k", {"hash_": 0.5, "record": None}, "default") is None
+    assert document_in("k", {"hash_": 0.5, "record": [1]}, None, list[int]) == [1]
+    with pytest.raises(InvalidDocument, match="'k'"):
+        document_in("k", {"hash_": 0.5, "record": ["x"]}, None, list[int])
+
+
+def test_pairs_in() -> None:
+    """A document that vanished since its key was listed is left out."""
+    assert pairs_in(["a", "b"], [None, {"hash_": 0.5, "record": 1}]) == [("b", 1)]
+
+
+def test_replace_options() -> None:
+    """The key must exist, in that version if one is given."""
+    assert replace_options(None, None) == VerbOptions(PRESENT)
+    assert replace_options(7, 2) == VerbOptions(7, 2000)
+
+
+def test_update_of_a_key_that_is_there() -> None:
+    """The new document is written on condition that the version is still that one; the time to live stays."""
+    write = DocumentUpdate(lambda document: [*document, 2]).write_after(item([1], ttl=1.5))
+    assert write is not None
+    assert (write.document, write.options) == ([1, 2], VerbOptions(7, 1500))
+    write = DocumentUpdate(lambda _: 1, ttl=None).write_after(item([1], ttl=1.5))
+    assert write is not None
+    assert write.options == VerbOptions(7, 0)
+
+
+def test_update_of_a_missing_key() -> None:
+    """Without a default nothing happens; with one the new document is written if the key is still missing."""
+
+    def never(_: object) -> int:
+        raise AssertionError("it was called")
+
+    assert DocumentUpdate(never).write_after(None) is None
+    write = DocumentUpdate(lambda number: number + 1, default=41, ttl=2).write_after(None)
+    assert write is not None
+    assert (write.document, write.options) == (42, VerbOptions(ABSENT, 2000))
+
+
+def test_a_function_without_a_return() -> None:
+    """A function that gives None has most likely forgotten its return: nothing is written."""
+    with pytest.raises(InvalidArgument, match="the function gave None"):
+        DocumentUpdate(lambda document: document.append(1)).write_after(item([1]))
+
+
+def test_location() -> None:
+    """A key's hash, its slot, and the shard that owns it."""
+    half = SLOTS // 2
+    shards = ShardMap(
+        [ShardRange("low", 0, half, 1, "10.0.0.1", 5050), ShardRange("high", half, SLOTS, 1, "10.0.0.2", 5050)]
+    )
+    found = location(ClusterState("c1", 1, shards), b"test", "")
+    slot = slot_of(b"test")
+    assert found == {"hash_": slot / SLOTS, "slot": slot, "shard": "low", "address": "10.0.0.1:5050"}
+    assert location(ClusterState("c1", 1, shards), b"test", "pages")["slot"] == slot_of(b"test", b"pages")
