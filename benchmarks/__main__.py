@@ -16,6 +16,7 @@ import machine
 import processors
 import report
 import results
+from awaited_calls import LoopThread
 from comparisons import FULL, QUICK, Amounts, Comparison, comparisons
 from fleet import Fleet
 from in_flight_calls import ReactorThread
@@ -75,8 +76,8 @@ def main(
         processors.pin_client()
     amounts = QUICK if quick else FULL
     amounts = attrs.evolve(amounts, rounds=rounds or amounts.rounds, documents=documents or amounts.documents)
-    thread = ReactorThread()
-    wanted = [comparison for comparison in comparisons(amounts, thread) if _chosen(comparison.name, only)]
+    thread, loop = ReactorThread(), LoopThread()
+    wanted = [comparison for comparison in comparisons(amounts, thread, loop) if _chosen(comparison.name, only)]
     scales = steps(amounts) if _chosen(_SCALING, only) else []
     if listing:
         print("\n".join([*(comparison.name for comparison in wanted), *([_SCALING] if scales else [])]))
@@ -87,14 +88,16 @@ def main(
     if out is None and not (quick or only):
         out = _DOCS
     try:
-        found = run(amounts, wanted, scales, thread)
+        found = run(amounts, wanted, scales, thread, loop)
     except WrongValue as error:
         raise click.ClickException(f"a wrong value: {error}") from None
     if out is not None:
         write(found, out)
 
 
-def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]], thread: ReactorThread) -> Results:
+def run(
+    amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]], thread: ReactorThread, loop: LoopThread
+) -> Results:
     """Do the comparisons and the scaling, and print each result as it comes."""
     begun = datetime.now(UTC)
     gc.collect()
@@ -106,7 +109,7 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
     with tempfile.TemporaryDirectory(prefix="pyshard-bench-", dir=_disk()) as name:
         folder = Path(name)
         about = machine.describe(folder)
-        fleet = Fleet(folder, thread)
+        fleet = Fleet(folder, thread, loop)
         try:
             for comparison in wanted:
                 compared.append(compare(comparison, fleet, amounts.rounds))
@@ -114,7 +117,7 @@ def run(amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]
         finally:
             fleet.close()
         for documents, shards in scales:
-            fleet = Fleet(folder / f"scaling-{documents}-{shards}", thread)
+            fleet = Fleet(folder / f"scaling-{documents}-{shards}", thread, loop)
             try:
                 scaled.append(scale(amounts, documents, shards, fleet, thread))
             finally:

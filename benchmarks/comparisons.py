@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import attrs
+from awaited_calls import LoopThread
 from in_flight_calls import ReactorThread
 from workload import Workload
 from workloads import (
     Large,
+    ReadAwaited,
     ReadEach,
     ReadInFlight,
     ReadMany,
     ReadThreads,
+    WriteAwaited,
     WriteEach,
     WriteInFlight,
     WriteMany,
@@ -81,20 +84,24 @@ QUICK = Amounts(
 )
 
 
+#: The kinds of clients that sides have.
+Kind: TypeAlias = Literal["blocking", "deferring", "awaiting"]
+
+
 @attrs.frozen
 class Comparison:
     """A workload that pyshard and a peer do, and the target.
 
     :param peer: the name of a side in `fleet`.
     :param durable: whether both sides acknowledge only what is on the disk.
-    :param deferring: whether Deferred clients do it, else blocking ones.
+    :param clients: the kind of clients that do it.
     :param target: the least ratio that the project aims at; None: no target.
     """
 
     workload: Workload[Any]
     peer: str
     durable: bool = False
-    deferring: bool = False
+    clients: Kind = "blocking"
     target: float | None = None
 
     @property
@@ -103,7 +110,7 @@ class Comparison:
         return f"{self.workload.name}/{self.peer}/{'durable' if self.durable else 'memory'}"
 
 
-def comparisons(amounts: Amounts, thread: ReactorThread) -> list[Comparison]:
+def comparisons(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> list[Comparison]:
     """All comparisons, in the order in which they run."""
     found: list[Comparison] = []
     documents, few, calls, call = amounts.documents, amounts.few, amounts.calls, amounts.call
@@ -127,11 +134,17 @@ def comparisons(amounts: Amounts, thread: ReactorThread) -> list[Comparison]:
         tx_writes = WriteInFlight(documents, amounts.in_flight, amounts.width, thread)
         tx_reads = ReadInFlight(documents, amounts.in_flight, amounts.width, thread)
         found += [
-            Comparison(tx_writes, "redis", durable, deferring=True),
-            Comparison(tx_reads, "redis", durable, deferring=True, target=None if durable else 5),
+            Comparison(tx_writes, "redis", durable, clients="deferring"),
+            Comparison(tx_reads, "redis", durable, clients="deferring", target=None if durable else 5),
+        ]
+        aio_writes = WriteAwaited(documents, amounts.in_flight, amounts.width, loop)
+        aio_reads = ReadAwaited(documents, amounts.in_flight, amounts.width, loop)
+        found += [
+            Comparison(aio_writes, "redis", durable, clients="awaiting"),
+            Comparison(aio_reads, "redis", durable, clients="awaiting", target=None if durable else 5),
         ]
         if not durable:
-            found.append(Comparison(tx_reads, "echo", deferring=True, target=10))
+            found.append(Comparison(tx_reads, "echo", clients="deferring", target=10))
         found += [
             Comparison(WriteEach(few, each), "redis", durable),
             Comparison(ReadEach(few, amounts.each), "redis", durable, target=None if durable else 1.0),

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from awaited_calls import LoopThread
 from in_flight_calls import ReactorThread
-from peers.interface import Blocking, Deferring, Side
+from peers.interface import Awaiting, Blocking, Deferring, Side
 from processes import Unavailable
 
 #: Name → module and class of a side.
@@ -31,12 +32,14 @@ class Fleet:
 
     :param folder: where their processes run and keep data; on a disk, if any is durable.
     :param thread: runs the Deferred clients.
+    :param loop: runs the asyncio clients.
     """
 
-    def __init__(self, folder: Path, thread: ReactorThread) -> None:
+    def __init__(self, folder: Path, thread: ReactorThread, loop: LoopThread) -> None:
         folder.mkdir(exist_ok=True)
         self._folder = folder
         self._thread = thread
+        self._loop = loop
         self._ends = ExitStack()
         self._known: dict[object, Any] = {}
         self._started = 0
@@ -105,6 +108,16 @@ class Fleet:
             await client.close()
 
         self._thread.call(close)
+
+    def awaiting(self, name: str, durable: bool = False) -> Awaiting:
+        """A shared side's asyncio client."""
+        found: Awaiting = self._once(("awaiting", name, durable), lambda: self._awaiting(self.side(name, durable)))
+        return found
+
+    def _awaiting(self, side: Side) -> Awaiting:
+        client = self._loop.call(side.awaiting)
+        self._ends.callback(lambda: self._loop.call(client.close))
+        return client
 
     def close(self) -> None:
         """End all clients and sides."""

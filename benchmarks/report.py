@@ -262,7 +262,7 @@ _METHOD = """\
 - *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`
   of redis-py's cluster client, `set_many` and `get_many` of pymemcache.
 - *500 in flight*: a Deferred client, in a process with the epoll reactor. Each answer is decoded, and makes the
-  next call.
+  next call. *On asyncio* it is an asyncio client on the loop that Python has, and 500 tasks that await their calls.
 - *16 threads* share one client, and each makes one call at a time.
 - *YCSB*: its core mixes, by 16 threads that share one client, over 10,000 documents of ten fields of a hundred
   characters. Keys are zipfian with YCSB's constant, 0.99, and scattered by its hash; in mix D the newest ones are the

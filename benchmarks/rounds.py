@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from comparisons import Comparison
+from comparisons import Comparison, Kind
 from fleet import Fleet
 from peers.interface import Side
 from processes import Unavailable, cpu_seconds
@@ -27,7 +27,12 @@ def compare(comparison: Comparison, fleet: Fleet, rounds: int) -> Result:
     try:
         peer = fleet.side(comparison.peer, comparison.durable)  # first, since it is the one that may be missing
         sides = [fleet.side("pyshard", comparison.durable), peer]
-        get: Callable[[str, bool], Any] = fleet.deferring if comparison.deferring else fleet.blocking
+        kinds: dict[Kind, Callable[[str, bool], Any]] = {
+            "blocking": fleet.blocking,
+            "deferring": fleet.deferring,
+            "awaiting": fleet.awaiting,
+        }
+        get = kinds[comparison.clients]
         clients = [get(name, comparison.durable) for name in ("pyshard", comparison.peer)]
     except Unavailable as error:
         return _result(comparison, comparison.peer, [], str(error))

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import attrs
 import corpus
+from awaited_calls import LoopThread, read_awaited, write_awaited
 from corpus import Pair
 from in_flight_calls import ReactorThread, read_in_flight, write_in_flight
-from peers.interface import Blocking, Deferring, Side
+from peers.interface import Awaiting, Blocking, Deferring, Side
 from threaded_calls import in_threads
 from workload import SAMPLE, Workload, check
 
@@ -214,6 +215,47 @@ class ReadInFlight(Workload[Deferring]):
         numbers = corpus.some(self.documents, self.count, number)
         keys = [corpus.key(document) for document in numbers]
         timed = self.thread.call(lambda: read_in_flight(client, keys, self.width))
+        check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
+        return self.count, timed.seconds
+
+
+@attrs.frozen
+class WriteAwaited(Workload[Awaiting]):
+    """Single writes through an asyncio client, many of them in flight."""
+
+    documents: int
+    count: int
+    width: int
+    thread: LoopThread
+    name = "write-awaited"
+    title = "single writes on asyncio, 500 in flight"
+
+    def run(self, client: Awaiting, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
+        seconds = self.thread.call(lambda: write_awaited(client, pairs, self.width)).seconds
+        keys = [key for key, _ in pairs[::SAMPLE]]
+        found = self.thread.call(lambda: read_awaited(client, keys, self.width)).values
+        check(keys, [doc for _, doc in pairs[::SAMPLE]], found)
+        return self.count, seconds
+
+
+@attrs.frozen
+class ReadAwaited(Workload[Awaiting]):
+    """Single reads through an asyncio client, many of them in flight."""
+
+    documents: int
+    count: int
+    width: int
+    thread: LoopThread
+    name = "read-awaited"
+    title = "single reads on asyncio, 500 in flight"
+
+    def run(self, client: Awaiting, number: int) -> tuple[int, float]:
+        """See `Workload`."""
+        numbers = corpus.some(self.documents, self.count, number)
+        keys = [corpus.key(document) for document in numbers]
+        timed = self.thread.call(lambda: read_awaited(client, keys, self.width))
         check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
         return self.count, timed.seconds
 

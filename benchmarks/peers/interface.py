@@ -1,4 +1,4 @@
-"""The interfaces of a side: its servers, its blocking client, its Deferred client.
+"""The interfaces of a side: its servers, its blocking client, its Deferred client, its asyncio client.
 
 Rules:
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
@@ -98,6 +98,28 @@ class Deferring(abc.ABC):
         """End its connections."""
 
 
+class Awaiting(abc.ABC):
+    """A client for programs on asyncio; used on one event loop only."""
+
+    title: ClassVar[str]
+
+    @abc.abstractmethod
+    def write(self, key: str, doc: Document) -> Awaitable[object]:
+        """Store a document; done when the write is acknowledged."""
+
+    @abc.abstractmethod
+    def read(self, key: str) -> Awaitable[object]:
+        """Look a document up; gives an answer for `value`."""
+
+    @abc.abstractmethod
+    def value(self, answer: object) -> Document | None:
+        """The document of an answer."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """End its connections."""
+
+
 class Side(abc.ABC):
     """Servers, and clients for them.
 
@@ -112,6 +134,10 @@ class Side(abc.ABC):
 
     async def deferring(self, reactor: Any) -> Deferring:
         """A new Deferred client; called in the reactor's thread."""
+        raise NotImplementedError
+
+    async def awaiting(self) -> Awaiting:
+        """A new asyncio client; called on its event loop."""
         raise NotImplementedError
 
     def fill(self, calls: Iterable[list[Pair]]) -> None:

@@ -1,8 +1,9 @@
-"""pyshard: its daemons, started by `twistd` as users start them, and both of its clients."""
+"""pyshard: its daemons, started by `twistd` as users start them, and its clients."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +11,9 @@ from corpus import Pair
 from processes import HOST, PATIENCE, Processes, Unavailable, free_port
 from twisted.internet.defer import Deferred
 
-from peers.interface import Blocking, Deferring, Side
-from pyshard import Client, Document, Pyshard, Record, connect
+from peers.interface import Awaiting, Blocking, Deferring, Side
+from pyshard import Client, Document, Pyshard, Record, aio, connect
+from pyshard.aio import AioClient
 from pyshard.cli.up.cluster_choice import as_file
 from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData
@@ -77,6 +79,31 @@ class PyshardDeferring(Deferring):
         return self._client.close()
 
 
+class PyshardAwaiting(Awaiting):
+    """`pyshard.aio.AioClient`."""
+
+    title = "pyshard"
+
+    def __init__(self, client: AioClient) -> None:
+        self._client = client
+
+    def write(self, key: str, doc: Document) -> Awaitable[object]:
+        """See `Awaiting`."""
+        return self._client.write(key, doc)
+
+    def read(self, key: str) -> Awaitable[object]:
+        """See `Awaiting`."""
+        return self._client.read(key)
+
+    def value(self, answer: object) -> Document | None:
+        """See `Awaiting`."""
+        return None if answer is None else cast("Record", answer)["record"]
+
+    async def close(self) -> None:
+        """See `Awaiting`."""
+        await self._client.close()
+
+
 class PyshardSide(Side):
     """A bootstrap and some shards, which divide the keyspace evenly.
 
@@ -126,6 +153,10 @@ class PyshardSide(Side):
     async def deferring(self, reactor: Any) -> Deferring:
         """See `Side`."""
         return PyshardDeferring(await connect(reactor, self._server, deadline=60))
+
+    async def awaiting(self) -> Awaiting:
+        """See `Side`."""
+        return PyshardAwaiting(await aio.connect(self._server, deadline=60))
 
     def close(self) -> None:
         """See `Side`."""

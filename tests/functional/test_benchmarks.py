@@ -36,7 +36,7 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
 
 def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """A tiny run does every comparison, or says that its peer isn't installed; and writes page and plot."""
-    names = [comparison.name for comparison in comparisons(QUICK, Mock())]
+    names = [comparison.name for comparison in comparisons(QUICK, Mock(), Mock())]
     assert len(set(names)) == len(names) > 30
     lines = run(tmp_path, environment, "--quick", "--out", "out").splitlines()
     assert [line.split()[0] for line in lines[: len(names)]] == names
