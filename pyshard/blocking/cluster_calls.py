@@ -147,7 +147,7 @@ class ClusterCalls:
     def _change_indexes(
         self, command: type[commands.CreateIndex] | type[commands.DropIndex], name: str, seconds: float
     ) -> None:
-        check_index_name(name)
+        name = check_index_name(name)
         cluster = self._cluster()
         end = cluster.network.now() + seconds
         cluster.servers.call(command, seconds, changes=True, name=name)

@@ -154,7 +154,7 @@ class ClusterVerbs:
     ) -> None:
         router, seconds = self._router, self._seconds(deadline)
         router.check_open()
-        check_index_name(name)
+        name = check_index_name(name)
         bootstrap, end = router.bootstrap, self._clock.seconds() + seconds
         await bootstrap.call(command, seconds, changes=True, name=name)
         try:

@@ -24,7 +24,7 @@ from msgspec import inspect
 from pyshard.client_core.bulk_input import Pair, Pairs, RefusedDocument, given_pairs, keys_of
 from pyshard.client_core.bulk_outcomes import partial_failure
 from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, PyshardError
+from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, PyshardError, plain, shortened, shown_value
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key, shown_key
 
@@ -73,14 +73,15 @@ class DocumentType(Generic[_T]):
 
     def __init__(self, type: type[_T]) -> None:
         self._type = type
-        self.name = getattr(type, "__name__", str(type))
+        self.name = getattr(type, "__name__", "") or shown_value(type)
         try:
             nodes = list(_nodes(inspect.type_info(type)))
         except (TypeError, ValueError, NameError) as error:  # NameError: an annotation that leads nowhere
-            raise InvalidArgument(f"type: found {type!r}: {error}; {_EXPECTED}") from None
+            shown = shortened(plain(str(error)), 200)
+            raise InvalidArgument(f"type: found {shown_value(type)}: {shown}; {_EXPECTED}") from None
         for node in nodes:
             if isinstance(node, inspect.CustomType):
-                raise InvalidArgument(f"type: found {node.cls!r}; {_EXPECTED}")
+                raise InvalidArgument(f"type: found {shown_value(node.cls)}; {_EXPECTED}")
             if isinstance(node, inspect.DataclassType) and attrs.has(node.cls):
                 private = [field.name for field in node.fields if field.name.startswith("_")]
                 if private:

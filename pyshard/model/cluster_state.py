@@ -23,6 +23,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.plain_values import plain_key
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 
@@ -36,16 +37,17 @@ _NAME = re.compile(r"[\w.-]+")
 
 
 def check_index_name(name: str) -> str:
-    """The name itself, if it can be an index's: letters, digits, ``_``, ``.`` and ``-``.
+    """The name itself, if it can be an index's: letters, digits, ``_``, ``.`` and ``-``; of a subclass, as a plain str.
 
     :raises InvalidIndexName: it can't; the message says what a name can be.
     """
-    if not isinstance(name, str) or len(name) > settings.MAX_NAME or not _NAME.fullmatch(name):
-        shown = repr(name) if isinstance(name, str) and len(name) <= 60 else f"a {type(name).__name__}"
+    text = plain_key(name)
+    if text is None or len(text) > settings.MAX_NAME or not _NAME.fullmatch(text):
+        shown = repr(text) if text is not None and len(text) <= 60 else f"a {type(name).__name__}"
         raise InvalidIndexName(
             f"index name {shown}: expected a str of 1 to {settings.MAX_NAME} letters, digits, '_', '.' and '-'"
         )
-    return name
+    return text
 
 
 def _frozen(given: Mapping[str, int]) -> Mapping[str, int]:
@@ -87,7 +89,7 @@ class ClusterState:
         :raises IndexExists: there is an index of that name.
         :raises InvalidIndexName: as `check_index_name`, or the cluster has `settings.MAX_INDEXES` already.
         """
-        check_index_name(name)
+        name = check_index_name(name)
         if name in self.indexes:
             raise IndexExists(f"index {name!r} exists already; use it, or drop it first")
         if len(self.indexes) >= settings.MAX_INDEXES:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, cast, overload
 
-from pyshard.errors import InvalidKey, shortened
+from pyshard.errors import InvalidKey, shown_value
 from pyshard.settings import settings
 
 try:
@@ -160,4 +160,4 @@ def shown_key(key: object) -> str:
     huge = isinstance(key, int) and key.bit_length() > _SHOWN_BITS
     if key is not None and (huge or not isinstance(key, (str, int, float, bytes))):
         return f"<{type(key).__name__}>"
-    return shortened(repr(key))
+    return shown_value(key)

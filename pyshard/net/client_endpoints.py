@@ -146,8 +146,8 @@ def tls_of(
     files = tls.for_client(given, environment)
     if files is not None and not address.host:
         raise ConfigError(
-            f"bootstrap server: found {address.description!r} and TLS, expected ['host', port], 'host:port' or "
-            "'tls:HOST:PORT'"
+            f"bootstrap server: found {shown_value(address.description)} and TLS, expected ['host', port], "
+            "'host:port' or 'tls:HOST:PORT'"
         )
     return files
 
@@ -180,10 +180,11 @@ def endpoint_of(reactor: object, address: Address, dial: Dial) -> IStreamClientE
         endpoint: IStreamClientEndpoint = clientFromString(reactor, address.description)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
-            f"bootstrap server: found {address.description!r}, which is no Twisted client endpoint string: {error}"
+            f"bootstrap server: found {shown_value(address.description)}, which is no Twisted client "
+            f"endpoint string: {error}"
         ) from None
     except (NameError, ImportError, AttributeError):  # what Twisted raises where pyOpenSSL is missing
         raise ConfigError(
-            f"bootstrap server: found {address.description!r}, which needs TLS: pip install 'pyshard[tls]'"
+            f"bootstrap server: found {shown_value(address.description)}, which needs TLS: pip install 'pyshard[tls]'"
         ) from None
     return endpoint

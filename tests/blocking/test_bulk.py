@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from enum import StrEnum
 
 import pytest
 
@@ -34,6 +35,22 @@ def test_in_an_index(app: Pyshard) -> None:
     assert pages.remove_many(["a"]) == [28]
     assert [one and one["record"] for one in pages.pop_many(["b", "a"])] == [2, None]
     assert app.has_many(["c"]) == [False]
+
+
+class Pages(StrEnum):
+    """Names of indexes and keys, as a program may keep them."""
+
+    NEW = "new"
+
+
+def test_names_and_keys_of_subclasses(app: Pyshard) -> None:
+    """An index's name, a key and a document may be members of a StrEnum."""
+    app.create_index(Pages.NEW)
+    assert app.write_many({Pages.NEW: [Pages.NEW]}, Pages.NEW) == [52]
+    assert app.write(Pages.NEW, Pages.NEW, Pages.NEW) == 52
+    assert app.index("new").read("new") == app.read(Pages.NEW, Pages.NEW)
+    app.drop_index(Pages.NEW)
+    assert app.indexes() == []
 
 
 def test_windows(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from random import Random
 from typing import Any
 
@@ -99,6 +100,24 @@ def test_an_index_handle_has_the_same_verbs(cluster: MemoryCluster, client: Clie
     assert run(pages.has("k")) is False
     assert run(client.read("k")) == {"hash_": slot_of(b"k") / SLOTS, "record": "default"}
     run(pages.drop())
+    assert run(client.indexes()) == []
+
+
+class Pages(StrEnum):
+    """Names of indexes and keys, as a program may keep them."""
+
+    NEW = "new"
+
+
+def test_names_and_keys_of_subclasses(cluster: MemoryCluster, client: Client) -> None:
+    """An index's name, a key and a document may be members of a StrEnum."""
+    run = cluster.run
+    run(client.create_index(Pages.NEW))
+    assert run(client.write(Pages.NEW, Pages.NEW, Pages.NEW)) == 52
+    assert run(client.index(Pages.NEW).read("new")) == run(client.read("new", "new"))
+    assert run(client.write_many({Pages.NEW: [Pages.NEW]}, Pages.NEW)) == [52]
+    assert run(client.indexes()) == ["new"]
+    run(client.drop_index(Pages.NEW))
     assert run(client.indexes()) == []
 
 

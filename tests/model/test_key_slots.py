@@ -219,6 +219,7 @@ def test_longest_key() -> None:
         (None, "None"),
         (Number.SEVEN, "<Number.SEVEN: 7>"),
         ([1], "<list>"),
+        pytest.param("k" * 10**7, f"'{'k' * 56}...", id="a long str"),
     ],
 )
 def test_shown_key(key: object, shown: str) -> None:

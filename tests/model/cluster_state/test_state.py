@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -216,3 +217,15 @@ def test_bad_index_name(name: object, shown: str) -> None:
     with pytest.raises(InvalidIndexName) as refused:
         check_index_name(name)  # type: ignore[arg-type]
     assert str(refused.value) == (f"index name {shown}: expected a str of 1 to 100 letters, digits, '_', '.' and '-'")
+
+
+class Pages(StrEnum):
+    """Names of indexes, as a program may keep them."""
+
+    NEW = "new"
+
+
+def test_index_names_of_subclasses() -> None:
+    """A name of a subclass of str counts as its text, and goes on as a plain str, which every encoder takes."""
+    assert type(check_index_name(Pages.NEW)) is str
+    assert set(map(type, STATE.with_index(Pages.NEW).indexes)) == {str}
