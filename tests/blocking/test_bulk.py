@@ -46,7 +46,7 @@ class Pages(StrEnum):
 def test_names_and_keys_of_subclasses(app: Pyshard) -> None:
     """An index's name, a key and a document may be members of a StrEnum."""
     app.create_index(Pages.NEW)
-    assert app.write_many({Pages.NEW: [Pages.NEW]}, Pages.NEW) == [52]
+    assert app.write_many([(Pages.NEW, [Pages.NEW])], Pages.NEW) == [52]
     assert app.write(Pages.NEW, Pages.NEW, Pages.NEW) == 52
     assert app.index("new").read("new") == app.read(Pages.NEW, Pages.NEW)
     app.drop_index(Pages.NEW)

@@ -115,7 +115,7 @@ def test_names_and_keys_of_subclasses(cluster: MemoryCluster, client: Client) ->
     run(client.create_index(Pages.NEW))
     assert run(client.write(Pages.NEW, Pages.NEW, Pages.NEW)) == 52
     assert run(client.index(Pages.NEW).read("new")) == run(client.read("new", "new"))
-    assert run(client.write_many({Pages.NEW: [Pages.NEW]}, Pages.NEW)) == [52]
+    assert run(client.write_many([(Pages.NEW, [Pages.NEW])], Pages.NEW)) == [52]
     assert run(client.indexes()) == ["new"]
     run(client.drop_index(Pages.NEW))
     assert run(client.indexes()) == []
