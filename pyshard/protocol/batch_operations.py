@@ -31,17 +31,22 @@ LONGEST_TTL = 100 * 366 * 86_400_000
 #: version that the key must have.
 ALWAYS, ABSENT, PRESENT = -1, 0, -2
 
+#: In place of a write's time to live: the document expires when the one that it replaces would have expired.
+KEEP = -1
+
 #: How many bytes of a removed record `Remove` answers with: those that hold its size.
 HEAD_BYTES = 5
 
-Ttl: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_TTL)]
+_Ttl: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_TTL)]
+_TtlOrKeep: TypeAlias = Annotated[int, msgspec.Meta(ge=KEEP, le=LONGEST_TTL)]
 
 #: A list of at most so many elements is accepted; a longer one is refused by its length, before any of it is decoded.
 MAX_LENGTH = msgspec.Meta(max_length=settings.MAX_BATCH)
 
 _Binaries: TypeAlias = Annotated[list[bytes], MAX_LENGTH]
 _Conditions: TypeAlias = Annotated[list[int], MAX_LENGTH]
-_Ttls: TypeAlias = Annotated[list[Ttl], MAX_LENGTH]
+_Ttls: TypeAlias = Annotated[list[_Ttl], MAX_LENGTH]
+_TtlsOrKeep: TypeAlias = Annotated[list[_TtlOrKeep], MAX_LENGTH]
 
 
 class _Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -67,12 +72,12 @@ class Write(_Run, tag="write", frozen=True):
     """Store each record, in place of one that is there. Result: true; false where the condition is unmet.
 
     :param conditions: for each key `ALWAYS`, `ABSENT`, `PRESENT` or the version that it must have; nil: all `ALWAYS`.
-    :param ttls: for each key the milliseconds for which it lives, 0 for ever; nil: all 0.
+    :param ttls: for each key the milliseconds for which it lives, 0 for ever, or `KEEP`; nil: all 0.
     """
 
     records: _Binaries
     conditions: _Conditions | None = None
-    ttls: _Ttls | None = None
+    ttls: _TtlsOrKeep | None = None
 
 
 class Pop(_Run, tag="pop", frozen=True):

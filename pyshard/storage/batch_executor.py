@@ -23,6 +23,7 @@ from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
+    KEEP,
     PRESENT,
     Has,
     Increment,
@@ -196,7 +197,9 @@ class BatchExecutor:
                 if isinstance(run, Write):
                     result = _is_met(run.conditions, position, live)
                     if result:
-                        self._put(index, key, slot, run.records[position], self._expiry(run.ttls, position), old)
+                        kept = run.ttls is not None and run.ttls[position] == KEEP and live is not None
+                        expires = live.expires if live and kept else self._expiry(run.ttls, position)
+                        self._put(index, key, slot, run.records[position], expires, old)
                 elif isinstance(run, Pop | Remove):
                     result = (
                         self._delete(index, key, slot, live, whole=isinstance(run, Pop))

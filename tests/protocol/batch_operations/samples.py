@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
+    KEEP,
     LONGEST_TTL,
     PRESENT,
     Has,
@@ -44,7 +45,8 @@ def with_columns(draw: st.DrawFn) -> Run:
     if verb == "touch":
         return Touch(index, keys, ttls, conditions)
     if verb == "write":
-        return Write(index, keys, column(st.binary()), conditions, draw(st.sampled_from([None, ttls])))
+        kept = [ttl if ttl % 3 else KEEP for ttl in ttls]
+        return Write(index, keys, column(st.binary()), conditions, draw(st.sampled_from([None, ttls, kept])))
     return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
 
 

@@ -16,6 +16,7 @@ from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
     HEAD_BYTES,
+    KEEP,
     LONGEST_TTL,
     PRESENT,
     READING_RUNS,
@@ -95,7 +96,7 @@ def test_what_stands_before_a_record() -> None:
     """Versions, expiries and remaining times have 8 bytes each, big-endian."""
     assert VERSION.pack(1) == b"\0\0\0\0\0\0\0\1"
     assert ITEM.pack(1, 2, 3) == VERSION.pack(1) + VERSION.pack(2) + VERSION.pack(3)
-    assert (ALWAYS, ABSENT, PRESENT) == (-1, 0, -2)
+    assert (ALWAYS, ABSENT, PRESENT, KEEP) == (-1, 0, -2, -1)
 
 
 @given(run_lists)
@@ -187,11 +188,11 @@ def test_verbs() -> None:
     assert [type(run) for run in RUNS if not changes(run)] == list(READING_RUNS.values())
 
 
-@pytest.mark.parametrize("ttl", [-1, LONGEST_TTL + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("ttl", [-2, KEEP, LONGEST_TTL + 1, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("kind", ["write", "touch", "increment"])
 def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
-    """A time to live is 0 to 100 years: no peer can store an expiry that isn't one."""
-    for tried, fits in ((ttl, False), (0, True), (LONGEST_TTL, True)):
+    """A time to live is 0 to 100 years, or of a write `KEEP`: no peer can store an expiry that isn't one."""
+    for tried, fits in ((ttl, ttl == KEEP and kind == "write"), (0, True), (LONGEST_TTL, True)):
         made: dict[str, Run] = {
             "write": Write("", [b"a"], [b""], None, [tried]),
             "touch": Touch("", [b"a"], [tried]),

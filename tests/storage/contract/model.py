@@ -12,6 +12,7 @@ from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
+    KEEP,
     PRESENT,
     Has,
     Increment,
@@ -110,7 +111,8 @@ class Model:
         elif isinstance(run, Write):
             if self._met(run.conditions, position, old):
                 ttl = run.ttls[position] if run.ttls else 0
-                self._store(index, key, run.records[position], now + ttl if ttl else 0, outcome, True, limit)
+                expires = now + ttl if ttl > 0 else old.expires if old and ttl == KEEP else 0
+                self._store(index, key, run.records[position], expires, outcome, True, limit)
             else:
                 assert outcome is False
         else:

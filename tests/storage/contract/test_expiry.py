@@ -12,6 +12,7 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import (
     ABSENT,
+    KEEP,
     PRESENT,
     Has,
     Increment,
@@ -100,6 +101,22 @@ def test_writing_replaces_the_time_to_live(bench: Bench) -> None:
     assert bench.answers(Has("", [b"a", b"b"])) == [[True, False]]
     bench.sweep()
     assert bench.store.documents == 1
+
+
+def test_writing_may_keep_the_time_to_live(bench: Bench) -> None:
+    """A write may leave the expiry as it is; a key that doesn't exist, or has expired, has none to keep."""
+    bench.fill({b"a": b""}, ttl=2000)
+    bench.fill({b"b": b"", b"gone": b""}, ttl=1000)
+    bench.fill({b"b": b""})
+    bench.clock.advance(1)
+    keys = [b"a", b"b", b"gone", b"new"]
+    assert bench.answers(Write("", keys, [b"new"] * 4, None, [KEEP] * 4)) == [[True] * 4]
+    (items,) = bench.applied(ReadItem("", keys))
+    expiries = [ITEM.unpack_from(item)[1] for item in items if isinstance(item, bytes)]
+    assert expiries == [bench.now + 1000, 0, 0, 0]
+    bench.clock.advance(1)
+    bench.sweep()
+    assert bench.answers(Has("", keys)) == [[False, True, True, True]]
 
 
 def test_touch(bench: Bench) -> None:

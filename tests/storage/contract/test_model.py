@@ -20,6 +20,7 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
+    KEEP,
     PRESENT,
     Has,
     Increment,
@@ -62,6 +63,7 @@ class Wish:
     record: bytes
     want: str
     ttl: int
+    keep: bool
 
 
 _wishes = st.builds(
@@ -71,6 +73,7 @@ _wishes = st.builds(
     _records,
     st.sampled_from(_WANTS),
     _ttls,
+    st.sampled_from([False, False, True]),
 )
 
 
@@ -124,11 +127,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 keys, records = [wish.key for wish in together], [wish.record for wish in together]
                 conditions = [self._condition(name, wish) for wish in together]
                 ttls = [wish.ttl for wish in together]
+                kept = [KEEP if wish.keep else wish.ttl for wish in together]
                 made: dict[str, Run] = {
                     "read": Read(name, keys),
                     "has": Has(name, keys),
                     "item": ReadItem(name, keys),
-                    "write": Write(name, keys, records, conditions, ttls),
+                    "write": Write(name, keys, records, conditions, kept),
                     "pop": Pop(name, keys, conditions),
                     "remove": Remove(name, keys, conditions),
                     "touch": Touch(name, keys, ttls, conditions),
