@@ -199,7 +199,7 @@ class AioClient(RecordFutures):
         return self._future(self._here().count(index, deadline=deadline))
 
     def clear(self, index: str | None = None, *, deadline: float | None = None) -> asyncio.Future[int]:
-        """Remove all documents that an index has; how many keys there were. See `pyshard.Client.clear`."""
+        """Remove all documents that an index has; how many were removed. See `pyshard.Client.clear`."""
         return self._future(self._here().clear(index, deadline=deadline))
 
     def locate(self, key: Key, index: str | None = None) -> Location:

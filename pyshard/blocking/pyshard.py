@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.connecting import Connector
@@ -32,22 +32,21 @@ from pyshard.client_core.everyday_verbs import (
     DocumentUpdate,
     Missing,
     document_in,
+    documents_of,
     outrun,
     pairs_in,
     replace_options,
-    was_stored,
+    whether_removed,
 )
 from pyshard.client_core.operation import VerbOptions, options_for
-from pyshard.client_core.result_decoding import Record
-from pyshard.client_core.typed_documents import KeysPassed, typed_failure, typed_outcomes
-from pyshard.errors import ClientClosed, PartialFailure
+from pyshard.errors import ClientClosed
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
 from pyshard.net.client_endpoints import Servers
 from pyshard.net.connection_parameters import connection_parameters
-from pyshard.protocol.batch_operations import ABSENT
+from pyshard.protocol.batch_operations import ABSENT, Read, Remove
 from pyshard.security.tls import Tls
 
 _D = TypeVar("_D")
@@ -198,16 +197,7 @@ class Pyshard(RecordCalls):
         progress: Progress | None = None,
     ) -> list[Any]:
         """What `get` gives for each key, in their order. See `pyshard.Client.get_many`."""
-        passed = KeysPassed(keys)
-
-        def convert(key: object, found: Record | None) -> Any:  # a document, or what the caller gave
-            return document_in(key, found, default, type)
-
-        try:
-            found = self.read_many(passed, index, deadline=deadline, progress=progress)
-        except PartialFailure as failure:
-            raise typed_failure(failure, convert) from None
-        return typed_outcomes(passed.keys, found, convert)
+        return self._on_keys(Read, keys, index, deadline, progress, documents_of(default, type))
 
     def items(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[tuple[str, Document]]:
         """All keys of an index with their documents, in slot order, page by page. See `pyshard.Client.items`."""
@@ -242,13 +232,10 @@ class Pyshard(RecordCalls):
     ) -> list[bool]:
         """Store each document whose key doesn't exist; whether each was stored. See `pyshard.Client.add_many`."""
         name, life = self._index_name(index), milliseconds(ttl)
-        try:
-            found = self._bulk(True, deadline, progress).all(
-                pairs_of(pairs), lambda window, size: writes(window, name, life, size, ABSENT), lambda pair: pair[0]
-            )
-        except PartialFailure as failure:
-            raise typed_failure(failure, was_stored) from None
-        return list(map(bool, found))
+        found = self._bulk(True, deadline, progress).all(
+            pairs_of(pairs), lambda window, size: writes(window, name, life, size, ABSENT), lambda pair: pair[0]
+        )
+        return cast("list[bool]", found)
 
     def replace(
         self,
@@ -282,16 +269,15 @@ class Pyshard(RecordCalls):
             if write is None:
                 return None
             left = max(LEAST, until - cluster.network.now())
-            if self._operate("write", key, index, left, write.record, 1, write.options):
+            if self._operate("write", key, index, left, write.record, True, write.options):
                 return write.document
         raise outrun(key)
 
     def clear(self, index: str | None = None, *, deadline: float | None = None) -> int:
-        """Remove all documents that an index has; how many keys there were. See `pyshard.Client.clear`."""
+        """Remove all documents that an index has; how many were removed. See `pyshard.Client.clear`."""
         removed = 0
         for page in self._key_pages(index, deadline):
-            self.remove_many(page, index, deadline=deadline)
-            removed += len(page)
+            removed += self._on_keys(Remove, page, index, deadline, None, whether_removed).count(True)
         return removed
 
     def index(self, name: str) -> BlockingIndex:
@@ -319,8 +305,8 @@ class Pyshard(RecordCalls):
     def _write_where(
         self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
     ) -> bool:
-        # A write answers the size that it is given here, or 0 where the condition is unmet.
-        return bool(self._operate("write", key, index, deadline, document_encoding.encode(doc)[0], 1, options))
+        found: bool = self._operate("write", key, index, deadline, document_encoding.encode(doc)[0], True, options)
+        return found
 
     def _cluster(self) -> BlockingCluster:
         """The cluster as this process reaches it, made at the first call."""

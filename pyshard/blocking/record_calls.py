@@ -12,7 +12,7 @@ from pyshard.client_core.argument_checks import check_progress, deadline_seconds
 from pyshard.client_core.bulk_input import Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
-from pyshard.client_core.result_decoding import Item, Record
+from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
@@ -171,10 +171,11 @@ class RecordCalls(ClusterCalls):
         index: str | None,
         deadline: float | None,
         progress: Progress | None,
+        decode: Decode = outcomes_of,
     ) -> list[object]:
         name = self._index_name(index)
         return self._bulk(verb in (Pop, Remove), deadline, progress).all(
-            keys_of(keys), lambda window, size: on_keys(verb, window, name, size), lambda key: key
+            keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode), lambda key: key
         )
 
     def _bulk(self, changes: bool, deadline: float | None, progress: Progress | None) -> BulkCall:

@@ -10,10 +10,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred, fail
-from twisted.python.failure import Failure
 
 from pyshard.client.index_handle import Index
 from pyshard.client.item_pages import ItemPages
@@ -28,22 +27,18 @@ from pyshard.client_core.everyday_verbs import (
     DocumentUpdate,
     Missing,
     document_in,
+    documents_of,
     outrun,
     replace_options,
-    was_stored,
+    whether_removed,
 )
 from pyshard.client_core.operation import VerbOptions, options_for
-from pyshard.client_core.result_decoding import Record
-from pyshard.client_core.typed_documents import KeysPassed, typed_failure, typed_outcomes
-from pyshard.errors import (
-    PartialFailure,
-    PyshardError,
-)
+from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
-from pyshard.protocol.batch_operations import ABSENT
+from pyshard.protocol.batch_operations import ABSENT, Read, Remove
 
 _D = TypeVar("_D")
 _T = TypeVar("_T")
@@ -176,18 +171,11 @@ class Client(RecordVerbs):
 
         :return: a Deferred of what `get` gives for each key, in the order of the keys.
         """
-        passed = KeysPassed(keys)
-
-        def convert(key: object, found: Record | None) -> Any:  # a document, or what the caller gave
-            return document_in(key, found, default, type)
-
-        def failed(failure: Failure) -> NoReturn:
-            failure.trap(PartialFailure)
-            assert isinstance(failure.value, PartialFailure)
-            raise typed_failure(failure.value, convert)
-
-        reading = self.read_many(passed, index, deadline=deadline, progress=progress)
-        return reading.addCallbacks(lambda found: typed_outcomes(passed.keys, found, convert), failed)
+        try:
+            decode = documents_of(default, type)
+        except PyshardError:
+            return fail()
+        return self._on_keys(Read, keys, index, deadline, progress, decode)
 
     def items(self, index: str | None = None, *, deadline: float | None = None) -> ItemPages:
         """All keys of an index with their documents, over all shards, in slot order.
@@ -238,14 +226,7 @@ class Client(RecordVerbs):
             slices = writes(pairs_of(pairs), self._index_name(index), milliseconds(ttl), size, ABSENT)
         except PyshardError:
             return fail()
-
-        def failed(failure: Failure) -> NoReturn:
-            failure.trap(PartialFailure)
-            assert isinstance(failure.value, PartialFailure)
-            raise typed_failure(failure.value, was_stored)
-
-        writing = self._bulk(slices, deadline, progress)
-        return writing.addCallbacks(lambda found: list(map(bool, found)), failed)
+        return cast("Deferred[list[bool]]", self._bulk(slices, deadline, progress))
 
     def replace(
         self,
@@ -287,17 +268,22 @@ class Client(RecordVerbs):
         :param default: what it is given where the key is missing; default: it isn't called, and nothing is written.
         :param ttl: as for `write`; default: the document keeps the time to live that it has.
         :return: a Deferred of the new document; None where the key is missing, and no default is given.
-        :raises InvalidArgument: (in the Deferred) the function gave None.
+        :raises InvalidArgument: (in the Deferred) the function gave None, can't be called, or is a coroutine function.
         :raises Unavailable: (in the Deferred) somebody else was faster each time, until the deadline.
         """
-        plan = DocumentUpdate(function, default, ttl)
+        try:
+            plan = DocumentUpdate(function, default, ttl)
+        except PyshardError:
+            return fail()
         return Deferred.fromCoroutine(self._update(plan, key, index, deadline))
 
     def clear(self, index: str | None = None, *, deadline: float | None = None) -> Deferred[int]:
         """Remove all documents that an index has when this begins, page by page. The index itself stays.
 
         :param deadline: seconds that each page may take to be listed, and to be removed.
-        :return: a Deferred of how many keys there were.
+        :return: a Deferred of how many documents were removed.
+        :raises PartialFailure: (in the Deferred) some documents of a page could not be removed. What was removed before
+            stays removed.
         """
         return Deferred.fromCoroutine(self._clear(index, deadline))
 
@@ -327,8 +313,7 @@ class Client(RecordVerbs):
             record = document_encoding.encode(doc)[0]
         except PyshardError:
             return fail()
-        # A write answers the size that it is given here, or 0 where the condition is unmet.
-        return self._operate("write", key, index, deadline, record, 1, options).addCallback(bool)
+        return self._operate("write", key, index, deadline, record, True, options)
 
     async def _update(self, plan: DocumentUpdate, key: Key, index: str | None, deadline: float | None) -> Any:
         clock = self._clock
@@ -338,13 +323,12 @@ class Client(RecordVerbs):
             if write is None:
                 return None
             left = max(LEAST, until - clock.seconds())
-            if await self._operate("write", key, index, left, write.record, 1, write.options):
+            if await self._operate("write", key, index, left, write.record, True, write.options):
                 return write.document
         raise outrun(key)
 
     async def _clear(self, index: str | None, deadline: float | None) -> int:
         pages, removed = self.keys(index, deadline=deadline), 0
         while page := await pages.next_page():
-            await self.remove_many(page, index, deadline=deadline)
-            removed += len(page)
+            removed += (await self._on_keys(Remove, page, index, deadline, None, whether_removed)).count(True)
         return removed

@@ -25,7 +25,7 @@ from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, p
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
 from pyshard.client_core.operation_maker import OperationMaker
-from pyshard.client_core.result_decoding import Item, Record
+from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import Storable
@@ -285,10 +285,11 @@ class RecordVerbs(ClusterVerbs):
         index: str | None,
         deadline: float | None,
         progress: Progress | None,
+        decode: Decode = outcomes_of,
     ) -> Deferred[list[object]]:
         try:
             size = self._router.slice_size(verb in (Pop, Remove))
-            slices = on_keys(verb, keys_of(keys), self._index_name(index), size)
+            slices = on_keys(verb, keys_of(keys), self._index_name(index), size, decode)
         except PyshardError:
             return fail()
         return self._bulk(slices, deadline, progress)

@@ -22,6 +22,7 @@ import attrs
 import msgspec
 
 from pyshard.client_core.argument_checks import check_collection
+from pyshard.client_core.result_decoding import Decode, outcomes_of
 from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, shown_value
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import Storable, encode
@@ -55,6 +56,7 @@ class BulkSlice:
     :param refused: place → error of the other keys.
     :param sizes: of a write with its records: what it answers for each of the run's keys.
     :param documents: of a write without its records: the document for each of the run's keys.
+    :param decode: makes outcomes of the results of another verb than a write.
     """
 
     keys: Sequence[object]
@@ -63,6 +65,7 @@ class BulkSlice:
     refused: dict[int, PyshardError]
     sizes: Sequence[int] = ()
     documents: Sequence[object] | None = None
+    decode: Decode = outcomes_of
 
 
 @attrs.frozen
@@ -96,7 +99,7 @@ class Encoded:
 
     :param run: the write of those that are fine.
     :param numbers: which of the keys of the slice's run they are for.
-    :param sizes: what it answers for each of them.
+    :param sizes: what it answers for each of them: the document's size; True where there is a condition.
     :param refused: number → error of the others.
     """
 
@@ -173,7 +176,7 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int, condition: in
 
     :param ttl: milliseconds for which each of them lives; 0: for ever.
     :param size: keys of a slice.
-    :param condition: on each write; with one, each answers whether it was stored (1 or 0), not its size.
+    :param condition: on each write; with one, each answers whether it was stored, not its size, which may be 0.
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
@@ -211,9 +214,7 @@ def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
     pick = picker(fine)
     conditions = write.conditions and pick(write.conditions)
     run = Write(write.index, pick(write.keys), records, conditions, write.ttls and pick(write.ttls))
-    if conditions:
-        sizes = [1] * len(fine)
-    return Encoded(run, fine, sizes, refused)
+    return Encoded(run, fine, sizes if conditions is None else [True] * len(fine), refused)
 
 
 def _fine_documents(
@@ -261,12 +262,18 @@ def _pair(pair: Pair) -> Pair:
     return pair[0], pair[1]
 
 
-def on_keys(verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int) -> Iterator[BulkSlice]:
-    """Slices of a verb that takes keys alone, `size` keys each."""
+def on_keys(
+    verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int, decode: Decode = outcomes_of
+) -> Iterator[BulkSlice]:
+    """Slices of a verb that takes keys alone.
+
+    :param size: keys of a slice.
+    :param decode: makes outcomes of results.
+    """
     source = iter(keys)
     while some := list(islice(source, size)):
         texts, refused = _texts(some)
-        yield BulkSlice(some, verb(index, texts), _others(len(some), refused), refused)
+        yield BulkSlice(some, verb(index, texts), _others(len(some), refused), refused, decode=decode)
 
 
 def _texts(keys: Sequence[Key]) -> tuple[list[bytes], dict[int, PyshardError]]:

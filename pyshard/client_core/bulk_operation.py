@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pyshard.client_core.operation import shown
-from pyshard.client_core.result_decoding import outcomes_of
+from pyshard.client_core.result_decoding import Decode
 from pyshard.errors import PyshardError
 from pyshard.protocol.batch_answers import Result
 from pyshard.protocol.batch_operations import Run, Write, changes, part, picker, verb_of, weight
@@ -23,6 +23,11 @@ from pyshard.protocol.batch_operations import Run, Write, changes, part, picker,
 
 class BulkReceiver(Protocol):
     """Who is told what became of a part."""
+
+    @property
+    def decode(self) -> Decode:
+        """Makes outcomes of results, where it isn't a write."""
+        ...
 
     def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
         """Take the outcomes: what the single verb gives, or a `PyshardError`; none for operations that go out again.
@@ -113,8 +118,9 @@ class BulkOperation:
             if places:
                 self.part(places).finish([results[place] for place in places], errors, [])
         else:
-            outcomes: list[object]
-            outcomes = list(results) if isinstance(self.run, Write) else outcomes_of(self.run, self.slots, (), results)
+            outcomes: list[object] = list(results)
+            if not isinstance(self.run, Write):
+                outcomes = self.receiver.decode(self.run, self.slots, (), results)
             for place, error in failed.items():
                 outcomes[place] = error
             self.receiver.part_done(self, outcomes)

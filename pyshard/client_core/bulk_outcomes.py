@@ -27,6 +27,7 @@ class SliceInFlight:
 
     def __init__(self, bulk_slice: BulkSlice, part_done: Callable[[BulkOperation, set[type]], None]) -> None:
         self._part_done = part_done
+        self.decode = bulk_slice.decode
         self._places = bulk_slice.places
         self.outcomes: list[object] = [None] * len(bulk_slice.keys)
         if bulk_slice.sizes:
@@ -59,7 +60,7 @@ class SliceInFlight:
             kinds = set(map(type, outcomes))
             for position, outcome in zip(positions, outcomes, strict=True):
                 if outcome is not True:
-                    found[position] = outcome or 0
+                    found[position] = outcome
         self._part_done(bulk_operation, kinds)
 
 

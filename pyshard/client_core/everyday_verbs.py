@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, TypedDict
@@ -17,14 +18,15 @@ import attrs
 
 from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.client_core.operation import VerbOptions
-from pyshard.client_core.result_decoding import Item, Record
+from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
 from pyshard.client_core.typed_documents import document_type
-from pyshard.errors import BadRequest, InvalidArgument, PyshardError, Unavailable
+from pyshard.errors import BadRequest, InvalidArgument, InvalidDocument, PyshardError, Unavailable, shown_value
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import SLOTS, shown_key, slot_of
-from pyshard.protocol.batch_operations import PRESENT
+from pyshard.protocol.batch_answers import Result
+from pyshard.protocol.batch_operations import ABSENT, KEEP, PRESENT, Run
 
 #: Seconds that the write of an update has at the least, once its document was read in time.
 LEAST = 0.001
@@ -78,6 +80,31 @@ def document_in(key: object, found: Record | None, default: object, type: type[A
     return found["record"] if type is None else document_type(type).given(key, found["record"])
 
 
+def documents_of(default: object, type: type[Any] | None) -> Decode:
+    """What `get_many` gives for the results of reads.
+
+    :param default: what a missing key gives.
+    :param type: that of the documents, which are converted; None: as they are stored.
+    :raises InvalidArgument: at once: `type` can't be a type of documents.
+    """
+    documents = None if type is None else document_type(type)
+
+    def document(key: bytes, found: Any) -> object:  # what `outcomes_of` gives for a read
+        if found is None:
+            return default
+        if isinstance(found, PyshardError):
+            return found
+        try:
+            return found["record"] if documents is None else documents.given(key.decode(), found["record"])
+        except InvalidDocument as error:
+            return error
+
+    def decode(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:
+        return list(map(document, run.keys, outcomes_of(run, slots, sizes, results)))
+
+    return decode
+
+
 def pairs_in(keys: Sequence[str], found: Sequence[Record | None]) -> list[tuple[str, Document]]:
     """The pairs of a page of `items`: those keys whose document is still there."""
     return [(key, one["record"]) for key, one in zip(keys, found, strict=True) if one is not None]
@@ -104,41 +131,54 @@ class ConditionalWrite:
     options: VerbOptions
 
 
-@attrs.frozen
 class DocumentUpdate:
-    """What `update` does.
+    """What `update` does. The function is given a document of its own each time, which it may change.
 
     :param function: given a document, gives the new one.
     :param default: what it is given for a key that is missing; `MISSING`: then nothing is done.
-    :param ttl: seconds that the new document lives; `MISSING`: as long as the old one would have.
+    :param ttl: seconds that the new document lives; None: for ever; `MISSING`: as long as the old one would
+        have, to the millisecond.
+    :raises InvalidArgument: `function` can't be called, or `ttl` is no time to live.
+    :raises InvalidDocument: `default` can't be stored.
     """
 
-    function: Callable[[Any], Storable]
-    default: object = MISSING
-    ttl: float | Missing | None = MISSING
+    def __init__(
+        self, function: Callable[[Any], Storable], default: object = MISSING, ttl: float | Missing | None = MISSING
+    ) -> None:
+        if not callable(function):
+            raise InvalidArgument(
+                f"function: found {shown_value(function)}, expected a function that makes the new document of the old"
+            )
+        self._function = function
+        self._default = None if default is MISSING else document_encoding.encode(default)[0]
+        self._ttl = None if isinstance(ttl, Missing) else milliseconds(ttl)
 
     def write_after(self, item: Item | None) -> ConditionalWrite | None:
         """The write that follows what was read; None: there is nothing to be done.
 
-        :raises InvalidArgument: the function gave None, or `ttl` can't be used.
+        :raises InvalidArgument: the function gave None, or something that has to be awaited.
         :raises InvalidDocument: it gave what can't be stored.
         """
-        if item is None and self.default is MISSING:
+        if item is not None:
+            document, condition, kept = item["record"], item["version"], KEEP
+        elif self._default is not None:
+            document, condition, kept = document_encoding.decode(self._default), ABSENT, 0
+        else:
             return None
-        new = self.function(self.default if item is None else item["record"])
+        new: object = self._function(document)
         if new is None:
             raise InvalidArgument("update: the function gave None, expected the new document; is its return missing?")
-        ttl = self.ttl
-        if isinstance(ttl, Missing):
-            ttl = None if item is None else item["ttl"]
-        condition = condition_of(item is None, None if item is None else item["version"])
+        if inspect.isawaitable(new):
+            if inspect.iscoroutine(new):
+                new.close()
+            raise InvalidArgument("update: the function gave something to be awaited, expected the new document itself")
         record = document_encoding.encode(new)[0]
-        return ConditionalWrite(new, record, VerbOptions(condition, milliseconds(ttl)))
+        return ConditionalWrite(new, record, VerbOptions(condition, kept if self._ttl is None else self._ttl))
 
 
-def was_stored(_: object, outcome: object) -> bool:
-    """What `add_many` gives for a key, out of what the write answered."""
-    return bool(outcome)
+def whether_removed(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:
+    """For each result of a removal whether there was something to remove. Its size doesn't tell: it may be 0."""
+    return [result is not None for result in results]
 
 
 def outrun(key: object) -> Unavailable:

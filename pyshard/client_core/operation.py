@@ -26,7 +26,8 @@ class VerbOptions:
     """What only some verbs have.
 
     :param condition: on a write, pop, remove or touch.
-    :param ttl: of a write or touch, or of a key that an increment creates; in milliseconds; 0 is for ever.
+    :param ttl: of a write or touch, or of a key that an increment creates; in milliseconds; 0 is for ever. Of a
+        write also `KEEP`.
     :param initial: the record that an increment begins with.
     """
 
@@ -73,7 +74,7 @@ class Operation(msgspec.Struct, eq=False):  # as its `__init__` is in C
     :param expires: the deadline, in the clock's seconds.
     :param weight: bytes that it adds to a box.
     :param record: what a write stores, or an increment adds; else empty.
-    :param size: what a write answers when it stored the record.
+    :param size: what a write answers when it stored the record: its size; or True, and False when it did not.
     :param options: what only some verbs have.
     :cvar count: how many operations it is.
     """

@@ -9,8 +9,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict, cast
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypedDict, cast
 
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
@@ -49,11 +49,15 @@ class Item(TypedDict):
     size: int
 
 
+#: Makes outcomes of the results of a run, with the parameters of `outcomes_of`.
+Decode: TypeAlias = Callable[[Run, Sequence[int], Sequence[int], list[Result]], list[object]]
+
+
 def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:
     """What the single verb gives for each key, or a `PyshardError` where the result can't be read.
 
     :param slots: the slot of each key.
-    :param sizes: of a write: what it answers for each key that it stored; else empty.
+    :param sizes: of a write: what it answers for each key that it stored, a size or True; else empty.
     :param results: what the shard answered for each key.
     """
     if isinstance(run, (Read, Pop)):
@@ -92,7 +96,7 @@ def _record(slot: int, result: Result) -> object:
 def _stored(sizes: Sequence[int], results: list[Result]) -> list[object]:
     if all(results):
         return list(sizes)
-    return [size if result else 0 for size, result in zip(sizes, results, strict=True)]
+    return [size if result else type(size)(0) for size, result in zip(sizes, results, strict=True)]
 
 
 def _size(head: Result) -> int | PyshardError:

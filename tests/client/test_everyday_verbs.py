@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from stores import at_once
+from twisted.internet.defer import Deferred, succeed
 
 from pyshard import Client
 from pyshard.client.item_pages import ItemPages
 from pyshard.client.key_pages import KeyPages
-from pyshard.errors import IndexNotFound, InvalidArgument, PartialFailure, Unavailable
+from pyshard.errors import IndexNotFound, InvalidArgument, InvalidDocument, PartialFailure, Unavailable
+from pyshard.protocol.batch_operations import Remove
+from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
 
 #: Calls a verb by its name, and gives what it gives.
@@ -50,6 +53,13 @@ def test_get(verb: Verbs) -> None:
     assert (verb("get", "x"), verb("get", "x", 7), verb("get", "none", 7)) == (None, 7, None)
     assert verb("get", "a", type=dict[str, int]) == {"n": 1}
     assert verb("get_many", ["none", "x", "a"], 7) == [None, 7, {"n": 1}]
+    with pytest.raises(InvalidArgument, match="type: found"):
+        verb("get_many", ["x"], type=object)
+    with pytest.raises(PartialFailure) as unfit:
+        verb("get_many", ["a", "none", "x"], 7, type=dict[str, int])
+    (fits, (key, error), missing) = unfit.value.outcomes
+    assert (fits, key, missing) == (("a", {"n": 1}), "none", ("x", 7))
+    assert isinstance(error, InvalidDocument)
     with pytest.raises(PartialFailure) as failed:
         verb("get_many", ["a", True, "x"], 7)
     assert [outcome for _, outcome in failed.value.outcomes if not isinstance(outcome, Exception)] == [{"n": 1}, 7]
@@ -59,6 +69,8 @@ def test_add_and_replace(verb: Verbs) -> None:
     """They tell whether they stored the document, also an empty one."""
     assert (verb("replace", "a", {}), verb("add", "a", {}), verb("add", "a", 1)) == (False, True, False)
     assert verb("get", "a") == {}
+    assert (verb("add", "a", {}), verb("replace", "nothing", {})) == (False, False)
+    assert [type(verb(name, "nothing", 1)) for name in ("replace", "add", "add")] == [bool] * 3
     assert verb("replace", "a", [], ttl=5) is True
     version = verb("item", "a")["version"]
     assert verb("replace", "a", 2, if_version=version + 1) is False
@@ -71,6 +83,7 @@ def test_add_many(verb: Verbs) -> None:
     verb("write", "there", 1)
     assert verb("add_many", [("there", 2), ("new", {}), ("new", 3), ("other", 4)]) == [False, True, False, True]
     assert verb("get_many", ["there", "new", "other"]) == [1, {}, 4]
+    assert {type(stored) for stored in verb("add_many", {"there": 1, "newer": {}})} == {bool}
     with pytest.raises(PartialFailure) as failed:
         verb("add_many", [("a", {}), ("b", {1}), ("a", 2)])
     assert [outcome for _, outcome in failed.value.outcomes if not isinstance(outcome, Exception)] == [True, False]
@@ -86,7 +99,8 @@ def test_items_count_and_clear(verb: Verbs) -> None:
     found = verb("items", "pages")
     assert dict(found) == pairs
     assert [key for key, _ in found] == verb("keys", "pages")
-    assert verb("clear", "pages") == 2500
+    verb("add_many", [("empty", {}), ("empty too", [])], "pages")
+    assert verb("clear", "pages") == 2502
     assert (verb("count", "pages"), verb("items", "pages"), verb("count")) == (0, [], 1)
     for name in ("items", "count", "clear"):
         with pytest.raises(IndexNotFound):
@@ -100,6 +114,43 @@ def test_a_shard_that_is_away(verb: Verbs, cluster: MemoryCluster) -> None:
     for name in ("count", "items", "clear"):
         with pytest.raises(Unavailable):
             verb(name, deadline=0.5)
+
+
+def test_clear_counts_what_it_removed_itself(verb: Verbs, cluster: MemoryCluster) -> None:
+    """What somebody else removes between the listing and the removal doesn't count."""
+    verb("write_many", {number: {} for number in range(10)})
+    shard = cluster.services["shard0"].shard
+    listing = shard.keys
+
+    def list_then_remove(epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
+        page = at_once(listing(epoch, index, slot, after))
+        at_once(shard.apply(epoch, [Remove(index, page.keys[:2])]))
+        return succeed(page)
+
+    shard.keys = list_then_remove  # type: ignore[method-assign]
+    assert verb("clear") == 8
+    assert verb("count") == 0
+
+
+def test_an_update_keeps_the_time_to_live(verb: Verbs, cluster: MemoryCluster) -> None:
+    """However often it is changed, a document expires when it would have; unless the update says otherwise."""
+    verb("write", "a", 0, ttl=100)
+    expiry = verb("item", "a")["expiry"]
+    for _ in range(5):
+        cluster.advance(0.7)
+        verb("update", "a", lambda number: number + 1)
+    assert (verb("get", "a"), verb("item", "a")["expiry"]) == (5, expiry)
+    verb("update", "a", lambda number: number, ttl=5)
+    assert verb("item", "a")["ttl"] <= 5
+    verb("update", "a", lambda number: number, ttl=None)
+    assert verb("item", "a")["ttl"] is None
+
+
+@pytest.mark.parametrize("wrong", [{"function": 5}, {"function": len, "ttl": -1}, {"function": len, "default": {1}}])
+def test_an_update_with_wrong_arguments(verb: Verbs, wrong: dict[str, Any]) -> None:
+    """It is refused before anything is read, also where there is no key."""
+    with pytest.raises((InvalidArgument, InvalidDocument)):
+        verb("update", "nothing", **wrong)
 
 
 def test_update(verb: Verbs) -> None:

@@ -9,6 +9,7 @@ from client_core.operation_queue.operations import next_batch, operation
 
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation_queue import OperationQueue
+from pyshard.client_core.result_decoding import outcomes_of
 from pyshard.errors import InvalidDocument, ShardFull, Unavailable
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import VERSION
@@ -17,6 +18,8 @@ from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write
 
 class Outcomes:
     """Has a bulk operation: keeps what became of it."""
+
+    decode = staticmethod(outcomes_of)
 
     def __init__(self) -> None:
         self.outcomes: dict[int, object] = {}
