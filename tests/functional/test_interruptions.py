@@ -20,6 +20,8 @@ from ports import free_port
 
 pytestmark = [pytest.mark.functional, pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")]
 
+_LONGEST = 180  # seconds that one program may take, on a machine that is busy with other tests, too
+
 #: Sends this process a signal again and again; each time it waits until `heard` has counted it.
 SENDER = """
 import json, os, random, signal, sys, threading, time
@@ -293,7 +295,16 @@ def application(environment, begin):
 
 def told(cluster: Cluster, program: str, *arguments: str) -> object:
     """What a program prints, as JSON; it must end with exit code 0 and write nothing to standard error."""
-    done = cluster.script(dedent(program), cluster.server, *arguments)
+    command = [sys.executable, "-c", dedent(program), cluster.server, *arguments]
+    done = subprocess.run(
+        command,
+        cwd=cluster.folder,
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        timeout=_LONGEST,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     return json.loads(done.stdout)
 
