@@ -19,7 +19,7 @@ import attrs
 from pyshard.blocking.connection_pool import REFUSALS, NotSent
 from pyshard.blocking.pooled_connection import PooledConnection, TooLate
 from pyshard.blocking.shard_pool import ShardPool
-from pyshard.blocking.thread_tasks import Interest
+from pyshard.blocking.thread_tasks import Interest, Steps
 from pyshard.client_core.bulk_input import BulkSlice, encoded
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight
@@ -102,7 +102,7 @@ class ShardWork:
         self.left: list[BulkOperation] = []
         self.away = False
 
-    async def run(self) -> None:
+    def run(self) -> Steps[None]:
         """Do all of it. Every key has its outcome then, or is left over.
 
         When the shard can't be reached, it ends early: a newer map may say where the shard is by now.
@@ -110,7 +110,7 @@ class ShardWork:
         connection = self._pool.take() or self._pool.new()
         try:
             while not self._stalled and (self.unsent or self.again or not self._queue.idle):
-                await self._turn(connection)
+                yield from self._turn(connection)
         except BaseException:
             connection.close()
             raise
@@ -118,16 +118,16 @@ class ShardWork:
 
     # ------------------------------------------------------------------ inside
 
-    async def _turn(self, connection: PooledConnection) -> None:
+    def _turn(self, connection: PooledConnection) -> Steps[None]:
         """Send what may go, and take what has come."""
         self._fill()
         if self._queue.idle:
             return
         try:
-            await self._send(connection)
+            yield from self._send(connection)
             until = min(batch.entries[0].expires for batch in self._in_flight.values())
             due = min(batch.sent for batch in self._in_flight.values()) + settings.DEADLINE
-            await connection.any_answer(min(until, due))
+            yield from connection.any_answer(min(until, due))
             for tag in list(connection.conversation.answers):
                 batch = self._in_flight.pop(tag, None)
                 reply = connection.conversation.answers.pop(tag)
@@ -136,7 +136,7 @@ class ShardWork:
                     self._take(batch, reply)
         except NotSent as error:
             self._expire(str(error))
-            await Interest((), min(self._pool.rested(), self._next_deadline()))
+            yield from Interest((), min(self._pool.rested(), self._next_deadline()))
             self.left += [one for one in self._queue.take_waiting() if isinstance(one, BulkOperation)]
             self._stalled = not self.away
         except REFUSALS as error:
@@ -174,13 +174,13 @@ class ShardWork:
             else:
                 self._queue.add(part)
 
-    async def _send(self, connection: PooledConnection) -> None:
+    def _send(self, connection: PooledConnection) -> Steps[None]:
         """Send as many boxes as may be in flight."""
         first = True
         while self._queue.waiting:
             entry = self._queue.waiting[0]
             if not self._in_flight and first:
-                await self._pool.prepare(connection, entry.changes, entry.expires)
+                yield from self._pool.prepare(connection, entry.changes, entry.expires)
                 first = False
             batch = self._queue.next_batch(self._network.now())
             if batch is None:

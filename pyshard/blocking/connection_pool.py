@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from pyshard.blocking.pooled_connection import ConnectionTarget, PooledConnection, TooLate
-from pyshard.blocking.thread_tasks import Interest, Network
+from pyshard.blocking.thread_tasks import Interest, Network, Steps
 from pyshard.client_core.conversation import Broken, Reply, read_answer, unknown_call
 from pyshard.errors import (
     ClientClosed,
@@ -106,7 +106,7 @@ class ConnectionPool:
         else:
             self._free.append(connection)
 
-    async def ready(self, connection: PooledConnection, until: float, look: bool = False) -> None:
+    def ready(self, connection: PooledConnection, until: float, look: bool = False) -> Steps[None]:
         """Have a connection open, with a peer that is there.
 
         :param look: look at it even if it was used just now.
@@ -117,16 +117,16 @@ class ConnectionPool:
             raise ClientClosed("the client was closed before the answer came")
         if connection.is_open and connection.target is self.target:
             try:
-                await connection.freshen(look)
+                yield from connection.freshen(look)
             except Broken as broken:
                 connection.close()
                 self.why = str(broken)
             else:
                 if connection.is_open:  # it may have been asked to leave
                     return
-        await self._open(connection, until)
+        yield from self._open(connection, until)
 
-    async def fence(self, until: float) -> None:
+    def fence(self, until: float) -> Steps[None]:
         """Make sure that nothing of the sessions in doubt can take effect any more.
 
         :raises NotSent: that can't be had in time.
@@ -134,7 +134,7 @@ class ConnectionPool:
         for session in list(self.in_doubt):
             fencing = PooledConnection(self.network, session, self.in_doubt)
             try:
-                await self._open(fencing, until)
+                yield from self._open(fencing, until)
             finally:
                 fencing.close()
             self.in_doubt.discard(session)
@@ -153,9 +153,9 @@ class ConnectionPool:
         if self._backoff.failures:
             self._backoff.reset()
 
-    async def call(
+    def call(
         self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
-    ) -> dict[str, Any]:
+    ) -> Steps[dict[str, Any]]:
         """Call the daemon.
 
         :param seconds: the deadline, from now.
@@ -167,12 +167,12 @@ class ConnectionPool:
         until = self.network.now() + seconds
         while True:
             try:
-                return await self._called(command, until, seconds, changes, arguments)
+                return (yield from self._called(command, until, seconds, changes, arguments))
             except NotSent as error:
                 self.why = str(error)
             if self.network.now() >= until:
                 raise Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}") from None
-            await Interest((), min(until, self._rests_until))
+            yield from Interest((), min(until, self._rests_until))
 
     def close(self) -> None:
         """Close all connections, also those that a thread uses."""
@@ -187,11 +187,11 @@ class ConnectionPool:
     def _new_session(self) -> bytes:
         return self._random.randbytes(commands.OWN_SESSION_ID)
 
-    async def _open(self, connection: PooledConnection, until: float) -> None:
+    def _open(self, connection: PooledConnection, until: float) -> Steps[None]:
         if not connection.session:
             connection.session = self._new_session()
         try:
-            await connection.open(self.target, self._greeted, until)
+            yield from connection.open(self.target, self._greeted, until)
         except REFUSALS as error:
             raise type(error)(f"{self.peer_name()}: {error}") from None
         except (Broken, PyshardError) as error:
@@ -207,9 +207,9 @@ class ConnectionPool:
         self.role = greeting.role
         self.check(greeting)
 
-    async def _called(
+    def _called(
         self, command: type[Command], until: float, seconds: float, changes: bool, arguments: dict[str, object]
-    ) -> dict[str, Any]:
+    ) -> Steps[dict[str, Any]]:
         """One attempt of `call`.
 
         :raises NotSent: nothing was done, and it can be tried again.
@@ -217,10 +217,10 @@ class ConnectionPool:
         name = command.commandName.decode()
         connection = self.take() or self.new()
         try:
-            await self.ready(connection, until, look=True)
+            yield from self.ready(connection, until, look=True)
             tag = connection.conversation.call(command, **arguments)
             connection.changing = changes
-            reply = await connection.answer(tag, until)
+            reply = yield from connection.answer(tag, until)
             connection.changing = False
         except TooLate:
             connection.close()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.pooled_connection import ConnectionTarget
-from pyshard.blocking.thread_tasks import Interest, Network, run, together
+from pyshard.blocking.thread_tasks import Interest, Network, Steps, run, together
 from pyshard.client_core.errors_of_peers import error_of_all
 from pyshard.errors import ConfigError, ForeignCluster, NotConfigured, PyshardError
 from pyshard.model import cluster_state
@@ -142,14 +142,15 @@ def ask_first(
     """
     until = network.now() + seconds
 
-    async def ask(pool: ConnectionPool) -> _T:
+    def ask(pool: ConnectionPool) -> Steps[_T]:
         while True:
             try:
-                return accept(pool, await pool.call(command, max(0.0, round(until - network.now(), 2))))
+                answer = yield from pool.call(command, max(0.0, round(until - network.now(), 2)))
+                return accept(pool, answer)
             except NotConfigured:
                 if network.now() + _AGAIN >= until:
                     raise
-            await Interest((), network.now() + _AGAIN)
+            yield from Interest((), network.now() + _AGAIN)
 
     stagger = _CONNECTED if pools[0].connected else _DIALED
     outcomes = together(network, [ask(pool) for pool in pools], stagger, one_is_enough=True)

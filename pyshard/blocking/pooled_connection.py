@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from pyshard.blocking.fork_count import fork_count
-from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, run
+from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, Steps, run
 from pyshard.client_core.conversation import Broken, Conversation, Reply
 from pyshard.errors import ClientClosed, PyshardError
 from pyshard.protocol import commands
@@ -90,7 +90,7 @@ class PooledConnection:
         """Whether it is connected and greeted, and asks may go over it."""
         return self.target is not None and not self.conversation.leaving
 
-    async def open(self, target: ConnectionTarget, check: Callable[[Greeting], None], until: float) -> None:
+    def open(self, target: ConnectionTarget, check: Callable[[Greeting], None], until: float) -> Steps[None]:
         """Connect, present the token, and hear who answers.
 
         :param check: given the greeting, raises when it isn't who it should be.
@@ -101,18 +101,18 @@ class PooledConnection:
         begun = self._network.now()
         until = min(until, begun + settings.TIMEOUT)
         with self._closed_on_failure(until - begun):
-            self._socket = await self._connect(target, until)
+            self._socket = yield from self._connect(target, until)
             if target.tls is not None:
-                await self._secure(target.tls, target.host, until)
+                yield from self._secure(target.tls, target.host, until)
             secret = None if target.secret is None else target.secret()
             self.conversation = Conversation(self.session, secret, self._network.now())
             self._flush()
             while (greeting := self.conversation.greeted()) is None:
-                await self._more(until)
+                yield from self._more(until)
             check(greeting)
             self.target = target
 
-    async def freshen(self, look: bool = False) -> None:
+    def freshen(self, look: bool = False) -> Steps[None]:
         """Look whether the peer is still there, if nothing was heard of it for long.
 
         :param look: look even if something was heard just now.
@@ -125,7 +125,7 @@ class PooledConnection:
         if silence >= settings.HEARTBEAT:
             tag = self.conversation.call(commands.Ping)
             try:
-                await self.answer(tag, self._network.now() + settings.TIMEOUT)
+                yield from self.answer(tag, self._network.now() + settings.TIMEOUT)
             except TooLate:
                 raise Broken(f"it was silent, and gave no sign of life within {settings.TIMEOUT:g} s") from None
 
@@ -155,15 +155,15 @@ class PooledConnection:
             self._pull()
         return reply
 
-    async def answer(self, tag: bytes, until: float) -> Reply:
+    def answer(self, tag: bytes, until: float) -> Steps[Reply]:
         """As `answer_at_once`, while the thread waits for other things, too."""
         answers = self.conversation.answers
         self._flush()
         while (reply := answers.pop(tag, None)) is None:
-            await self._more(until)
+            yield from self._more(until)
         return reply
 
-    async def any_answer(self, until: float) -> None:
+    def any_answer(self, until: float) -> Steps[None]:
         """Send what is to be sent, and wait until some answer is there.
 
         :raises TooLate: none came in time.
@@ -171,7 +171,7 @@ class PooledConnection:
         """
         self._flush()
         while not self.conversation.answers:
-            await self._more(until)
+            yield from self._more(until)
 
     def send_some(self) -> None:
         """Send what the system takes now of what is to be sent."""
@@ -211,7 +211,7 @@ class PooledConnection:
             self.close()
             raise
 
-    async def _connect(self, target: ConnectionTarget, until: float) -> PlainSocket:
+    def _connect(self, target: ConnectionTarget, until: float) -> Steps[PlainSocket]:
         """Connect to the first address of the name that answers."""
         network = self._network
         left = deque(network.addresses(target.host, target.port, until))
@@ -228,7 +228,7 @@ class PooledConnection:
                     continue
                 if not trying:
                     raise Broken(why)
-                ready = await Interest([(one, True) for one in trying], min(until, next_start) if left else until)
+                ready = yield from Interest([(one, True) for one in trying], min(until, next_start) if left else until)
                 if not ready and network.now() >= until:
                     raise TooLate
                 for one in ready:
@@ -242,7 +242,7 @@ class PooledConnection:
             for one in trying:
                 one.close()
 
-    async def _secure(self, make: Callable[[str], TlsFilter], host: str, until: float) -> None:
+    def _secure(self, make: Callable[[str], TlsFilter], host: str, until: float) -> Steps[None]:
         """Shake hands by TLS."""
         self._tls = tls = make(host)
         socket = self._socket
@@ -251,7 +251,7 @@ class PooledConnection:
             while not tls.shake_hands():
                 self._send(tls.take())
                 wanted = [(socket, False), (socket, True)] if self._unsent else [(socket, False)]
-                if not await Interest(wanted, until):
+                if not (yield from Interest(wanted, until)):
                     raise TooLate
                 self._send(b"")
                 data = socket.receive()
@@ -263,12 +263,12 @@ class PooledConnection:
             raise
         self._send(tls.take())
 
-    async def _more(self, until: float) -> None:
+    def _more(self, until: float) -> Steps[None]:
         """Wait until something has arrived, and take it; meanwhile send what is left."""
         socket = self._socket
         assert socket is not None
         wanted = [(socket, False), (socket, True)] if self._unsent else [(socket, False)]
-        if not await Interest(wanted, until):
+        if not (yield from Interest(wanted, until)):
             raise TooLate
         self._flush()
         self._pull()

@@ -20,7 +20,7 @@ from random import Random
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.pooled_connection import ConnectionTarget, PooledConnection, TooLate
-from pyshard.blocking.thread_tasks import Network, run
+from pyshard.blocking.thread_tasks import Network, Steps, run
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
 from pyshard.client_core.retry_decision import Attempt
@@ -111,16 +111,16 @@ class ShardPool(ConnectionPool):
         else:
             self._lead(SentBatch(connection, operation), operation)
 
-    async def prepare(self, connection: PooledConnection, changes: bool, until: float) -> None:
+    def prepare(self, connection: PooledConnection, changes: bool, until: float) -> Steps[None]:
         """Have a connection ready to send operations.
 
         :param changes: whether they may change something.
         :raises NotSent: that can't be had in time.
         :raises PyshardError: one side refuses the other.
         """
-        await self.ready(connection, until)
+        yield from self.ready(connection, until)
         if changes and self.in_doubt:
-            await self.fence(until)
+            yield from self.fence(until)
 
     # ------------------------------------------------------------------ waiting
 

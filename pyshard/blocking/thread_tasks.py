@@ -1,18 +1,19 @@
-"""Coroutines that the calling thread runs by itself: what a call has to wait for, and several waits at once.
+"""Steps that the calling thread runs by itself: what a call has to wait for, and several waits at once.
 
-A coroutine here awaits nothing but an `Interest`: some sockets, until a time. So one thread dials, or has several
-shards work at once, without an event loop that outlives the call.
+Steps are a generator that yields nothing but an `Interest`: some sockets, until a time. So one thread dials, or has
+several shards work at once, without an event loop that outlives the call. They are no coroutines, since Python warns of
+a coroutine that an interrupt kept from beginning.
 
 Rules:
 
 - Nothing runs but within a call, in the thread that made it.
-- An exception in the middle of a wait (KeyboardInterrupt, a time limit of somebody's) is raised within the coroutines
+- An exception in the middle of a wait (KeyboardInterrupt, a time limit of somebody's) is raised within the steps
   that wait, so that each cleans up after itself; then it goes on to the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 _T = TypeVar("_T")
@@ -77,7 +78,7 @@ class Network(Protocol):
 
 
 class Interest:
-    """What a coroutine waits for: one of some sockets, or a time. To await it gives the sockets that are ready."""
+    """What steps wait for: one of some sockets, or a time. ``yield from`` it gives the sockets that are ready."""
 
     __slots__ = ("until", "wanted")
 
@@ -85,22 +86,22 @@ class Interest:
         self.wanted = wanted
         self.until = until
 
-    def __await__(self) -> Generator[Interest, list[PlainSocket], list[PlainSocket]]:
+    def __iter__(self) -> Generator[Interest, list[PlainSocket], list[PlainSocket]]:
         return (yield self)
 
 
-#: A coroutine of this module's kind.
-Steps: TypeAlias = Coroutine[Interest, list[PlainSocket], _T]
+#: Steps, and what they come to.
+Steps: TypeAlias = Generator[Interest, list[PlainSocket], _T]
 
 
 def run(network: Network, steps: Steps[_T]) -> _T:
-    """Run one coroutine to its end: what it returns, or raises."""
+    """Run steps to their end: what they return, or raise."""
     try:
-        interest = steps.send(None)  # type: ignore[arg-type]  # how a coroutine is begun
+        interest = steps.send(None)  # type: ignore[arg-type]  # how a generator is begun
         while True:
             try:
                 ready = network.wait(interest.wanted, interest.until)
-            except BaseException as error:  # noqa: BLE001  # whatever it is, the coroutine is to clean up, and raises it
+            except BaseException as error:  # noqa: BLE001  # whatever it is, the steps are to clean up, and raise it
                 interest = steps.throw(error)
             else:
                 interest = steps.send(ready)
@@ -110,7 +111,7 @@ def run(network: Network, steps: Steps[_T]) -> _T:
 
 
 class _ThreadTask:
-    """One of several coroutines: what it waits for, or how it ended."""
+    """One of several steps: what they wait for, or how they ended."""
 
     __slots__ = ("interest", "outcome", "starts", "steps")
 
@@ -145,13 +146,13 @@ class _ThreadTask:
 
 
 class Stopped(Exception):
-    """Raised within a coroutine that isn't needed any more."""
+    """Raised within steps that aren't needed any more."""
 
 
 def together(
     network: Network, several: Sequence[Steps[_T]], stagger: float = 0.0, one_is_enough: bool = False
 ) -> list[_T | Exception]:
-    """Run several coroutines at once.
+    """Run several steps at once.
 
     :param stagger: seconds between the starts of two; the next one starts at once when all before it have failed.
     :param one_is_enough: stop the others when one has returned something.
