@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import backup_restore, keys_and_indexes, load_cat, stat, token, verbs
+from pyshard.cli import backup_restore, everyday_commands, keys_and_indexes, load_cat, stat, token, verbs
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of, one_line
 from pyshard.cli.standard_output import abandon, flush
@@ -102,14 +102,20 @@ def cli(ctx: click.Context, /, **_: object) -> None:
 for _subcommand in (
     up,
     verbs.read,
+    everyday_commands.get,
     verbs.item,
     verbs.write,
+    everyday_commands.add,
+    everyday_commands.replace,
     verbs.pop,
     verbs.remove,
     verbs.has,
     verbs.touch,
     verbs.incr,
+    everyday_commands.locate,
     keys_and_indexes.keys,
+    everyday_commands.count,
+    everyday_commands.clear,
     stat.stat,
     keys_and_indexes.index,
     load_cat.load,

@@ -1,17 +1,23 @@
-"""The arguments and options of `pyshard.cli.verbs`, as callbacks of click that check their text."""
+"""What `pyshard.cli.verbs` and `pyshard.cli.everyday_commands` share: arguments, options and refusals.
+
+Rule: the text of an argument is checked by a callback of click, before anything is connected.
+"""
 
 from __future__ import annotations
 
 import click
 
 from pyshard.cli.document_text import TextError, as_json, parse
+from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.errors import InvalidArgument
 from pyshard.model.document_encoding import Document
 
 
-def document(ctx: click.Context, param: click.Parameter, value: str) -> Document:
-    """A document, from the text that `pyshard.cli.document_text.parse` reads."""
+def document(ctx: click.Context, param: click.Parameter, value: str | None) -> Document:
+    """A document, from the text that `pyshard.cli.document_text.parse` reads; None of an option that wasn't given."""
+    if value is None:
+        return None
     try:
         return parse(value)
     except TextError as error:
@@ -54,6 +60,30 @@ def ttl_or_never(ctx: click.Context, param: click.Parameter, value: str) -> floa
         raise click.BadParameter(f"found {value!r}, expected seconds, or never", ctx, param) from None
     return ttl_seconds(ctx, param, seconds)
 
+
+def no_such_key(key: str) -> CommandFailed:
+    """The end of a subcommand whose key is missing."""
+    return CommandFailed(f"there is no key {as_json(key)}", ExitCode.NEGATIVE)
+
+
+def unmet_version(key: str, if_version: int, done: str) -> CommandFailed:
+    """The end of a subcommand whose key doesn't have the version that it wants.
+
+    :param done: what wasn't done, such as "written".
+    """
+    return CommandFailed(
+        f"key {as_json(key)} does not have version {if_version}; nothing was {done}", ExitCode.NEGATIVE
+    )
+
+
+#: The option ``--ttl`` of the verbs that store a document.
+ttl_option = click.option(
+    "--ttl",
+    type=float,
+    callback=ttl_seconds,
+    metavar="SECONDS",
+    help="The document expires after this many seconds.  [default: never]",
+)
 
 #: The option ``--if-version`` of the verbs that change a key.
 if_version_option = click.option(

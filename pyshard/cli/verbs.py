@@ -17,7 +17,16 @@ from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.standard_output import put
-from pyshard.cli.verb_arguments import document, if_version_option, integer, ttl_or_never, ttl_seconds
+from pyshard.cli.verb_arguments import (
+    document,
+    if_version_option,
+    integer,
+    no_such_key,
+    ttl_option,
+    ttl_or_never,
+    ttl_seconds,
+    unmet_version,
+)
 from pyshard.client import Record
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import Document
@@ -40,7 +49,7 @@ def read(target: Target, key: str) -> None:
     with target.connect() as app:
         found = app.read(key, target.index)
     if found is None:
-        raise _missing(key)
+        raise no_such_key(key)
     put(as_json(found["record"]))
 
 
@@ -60,7 +69,7 @@ def item(target: Target, key: str) -> None:
     with target.connect() as app:
         found = app.item(key, target.index)
     if found is None:
-        raise _missing(key)
+        raise no_such_key(key)
     put(as_json(cast("Document", found)))
 
 
@@ -82,13 +91,7 @@ def pop(target: Target, key: str, if_version: int | None) -> None:
 @on_cluster()
 @click.option("--if-absent", is_flag=True, help="Write nothing when the key exists; exit code 1 then.")
 @if_version_option
-@click.option(
-    "--ttl",
-    type=float,
-    callback=ttl_seconds,
-    metavar="SECONDS",
-    help="The document expires after this many seconds.  [default: never]",
-)
+@ttl_option
 @click.argument("key")
 @click.argument("doc", callback=document)
 def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: int | None, ttl: float | None) -> None:
@@ -118,9 +121,10 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
         else:
             written = True
             app.write(key, doc, target.index, ttl=ttl)
+    if not written and if_version is not None:
+        raise unmet_version(key, if_version, "written")
     if not written:
-        why = "exists" if if_absent else f"does not have version {if_version}"
-        raise CommandFailed(f"key {as_json(key)} {why}; nothing was written", ExitCode.NEGATIVE)
+        raise CommandFailed(f"key {as_json(key)} exists; nothing was written", ExitCode.NEGATIVE)
     put(str(size))
 
 
@@ -158,9 +162,10 @@ def has(target: Target, key: str) -> None:
 
 @click.command(cls=VerbCommand)
 @on_cluster()
+@if_version_option
 @click.argument("key")
 @click.argument("seconds", callback=ttl_or_never, metavar="SECONDS|never")
-def touch(target: Target, key: str, seconds: float | None) -> None:
+def touch(target: Target, key: str, seconds: float | None, if_version: int | None) -> None:
     """Let the document of KEY expire after SECONDS, or never.
 
     Its version stays the same. Exit code 1 when there is no such key.
@@ -171,26 +176,34 @@ def touch(target: Target, key: str, seconds: float | None) -> None:
       pyshard touch session never
     """
     with target.connect() as app:
-        found = app.touch(key, seconds, target.index)
+        found = app.touch(key, seconds, target.index, if_version=if_version)
     if not found:
-        raise _missing(key)
+        raise no_such_key(key) if if_version is None else unmet_version(key, if_version, "changed")
 
 
 @click.command(cls=VerbCommand)
 @on_cluster()
 @click.option("--by", default="1", callback=integer, metavar="N", help="What to add; may be negative.  [default: 1]")
 @click.option("--initial", default="0", callback=integer, metavar="N", help="The value of a missing key.  [default: 0]")
+@click.option(
+    "--ttl",
+    type=float,
+    callback=ttl_seconds,
+    metavar="SECONDS",
+    help="A key that was missing expires after this many seconds; one that exists keeps its time.  [default: never]",
+)
 @click.argument("key")
-def incr(target: Target, key: str, by: int, initial: int) -> None:
+def incr(target: Target, key: str, by: int, initial: int, ttl: float | None) -> None:
     """Add to the integer of KEY, atomically, and print the new value.
 
     \b
     Examples:
       pyshard incr visits
       pyshard incr stock --by -3 --initial 100
+      pyshard incr --ttl 60 requests
     """
     with target.connect() as app:
-        value = app.increment(key, by, initial, target.index)
+        value = app.increment(key, by, initial, target.index, ttl=ttl)
     put(as_json(value))
 
 
@@ -202,14 +215,6 @@ def _popped(target: Target, key: str, if_version: int | None) -> Record:
     """
     with target.connect() as app:
         found = app.pop(key, target.index, if_version=if_version)
-    if found is None and if_version is not None:
-        raise CommandFailed(
-            f"key {as_json(key)} does not have version {if_version}; nothing was removed", ExitCode.NEGATIVE
-        )
     if found is None:
-        raise _missing(key)
+        raise no_such_key(key) if if_version is None else unmet_version(key, if_version, "removed")
     return found
-
-
-def _missing(key: str) -> CommandFailed:
-    return CommandFailed(f"there is no key {as_json(key)}", ExitCode.NEGATIVE)
