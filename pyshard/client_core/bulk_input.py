@@ -23,7 +23,7 @@ import msgspec
 
 from pyshard.client_core.argument_checks import check_collection
 from pyshard.client_core.result_decoding import Decode, outcomes_of
-from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, shown_value
+from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import Storable, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
@@ -87,10 +87,6 @@ class EncodedDocument(msgspec.Struct, frozen=True, gc=False):
 
     record: bytes
     size: int
-
-
-#: What stands in place of a document.
-_READY = frozenset({EncodedDocument, RefusedDocument})
 
 
 @attrs.frozen
@@ -205,11 +201,9 @@ def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
     refused: dict[int, PyshardError] = {}
     chosen = picker(numbers)(given)
     try:
-        if not _READY.isdisjoint(map(type, chosen)):
-            raise InvalidDocument("some were encoded, or refused, before")
         records, sizes = encode_many(chosen, settings.BOX_BYTES)
         fine = numbers[: len(records)]
-    except PyshardError:
+    except PyshardError:  # one can't be stored; or an `EncodedDocument` or `RefusedDocument` stands in its place
         fine, records, sizes = _fine_documents(given, numbers, refused)
     pick = picker(fine)
     conditions = write.conditions and pick(write.conditions)
