@@ -100,7 +100,8 @@ def test_pairs_of_all_kinds(cluster: MemoryCluster, client: Client) -> None:
     assert documents(cluster.run(client.read_many(("a", "2", 0, "l", 1.5)))) == [1, None, None, [1, 2], {}]
 
 
-def test_one_document_that_is_yielded_again_and_again(cluster: MemoryCluster, client: Client) -> None:
+@pytest.mark.parametrize("verb", ["write_many", "add_many"])
+def test_one_document_that_is_yielded_again_and_again(cluster: MemoryCluster, client: Client, verb: str) -> None:
     """Each key gets what the document was when it was yielded, over steps and shards."""
 
     def pairs() -> Iterator[tuple[str, Storable]]:
@@ -114,7 +115,7 @@ def test_one_document_that_is_yielded_again_and_again(cluster: MemoryCluster, cl
             if len(nested["list"]) == 3:
                 nested["list"].clear()
 
-    cluster.run(client.write_many(pairs()))
+    cluster.run(getattr(client, verb)(pairs()))
     assert documents(cluster.run(client.read_many(f"flat {number}" for number in range(1500)))) == [
         {"n": number} for number in range(1500)
     ]
