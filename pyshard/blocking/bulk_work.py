@@ -25,7 +25,7 @@ from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.operation_queue import Batch, OperationQueue
-from pyshard.client_core.retry_decision import Attempt, Verdict, decide, no_sense
+from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide, no_sense
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
@@ -201,7 +201,7 @@ class ShardWork:
             return
         try:
             (answer,) = decode_answers(answers_in(reply), batch.runs)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the answer makes no sense
+        except (PyshardError, *SENSELESS) as error:
             self._fail(part, Attempt.GARBLED, error)
             raise Broken("its answer makes no sense") from None
         self._pool.worked()

@@ -21,9 +21,10 @@ from random import Random
 import attrs
 
 from pyshard.blocking.connection_pool import ConnectionPool
+from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first
-from pyshard.blocking.pooled_connection import ConnectionTarget, TooLate
+from pyshard.blocking.pooled_connection import TooLate
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.blocking.thread_tasks import Network
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, no_sense

@@ -13,8 +13,8 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.plain_sockets import SystemNetwork
-from pyshard.blocking.pooled_connection import ConnectionTarget
 from pyshard.blocking.thread_tasks import Network
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import split_endpoint

@@ -17,7 +17,8 @@ from collections import deque
 from random import Random
 from typing import Any
 
-from pyshard.blocking.pooled_connection import ConnectionTarget, PooledConnection, TooLate
+from pyshard.blocking.connection_target import ConnectionTarget
+from pyshard.blocking.pooled_connection import PooledConnection, TooLate
 from pyshard.blocking.thread_tasks import Interest, Network, Steps
 from pyshard.client_core.conversation import Broken, Reply, read_answer, unknown_call
 from pyshard.errors import (

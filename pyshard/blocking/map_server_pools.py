@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from pyshard.blocking.connection_pool import ConnectionPool
-from pyshard.blocking.pooled_connection import ConnectionTarget
+from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.thread_tasks import Interest, Network, Steps, run, together
 from pyshard.client_core.errors_of_peers import error_of_all
 from pyshard.errors import ConfigError, ForeignCluster, NotConfigured, PyshardError

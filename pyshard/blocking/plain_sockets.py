@@ -162,9 +162,9 @@ def _look_up(host: str, port: int) -> Sequence[_Found]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (UnicodeError, ValueError) as error:  # what can't be a name at all
-        raise OSError(f"{host!r} has no address ({error})") from None
+        raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error})") from None
     except socket.gaierror as error:
-        raise OSError(f"{host!r} has no address ({error.strerror})") from None
+        raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error.strerror})") from None
     return found
 
 
@@ -191,7 +191,7 @@ class _LookUp:
         """
         self._ended.wait(seconds)
         if not self._outcome:
-            raise OSError(f"{self._where[0]!r} was not looked up within {seconds:.3g} s")
+            raise OSError(errno.EHOSTUNREACH, f"{self._where[0]!r} was not looked up within {seconds:.3g} s")
         (found,) = self._outcome
         if isinstance(found, OSError):
             raise found

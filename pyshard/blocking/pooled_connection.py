@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import attrs
-
+from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, Steps, run
 from pyshard.client_core.conversation import Broken, Conversation, Reply
@@ -36,20 +35,6 @@ _LOOK = 0.05  # seconds of idleness after which a connection is looked at before
 
 class TooLate(Exception):
     """The time came before the answer."""
-
-
-@attrs.frozen
-class ConnectionTarget:
-    """Where a connection leads, and what it takes to be let in.
-
-    :param secret: gives that of the token to present, anew for each connection; None: there is none.
-    :param tls: given the host, makes the TLS of a connection; None: plain TCP.
-    """
-
-    host: str
-    port: int
-    secret: Callable[[], bytes] | None = None
-    tls: Callable[[str], TlsFilter] | None = None
 
 
 class PooledConnection:
@@ -203,7 +188,7 @@ class PooledConnection:
             yield
         except OSError as error:
             self.close()
-            raise Broken(_reason(error)) from None
+            raise _broken(error) from None
         except TooLate:
             self.close()
             raise Broken(f"no connection and greeting within {seconds:.3g} s") from None
@@ -224,7 +209,10 @@ class PooledConnection:
                     try:
                         trying.append(network.open(left.popleft()))
                     except OSError as error:
-                        why = _reason(error)
+                        broken = _broken(error)
+                        if broken is error:
+                            raise
+                        why = str(broken)
                     continue
                 if not trying:
                     raise Broken(why)
@@ -286,7 +274,7 @@ class PooledConnection:
                 self._tls.feed(data)
                 data = self._tls.read()
         except OSError as error:
-            raise Broken(_reason(error)) from None
+            raise _broken(error) from None
         if data is None:
             return
         if not data:
@@ -316,7 +304,7 @@ class PooledConnection:
                 data = self._tls.take()
             self._send(data)
         except OSError as error:
-            raise Broken(_reason(error)) from None
+            raise _broken(error) from None
 
     def _send(self, data: bytes) -> None:
         """Send bytes, behind those that are left; what the system doesn't take is left."""
@@ -342,7 +330,12 @@ class PooledConnection:
             raise ClientClosed("this process was forked in the middle of the call; the parent goes on with it")
 
 
-def _reason(error: Exception) -> str:
-    """Why the system refuses, in one line."""
-    text = getattr(error, "strerror", None) or str(error)
-    return str(text).lower() if isinstance(error, ConnectionError) else str(text)
+def _broken(error: OSError) -> Exception:
+    """What an error of the system means: `Broken`, with the reason in one line.
+
+    An error without a number isn't the system's: such as a TimeoutError, which a signal's handler has raised here.
+    """
+    if error.errno is None:
+        return error
+    text = error.strerror or str(error)
+    return Broken(text.lower() if isinstance(error, ConnectionError) else text)

@@ -18,12 +18,13 @@ from collections import deque
 from random import Random
 
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
+from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.gathered_operation import GatheredOperation
-from pyshard.blocking.pooled_connection import ConnectionTarget, PooledConnection, TooLate
+from pyshard.blocking.pooled_connection import PooledConnection, TooLate
 from pyshard.blocking.thread_tasks import Network, Steps, run
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
-from pyshard.client_core.retry_decision import Attempt
+from pyshard.client_core.retry_decision import SENSELESS, Attempt
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.shard_map import ShardRange
@@ -255,7 +256,7 @@ class ShardPool(ConnectionPool):
         try:
             answers = decode_answers(answers_in(reply), batch.runs)
             outcomes = outcomes_of_runs(batch.runs, batch.operations, answers)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the answer makes no sense
+        except (PyshardError, *SENSELESS) as error:
             batch.connection.close()
             batch.failed(Attempt.GARBLED, error)
             return

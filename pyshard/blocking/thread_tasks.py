@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from pyshard.errors import PyshardError
+
 _T = TypeVar("_T")
 
 #: A socket, and whether it is to be written to.
@@ -128,7 +130,7 @@ class _ThreadTask:
             self.interest = self.steps.send(ready)  # type: ignore[arg-type]  # as above
         except StopIteration as ended:
             self.outcome.append(ended.value)
-        except Exception as error:  # noqa: BLE001  # the outcome of this one; whoever has all of them looks at it
+        except PyshardError as error:  # anything else isn't the outcome of these steps alone
             self.outcome.append(error)
 
     def stop(self, error: BaseException) -> None:

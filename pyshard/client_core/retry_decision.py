@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from enum import Enum
+from struct import error as StructError  # noqa: N812  # a class, whatever its name
 
 from pyshard.errors import (
     AnswerFull,
@@ -36,6 +37,10 @@ _UNTIL_READY = (NotConfigured, ShardBehind, ShuttingDown)
 
 #: By which a shard says that it applied nothing of a batch, for good.
 _APPLIED_NOTHING = (BadRequest, StorageFailed)
+
+#: What code that reads an answer may raise, beside pyshard's errors, when the answer makes no sense. Other exceptions
+#: come from elsewhere: a signal's handler, or somebody's time limit.
+SENSELESS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, StructError)
 
 
 class Attempt(Enum):

@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ class MemorySocket:
         with self._sockets.lock:
             end = self._protocol
             if end is None:
-                raise OSError("the connection was closed")
+                raise OSError(errno.EBADF, "the connection was closed")
             data = b"".join(end.data)
             end.data.clear()
             return data or (b"" if end.ended else None)
@@ -93,7 +94,7 @@ class MemorySocket:
 
     def _open(self) -> _Received:
         if self._protocol is None or self._protocol.ended:
-            raise ConnectionResetError("connection reset by peer")
+            raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
         return self._protocol
 
 

@@ -49,6 +49,7 @@ def send(number, times, ready=None):
 INTERRUPTED = (
     SENDER
     + """
+import builtins
 pairs = {f"key {number}": number for number in range(2000)}
 app.write_many(pairs)
 call = {
@@ -57,6 +58,12 @@ call = {
     "write_many": lambda: app.write_many(pairs),
     "keys": lambda: list(app.keys()),
 }[sys.argv[2]]
+raised = getattr(builtins, sys.argv[3])
+
+def handler(*_):
+    raise raised()
+
+signal.signal(signal.SIGINT, handler)
 ready = threading.Event()
 sender = threading.Thread(target=send, args=(signal.SIGINT, 100, ready), daemon=True)
 sender.start()
@@ -65,7 +72,7 @@ while heard < 100:
         ready.set()
         while True:
             call()
-    except KeyboardInterrupt:
+    except raised:
         heard += 1
 sender.join()
 found = [record["record"] for record in app.read_many(pairs)]
@@ -309,10 +316,24 @@ def told(cluster: Cluster, program: str, *arguments: str) -> object:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("call", ["read", "write", "write_many", "keys"])
-def test_interrupts(shared: Cluster, call: str) -> None:
-    """Of 100 Ctrl-C in a loop of calls none is swallowed, and everything is right and nothing left over afterwards."""
-    assert told(shared, INTERRUPTED, call) == [100, True, True, 1]
+@pytest.mark.parametrize(
+    ("call", "raised"),
+    [
+        ("read", "KeyboardInterrupt"),
+        ("write", "KeyboardInterrupt"),
+        ("write_many", "KeyboardInterrupt"),
+        ("keys", "KeyboardInterrupt"),
+        ("read", "TimeoutError"),
+        ("write_many", "TimeoutError"),
+        ("write", "RuntimeError"),
+    ],
+)
+def test_interrupts(shared: Cluster, call: str, raised: str) -> None:
+    """Of 100 Ctrl-C in a loop of calls none is swallowed, and everything is right and nothing left over afterwards.
+
+    The same holds for whatever a signal's handler raises, also for what the system's errors look like.
+    """
+    assert told(shared, INTERRUPTED, call, raised) == [100, True, True, 1]
 
 
 def test_a_handler_that_writes(shared: Cluster) -> None:
