@@ -18,7 +18,10 @@ from pyshard.aio.page_items import PageItems
 from pyshard.aio.record_futures import RecordFutures
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.everyday_verbs import MISSING, Location, Missing
+from pyshard.client_core.everyday_verbs import MISSING, Location, Missing, document_in, replace_options
+from pyshard.client_core.operation import VerbOptions, options_for
+from pyshard.errors import PyshardError
+from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
@@ -74,7 +77,7 @@ class AioClient(RecordFutures):
         deadline: float | None = None,
     ) -> asyncio.Future[Any]:
         """The document of a key, or `default`. See `pyshard.Client.get`."""
-        return self._future(self._here().get(key, default, index, type=type, deadline=deadline))
+        return self._operate("read", key, index, deadline, convert=lambda found: document_in(key, found, default, type))
 
     @overload
     def get_many(
@@ -154,7 +157,11 @@ class AioClient(RecordFutures):
         deadline: float | None = None,
     ) -> asyncio.Future[bool]:
         """Store a document where there is none; whether it was stored. See `pyshard.Client.add`."""
-        return self._future(self._here().add(key, doc, index, ttl=ttl, deadline=deadline))
+        try:
+            options = options_for(True, None, ttl)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._write_where(key, doc, index, options, deadline)
 
     def add_many(
         self,
@@ -179,7 +186,11 @@ class AioClient(RecordFutures):
         deadline: float | None = None,
     ) -> asyncio.Future[bool]:
         """Store a document in place of one that is there; whether it was stored. See `pyshard.Client.replace`."""
-        return self._future(self._here().replace(key, doc, index, if_version=if_version, ttl=ttl, deadline=deadline))
+        try:
+            options = replace_options(if_version, ttl)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._write_where(key, doc, index, options, deadline)
 
     def update(
         self,
@@ -209,6 +220,16 @@ class AioClient(RecordFutures):
     def index(self, name: str) -> AioIndex:
         """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
         return AioIndex(self, check_index_name(name))
+
+    def _write_where(
+        self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
+    ) -> asyncio.Future[bool]:
+        """Store a document where a condition is met; whether it was stored."""
+        try:
+            record = document_encoding.encode(doc)[0]
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("write", key, index, deadline, record, 1, options, bool)
 
     async def close(self) -> None:
         """End all connections, and wait until they are closed. Operations whose answer is still out fail."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,9 +17,13 @@ def _new_future() -> asyncio.Future[Any]:
 
 
 class FutureOperation(Operation, eq=False):
-    """One verb on one key, and the future that its caller holds."""
+    """One verb on one key, and the future that its caller holds.
+
+    :param convert: makes of the outcome what the caller is given; what it raises, the caller is given too.
+    """
 
     future: asyncio.Future[Any] = msgspec.field(default_factory=_new_future)
+    convert: Callable[[Any], object] | None = None
 
     @property
     def withdrawn(self) -> bool:
@@ -32,8 +37,14 @@ class FutureOperation(Operation, eq=False):
             return
         if isinstance(outcome, PyshardError):
             future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+            return
+        if self.convert is not None:
+            try:
+                outcome = self.convert(outcome)
+            except Exception as error:  # noqa: BLE001  # as above: it is the caller's
+                future.set_exception(error)
+                return
+        future.set_result(outcome)
 
 
 class ChangeFuture(asyncio.Future[Any]):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -88,13 +88,15 @@ class LoopBound:
         record: bytes = b"",
         size: int = 0,
         options: VerbOptions = NO_OPTIONS,
+        convert: Callable[[Any], object] | None = None,
     ) -> asyncio.Future[Any]:  # of what the verb gives
-        """Have an operation on one key done, without the cost of a Deferred; see `Operation`."""
+        """Have an operation on one key done, without the cost of a Deferred; see `FutureOperation`."""
         self.here()
         try:
             operation = self._operations.operation(verb, key, index, deadline, record, size, options)
         except PyshardError as error:
             return self.failed(error)
+        operation.convert = convert
         if verb not in READING_RUNS:
             operation.future = changing = ChangeFuture(loop=self._loop)
             changing.verb, changing.key = verb, operation.key

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
 import pytest
 from aio.loop_cluster import LoopCluster, run
 
 from pyshard.aio import AioClient, connect
-from pyshard.errors import ClientClosed, InvalidKey
+from pyshard.errors import ClientClosed, InvalidArgument, InvalidDocument, InvalidKey
+
+_T = TypeVar("_T")
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
-async def everything(keys: AsyncIterator[str]) -> list[str]:
+async def everything(given: AsyncIterator[_T]) -> list[_T]:
     """All that an iterator gives."""
-    return [key async for key in keys]
+    return [one async for one in given]
 
 
 @LOOPS
@@ -36,6 +39,24 @@ def test_every_verb(loop: str) -> None:
             assert await client.read("test") is None
             assert await client.remove("test") == 0
             assert await client.increment("n", 2, 40) == 42
+            assert await client.add("n", 1) is False
+            assert await client.replace("n", {}) is True
+            assert await client.get("n") == {}
+            assert await client.get("n", type=dict[str, int]) == {}
+            with pytest.raises(InvalidDocument, match="no int"):
+                await client.get("n", type=int)
+            assert await client.replace("none", 1) is False
+            assert await client.add("none", None) is True
+            assert await client.get("none", 7) is None
+            assert await client.update("none", lambda _: 5) == 5
+            assert await client.remove("none") == 28
+            assert await client.get("none", 7) == 7
+            assert await client.get_many(["n", "none"], 7) == [{}, 7]
+            assert await everything(client.items()) == [("n", {})]
+            assert (await client.count(), client.locate("n")["shard"][:5]) == (1, "shard")
+            for wrong in (client.add("n", 1, ttl=0), client.replace("n", 1, ttl=-1), client.add("n", object())):  # type: ignore[arg-type]
+                with pytest.raises((InvalidArgument, InvalidDocument)):
+                    await wrong
             assert await client.write_many({"a": 1, "b": 2}) == [28, 28]
             assert [found and found["record"] for found in await client.read_many(["a", "b", "c"])] == [1, 2, None]
             assert await client.has_many(["a", "b", "c"]) == [True, True, False]
