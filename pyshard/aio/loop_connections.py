@@ -89,11 +89,11 @@ class LoopConnections:
         self._open.add(stream)
         try:
             await self._loop.create_connection(lambda: stream, address, port, **secured)
-        except OSError as error:
-            raise self._refusal(error, host) from None
-        finally:
-            if stream.transport is None:
-                self._ended(stream)
+        except BaseException as error:
+            stream.give_up()
+            if isinstance(error, OSError):
+                raise self._refusal(error, host) from None
+            raise
         assert stream.protocol is not None
         return stream.protocol
 
@@ -139,7 +139,7 @@ class LoopConnections:
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(waiter)
             await waiter
-        await asyncio.sleep(0)  # asyncio closes a socket right after it has told that the connection is lost
+        await asyncio.sleep(0)  # a handshake that failed closes its socket in the turn after
 
     def _refusal(self, error: OSError, host: str) -> Exception:
         """The error for an attempt that failed."""

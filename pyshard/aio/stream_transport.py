@@ -172,7 +172,7 @@ class StreamProtocol(asyncio.BufferedProtocol):
     """What asyncio calls: hands everything on to a Twisted protocol.
 
     :param factory: makes the protocol when the connection is there.
-    :param ended: called with this when the connection is closed.
+    :param ended: called with this, once, when the connection is closed or there will be none.
     :ivar protocol: the Twisted protocol; None until the connection is there.
     :ivar transport: what it writes to.
     """
@@ -181,6 +181,7 @@ class StreamProtocol(asyncio.BufferedProtocol):
         self._factory = factory
         self._ended = ended
         self._buffer = memoryview(bytearray(_READ))
+        self._over = False
         self.protocol: IProtocol | None = None
         self.transport: StreamTransport | None = None
 
@@ -215,8 +216,20 @@ class StreamProtocol(asyncio.BufferedProtocol):
         assert self.transport is not None
         self.transport.set_full(False)
 
+    def give_up(self) -> None:
+        """End the connection, if there is one, when the attempt to make it has failed or was cancelled.
+
+        When an attempt is cancelled just as the connection is made, uvloop doesn't tell that the connection is lost.
+        """
+        if self.transport is not None:
+            self.transport.abortConnection()
+        self.connection_lost(None)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""
+        if self._over:
+            return
+        self._over = True
         self._ended(self)
         if self.protocol is not None and self.transport is not None:
             self.transport.lost = True

@@ -12,7 +12,7 @@ import pytest
 from aio.loop_cluster import HOST, run, until
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocol, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -240,22 +240,43 @@ def test_the_socket(loop: str) -> None:
 def test_cancelled_when_connected() -> None:
     """A connection that is made just when nobody wants it any more is closed."""
 
+    async def test(noting: _Noting, peer: _Peer) -> None:
+        loop = asyncio.get_running_loop()
+        connections = LoopConnections(LoopClock(loop), None)
+
+        async def connecting() -> _Noting:
+            loop.call_soon(begun.cancel)  # between the end of this and the moment when that is heard of
+            return noting
+
+        begun = connections.begin(connecting())
+        begun.addErrback(lambda _: None)
+        await until(lambda: bool(noting.lost), "it is closed")
+        assert [type(one) for one in noting.lost] == [ConnectionAborted]
+        await connections.closed()
+
+    _connected(test)
+
+
+@LOOPS
+def test_cancelled_while_connecting(loop: str) -> None:
+    """An attempt that is cancelled just as the connection is made leaves none; its protocol is told of the end."""
+
     async def main() -> None:
-        server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0)
+        listening = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0)
         connections = LoopConnections(LoopClock(asyncio.get_running_loop()), None)
-        made: list[IProtocol] = []
+        made: list[_Noting] = []
 
         class _Cancelling(_Noting):
             def connectionMade(self) -> None:
                 made.append(self)
+                connecting.cancel()
 
-        endpoint = connections.dial(HOST, server.sockets[0].getsockname()[1])
+        endpoint = connections.dial(HOST, listening.sockets[0].getsockname()[1])
         connecting = endpoint.connect(Factory.forProtocol(_Cancelling))
         connecting.addErrback(lambda _: None)
-        while not made:
-            await asyncio.sleep(0)
-        connecting.cancel()
-        await connections.closed()
-        server.close()
+        await until(lambda: bool(made), "it is connected")
+        await asyncio.wait_for(connections.closed(), 5)
+        assert [type(one) for one in made[0].lost] == [ConnectionAborted]
+        listening.close()
 
-    run(main)
+    run(main, loop)

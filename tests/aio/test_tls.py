@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import gc
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,9 +17,15 @@ import attrs
 import pytest
 from aio.loop_cluster import HOST, LoopCluster, run
 from certificates import Certificates
+from twisted.internet.interfaces import IHandshakeListener, INegotiated
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from pyshard import Tls
 from pyshard.aio import connect
+from pyshard.aio.stream_transport import TlsStreamTransport
+from pyshard.aio.verb_futures import future_of
 from pyshard.errors import NotTrusted, PyshardError, Unavailable
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -113,6 +126,92 @@ def test_one_side_alone(
                 await connect(cluster.server, tls=made.client if client else False, deadline=1)
 
     run(main, loop)
+
+
+@implementer(IHandshakeListener)
+class _Listening(Protocol):
+    """Notes whether it is told of the handshake."""
+
+    told = False
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`."""
+        self.told = True
+
+
+@LOOPS
+@pytest.mark.parametrize("tls", [True, False])
+def test_the_handshake(made: Certificates, loop: str, tls: bool) -> None:
+    """A protocol is told of the handshake where there was one, and can look at the peer's certificate then."""
+
+    async def main() -> None:
+        async with LoopCluster(1, tls=made.daemon if tls else None) as cluster:
+            endpoint = cluster.connections.dial(HOST, cluster.port)
+            connecting = endpoint.connect(Factory.forProtocol(_Listening))
+            found = await future_of(cluster.clock.loop, connecting)
+            assert isinstance(found, _Listening)
+            assert found.told == tls
+            transport: object = found.transport
+            assert INegotiated.providedBy(transport) == tls
+            if tls:
+                assert isinstance(transport, TlsStreamTransport)
+                assert verifyObject(INegotiated, transport)
+                assert transport.getPeerCertificate() is not None
+                assert transport.getHandle() is not None
+
+    run(main, loop)
+
+
+@LOOPS
+def test_what_a_refusal_leaves_behind(made: Certificates, loop: str) -> None:
+    """When `connect` has failed, all sockets are closed, so that the loop can be closed at once."""
+    new = asyncio.new_event_loop
+    if loop == "uvloop":
+        new = pytest.importorskip("uvloop", reason="uvloop isn't installed").new_event_loop
+
+    async def main(port: int, give_up: float | None) -> None:
+        files = Tls(made.ca if give_up else made.other_ca)
+        with pytest.raises((NotTrusted, TimeoutError)):
+            await asyncio.wait_for(connected(f"{HOST}:{port}", files), give_up)
+
+    async def connected(address: str, files: Tls) -> None:
+        await connect(address, tls=files)
+
+    for give_up in (None, 0.5):
+        ending = new()
+        with server(_chain(made.daemon)) as port, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ending.run_until_complete(main(port, give_up))
+            ending.close()
+            gc.collect()
+        assert [str(one.message) for one in caught] == []
+
+
+def _chain(files: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(files.certificate), str(files.key))
+    return context
+
+
+@contextmanager
+def server(context: ssl.SSLContext) -> Iterator[int]:
+    """A server in a thread, with TLS, that takes one connection, says nothing and hears nothing; its port."""
+    over = threading.Event()
+    with socket.create_server((HOST, 0)) as listening:
+
+        def serve() -> None:
+            accepted, _ = listening.accept()
+            accepted.settimeout(5)
+            with accepted, suppress(OSError), context.wrap_socket(accepted, server_side=True):
+                over.wait()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
 
 
 def test_new_files(tmp_path: Path) -> None:
