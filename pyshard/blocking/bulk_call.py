@@ -18,7 +18,7 @@ from typing import TypeVar
 import attrs
 
 from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
-from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.cluster import BlockingCluster, MapView
 from pyshard.blocking.thread_tasks import together
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_operation import BulkOperation
@@ -100,7 +100,8 @@ class BulkCall:
         self._cluster.check_open()
         issued: list[SliceInFlight] = []
         works: dict[str, ShardWork] = {}
-        shards = self._cluster.state.map
+        view = self._cluster.view
+        shards = view.state.map
         for bulk_slice in slices:
             outcomes = SliceInFlight(bulk_slice, self._part_done)
             issued.append(outcomes)
@@ -109,15 +110,15 @@ class BulkCall:
                 continue
             slots = slots_of(bulk_slice.run.keys, bulk_slice.run.index.encode())
             for name, numbers in shards.split(slots).items():
-                self._work(works, name).unsent.append(UnsentKeys(bulk_slice, outcomes, slots, numbers))
+                self._work(works, view, name).unsent.append(UnsentKeys(bulk_slice, outcomes, slots, numbers))
         while works:
             self._round(works)
             works = self._route_again(works)
         return list(chain.from_iterable([one.outcomes for one in issued]))
 
-    def _work(self, works: dict[str, ShardWork], name: str) -> ShardWork:
+    def _work(self, works: dict[str, ShardWork], view: MapView, name: str) -> ShardWork:
         if name not in works:
-            pool = self._cluster.named(name)
+            pool = view.by_name[name]
             works[name] = ShardWork(pool, self._seconds, self._cluster.index_missing, self._refused)
             works[name].away = name in self._away
         return works[name]
@@ -147,21 +148,22 @@ class BulkCall:
         cluster = self._cluster
         cluster.refresh(min([part.expires for part in left], default=self._network.now() + self._seconds))
         self._network.sleep(self._network.now() + settings.RETRY_FIRST)
-        shards = cluster.state.map
+        view = cluster.view
+        shards = view.state.map
         for part in left:
             by_shard = shards.split(part.slots)
             if self._network.now() >= part.expires:
                 self._away.update(by_shard)
-                why = {self._cluster.named(name).why for name in by_shard}
+                why = {view.by_name[name].why for name in by_shard}
                 part.fail(Unavailable(f"{part}: no shard took it before the deadline: {'; '.join(sorted(why))}"))
                 continue
             for name, places in by_shard.items():
-                self._work(again, name).again.append(part if len(by_shard) == 1 else part.part(places))
+                self._work(again, view, name).again.append(part if len(by_shard) == 1 else part.part(places))
         for keys in unsent:
             own = picker(keys.numbers)(keys.slots)
             for name, places in shards.split(own).items():
                 numbers = picker(places)(keys.numbers)
-                self._work(again, name).unsent.append(attrs.evolve(keys, numbers=numbers))
+                self._work(again, view, name).unsent.append(attrs.evolve(keys, numbers=numbers))
         return again
 
     def _part_done(self, _: BulkOperation, kinds: set[type]) -> None:

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.connection_pool import REFUSALS, NotSent
-from pyshard.blocking.pooled_connection import PooledConnection, TooLate
+from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.blocking.thread_tasks import Interest, Steps
 from pyshard.client_core.bulk_input import BulkSlice, encoded
@@ -132,7 +133,8 @@ class ShardWork:
                 batch = self._in_flight.pop(tag, None)
                 reply = connection.conversation.answers.pop(tag)
                 if batch is not None:
-                    connection.changing = connection.changing and bool(self._in_flight)
+                    if not self._in_flight:
+                        connection.end_change()
                     self._take(batch, reply)
         except NotSent as error:
             self._expire(str(error))
@@ -185,7 +187,8 @@ class ShardWork:
             batch = self._queue.next_batch(self._network.now())
             if batch is None:
                 return
-            connection.changing = connection.changing or entry.changes
+            if entry.changes:
+                connection.begin_change()
             box = apply_box(self._pool.epoch, encode_runs(batch.runs))
             self._in_flight[connection.conversation.ask(commands.Apply.commandName, box)] = batch
             connection.send_some()

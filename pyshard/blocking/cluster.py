@@ -15,16 +15,18 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import attrs
 
+from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
+from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first
-from pyshard.blocking.pooled_connection import TooLate
+from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.blocking.thread_tasks import Network
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, no_sense
@@ -45,11 +47,13 @@ class MapView:
 
     :param starts: the first slot of each range, in order.
     :param pools: that of each range's shard.
+    :param by_name: the same, by the shard's name.
     """
 
     state: ClusterState
     starts: Sequence[int]
     pools: Sequence[ShardPool]
+    by_name: Mapping[str, ShardPool]
 
 
 class BlockingCluster:
@@ -60,6 +64,7 @@ class BlockingCluster:
     :param servers: the addresses that the client was given.
     :param target: where a shard is; its host and port are each shard's own.
     :ivar view: the newest map; only after `start`.
+    :ivar forks: how often this process was forked when it was made; in a child it is of no use.
     """
 
     view: MapView
@@ -75,9 +80,14 @@ class BlockingCluster:
         self._random = random
         self._target = target
         self._pools: dict[str, ShardPool] = {}
+        self._views: dict[int, MapView] = {}  # by epoch: the newest, and what a thread is about to take up
+        # By the shard's name, for as long as the client lives: a shard that comes back into the map may still have
+        # bytes of a connection that was given up when it went.
+        self._in_doubt: dict[str, SessionsInDoubt] = {}
         self._inside: dict[int, weakref.ref[GatheredOperation]] = {}
         self._fetching_until = 0.0
         self.fetched = 0.0
+        self.forks = fork_count()
         self.closed = False
         self.servers = MapServerPools(network, random, servers)
 
@@ -97,10 +107,6 @@ class BlockingCluster:
         """The pool of the shard that owns a slot."""
         view = self.view
         return view.pools[bisect_right(view.starts, slot) - 1]
-
-    def named(self, name: str) -> ShardPool:
-        """The pool of a shard of the map."""
-        return self._pools[name]
 
     def operate(self, operation: GatheredOperation) -> object:
         """Have an operation done.
@@ -163,13 +169,16 @@ class BlockingCluster:
 
     def adopt(self, state: ClusterState) -> None:
         """Take up a map, if it is newer."""
-        view = getattr(self, "view", None)
-        if view is not None and state.epoch <= view.state.epoch:
+        if self._views and state.epoch <= max(list(self._views)):
             return
-        pools = [self._pool_of(own, state) for own in state.map.ranges]
-        self.view = MapView(state, [own.start for own in state.map.ranges], pools)
-        for name in self._pools.keys() - {own.name for own in state.map.ranges}:
-            self._pools.pop(name).close()
+        pools = {own.name: self._pool_of(own, state) for own in state.map.ranges}
+        self._views[state.epoch] = MapView(state, [own.start for own in state.map.ranges], list(pools.values()), pools)
+        while (newest := self._views[max(list(self._views))]) is not getattr(self, "view", None):
+            self.view = newest  # and look again: another thread may have put down a newer one before this line
+        for epoch in [epoch for epoch in list(self._views) if epoch < newest.state.epoch]:
+            self._views.pop(epoch, None)
+        for name in self._pools.keys() - newest.by_name.keys():
+            self._pools.pop(name, None)  # calls that it answers already go on to their end
 
     def close(self) -> None:
         """End all connections; calls that wait for an answer fail."""
@@ -184,7 +193,8 @@ class BlockingCluster:
         target = attrs.evolve(self._target, host=own.host, port=own.port)
         pool = self._pools.get(own.name)
         if pool is None:
-            made = ShardPool(self.network, self._random, target, own, state.cluster)
+            in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
+            made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt)
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, state.epoch, target)
         return pool
@@ -216,7 +226,7 @@ class BlockingCluster:
             self.check_open()
             raise type(error)(str(error)) if isinstance(error, PyshardError) else no_sense(error)
         late = isinstance(error, TooLate)
-        why = "no answer came before the deadline" if late else str(error)
+        why = _late(now, operation) if late else str(error)
         if verdict is Verdict.IN_DOUBT:
             raise _unknown(operation, pool, why)
         if now < operation.expires:
@@ -229,6 +239,12 @@ class BlockingCluster:
         if self.network.now() >= operation.expires:
             why = pool.why if attempt is Attempt.NOT_SENT and late else why
             raise Unavailable(f"{operation}: {pool.peer_name()} could not answer before the deadline: {why}")
+
+
+def _late(now: float, operation: GatheredOperation) -> str:
+    if now < operation.expires:
+        return f"no answer came for {settings.DEADLINE:g} s"
+    return "no answer came before the deadline"
 
 
 def _unknown(operation: GatheredOperation, pool: ShardPool, why: str) -> OutcomeUnknown:

@@ -10,28 +10,22 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.thread_tasks import run, together
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
-from pyshard.client_core.everyday_verbs import Location, location, next_count, uncounted
+from pyshard.client_core.document_count import DocumentCount
+from pyshard.client_core.everyday_verbs import Location, location
+from pyshard.client_core.index_walk import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
-from pyshard.errors import (
-    ClientClosed,
-    IndexNotFound,
-    NotConfigured,
-    PyshardError,
-    ShardBehind,
-    ShuttingDown,
-    Unavailable,
-    WrongShard,
-)
+from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.key_slots import SLOTS, Key, key_bytes
+from pyshard.model.key_slots import Key, key_bytes
 from pyshard.protocol import commands
 
-_PAUSE = 0.1  # seconds until a page is asked for again
+_T = TypeVar("_T")
 
 
 class ClusterCalls:
@@ -119,27 +113,11 @@ class ClusterCalls:
     def _count(self, index: str, seconds: float) -> int:
         """How many documents an index has, over all shards."""
         cluster = self._cluster()
-        network = cluster.network
-        end = network.now() + seconds
-        slot, documents = 0, 0
-        missing_since: float | None = None
-        while slot < SLOTS:
-            cluster.check_open()
-            began = network.now()
-            question = {"epoch": cluster.state.epoch, "index": index, "slot": slot}
-            counting = cluster.pool_for(slot).call(commands.Count, max(0.0, end - began), False, **question)
-            try:
-                slot, documents = next_count(slot, documents, run(network, counting))
-            except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
-                if isinstance(error, IndexNotFound):
-                    missing_since = began if missing_since is None else missing_since
-                    if cluster.index_missing(index, missing_since):
-                        raise
-                if network.now() + _PAUSE >= end:
-                    raise uncounted(seconds, error) from None
-                cluster.refresh(end)
-                network.sleep(network.now() + _PAUSE)
-        return documents
+        end = cluster.network.now() + seconds
+        count = DocumentCount(index)
+        while not count.ended:
+            _next_answer(cluster, count, seconds, end)
+        return count.documents
 
     def _index_name(self, index: str | None) -> str:
         return self._default_index if index is None else check_index_name(index)
@@ -164,24 +142,24 @@ def _next_page(cluster: BlockingCluster, cursor: KeyCursor, seconds: float) -> l
     :raises IndexNotFound: there is no such index.
     :raises Unavailable: the shard whose keys come next can't be reached.
     """
-    network = cluster.network
-    end = network.now() + seconds
+    end = cluster.network.now() + seconds
     keys: list[bytes] = []
-    missing_since: float | None = None
     while not cursor.ended and not keys:
-        cluster.check_open()
-        began = network.now()
-        pool = cluster.pool_for(cursor.slot)
-        question = cursor.question(cluster.state.epoch)
-        try:
-            keys = cursor.take(run(network, pool.call(commands.Keys, max(0.0, end - began), False, **question)))
-        except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
-            if isinstance(error, IndexNotFound):
-                missing_since = began if missing_since is None else missing_since
-                if cluster.index_missing(cursor.index, missing_since):
-                    raise
-            if network.now() + _PAUSE >= end:
-                raise Unavailable(f"no page of keys could be had within {seconds:g} s: {error}") from None
-            cluster.refresh(end)
-            network.sleep(network.now() + _PAUSE)
+        keys = _next_answer(cluster, cursor, seconds, end)
     return key_texts(keys)
+
+
+def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: float) -> _T:
+    """What the next shard of a walk answers, asked again by newer maps where it must be."""
+    network = cluster.network
+    refusals = Refusals(walk, seconds, end)
+    while True:
+        cluster.check_open()
+        asked = network.now()
+        pool, question = cluster.pool_for(walk.slot), walk.question(cluster.state.epoch)
+        try:
+            return walk.take(run(network, pool.call(walk.command, max(0.0, end - asked), False, **question)))
+        except FOR_NOW as error:
+            refusals.refused(error, asked, network.now(), cluster.fetched, cluster.state.indexes)
+        cluster.refresh(end)
+        network.sleep(network.now() + PAUSE)

@@ -17,8 +17,10 @@ from collections import deque
 from random import Random
 from typing import Any
 
+from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.connection_target import ConnectionTarget
-from pyshard.blocking.pooled_connection import PooledConnection, TooLate
+from pyshard.blocking.pooled_connection import PooledConnection
+from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.thread_tasks import Interest, Network, Steps
 from pyshard.client_core.conversation import Broken, Reply, read_answer, unknown_call
 from pyshard.errors import (
@@ -56,21 +58,24 @@ class ConnectionPool:
     :param network: gives sockets and the time.
     :param random: jitter, and the ids of sessions.
     :param target: where the daemon is.
-    :ivar in_doubt: the ids of sessions in doubt.
+    :param in_doubt: its sessions in doubt.
     :ivar why: why the daemon could not be reached, in one line.
     :ivar role: of whoever answered last; empty: nobody has.
     """
 
-    def __init__(self, network: Network, random: Random, target: ConnectionTarget) -> None:
+    def __init__(
+        self, network: Network, random: Random, target: ConnectionTarget, in_doubt: SessionsInDoubt | None = None
+    ) -> None:
         self.network = network
         self.target = target
         self.role = ""
         self.why = _UNREACHED
         self.closed = False
-        self.in_doubt: set[bytes] = set()
+        self.in_doubt = SessionsInDoubt() if in_doubt is None else in_doubt
         self._random = random
         self._free: deque[PooledConnection] = deque()
-        self._all: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+        # References without callbacks: what a signal's handler raises within a callback, Python swallows.
+        self._all: set[weakref.ref[PooledConnection]] = set()
         self._backoff = Backoff(random)
         self._rests_until = 0.0
 
@@ -87,6 +92,11 @@ class ConnectionPool:
         """Whether there is an open connection that nobody uses."""
         return any(connection.is_open for connection in list(self._free))
 
+    @property
+    def size(self) -> int:
+        """How many connections there are, used or not."""
+        return sum(reference() is not None for reference in self._all.copy())
+
     def take(self) -> PooledConnection | None:
         """A connection that nobody uses; None: there is none."""
         try:
@@ -97,7 +107,8 @@ class ConnectionPool:
     def new(self) -> PooledConnection:
         """One more connection, which isn't open yet."""
         made = PooledConnection(self.network, self._new_session(), self.in_doubt)
-        self._all.add(made)
+        self._all.difference_update([reference for reference in self._all.copy() if reference() is None])
+        self._all.add(weakref.ref(made))
         return made
 
     def put_back(self, connection: PooledConnection) -> None:
@@ -132,13 +143,13 @@ class ConnectionPool:
 
         :raises NotSent: that can't be had in time.
         """
-        for session in list(self.in_doubt):
+        for session in self.in_doubt.sessions():
             fencing = PooledConnection(self.network, session, self.in_doubt)
             try:
                 yield from self._open(fencing, until)
             finally:
                 fencing.close()
-            self.in_doubt.discard(session)
+            self.in_doubt.fenced(session)
 
     def rest(self) -> None:
         """Wait out the time for which the daemon is left alone after failures, longer each time."""
@@ -178,8 +189,9 @@ class ConnectionPool:
     def close(self) -> None:
         """Close all connections, also those that a thread uses."""
         self.closed = True
-        for connection in list(self._all):
-            connection.shut_down()
+        for reference in self._all.copy():
+            if (connection := reference()) is not None:
+                connection.shut_down()
         while (free := self.take()) is not None:
             free.close()
 
@@ -219,10 +231,11 @@ class ConnectionPool:
         connection = self.take() or self.new()
         try:
             yield from self.ready(connection, until, look=True)
+            if changes:
+                connection.begin_change()
             tag = connection.conversation.call(command, **arguments)
-            connection.changing = changes
             reply = yield from connection.answer(tag, until)
-            connection.changing = False
+            connection.end_change()
         except TooLate:
             connection.close()
             if changes:

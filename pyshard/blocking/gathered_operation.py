@@ -2,10 +2,12 @@
 
 Rules:
 
-- An operation that waits is *claimed* once: by the thread that takes it along, by the thread that hands its own
-  connection on, or by its own thread, which then does it itself or gives up. A claim is one step of a list, so that it
-  can be made without a lock.
-- The thread that waits is woken by a lock of the operation's own, which costs a fraction of an Event.
+- A wait is a `Turn`, which is claimed once: by the thread that takes the operation along, by the thread that hands its
+  own connection on, or by the operation's own thread, which then does it itself or gives up. A claim is one step of a
+  list, so that it can be made without a lock.
+- Each attempt has a turn of its own. What is left of an earlier one in a queue can't be claimed: else an operation that
+  is tried again could be done twice.
+- The thread that waits is woken by a lock of the turn's own, which costs a fraction of an Event.
 """
 
 from __future__ import annotations
@@ -13,8 +15,6 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
-
-import msgspec
 
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.retry_decision import Attempt
@@ -36,65 +36,69 @@ class Lock(Protocol):
         ...
 
 
+class Turn:
+    """One wait of an operation.
+
+    :ivar operation: which.
+    :ivar handed: a batch that another thread hands on to the operation's: one in flight, or one that is still to be
+        sent, over a connection that was free.
+    """
+
+    __slots__ = ("_unclaimed", "_wakes", "handed", "operation")
+
+    def __init__(self, operation: GatheredOperation) -> None:
+        self.operation = operation
+        self.handed: SentBatch | None = None
+        self._unclaimed: list[None] = [None]
+        self._wakes: Lock = threading.Lock()
+        self._wakes.acquire()
+
+    def claim(self) -> bool:
+        """Take it; False: somebody has it."""
+        try:
+            self._unclaimed.pop()
+        except IndexError:
+            return False
+        return True
+
+    def sleep(self, seconds: float) -> None:
+        """Wait until somebody wakes this thread, for some time at most."""
+        self._wakes.acquire(True, seconds)
+
+    def wake(self) -> None:
+        """Wake its thread."""
+        with suppress(RuntimeError):  # it was woken already
+            self._wakes.release()
+
+
 class GatheredOperation(Operation, eq=False, weakref=True):
     """One verb on one key, of one thread.
 
     :ivar attempt: how the last attempt ended, if it failed; None: it worked.
     :ivar outcome: what the verb gives, or the error by which the attempt ended.
     :ivar sent: whether the last attempt was sent, so that it may have happened.
-    :ivar handed: a batch in flight that another thread hands on to this operation's; or one that is still empty, with
-        a connection on which this operation can go.
+    :ivar turn: how its thread waits; None: it doesn't.
     """
 
     attempt: Attempt | None = None
     outcome: object = None
     sent: bool = False
-    handed: SentBatch | None = None
-    _claim: list[None] = msgspec.field(default_factory=lambda: [None])
-    _wakes: Lock | None = None
+    turn: Turn | None = None
 
     def tell(self, outcome: object) -> None:
         """See `Operation`: the shard answered it."""
         self.outcome = outcome
         if self.attempt is None and isinstance(outcome, PyshardError):
             self.attempt = Attempt.REFUSED
-        self.wake()
+        if self.turn is not None:
+            self.turn.wake()
 
     def begin(self) -> None:
         """Forget the last attempt, before another one."""
         self.attempt = None
         self.outcome = None
         self.done = self.sent = False
-        self.handed = None
-        self._claim = [None]
-        self._wakes = None
-
-    def sleep_until_woken(self, seconds: float) -> bool:
-        """Wait; whether somebody woke this thread."""
-        if self._wakes is None:
-            self.prepare_to_wait()
-        assert self._wakes is not None
-        return self._wakes.acquire(True, seconds)
-
-    def prepare_to_wait(self) -> None:
-        """Have what wakes this thread ready, before another one may see the operation."""
-        wakes = threading.Lock()
-        wakes.acquire()
-        self._wakes = wakes
-
-    def wake(self) -> None:
-        """Wake its thread, if it waits."""
-        if self._wakes is not None:
-            with suppress(RuntimeError):  # it was woken already
-                self._wakes.release()
-
-    def claim(self) -> bool:
-        """Take it; False: somebody has it."""
-        try:
-            self._claim.pop()
-        except IndexError:
-            return False
-        return True
+        self.turn = None
 
     def failed(self, attempt: Attempt, error: Exception) -> None:
         """The attempt came to nothing."""

@@ -6,7 +6,9 @@ Rules:
   lengthens none.
 - The system's functions are looked up when they are called, so that they are gevent's where a program has them
   replaced, before or after this module was imported.
-- A socket that nobody holds any more gives its descriptor back.
+- A socket of the kind that was there before gevent replaced it isn't used any more: it would hold up all greenlets.
+- A socket that nobody holds any more gives its descriptor back. There is no finalizer in Python here, since Python
+  swallows what a signal's handler raises in one.
 - A name that has to be asked of a server is looked up in a thread that ends with the answer, since nothing else ends
   that wait in time. Numbers and ``localhost`` need none.
 """
@@ -27,7 +29,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from pyshard.blocking.thread_tasks import PlainSocket, Wanted
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
-_LONGEST = 3600.0  # seconds of one wait; it is begun again after that
+_LONGEST = 2**31 - 1  # milliseconds that `poll` can wait: 24 days
 _LOCAL = ("localhost", "localhost.")  # names that every machine knows by itself
 
 #: What `socket.getaddrinfo` gives for one address.
@@ -59,14 +61,13 @@ class SystemSocket:
             made.close()
             raise
 
-    def __del__(self) -> None:
-        made = getattr(self, "_socket", None)
-        if made is not None:
-            made.close()
-
     def fileno(self) -> int:
         """The descriptor; -1 when it is closed."""
         return self._socket.fileno()
+
+    def is_current(self) -> bool:
+        """See `PlainSocket`."""
+        return type(self._socket) is socket.socket
 
     def send(self, data: bytes | memoryview) -> int:
         """See `PlainSocket`."""
@@ -155,7 +156,7 @@ class SystemNetwork:
 def _milliseconds(until: float) -> int:
     """The time that is left, for `poll`."""
     left = until - time.monotonic()
-    return math.ceil(min(left, _LONGEST) * 1000) if left > 0 else 0
+    return math.ceil(min(left * 1000, _LONGEST)) if left > 0 else 0
 
 
 def _look_up(host: str, port: int) -> Sequence[_Found]:

@@ -12,13 +12,16 @@ Rules:
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pyshard.blocking.address_race import TooLate, broken, dial
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
+from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, Steps, run
 from pyshard.client_core.conversation import Broken, Conversation, Reply
 from pyshard.errors import ClientClosed, PyshardError
@@ -29,12 +32,7 @@ from pyshard.settings import settings
 if TYPE_CHECKING:
     from pyshard.security.tls.byte_filter import TlsFilter
 
-_STAGGER = 0.05  # seconds until the next address of a name is tried as well ("localhost" often has two)
 _LOOK = 0.05  # seconds of idleness after which a connection is looked at before it is used: it may have ended
-
-
-class TooLate(Exception):
-    """The time came before the answer."""
 
 
 class PooledConnection:
@@ -42,7 +40,7 @@ class PooledConnection:
 
     :param network: gives sockets and the time.
     :param session: the id of its session with the daemon.
-    :param in_doubt: takes the id of the session when a change was cut short.
+    :param in_doubt: is told of changes: when they are sent, answered, or cut short.
     :ivar conversation: questions and answers; only while it is open.
     :ivar changing: a change was sent, and its answer hasn't come.
     :ivar at_rest: its thread waits for bytes, so that an interruption finds everything in order.
@@ -50,30 +48,29 @@ class PooledConnection:
     """
 
     __slots__ = (
-        "__weakref__", "_forks", "_in_doubt", "_network", "_socket", "_tls", "_unsent",
+        "__weakref__", "_forks", "_in_doubt", "_network", "_reference", "_socket", "_tls", "_unsent",
         "at_rest", "changing", "conversation", "session", "target",
     )  # fmt: skip
 
     conversation: Conversation
 
-    def __init__(self, network: Network, session: bytes, in_doubt: set[bytes]) -> None:
+    def __init__(self, network: Network, session: bytes, in_doubt: SessionsInDoubt) -> None:
         self._network = network
         self._in_doubt = in_doubt
         self._socket: PlainSocket | None = None
         self._tls: TlsFilter | None = None
         self._unsent: deque[bytes | memoryview] = deque()
         self._forks = fork_count()
+        self._reference = weakref.ref(self)
         self.session = session
         self.changing = self.at_rest = False
         self.target: ConnectionTarget | None = None
 
-    def __del__(self) -> None:
-        self.close()
-
     @property
     def is_open(self) -> bool:
         """Whether it is connected and greeted, and asks may go over it."""
-        return self.target is not None and not self.conversation.leaving
+        socket = self._socket
+        return self.target is not None and not self.conversation.leaving and socket is not None and socket.is_current()
 
     def open(self, target: ConnectionTarget, check: Callable[[Greeting], None], until: float) -> Steps[None]:
         """Connect, present the token, and hear who answers.
@@ -86,7 +83,7 @@ class PooledConnection:
         begun = self._network.now()
         until = min(until, begun + settings.TIMEOUT)
         with self._closed_on_failure(until - begun):
-            self._socket = yield from self._connect(target, until)
+            self._socket = yield from dial(self._network, target.host, target.port, until)
             if target.tls is not None:
                 yield from self._secure(target.tls, target.host, until)
             secret = None if target.secret is None else target.secret()
@@ -158,6 +155,17 @@ class PooledConnection:
         while not self.conversation.answers:
             yield from self._more(until)
 
+    def begin_change(self) -> None:
+        """A change is about to be asked for."""
+        self.changing = True
+        self._in_doubt.sent(self._reference, self.session)
+
+    def end_change(self) -> None:
+        """All changes that were asked for have their answers."""
+        if self.changing:
+            self._in_doubt.answered(self.session)
+            self.changing = False
+
     def send_some(self) -> None:
         """Send what the system takes now of what is to be sent."""
         self._flush()
@@ -165,7 +173,7 @@ class PooledConnection:
     def close(self) -> None:
         """End the connection; it can be opened again. A session that is in doubt is given up, and told to the pool."""
         if self.changing:
-            self._in_doubt.add(self.session)
+            self._in_doubt.cut_short(self.session)
             self.changing = False
             self.session = b""
         socket, self._socket = self._socket, None
@@ -188,47 +196,13 @@ class PooledConnection:
             yield
         except OSError as error:
             self.close()
-            raise _broken(error) from None
+            raise broken(error) from None
         except TooLate:
             self.close()
             raise Broken(f"no connection and greeting within {seconds:.3g} s") from None
         except BaseException:
             self.close()
             raise
-
-    def _connect(self, target: ConnectionTarget, until: float) -> Steps[PlainSocket]:
-        """Connect to the first address of the name that answers."""
-        network = self._network
-        left = deque(network.addresses(target.host, target.port, until))
-        trying: list[PlainSocket] = []
-        next_start, why = 0.0, "it has no address"
-        try:
-            while True:
-                if left and (not trying or network.now() >= next_start):
-                    next_start = network.now() + _STAGGER
-                    try:
-                        trying.append(network.open(left.popleft()))
-                    except OSError as error:
-                        broken = _broken(error)
-                        if broken is error:
-                            raise
-                        why = str(broken)
-                    continue
-                if not trying:
-                    raise Broken(why)
-                ready = yield from Interest([(one, True) for one in trying], min(until, next_start) if left else until)
-                if not ready and network.now() >= until:
-                    raise TooLate
-                for one in ready:
-                    trying.remove(one)
-                    failure = one.failure()
-                    if failure is None:
-                        return one
-                    one.close()
-                    why, next_start = failure, 0.0
-        finally:
-            for one in trying:
-                one.close()
 
     def _secure(self, make: Callable[[str], TlsFilter], host: str, until: float) -> Steps[None]:
         """Shake hands by TLS."""
@@ -274,7 +248,7 @@ class PooledConnection:
                 self._tls.feed(data)
                 data = self._tls.read()
         except OSError as error:
-            raise _broken(error) from None
+            raise broken(error) from None
         if data is None:
             return
         if not data:
@@ -304,7 +278,7 @@ class PooledConnection:
                 data = self._tls.take()
             self._send(data)
         except OSError as error:
-            raise _broken(error) from None
+            raise broken(error) from None
 
     def _send(self, data: bytes) -> None:
         """Send bytes, behind those that are left; what the system doesn't take is left."""
@@ -328,14 +302,3 @@ class PooledConnection:
     def _check_process(self) -> None:
         if self._forks != fork_count():
             raise ClientClosed("this process was forked in the middle of the call; the parent goes on with it")
-
-
-def _broken(error: OSError) -> Exception:
-    """What an error of the system means: `Broken`, with the reason in one line.
-
-    An error without a number isn't the system's: such as a TimeoutError, which a signal's handler has raised here.
-    """
-    if error.errno is None:
-        return error
-    text = error.strerror or str(error)
-    return Broken(text.lower() if isinstance(error, ConnectionError) else text)

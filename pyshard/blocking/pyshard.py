@@ -97,7 +97,6 @@ class Pyshard(RecordCalls):
         self._deadline = connector.parameters.deadline
         self._default_index = connector.parameters.index
         self._closed = False
-        self._forks = fork_count()
         self._made: BlockingCluster | None = None
 
     @overload
@@ -291,7 +290,7 @@ class Pyshard(RecordCalls):
         """End all connections. Every later call raises `ClientClosed`."""
         self._closed = True
         made, self._made = self._made, None
-        if made is not None and self._forks == fork_count():
+        if made is not None and made.forks == fork_count():
             made.close()
 
     def __enter__(self) -> Self:
@@ -311,15 +310,15 @@ class Pyshard(RecordCalls):
     def _cluster(self) -> BlockingCluster:
         """The cluster as this process reaches it, made at the first call."""
         made = self._made
-        if made is not None and self._forks == fork_count():
+        if made is not None and made.forks == fork_count():
             return made
         if self._closed:
             raise ClientClosed("this Pyshard is closed; make a new one")
         made = self._connector.connect()
-        if self._made is not None and self._forks == fork_count():  # another thread was faster
+        faster = self._made  # by another thread
+        if faster is not None and faster.forks == fork_count():
             made.close()
-            return self._made
-        self._forks = fork_count()
+            return faster
         self._made = made
         return made
 

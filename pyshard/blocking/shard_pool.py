@@ -4,8 +4,8 @@ Rules:
 
 - The thread that takes the pool's connection *leads*: it sends its own operation and those that wait, in one batch, and
   hands out the answers. Then the next thread that waits leads.
-- A thread waits for another one's lead for a moment at most (`_PATIENCE`). After that it goes by a connection of its
-  own, so that no slow call holds up the others.
+- A thread waits for another one's lead for a moment (`_PATIENCE`). After that it goes by a connection of its own, so
+  that no slow call holds up the others; unless there are too many connections already.
 - A call made within a call of the same thread, by a signal's handler or a finalizer, waits for nobody.
 - A leader whose deadline has come, or that is interrupted while it waits, hands the batch on to one of the others.
 - Operations of different threads are concurrent: there is no order among them to be kept.
@@ -17,10 +17,12 @@ import weakref
 from collections import deque
 from random import Random
 
+from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
-from pyshard.blocking.gathered_operation import GatheredOperation
-from pyshard.blocking.pooled_connection import PooledConnection, TooLate
+from pyshard.blocking.gathered_operation import GatheredOperation, Turn
+from pyshard.blocking.pooled_connection import PooledConnection
+from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.thread_tasks import Network, Steps, run
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
@@ -37,6 +39,7 @@ from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _PATIENCE = 0.05  # seconds for which an operation waits for another thread's lead
+_MOST = 32  # connections to a shard that threads may open for want of patience, so that a silent shard costs few
 _EVER = float("inf")
 
 
@@ -67,18 +70,25 @@ class ShardPool(ConnectionPool):
 
     :param own: the shard's place in the map.
     :param cluster: the id of the cluster that it must belong to.
+    :param in_doubt: its sessions in doubt, also those of a pool that this shard had before.
     :ivar range: the shard's place in the map.
     :ivar epoch: of the map.
     """
 
     def __init__(
-        self, network: Network, random: Random, target: ConnectionTarget, own: ShardRange, cluster: str
+        self,
+        network: Network,
+        random: Random,
+        target: ConnectionTarget,
+        own: ShardRange,
+        cluster: str,
+        in_doubt: SessionsInDoubt,
     ) -> None:
-        super().__init__(network, random, target)
+        super().__init__(network, random, target, in_doubt)
         self.range = own
         self.epoch = 0
         self._cluster = cluster
-        self._waiting: deque[GatheredOperation] = deque()
+        self._waiting: deque[Turn] = deque()
         self._main: weakref.ref[PooledConnection] | None = None
 
     def peer_name(self) -> str:
@@ -91,6 +101,8 @@ class ShardPool(ConnectionPool):
 
     def update(self, own: ShardRange, epoch: int, target: ConnectionTarget) -> None:
         """Take up the shard's place in a newer map; a connection to another address or store isn't used any more."""
+        if epoch < self.epoch:
+            return
         if target != self.target or own.identity != self.range.identity:
             self.target = target
         self.range, self.epoch = own, epoch
@@ -127,49 +139,53 @@ class ShardPool(ConnectionPool):
 
     def _wait(self, operation: GatheredOperation) -> None:
         """Wait until another thread has done the operation, or until this one may."""
-        operation.prepare_to_wait()
-        self._waiting.append(operation)
+        turn = operation.turn = Turn(operation)
+        self._waiting.append(turn)
         try:
             connection = self.take()  # one may have been put back meanwhile
             if connection is not None:
-                if operation.claim():
+                if turn.claim():
                     self._lead(SentBatch(connection, operation), operation)
                     return
                 self.put_back(connection)
                 self._promote()
-            self._wait_for_turn(operation)
+            self._wait_for(turn)
         except BaseException:
-            if not operation.claim():
-                self._leave(operation)
+            if not turn.claim():
+                self._leave(turn)
             raise
 
-    def _wait_for_turn(self, operation: GatheredOperation) -> None:
+    def _wait_for(self, turn: Turn) -> None:
+        operation = turn.operation
         now = self.network.now()
         patience = now + _PATIENCE
         while not operation.done:
-            operation.sleep_until_woken(max(0.0, min(operation.expires, patience) - now))
-            batch, operation.handed = operation.handed, None
+            turn.sleep(max(0.0, min(operation.expires, patience) - now))
+            batch, turn.handed = turn.handed, None
             if batch is not None:
                 self._lead(batch, operation)
                 return
             now = self.network.now()
             if now >= operation.expires:
-                if operation.claim():
+                if turn.claim():
                     operation.failed(Attempt.NOT_SENT, TooLate())
                 else:
                     operation.failed(Attempt.FAILED, TooLate())
-                    self._leave(operation)
+                    self._leave(turn)
             elif now >= patience:
-                if operation.claim():
+                if self.size >= _MOST:
+                    patience = now + _PATIENCE
+                elif turn.claim():
                     self._lead(SentBatch(self.new(), operation), operation)
                     return
-                patience = _EVER  # it is on its way; only its deadline counts now
+                else:
+                    patience = _EVER  # it is on its way; only its deadline counts now
 
-    def _leave(self, operation: GatheredOperation) -> None:
+    def _leave(self, turn: Turn) -> None:
         """This thread waits no longer; what was handed to it goes to another one."""
-        operation.done = True
-        batch, operation.handed = operation.handed, None
-        if batch is not None and not self._hand_on(batch, operation):
+        turn.operation.done = True
+        batch, turn.handed = turn.handed, None
+        if batch is not None and not self._hand_on(batch, turn.operation):
             self._drop(batch, TooLate())
 
     # ------------------------------------------------------------------ leading
@@ -181,7 +197,7 @@ class ShardPool(ConnectionPool):
             if not batch.tag:
                 self._send(batch, own)
             reply = connection.answer_at_once(batch.tag, min(own.expires, batch.due))
-            connection.changing = False
+            connection.end_change()
             self._hand_out(batch, reply)
         except TooLate as error:
             if self.network.now() < batch.due and self._hand_on(batch, own):
@@ -222,7 +238,8 @@ class ShardPool(ConnectionPool):
         batch.runs = runs = runs_of(operations)
         box = apply_box(self.epoch, encode_runs(runs))
         batch.due = self.network.now() + settings.DEADLINE
-        connection.changing = changes
+        if changes:
+            connection.begin_change()
         for operation in operations:
             operation.sent = True
         batch.tag = connection.conversation.ask(commands.Apply.commandName, box)
@@ -236,13 +253,14 @@ class ShardPool(ConnectionPool):
         weight = operations[0].weight
         while self._waiting and len(operations) < settings.BOX_OPERATIONS and weight < settings.BOX_BYTES:
             try:
-                operation = self._waiting.popleft()
+                turn = self._waiting.popleft()
             except IndexError:  # another thread has it
                 break
+            operation = turn.operation
             if operation.changes and self.in_doubt:  # it waits until the session is fenced
-                self._waiting.appendleft(operation)
+                self._waiting.appendleft(turn)
                 break
-            if operation.claim():
+            if turn.claim():
                 operations.append(operation)
                 weight += operation.weight
                 changes = changes or operation.changes
@@ -268,9 +286,10 @@ class ShardPool(ConnectionPool):
         """Have the thread of another operation lead the batch; False: there is none that could."""
         now = self.network.now()
         for operation in batch.operations:
-            if operation is not own and not operation.done and operation.expires > now:
-                operation.handed = batch
-                operation.wake()
+            turn = operation.turn
+            if operation is not own and turn is not None and not operation.done and operation.expires > now:
+                turn.handed = batch
+                turn.wake()
                 return True
         return False
 
@@ -286,15 +305,13 @@ class ShardPool(ConnectionPool):
             if connection is None:
                 return
             try:
-                operation = self._waiting.popleft()
+                turn = self._waiting.popleft()
             except IndexError:
                 self.put_back(connection)
                 continue
-            batch = SentBatch(connection, operation)
-            operation.handed = batch
-            if operation.claim():
-                operation.wake()
+            turn.handed = SentBatch(connection, turn.operation)
+            if turn.claim():
+                turn.wake()
                 return
-            if operation.handed is batch:
-                operation.handed = None
+            turn.handed = None
             self.put_back(connection)

@@ -27,6 +27,10 @@ Wanted: TypeAlias = "tuple[PlainSocket, bool]"
 class PlainSocket(Protocol):
     """A stream socket that never blocks by itself. Errors of the system are OSErrors."""
 
+    def is_current(self) -> bool:
+        """Whether it is of the kind that the network makes now."""
+        ...
+
     def send(self, data: bytes | memoryview) -> int:
         """Send what the system takes; how many bytes that were."""
         ...

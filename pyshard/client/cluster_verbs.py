@@ -10,27 +10,19 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from pyshard.client.key_pages import next_answer
 from pyshard.client.router import Router
 from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
-from pyshard.client_core.everyday_verbs import Location, location, next_count, uncounted
-from pyshard.errors import (
-    IndexNotFound,
-    NotConfigured,
-    PyshardError,
-    ShardBehind,
-    ShuttingDown,
-    WrongShard,
-)
+from pyshard.client_core.document_count import DocumentCount
+from pyshard.client_core.everyday_verbs import Location, location
+from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import check_index_name
-from pyshard.model.key_slots import SLOTS, Key, key_bytes
+from pyshard.model.key_slots import Key, key_bytes
 from pyshard.protocol import commands
-
-_PAUSE = 0.1  # seconds until shards are asked again
 
 
 class ClusterVerbs:
@@ -115,29 +107,12 @@ class ClusterVerbs:
         return self._default_index if index is None else check_index_name(index)
 
     async def _count(self, index: str | None, deadline: float | None) -> int:
-        router, clock, name = self._router, self._clock, self._index_name(index)
         seconds = self._seconds(deadline)
-        end = clock.seconds() + seconds
-        slot, documents = 0, 0
-        missing_since: float | None = None
-        while slot < SLOTS:
-            router.check_open()
-            began = clock.seconds()
-            question = {"epoch": router.state.epoch, "index": name, "slot": slot}
-            try:
-                answer = await router.link_for(slot).rpc.call(commands.Count, max(0.0, end - began), False, **question)
-            except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
-                if isinstance(error, IndexNotFound):
-                    missing_since = began if missing_since is None else missing_since
-                    if router.fetched >= missing_since and name not in router.state.indexes:
-                        raise
-                if clock.seconds() + _PAUSE >= end:
-                    raise uncounted(seconds, error) from None
-                await router.refresh()
-                await deferLater(clock, _PAUSE)
-            else:
-                slot, documents = next_count(slot, documents, answer)
-        return documents
+        end = self._clock.seconds() + seconds
+        count = DocumentCount(self._index_name(index))
+        while not count.ended:
+            await next_answer(self._clock, self._router, count, seconds, end)
+        return count.documents
 
     async def _indexes(self, deadline: float | None) -> list[str]:
         router, seconds = self._router, self._seconds(deadline)

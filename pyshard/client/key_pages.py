@@ -10,23 +10,17 @@ Rules:
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.client.router import Router
+from pyshard.client_core.index_walk import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
-from pyshard.errors import (
-    IndexNotFound,
-    NotConfigured,
-    ShardBehind,
-    ShuttingDown,
-    Unavailable,
-    WrongShard,
-)
-from pyshard.protocol import commands
 
-_PAUSE = 0.1  # seconds until a page is asked for again
+_T = TypeVar("_T")
 
 
 class KeyPages:
@@ -68,29 +62,27 @@ class KeyPages:
     async def _next_page(self) -> list[str]:
         end = self._clock.seconds() + self._deadline
         keys: list[bytes] = []
-        missing_since: float | None = None
         while not self._cursor.ended and not keys:
-            self._router.check_open()
-            began = self._clock.seconds()
-            try:
-                keys = await self._fetch(max(0.0, end - began))
-            except (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound) as error:
-                if isinstance(error, IndexNotFound):
-                    missing_since = began if missing_since is None else missing_since
-                    if self._missing(missing_since):
-                        raise
-                if self._clock.seconds() + _PAUSE >= end:
-                    raise Unavailable(f"no page of keys could be had within {self._deadline:g} s: {error}") from None
-                await self._router.refresh()
-                await deferLater(self._clock, _PAUSE)
+            keys = await next_answer(self._clock, self._router, self._cursor, self._deadline, end)
         return key_texts(keys)
 
-    def _missing(self, since: float) -> bool:
-        """Whether a map fetched after a shard first refused the index agrees that there is none."""
-        return self._router.fetched >= since and self._cursor.index not in self._router.state.indexes
 
-    async def _fetch(self, seconds: float) -> list[bytes]:
-        """Fetch one page of one shard, and move the cursor behind it."""
-        router, cursor = self._router, self._cursor
-        rpc = router.link_for(cursor.slot).rpc
-        return cursor.take(await rpc.call(commands.Keys, seconds, False, **cursor.question(router.state.epoch)))
+async def next_answer(clock: IReactorTime, router: Router, walk: Walk[_T], seconds: float, end: float) -> _T:
+    """What the next shard of a walk answers, asked again by newer maps where it must be.
+
+    :param seconds: the deadline, for the message.
+    :param end: the deadline, in the clock's seconds.
+    """
+    refusals = Refusals(walk, seconds, end)
+    while True:
+        router.check_open()
+        asked = clock.seconds()
+        calling = router.link_for(walk.slot).rpc.call(
+            walk.command, max(0.0, end - asked), False, **walk.question(router.state.epoch)
+        )
+        try:
+            return walk.take(await calling)
+        except FOR_NOW as error:
+            refusals.refused(error, asked, clock.seconds(), router.fetched, router.state.indexes)
+        await router.refresh()
+        await deferLater(clock, PAUSE)

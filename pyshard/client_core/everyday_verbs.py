@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, TypedDict
 
@@ -20,7 +20,7 @@ from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.client_core.operation import VerbOptions
 from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
 from pyshard.client_core.typed_documents import document_type
-from pyshard.errors import BadRequest, InvalidArgument, InvalidDocument, PyshardError, Unavailable, shown_value
+from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, Unavailable, shown_value
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.document_encoding import Document, Storable
@@ -184,24 +184,3 @@ def whether_removed(_: Run, __: Sequence[int], ___: Sequence[int], results: list
 def outrun(key: object) -> Unavailable:
     """The error for an update whose deadline has come."""
     return Unavailable(f"update of key {shown_key(key)}: others changed it each time, until the deadline; try again")
-
-
-def next_count(slot: int, documents: int, answer: Mapping[str, int]) -> tuple[int, int]:
-    """Where a count goes on, and what it has come to, after one shard's answer.
-
-    :param slot: where it was.
-    :param documents: what it had come to.
-    :param answer: the arguments of the answer to `Count`.
-    :raises BadRequest: the answer leads nowhere.
-    """
-    if answer["end"] <= slot or answer["documents"] < 0:
-        raise BadRequest("the shard's count of documents leads nowhere")
-    return answer["end"], documents + answer["documents"]
-
-
-def uncounted(seconds: float, error: PyshardError) -> Unavailable:
-    """The error for a count whose deadline has come.
-
-    :param error: by which the last attempt failed.
-    """
-    return Unavailable(f"the documents could not be counted within {seconds:g} s: {error}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
 
 
@@ -23,6 +24,9 @@ class KeyCursor:
     :ivar slot: the next slot wanted.
     :ivar after: of that slot, only keys after this one; None: all.
     """
+
+    command = commands.Keys
+    what = "no page of keys could be had"
 
     def __init__(self, index: str) -> None:
         self.index = index

@@ -54,6 +54,10 @@ class MemorySocket:
         end = self._protocol
         return writing or end is None or bool(end.data) or end.ended
 
+    def is_current(self) -> bool:
+        """See `PlainSocket`."""
+        return True
+
     def send(self, data: bytes | memoryview) -> int:
         """See `PlainSocket`."""
         with self._sockets.lock:

@@ -1,0 +1,88 @@
+"""A walk over an index, from shard to shard in slot order: what follows when a shard refuses to answer. Pure.
+
+Rules:
+
+- A shard that has lost the slot, isn't ready or is behind is asked again by a newer map, until the deadline.
+- "No such index" is believed when a map agrees that was fetched after a shard first said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any, Protocol, TypeVar
+
+from pyshard.errors import (
+    IndexNotFound,
+    NotConfigured,
+    PyshardError,
+    ShardBehind,
+    ShuttingDown,
+    Unavailable,
+    WrongShard,
+)
+from pyshard.protocol.commands import Command
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+#: By which a shard refuses what another one, or the same one a little later, may answer.
+FOR_NOW = (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound)
+
+#: Seconds until a shard is asked again.
+PAUSE = 0.1
+
+
+class Walk(Protocol[_T_co]):
+    """What is walked for: pages of keys, or a count."""
+
+    index: str
+    slot: int
+
+    @property
+    def command(self) -> type[Command]:
+        """What each shard is asked."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """What could not be had when the deadline comes, for the message."""
+        ...
+
+    def question(self, epoch: int) -> dict[str, object]:
+        """The arguments for the shard that owns the slot."""
+        ...
+
+    def take(self, answer: dict[str, Any]) -> _T_co:
+        """Move on by an answer."""
+        ...
+
+
+class Refusals:
+    """What became of one step of a walk so far.
+
+    :param walk: which.
+    :param seconds: the deadline of the step, from now.
+    :param end: the same, in the clock's seconds.
+    """
+
+    def __init__(self, walk: Walk[object], seconds: float, end: float) -> None:
+        self._walk = walk
+        self._seconds = seconds
+        self._end = end
+        self._missing_since: float | None = None
+
+    def refused(self, error: PyshardError, asked: float, now: float, fetched: float, known: Container[str]) -> None:
+        """A shard refused; raise what the caller is to hear, unless it is to be asked again.
+
+        :param error: one of `FOR_NOW`.
+        :param asked: when it was asked.
+        :param fetched: when the map was asked for that the client has.
+        :param known: the indexes in that map.
+        :raises IndexNotFound: there is no such index.
+        :raises Unavailable: the deadline has come.
+        """
+        if isinstance(error, IndexNotFound):
+            self._missing_since = asked if self._missing_since is None else self._missing_since
+            if fetched >= self._missing_since and self._walk.index not in known:
+                raise error
+        if now + PAUSE >= self._end:
+            raise Unavailable(f"{self._walk.what} within {self._seconds:g} s: {error}") from None
