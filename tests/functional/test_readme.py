@@ -21,8 +21,7 @@ from pathlib import Path
 import pytest
 from blocks import CHECKOUT, tagged
 
-# One worker runs them all: each goes on where the one before stopped, and their ports are the printed ones.
-pytestmark = [pytest.mark.functional, pytest.mark.xdist_group("readme")]
+pytestmark = pytest.mark.functional
 
 _PORTS = (5050, 5051, 9192)
 _READY = "from pyshard import Pyshard; print({one['state'] for one in Pyshard().readiness()})"
