@@ -25,8 +25,9 @@ from pyshard.client_core.bulk_input import BulkSlice, encoded
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight
 from pyshard.client_core.conversation import Broken, Reply
+from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.operation_queue import Batch, OperationQueue
-from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide, no_sense
+from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
@@ -272,7 +273,7 @@ class ShardWork:
         waiting, _ = self._queue.expired(self._network.now())
         for entry in waiting:
             self.away = True
-            entry.fail(Unavailable(f"{entry}: {self._pool.peer_name()} could not answer before the deadline: {why}"))
+            entry.fail(too_late(entry, self._pool.peer_name(), why))
 
     def _fail_waiting(self, error: PyshardError) -> None:
         """Nothing more can be sent."""
@@ -288,6 +289,4 @@ class ShardWork:
         return self._network.now() if found is None else found
 
     def _unknown(self, part: BulkOperation, why: str) -> OutcomeUnknown:
-        return OutcomeUnknown(
-            f"{part} was sent to {self._pool.peer_name()}, but {why}: it may or may not have happened"
-        )
+        return in_doubt(part, self._pool.peer_name(), why)

@@ -29,15 +29,16 @@ from pyshard.blocking.map_server_pools import MapServerPools, ask_first
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.blocking.thread_tasks import Network
-from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, no_sense
-from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
+from pyshard.client_core import map_fetching
+from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
+from pyshard.errors import ClientClosed, IndexNotFound, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
-_JITTER = 0.05  # seconds by which threads that need a map at the same moment spread
 _CLOSED = "this Pyshard is closed; make a new one"
 
 
@@ -127,7 +128,7 @@ class BlockingCluster:
                     pool.apply(operation, nested)
                 except BaseException as interruption:
                     if operation.sent and operation.changes and interruption.__cause__ is None:
-                        interruption.__cause__ = _unknown(operation, pool, "this call was interrupted")
+                        interruption.__cause__ = in_doubt(operation, pool.peer_name(), "this call was interrupted")
                     raise
                 if operation.attempt is None:
                     return operation.outcome
@@ -160,7 +161,7 @@ class BlockingCluster:
             return
         self._fetching_until = min(until, now + settings.TIMEOUT / 2)
         try:
-            network.sleep(min(until, now + _JITTER * self._random.random()))
+            network.sleep(min(until, now + map_fetching.JITTER * self._random.random()))
             self._fetch(min(until, network.now() + settings.TIMEOUT / 2))
         except PyshardError:
             pass  # who waits for a newer map tries again until its own deadline
@@ -228,7 +229,7 @@ class BlockingCluster:
         late = isinstance(error, TooLate)
         why = _late(now, operation) if late else str(error)
         if verdict is Verdict.IN_DOUBT:
-            raise _unknown(operation, pool, why)
+            raise in_doubt(operation, pool.peer_name(), why)
         if now < operation.expires:
             if verdict is not Verdict.RETRY:
                 if attempt is not Attempt.NOT_SENT:
@@ -238,14 +239,10 @@ class BlockingCluster:
             self.network.sleep(min(operation.expires, pool.rested()))
         if self.network.now() >= operation.expires:
             why = pool.why if attempt is Attempt.NOT_SENT and late else why
-            raise Unavailable(f"{operation}: {pool.peer_name()} could not answer before the deadline: {why}")
+            raise too_late(operation, pool.peer_name(), why)
 
 
 def _late(now: float, operation: GatheredOperation) -> str:
     if now < operation.expires:
         return f"no answer came for {settings.DEADLINE:g} s"
     return "no answer came before the deadline"
-
-
-def _unknown(operation: GatheredOperation, pool: ShardPool, why: str) -> OutcomeUnknown:
-    return OutcomeUnknown(f"{operation} was sent to {pool.peer_name()}, but {why}: it may or may not have happened")

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.thread_tasks import Interest, Network, Steps, run, together
+from pyshard.client_core import map_fetching
 from pyshard.client_core.errors_of_peers import error_of_all
-from pyshard.errors import ConfigError, ForeignCluster, NotConfigured, PyshardError
+from pyshard.errors import NotConfigured, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
@@ -26,11 +27,6 @@ from pyshard.protocol.commands import Command
 from pyshard.protocol.greeting import Greeting
 
 _T = TypeVar("_T")
-
-_CONNECTED = 1.0  # seconds that a peer has to answer, where there is a connection, before the next is asked too
-_DIALED = 0.1  # where there is none
-_AGAIN = 0.1  # seconds until a peer is asked again that isn't configured
-_BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
 
 
 class MapServerPool(ConnectionPool):
@@ -51,13 +47,11 @@ class MapServerPool(ConnectionPool):
 
     def peer_name(self) -> str:
         """See `ConnectionPool`."""
-        if self.role:
-            return f"the {self.role} at {self.address}"
-        return f"the bootstrap at {self.address}" if self._alone else self.address
+        return map_fetching.server_name(self.role, self.address, self._alone)
 
     def check(self, greeting: Greeting) -> None:
         """See `ConnectionPool`."""
-        check_cluster(self._cluster, greeting.cluster)
+        map_fetching.check_cluster("".join(self._cluster[:1]), greeting.cluster)
 
 
 class MapServerPools:
@@ -80,7 +74,7 @@ class MapServerPools:
 
         :raises ForeignCluster: it is another one's.
         """
-        check_cluster(self._cluster, given)
+        map_fetching.check_cluster("".join(self._cluster[:1]), given)
 
     def first_map(self, seconds: float) -> ClusterState:
         """The map, from the first address that has it.
@@ -93,9 +87,8 @@ class MapServerPools:
 
     def by_preference(self, shards: Sequence[ConnectionPool]) -> list[ConnectionPool]:
         """Whom to ask for a newer map: addresses that may be a bootstrap's, then shards."""
-        bootstraps: list[ConnectionPool] = [pool for pool in self.pools if pool.role != _SHARD]
         connected = [pool for pool in shards if pool.connected]
-        return [*bootstraps, *(connected or [pool for pool in self.pools if pool.role == _SHARD] or shards)]
+        return map_fetching.by_preference(self._by_role(), connected, shards)
 
     def call(
         self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
@@ -107,22 +100,14 @@ class MapServerPools:
         until = self._network.now() + seconds
         first = self.pools[0]
         pool: ConnectionPool = first
-        if len(self.pools) > 1 or first.role == _SHARD:
-            ranked = sorted(self.pools, key=lambda one: (_BOOTSTRAP, "", _SHARD).index(one.role))
+        if len(self.pools) > 1 or first.role == map_fetching.SHARD:
+            ranked = map_fetching.bootstraps_first(self._by_role())
             pool = ask_first(self._network, ranked, commands.Ping, _bootstrap, seconds)
         left = max(0.0, round(until - self._network.now(), 2))
         return run(self._network, pool.call(command, left, changes, **arguments))
 
-
-def check_cluster(known: Sequence[str], given: str) -> None:
-    """Make sure that a daemon belongs to the cluster that is known.
-
-    :param known: the id of the cluster; empty before one is known.
-    :param given: the daemon's; empty while it isn't configured.
-    :raises ForeignCluster: it belongs to another one.
-    """
-    if known and given and given != known[0]:
-        raise ForeignCluster(f"it has cluster {given} now; this client knows {known[0]}")
+    def _by_role(self) -> list[tuple[str, ConnectionPool]]:
+        return [(pool.role, pool) for pool in self.pools]
 
 
 def ask_first(
@@ -148,11 +133,11 @@ def ask_first(
                 answer = yield from pool.call(command, max(0.0, round(until - network.now(), 2)))
                 return accept(pool, answer)
             except NotConfigured:
-                if network.now() + _AGAIN >= until:
+                if network.now() + map_fetching.ASK_AGAIN >= until:
                     raise
-            yield from Interest((), network.now() + _AGAIN)
+            yield from Interest((), network.now() + map_fetching.ASK_AGAIN)
 
-    stagger = _CONNECTED if pools[0].connected else _DIALED
+    stagger = map_fetching.head_start(pools[0].connected)
     outcomes = together(network, [ask(pool) for pool in pools], stagger, one_is_enough=True)
     errors: list[PyshardError] = []
     for outcome in outcomes:
@@ -169,9 +154,5 @@ def _state(_: ConnectionPool, answer: dict[str, Any]) -> ClusterState:
 
 
 def _bootstrap(pool: ConnectionPool, _: dict[str, Any]) -> ConnectionPool:
-    if pool.role != _BOOTSTRAP:
-        raise ConfigError(
-            f"{pool.peer_name().rpartition(' ')[2]} is a {pool.role}'s address, and only the bootstrap can do this; "
-            "connect with the bootstrap's address"
-        )
+    map_fetching.check_bootstrap(pool.role, pool.peer_name().rpartition(" ")[2])
     return pool

@@ -22,16 +22,13 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pyshard.client.rpc_channel import RpcChannel
+from pyshard.client_core import map_fetching
 from pyshard.client_core.errors_of_peers import error_of_all
 from pyshard.errors import NotConfigured, PyshardError, Unavailable
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.protocol.commands import Command
 
 _T = TypeVar("_T")
-
-_CONNECTED = 1.0  # seconds that a peer has to answer, where there is a connection, before the next is called too
-_DIALED = 0.1  # where there is none
-_AGAIN = 0.1  # seconds until a peer is called again that isn't configured
 
 
 class HedgedRequest(Generic[_T]):
@@ -74,7 +71,7 @@ class HedgedRequest(Generic[_T]):
 
     def head_start(self, candidate: RpcChannel) -> float:
         """See `RaceOwner`."""
-        return _CONNECTED if candidate.has_connection else _DIALED
+        return map_fetching.head_start(candidate.has_connection)
 
     async def _call(self, peer: RpcChannel) -> _T:
         while True:
@@ -83,9 +80,9 @@ class HedgedRequest(Generic[_T]):
                 answer = await peer.call(self._command, max(0.0, round(self._deadline - began, 2)))
                 return self._accept(peer, answer, began)
             except NotConfigured:
-                if self._clock.seconds() + _AGAIN >= self._deadline:
+                if self._clock.seconds() + map_fetching.ASK_AGAIN >= self._deadline:
                     raise
-            await deferLater(self._clock, _AGAIN)
+            await deferLater(self._clock, map_fetching.ASK_AGAIN)
 
 
 def _explain(failure: Failure) -> Failure:

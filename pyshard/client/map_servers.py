@@ -21,7 +21,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.rpc_channel import RpcChannel
-from pyshard.errors import ConfigError, PyshardError
+from pyshard.client_core import map_fetching
+from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.dialed_connection import DialedConnection
@@ -30,8 +31,6 @@ from pyshard.protocol import commands
 from pyshard.protocol.commands import Command
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
-
-_BOOTSTRAP, _SHARD = "bootstrap", "shard"  # the roles that Hello tells
 
 
 class Server:
@@ -67,7 +66,7 @@ class Server:
     def release(self) -> None:
         """Close a connection to a shard over which nothing is called."""
         connection = self.dialer.connection
-        if connection is not None and self.role == _SHARD and not self.rpc.pending:
+        if connection is not None and self.role == map_fetching.SHARD and not self.rpc.pending:
             connection.leave()
 
     def close(self) -> Deferred[None]:
@@ -79,9 +78,7 @@ class Server:
 
     def peer_name(self) -> str:
         """See `RpcOwner`."""
-        if self.role:
-            return f"the {self.role} at {self.name}"
-        return f"the bootstrap at {self.name}" if self._alone else self.name
+        return map_fetching.server_name(self.role, self.name, self._alone)
 
     def wants_connection(self) -> bool:
         """See `DialerOwner`."""
@@ -140,9 +137,7 @@ class MapServers:
 
         :param shards: the client's connected links to shards; where there is none, the addresses of shards are called.
         """
-        bootstraps = [server.rpc for server in self._servers if server.role != _SHARD]
-        others = shards or [server.rpc for server in self._servers if server.role == _SHARD]
-        return [*bootstraps, *others]
+        return map_fetching.by_preference(self._channels(), shards)
 
     def call(
         self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
@@ -168,7 +163,7 @@ class MapServers:
     ) -> dict[str, Any]:
         deadline = self._clock.seconds() + seconds
         first, *others = self._servers
-        bootstrap = first.rpc if not others and first.role != _SHARD else await self._bootstrap(seconds)
+        bootstrap = first.rpc if not others and first.role != map_fetching.SHARD else await self._bootstrap(seconds)
         left = max(0.0, round(deadline - self._clock.seconds(), 2))
         answer: dict[str, Any] = await bootstrap.call(command, left, changes, **arguments)
         return answer
@@ -179,19 +174,17 @@ class MapServers:
 
         def accept(peer: RpcChannel, *_: object) -> RpcChannel:
             server = server_of[peer]
-            if server.role != _BOOTSTRAP:
-                raise ConfigError(
-                    f"{server.name} is a {server.role}'s address, and only the bootstrap can do this; "
-                    "connect with the bootstrap's address"
-                )
+            map_fetching.check_bootstrap(server.role, server.name)
             return peer
 
-        ranked = sorted(self._servers, key=lambda server: (_BOOTSTRAP, "", _SHARD).index(server.role))
-        peers = [server.rpc for server in ranked]
+        peers = map_fetching.bootstraps_first(self._channels())
         try:
             return await HedgedRequest(self._clock, peers, commands.Ping, accept, seconds).start()
         finally:
             self._release()
+
+    def _channels(self) -> list[tuple[str, RpcChannel]]:
+        return [(server.role, server.rpc) for server in self._servers]
 
     def _release(self) -> None:
         for server in self._servers:

@@ -27,10 +27,11 @@ from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.map_servers import MapServers
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.shard_link import ShardLink
+from pyshard.client_core import map_fetching
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
-from pyshard.errors import ClientClosed, ForeignCluster, PyshardError
+from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
@@ -39,7 +40,6 @@ from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
-_JITTER = 0.05  # seconds by which clients that need a map at the same moment spread
 _CLOSED = "the client is closed, or was made before this process was forked; connect() gives a new one"
 
 
@@ -136,7 +136,7 @@ class Router:
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         if len(self._waiters) == 1:
-            self._refreshing = self._clock.callLater(_JITTER * self._random.random(), self._start_fetch)
+            self._refreshing = self._clock.callLater(map_fetching.JITTER * self._random.random(), self._start_fetch)
         return waiter
 
     def link_idle(self) -> None:
@@ -150,10 +150,9 @@ class Router:
         newest = self._pending or (self.state if self._known else None)
         if newest is not None and state.epoch <= newest.epoch:
             return
-        for link in self._links.values():
-            old, own = link.range, state.map.named(link.range.name)
-            if own is None or own.start > old.start or own.end < old.end:
-                link.quiesced = True
+        if self._known:
+            for name in map_fetching.losing_shards(self.state.map, state.map):
+                self._links[name].quiesced = True
         self._pending = state
         self.link_idle()
 
@@ -198,8 +197,7 @@ class Router:
         self._check_cluster(greeting.cluster)
 
     def _check_cluster(self, given: str) -> None:
-        if self._known and given and given != self.state.cluster:
-            raise ForeignCluster(f"it has cluster {given} now; this client knows {self.state.cluster}")
+        map_fetching.check_cluster(self.state.cluster if self._known else "", given)
 
     def _start_fetch(self) -> None:
         Deferred.fromCoroutine(self._fetch())

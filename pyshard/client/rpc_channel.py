@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from pyshard.client_core.conversation import unknown_call
 from pyshard.errors import (
     BadRequest,
     ClientClosed,
@@ -200,10 +201,7 @@ class RpcChannel:
         return self._unknown(call, str(error)) if call.changes else BadRequest(f"{self._owner.peer_name()}: {error}")
 
     def _unknown(self, call: _PendingCall, why: str) -> OutcomeUnknown:
-        name = call.command.commandName.decode()
-        return OutcomeUnknown(
-            f"{name} was sent to {self._owner.peer_name()} and {why}: it may or may not have happened"
-        )
+        return unknown_call(call.command.commandName.decode(), self._owner.peer_name(), why)
 
     def _end(self, call: _PendingCall, outcome: dict[str, Any] | PyshardError) -> None:
         if call in self._open:

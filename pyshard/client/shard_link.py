@@ -25,17 +25,11 @@ from pyshard.client.deadline_timer import DeadlineTimer
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
+from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
-from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, no_sense
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client_core.shard_identity_check import check_greeting
-from pyshard.errors import (
-    ClientClosed,
-    IndexNotFound,
-    OutcomeUnknown,
-    Overloaded,
-    PyshardError,
-    Unavailable,
-)
+from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overloaded, PyshardError, Unavailable
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.backoff import Backoff
@@ -315,7 +309,7 @@ class ShardLink:
                 self._owner.link_idle()
 
     def _unknown(self, entry: Entry, why: str) -> OutcomeUnknown:
-        return OutcomeUnknown(f"{entry} was sent to {self.peer_name()}, but {why}: it may or may not have happened")
+        return in_doubt(entry, self.peer_name(), why)
 
     def _back_off(self) -> None:
         """Send nothing for a little; longer each time, until a batch is answered."""
@@ -346,4 +340,4 @@ class ShardLink:
             self._sweep.set_by(max(upcoming, now + len(self._queue) * _SWEEP_COST))
 
     def _unavailable(self, entry: Entry, why: str) -> Unavailable:
-        return Unavailable(f"{entry}: {self.peer_name()} could not answer before the deadline: {why}")
+        return too_late(entry, self.peer_name(), why)

@@ -123,14 +123,6 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
     return Verdict.FAIL if isinstance(error, PyshardError) else Verdict.RETRY
 
 
-def no_sense(error: BaseException | None) -> BadRequest:
-    """The error for a read whose answer makes no sense.
-
-    :param error: by which that was found out.
-    """
-    return BadRequest(f"the shard's answer makes no sense: {type(error).__name__}: {error}")
-
-
 def index_is_missing(index: str, known: Container[str], fetched: float, first_refused: float) -> bool:
     """Whether a map that is new enough agrees with a shard that there is no such index.
 

@@ -1,0 +1,104 @@
+"""How a client comes to a map: whom it asks, in which order, how long it waits for each, and what it takes up.
+
+Rules:
+
+- Any bootstrap and any shard has the map. Addresses that may be a bootstrap's are asked first.
+- The next peer is asked too when the one before it is silent for a little.
+- An older map never replaces a newer one, and another cluster's map none.
+- What only a bootstrap can do is called at one address, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from typing import TypeVar
+
+from pyshard.errors import ConfigError, ForeignCluster
+from pyshard.model.shard_map import ShardMap
+
+_T = TypeVar("_T")
+
+BOOTSTRAP, SHARD = "bootstrap", "shard"  #: the roles that Hello tells
+
+#: Seconds until a peer is asked again that isn't configured.
+ASK_AGAIN = 0.1
+
+#: Seconds by which clients, and threads of one, spread that need a map at the same moment.
+JITTER = 0.05
+
+_CONNECTED = 1.0  # seconds that a peer has to answer, where there is a connection, before the next is asked too
+_DIALED = 0.1  # where there is none
+
+
+def head_start(connected: bool) -> float:
+    """How long a peer has to answer before the next one is asked too, in seconds.
+
+    :param connected: whether there is a connection to it.
+    """
+    return _CONNECTED if connected else _DIALED
+
+
+def by_preference(
+    servers: Sequence[tuple[str, _T]], connected: Sequence[_T], unconnected: Sequence[_T] = ()
+) -> list[_T]:
+    """Whom to ask for a newer map, in this order.
+
+    :param servers: the addresses that the client was given, each with its role; empty: nobody has answered there yet.
+    :param connected: the map's shards to which there is a connection.
+    :param unconnected: those that would have to be dialed.
+    """
+    bootstraps = [peer for role, peer in servers if role != SHARD]
+    shards = [peer for role, peer in servers if role == SHARD]
+    return [*bootstraps, *(connected or shards or unconnected)]
+
+
+def bootstraps_first(servers: Sequence[tuple[str, _T]]) -> list[_T]:
+    """Where to look for a bootstrap, in this order: known ones, unknown addresses, shards.
+
+    :param servers: see `by_preference`.
+    """
+    ranked = sorted(servers, key=lambda server: (BOOTSTRAP, "", SHARD).index(server[0]))
+    return [peer for _, peer in ranked]
+
+
+def check_bootstrap(role: str, address: str) -> None:
+    """Make sure that whoever answered is a bootstrap.
+
+    :raises ConfigError: it is a shard.
+    """
+    if role != BOOTSTRAP:
+        raise ConfigError(
+            f"{address} is a {role}'s address, and only the bootstrap can do this; connect with the bootstrap's address"
+        )
+
+
+def server_name(role: str, address: str, alone: bool) -> str:
+    """How messages call whoever is at an address that the client was given.
+
+    :param role: of whoever answered there last; empty: nobody has.
+    :param alone: no other address was given.
+    """
+    if role:
+        return f"the {role} at {address}"
+    return f"the bootstrap at {address}" if alone else address
+
+
+def check_cluster(known: str, given: str) -> None:
+    """Make sure that a daemon belongs to the cluster that is known.
+
+    :param known: the id of the client's cluster; empty before one is known.
+    :param given: the daemon's; empty while it isn't configured.
+    :raises ForeignCluster: it belongs to another one.
+    """
+    if known and given and given != known:
+        raise ForeignCluster(f"it has cluster {given} now; this client knows {known}")
+
+
+def losing_shards(old: ShardMap, new: ShardMap) -> Set[str]:
+    """The names of the shards that have slots in one map which they don't have in a newer one."""
+    losing = set()
+    for shard in old.ranges:
+        own = new.named(shard.name)
+        if own is None or own.start > shard.start or own.end < shard.end:
+            losing.add(shard.name)
+    return losing

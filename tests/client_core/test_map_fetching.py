@@ -1,0 +1,67 @@
+"""Whom a client asks for the map, in which order, and which map it takes up."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyshard.client_core import map_fetching
+from pyshard.errors import ConfigError, ForeignCluster
+from pyshard.model.shard_map import ShardMap, ShardRange
+
+
+def shard_map(**ends: tuple[int, int]) -> ShardMap:
+    """A map of shards by their names, each with its first slot and the one behind its last."""
+    return ShardMap(tuple(ShardRange(name, start, end, 1, name, 5050) for name, (start, end) in ends.items()))
+
+
+def test_bootstraps_are_asked_before_shards() -> None:
+    """An address where nobody has answered yet may be a bootstrap's; shards come last."""
+    servers = [("shard", "given shard"), ("", "unknown"), ("bootstrap", "known")]
+    assert map_fetching.by_preference(servers, ["connected"], ["other"]) == ["unknown", "known", "connected"]
+    assert map_fetching.by_preference(servers, [], ["other"]) == ["unknown", "known", "given shard"]
+    assert map_fetching.by_preference(servers[1:], [], ["other"]) == ["unknown", "known", "other"]
+    assert map_fetching.bootstraps_first(servers) == ["known", "unknown", "given shard"]
+
+
+def test_a_connected_peer_has_more_time() -> None:
+    """A peer that must be dialed first is doubted sooner than one that has a connection."""
+    assert map_fetching.head_start(True) > map_fetching.head_start(False) > 0
+
+
+def test_only_a_bootstrap_is_one() -> None:
+    """What only a bootstrap can do is refused at a shard's address, which the message names."""
+    map_fetching.check_bootstrap("bootstrap", "a:1")
+    with pytest.raises(ConfigError, match="a:1 is a shard's address"):
+        map_fetching.check_bootstrap("shard", "a:1")
+
+
+@pytest.mark.parametrize(
+    ("role", "alone", "name"),
+    [
+        ("shard", True, "the shard at a:1"),
+        ("bootstrap", False, "the bootstrap at a:1"),
+        ("", True, "the bootstrap at a:1"),
+        ("", False, "a:1"),
+    ],
+)
+def test_server_name(role: str, alone: bool, name: str) -> None:
+    """An only address is taken for a bootstrap's until somebody has answered there."""
+    assert map_fetching.server_name(role, "a:1", alone) == name
+
+
+def test_another_cluster_is_refused() -> None:
+    """A daemon may have no cluster yet, and a client may know none yet; two different ones are refused."""
+    for known, given in [("", ""), ("", "b"), ("a", ""), ("a", "a")]:
+        map_fetching.check_cluster(known, given)
+    with pytest.raises(ForeignCluster, match="cluster b now; this client knows a"):
+        map_fetching.check_cluster("a", "b")
+
+
+def test_losing_shards() -> None:
+    """Who loses a slot at either end, or all of them, loses; who only gains doesn't."""
+    half, size = 5_000_000, 10_000_000
+    old = shard_map(a=(0, half), b=(half, size))
+    assert map_fetching.losing_shards(old, old) == set()
+    assert map_fetching.losing_shards(old, shard_map(a=(0, half + 1), b=(half + 1, size))) == {"b"}
+    assert map_fetching.losing_shards(old, shard_map(a=(0, half - 1), b=(half - 1, size))) == {"a"}
+    assert map_fetching.losing_shards(old, shard_map(a=(0, size))) == {"b"}
