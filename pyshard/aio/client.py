@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from pyshard.aio.index_handle import AioIndex
@@ -18,7 +19,7 @@ from pyshard.aio.page_items import PageItems
 from pyshard.aio.record_futures import RecordFutures
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.everyday_verbs import MISSING, Location, Missing, document_in, replace_options
+from pyshard.client_core.everyday_verbs import MISSING, Location, Missing, document_giver, replace_options
 from pyshard.client_core.operation import VerbOptions, options_for
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
@@ -77,7 +78,11 @@ class AioClient(RecordFutures):
         deadline: float | None = None,
     ) -> asyncio.Future[Any]:
         """The document of a key, or `default`. See `pyshard.Client.get`."""
-        return self._operate("read", key, index, deadline, convert=lambda found: document_in(key, found, default, type))
+        try:
+            convert = document_giver(default, type)
+        except PyshardError as error:
+            return self._bound.failed(error)
+        return self._operate("read", key, index, deadline, convert=partial(convert, key))
 
     @overload
     def get_many(

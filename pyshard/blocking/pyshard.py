@@ -31,7 +31,7 @@ from pyshard.client_core.everyday_verbs import (
     MISSING,
     DocumentUpdate,
     Missing,
-    document_in,
+    document_giver,
     documents_of,
     outrun,
     pairs_in,
@@ -135,7 +135,8 @@ class Pyshard(RecordCalls):
         deadline: float | None = None,
     ) -> Any:
         """The document of a key, or `default`. See `pyshard.Client.get`."""
-        return document_in(key, self.read(key, index, deadline=deadline), default, type)
+        convert = document_giver(default, type)
+        return convert(key, self.read(key, index, deadline=deadline))
 
     @overload
     def get_many(

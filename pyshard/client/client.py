@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred, fail
@@ -26,7 +27,7 @@ from pyshard.client_core.everyday_verbs import (
     MISSING,
     DocumentUpdate,
     Missing,
-    document_in,
+    document_giver,
     documents_of,
     outrun,
     replace_options,
@@ -104,10 +105,13 @@ class Client(RecordVerbs):
         :param type: that of the document (`pyshard.client_core.typed_documents`), which is converted; default: none.
         :return: a Deferred of the document, or of `default`.
         :raises InvalidDocument: (in the Deferred) the document doesn't fit the type.
+        :raises InvalidArgument: (in the Deferred) `type` can't be a type of documents.
         """
-        return self.read(key, index, deadline=deadline).addCallback(
-            lambda found: document_in(key, found, default, type)
-        )
+        try:
+            convert = document_giver(default, type)
+        except PyshardError:
+            return fail()
+        return self.read(key, index, deadline=deadline).addCallback(partial(convert, key))
 
     @overload
     def get_many(

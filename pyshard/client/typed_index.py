@@ -5,7 +5,7 @@ Rules:
 - A verb does what `Index`'s does. Documents are converted on their way in and out
   (`pyshard.client_core.typed_documents`), so a verb can also fail with `InvalidDocument`.
 - A verb has the signature of `Index`'s, with the type in place of stored documents; tests/test_exports.py compares
-  them. `increment` has no type, and is left to `Index`, as are `items` and `update`.
+  them. `increment` has no type, and is left to `Index`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pyshard.client.key_pages import KeyPages
+from pyshard.client.typed_item_pages import TypedItemPages
 from pyshard.client_core.bulk_outcomes import Progress
-from pyshard.client_core.everyday_verbs import Location
-from pyshard.client_core.result_decoding import Record
+from pyshard.client_core.everyday_verbs import MISSING, Location, Missing
 from pyshard.client_core.typed_documents import (
     KeysPassed,
     TypedItem,
@@ -30,6 +30,7 @@ from pyshard.client_core.typed_documents import (
     typed_outcomes,
 )
 from pyshard.errors import PartialFailure, PyshardError
+from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import Key
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class TypedIndex(Generic[_T]):
     def __init__(self, index: Index, type: type[_T]) -> None:
         self.untyped = index
         self.name = index.name
+        self._type = type
         self._documents = document_type(type)
 
     def write(
@@ -107,8 +109,7 @@ class TypedIndex(Generic[_T]):
 
     def get(self, key: Key, default: Any = None, *, deadline: float | None = None) -> Deferred[Any]:
         """See `Client.get`."""
-        reading = self.untyped.read(key, deadline=deadline)
-        return reading.addCallback(lambda found: self._document(key, found, default))
+        return self.untyped.get(key, default, type=self._type, deadline=deadline)
 
     @overload
     def get_many(
@@ -139,9 +140,7 @@ class TypedIndex(Generic[_T]):
         progress: Progress | None = None,
     ) -> Deferred[list[Any]]:
         """See `Client.get_many`. A document that doesn't fit fails for its key alone."""
-        passed = KeysPassed(keys)
-        reading = self.untyped.read_many(passed, deadline=deadline, progress=progress)
-        return _typed(reading, passed, lambda key, found: self._document(key, found, default))
+        return self.untyped.get_many(keys, default, type=self._type, deadline=deadline, progress=progress)
 
     def add(self, key: Key, doc: _T, *, ttl: float | None = None, deadline: float | None = None) -> Deferred[bool]:
         """See `Client.add`."""
@@ -178,6 +177,30 @@ class TypedIndex(Generic[_T]):
         except PyshardError:
             return fail()
         return self.untyped.replace(key, stored, if_version=if_version, ttl=ttl, deadline=deadline)
+
+    def update(
+        self,
+        key: Key,
+        function: Callable[[_T], _T],
+        *,
+        default: _T | Missing = MISSING,
+        ttl: float | Missing | None = MISSING,
+        deadline: float | None = None,
+    ) -> Deferred[_T | None]:
+        """See `Client.update`. Stored fields that the type doesn't have are gone from the new document."""
+        documents = self._documents
+        try:
+            start = default if isinstance(default, Missing) else documents.stored(key, default)
+        except PyshardError:
+            return fail()
+        updating: Deferred[Document | None] = self.untyped.update(
+            key, documents.update(key, function), default=start, ttl=ttl, deadline=deadline
+        )
+        return updating.addCallback(lambda found: None if found is None else documents.given(key, found))
+
+    def items(self, *, deadline: float | None = None) -> TypedItemPages[_T]:
+        """See `Client.items`. A document that doesn't fit is an error in its place."""
+        return TypedItemPages(self.untyped.items(deadline=deadline), self._documents)
 
     def count(self, *, deadline: float | None = None) -> Deferred[int]:
         """See `Client.count`."""
@@ -246,9 +269,6 @@ class TypedIndex(Generic[_T]):
     def drop(self, *, deadline: float | None = None) -> Deferred[None]:
         """See `Client.drop_index`."""
         return self.untyped.drop(deadline=deadline)
-
-    def _document(self, key: object, found: Record | None, default: object) -> Any:
-        return default if found is None else self._documents.given(key, found["record"])
 
 
 def _typed(

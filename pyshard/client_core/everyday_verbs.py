@@ -68,16 +68,22 @@ def location(state: ClusterState, key: bytes, index: str) -> Location:
     return {"hash_": slot / SLOTS, "slot": slot, "shard": owner.name, "address": owner.address}
 
 
-def document_in(key: object, found: Record | None, default: object, type: type[Any] | None = None) -> Any:
-    """What `get` gives.
+def document_giver(default: object, type: type[Any] | None) -> Callable[[object, Record | None], Any]:
+    """The function that makes what `get` gives, of a key and of what `read` gives for it.
 
-    :param found: what `read` gives.
-    :param type: that of the document, which is converted; None: as it is stored.
-    :raises InvalidDocument: it doesn't fit the type.
+    It raises `InvalidDocument` where the document doesn't fit the type.
+
+    :param type: that of documents, which are converted; None: as they are stored.
+    :raises InvalidArgument: it can't be the type of documents.
     """
-    if found is None:
-        return default
-    return found["record"] if type is None else document_type(type).given(key, found["record"])
+    documents = None if type is None else document_type(type)
+
+    def given(key: object, found: Record | None) -> Any:  # a document, or what the caller gave
+        if found is None:
+            return default
+        return found["record"] if documents is None else documents.given(key, found["record"])
+
+    return given
 
 
 def documents_of(default: object, type: type[Any] | None) -> Decode:
@@ -87,15 +93,13 @@ def documents_of(default: object, type: type[Any] | None) -> Decode:
     :param type: that of the documents, which are converted; None: as they are stored.
     :raises InvalidArgument: at once: `type` can't be a type of documents.
     """
-    documents = None if type is None else document_type(type)
+    given = document_giver(default, type)
 
     def document(key: bytes, found: Any) -> object:  # what `outcomes_of` gives for a read
-        if found is None:
-            return default
         if isinstance(found, PyshardError):
             return found
         try:
-            return found["record"] if documents is None else documents.given(key.decode(), found["record"])
+            return given(key.decode(), found)
         except InvalidDocument as error:
             return error
 

@@ -45,6 +45,8 @@ def test_every_verb(loop: str) -> None:
             assert await client.get("n", type=dict[str, int]) == {}
             with pytest.raises(InvalidDocument, match="no int"):
                 await client.get("n", type=int)
+            with pytest.raises(InvalidArgument, match="expected a dataclass"):
+                await client.get("none", type=AioClient)
             assert await client.replace("none", 1) is False
             assert await client.add("none", None) is True
             assert await client.get("none", 7) is None

@@ -74,6 +74,88 @@ def test_many(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
     assert run(pages.pop_many(str(n) for n in range(4))) == found
 
 
+def test_everyday_verbs(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
+    """`get`, `add` and `replace` take and give documents of the type; a default is given as it is."""
+    run, page, other = cluster.run, Page("a"), Page("b")
+    assert run(pages.replace("a", page)) is False
+    assert [run(pages.add("a", page)), run(pages.add("a", other))] == [True, False]
+    assert run(pages.get("a")) == page
+    assert run(pages.replace("a", other)) is True
+    assert (run(pages.get("a", page)), run(pages.get("b")), run(pages.get("b", page))) == (other, None, page)
+    assert run(pages.add_many({"a": page, "b": page})) == [False, True]
+    assert run(pages.get_many(["a", "b", "c"], "none")) == [other, page, "none"]
+
+    async def scan() -> dict[str, Page]:
+        return {key: document async for key, document in pages.items()}
+
+    assert run(scan()) == {"a": other, "b": page}
+    assert pages.locate("a") == pages.untyped.locate("a")
+    assert [run(pages.count()), run(pages.clear()), run(pages.count())] == [2, 2, 0]
+
+
+def test_update(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
+    """The function is given a document of the type, or the default, and gives the new one, which is the result."""
+    run = cluster.run
+
+    def longer(page: Page) -> Page:
+        return Page(page.url + "/", page.fetched)
+
+    assert run(pages.update("a", longer)) is None
+    assert run(pages.update("a", longer, default=Page("a"))) == Page("a/")
+    assert run(pages.update("a", longer, default=Page("b"))) == Page("a//") == run(pages.get("a"))
+    nothing: Any = lambda _: None  # noqa: E731
+    bad: Any = lambda _: 5  # noqa: E731
+    for function, error in ((nothing, InvalidArgument), (bad, InvalidDocument)):
+        with pytest.raises(error):
+            run(pages.update("a", function))
+    with pytest.raises(InvalidDocument):
+        run(pages.update("a", longer, default=bad))
+    run(pages.untyped.write("a", 5))
+    with pytest.raises(InvalidDocument, match="the document of key 'a' is no Page"):
+        run(pages.update("a", longer))
+
+
+def test_items_that_do_not_fit(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
+    """One that doesn't fit is an error in its place; the iteration goes on, and a page has the outcome of each key."""
+    run = cluster.run
+    run(pages.write_many({"a": Page("a"), "c": Page("c")}))
+    run(pages.untyped.write("b", 5))
+
+    async def scan() -> set[object]:
+        found: set[object] = set()
+        items = pages.items()
+        while True:
+            try:
+                found.add(await anext(items))
+            except InvalidDocument as error:
+                found.add(str(error)[:23])
+            except StopAsyncIteration:
+                return found
+
+    assert run(scan()) == {("a", Page("a")), ("c", Page("c")), "the document of key 'b'"}
+
+    async def pages_of() -> list[list[tuple[str, Page]]]:
+        found, items = [], pages.items()
+        while page := await items.next_page():
+            found.append(page)
+        return found
+
+    with pytest.raises(PartialFailure) as failed:
+        run(pages_of())
+    assert [key for key, _ in failed.value.failed] == ["b"]
+
+
+@pytest.mark.parametrize("verb", ["get", "get_many"])
+def test_a_type_for_one_call(cluster: MemoryCluster, client: Client, verb: str) -> None:
+    """Without an index of a type, ``type=`` converts what is got; a bad one is refused before anything is sent."""
+    cluster.run(client.write("a", {"url": "a"}))
+    keys: Any = "a" if verb == "get" else ["a"]
+    found = cluster.run(getattr(client, verb)(keys, type=Page))
+    assert found == (Page("a") if verb == "get" else [Page("a")])
+    outcome = watch(getattr(client, verb)(keys, type=Client))
+    assert kinds([outcome]) == [[InvalidArgument]]
+
+
 def test_what_does_not_fit_is_not_written(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
     """A value of another shape fails before anything is sent; among many it fails for its key alone."""
     bad: Any = Page(5)  # type: ignore[arg-type]

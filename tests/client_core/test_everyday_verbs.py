@@ -9,7 +9,7 @@ import pytest
 from pyshard.client_core.everyday_verbs import (
     MISSING,
     DocumentUpdate,
-    document_in,
+    document_giver,
     location,
     pairs_in,
     replace_options,
@@ -29,13 +29,13 @@ def item(record: Any, version: int = 7, ttl: float | None = None) -> Item:
     return {"key": "k", "hash_": 0.5, "record": record, "version": version, "expiry": None, "ttl": ttl, "size": 28}
 
 
-def test_document_in() -> None:
+def test_documents_that_are_given() -> None:
     """The default stands for a missing key alone; a document that is None is given."""
-    assert document_in("k", None, "default") == "default"
-    assert document_in("k", {"hash_": 0.5, "record": None}, "default") is None
-    assert document_in("k", {"hash_": 0.5, "record": [1]}, None, list[int]) == [1]
+    assert document_giver("default", None)("k", None) == "default"
+    assert document_giver("default", None)("k", {"hash_": 0.5, "record": None}) is None
+    assert document_giver(None, list[int])("k", {"hash_": 0.5, "record": [1]}) == [1]
     with pytest.raises(InvalidDocument, match="'k'"):
-        document_in("k", {"hash_": 0.5, "record": ["x"]}, None, list[int])
+        document_giver(None, list[int])("k", {"hash_": 0.5, "record": ["x"]})
 
 
 def test_pairs_in() -> None:

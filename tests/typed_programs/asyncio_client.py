@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import assert_type
 
-from pyshard import Record
+from pyshard import Document, Record
 from pyshard.aio import AioClient, AioIndex, connect
+
+
+@dataclass
+class Page:
+    """A dataclass."""
+
+    url: str
 
 
 async def main() -> None:
@@ -20,6 +28,14 @@ async def main() -> None:
             if isinstance(document, dict):
                 print(document["likes"])
         assert_type(client.read("ann"), asyncio.Future[Record | None])
+        likes = await client.get("ann", type=dict[str, list[str]])
+        assert_type(likes["tea"][0] if likes else "", str)
+        assert_type(await client.get("a", 5), Document | int)
+        assert_type(await client.get_many("ab", type=Page), list[Page | None])
+        assert_type([one.url for one in await client.get_many("ab", type=Page) if one], list[str])
+        async for key, document in client.items():
+            assert_type(key, str)
+            assert_type(document, Document)
         found = await asyncio.gather(*(client.read(key) for key in "ab"))
         assert_type(found, list[Record | None])
         await client.write_many({"a": 1, "b": [2, 3]})

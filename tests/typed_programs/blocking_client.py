@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import assert_type
 
-from pyshard import BlockingIndex, Pyshard, Record
+from pyshard import BlockingIndex, Document, Pyshard, Record
+
+
+@dataclass
+class Page:
+    """A dataclass."""
+
+    url: str
 
 
 def readme() -> None:
@@ -12,6 +20,7 @@ def readme() -> None:
     app = Pyshard("localhost:9192")
     size = app.write("ann", {"likes": ["tea", "rain"]})
     assert_type(size, int)
+    print(app.get("ann"))
     record = app.read("ann")
     assert_type(record, Record | None)
     if record is not None and isinstance(record["record"], dict):
@@ -29,6 +38,13 @@ def documents() -> None:
         if item:
             app.write("seat", "Ann", if_version=item["version"])
         assert_type(app.increment("visits", by=10), int)
+        likes = app.get("ann", type=dict[str, list[str]])
+        assert_type(likes["tea"][0] if likes else "", str)
+        assert_type(app.get("a"), Document | None)
+        assert_type(app.get("a", 5), Document | int)
+        assert_type(app.get_many("ab", type=Page), list[Page | None])
+        assert_type([one.url for one in app.get_many("ab", type=Page) if one], list[str])
+        assert_type(dict(app.items()), dict[str, Document])
         pages = app.index("pages")
         assert_type(pages, BlockingIndex)
         assert_type(list(pages.keys()), list[str])

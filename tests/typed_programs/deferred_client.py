@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard import Client, Index, KeyPages, TypedIndex, TypedItem, TypedRecord, connect
+from pyshard import Client, Document, Index, KeyPages, TypedIndex, TypedItem, TypedRecord, connect
 
 
 @dataclass
@@ -108,6 +108,36 @@ async def typed_index(client: Client, page: Page) -> None:
     await pages.create()
 
 
+async def everyday(client: Client, page: Page) -> None:
+    """What `get` and its like give, by the type that they are given, or that the index has."""
+    assert_type(await client.get("a"), Document | None)
+    assert_type(await client.get("a", 5), Document | int)
+    assert_type(client.get("a", type=Page), Deferred[Page | None])
+    assert_type(await client.get("a", page, type=Page), Page)
+    assert_type(await client.get("a", None, "pages", type=Row), Row | None)
+    likes = await client.get("ann", type=dict[str, list[str]])
+    assert_type(likes["tea"][0] if likes else "", str)
+    assert_type(await client.get_many("ab", type=Page), list[Page | None])
+    assert_type(await client.add("a", {"n": 1}), bool)
+    assert_type(await client.replace("a", [1, "b"], ttl=5), bool)
+    async for key, document in client.items():
+        assert_type(key, str)
+        assert_type(document, Document)
+    pages = client.index("pages", type=Page)
+    found = await pages.get("a")
+    assert_type(found.author.name if found else "", str)
+    assert_type(await pages.get("a", page), Page)
+    assert_type(await pages.get_many(["a", "b"]), list[Page | None])
+    assert_type([one.url for one in await pages.get_many(["a", "b"]) if one], list[str])
+    await pages.add("a", page)
+    await pages.add_many({"a": page})
+    await pages.replace("a", page)
+    assert_type(await pages.update("a", lambda page: Page(page.url, page.fetched, page.author)), Page | None)
+    await pages.update("a", lambda page: page, default=page, ttl=None)
+    async for key, one in pages.items():
+        assert_type((key, one), tuple[str, Page])
+
+
 async def other_types(client: Client) -> None:
     """Each kind of type that msgspec knows."""
     points = client.index("points", type=Point)
@@ -127,6 +157,9 @@ async def mistakes(client: Client, page: Page) -> None:
     await pages.write_many({"a": 1})  # type: ignore[arg-type]
     await client.write("a", page)  # type: ignore[arg-type]
     await client.write("a", {1, 2})  # type: ignore[arg-type]
+    await pages.add("a", 1)  # type: ignore[arg-type]
+    await pages.update("a", lambda page: page.url)  # type: ignore[arg-type, return-value]
+    print((await client.get("a", type=Page)).url)  # type: ignore[union-attr]
     await client.index("rows", type=Row).write("a", {"m": 1})  # type: ignore[typeddict-item]
     client.index("pages", type="Page")  # type: ignore[call-overload]
     record = await pages.read("a")
