@@ -25,19 +25,17 @@ from pyshard.client_core.argument_checks import check_collection
 from pyshard.client_core.result_decoding import Decode, outcomes_of
 from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.model.bulk_document_encoding import encode_many
-from pyshard.model.document_encoding import Storable, encode
+from pyshard.model.document_encoding import SupportsItems, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
 from pyshard.protocol.batch_operations import ALWAYS, Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 
-#: A pair of a write.
-Pair: TypeAlias = tuple[Key, Storable]
+#: A pair of a write: a key and its document. What the document is, is left to the check when it is encoded, since mypy
+#: takes ``{"a": 1, "b": [2]}`` for a ``dict[str, object]``, and ``[("a", 1), ("b", [2])]`` for objects, too.
+Pair: TypeAlias = tuple[Key, object]
 
-#: Any number of pairs, or a mapping, whose type of keys is one of a key's types. What a mapping by str holds is left to
-#: the check when it is encoded, since mypy takes ``{"a": 1, "b": [2]}`` for a ``dict[str, object]``.
-Pairs: TypeAlias = (
-    Iterable[Pair] | Mapping[str, object] | Mapping[int, Storable] | Mapping[float, Storable] | Mapping[Key, Storable]
-)
+#: Any number of pairs, or a mapping.
+Pairs: TypeAlias = Iterable[Pair] | SupportsItems[Key, object]
 
 #: Collections that exist as a whole, and give what they hold. One of a subclass may make what it gives as it goes.
 _WHOLE = frozenset({list, tuple, set, frozenset, deque, type({}.items()), type(OrderedDict().items())})
@@ -127,11 +125,11 @@ def given_pairs(pairs: Pairs) -> Iterable[Pair]:
     :raises InvalidArgument: it is no collection of pairs, or one pair alone.
     """
     if isinstance(pairs, Mapping):
-        return cast("Iterable[Pair]", pairs.items())
+        return pairs.items()
     check_collection("pairs", pairs, "pairs of a key and a document, or a dict")
     if isinstance(pairs, tuple | list) and len(pairs) == 2 and isinstance(pairs[0], str | int | float):
         raise InvalidArgument("pairs: found one pair, expected a collection of them: [(key, document)]")
-    return pairs
+    return cast("Iterable[Pair]", pairs)  # it can be iterated over, as was checked
 
 
 def _as_yielded(pairs: Iterable[Pair]) -> Iterator[Pair]:
@@ -142,13 +140,13 @@ def _as_yielded(pairs: Iterable[Pair]) -> Iterator[Pair]:
     unchanging = _UNCHANGING.issuperset
     for given in pairs:
         pair = given if type(given) is tuple and len(given) == 2 else _pair(given)
-        document: object = pair[1]
+        document = pair[1]
         if type(document) is dict and unchanging(map(type, document.values())):
             yield pair[0], document.copy()
         elif type(document) in _UNCHANGING or isinstance(document, RefusedDocument):
             yield pair
         else:
-            yield pair[0], cast("Storable", _encoded_now(document))
+            yield pair[0], _encoded_now(document)
 
 
 def _encoded_now(document: object) -> EncodedDocument | RefusedDocument:

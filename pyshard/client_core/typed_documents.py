@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, cast
 
@@ -21,11 +21,11 @@ import attrs
 import msgspec
 from msgspec import inspect
 
-from pyshard.client_core.bulk_input import Pair, Pairs, RefusedDocument, given_pairs, keys_of
+from pyshard.client_core.bulk_input import Pair, RefusedDocument, given_pairs, keys_of
 from pyshard.client_core.bulk_outcomes import partial_failure
 from pyshard.client_core.result_decoding import Item, Record
 from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, PyshardError, plain, shortened, shown_value
-from pyshard.model.document_encoding import Document, Storable
+from pyshard.model.document_encoding import Document, Storable, SupportsItems
 from pyshard.model.key_slots import Key, shown_key
 
 _T = TypeVar("_T")
@@ -39,9 +39,7 @@ _AS_IS = (bytes,)
 
 
 #: As `pyshard.client_core.bulk_input.Pairs`, with documents of one type.
-TypedPairs: TypeAlias = (
-    Iterable[tuple[Key, _T]] | Mapping[str, _T] | Mapping[int, _T] | Mapping[float, _T] | Mapping[Key, _T]
-)
+TypedPairs: TypeAlias = Iterable[tuple[Key, _T]] | SupportsItems[Key, _T]
 
 
 class TypedRecord(TypedDict, Generic[_T]):
@@ -143,7 +141,7 @@ class DocumentType(Generic[_T]):
 
         :param pairs: pairs, or a mapping.
         """
-        given: Iterable[object] = given_pairs(cast("Pairs", pairs))
+        given: Iterable[object] = given_pairs(pairs)
         for pair in given:
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 yield cast("Pair", pair)  # the bulk says what is wrong with it
@@ -152,7 +150,7 @@ class DocumentType(Generic[_T]):
             try:
                 yield key, self.stored(key, document)
             except InvalidDocument as error:
-                yield key, cast("Storable", RefusedDocument(error))
+                yield key, RefusedDocument(error)
 
     def _unfit(self, key: object, error: Exception) -> InvalidDocument:
         return InvalidDocument(f"the document of key {shown_key(key)} is no {self.name}: {error}")

@@ -13,8 +13,9 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, Union
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol, TypeAlias, TypeVar, Union
 
 import msgspec
 
@@ -27,9 +28,21 @@ from pyshard.settings import settings
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
 Document: TypeAlias = Union[bool, int, float, str, bytes, list["Document"], dict[str, "Document"], None]  # noqa: UP007  # it names itself
 
+_KeyOf_co = TypeVar("_KeyOf_co", covariant=True)
+_ValueOf_co = TypeVar("_ValueOf_co", covariant=True)
+
+
+class SupportsItems(Protocol[_KeyOf_co, _ValueOf_co]):
+    """A mapping, for type checkers: unlike a `Mapping` by str, one by members of a StrEnum is one by str, too."""
+
+    def items(self) -> AbstractSet[tuple[_KeyOf_co, _ValueOf_co]]:
+        """See `Mapping`."""
+        ...
+
+
 #: What a type checker lets through as a document. It is wider than `Document`, so that a ``dict[str, str]`` or a
 #: TypedDict passes; what the document holds is checked when it is encoded.
-Storable: TypeAlias = bool | int | float | str | bytes | Sequence[object] | Mapping[str, object] | None
+Storable: TypeAlias = bool | int | float | str | bytes | Sequence[object] | SupportsItems[str, object] | None
 
 #: The format byte of records that this version writes.
 FORMAT = 1

@@ -29,8 +29,9 @@ from pyshard.settings import settings
 #: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
 Server: TypeAlias = str | Sequence[str | int]
 
-#: One of them, or several: in a sequence, or in one str with commas between.
-Servers: TypeAlias = str | Sequence[str | int | Sequence[str | int]]
+#: One of them, or several: in a sequence, or in one str with commas between. It is as wide as mypy takes a variable for
+#: that is ``["localhost", 9192]``; what the sequence holds is checked when it is parsed.
+Servers: TypeAlias = str | Sequence[object]
 
 #: Makes the endpoint of a host and port; `pyshard.testing` gives one that stays in memory.
 Dial: TypeAlias = Callable[[str, int], IStreamClientEndpoint]

@@ -96,7 +96,7 @@ def test_an_iterable_that_makes_calls(app: Pyshard) -> None:
             yield f"to {number}", found["record"]
 
     seen: list[bool] = []
-    assert len(app.write_many(copies(), progress=lambda _: seen.append(app.has("to 4")))) == 5  # type: ignore[arg-type]  # documents are objects here
+    assert len(app.write_many(copies(), progress=lambda _: seen.append(app.has("to 4")))) == 5
     assert seen == [True]
 
 

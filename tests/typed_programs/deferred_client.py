@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TypedDict, assert_type
 
 import attrs
@@ -43,10 +46,21 @@ class Node(msgspec.Struct):
     name: str
 
 
+class Color(StrEnum):
+    """Keys that are members of an enumeration."""
+
+    RED = "red"
+
+
 class Row(TypedDict):
     """A TypedDict."""
 
     n: int
+
+
+def counted(document: dict[str, int]) -> dict[str, int]:
+    """A function for `update`, with types."""
+    return document | {"n": document["n"] + 1}
 
 
 async def addresses(clock: IReactorTime) -> None:
@@ -58,17 +72,8 @@ async def addresses(clock: IReactorTime) -> None:
 
 
 async def documents(client: Client) -> None:
-    """What documents can be written, and what is read."""
+    """What is read."""
     await client.write("ann", {"likes": ["tea", "rain"], "age": 30})
-    texts: dict[str, str] = {"a": "b"}
-    row: Row = {"n": 1}
-    await client.write("texts", texts)
-    await client.write("row", row)
-    await client.write_many({"a": 1, "b": [2, 3]})
-    await client.write_many([("a", 1), (2, [2, 3])])
-    await client.write_many({1: "a", 2: "b"})
-    await client.write_many(texts)
-    await client.write_many((f"page {n}", {"n": n}) for n in range(10))
     record = await client.read("ann")
     if record is not None:
         assert_type(record["hash_"], float)
@@ -81,6 +86,53 @@ async def documents(client: Client) -> None:
     keys = client.keys()
     assert_type(keys, KeyPages)
     print([key.upper() async for key in keys])
+
+
+async def pairs(client: Client) -> None:
+    """Documents and pairs as programs have them: literals, variables without a type, and variables with one."""
+    await client.write_many({"a": 1, "b": [2, 3]})
+    await client.write_many({1: 1, 2: [2, 3]})
+    await client.write_many([("a", 1), (2, [2, 3])])
+    await client.write_many((f"page {n}", {"n": n}) for n in range(10))
+    await client.write_many({f"page {n}": {"n": n} for n in range(10)})
+    await client.write_many(zip("ab", [1, 2], strict=True))
+    mixed = {"a": 1, "b": [2, 3], "c": {"d": None}}
+    numbered = {1: "a", 2: ["b"]}
+    listed = [("a", 1), ("b", [2, 3])]
+    await client.write("a", mixed)
+    await client.write("a", listed)
+    await client.write_many(mixed)
+    await client.write_many(numbered)
+    await client.write_many(listed)
+    await client.write_many((key, value) for key, value in mixed.items())
+    await client.add_many(mixed)
+    await client.add_many(listed)
+    texts: dict[str, str] = {}
+    counts: Mapping[int, dict[str, int]] = {}
+    pairs: list[tuple[str, dict[str, int]]] = []
+    colors: dict[Color, int] = {Color.RED: 1}
+    either: dict[str | int, list[str]] = {}
+    rows: OrderedDict[str, Row] = OrderedDict()
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    row: Row = {"n": 1}
+    await client.write_many(texts)
+    await client.write_many(counts)
+    await client.write_many(pairs)
+    await client.write_many(iter(pairs))
+    await client.write_many(colors)
+    await client.write_many(either)
+    await client.write_many(rows)
+    await client.write_many(groups.items())
+    await client.write_many(Counter("text"))
+    for document in (texts, pairs, colors, rows, groups, row, Counter("text")):
+        await client.write("a", document)
+        await client.add("b", document)
+        await client.replace("b", document)
+    await client.update("a", lambda found: {"n": found["n"] + 1, "of": [found]}, default={"n": 0})
+    await client.update("a", counted)
+    await client.write_many({b"a": 1})  # type: ignore[arg-type]
+    await client.write_many("text")  # type: ignore[arg-type]
+    await client.write_many([1, 2])  # type: ignore[list-item]
 
 
 async def typed_index(client: Client, page: Page) -> None:
