@@ -4,7 +4,7 @@
 ``from pyshard.aio import connect`` the one for asyncio.
 """
 
-from pyshard.blocking import BlockingIndex, Pyshard
+from pyshard.blocking import BlockingIndex, BlockingTypedIndex, Pyshard
 from pyshard.client import Client, Index, Item, KeyPages, Record, TypedIndex, TypedItem, TypedRecord, connect
 from pyshard.errors import PyshardError
 from pyshard.model.document_encoding import Document, Storable
@@ -15,6 +15,7 @@ __version__ = "0.3.0"
 
 __all__ = [
     "BlockingIndex",
+    "BlockingTypedIndex",
     "Client",
     "Document",
     "Index",

@@ -14,13 +14,16 @@ from twisted.internet.defer import Deferred
 
 import pyshard
 import pyshard.aio
+import pyshard.aio.typed_index
 import pyshard.blocking
+import pyshard.blocking.typed_index
 import pyshard.client
+import pyshard.client.typed_index
 import pyshard.storage
 import pyshard.testing
-from pyshard import BlockingIndex, Client, Index, KeyPages, Pyshard, TypedIndex
-from pyshard.aio import AioClient, AioIndex
-from pyshard.client import Item, Pairs, Record, TypedItem, TypedPairs, TypedRecord, typed_index
+from pyshard import BlockingIndex, BlockingTypedIndex, Client, Index, KeyPages, Pyshard, TypedIndex
+from pyshard.aio import AioClient, AioIndex, AioTypedIndex
+from pyshard.client import Item, Pairs, Record, TypedItem, TypedPairs, TypedRecord
 from pyshard.client.item_pages import ItemPages
 from pyshard.client.typed_item_pages import TypedItemPages
 from pyshard.client_core.everyday_verbs import Missing
@@ -44,8 +47,8 @@ def answer(function: Callable[..., Any]) -> Any:
     found = typing.get_type_hints(function)["return"]
     if typing.get_origin(found) in (Deferred, Generator, asyncio.Future):
         found = typing.get_args(found)[-1]
-    if Index in typing.get_args(found) or found is AioIndex:
-        return BlockingIndex
+    if {Index, BlockingIndex, AioIndex} & set(typing.get_args(found)):
+        return "a handle, or one with a type"
     if found is ItemPages or typing.get_origin(found) is TypedItemPages:
         return "pairs of a key and a document"
     if typing.get_origin((typing.get_args(found) or (None,))[0]) is tuple:
@@ -62,6 +65,7 @@ def test_the_public_names() -> None:
     """What `pyshard` offers is this; adding to it is a decision, taking away breaks programs."""
     assert pyshard.__all__ == [
         "BlockingIndex",
+        "BlockingTypedIndex",
         "Client",
         "Document",
         "Index",
@@ -110,8 +114,7 @@ def test_the_verbs() -> None:
 def test_the_other_clients_have_the_same_signatures(verb: str, cls: type) -> None:
     """Each verb takes what `Client`'s takes and returns, or its future has, what that one's Deferred fires with."""
     theirs, ours = methods(Client)[verb], methods(cls)[verb]
-    typed = {"type"} if verb == "index" else set()  # handles with a type are the Deferred client's alone as yet
-    assert parameters(ours) == [one for one in parameters(theirs) if one.name not in typed]
+    assert parameters(ours) == parameters(theirs)
     assert answer(ours) == answer(theirs)
 
 
@@ -138,42 +141,53 @@ def test_an_index_has_its_clients_signatures(cls: type, app: type) -> None:
         assert answer(ours) == answer(theirs), verb
 
 
-#: The documents' type where an index with a type is declared.
-OF: Any = typed_index._T
+def typed(of: Any, verb: str) -> dict[Any, Any]:
+    """What a verb of an index with a type takes and gives in place of what that of one without does.
 
-#: What an index with a type takes and gives in place of what `Index` does, by parameters and answers.
-TYPED = {
-    Storable: OF,
-    Pairs: typing.cast(Any, TypedPairs)[OF],
-    Record | None: TypedRecord[OF] | None,
-    Item | None: TypedItem[OF] | None,
-    list[Record | None]: list[TypedRecord[OF] | None],
-    Callable[[Any], Storable]: Callable[[OF], OF],
-}
+    :param of: the documents' type where the class is declared.
+    """
+    always: dict[Any, Any] = {
+        Storable: of,
+        Pairs: typing.cast(Any, TypedPairs)[of],
+        Record | None: TypedRecord[of] | None,
+        Item | None: TypedItem[of] | None,
+        list[Record | None]: list[TypedRecord[of] | None],
+        Callable[[Any], Storable]: Callable[[of], of],
+    }
+    return always | ({object: of | Missing, Any: of | None} if verb == "update" else {})
 
-#: The same of `update` alone.
-TYPED_UPDATE = {object: OF | Missing, Any: OF | None}
+
+#: Each index with a type, the index without, and the documents' type where the first is declared.
+TYPED: list[tuple[type, type, Any]] = [
+    (TypedIndex, Index, pyshard.client.typed_index._T),
+    (BlockingTypedIndex, BlockingIndex, pyshard.blocking.typed_index._T),
+    (AioTypedIndex, AioIndex, pyshard.aio.typed_index._T),
+]
 
 
+@pytest.mark.parametrize(("cls", "untyped", "of"), TYPED, ids=[cls.__name__ for cls, _, _ in TYPED])
 @pytest.mark.parametrize("verb", sorted(methods(Index)))
-def test_an_index_with_a_type_has_the_same_signatures(verb: str) -> None:
-    """A verb of `TypedIndex` takes and gives what `Index`'s does, with the type in place of stored documents."""
+def test_an_index_with_a_type_has_the_same_signatures(verb: str, cls: type, untyped: type, of: Any) -> None:
+    """Each verb takes and gives what that of the index without a type does, with the type in place of documents."""
     if verb == "increment":
-        assert verb not in methods(TypedIndex)
+        assert verb not in methods(cls)
         return
-    theirs, ours = methods(Index)[verb], methods(TypedIndex)[verb]
-    typed: dict[Any, Any] = TYPED | (TYPED_UPDATE if verb == "update" else {})
-    expected = [one.replace(annotation=typed.get(one.annotation, one.annotation)) for one in parameters(theirs)]
+    theirs, ours = methods(untyped)[verb], methods(cls)[verb]
+    change = typed(of, verb)
+    expected = [one.replace(annotation=change.get(one.annotation, one.annotation)) for one in parameters(theirs)]
     assert parameters(ours) == [one for one in expected if one.name != "type"]
-    assert answer(ours) == typed.get(answer(theirs), answer(theirs))
+    assert answer(ours) == change.get(answer(theirs), answer(theirs))
 
 
-def test_an_index_with_a_type_has_no_other_verbs() -> None:
-    """`TypedIndex` has no verb that `Index` lacks."""
-    assert methods(TypedIndex).keys() <= methods(Index).keys()
+@pytest.mark.parametrize(("cls", "untyped", "of"), TYPED, ids=[cls.__name__ for cls, _, _ in TYPED])
+def test_an_index_with_a_type_has_no_other_verbs(cls: type, untyped: type, of: Any) -> None:
+    """An index with a type has no verb that the one without lacks."""
+    assert methods(cls).keys() <= methods(untyped).keys()
 
 
-@pytest.mark.parametrize("cls", [Client, Pyshard, AioClient, Index, BlockingIndex, AioIndex, TypedIndex])
+@pytest.mark.parametrize(
+    "cls", [Client, Pyshard, AioClient, Index, BlockingIndex, AioIndex, *(cls for cls, _, _ in TYPED)]
+)
 def test_options_are_given_by_name(cls: type) -> None:
     """What a verb is about may be given by position; every option stands behind the asterisk."""
     own = {"touch": {"ttl"}, "increment": {"by", "initial"}, "update": {"function"}}

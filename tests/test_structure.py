@@ -44,6 +44,7 @@ SAME_THING = {
     "plugin": "what twistd runs, of each daemon",
     "protocol": "a daemon's Twisted protocol",
     "service": "a daemon's Twisted service",
+    "typed_index": "a handle on one index with documents of one type, of each client",
     "store": "a store, in memory and durable",
 }
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, overload
 from pyshard.aio.index_handle import AioIndex
 from pyshard.aio.page_items import PageItems
 from pyshard.aio.record_futures import RecordFutures
+from pyshard.aio.typed_index import AioTypedIndex
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.everyday_verbs import MISSING, Location, Missing, document_giver, replace_options
@@ -222,9 +223,16 @@ class AioClient(RecordFutures):
         """Where a key is, by the client's map. See `pyshard.Client.locate`."""
         return self._here().locate(key, index)
 
-    def index(self, name: str) -> AioIndex:
+    @overload
+    def index(self, name: str) -> AioIndex: ...
+
+    @overload
+    def index(self, name: str, *, type: type[_T]) -> AioTypedIndex[_T]: ...
+
+    def index(self, name: str, *, type: type[Any] | None = None) -> AioIndex | AioTypedIndex[Any]:
         """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
-        return AioIndex(self, check_index_name(name))
+        index = AioIndex(self, check_index_name(name))
+        return index if type is None else AioTypedIndex(index, type, self._bound)
 
     def _write_where(
         self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None

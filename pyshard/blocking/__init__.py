@@ -2,5 +2,6 @@
 
 from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.pyshard import Pyshard
+from pyshard.blocking.typed_index import BlockingTypedIndex
 
-__all__ = ["BlockingIndex", "Pyshard"]
+__all__ = ["BlockingIndex", "BlockingTypedIndex", "Pyshard"]

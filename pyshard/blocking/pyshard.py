@@ -23,6 +23,7 @@ from pyshard.blocking.connecting import Connector
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.record_calls import RecordCalls
+from pyshard.blocking.typed_index import BlockingTypedIndex
 from pyshard.client_core.argument_checks import milliseconds
 from pyshard.client_core.bulk_input import Pairs, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
@@ -280,9 +281,16 @@ class Pyshard(RecordCalls):
             removed += self._on_keys(Remove, page, index, deadline, None, whether_removed).count(True)
         return removed
 
-    def index(self, name: str) -> BlockingIndex:
+    @overload
+    def index(self, name: str) -> BlockingIndex: ...
+
+    @overload
+    def index(self, name: str, *, type: type[_T]) -> BlockingTypedIndex[_T]: ...
+
+    def index(self, name: str, *, type: type[Any] | None = None) -> BlockingIndex | BlockingTypedIndex[Any]:
         """A handle on one index, with the same verbs. See `pyshard.Client.index`."""
-        return BlockingIndex(self, check_index_name(name))
+        index = BlockingIndex(self, check_index_name(name))
+        return index if type is None else BlockingTypedIndex(index, type)
 
     def __reduce__(self) -> tuple[Callable[[Connector], Pyshard], tuple[Connector]]:
         return over, (self._connector,)

@@ -297,7 +297,7 @@ class Client(RecordVerbs):
     @overload
     def index(self, name: str, *, type: type[_T]) -> TypedIndex[_T]: ...
 
-    def index(self, name: str, *, type: type[_T] | None = None) -> Index | TypedIndex[_T]:
+    def index(self, name: str, *, type: type[Any] | None = None) -> Index | TypedIndex[Any]:
         """A handle on one index, with the same verbs.
 
         :param type: that of all its documents: a dataclass, an attrs class, a ``msgspec.Struct`` or a TypedDict. The

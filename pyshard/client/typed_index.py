@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred, fail
@@ -20,15 +21,8 @@ from pyshard.client.key_pages import KeyPages
 from pyshard.client.typed_item_pages import TypedItemPages
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.everyday_verbs import MISSING, Location, Missing
-from pyshard.client_core.typed_documents import (
-    KeysPassed,
-    TypedItem,
-    TypedPairs,
-    TypedRecord,
-    document_type,
-    typed_failure,
-    typed_outcomes,
-)
+from pyshard.client_core.typed_documents import TypedItem, TypedPairs, TypedRecord, document_type
+from pyshard.client_core.typed_verbs import TypedKeys, TypedUpdate
 from pyshard.errors import PartialFailure, PyshardError
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import Key
@@ -77,19 +71,19 @@ class TypedIndex(Generic[_T]):
     def read(self, key: Key, *, deadline: float | None = None) -> Deferred[TypedRecord[_T] | None]:
         """See `Client.read`."""
         reading = self.untyped.read(key, deadline=deadline)
-        return reading.addCallback(lambda found: self._documents.record(key, found))
+        return reading.addCallback(partial(self._documents.record, key))
 
     def item(self, key: Key, *, deadline: float | None = None) -> Deferred[TypedItem[_T] | None]:
         """See `Client.item`."""
         reading = self.untyped.item(key, deadline=deadline)
-        return reading.addCallback(lambda found: self._documents.item(key, found))
+        return reading.addCallback(partial(self._documents.item, key))
 
     def pop(
         self, key: Key, *, if_version: int | None = None, deadline: float | None = None
     ) -> Deferred[TypedRecord[_T] | None]:
         """See `Client.pop`. A document that doesn't fit is removed all the same."""
         popping = self.untyped.pop(key, if_version=if_version, deadline=deadline)
-        return popping.addCallback(lambda found: self._documents.record(key, found))
+        return popping.addCallback(partial(self._documents.popped, key))
 
     def remove(self, key: Key, *, if_version: int | None = None, deadline: float | None = None) -> Deferred[int]:
         """See `Client.remove`."""
@@ -188,15 +182,14 @@ class TypedIndex(Generic[_T]):
         deadline: float | None = None,
     ) -> Deferred[_T | None]:
         """See `Client.update`. Stored fields that the type doesn't have are gone from the new document."""
-        documents = self._documents
         try:
-            start = default if isinstance(default, Missing) else documents.stored(key, default)
+            update = TypedUpdate(self._documents, key, function, default)
         except PyshardError:
             return fail()
         updating: Deferred[Document | None] = self.untyped.update(
-            key, documents.update(key, function), default=start, ttl=ttl, deadline=deadline
+            key, update.function, default=update.default, ttl=ttl, deadline=deadline
         )
-        return updating.addCallback(lambda found: None if found is None else documents.given(key, found))
+        return updating.addCallback(update.result)
 
     def items(self, *, deadline: float | None = None) -> TypedItemPages[_T]:
         """See `Client.items`. A document that doesn't fit is an error in its place."""
@@ -234,17 +227,15 @@ class TypedIndex(Generic[_T]):
         self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
     ) -> Deferred[list[TypedRecord[_T] | None]]:
         """See `Client.read_many`. A document that doesn't fit fails for its key alone."""
-        passed = KeysPassed(keys)
-        reading = self.untyped.read_many(passed, deadline=deadline, progress=progress)
-        return _typed(reading, passed, self._documents.record)
+        passed = TypedKeys(keys, self._documents.record)
+        return _typed(self.untyped.read_many(passed, deadline=deadline, progress=progress), passed)
 
     def pop_many(
         self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
     ) -> Deferred[list[TypedRecord[_T] | None]]:
         """See `Client.pop_many` and `pop`. A document that doesn't fit fails for its key alone."""
-        passed = KeysPassed(keys)
-        popping = self.untyped.pop_many(passed, deadline=deadline, progress=progress)
-        return _typed(popping, passed, self._documents.record)
+        passed = TypedKeys(keys, self._documents.popped)
+        return _typed(self.untyped.pop_many(passed, deadline=deadline, progress=progress), passed)
 
     def remove_many(
         self, keys: Iterable[Key], *, deadline: float | None = None, progress: Progress | None = None
@@ -271,13 +262,11 @@ class TypedIndex(Generic[_T]):
         return self.untyped.drop(deadline=deadline)
 
 
-def _typed(
-    outcomes: Deferred[list[_Found]], passed: KeysPassed, convert: Callable[[object, _Found], _Typed]
-) -> Deferred[list[_Typed]]:
+def _typed(outcomes: Deferred[list[_Found]], passed: TypedKeys[_Found, _Typed]) -> Deferred[list[_Typed]]:
     """A bulk verb's outcomes, with documents of the type, also those in a failure."""
 
     def failed(failure: Failure) -> NoReturn:
         failure.trap(PartialFailure)
-        raise typed_failure(cast(PartialFailure, failure.value), convert) from None
+        raise passed.failure(cast(PartialFailure, failure.value)) from None
 
-    return outcomes.addCallbacks(lambda found: typed_outcomes(passed.keys, found, convert), failed)
+    return outcomes.addCallbacks(passed.outcomes, failed)

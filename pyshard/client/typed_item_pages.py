@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 from twisted.internet.defer import Deferred
 
 from pyshard.client.item_pages import ItemPages
-from pyshard.client_core.typed_documents import DocumentType, typed_outcomes
+from pyshard.client_core.typed_documents import DocumentType
+from pyshard.client_core.typed_verbs import typed_outcomes
 from pyshard.model.document_encoding import Document
 
 _T = TypeVar("_T")
@@ -31,8 +32,7 @@ class TypedItemPages(Generic[_T]):
         return self
 
     async def __anext__(self) -> tuple[str, _T]:
-        key, document = await self._pages.__anext__()
-        return key, self._documents.given(key, document)
+        return self._documents.pair(await self._pages.__anext__())
 
     def next_page(self) -> Deferred[list[tuple[str, _T]]]:
         """The next pairs, in slot order.

@@ -149,10 +149,7 @@ class DocumentUpdate:
     def __init__(
         self, function: Callable[[Any], Storable], default: object = MISSING, ttl: float | Missing | None = MISSING
     ) -> None:
-        if not callable(function):
-            raise InvalidArgument(
-                f"function: found {shown_value(function)}, expected a function that makes the new document of the old"
-            )
+        check_function(function)
         self._function = function
         self._default = None if default is MISSING else document_encoding.encode(default)[0]
         self._ttl = None if isinstance(ttl, Missing) else milliseconds(ttl)
@@ -178,6 +175,17 @@ class DocumentUpdate:
             raise InvalidArgument("update: the function gave something to be awaited, expected the new document itself")
         record = document_encoding.encode(new)[0]
         return ConditionalWrite(new, record, VerbOptions(condition, kept if self._ttl is None else self._ttl))
+
+
+def check_function(function: object) -> None:
+    """Refuse what `update` can't call.
+
+    :raises InvalidArgument: as it says.
+    """
+    if not callable(function):
+        raise InvalidArgument(
+            f"function: found {shown_value(function)}, expected a function that makes the new document of the old"
+        )
 
 
 def whether_removed(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:

@@ -8,12 +8,12 @@ Rules:
 - What is stored can be read back: a value is checked against its type before it is sent, too.
 - A document that doesn't fit is `InvalidDocument`. The message has the key, the type, and the field that is at fault.
 - A type whose values would lose something is refused when it is named, before anything is sent.
-- In a bulk verb one document that doesn't fit is its own key's error; the others go on.
+- Of many that are written, one that doesn't fit is its own key's error; the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, cast
 
@@ -21,16 +21,13 @@ import attrs
 import msgspec
 from msgspec import inspect
 
-from pyshard.client_core.bulk_input import Pair, RefusedDocument, given_pairs, keys_of
-from pyshard.client_core.bulk_outcomes import partial_failure
+from pyshard.client_core.bulk_input import Pair, RefusedDocument, given_pairs
 from pyshard.client_core.result_decoding import Item, Record
-from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, PyshardError, plain, shortened, shown_value
+from pyshard.errors import InvalidArgument, InvalidDocument, plain, shortened, shown_value
 from pyshard.model.document_encoding import Document, Storable, SupportsItems
 from pyshard.model.key_slots import Key, shown_key
 
 _T = TypeVar("_T")
-_Found = TypeVar("_Found")
-_Typed = TypeVar("_Typed")
 
 _EXPECTED = "expected a dataclass, an attrs class, a msgspec.Struct or a TypedDict, with fields that msgspec converts"
 
@@ -112,7 +109,7 @@ class DocumentType(Generic[_T]):
             raise self._unfit(key, error) from None
 
     def record(self, key: object, found: Record | None) -> TypedRecord[_T] | None:
-        """What `read` or `pop` found, with the caller's document.
+        """What `read` found, with the caller's document.
 
         :raises InvalidDocument: as `given`.
         """
@@ -125,14 +122,23 @@ class DocumentType(Generic[_T]):
         """
         return None if found is None else {**found, "record": self.given(key, found["record"])}
 
-    def update(self, key: object, function: Callable[[_T], _T | None]) -> Callable[[Document], Storable]:
-        """A function of stored documents, of the caller's function; None stays None, which `update` refuses."""
+    def popped(self, key: object, found: Record | None) -> TypedRecord[_T] | None:
+        """What `pop` found, as `record`; where the document doesn't fit, the error says that it was removed.
 
-        def on_stored(document: Document) -> Storable:
-            found = function(self.given(key, document))
-            return None if found is None else self.stored(key, found)
+        :raises InvalidDocument: as `given`.
+        """
+        try:
+            return self.record(key, found)
+        except InvalidDocument as error:
+            raise InvalidDocument(f"{error}; it was removed") from None
 
-        return on_stored
+    def pair(self, pair: tuple[str, Document]) -> tuple[str, _T]:
+        """One of the pairs that `items` gives, with the caller's document.
+
+        :raises InvalidDocument: as `given`.
+        """
+        key, document = pair
+        return key, self.given(key, document)
 
     def pairs(self, pairs: TypedPairs[_T]) -> Iterator[Pair]:
         """The pairs of a bulk write, with what is stored for each document.
@@ -170,54 +176,6 @@ def document_type(type: type[_T]) -> DocumentType[_T]:
 @lru_cache(maxsize=256)
 def _looked_at(type: Any) -> DocumentType[Any]:  # functools' cache has no types that depend on one another
     return DocumentType(type)
-
-
-class KeysPassed:
-    """The keys that a caller gave a bulk verb, which takes them from here, and not before it needs them.
-
-    :ivar keys: those that were taken so far.
-    :raises InvalidArgument: as `pyshard.client_core.bulk_input.keys_of`; when the bulk begins.
-    """
-
-    def __init__(self, keys: Iterable[Key]) -> None:
-        self._given = keys
-        self.keys: list[Key] = []
-
-    def __iter__(self) -> Iterator[Key]:
-        for key in keys_of(self._given):
-            self.keys.append(key)
-            yield key
-
-
-def typed_outcomes(
-    keys: Iterable[object], outcomes: Iterable[_Found], convert: Callable[[object, _Found], _Typed]
-) -> list[_Typed]:
-    """What a bulk verb gives, with the caller's documents.
-
-    :param outcomes: of the keys, in their order; errors among them stay.
-    :param convert: makes of a key and its outcome what the caller is given.
-    :raises PartialFailure: some documents don't fit, or some outcomes were errors already; its outcomes are the
-        caller's.
-    """
-    found: list[tuple[object, object]] = []
-    for key, outcome in zip(keys, outcomes, strict=True):
-        try:
-            found.append((key, outcome if isinstance(outcome, PyshardError) else convert(key, outcome)))
-        except InvalidDocument as error:
-            found.append((key, error))
-    if any(isinstance(outcome, PyshardError) for _, outcome in found):
-        raise partial_failure(found)
-    return cast("list[_Typed]", [outcome for _, outcome in found])
-
-
-def typed_failure(failure: PartialFailure, convert: Callable[[object, _Found], object]) -> PartialFailure:
-    """A bulk verb's failure, with the caller's documents in its outcomes."""
-    keys, outcomes = zip(*failure.outcomes, strict=True)
-    try:
-        typed_outcomes(keys, cast("tuple[_Found, ...]", outcomes), convert)
-    except PartialFailure as typed:
-        return typed
-    return failure
 
 
 def _nodes(info: object) -> Iterator[object]:

@@ -105,7 +105,12 @@ def test_update(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
     assert run(pages.update("a", longer, default=Page("b"))) == Page("a//") == run(pages.get("a"))
     nothing: Any = lambda _: None  # noqa: E731
     bad: Any = lambda _: 5  # noqa: E731
-    for function, error in ((nothing, InvalidArgument), (bad, InvalidDocument)):
+    refused: list[tuple[Any, type[Exception]]] = [
+        (nothing, InvalidArgument),
+        (bad, InvalidDocument),
+        (5, InvalidArgument),
+    ]
+    for function, error in refused:
         with pytest.raises(error):
             run(pages.update("a", function))
     with pytest.raises(InvalidDocument):
@@ -173,10 +178,16 @@ def test_what_does_not_fit_is_not_written(cluster: MemoryCluster, pages: TypedIn
 
 @pytest.mark.parametrize("verb", ["read", "item", "pop"])
 def test_what_does_not_fit_is_not_given(cluster: MemoryCluster, pages: TypedIndex[Page], verb: str) -> None:
-    """A document that somebody stored in another shape is an error that names the key, the type and the field."""
+    """A document that somebody stored in another shape is an error that names the key, the type and the field.
+
+    One that was popped is gone, and the error says so.
+    """
     cluster.run(pages.untyped.write("a", {"url": None}))
-    with pytest.raises(InvalidDocument, match="the document of key 'a' is no Page: Expected `str`, got `null` - at"):
+    with pytest.raises(
+        InvalidDocument, match="the document of key 'a' is no Page: Expected `str`, got `null` - at"
+    ) as no:
         cluster.run(getattr(pages, verb)("a"))
+    assert str(no.value).endswith("it was removed") is (verb == "pop") is not cluster.run(pages.has("a"))
 
 
 @pytest.mark.parametrize("verb", ["read_many", "pop_many"])
@@ -191,6 +202,7 @@ def test_what_does_not_fit_among_many(cluster: MemoryCluster, pages: TypedIndex[
     (key, found), _, missing, _ = outcomes
     assert (key, found["record"], missing) == ("a", Page("a"), ("none", None))
     assert [key for key, _ in failed.value.failed] == ["b", None]
+    assert str(failed.value.failed[0][1]).endswith("it was removed") is (verb == "pop_many")
 
 
 def test_other_failures_of_many(cluster: MemoryCluster, pages: TypedIndex[Page]) -> None:
@@ -201,9 +213,9 @@ def test_other_failures_of_many(cluster: MemoryCluster, pages: TypedIndex[Page])
         raise ZeroDivisionError
 
     one: Any = "key"
-    outcomes = [watch(pages.read_many(one)), watch(pages.read_many(broken()))]
+    outcomes = [watch(verb) for verb in (pages.read_many(one), pages.read_many(broken()), pages.write_many(one))]
     cluster.advance(1)
-    assert kinds(outcomes) == [[InvalidArgument], [ZeroDivisionError]]
+    assert kinds(outcomes) == [[InvalidArgument], [ZeroDivisionError], [InvalidArgument]]
 
 
 def test_handles_that_are_refused(client: Client) -> None:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from pyshard.client_core.bulk_input import RefusedDocument
 from pyshard.client_core.result_decoding import Item
-from pyshard.client_core.typed_documents import DocumentType, document_type, typed_failure, typed_outcomes
-from pyshard.errors import InvalidArgument, InvalidDocument, PartialFailure, Unavailable
+from pyshard.client_core.typed_documents import DocumentType, document_type
+from pyshard.errors import InvalidArgument, InvalidDocument
 from pyshard.model.document_encoding import decode, encode
 
 
@@ -242,15 +242,6 @@ def test_records_and_items() -> None:
     assert kind.record("k", None) is kind.item("k", None) is None
 
 
-def test_update() -> None:
-    """The caller's function sees its own type; None, which `update` refuses, stays None."""
-    kind = DocumentType(Point)
-    assert kind.update("k", lambda point: Point(point.x + 1))({"x": 1, "y": 2}) == {"x": 2, "y": 0}
-    assert kind.update("k", lambda _: None)({"x": 1}) is None
-    with pytest.raises(InvalidDocument, match="the document of key 'k' is no Point"):
-        kind.update("k", lambda point: point)({"y": 1})
-
-
 def test_pairs() -> None:
     """Of many documents one that doesn't fit is marked, with its key's error; what is no pair is left to the bulk."""
     given: list[Any] = [("a", Point(1)), ["b", None], 7, ("c", Point(2))]
@@ -262,20 +253,15 @@ def test_pairs() -> None:
     assert list(DocumentType(Point).pairs({"a": Point(1)})) == [("a", {"x": 1, "y": 0})]
 
 
-def test_outcomes() -> None:
-    """What doesn't fit among many is the outcome of its own key; the others have their documents."""
-    convert: Any = DocumentType(Point).given
-    assert typed_outcomes(["a", "b"], [{"x": 1}, {"x": 2}], convert) == [Point(1), Point(2)]
-    with pytest.raises(PartialFailure) as failed:
-        typed_outcomes(["a", "b"], [{"x": 1}, {}], convert)
-    assert failed.value.outcomes[0] == ("a", Point(1))
-    ((key, error),) = failed.value.failed
-    assert (key, type(error)) == ("b", InvalidDocument)
+def test_popped() -> None:
+    """Where what was popped doesn't fit, the error says that it is removed all the same."""
+    kind = DocumentType(Point)
+    assert kind.popped("k", {"hash_": 0.5, "record": {"x": 1}}) == {"hash_": 0.5, "record": Point(1)}
+    assert kind.popped("k", None) is None
+    with pytest.raises(InvalidDocument, match=r"the document of key 'k' is no Point: .*; it was removed$"):
+        kind.popped("k", {"hash_": 0.5, "record": {}})
 
 
-def test_failures() -> None:
-    """A bulk verb's failure keeps its errors, and its other outcomes have the caller's documents."""
-    convert: Any = DocumentType(Point).given
-    gone = Unavailable("gone")
-    typed = typed_failure(PartialFailure("1 of 2", [("a", gone), ("b", {"x": 1})]), convert)
-    assert typed.outcomes == [("a", gone), ("b", Point(1))]
+def test_a_pair() -> None:
+    """A pair of `items` keeps its key, and has the caller's document."""
+    assert DocumentType(Point).pair(("k", {"x": 1})) == ("k", Point(1))

@@ -6,11 +6,19 @@ import asyncio
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict, assert_type
 
-from pyshard import Document, Record
-from pyshard.aio import AioClient, AioIndex, connect
+from pyshard import Document, Record, TypedItem, TypedRecord
+from pyshard.aio import AioClient, AioIndex, AioTypedIndex, connect
+
+
+@dataclass
+class Author:
+    """What is nested in a page."""
+
+    name: str
 
 
 @dataclass
@@ -18,6 +26,8 @@ class Page:
     """A dataclass."""
 
     url: str
+    fetched: datetime
+    author: Author
 
 
 class Color(StrEnum):
@@ -63,7 +73,6 @@ async def main() -> None:
         assert_type(pages, AioIndex)
         async for key in pages.keys():
             print(key.upper())
-        await client.write("a", {1, 2})  # type: ignore[arg-type]
 
 
 async def pairs(client: AioClient) -> None:
@@ -111,6 +120,64 @@ async def pairs(client: AioClient) -> None:
     await client.write_many({b"a": 1})  # type: ignore[arg-type]
     await client.write_many("text")  # type: ignore[arg-type]
     await client.write_many([1, 2])  # type: ignore[list-item]
+
+
+async def typed_index(client: AioClient, page: Page) -> None:
+    """An index with a type takes and gives documents of it, and nested fields have their types."""
+    pages = client.index("pages", type=Page)
+    assert_type(pages, AioTypedIndex[Page])
+    assert_type(pages.untyped, AioIndex)
+    assert_type(pages.read("a"), asyncio.Future[TypedRecord[Page] | None])
+    await pages.write("a", page)
+    await pages.write_many({"a": page})
+    await pages.write_many((url, page) for url in "ab")
+    record = await pages.read("a")
+    if record is not None:
+        assert_type(record["record"].author.name, str)
+        assert_type(record["record"].fetched.year, int)
+    item = await pages.item("a")
+    if item is not None:
+        assert_type(item, TypedItem[Page])
+        await pages.write("a", item["record"], if_version=item["version"])
+    popped = await pages.pop("a")
+    print(popped["record"].url if popped else "gone")
+    found = await pages.read_many(["a", "b"])
+    assert_type([one["record"] for one in found if one], list[Page])
+    assert_type(await pages.pop_many("ab"), list[TypedRecord[Page] | None])
+    await pages.create()
+
+
+async def everyday_typed(client: AioClient, page: Page) -> None:
+    """What `get` and its like take and give on an index with a type."""
+    pages = client.index("pages", type=Page)
+    found = await pages.get("a")
+    assert_type(found.author.name if found else "", str)
+    assert_type(await pages.get("a", page), Page)
+    assert_type(await pages.get_many(["a", "b"]), list[Page | None])
+    assert_type([one.url for one in await pages.get_many(["a", "b"]) if one], list[str])
+    await pages.add("a", page)
+    await pages.add_many({"a": page})
+    await pages.replace("a", page)
+    assert_type(await pages.update("a", lambda page: Page(page.url, page.fetched, page.author)), Page | None)
+    await pages.update("a", lambda page: page, default=page, ttl=None)
+    async for key, one in pages.items():
+        assert_type((key, one), tuple[str, Page])
+
+
+async def mistakes(client: AioClient, page: Page) -> None:
+    """What is no type of documents, or no document of the type, is found before the program runs."""
+    pages = client.index("pages", type=Page)
+    await pages.write("a", {"url": "a"})  # type: ignore[arg-type]
+    await pages.write_many({"a": 1})  # type: ignore[arg-type]
+    await client.write("a", page)  # type: ignore[arg-type]
+    await client.write("a", {1, 2})  # type: ignore[arg-type]
+    await pages.add("a", 1)  # type: ignore[arg-type]
+    await pages.update("a", lambda page: page.url)  # type: ignore[arg-type, return-value]
+    print((await client.get("a", type=Page)).url)  # type: ignore[union-attr]
+    await client.index("rows", type=Row).write("a", {"m": 1})  # type: ignore[typeddict-item]
+    client.index("pages", type="Page")  # type: ignore[call-overload]
+    record = await pages.read("a")
+    print(record["record"])  # type: ignore[index]
 
 
 asyncio.run(main())

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict, assert_type
 
-from pyshard import BlockingIndex, Document, Pyshard, Record
+from pyshard import BlockingIndex, BlockingTypedIndex, Document, Pyshard, Record, TypedItem, TypedRecord
+
+
+@dataclass
+class Author:
+    """What is nested in a page."""
+
+    name: str
 
 
 @dataclass
@@ -16,6 +24,8 @@ class Page:
     """A dataclass."""
 
     url: str
+    fetched: datetime
+    author: Author
 
 
 class Color(StrEnum):
@@ -63,7 +73,6 @@ def documents() -> None:
         pages = app.index("pages")
         assert_type(pages, BlockingIndex)
         assert_type(list(pages.keys()), list[str])
-        app.write("a", {1, 2})  # type: ignore[arg-type]
 
 
 def counted(document: dict[str, int]) -> dict[str, int]:
@@ -123,3 +132,61 @@ def pairs(app: Pyshard) -> None:
     app.write_many({b"a": 1})  # type: ignore[arg-type]
     app.write_many("text")  # type: ignore[arg-type]
     app.write_many([1, 2])  # type: ignore[list-item]
+
+
+def typed_index(app: Pyshard, page: Page) -> None:
+    """An index with a type takes and gives documents of it, and nested fields have their types."""
+    pages = app.index("pages", type=Page)
+    assert_type(pages, BlockingTypedIndex[Page])
+    assert_type(pages.untyped, BlockingIndex)
+    assert_type(pages.read("a"), TypedRecord[Page] | None)
+    pages.write("a", page)
+    pages.write_many({"a": page})
+    pages.write_many((url, page) for url in "ab")
+    record = pages.read("a")
+    if record is not None:
+        assert_type(record["record"].author.name, str)
+        assert_type(record["record"].fetched.year, int)
+    item = pages.item("a")
+    if item is not None:
+        assert_type(item, TypedItem[Page])
+        pages.write("a", item["record"], if_version=item["version"])
+    popped = pages.pop("a")
+    print(popped["record"].url if popped else "gone")
+    found = pages.read_many(["a", "b"])
+    assert_type([one["record"] for one in found if one], list[Page])
+    assert_type(pages.pop_many("ab"), list[TypedRecord[Page] | None])
+    pages.create()
+
+
+def everyday_typed(app: Pyshard, page: Page) -> None:
+    """What `get` and its like take and give on an index with a type."""
+    pages = app.index("pages", type=Page)
+    found = pages.get("a")
+    assert_type(found.author.name if found else "", str)
+    assert_type(pages.get("a", page), Page)
+    assert_type(pages.get_many(["a", "b"]), list[Page | None])
+    assert_type([one.url for one in pages.get_many(["a", "b"]) if one], list[str])
+    pages.add("a", page)
+    pages.add_many({"a": page})
+    pages.replace("a", page)
+    assert_type(pages.update("a", lambda page: Page(page.url, page.fetched, page.author)), Page | None)
+    pages.update("a", lambda page: page, default=page, ttl=None)
+    for key, one in pages.items():
+        assert_type((key, one), tuple[str, Page])
+
+
+def mistakes(app: Pyshard, page: Page) -> None:
+    """What is no type of documents, or no document of the type, is found before the program runs."""
+    pages = app.index("pages", type=Page)
+    pages.write("a", {"url": "a"})  # type: ignore[arg-type]
+    pages.write_many({"a": 1})  # type: ignore[arg-type]
+    app.write("a", page)  # type: ignore[arg-type]
+    app.write("a", {1, 2})  # type: ignore[arg-type]
+    pages.add("a", 1)  # type: ignore[arg-type]
+    pages.update("a", lambda page: page.url)  # type: ignore[arg-type, return-value]
+    print((app.get("a", type=Page)).url)  # type: ignore[union-attr]
+    app.index("rows", type=Row).write("a", {"m": 1})  # type: ignore[typeddict-item]
+    app.index("pages", type="Page")  # type: ignore[call-overload]
+    record = pages.read("a")
+    print(record["record"])  # type: ignore[index]
