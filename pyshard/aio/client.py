@@ -21,6 +21,7 @@ from pyshard.aio.typed_index import AioTypedIndex
 from pyshard.client_core.bulk_input import Pairs
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.everyday_verbs import MISSING, Location, Missing, document_giver, replace_options
+from pyshard.client_core.not_pickled import NotPickled
 from pyshard.client_core.operation import VerbOptions, options_for
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
@@ -32,7 +33,7 @@ _D = TypeVar("_D")
 _T = TypeVar("_T")
 
 
-class AioClient(RecordFutures):
+class AioClient(RecordFutures, NotPickled):
     """A connection to a cluster; `pyshard.aio.connect` makes it.
 
     Every verb returns a future of the event loop at once, to be awaited now or later, alone or by `asyncio.gather`. It
@@ -40,8 +41,12 @@ class AioClient(RecordFutures):
     `WrongEventLoop`.
 
     A future that is cancelled waits for nothing any more. A change that was sent already may happen all the same, and
-    what is called later on its key comes after it; see docs/asyncio.md.
+    what is called later on its key comes after it; see docs/asyncio.md. A client can't be pickled or copied; what
+    `pyshard.aio.connect` gives can.
     """
+
+    _belongs_to = "its event loop"
+    _pickle_instead = "what connect(…) gives, or the address, such as 'pyshard://host:9192/index?deadline=5'"
 
     @overload
     def get(

@@ -23,7 +23,7 @@ from pyshard.aio.loop_connections import LoopConnections
 from pyshard.aio.verb_futures import future_of
 from pyshard.client.connect import client_with, started
 from pyshard.client_core.operation_maker import OperationMaker
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, InvalidArgument
 from pyshard.net.client_endpoints import Address, Servers
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.security.tls import Tls
@@ -41,7 +41,8 @@ def connect(
     """Connect to a cluster, on the event loop that runs.
 
     Either ``async with connect(…) as client: …``, which closes the client at the end, or
-    ``client = await connect(…)`` and, later, ``await client.close()``.
+    ``client = await connect(…)`` and, later, ``await client.close()``. What this gives can be pickled and copied, and
+    then connects anew.
 
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or ``'tls:host:port'``; or several of them, or an
         address as a URL; see `pyshard.connect`, also for what isn't said here.
@@ -62,24 +63,43 @@ def connect(
 
 
 class Connecting(Awaitable[AioClient]):
-    """What `connect` gives: it connects when it is awaited, or entered by ``async with``."""
+    """What `connect` gives: it connects when it is awaited, or entered by ``async with``.
+
+    It can be pickled and copied. What comes out was given the same, and connects anew.
+
+    :param begin: makes a client, as often as it is called.
+    """
 
     def __init__(self, begin: Callable[[], Awaitable[AioClient]]) -> None:
         self._begin = begin
+        self._entered = False
         self._client: AioClient | None = None
+
+    def __reduce__(self) -> tuple[type[Connecting], tuple[Callable[[], Awaitable[AioClient]]]]:
+        return Connecting, (self._begin,)
 
     def __await__(self) -> Generator[Any, Any, AioClient]:
         return self._begin().__await__()
 
     async def __aenter__(self) -> AioClient:
-        self._client = await self._begin()
+        if self._entered:
+            raise InvalidArgument(
+                "async with: found a connect(…) whose client is open already, expected one for each client"
+            )
+        self._entered = True
+        try:
+            self._client = await self._begin()
+        except BaseException:
+            self._entered = False
+            raise
         return self._client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._client is not None
-        await self._client.close()
+        client, self._client, self._entered = self._client, None, False
+        assert client is not None
+        await client.close()
 
 
 async def _connected(

@@ -33,6 +33,7 @@ from pyshard.client_core.everyday_verbs import (
     replace_options,
     whether_removed,
 )
+from pyshard.client_core.not_pickled import NotPickled
 from pyshard.client_core.operation import VerbOptions, options_for
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
@@ -45,7 +46,7 @@ _D = TypeVar("_D")
 _T = TypeVar("_T")
 
 
-class Client(RecordVerbs):
+class Client(RecordVerbs, NotPickled):
     """A connection to a cluster; `connect` makes it.
 
     Every verb returns at once, and takes ``index`` (a name; None is the one that `connect` was given, else the default
@@ -61,8 +62,11 @@ class Client(RecordVerbs):
     - `ClientClosed`: after `close`.
 
     Operations on one key take effect in the order in which the verbs were called. A Deferred that is cancelled before
-    its operation was sent withdraws it.
+    its operation was sent withdraws it. It can't be pickled or copied, since it belongs to its reactor.
     """
+
+    _belongs_to = "its reactor"
+    _pickle_instead = "its address, such as 'pyshard://host:9192/index?deadline=5'"
 
     @overload
     def get(

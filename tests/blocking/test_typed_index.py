@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +12,10 @@ from typing import Any
 import pytest
 
 from pyshard import BlockingTypedIndex, Pyshard
+from pyshard.blocking.connecting import Connector
+from pyshard.blocking.pyshard import over
 from pyshard.errors import InvalidArgument, InvalidDocument, InvalidIndexName, PartialFailure
+from pyshard.net.connection_parameters import connection_parameters
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -197,3 +202,18 @@ def test_handles_that_are_refused(app: Pyshard) -> None:
         app.index("a/b", type=Page)
     with pytest.raises(InvalidArgument, match="expected a dataclass, an attrs class"):
         app.index("pages", type=Pyshard)
+
+
+def test_pickled(pages: BlockingTypedIndex[Page]) -> None:
+    """A handle pickles with its client and its type; a copy of it connects anew."""
+    made: BlockingTypedIndex[Page] = over(Connector(connection_parameters("pyshard://other:9193"))).index(
+        "p", type=Page
+    )
+    again = pickle.loads(pickle.dumps(made))
+    assert again.untyped._app._connector.parameters == made.untyped._app._connector.parameters
+    assert (again.name, again._documents.stored("k", Page("a"))["url"]) == ("p", "a")
+    pages.write("a", Page("a"))
+    other = copy.deepcopy(pages)
+    assert other.get("a") == Page("a")
+    other.untyped._app.close()
+    assert pages.get("a") == Page("a")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -168,3 +171,16 @@ def test_a_closed_client_leaves_nothing_behind() -> None:
         cluster.start_shard("shard1")
         cluster.advance(2)
         assert len(cluster.clock.getDelayedCalls()) == before
+
+
+@pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_client_is_not_pickled(client: Client, again: Callable[[object], object]) -> None:
+    """A client belongs to its reactor; who pickles or copies it is told, in one line, what to pickle instead."""
+    with pytest.raises(TypeError) as refused:
+        again(client)
+    assert str(refused.value) == (
+        "Client can't be pickled or copied: it is connected, and belongs to its reactor; pickle its address, such as "
+        "'pyshard://host:9192/index?deadline=5', and connect with that"
+    )
+    with pytest.raises(TypeError, match="Client can't be pickled"):
+        pickle.dumps(client.index("pages"))
