@@ -8,7 +8,8 @@ Rules:
 - runs of `Has` and `Read`, and plain runs of `Write`, go through a `StoreIndex` in columns, as one call for all keys;
 - all other runs are applied key by key (`_apply_each`). The same code is the plain twin of writes in columns
   (tests/storage/contract/test_columns.py compares them);
-- a refused operation changes nothing, and the rest of the batch goes on.
+- a refused operation changes nothing, and the rest of the batch goes on;
+- where the answers are too large, or too much was looked at, all that is left of the batch is refused.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class BatchExecutor:
         """Apply one task."""
         run, slots = task.run, task.slots
         index = self._index_of(task.index)
-        if index is None or self._room <= 0:
+        if index is None or self._full:
             error: PyshardError = no_such_index(task.index) if index is None else _ANSWER_FULL
             refused = (error.code, str(error))
             return Answer([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refused))
@@ -161,6 +162,11 @@ class BatchExecutor:
         else:
             self._apply_each(answer, index, task)
         return answer
+
+    @property
+    def _full(self) -> bool:
+        """Whether nothing more of the batch is applied: else an operation would overtake one that is asked for again."""
+        return self._room <= 0 or self._work <= 0
 
     def _surely_fits(self, run: Write) -> bool:
         """Whether all records of a run fit under the limit, even if they replace none."""
@@ -187,7 +193,7 @@ class BatchExecutor:
         run, results = task.run, answer.results
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
             try:
-                if self._room <= 0 or self._work <= 0:
+                if self._full:
                     raise _ANSWER_FULL
                 old = index.find(key, slot)
                 if old is not None:

@@ -13,7 +13,7 @@ from stores import FAST_KINDS, Bench, prepared
 from pyshard.errors import InvalidDocument, NotANumber
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import FORMAT, HEAD
-from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, ReadItem, Remove, Run, Touch, Write
+from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.settings import settings
 from pyshard.storage import batch_executor
 
@@ -54,6 +54,15 @@ def test_over_all_runs_of_a_batch(bench: Bench) -> None:
     """The limit is on the whole batch, not on each of its runs."""
     found = bench.answers(*[Touch("", [b"k"] * 4, [0] * 4)] * 3, ReadItem("", [b"none"]))
     assert [outcomes.count("ANSWER_FULL") for outcomes in found] == [0, 0, 2, 1]
+
+
+@pytest.mark.parametrize("filler", RUNS, ids=lambda run: type(run).__name__)
+def test_nothing_overtakes_what_was_refused(bench: Bench, filler: Run) -> None:
+    """Once a batch has looked at too much, no later run of it is applied, whatever its verb: it would overtake."""
+    full = "ANSWER_FULL"
+    later = [Write("", [b"k"], [b"new"]), Has("", [b"k"]), Read("", [b"k"]), Write("", [b"x"], [b"new"], [ABSENT])]
+    assert bench.answers(filler, *later)[1:] == [[full]] * len(later)
+    assert bench.answers(Read("", [b"k"]), Has("", [b"x"])) == [[BIG], [False]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
