@@ -30,11 +30,12 @@ from pyshard.model import cluster_state, config_file, document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.protocol.argument_types import take_integer
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Read, ReadItem, Run, Touch, Write
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize
-from pyshard.protocol.chunked_arguments import take_chunks, take_integer
+from pyshard.protocol.chunked_arguments import take_chunks
 from pyshard.protocol.pages import Row, decode_keys, decode_rows, encode_keys, encode_rows
 from pyshard.security import tokens_and_roles
 

@@ -24,6 +24,8 @@ class BootstrapProtocol(ServerConnection):
     :param settle: gives a Deferred that fires when every shard in reach has the present state.
     """
 
+    kind = commands.BOOTSTRAP
+
     def __init__(
         self,
         bootstrap: Bootstrap,
@@ -71,7 +73,7 @@ class BootstrapProtocol(ServerConnection):
         state = self._bootstrap.state
         return {
             "protocol": commands.PROTOCOL,
-            "role": "bootstrap",
+            "role": self.kind,
             "identity": "",
             "cluster": state.cluster,
             "name": "",

@@ -21,7 +21,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain
+from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain, shown_value
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.plain_values import plain_key
 from pyshard.model.shard_map import ShardMap, ShardRange
@@ -34,19 +34,22 @@ FORMAT = 1
 DEFAULT_INDEX = 0
 
 _NAME = re.compile(r"[\w.-]+")
+_NAME_RULE = f"1 to {settings.MAX_NAME} letters and digits of any script, '_', '.' and '-'"
 
 
 def check_index_name(name: str) -> str:
-    """The name itself, if it can be an index's: letters, digits, ``_``, ``.`` and ``-``; of a subclass, as a plain str.
+    """The name itself, if it can be an index's; of a subclass, as a plain str.
+
+    It has ``_``, ``.``, ``-``, and letters and digits of any script: Unicode's categories L and N, no combining marks.
 
     :raises InvalidIndexName: it can't; the message says what a name can be.
     """
     text = plain_key(name)
-    if text is None or len(text) > settings.MAX_NAME or not _NAME.fullmatch(text):
-        shown = repr(text) if text is not None and len(text) <= 60 else f"a {type(name).__name__}"
-        raise InvalidIndexName(
-            f"index name {shown}: expected a str of 1 to {settings.MAX_NAME} letters, digits, '_', '.' and '-'"
-        )
+    if text is None:
+        raise InvalidIndexName(f"index name: found {shown_value(name)}, expected a str of {_NAME_RULE}")
+    if len(text) > settings.MAX_NAME or not _NAME.fullmatch(text):
+        long = f" of {len(text):,} characters" if len(text) > settings.MAX_NAME else ""
+        raise InvalidIndexName(f"index name{long} {shown_value(text)}: expected {_NAME_RULE}")
     return text
 
 
@@ -144,7 +147,7 @@ class ClusterState:
 def index_not_found(name: str) -> IndexNotFound:
     """The error for an index that doesn't exist, with the same words on shard, bootstrap and client."""
     shown = repr(name[: settings.MAX_NAME])  # a batch may name anything, and each of its operations gets this answer
-    return IndexNotFound(f"there is no index {shown}; create it with create_index({shown})")
+    return IndexNotFound(f"there is no index {shown}; create it first")
 
 
 # The bounds of what a state may say, whoever sends it.

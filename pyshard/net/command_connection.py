@@ -76,6 +76,10 @@ class BoundedAMP(BoxStream):
         """Why a command isn't answered now, if so; a subclass may have reasons."""
         return None
 
+    def unhandled(self, name: bytes, tag: bytes) -> Box:
+        """The answer to a command that this side doesn't have; a subclass may know better why."""
+        return unknown_command_box(name, tag)
+
     @property
     def owed(self) -> int:
         """How many answers the peer owes."""
@@ -247,4 +251,4 @@ class BoundedAMP(BoxStream):
 
     def _refuse_unknown(self, box: Box) -> None:
         if self.transport is not None:
-            self._send(unknown_command_box(box[amp.COMMAND], box[amp.ASK]))
+            self._send(self.unhandled(box[amp.COMMAND], box[amp.ASK]))

@@ -5,8 +5,9 @@ A test compares them with what AMP makes of `pyshard.protocol.commands.Apply`.
 
 from __future__ import annotations
 
+from pyshard.protocol.argument_types import take_integer
 from pyshard.protocol.boxes import Box
-from pyshard.protocol.chunked_arguments import put_chunks, take_chunks, take_integer
+from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 
 
 def apply_box(epoch: int, batch: bytes) -> Box:

@@ -15,17 +15,15 @@ from typing import Annotated
 
 import msgspec
 
-from pyshard.errors import BadRequest, plain
+from pyshard.errors import BadRequest
+from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.batch_operations import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
+from pyshard.protocol.batch_outline import fault, operations_announced, uneven
 from pyshard.settings import settings
 
 _READING = tuple(READING_RUNS.values())
-_MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
 
 _runs = msgspec.msgpack.Decoder(Annotated[list[Run], MAX_LENGTH])
-_outline = msgspec.msgpack.Decoder(
-    Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]], MAX_LENGTH]
-)
 
 #: A batch as MessagePack.
 encode_runs: Callable[[list[Run]], bytes] = msgspec.msgpack.Encoder().encode
@@ -39,16 +37,16 @@ def decode_runs(data: bytes) -> list[Run]:
     """
     try:
         if len(data) > settings.BOX_BYTES:
-            check_size(sum(_array_length(run[2]) for run in _outline.decode(data) if len(run) > 2))
+            check_size(operations_announced(data))
         runs: list[Run] = _runs.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the batch can't be read: {plain(str(error))}") from None
-    for run in runs:
+        raise BadRequest(f"the batch can't be read: {fault(error, data)}") from None
+    for number, run in enumerate(runs):
         if isinstance(run, _READING):
             continue
         for column in columns(run):
             if column is not None and len(column) != len(run.keys):
-                raise BadRequest(f"the batch has a run of {len(run.keys)} keys with a column of {len(column)}")
+                raise BadRequest(f"the batch can't be read: {uneven(number, run)}")
         if isinstance(run, (Write, Increment)):
             _check_stored(run, len(data))
     return runs
@@ -61,16 +59,6 @@ def check_size(operations: int) -> None:
     """
     if operations > settings.MAX_BATCH:
         raise BadRequest(f"the batch has {operations:,} operations; a batch has at most {settings.MAX_BATCH:,}")
-
-
-def _array_length(array: msgspec.Raw) -> int:
-    """How many elements a MessagePack array announces in its first bytes; 0 when it is no array."""
-    head = bytes(memoryview(array)[:5])
-    if head[0] == 0xDC:
-        return int.from_bytes(head[1:3], "big")
-    if head[0] == 0xDD:
-        return int.from_bytes(head[1:], "big")
-    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else 0
 
 
 def _check_stored(run: Write | Increment, size: int) -> None:
@@ -94,8 +82,10 @@ def _check_stored(run: Write | Increment, size: int) -> None:
 
 def _check_text_plainly(keys: list[bytes]) -> None:
     """Refuse keys that aren't UTF-8, one by one: two keys that aren't may make up a letter together."""
-    try:
-        for key in keys:
+    for key in keys:
+        try:
             key.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the batch has a key that is not UTF-8: {error}") from None
+        except UnicodeDecodeError as error:
+            raise BadRequest(
+                f"the batch has a key that is not UTF-8, at byte {error.start}: {shown_bytes(key)}"
+            ) from None

@@ -1,4 +1,4 @@
-"""How the arguments of commands stand in a box: bytes of any length, and numbers. Pure.
+"""How bytes of any length stand in a box. Pure.
 
 A value of AMP has 65,535 bytes at the most, so longer ones cross in chunks.
 """
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from twisted.protocols import amp
 
-from pyshard.errors import BadRequest, shortened
+from pyshard.protocol.argument_types import is_number, shown_bytes, unfit
 from pyshard.protocol.boxes import LONGEST_VALUE
 
 #: The arguments of an answer, by name: what a responder gives back, now or later.
@@ -24,8 +24,8 @@ class ChunkedBytes(amp.Argument):
     chunk.
     """
 
-    def fromBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, object], proto: object) -> None:
-        absent = self.optional and name not in strings
+    def fromBox(self, name: bytes, strings: Mapping[bytes, bytes], objects: dict[str, object], proto: object) -> None:
+        absent = self.optional and name not in strings and name + b".0" not in strings
         objects[name.decode()] = None if absent else take_chunks(strings, name)
 
     def toBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, bytes | None], proto: object) -> None:
@@ -57,23 +57,12 @@ def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
     :raises BadRequest: the count of chunks is missing or no number, or a chunk is missing.
     """
     count = box.get(name)
-    if count is None or not count.isdigit() or len(count) > 6:
-        raise BadRequest(f"argument {name!r}: found {count!r}, expected the number of its chunks")
+    if count is None or not is_number(count) or len(count) > 6:
+        raise unfit(name, shown_bytes(count), "the number of its chunks, in decimal digits alone")
     try:
         if count == b"1":
             return box[name + b".0"]
         return b"".join([box[b"%s.%d" % (name, number)] for number in range(int(count))])
     except KeyError as missing:
-        raise BadRequest(f"argument {name!r}: {int(count)} chunks were announced, {missing} isn't there") from None
-
-
-def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
-    """A whole number out of a box.
-
-    :raises BadRequest: it is missing, or no number.
-    """
-    text = box.get(name, b"")
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f"argument {name!r}: found {shortened(repr(text), 50)}, expected a number") from None
+        chunk: bytes = missing.args[0]
+        raise unfit(chunk, "nothing", f"a chunk, since {name.decode()} says that there are {int(count)}") from None

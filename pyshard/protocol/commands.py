@@ -22,6 +22,8 @@ from typing import Any, ClassVar
 from twisted.protocols import amp
 
 from pyshard.errors import AMP_ERRORS
+from pyshard.model.key_slots import SLOTS
+from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.error_answers import parsing_error_text
 from pyshard.security.tokens_and_roles import Role
@@ -36,6 +38,10 @@ PROTOCOL = 1
 MIN_SESSION_ID, MAX_SESSION_ID, OWN_SESSION_ID = 16, 64, 16
 
 
+#: Kinds of daemons, as `Hello` tells them; `EITHER` stands for both.
+SHARD, BOOTSTRAP, EITHER = "shard", "bootstrap", "shard or bootstrap"
+
+
 class UnreadableAnswer(Exception):
     """The peer answered, but its answer can't be read: nobody knows whether the command was carried out."""
 
@@ -44,10 +50,12 @@ class Command(amp.Command):
     """Base of every command. It declares all of pyshard's errors, since AMP closes the connection after any other.
 
     :cvar role: the least role that a peer must have; None: anyone may ask, authenticated or not.
+    :cvar answered_by: which kind of daemon answers it.
     """
 
     errors = AMP_ERRORS
     role: ClassVar[Role | None]
+    answered_by: ClassVar[str] = EITHER
 
     @classmethod
     def parseResponse(cls, box: amp.AmpBox, protocol: object) -> dict[str, Any]:
@@ -68,18 +76,18 @@ class Hello(Command):
     commandName = b"Hello"
     role = Role.READ
     arguments = [
-        (b"protocol", amp.Integer()),
-        (b"session", amp.String(optional=True)),  # see pyshard.server.session_fence
+        (b"protocol", Integer()),
+        (b"session", Bytes(MIN_SESSION_ID, MAX_SESSION_ID, optional=True)),  # see pyshard.server.session_fence
     ]
     response = [
-        (b"protocol", amp.Integer()),
-        (b"role", amp.Unicode()),  # "shard" or "bootstrap"
-        (b"identity", amp.Unicode()),  # a shard: its store's id; a bootstrap: empty
-        (b"cluster", amp.Unicode()),  # the cluster's id; empty while a shard is not configured
-        (b"name", amp.Unicode()),  # a shard: the name it was given; else empty
-        (b"epoch", amp.Integer()),  # the newest epoch it knows; 0 while not configured
-        (b"ephemeral", amp.Boolean()),  # a shard: whether a restart loses its data
-        (b"connection", amp.Unicode()),  # this connection's id in the daemon's log and `stat`
+        (b"protocol", Integer()),
+        (b"role", Text()),  # "shard" or "bootstrap"
+        (b"identity", Text()),  # a shard: its store's id; a bootstrap: empty
+        (b"cluster", Text()),  # the cluster's id; empty while a shard is not configured
+        (b"name", Text()),  # a shard: the name it was given; else empty
+        (b"epoch", Integer()),  # the newest epoch it knows; 0 while not configured
+        (b"ephemeral", Boolean()),  # a shard: whether a restart loses its data
+        (b"connection", Text()),  # this connection's id in the daemon's log and `stat`
     ]
 
 
@@ -88,8 +96,8 @@ class Authenticate(Command):
 
     commandName = b"Authenticate"
     role = None
-    arguments = [(b"token", amp.String())]  # the secret
-    response = [(b"role", amp.Unicode())]  # "read", "write" or "admin"
+    arguments = [(b"token", Bytes())]  # the secret
+    response = [(b"role", Text())]  # "read", "write" or "admin"
 
 
 class Ping(Command):
@@ -123,8 +131,9 @@ class Configure(Command):
     """You are the shard called `name` in this cluster state."""
 
     commandName = b"Configure"
+    answered_by = SHARD
     role = Role.ADMIN
-    arguments = [(b"name", amp.Unicode()), (b"state", ChunkedBytes())]
+    arguments = [(b"name", Text()), (b"state", ChunkedBytes())]
     response = NOTHING
 
 
@@ -132,13 +141,14 @@ class Apply(Command):
     """Apply a batch."""
 
     commandName = b"Apply"
+    answered_by = SHARD
     role = Role.READ
     arguments = [
-        (b"epoch", amp.Integer()),  # the epoch of the map that the caller routed by
+        (b"epoch", Integer()),  # the epoch of the map that the caller routed by
         (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batch_encoding
     ]
     response = [
-        (b"epoch", amp.Integer()),  # the shard's epoch
+        (b"epoch", Integer()),  # the shard's epoch
         (b"answers", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batch_answers
     ]
 
@@ -147,17 +157,18 @@ class Keys(Command):
     """One page of the keys of an index, in slot order."""
 
     commandName = b"Keys"
+    answered_by = SHARD
     role = Role.READ
     arguments = [
-        (b"epoch", amp.Integer()),
-        (b"index", amp.Unicode()),  # empty: the default index
-        (b"slot", amp.Integer()),  # the first slot wanted
+        (b"epoch", Integer()),
+        (b"index", Text()),  # empty: the default index
+        (b"slot", Integer(most=SLOTS - 1)),  # the first slot wanted
         (b"after", ChunkedBytes(optional=True)),  # of that slot, only keys after this one
     ]
     response = [
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
-        (b"end", amp.Integer()),  # first slot after the shard's range
-        (b"more", amp.Boolean()),  # whether the shard may have more
+        (b"end", Integer(most=SLOTS)),  # first slot after the shard's range
+        (b"more", Boolean()),  # whether the shard may have more
     ]
 
 
@@ -165,15 +176,16 @@ class Count(Command):
     """How many documents of an index do you have?"""
 
     commandName = b"Count"
+    answered_by = SHARD
     role = Role.READ
     arguments = [
-        (b"epoch", amp.Integer()),
-        (b"index", amp.Unicode()),  # empty: the default index
-        (b"slot", amp.Integer()),  # the first slot that isn't counted yet
+        (b"epoch", Integer()),
+        (b"index", Text()),  # empty: the default index
+        (b"slot", Integer(most=SLOTS - 1)),  # the first slot that isn't counted yet
     ]
     response = [
-        (b"documents", amp.Integer()),  # in the shard's whole range
-        (b"end", amp.Integer()),  # first slot after the shard's range
+        (b"documents", Integer()),  # in the shard's whole range
+        (b"end", Integer(most=SLOTS)),  # first slot after the shard's range
     ]
 
 
@@ -181,6 +193,7 @@ class Stat(Command):
     """How are you: documents, bytes, operations?"""
 
     commandName = b"Stat"
+    answered_by = SHARD
     role = Role.READ
     arguments = NOTHING
     response = [(b"stat", ChunkedBytes())]  # JSON, see docs/protocol.md
@@ -190,12 +203,13 @@ class OpenSnapshot(Command):
     """Keep a snapshot of what you hold at this moment, for me to read over this connection."""
 
     commandName = b"OpenSnapshot"
+    answered_by = SHARD
     role = Role.READ
     arguments = NOTHING
     response = [
-        (b"snapshot", amp.Unicode()),  # its id
-        (b"documents", amp.Integer()),  # how many documents it has
-        (b"epoch", amp.Integer()),  # the shard's epoch: the ids of indexes are those of this epoch
+        (b"snapshot", Text()),  # its id
+        (b"documents", Integer()),  # how many documents it has
+        (b"epoch", Integer()),  # the shard's epoch: the ids of indexes are those of this epoch
     ]
 
 
@@ -203,8 +217,9 @@ class ReadSnapshot(Command):
     """The next records of a snapshot, in no particular order."""
 
     commandName = b"ReadSnapshot"
+    answered_by = SHARD
     role = Role.READ
-    arguments = [(b"snapshot", amp.Unicode())]
+    arguments = [(b"snapshot", Text())]
     response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.protocol.pages.Row`; empty at the end
 
 
@@ -212,8 +227,9 @@ class CloseSnapshot(Command):
     """I don't need the snapshot any more."""
 
     commandName = b"CloseSnapshot"
+    answered_by = SHARD
     role = Role.READ
-    arguments = [(b"snapshot", amp.Unicode())]
+    arguments = [(b"snapshot", Text())]
     response = NOTHING
 
 
@@ -221,24 +237,27 @@ class CreateIndex(Command):
     """Create an index. The answer comes when every shard that can be reached has it."""
 
     commandName = b"CreateIndex"
+    answered_by = BOOTSTRAP
     role = Role.WRITE
-    arguments = [(b"name", amp.Unicode())]
-    response = [(b"epoch", amp.Integer())]
+    arguments = [(b"name", Text())]
+    response = [(b"epoch", Integer())]
 
 
 class DropIndex(Command):
     """Drop an index with its documents. The answer comes when every shard that can be reached has dropped it."""
 
     commandName = b"DropIndex"
+    answered_by = BOOTSTRAP
     role = Role.ADMIN
-    arguments = [(b"name", amp.Unicode())]
-    response = [(b"epoch", amp.Integer())]
+    arguments = [(b"name", Text())]
+    response = [(b"epoch", Integer())]
 
 
 class Readiness(Command):
     """How ready is each shard, as you see it?"""
 
     commandName = b"Readiness"
+    answered_by = BOOTSTRAP
     role = Role.READ
     arguments = NOTHING
     response = [(b"shards", ChunkedBytes())]  # JSON, see docs/protocol.md

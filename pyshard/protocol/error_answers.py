@@ -9,6 +9,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError, from_code
+from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.boxes import Box
 
 _MAX_MESSAGE = 2000  # characters of an error's message that cross the wire
@@ -35,12 +36,12 @@ def error_box(error: PyshardError, tag: bytes) -> Box:
     return {amp.ERROR: tag, amp.ERROR_CODE: error.code.encode(), amp.ERROR_DESCRIPTION: message}
 
 
-def unknown_command_box(name: bytes, tag: bytes) -> Box:
-    """The box that answers an unknown command.
+def unknown_command_box(name: bytes, tag: bytes, why: str = "") -> Box:
+    """The box that answers an unknown command. Its code is AMP's own.
 
-    It is the one that AMP makes, except for a long name: AMP can't send its repr, and closes the connection.
+    :param why: what is wrong with the command; empty: that this side doesn't have it.
     """
-    message = b"Unhandled Command: %a" % name[:_MAX_MESSAGE]
+    message = (why or f"this side has no command {shown_bytes(name)}").encode()
     return {amp.ERROR: tag, amp.ERROR_CODE: amp.UNHANDLED_ERROR_CODE, amp.ERROR_DESCRIPTION: message}
 
 

@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -35,12 +35,13 @@ from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingD
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
-from pyshard.protocol.boxes import BoxParser, Limits
+from pyshard.protocol.boxes import Box, BoxParser, Limits
 from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.error_answers import error_box, unknown_command_box
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.changes_in_flight import ChangesInFlight
-from pyshard.server.permissions import HOW, forbidden
+from pyshard.server.permissions import HOW, forbidden, not_answered
 from pyshard.settings import settings
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ STRANGER = Limits(settings.STRANGER_BOX_KEYS, settings.STRANGER_BOX_BYTES, setti
 class ServerConnection(BoundedAMP):
     """A connection that a daemon accepted; subclasses add responders.
 
+    :cvar kind: which kind of daemon it is, as `Hello` tells it.
     :ivar operations: how many operations came over it.
     :ivar ignores_go_away: the peer doesn't know `GoAway`, so it won't close by itself.
     :ivar role: what the peer may do; None: it is a stranger.
@@ -65,6 +67,7 @@ class ServerConnection(BoundedAMP):
     :ivar changes: what came over it and changes something; `fence` waits for it.
     """
 
+    kind: ClassVar[str]
     factory: ServerFactory
 
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
@@ -123,14 +126,10 @@ class ServerConnection(BoundedAMP):
         """Make this the newest connection of a session (`pyshard.server.session_fence`); None: of none.
 
         :return: a Deferred that fires when nothing of the older one can take effect any more.
-        :raises BadRequest: that can't be the id of a session, or this is another session's connection.
+        :raises BadRequest: this is another session's connection.
         """
         if session is None:
             return succeed(None)
-        if not commands.MIN_SESSION_ID <= len(session) <= commands.MAX_SESSION_ID:
-            raise BadRequest(
-                f"session: found {len(session)} bytes, expected {commands.MIN_SESSION_ID} to {commands.MAX_SESSION_ID}"
-            )
         if self._session not in (None, session):
             raise BadRequest("this connection belongs to another session already; connect anew")
         self._session = session
@@ -199,6 +198,12 @@ class ServerConnection(BoundedAMP):
         if self.factory.draining:
             return ShuttingDown("this daemon is shutting down; ask again when it is back")
         return None
+
+    def unhandled(self, name: bytes, tag: bytes) -> Box:
+        """See `BoundedAMP`. A peer without a role isn't told which commands there are."""
+        if self.role is None and (refused := self.refused or forbidden(name, None)) is not None:
+            return error_box(refused, tag)
+        return unknown_command_box(name, tag, not_answered(name, self.kind))
 
     @property
     def has_unanswered(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.protocol import commands
+from pyshard.protocol.argument_types import shown_bytes
 from pyshard.security.tokens_and_roles import Role
 
 #: What to do about a token that is missing or wrong.
@@ -21,9 +22,21 @@ def forbidden(name: bytes, role: Role | None) -> PyshardError | None:
     if needed is None:
         return None
     if role is None:
-        return NotAuthenticated(f"this daemon wants a token first; {HOW}")
+        return NotAuthenticated(f"this daemon wants a token first (Authenticate); {HOW}")
     if role < needed:
         return PermissionDenied(
             f"{name.decode('ascii', 'replace')} wants a token of role {needed.word}; this client's has role {role.word}"
         )
     return None
+
+
+def not_answered(name: bytes, kind: str) -> str:
+    """Why a daemon doesn't answer a command, for the message.
+
+    :param name: the command's, as the peer has it.
+    :param kind: the daemon's.
+    """
+    command = commands.COMMANDS.get(name)
+    if command is None:
+        return f"a {kind} has no command {shown_bytes(name)}"
+    return f"{name.decode()} is for a {command.answered_by}, and this is a {kind}"

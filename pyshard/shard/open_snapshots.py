@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.errors import SnapshotEnded, TooManySnapshots
+from pyshard.errors import SnapshotEnded, TooManySnapshots, shown_value
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
@@ -98,8 +98,8 @@ class OpenSnapshots:
         found = self._open.get(number)
         if found is None or found.owner != owner:
             raise SnapshotEnded(
-                f"the shard has no snapshot {number} for this connection: the connection was lost, the shard was "
-                f"restarted, or nothing was read for {self._idle:g} s; start the backup again"
+                f"the shard has no snapshot {shown_value(number)} for this connection: the connection was lost, the "
+                f"shard was restarted, or nothing was read for {self._idle:g} s; start the backup again"
             )
         try:
             page = found.snapshot.page(settings.SNAPSHOT_BYTES)

@@ -36,6 +36,8 @@ class ShardProtocol(ServerConnection):
     :param snapshots: the shard's open ones.
     """
 
+    kind = commands.SHARD
+
     def __init__(self, shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory, clock: IReactorTime) -> None:
         self._shard = shard
         self._snapshots = snapshots
@@ -128,7 +130,7 @@ class ShardProtocol(ServerConnection):
         assignment, store = self._shard.assignment, self._shard.store
         return {
             "protocol": commands.PROTOCOL,
-            "role": "shard",
+            "role": self.kind,
             "identity": store.identity,
             "cluster": assignment.state.cluster if assignment else "",
             "name": assignment.name if assignment else "",

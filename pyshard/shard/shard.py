@@ -27,6 +27,7 @@ from pyshard.errors import (
     StaleEpoch,
     WrongIdentity,
     WrongShard,
+    shown_value,
 )
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
@@ -65,7 +66,7 @@ def accept(current: Assignment | None, name: str, state: ClusterState, identity:
     proposed = Assignment(name, state)
     own = state.map.named(name)
     if own is None:
-        raise BadRequest(f"the cluster state has no shard {name!r}")
+        raise BadRequest(f"name: found {shown_value(name)}, expected the name of a shard in the cluster state")
     if own.identity != identity:
         raise WrongIdentity(f"this shard's store is {identity}; the cluster state has {own.identity!r} for {name!r}")
     if current is None:
@@ -201,7 +202,7 @@ class Shard:
         """The assignment, of a shard that owns a slot."""
         assignment = self._current(epoch)
         if not 0 <= slot < SLOTS:
-            raise BadRequest(f"slot {slot} is outside 0 … {SLOTS - 1}")
+            raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
         if not assignment.range.owns(slot):
             raise not_owned(assignment, slot)
         return assignment

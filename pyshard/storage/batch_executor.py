@@ -165,7 +165,7 @@ class BatchExecutor:
 
     @property
     def _full(self) -> bool:
-        """Whether nothing more of the batch is applied: else an operation would overtake one that is asked for again."""
+        """Whether the rest of the batch is refused: an operation must not overtake one that is asked for again."""
         return self._room <= 0 or self._work <= 0
 
     def _surely_fits(self, run: Write) -> bool:

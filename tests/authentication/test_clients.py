@@ -68,7 +68,7 @@ def test_who_may_not_connect(bench: Bench, secret: bytes | None) -> None:
     began = cluster.clock.seconds()
     with pytest.raises(NotAuthenticated) as refused:
         cluster.connect(secret=secret)
-    what = "the token is none that this daemon knows" if secret else "this daemon wants a token first"
+    what = "the token is none that this daemon knows" if secret else "this daemon wants a token first (Authenticate)"
     assert str(refused.value) == (
         f"the bootstrap at localhost:9192: {what}; give the client a token file: token_file=…, --token-file or the "
         "environment variable PYSHARD_TOKEN_FILE"

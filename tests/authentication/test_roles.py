@@ -62,10 +62,12 @@ def test_command_and_role(bench: Bench, where: tuple[str, int], command: type[Co
     peer = bench.peer(where, SECRETS[role] if role else None)
     needed, before = NEEDED[command], bench.snapshot()
     outcome = bench.outcome(peer, command)
-    if command not in answered(where, bench):
-        assert isinstance(outcome, amp.UnhandledCommand)
-    elif role is None and needed is not None:
+    if role is None and needed is not None:
         assert isinstance(outcome, NotAuthenticated)
+    elif command not in answered(where, bench):
+        assert isinstance(outcome, amp.UnhandledCommand)
+        kind, other = ("shard", "bootstrap") if where == SHARD else ("bootstrap", "shard")
+        assert outcome.args[-1] == f"{command.commandName.decode()} is for a {other}, and this is a {kind}"
     elif role is not None and needed is not None and role < needed:
         assert isinstance(outcome, PermissionDenied)
         assert str(outcome) == (

@@ -111,7 +111,7 @@ def test_who_does_not_get_in(guarded: Guarded, tmp_path: Path) -> None:
     missing = guarded.command("read", "a")
     assert (missing.returncode, missing.stdout) == (5, "")
     assert missing.stderr == (
-        f"pyshard: the bootstrap at {guarded.cluster.server}: this daemon wants a token first; {_HOW}\n"
+        f"pyshard: the bootstrap at {guarded.cluster.server}: this daemon wants a token first (Authenticate); {_HOW}\n"
     )
     refused = guarded.command("read", "a", token_file=wrong)
     assert (refused.returncode, refused.stdout) == (5, "")

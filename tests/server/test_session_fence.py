@@ -285,7 +285,7 @@ def test_ids_that_are_none(daemon: Daemon, length: int) -> None:
     peer = daemon.connect()
     found = daemon.hello(peer, b"x" * length)
     assert isinstance(found, BadRequest)
-    assert str(found) == f"session: found {length} bytes, expected 16 to 64"
+    assert str(found) == f"session: found {length:,} bytes, expected 16 to 64 bytes"
     assert len(daemon.factory.sessions) == 0
     assert daemon.alive(peer)
 

@@ -41,7 +41,13 @@ _MOVED = "this shard holds 5 documents for [0.0, 0.5); they don't move to [0.0, 
     ("current", "name", "state", "identity", "error", "message"),
     [
         pytest.param(
-            None, "mid", STATE, "1d", BadRequest, "the cluster state has no shard 'mid'", id="a name nobody has"
+            None,
+            "mid",
+            STATE,
+            "1d",
+            BadRequest,
+            "name: found 'mid', expected the name of a shard in the cluster state",
+            id="a name nobody has",
         ),
         pytest.param(
             None,

@@ -153,7 +153,7 @@ def test_unknown_index(shard: Shard) -> None:
     """Operations on an index that the shard doesn't know are refused one by one; the rest of the batch goes on."""
     found = result(shard.apply(7, [Write("gone", [A, X], [b"", b""]), Write("", [A], [b"one"])]))
     assert outcomes(found) == [["INDEX_NOT_FOUND", "INDEX_NOT_FOUND"], [True]]
-    assert str(found[0].outcomes()[0]) == "there is no index 'gone'; create it with create_index('gone')"
+    assert str(found[0].outcomes()[0]) == "there is no index 'gone'; create it first"
 
 
 def test_unknown_index_with_a_long_name(shard: Shard) -> None:

@@ -65,7 +65,7 @@ def test_keys_of_no_slot(shard: Shard, slot: int) -> None:
     """What is no slot is a mistake of the caller."""
     with pytest.raises(BadRequest) as refused:
         shard.keys(7, "", slot, None)
-    assert str(refused.value) == f"slot {slot} is outside 0 … 9999999"
+    assert str(refused.value) == f"slot: found {slot}, expected 0 to 9999999"
 
 
 def test_keys_of_no_index(shard: Shard) -> None:

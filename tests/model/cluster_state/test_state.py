@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from model.cluster_state.states import HALF, HIGH, LOW, STATE, TEXT
 
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName
+from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState, check_index_name, from_json, index_not_found
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
@@ -34,7 +36,7 @@ def test_unknown_index() -> None:
     """An index that doesn't exist is an error that says how to create it."""
     with pytest.raises(IndexNotFound) as refused:
         STATE.index_id("links")
-    assert str(refused.value) == "there is no index 'links'; create it with create_index('links')"
+    assert str(refused.value) == "there is no index 'links'; create it first"
     assert str(index_not_found("links")) == str(refused.value)
 
 
@@ -189,34 +191,42 @@ def test_state_is_frozen() -> None:
         state.epoch = 8  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["a", "A-b_c.d", "0", "-", "страницы", "x" * 100])
+@pytest.mark.parametrize("name", ["a", "A-b_c.d", "0", "-", ".", "страницы", "é", "名", "²", "٣", "Ⅷ", "x" * 100])
 def test_index_name(name: str) -> None:
-    """Letters, digits, '_', '.' and '-' make a name."""
+    """Letters and digits of any script, '_', '.' and '-' make a name."""
     assert check_index_name(name) == name
+
+
+def test_characters_of_index_names() -> None:
+    """They are those of Unicode's categories L and N, as docs/protocol.md says, and three more."""
+    category, taken = unicodedata.category, cluster_state._NAME.fullmatch
+    rule = [character in "_.-" or category(character)[0] in "LN" for character in map(chr, range(0x110000))]
+    assert [taken(character) is not None for character in map(chr, range(0x110000))] == rule
 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("", "''"),
-        ("a b", "'a b'"),
-        ("a:b", "'a:b'"),
-        ("a/b", "'a/b'"),
-        ("a\n", r"'a\n'"),
-        ("\ud800", r"'\ud800'"),
-        ("x" * 59 + "!", f"'{'x' * 59}!'"),
-        ("x" * 60 + "!", "a str"),
-        ("x" * 101, "a str"),
-        (b"pages", "a bytes"),
-        (None, "a NoneType"),
-        (1, "a int"),
+        ("", "index name '': expected"),
+        ("a b", "index name 'a b': expected"),
+        ("a:b", "index name 'a:b': expected"),
+        ("a/b", "index name 'a/b': expected"),
+        ("a\n", r"index name 'a\n': expected"),
+        ("e\u0301", "index name 'e\u0301': expected"),
+        ("\ud800", r"index name '\ud800': expected"),
+        ("x" * 57 + "!", f"index name '{'x' * 57}!': expected"),
+        ("x" * 58 + "!!", f"index name '{'x' * 56}...: expected"),
+        ("x" * 101, f"index name of 101 characters '{'x' * 56}...: expected"),
+        (b"pages", "index name: found b'pages', expected a str of"),
+        (None, "index name: found None, expected a str of"),
+        (1, "index name: found 1, expected a str of"),
     ],
 )
 def test_bad_index_name(name: object, shown: str) -> None:
     """A value that can't be a name is refused: the message says what was given and what a name is."""
     with pytest.raises(InvalidIndexName) as refused:
         check_index_name(name)  # type: ignore[arg-type]
-    assert str(refused.value) == (f"index name {shown}: expected a str of 1 to 100 letters, digits, '_', '.' and '-'")
+    assert str(refused.value) == f"{shown} 1 to 100 letters and digits of any script, '_', '.' and '-'"
 
 
 class Pages(StrEnum):

@@ -231,7 +231,7 @@ def test_unknown_command(name: str) -> None:
     assert refused == {
         b"_error": b"1",
         b"_error_code": b"UNHANDLED",
-        b"_error_description": f"Unhandled Command: {name.encode()!r}".encode(),
+        b"_error_description": f'this side has no command "{name}"'.encode(),
     }
     assert answered[b"_answer"] == b"2"
     assert not one.closed()

@@ -129,4 +129,7 @@ def test_a_refusal_is_one_line() -> None:
     """What a refusal quotes of the peer's bytes is printable and has no line break."""
     with pytest.raises(BadRequest) as refused:
         decode_runs(msgspec.msgpack.encode([["re\n\x1b[31mad", "", []]]))
-    assert str(refused.value) == r"the batch can't be read: Invalid value 're\n\x1b[31mad' - at `$[0][0]`"
+    assert str(refused.value) == (
+        r"the batch can't be read: run 0, verb: found 're\n\x1b[31mad', expected one of read, has, item, write, pop, "
+        "remove, touch, increment"
+    )

@@ -128,31 +128,75 @@ def test_later_fields_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "place", "found"),
     [
-        pytest.param(b"\x91\x94\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x91\xc4\x00", (2, 1), id="write, too few"),
-        pytest.param(b"\x91\x94\xa5write\xa0\x90\x91\xc4\x00", (0, 1), id="write, too many"),
         pytest.param(
-            b"\x92\x93\xa3has\xa0\x90\x94\xa5write\xa0\x91\xc4\x01a\x90", (1, 0), id="write, behind another run"
+            b"\x91\x94\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x91\xc4\x00",
+            "run 0 (write), records",
+            (2, 1),
+            id="write, too few",
         ),
-        pytest.param(b"\x91\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\x90", (1, 0), id="write, conditions"),
+        pytest.param(b"\x91\x94\xa5write\xa0\x90\x91\xc4\x00", "run 0 (write), records", (0, 1), id="write, too many"),
         pytest.param(
-            b"\x91\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\xc0\x92\x00\x00", (1, 2), id="write, times to live"
+            b"\x92\x93\xa3has\xa0\x90\x94\xa5write\xa0\x91\xc4\x01a\x90",
+            "run 1 (write), records",
+            (1, 0),
+            id="write, behind another run",
         ),
-        pytest.param(b"\x91\x94\xa3pop\xa0\x91\xc4\x01a\x92\x01\x02", (1, 2), id="pop, conditions"),
-        pytest.param(b"\x91\x94\xa6remove\xa0\x91\xc4\x01a\x90", (1, 0), id="remove, conditions"),
-        pytest.param(b"\x91\x94\xa5touch\xa0\x91\xc4\x01a\x90", (1, 0), id="touch, times to live"),
-        pytest.param(b"\x91\x95\xa5touch\xa0\x91\xc4\x01a\x91\x05\x90", (1, 0), id="touch, conditions"),
-        pytest.param(b"\x91\x95\xa9increment\xa0\x91\xc4\x01a\x90\x91\xc4\x00", (1, 0), id="increment, amounts"),
-        pytest.param(b"\x91\x95\xa9increment\xa0\x90\x90\x91\xc4\x00", (0, 1), id="increment, initials"),
-        pytest.param(b"\x91\x96\xa9increment\xa0\x90\x90\x90\x91\x05", (0, 1), id="increment, times to live"),
+        pytest.param(
+            b"\x91\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\x90",
+            "run 0 (write), conditions",
+            (1, 0),
+            id="write, conditions",
+        ),
+        pytest.param(
+            b"\x91\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x00\xc0\x92\x00\x00",
+            "run 0 (write), ttls",
+            (1, 2),
+            id="write, times to live",
+        ),
+        pytest.param(
+            b"\x91\x94\xa3pop\xa0\x91\xc4\x01a\x92\x01\x02", "run 0 (pop), conditions", (1, 2), id="pop, conditions"
+        ),
+        pytest.param(
+            b"\x91\x94\xa6remove\xa0\x91\xc4\x01a\x90", "run 0 (remove), conditions", (1, 0), id="remove, conditions"
+        ),
+        pytest.param(
+            b"\x91\x94\xa5touch\xa0\x91\xc4\x01a\x90", "run 0 (touch), ttls", (1, 0), id="touch, times to live"
+        ),
+        pytest.param(
+            b"\x91\x95\xa5touch\xa0\x91\xc4\x01a\x91\x05\x90",
+            "run 0 (touch), conditions",
+            (1, 0),
+            id="touch, conditions",
+        ),
+        pytest.param(
+            b"\x91\x95\xa9increment\xa0\x91\xc4\x01a\x90\x91\xc4\x00",
+            "run 0 (increment), amounts",
+            (1, 0),
+            id="increment, amounts",
+        ),
+        pytest.param(
+            b"\x91\x95\xa9increment\xa0\x90\x90\x91\xc4\x00",
+            "run 0 (increment), initials",
+            (0, 1),
+            id="increment, initials",
+        ),
+        pytest.param(
+            b"\x91\x96\xa9increment\xa0\x90\x90\x90\x91\x05",
+            "run 0 (increment), ttls",
+            (0, 1),
+            id="increment, times to live",
+        ),
     ],
 )
-def test_columns_are_as_long_as_the_keys(data: bytes, found: tuple[int, int]) -> None:
+def test_columns_are_as_long_as_the_keys(data: bytes, place: str, found: tuple[int, int]) -> None:
     """A run with a column of another length than its keys is refused."""
     with pytest.raises(BadRequest) as refused:
         decode_runs(data)
-    assert str(refused.value) == f"the batch has a run of {found[0]} keys with a column of {found[1]}"
+    assert str(refused.value) == (
+        f"the batch can't be read: {place}: found {found[1]} elements, expected {found[0]}, as many as there are keys"
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +246,9 @@ def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
         if fits:
             assert decode_runs(encode_runs([run])) == [run]
         else:
-            with pytest.raises(BadRequest, match="the batch can't be read: Expected `int`"):
+            with pytest.raises(
+                BadRequest, match=rf"^the batch can't be read: run 0 \({kind}\), ttls, element 0: expected int "
+            ):
                 decode_runs(encode_runs([run]))
 
 
@@ -241,7 +287,7 @@ def test_keys_that_are_stored_are_text(keys: list[bytes]) -> None:
     if all(map(is_text, keys)):
         assert decode_runs(encode_runs([run])) == [run]
     else:
-        with pytest.raises(BadRequest, match=r"^the batch has a key that is not UTF-8: ."):
+        with pytest.raises(BadRequest, match=r"^the batch has a key that is not UTF-8, at byte [0-9]: ."):
             decode_runs(encode_runs([run]))
 
 

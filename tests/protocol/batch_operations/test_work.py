@@ -60,7 +60,12 @@ def test_over_all_runs_of_a_batch(bench: Bench) -> None:
 def test_nothing_overtakes_what_was_refused(bench: Bench, filler: Run) -> None:
     """Once a batch has looked at too much, no later run of it is applied, whatever its verb: it would overtake."""
     full = "ANSWER_FULL"
-    later = [Write("", [b"k"], [b"new"]), Has("", [b"k"]), Read("", [b"k"]), Write("", [b"x"], [b"new"], [ABSENT])]
+    later: list[Run] = [
+        Write("", [b"k"], [b"new"]),
+        Has("", [b"k"]),
+        Read("", [b"k"]),
+        Write("", [b"x"], [b"new"], [ABSENT]),
+    ]
     assert bench.answers(filler, *later)[1:] == [[full]] * len(later)
     assert bench.answers(Read("", [b"k"]), Has("", [b"x"])) == [[BIG], [False]]
 

@@ -1,0 +1,115 @@
+"""The outline of a batch: what can be known of it without decoding its columns. Pure.
+
+It says how many operations a large batch announces, and where in a batch the fault is that msgspec has found.
+
+Rules:
+
+- an outline costs a bounded amount of memory, whatever the batch announces;
+- a fault is told in the words of docs/protocol.md: run, column, element, and MessagePack's names of types. msgspec
+  itself has paths (``$[0][2][1]``) and Python's types.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, get_args
+
+import msgspec
+
+from pyshard.errors import plain
+from pyshard.protocol.batch_operations import MAX_LENGTH, Run, columns, verb_of
+
+_MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
+
+_outline = msgspec.msgpack.Decoder(
+    Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]], MAX_LENGTH]
+)
+_verb = msgspec.msgpack.Decoder(str)
+
+_PLACE = re.compile(r" - at `\$((?:\[\d+\])+)`$")
+_TYPES = re.compile(r"Expected `([\w| ]+)`, got `(\w+)`$")
+_FIELDS = re.compile(r"Expected `array` of at least length (\d+), got (\d+)$")
+_VERB = re.compile(r"Invalid value (.*)$", re.DOTALL)
+_OTHER_NAMES = {"bytes": "bin", "None": "nil", "null": "nil", "object": "map"}
+_COLUMNS = {run.__struct_config__.tag: ("verb", *run.__struct_fields__) for run in get_args(Run)}
+_ANY_COLUMNS = ("verb", "index", "keys", *(f"column {number}" for number in range(3, _MAX_FIELDS)))
+
+
+def operations_announced(data: bytes) -> int:
+    """How many operations the runs of a batch announce that they have.
+
+    :raises msgspec.DecodeError: it is no batch.
+    """
+    return sum(_array_length(run[2]) for run in _outline.decode(data) if len(run) > 2)
+
+
+def fault(error: Exception, data: bytes) -> str:
+    """What is wrong with a batch, and where, in one printable line.
+
+    :param error: what msgspec, or Python's decoder of UTF-8, says about it.
+    :param data: the batch.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "a text in it is not UTF-8"
+    message, place = str(error), ""
+    found = _PLACE.search(message)
+    if found is not None:
+        message, steps = message[: found.start()], [int(step) for step in re.findall(r"\d+", found[1])]
+        place = f"{_place(steps, data)}: "
+    return plain(place + _in_words(message))
+
+
+def uneven(number: int, run: Run) -> str:
+    """What is wrong with a run in which a column hasn't as many elements as there are keys.
+
+    :param number: of the run in its batch.
+    """
+    for name, column in zip(run.__struct_fields__[2:], columns(run), strict=True):
+        if column is not None and len(column) != len(run.keys):
+            return (
+                f"run {number} ({verb_of(run)}), {name}: found {len(column):,} elements, expected {len(run.keys):,}, "
+                "as many as there are keys"
+            )
+    raise AssertionError(f"the columns of {run} are even")
+
+
+def _in_words(message: str) -> str:
+    """What msgspec says of a value, in the words of docs/protocol.md."""
+    if types := _TYPES.match(message):
+        expected = " or ".join(_OTHER_NAMES.get(name, name) for name in types[1].split(" | "))
+        return f"found {_OTHER_NAMES.get(types[2], types[2])}, expected {expected}"
+    if fields := _FIELDS.match(message):
+        return f"found {fields[2]} elements, expected at least {fields[1]}"
+    if verb := _VERB.match(message):
+        return f"found {verb[1]}, expected one of {', '.join(_COLUMNS)}"
+    return message.replace("`", "").replace("Expected", "expected")
+
+
+def _place(steps: list[int], data: bytes) -> str:
+    """A place in a batch: the numbers of run, column and element, as far as there are such."""
+    run, *inside = steps
+    verb = _verb_of(run, data)
+    columns_of_verb = _COLUMNS.get(verb, _ANY_COLUMNS)
+    words = [f"run {run} ({verb})" if verb in _COLUMNS else f"run {run}"]
+    words += [columns_of_verb[column] for column in inside[:1]]
+    words += [f"element {step}" for step in inside[1:]]
+    return ", ".join(words)
+
+
+def _verb_of(run: int, data: bytes) -> str:
+    """The verb of a run; empty: it can't be read."""
+    try:
+        verb: str = _verb.decode(_outline.decode(data)[run][0])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
+        return ""
+    return verb
+
+
+def _array_length(array: msgspec.Raw) -> int:
+    """How many elements a MessagePack array announces in its first bytes; 0 when it is no array."""
+    head = bytes(memoryview(array)[:5])
+    if head[0] == 0xDC:
+        return int.from_bytes(head[1:3], "big")
+    if head[0] == 0xDD:
+        return int.from_bytes(head[1:], "big")
+    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else 0
