@@ -353,7 +353,7 @@ class Owed:
 
 
 def owed(data: bytes, limits: Limits) -> Owed:
-    """The model: docs/protocol.md, "Framing", read slowly and once."""
+    """The model: docs/protocol.md, "Boxes", read slowly and once."""
     at, tags, tokens = 0, list[bytes](), 0
     while True:
         box, size, keys = Box(), 2, 0

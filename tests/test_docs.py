@@ -13,11 +13,14 @@ from blocks import CHECKOUT, blocks, tagged
 from test_layers import LAYERS
 
 from pyshard.bootstrap.plugin import Options as BootstrapOptions
+from pyshard.errors import BY_CODE
 from pyshard.model import config_file
 from pyshard.model.document_size import measure
 from pyshard.net.connection_url import QUERY_NAMES, ConnectionUrl, parse_url
 from pyshard.protocol.batch_operations import LONGEST_TTL, Run
+from pyshard.protocol.commands import BOOTSTRAP, COMMANDS, EITHER, SHARD, Command, GoAway
 from pyshard.security.tls import Tls
+from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 from pyshard.shard.plugin import Options
 from pyshard.storage import Durability
@@ -154,6 +157,56 @@ def test_limits_in_protocol() -> None:
         settings.MAX_SECRET,
     ):
         assert f"{number:,}" in text, number
+
+
+@pytest.mark.parametrize("command", [*COMMANDS.values(), GoAway], ids=lambda command: command.__name__)
+def test_commands_in_protocol(command: type[Command]) -> None:
+    """docs/protocol.md has a section on each command, with the type of each argument and each value of its answer."""
+    text = (CHECKOUT / "docs/protocol.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^##+ (?:\w+, )*{command.__name__}(?:, \w+)*\n(.*?)^##+ ", text, re.MULTILINE | re.DOTALL)
+    told = dict(re.findall(r"`(\w+)`(?: \(| \| |, )(Integer|Boolean|Text|Bytes|ChunkedBytes)\b", section))
+    for name, argument in [*command.arguments, *command.response]:
+        assert told[name.decode()] == type(argument).__name__
+        if argument.optional:
+            assert f"`{name.decode()}` | {type(argument).__name__}, optional |" in section
+    assert told.keys() <= {"name", *(name.decode() for name, _ in [*command.arguments, *command.response])} | (
+        {"rows", "documents", "epoch", "snapshot"} if "Snapshot" in command.__name__ else set()
+    )
+
+
+def test_who_answers_what_in_protocol() -> None:
+    """docs/protocol.md says of each command which daemon answers it, and which role it takes."""
+    text = (CHECKOUT / "docs/protocol.md").read_text(encoding="utf-8")
+    rows = {
+        first: set(re.findall(r"\b[A-Z]\w+", rest))
+        for first, rest in re.findall(r"^\| ([\w`, ]+) \| (.*) \|$", text, re.MULTILINE)
+    }
+    kinds = {"either daemon": EITHER, "a shard": SHARD, "the bootstrap": BOOTSTRAP}
+    answered = {
+        kinds[kind]: set(names.split(", "))
+        for names, kind in re.findall(r"^\| ([\w, ]+) \| (either daemon|a shard|the bootstrap) \|$", text, re.MULTILINE)
+    }
+    for kind in kinds.values():
+        assert answered[kind] == {one.__name__ for one in COMMANDS.values() if one.answered_by == kind}
+    for role in (None, *Role):
+        named = rows["none" if role is None else f"`{role.word}`"]
+        assert {one.__name__ for one in COMMANDS.values() if one.role is role} == named - (
+            {"Apply"} if role is Role.WRITE else set()
+        )
+
+
+def test_errors_in_protocol() -> None:
+    """docs/protocol.md has each code by which a daemon refuses something."""
+    text = (
+        (CHECKOUT / "docs/protocol.md").read_text(encoding="utf-8").partition("\n## Errors\n")[2].partition("\n## ")[0]
+    )
+    told = set(re.findall(r"`([A-Z_]{5,})`", text)) - {"UNHANDLED"}
+    of_clients = {
+        "BACKUP_DAMAGED", "BACKUP_FAILED", "CLIENT_CLOSED", "INVALID_ARGUMENT", "INVALID_DOCUMENT", "INVALID_KEY",
+        "NOT_EMPTY", "NOT_TRUSTED", "OUTCOME_UNKNOWN", "PARTIAL_FAILURE", "PYSHARD_ERROR", "RESTORE_INCOMPLETE",
+        "UNAVAILABLE", "WRONG_EVENT_LOOP",
+    }  # fmt: skip
+    assert told == set(BY_CODE) - of_clients
 
 
 @pytest.mark.parametrize("run", get_args(Run), ids=lambda run: run.__struct_config__.tag)

@@ -1,11 +1,13 @@
 """What crosses the wire, layer by layer, from bytes to operations. Pure: no sockets, no reactor.
 
 - `boxes`: AMP's boxes ⇄ bytes, with limits;
-- `chunked_arguments`: how a command's arguments stand in a box; bytes of any length cross in chunks;
+- `argument_types`: what a command's arguments are, each with one form on the wire;
+- `chunked_arguments`: bytes of any length as an argument, which cross in chunks;
 - `commands`: every command, with its arguments, its answer and the role that it needs;
 - `error_answers`: an error ⇄ the box that answers a command with it;
 - `apply_boxes`: the boxes of `Apply`, the command that carries operations, made without AMP's machinery;
 - `batch_operations` and `batch_encoding`: the operations in an `Apply`, and their MessagePack;
+- `batch_outline`: what is known of a batch before it is decoded, and where one that can't be read is at fault;
 - `batch_answers`: what a shard answers to a batch, as MessagePack;
 - `pages`: pages of an index's keys and of a snapshot's records, as MessagePack.
 
@@ -17,5 +19,6 @@ Rules:
 - every command may answer with every error of `pyshard.errors`, since AMP closes a connection after any other;
 - a newer peer may append fields, and these are skipped.
 
-docs/protocol.md says the same in prose, precise enough to write a client from it. `pyshard.net` moves the bytes.
+docs/protocol.md says the same in prose, precise enough to write a client from it; docs/protocol-vectors.json has
+test vectors. `pyshard.net` moves the bytes.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from authentication.secured import DAEMONS, SECRETS, SHARD, WRONG, Bench
+from authentication.secured import DAEMONS, SECRETS, SHARD, WRONG, Bench, factory
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
@@ -67,6 +67,35 @@ def test_one_wrong_token_is_forgiven(bench: Bench) -> None:
     assert bench.ask(peer, commands.Authenticate, token=SECRETS[Role.WRITE]) == {"role": "write"}
     bench.cluster.advance(60)
     assert bench.ask(peer, commands.Hello, protocol=1)["role"] == "shard"
+
+
+@pytest.mark.parametrize("where", DAEMONS, ids=["shard", "bootstrap"])
+def test_authenticating_again(bench: Bench, where: tuple[str, int]) -> None:
+    """A second right token gives its own role, a lower one too; a wrong one changes nothing, the third one ends it."""
+    peer = bench.peer(where, SECRETS[Role.ADMIN])
+    connection = factory(bench.cluster, where).connections[-1]
+    for role in (Role.READ, Role.WRITE, Role.ADMIN, Role.READ):
+        assert bench.ask(peer, commands.Authenticate, token=SECRETS[role]) == {"role": role.word}
+        assert connection.role is role
+        if role is not Role.ADMIN:
+            continue
+        for _ in range(2):
+            with pytest.raises(NotAuthenticated):
+                bench.ask(peer, commands.Authenticate, token=WRONG)
+        assert connection.role is role
+    assert bench.ask(peer, commands.Hello, protocol=1)["protocol"] == 1
+    with pytest.raises(NotAuthenticated):
+        bench.ask(peer, commands.Authenticate, token=WRONG)
+    assert closed(bench, peer)
+
+
+def test_a_stranger_is_told_of_no_commands(bench: Bench) -> None:
+    """A command that doesn't exist is refused to a stranger as any other; who has a role hears that there is none."""
+    for secret, expected in {None: NotAuthenticated, SECRETS[Role.READ]: amp.UnhandledCommand}.items():
+        peer = bench.peer(SHARD, secret)
+        for name in (b"Foo", b"Readiness", b"GoAway", b""):
+            with pytest.raises(expected):
+                bench.cluster.run(peer.call_directly(name, {}))
 
 
 @pytest.mark.parametrize("where", DAEMONS, ids=["shard", "bootstrap"])

@@ -55,7 +55,7 @@ def test_a_dropped_index_is_not_found(cluster: MemoryCluster, client: Client, wh
     cluster.run(gatherResults([user.has(key) for key in range(10)]))
     cluster.advance(0.5)
     assert kinds(outcomes) == [[IndexNotFound]] * len(VERBS)
-    with pytest.raises(IndexNotFound, match="there is no index .pages.; create it first"):
+    with pytest.raises(IndexNotFound, match=r"there is no index .pages.; create it first"):
         cluster.run(user.keys("pages").next_page())
     assert cluster.clock.seconds() < began + 1
 

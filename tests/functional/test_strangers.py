@@ -142,6 +142,18 @@ def test_unknown_command(shared: Cluster) -> None:
         assert b"UNHANDLED" in received
 
 
+def test_half_closed_by_the_client(shared: Cluster) -> None:
+    """A peer that ends its sending side alone has ended the connection: a daemon sends it no answer any more."""
+    ask = AmpBox(_ask=b"1", _command=b"Ping").serialize()
+    for daemon in shared.daemons:
+        with socket.create_connection((HOST, daemon.port), timeout=10) as peer:
+            peer.sendall(ask)
+            answer = AmpBox(_answer=b"1").serialize()
+            assert peer.recv(len(answer), socket.MSG_WAITALL) == answer
+            peer.shutdown(socket.SHUT_WR)
+            assert peer.recv(65536) == b""
+
+
 def test_foreign_shard(new_cluster: NewCluster) -> None:
     """A shard that another cluster has configured is refused and reported, and serves its own cluster on."""
     owner, other = new_cluster(), new_cluster()
