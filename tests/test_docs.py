@@ -204,7 +204,7 @@ def test_errors_in_protocol() -> None:
     of_clients = {
         "BACKUP_DAMAGED", "BACKUP_FAILED", "CLIENT_CLOSED", "INVALID_ARGUMENT", "INVALID_DOCUMENT", "INVALID_KEY",
         "NOT_EMPTY", "NOT_TRUSTED", "OUTCOME_UNKNOWN", "PARTIAL_FAILURE", "PYSHARD_ERROR", "RESTORE_INCOMPLETE",
-        "UNAVAILABLE", "WRONG_EVENT_LOOP",
+        "UNAVAILABLE", "UNREADABLE_RECORD", "WRONG_EVENT_LOOP",
     }  # fmt: skip
     assert told == set(BY_CODE) - of_clients
 
