@@ -18,7 +18,7 @@ import msgspec
 from pyshard.errors import BadRequest
 from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.batch_operations import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
-from pyshard.protocol.batch_outline import fault, operations_announced, uneven
+from pyshard.protocol.batch_outline import batch_fault, operations_announced, uneven
 from pyshard.settings import settings
 
 _READING = tuple(READING_RUNS.values())
@@ -40,7 +40,7 @@ def decode_runs(data: bytes) -> list[Run]:
             check_size(operations_announced(data))
         runs: list[Run] = _runs.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the batch can't be read: {fault(error, data)}") from None
+        raise BadRequest(f"the batch can't be read: {batch_fault(error, data)}") from None
     for number, run in enumerate(runs):
         if isinstance(run, _READING):
             continue

@@ -43,7 +43,7 @@ def operations_announced(data: bytes) -> int:
     return sum(_array_length(run[2]) for run in _outline.decode(data) if len(run) > 2)
 
 
-def fault(error: Exception, data: bytes) -> str:
+def batch_fault(error: Exception, data: bytes) -> str:
     """What is wrong with a batch, and where, in one printable line.
 
     :param error: what msgspec, or Python's decoder of UTF-8, says about it.
