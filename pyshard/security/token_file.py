@@ -2,7 +2,7 @@
 
 Rules:
 
-- a file that others than its owner can get at is refused, as ssh does with keys;
+- a file that others can get at is refused (`pyshard.security.secret_file`);
 - a changed file that can't be used leaves the tokens valid that were read before, with a line in the log.
 
 SECURITY.md says how to exchange tokens.
@@ -11,13 +11,12 @@ SECURITY.md says how to exchange tokens.
 from __future__ import annotations
 
 import os
-import stat
+from collections.abc import Callable
 from pathlib import Path
 
-from twisted.logger import Logger
-
 from pyshard.errors import ConfigError, shown_value
-from pyshard.security.file_change import file_signature
+from pyshard.security.file_change import ReloadedValue, file_signature
+from pyshard.security.secret_file import read_secret
 from pyshard.security.tokens_and_roles import Role, Tokens, parse
 from pyshard.settings import settings
 
@@ -31,53 +30,37 @@ def load(path: Path) -> Tokens:
     :raises ConfigError: the file can't be read, others than its owner can get at it, or it is no token file. The
         message is one line.
     """
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            _check(path, status)
-            text = file.read(settings.MAX_TOKEN_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"token file {path}: it can't be read: {(error.strerror or str(error)).lower()}") from None
-    if len(text) > settings.MAX_TOKEN_FILE:
-        raise ConfigError(f"token file {path}: found more than {settings.MAX_TOKEN_FILE:,} bytes, expected a few lines")
+    text = read_secret(path, "token file", settings.MAX_TOKEN_FILE)
     try:
         return parse(text.decode("utf-8"), f"token file {path}")
     except UnicodeDecodeError:
         raise ConfigError(f"token file {path}: found bytes that are no text, expected lines of text") from None
 
 
-def _check(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"token file {path}: found something else than a file")
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
-        raise ConfigError(
-            f"token file {path}: found mode {mode:04o}, with which others than its owner can get at it; "
-            f"expected 0600: chmod 600 {path}"
-        )
-
-
 class TokenFile:
     """The tokens of a file that may change while it is used.
 
     :param path: the file.
-    :raises ConfigError: as `load`.
+    :param read: gives the tokens in it.
+    :raises ConfigError: as `read`.
     """
 
-    _log = Logger()
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()  # since twistd changes its directory
-        self._signature = file_signature(self._path)
-        self._tokens = load(self._path)
+    def __init__(self, path: Path, read: Callable[[Path], Tokens] = load) -> None:
+        path = path.absolute()  # since twistd changes its directory
+        self._tokens = ReloadedValue(
+            lambda: read(path),
+            lambda: file_signature(path),
+            lambda tokens: f"token file {path}: read again, {len(tokens.tokens)} tokens",
+            "the tokens that it had before stay valid",
+        )
 
     def current(self) -> Tokens:
         """The tokens that are valid now. It looks at the file each time, which costs little once a connection."""
-        signature = file_signature(self._path)
-        if signature != self._signature:
-            self._signature = signature
-            self._reload()
-        return self._tokens
+        return self._tokens.current()
+
+    def reload(self) -> None:
+        """Read the file again, whether or not it has changed."""
+        self._tokens.reload()
 
     def secret(self) -> bytes:
         """The secret that a client presents: the first token's."""
@@ -88,28 +71,22 @@ class TokenFile:
         token = self.current().first(Role.ADMIN)
         return self.secret() if token is None else token.secret  # without one, the shard says what is missing
 
-    def _reload(self) -> None:
-        try:
-            self._tokens = load(self._path)
-        except ConfigError as error:
-            self._log.error("{error}; the tokens that it had before stay valid", error=error)
-        else:
-            self._log.info(
-                "token file {path}: read again, {count} tokens", path=self._path, count=len(self._tokens.tokens)
-            )
-
 
 def daemon_token_file(path: str) -> TokenFile:
     """The token file of a daemon.
 
     :raises ConfigError: as `load`; or it has no token with role admin, which the bootstrap needs to configure shards.
     """
-    file = TokenFile(Path(path))
-    if file.current().first(Role.ADMIN) is None:
+    return TokenFile(Path(path), _load_daemons)
+
+
+def _load_daemons(path: Path) -> Tokens:
+    tokens = load(path)
+    if tokens.first(Role.ADMIN) is None:
         raise ConfigError(
             f"token file {path}: found no token of role admin, with which the bootstrap configures shards"
         )
-    return file
+    return tokens
 
 
 def client_token_file(path: Path | str | None) -> TokenFile | None:

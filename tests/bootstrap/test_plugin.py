@@ -284,8 +284,8 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
 
 def test_token_file_refused(file: Path, tokens: Path) -> None:
     """A token file that can't be used ends the process with one line, before anything is started or written."""
-    tokens.chmod(0o640)
+    tokens.chmod(0o644)
     assert refused("--config", file, "--listen", f"tcp:{free_port()}", "--token-file", tokens).startswith(
-        f"pyshard: token file {tokens}: found mode 0640"
+        f"pyshard: token file {tokens}: found mode 0644"
     )
     assert not state_file.default_path(file).exists()

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from OpenSSL import SSL
-from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
 from pyshard.security.tls import certificate_checks, tls_files
@@ -30,27 +29,19 @@ class TlsContext:
     :raises ConfigError: the files can't be used.
     """
 
-    _log = Logger()
-
     def __init__(self, tls: Tls, demanding: bool, now: Callable[[], datetime]) -> None:
         self._tls = tls
         self.demanding = demanding
         self._now = now
-        self._signature = tls_files.signature(tls)
-        self._context = self._make()
+        self._context = tls_files.reloaded(tls, self._make)
 
     def current(self) -> SSL.Context:
         """The context for a new connection."""
-        signature = tls_files.signature(self._tls)
-        if signature != self._signature:
-            self._signature = signature
-            try:
-                self._context = self._make()
-            except ConfigError as error:
-                self._log.error("{error}; what was read before stays in force", error=error)
-            else:
-                self._log.info("TLS: the certificates were read again")
-        return self._context
+        return self._context.current()
+
+    def reload(self) -> None:
+        """Read the files again, whether or not they have changed."""
+        self._context.reload()
 
     def _make(self) -> SSL.Context:
         tls = self._tls

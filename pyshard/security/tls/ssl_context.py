@@ -16,7 +16,6 @@ import ssl
 from pathlib import Path
 
 from twisted.internet.abstract import isIPv6Address
-from twisted.logger import Logger
 
 from pyshard.errors import ConfigError
 from pyshard.security.tls import tls_files
@@ -32,25 +31,12 @@ class SslContext:
     :raises ConfigError: the files can't be used.
     """
 
-    _log = Logger()
-
     def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-        self._signature = tls_files.signature(tls)
-        self._context = dialing_context(tls)
+        self._context = tls_files.reloaded(tls, lambda: dialing_context(tls))
 
     def current(self) -> ssl.SSLContext:
         """The context for a new connection."""
-        signature = tls_files.signature(self._tls)
-        if signature != self._signature:
-            self._signature = signature
-            try:
-                self._context = dialing_context(self._tls)
-            except ConfigError as error:
-                self._log.error("{error}; what was read before stays in force", error=error)
-            else:
-                self._log.info("TLS: the certificates were read again")
-        return self._context
+        return self._context.current()
 
 
 def dialing_context(tls: Tls) -> ssl.SSLContext:

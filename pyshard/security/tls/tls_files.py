@@ -1,18 +1,23 @@
 """The files that a `Tls` names: which they are, whether they have changed, and who can get at a private key.
 
-Rule: a private key that others can get at is refused. What the files hold is checked elsewhere (`certificate_checks`,
-`ssl_context`).
+Rule: a private key that others can get at is refused (`pyshard.security.secret_file`). What the files hold is checked
+elsewhere (`certificate_checks`, `ssl_context`).
 """
 
 from __future__ import annotations
 
-import os
-import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pyshard.errors import ConfigError
-from pyshard.security.file_change import file_signature
+from pyshard.security.file_change import ReloadedValue, file_signature
+from pyshard.security.secret_file import read_secret
 from pyshard.security.tls.config import SYSTEM, Tls
+
+_T = TypeVar("_T")
+
+_LONGEST_KEY = 1024 * 1024  # bytes of a file with a private key, which may have certificates as well
 
 
 def authorities(tls: Tls) -> list[Path]:
@@ -51,6 +56,16 @@ def signature(tls: Tls) -> tuple[tuple[int, ...] | None, ...]:
     return tuple(map(file_signature, paths))
 
 
+def reloaded(tls: Tls, make: Callable[[], _T]) -> ReloadedValue[_T]:
+    """What `make` makes of the files, and makes anew when one of them has changed."""
+    return ReloadedValue(
+        make,
+        lambda: signature(tls),
+        lambda _: "TLS: the certificates were read again",
+        "what was read before stays in force",
+    )
+
+
 def unreadable(path: Path, error: OSError) -> ConfigError:
     """The error for a file that can't be read."""
     return ConfigError(f"TLS file {path}: it can't be read: {(error.strerror or str(error)).lower()}")
@@ -59,21 +74,6 @@ def unreadable(path: Path, error: OSError) -> ConfigError:
 def key_text(path: Path) -> bytes:
     """What a file with a private key holds.
 
-    :raises ConfigError: it can't be read, or others than its owner can get at it.
+    :raises ConfigError: it can't be read, or others can get at it (`read_secret`).
     """
-    try:
-        with path.open("rb") as file:
-            _check_mode(path, os.fstat(file.fileno()))
-            return file.read()
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def _check_mode(path: Path, status: os.stat_result) -> None:
-    """Refuse a key that others can get at. A group may read a key of root's: so systems keep the keys of services."""
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & (0o037 if status.st_uid == 0 else 0o077):
-        raise ConfigError(
-            f"TLS key {path}: found mode {mode:04o}, with which others than its owner can get at it; "
-            f"expected 0600: chmod 600 {path}"
-        )
+    return read_secret(path, "TLS key", _LONGEST_KEY)

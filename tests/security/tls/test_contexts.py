@@ -35,7 +35,7 @@ def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_e
         f"error: TLS key {key}: it isn't the key of the first certificate in {certificate}; what was read before stays "
         "in force",
         "info: TLS: the certificates were read again",
-        f"error: TLS file {key}: it can't be read: no such file or directory; what was read before stays in force",
+        f"error: TLS key {key}: it can't be read: no such file or directory; what was read before stays in force",
     ]
     logged_errors()
 

@@ -1,0 +1,85 @@
+"""Files and directories for the eyes of their owner alone, whatever the umask: documents, and what goes with them.
+
+Rules:
+
+- a directory is made with mode 0700, a file with mode 0600; what exists already keeps its mode;
+- no link is followed to a file that is made or written: another user may have planted it;
+- a file that replaces another is whole or not there: written beside it, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_DIRECTORY = 0o700
+_FILE = 0o600
+_OTHERS = 0o077  # the bits of everybody but the owner
+
+
+def make_private_directory(path: Path) -> bool:
+    """Make a directory, if there is none; its parents are made as the umask has it.
+
+    :return: whether it was made.
+    :raises OSError: it can't be made.
+    """
+    if path.is_dir():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(_DIRECTORY)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return False
+    return True
+
+
+def private_descriptor(path: Path, flags: int) -> int:
+    """Open a file as `os.open` does; it is made if there is none.
+
+    :raises OSError: it can't be opened, or it is a link.
+    """
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE)
+
+
+def replace_privately(path: Path, data: bytes) -> None:
+    """Put a file in the place of another one, or where there is none, and return when the disk has it.
+
+    :raises OSError: the disk did not take it; what was there stands.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)  # what a crash left, or somebody planted
+    with os.fdopen(private_descriptor(beside, os.O_WRONLY | os.O_EXCL), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Return when the disk has the names of a directory's files.
+
+    :raises OSError: the disk failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_to_others(path: Path) -> str | None:
+    """Which way others than its owner get into a directory, with what mends it, in one line; None: they don't.
+
+    :raises OSError: nobody knows, since it can't be looked at.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & _OTHERS:
+        return None
+    return (
+        f"{path}: found mode {mode:04o}, with which others than its owner get into it, expected 0700: "
+        f"chmod -R go= {path}"
+    )
