@@ -4,7 +4,8 @@ Rules:
 
 - the directory must be empty or not exist, so nothing that was there is touched;
 - the manifest comes last, and gets its name only when all other files are on the disk;
-- a backup that fails leaves nothing behind.
+- a backup that fails leaves nothing behind;
+- nobody but its owner reads it, whatever the umask.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from zlib import crc32
 from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.errors import BackupFailed
+from pyshard.security.private_files import make_private_directory, private_descriptor, sync_directory
 
 #: The head of each block in a file of records: length and CRC32 of its payload.
 BLOCK = Struct(">II")
@@ -37,7 +39,7 @@ class RecordsFile:
         self._shard = shard
         self._digest = sha256()
         self._bytes = 0
-        self._file: IO[bytes] = path.open("xb")
+        self._file: IO[bytes] = os.fdopen(private_descriptor(path, os.O_WRONLY | os.O_EXCL), "wb")
         self.documents = 0
 
     def write_block(self, payload: bytes, documents: int) -> None:
@@ -91,8 +93,7 @@ class NewBackup:
         self._files: list[RecordsFile] = []
         self._paths: list[Path] = []
         with _disk(directory):
-            self._made = not directory.exists()
-            directory.mkdir(parents=True, exist_ok=True)
+            self._made = make_private_directory(directory)
             found = next(directory.iterdir(), None)
         if found is not None:
             raise BackupFailed(
@@ -124,8 +125,8 @@ class NewBackup:
         with _disk(path):
             self._paths[-1].rename(path)
             self._paths[-1] = path
-            _sync(self._directory)
-            _sync(self._directory.absolute().parent)
+            sync_directory(self._directory)
+            sync_directory(self._directory.absolute().parent)
 
     def abandon(self) -> None:
         """Remove everything that was written, as far as possible."""
@@ -145,11 +146,3 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackupFailed(f"{path}: can't be written ({error.strerror or error})") from None
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,8 @@ Rules:
 
 - nothing is trusted: lengths, checksums, counts and indexes are compared with the manifest;
 - each error names the damaged file;
-- at most one block of each file is in memory.
+- at most one block of each file is in memory;
+- only files are read, no pipes or devices, and no more of one than it may have.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from pyshard.errors import BackupDamaged, BadRequest
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.protocol.pages import Row, decode_rows
+from pyshard.security.regular_file import open_regular, read_regular
 from pyshard.settings import settings
+
+#: Bytes that a manifest may have: room for tens of thousands of shards.
+_LONGEST_MANIFEST = 16 * 1024 * 1024
 
 
 @attrs.frozen
@@ -106,7 +111,7 @@ class _Block:
 def _blocks(directory: Path, entry: FileEntry) -> Iterator[_Block]:
     """The blocks of a file, each with its length and checksum checked."""
     try:
-        with (directory / entry.name).open("rb") as file:
+        with open_regular(directory / entry.name) as file:
             left = entry.bytes
             while left:
                 block = _next_block(file, entry, left)
@@ -139,7 +144,7 @@ def _next_block(file: IO[bytes], entry: FileEntry, left: int) -> _Block:
 def _read_manifest(directory: Path) -> Manifest:
     path = directory / manifest.MANIFEST
     try:
-        text = path.read_bytes()
+        text = read_regular(path, _LONGEST_MANIFEST)
     except FileNotFoundError:
         raise BackupDamaged(f"{path}: there is no such file, so {directory} holds no finished backup") from None
     except OSError as error:
@@ -150,9 +155,11 @@ def _read_manifest(directory: Path) -> Manifest:
 def _read_state(directory: Path, made: Manifest) -> ClusterState:
     entry = made.state
     try:
-        text = (directory / entry.name).read_bytes()
+        text = read_regular(directory / entry.name, settings.MAX_STATE_BYTES)
         state = cluster_state.from_json(text)
-    except (OSError, BadRequest) as error:
+    except OSError as error:
+        raise _damaged(entry, f"it can't be read ({error.strerror or error})") from None
+    except BadRequest as error:
         raise _damaged(entry, f"it can't be read ({error})") from None
     if len(text) != entry.bytes or sha256(text).hexdigest() != entry.sha256:
         raise _damaged(entry, "its length or its SHA-256 isn't the one in the manifest")

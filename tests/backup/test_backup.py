@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,26 @@ from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.storage import Task
+
+# -- whose it is ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_nobody_else_reads_it(tmp_path: Path, umask: int) -> None:
+    """A backup's directory and all its files are its owner's alone, whatever the umask."""
+    directory = tmp_path / "backup"
+    before = os.umask(umask)
+    try:
+        with cluster_of(2) as (cluster, client):
+            cluster.run(client.write("a", 1))
+            take(cluster, client, directory)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+    names = ["0-shard0.records", "1-shard1.records", "cluster.json", "manifest.json"]
+    assert modes == dict.fromkeys(names, 0o600)
+
 
 # -- there and back -------------------------------------------------------------------------------------------------
 

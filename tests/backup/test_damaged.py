@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -181,6 +182,26 @@ def test_record_of_an_unknown_index(copy: Path) -> None:
     entry = file.finish()
     rewritten(copy, files=(entry, *entry_of(copy, 1)[1:]))
     refused(copy, "a record of index 9")
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_no_file(copy: Path, name: str, what: str) -> None:
+    """A pipe in place of a file isn't waited for, and a device isn't read until the memory is full."""
+    (copy / name).unlink()
+    if what == "pipe":
+        os.mkfifo(copy / name)
+    else:
+        (copy / name).symlink_to("/dev/zero")
+    refused(copy, rf"{re.escape(name)}: it can't be read \(Found something else than a file\)")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_seem_endless(copy: Path, name: str) -> None:
+    """Of a file with more bytes than the memory has, only as many are read as it may have."""
+    with (copy / name).open("ab") as file:
+        file.truncate(1 << 40)
+    refused(copy, re.escape(name))
 
 
 def test_unfinished_backup(copy: Path) -> None:
