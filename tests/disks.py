@@ -9,7 +9,29 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
+
 SECTOR = 512
+
+
+_LOG = "pyshard.storage.durable.write_ahead_log"
+
+
+def put_under_logs(patched: pytest.MonkeyPatch, system: System | Disk) -> None:
+    """Have logs, and nothing else, call something that stands in for `os`."""
+
+    def sync_directory(path: Path) -> None:
+        folder = system.open(path, os.O_RDONLY)
+        try:
+            system.fsync(folder)
+        finally:
+            system.close(folder)
+
+    patched.setattr(f"{_LOG}.os", system)
+    patched.setattr(
+        f"{_LOG}.private_descriptor", lambda path, flags: system.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    )
+    patched.setattr(f"{_LOG}.sync_directory", sync_directory)
 
 
 class System:

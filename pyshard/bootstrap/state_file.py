@@ -1,17 +1,18 @@
 """The file that keeps the cluster state.
 
-Rule: the file is never half written. A save writes another file beside it, syncs that, renames it over the old one, and
-syncs the directory.
+Rule: the file is never half written, and nobody but its owner reads it (`pyshard.security.private_files`).
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pyshard.errors import BadRequest, ConfigError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
+from pyshard.security.private_files import replace_privately
+from pyshard.security.regular_file import read_regular
+from pyshard.settings import settings
 
 
 def default_path(config: Path) -> Path:
@@ -25,7 +26,7 @@ def load(path: Path) -> ClusterState | None:
     :raises ConfigError: in one line, when it can't be read or holds something else.
     """
     try:
-        return cluster_state.from_json(path.read_bytes())
+        return cluster_state.from_json(read_regular(path, settings.MAX_STATE_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -39,18 +40,8 @@ def save(path: Path, state: ClusterState) -> None:
 
     :raises ConfigError: in one line, when it can't be written; the old file stands.
     """
-    beside = path.with_name(path.name + ".new")
     try:
-        with beside.open("wb") as file:
-            file.write(cluster_state.to_json(state))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_privately(path, cluster_state.to_json(state))
     except OSError as error:
         raise ConfigError(
             f"{path}: the cluster's state can't be written ({error.strerror}); name a place that can with --state"

@@ -162,10 +162,7 @@ def test_save_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        if fails_at == "fsync":
-            patch.setattr(os, "fsync", full)
-        else:
-            patch.setattr(Path, fails_at, full)
+        patch.setattr(Path if fails_at == "replace" else os, fails_at, full)
         with pytest.raises(ConfigError, match=r"can't be written \(No space left on device\)"):
             state_file.save(path, NEW)
     assert state_file.load(path) == OLD

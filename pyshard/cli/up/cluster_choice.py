@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import os
 import random
 import socket
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.security.private_files import replace_privately
 from pyshard.server import listen_address
 from pyshard.settings import settings
 
@@ -72,12 +72,7 @@ def remember(data: ClusterData, cluster: ClusterConfig) -> None:
     text = as_file(cluster)
     if path.exists() and path.read_text() == text:
         return
-    beside = path.with_name(f"{CONFIG}.new")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    replace_privately(path, text.encode())
 
 
 def as_file(cluster: ClusterConfig) -> str:

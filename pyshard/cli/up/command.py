@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig
 from pyshard.security import tls
+from pyshard.security.private_files import private_descriptor, replace_privately
 from pyshard.server import daemon_options, daemon_tls_options
 from pyshard.storage import Durability
 
@@ -107,7 +109,7 @@ def up(
         directory = held.enter_context(run_directory(run_dir))
         path = directory / CONFIG if config_file is None else config_file.absolute()
         if config_file is None:
-            path.write_text(clusters.as_file(cluster))
+            replace_privately(path, clusters.as_file(cluster).encode())
         open_state(state_file(directory, data), cluster.map)
         if data is not None:
             clusters.remember(data, wanted)
@@ -182,7 +184,8 @@ def _run(
 
     bootstrap = (cluster.bootstrap_host, cluster.bootstrap_port)
     run = ClusterRun(cast("RunReactor", reactor), signals, commands, bootstrap, announcements, access)
-    with (directory / "up.log").open("a", encoding="utf-8") as log:
+    flags = os.O_WRONLY | os.O_APPEND
+    with os.fdopen(private_descriptor(directory / "up.log", flags), "a", encoding="utf-8") as log:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)
         run.run()
     return run.failure

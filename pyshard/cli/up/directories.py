@@ -4,14 +4,18 @@ Rules:
 
 - one `up` at a time holds a directory, by a lock on a file in it;
 - a run directory that nobody named is temporary, and removed at the end;
+- a run directory must be this user's, since daemons are told to write files in it;
+- they are made for their owner alone, and no link at a file's place is followed;
 - no shard's files take the name of another file in these directories.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +24,7 @@ from pathlib import Path
 import attrs
 
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
+from pyshard.security.private_files import make_private_directory, private_descriptor
 
 #: The bootstrap's state: in the data directory, or in the run directory when documents are kept in memory.
 STATE = "cluster.state"
@@ -79,20 +84,23 @@ def run_directory(given: Path | None) -> Iterator[Path]:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return
-    with held_directory(given, "--run-dir"):
+    with held_directory(given, "--run-dir", own=True):
         yield given.absolute()
 
 
 @contextmanager
-def held_directory(directory: Path, option: str) -> Iterator[None]:
+def held_directory(directory: Path, option: str, own: bool = False) -> Iterator[None]:
     """Make a directory if there is none, and hold it for this process.
 
     :param option: the option that named it, for messages.
-    :raises CommandFailed: it can't be used, or another `up` holds it.
+    :param own: whether nobody but this user may be able to put files into it.
+    :raises CommandFailed: it can't be used, others can put files into it, or another `up` holds it.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / LOCK).open("w")
+        make_private_directory(directory)
+        if own and (why := shared(directory.lstat(), directory.stat(), os.geteuid())):
+            raise CommandFailed(f"{option}: {directory} {why}", ExitCode.USAGE)
+        lock = os.fdopen(private_descriptor(directory / LOCK, os.O_WRONLY), "w")
     except OSError as error:
         raise CommandFailed(f"{option}: {directory} can't be used: {error.strerror}", ExitCode.USAGE) from None
     with lock:
@@ -101,3 +109,18 @@ def held_directory(directory: Path, option: str) -> Iterator[None]:
         except OSError:
             raise CommandFailed(f"{option}: {directory} is in use by another pyshard up", ExitCode.USAGE) from None
         yield
+
+
+def shared(named: os.stat_result, directory: os.stat_result, user: int) -> str | None:
+    """Why others could put files, or links to files, into a directory; None: only this user can.
+
+    :param named: of its name, which may be a link.
+    :param directory: of the directory itself.
+    :param user: the id of this user.
+    """
+    if named.st_uid not in (user, 0) or directory.st_uid != user:
+        return "belongs to another user, who could plant links in it; expected a directory of your own"
+    if directory.st_mode & 0o022:
+        mode = stat.S_IMODE(directory.st_mode)
+        return f"has mode {mode:04o}, with which others could plant links in it; expected 0700: chmod go-w it"
+    return None

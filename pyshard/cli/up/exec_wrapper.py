@@ -28,7 +28,7 @@ def main(parent: int, log: str, pidfile: str, command: list[str]) -> None:
     :param command: a program and its arguments.
     """
     os.setsid()
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     if sys.platform == "linux":

@@ -7,7 +7,8 @@ Rules:
 - ``lock`` is locked while a process uses the directory, and another process is refused;
 - a directory that is missing or empty becomes a data directory; any other one without ``shard.json`` is refused, and
   nothing is written to it;
-- ``shard.json`` is written beside its place, synced and then renamed, so that it is whole or not there.
+- ``shard.json`` is whole or not there;
+- what is made here is its owner's alone (`pyshard.security.private_files`). So nobody else can hold the lock.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import IO
 import msgspec
 
 from pyshard.errors import ConfigError
+from pyshard.security.private_files import make_private_directory, private_descriptor, replace_privately
+from pyshard.security.regular_file import read_regular
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
 FORMAT = 1
@@ -28,6 +31,7 @@ FORMAT = 1
 _MARK = "shard.json"
 _NEW_MARK = "shard.json.new"
 _LOCK = "lock"
+_LONGEST_MARK = 64 * 1024  # bytes
 
 
 class _Mark(msgspec.Struct):
@@ -46,9 +50,9 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_private_directory(path)
             _refuse_foreign(path)  # before anything is written there
-            lock = (path / _LOCK).open("a")
+            lock = os.fdopen(private_descriptor(path / _LOCK, os.O_WRONLY | os.O_APPEND), "a")
         except OSError as error:
             raise ConfigError(f"{path}: can't be used as a data directory ({error.strerror})") from None
         try:
@@ -104,7 +108,7 @@ def _read_mark(path: Path) -> str:
     """The identity in a data directory's mark; the mark is made if there is none."""
     mark = path / _MARK
     try:
-        text = mark.read_bytes()
+        text = read_regular(mark, _LONGEST_MARK)
     except FileNotFoundError:
         return _make_mark(mark)
     except OSError as error:
@@ -123,18 +127,8 @@ def _read_mark(path: Path) -> str:
 
 def _make_mark(mark: Path) -> str:
     identity = uuid.uuid4().hex
-    beside = mark.with_name(_NEW_MARK)
     try:
-        with beside.open("wb") as file:
-            file.write(msgspec.json.encode(_Mark(FORMAT, identity)))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(mark)
-        directory = os.open(mark.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_privately(mark, msgspec.json.encode(_Mark(FORMAT, identity)))
     except OSError as error:
         raise ConfigError(f"{mark}: can't be written ({error.strerror})") from None
     return identity

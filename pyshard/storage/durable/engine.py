@@ -100,6 +100,7 @@ class StorageEngine:
             str(directory.records),
             map_size=max(first_map, directory.record_bytes * 2),
             max_dbs=3,
+            mode=0o700,  # of the directory; its files get 0600 by it
             readahead=False,
         )
         try:

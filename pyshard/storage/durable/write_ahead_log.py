@@ -22,6 +22,8 @@ from errno import EIO
 from pathlib import Path
 
 from pyshard.errors import ConfigError
+from pyshard.security.private_files import private_descriptor, sync_directory
+from pyshard.security.regular_file import open_regular
 from pyshard.storage.durable.log_format import (
     HEADER_BYTES,
     SALT_BYTES,
@@ -57,7 +59,7 @@ class LogFile:
         self._all_synced = True  # whether the disk is known to have all groups
         self.groups: list[Group] = []
         try:
-            data = path.read_bytes() if path.exists() else b""
+            data = _read(path)
             if not flushed and not any(data[:HEADER_BYTES]):
                 data = b""  # a power failure while the file was made may leave its size without its bytes
             if data:
@@ -65,7 +67,7 @@ class LogFile:
                 self.groups, self.size = groups_in(data, self._salt, flushed)
             elif flushed:
                 raise ValueError("it is missing or empty, and acknowledged changes may be in it")
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = private_descriptor(path, os.O_RDWR)
         except (OSError, ValueError) as error:
             raise _unusable(path, error) from None
         try:
@@ -79,7 +81,7 @@ class LogFile:
                 self.begin_lap(max(flushed, 1))  # 0 is for data that never had a log
             os.fsync(self._file)  # so that the next start finds what this one found
             if not flushed:  # also if the file was there: the process that made it may have been killed before this
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         except OSError as error:
             self.close()
             raise _unusable(path, error) from None
@@ -215,6 +217,15 @@ class WriteAheadLog:
         self._other.close()
 
 
+def _read(path: Path) -> bytes:
+    """What a file of the log holds; nothing if there is none."""
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
 def _write(file: int, data: bytes, place: int) -> None:
     """Write all bytes, though the system may take only some of them at a time."""
     view = memoryview(data)
@@ -226,12 +237,3 @@ def _write(file: int, data: bytes, place: int) -> None:
 def _unusable(path: Path, error: OSError | ValueError) -> ConfigError:
     why = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigError(f"{path}: the log can't be used ({why}); docs/storage.md says what to do")
-
-
-def _sync_directory(path: Path) -> None:
-    """Return when the disk has the name of a new file."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

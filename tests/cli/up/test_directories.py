@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from pyshard.cli.exit_codes import CommandFailed
-from pyshard.cli.up.directories import file_name, run_directory
+from pyshard.cli.up.directories import LOCK, file_name, held_directory, run_directory, shared
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,61 @@ def test_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CommandFailed, match="can't be used: File exists"), run_directory(tmp_path / "file"):
         pass
+
+
+def status(owner: int, mode: int) -> os.stat_result:
+    """What the system says of a directory, or of its name."""
+    return os.stat_result((stat.S_IFDIR | mode, 1, 1, 1, owner, owner, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("named", "owner", "mode", "why"),
+    [
+        (1000, 1000, 0o700, None),
+        (1000, 1000, 0o755, None),
+        (0, 1000, 0o700, None),  # root's link to it
+        (1000, 1000, 0o775, "has mode 0775, with which others could plant links in it"),
+        (1000, 1000, 0o702, "has mode 0702, with which others could plant links in it"),
+        (0, 0, 0o1777, "belongs to another user"),  # /tmp itself
+        (1001, 1001, 0o755, "belongs to another user"),
+        (1001, 1000, 0o700, "belongs to another user"),  # another user's link to it
+    ],
+)
+def test_whose_directory(named: int, owner: int, mode: int, why: str | None) -> None:
+    """A directory into which others can put files is refused as a run directory."""
+    found = shared(status(named, 0o777), status(owner, mode), 1000)
+    assert (found is None) is (why is None)
+    assert (found or "").startswith(why or "")
+
+
+def test_a_directory_that_others_can_write(tmp_path: Path) -> None:
+    """Such a run directory is refused before anything is written into it."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(CommandFailed, match="has mode 0777, with which others could"), run_directory(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_planted_link(tmp_path: Path) -> None:
+    """A link at the place of the lock's file isn't followed: nothing is made or emptied where it leads."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for option in ("--run-dir", "--data-dir"):
+        folder = tmp_path / option
+        folder.mkdir(0o700)
+        (folder / LOCK).symlink_to(victim)
+        with pytest.raises(CommandFailed, match="can't be used: Too many levels"), held_directory(folder, option):
+            pass
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_modes(tmp_path: Path, umask: int) -> None:
+    """A directory is made for its owner alone, and so is the file with its lock, which nobody else can hold then."""
+    before = os.umask(umask)
+    try:
+        with run_directory(tmp_path / "run") as made:
+            assert stat.S_IMODE(made.stat().st_mode) == 0o700
+            assert stat.S_IMODE((made / LOCK).stat().st_mode) == 0o600
+    finally:
+        os.umask(before)

@@ -6,15 +6,18 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from stores import at_once
 
 from pyshard.errors import ConfigError
-from pyshard.storage import DataDirectory
+from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.durable.data_directory import FORMAT
 
 
@@ -130,3 +133,40 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fcntl, "flock", flock)
     assert refusal(tmp_path) == f"{tmp_path}: the data directory can't be locked (No locks available)"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_nobody_else_reads_it(tmp_path: Path, umask: int) -> None:
+    """A data directory and all that a store makes in it are its owner's alone, whatever the umask."""
+    path = tmp_path / "data"
+    before = os.umask(umask)
+    try:
+        store = LmdbStore(DataDirectory(path), time.time, None)
+        at_once(store.close())
+    finally:
+        os.umask(before)
+    modes = {str(each.relative_to(path)): stat.S_IMODE(each.stat().st_mode) for each in [path, *path.rglob("*")]}
+    assert modes == {
+        ".": 0o700,
+        "shard.json": 0o600,
+        "lock": 0o600,
+        "log-a": 0o600,
+        "log-b": 0o600,
+        "records": 0o700,
+        "records/data.mdb": 0o600,
+        "records/lock.mdb": 0o600,
+    }
+
+
+@pytest.mark.parametrize("name", ["lock", "shard.json.new"])
+def test_planted_links(tmp_path: Path, name: str) -> None:
+    """A link in a directory that is to become a data directory isn't followed."""
+    path, victim = tmp_path / "data", tmp_path / "victim"
+    path.mkdir()
+    victim.write_text("precious")
+    (path / name).symlink_to(victim)
+    if name == "lock":
+        assert "can't be used as a data directory (Too many levels of symbolic links)" in refusal(path)
+    else:
+        DataDirectory(path).close()
+    assert victim.read_text() == "precious"

@@ -14,7 +14,7 @@ from random import Random
 import attrs
 import pytest
 from conftest import TakeErrors
-from disks import Disk, Stopped
+from disks import Disk, Stopped, put_under_logs
 from stores import PLENTY, START, at_once, check_consistent, folder, task
 from twisted.internet.task import Clock
 
@@ -37,7 +37,7 @@ def _small_laps(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def told(seed: object, patched: pytest.MonkeyPatch, disk: Disk) -> Iterator[None]:
     """Have logs use a disk; an error gets a note with the seed of the history."""
-    patched.setattr("pyshard.storage.durable.write_ahead_log.os", disk)
+    put_under_logs(patched, disk)
     try:
         yield
     except BaseException as error:

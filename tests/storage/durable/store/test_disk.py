@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import TakeErrors
-from disks import System
+from disks import System, put_under_logs
 from storage.durable.store.broken import Broken, until_refused
 from storage.durable.store.opened import lmdb_of
 from stores import PLENTY, Bench, at_once, check_consistent, task
@@ -109,7 +109,7 @@ def test_a_refused_change_that_cannot_be_taken_back(
     """No start finds what is left in the log of a refused change, even if the log itself can't be changed."""
     bench.fill({b"a": b"one"})
     system = System()
-    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log.os", system)
+    put_under_logs(monkeypatch, system)
     system.room, system.failing = 1 << 20, {"truncate"}
     lmdb_of(bench)._engine._durability = Durability.FSYNC
     system.failing_once = {"fdatasync"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disks import System
+from disks import System, put_under_logs
 from stores import folder
 
 
@@ -21,5 +21,5 @@ def path() -> Iterator[Path]:
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
     """Stands in for `os` under every log file."""
     made = System()
-    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log.os", made)
+    put_under_logs(monkeypatch, made)
     return made
