@@ -7,6 +7,7 @@ Rules:
 - A peer that was silent for long is pinged, and cut off if it doesn't answer.
 - A connection is ended in such a way that no answer is lost.
 - Neither a right token nor a wrong one stands in the log.
+- A connection over which nothing came has no line in it, unless this side ended it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser, Limits
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.error_answers import error_box, unknown_command_box
-from pyshard.security.tls.handshake_errors import ERRORS, in_words, tls_error
+from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.changes_in_flight import ChangesInFlight
 from pyshard.server.permissions import HOW, forbidden, not_answered
@@ -85,6 +86,7 @@ class ServerConnection(BoundedAMP):
         self._session: bytes | None = None
         self._too_late: IDelayedCall | None = None
         self._handshaking = False  # of TLS
+        self._silent = True  # the peer has sent nothing yet, and no line tells of the connection
         self._since = clock.seconds()
 
     def described(self) -> dict[str, object]:
@@ -229,6 +231,10 @@ class ServerConnection(BoundedAMP):
         else:  # TLS closes so by itself
             self.close()
 
+    def abort(self) -> None:
+        self._silent = False  # it is this side that ends it
+        super().abort()
+
     def close(self) -> None:
         """End the connection when what is to be written has been."""
         if self.transport is not None:
@@ -259,10 +265,17 @@ class ServerConnection(BoundedAMP):
             self._stop_waiting()
         self._opened()
 
+    def dataReceived(self, data: bytes) -> None:
+        if self._silent:
+            self._tell_opened()
+        super().dataReceived(data)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
         self.factory.connection_lost(self)
-        if self._handshaking:
+        if self._closed_without_a_byte():
+            self.factory.silent.add(self._clock.seconds(), self._peer)
+        elif self._handshaking:
             self._not_opened(reason)
         else:
             self._log.info(
@@ -282,12 +295,24 @@ class ServerConnection(BoundedAMP):
     def _opened(self) -> None:
         if self.role is None and self.refused is None:
             self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
+        if self.refused is not None:
+            self._tell_opened()
+
+    def _tell_opened(self) -> None:
+        """Log that there is a connection: not before something comes, so that health checks cost no lines."""
+        self._silent = False
         self._log.info(
             "connection {id} from {peer}: {what}",
             id=self.id,
             peer=self._peer,
             what="opened" if self.refused is None else f"refused: {self.refused}",
         )
+
+    def _closed_without_a_byte(self) -> bool:
+        """Whether the peer closed the connection, and has sent nothing, not even the beginning of a handshake."""
+        if not self._silent or self.factory.draining:
+            return False
+        return not self._handshaking or nothing_received(self.transport)
 
     def _not_opened(self, reason: Failure) -> None:
         """Log a handshake that failed."""

@@ -24,6 +24,7 @@ from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.server.session_fence import SessionFence
+from pyshard.server.silent_connections import SilentConnectionLog
 from pyshard.settings import settings
 
 
@@ -58,6 +59,7 @@ class ServerFactory(Factory):
         self.refused: set[ServerConnection] = set()
         self.held: HeldBytes[ServerConnection] = HeldBytes(settings.HELD_BYTES)
         self.failed_handshakes = HandshakeFailureLog()
+        self.silent = SilentConnectionLog()
         self.draining = False
         self._closed_at_once = False
 

@@ -119,6 +119,13 @@ def handshake_error(error: OSError, host: str) -> PyshardError | None:
     return None
 
 
+def nothing_received(transport: object) -> bool:
+    """Whether the peer has sent nothing at all over a connection with TLS, not even the beginning of a handshake."""
+    if not INegotiated.providedBy(transport):
+        return False
+    return not getattr(transport.getHandle(), "received", True)  # type: ignore[attr-defined]  # as above
+
+
 def _refusal(verdict: int, host: str) -> str:
     """Why a peer's certificate is refused; ssl doesn't tell which one of the chain it is."""
     if verdict in _OTHER_NAME:

@@ -35,9 +35,16 @@ class TlsConnection(SSL.Connection):
     """OpenSSL's connection.
 
     :ivar refusal: why the peer's certificate was refused, if it was.
+    :ivar received: whether anything came from the peer.
     """
 
     refusal: str | None = None
+    received = False
+
+    def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
+        """Take what came from the peer."""
+        self.received = True
+        return super().bio_write(buf)
 
 
 def name_of(host: str) -> PeerName:

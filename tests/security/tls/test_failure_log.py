@@ -59,6 +59,24 @@ def test_time_for_a_handshake(network: MemoryNetwork, factory: ServerFactory, lo
     ]
 
 
+def test_health_checks(network: MemoryNetwork, factory: ServerFactory, log_lines: list[str]) -> None:
+    """A connection that closes before a byte of a handshake costs no line; one hour later they have one together."""
+
+    class Check(Protocol):
+        def connectionMade(self) -> None:
+            assert self.transport is not None
+            self.transport.loseConnection()
+
+    for _ in range(100):
+        network.dial(*WHERE).connect(Factory.forProtocol(Check))
+        network.settle()
+    assert factory.connections == []
+    assert [line for line in log_lines if "connection" in line] == [
+        "info: connections closed without having sent a byte, as health checks do: 1; the last from 127.0.0.1:40001"
+    ]
+    assert factory.silent.count == 99
+
+
 def test_plain_boxes(network: MemoryNetwork, factory: ServerFactory, log_lines: list[str]) -> None:
     """A peer that doesn't speak TLS is cut off at once; soon after, further attempts are counted, not logged."""
     for _ in range(3):
