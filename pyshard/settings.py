@@ -86,6 +86,11 @@ class Settings:
     #: Seconds that a TLS handshake may take, since until then nobody knows who the peer is.
     HANDSHAKE: float = 10.0
 
+    #: Bytes after which a daemon's log file is put aside: a busy day's lines, and no more than an editor opens.
+    LOG_BYTES: int = 10 * 1024 * 1024
+    #: Log files that are kept beside the present one, so that a log takes no more than its share of the disk.
+    LOG_FILES: int = 10
+
     # -- peers that haven't authenticated yet, and tokens ----------------------------------------------------------
 
     #: Keys of a stranger's box: `Authenticate` needs three.

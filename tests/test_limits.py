@@ -66,6 +66,8 @@ TESTS = {
     "OTHER_FILES": ["server/test_connection_admission.py::test_fewer_files"],
     "BOXES_UNDER_WAY": ["net/connection/test_pace.py::test_boxes_under_way"],
     "BYTES_UNDER_WAY": ["net/connection/test_pace.py::test_bytes_under_way"],
+    "LOG_BYTES": ["server/test_daemon_log.py::test_size"],
+    "LOG_FILES": ["server/test_daemon_log.py::test_count"],
     "IDLE": ["server/test_limits.py::test_peers_that_are_gone"],
     "IDLE_LOOK": ["server/test_limits.py::test_peers_that_are_gone"],
     "MAX_STRANGERS": [

@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
-from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
@@ -22,10 +21,14 @@ from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.security import tls
+from pyshard.security.file_change import Reload
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_options, daemon_tls_options, listen_address
+from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
+from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
-from pyshard.server.signals_and_exit import DaemonReactor, OrderlyExit, end
+from pyshard.server.pid_file import remove_stale
+from pyshard.server.signals_and_exit import DaemonReactor, end
+from pyshard.server.twistd_options import twistd_files
 
 
 class BootstrapOptions(usage.Options):
@@ -42,13 +45,17 @@ class BootstrapOptions(usage.Options):
         ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
+        *daemon_log.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
 
     def postOptions(self) -> None:
         """Read the config file and the state, and check where to listen, before anything is started."""
+        files = twistd_files(self.parent)
+        remove_stale(files.pid)
         try:
+            self["open log"] = daemon_log.chosen_log(self, files)
             if self["config"] is None:
                 raise ConfigError(
                     "--config: found nothing, expected the cluster's config file, such as etc/shards.json"
@@ -92,15 +99,17 @@ def open_state(path: Path, configured: ShardMap) -> ClusterState:
 Options = BootstrapOptions
 
 
-def makeService(options: BootstrapOptions) -> IService:
+def makeService(options: BootstrapOptions) -> DaemonService:
     """The service that twistd runs."""
     from twisted.internet import reactor
 
     assert IReactorTime.providedBy(reactor)
+    reloads: list[Reload] = []
     try:
-        endpoint = daemon_tls_options.listening(reactor, options)
+        endpoint = daemon_tls_options.listening(reactor, options, reloads)
         plain = client_endpoints.dial_with(reactor)
-        dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
+        dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor, reloads=reloads)
+        log = options["open log"]() if options["open log"] else None
     except ConfigError as error:
         end(error)
     bootstrap = Bootstrap(options["cluster state"], partial(state_file.save, options["state"]))
@@ -115,5 +124,4 @@ def makeService(options: BootstrapOptions) -> IService:
         tokens.current if tokens else None,
         with_files(options["connections"]),
     )
-    OrderlyExit(cast("DaemonReactor", reactor)).setServiceParent(service)
-    return service
+    return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

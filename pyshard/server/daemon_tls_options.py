@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
 from pyshard.security import tls
+from pyshard.security.file_change import Reload
 from pyshard.security.tls import Tls
 from pyshard.server.listen_address import check_reach, server_endpoint
 
@@ -79,10 +80,13 @@ def checked_files(files: Tls | None) -> Tls | None:
     return files
 
 
-def listening(reactor: IReactorTime, options: Mapping[str, Any]) -> IStreamServerEndpoint:
+def listening(
+    reactor: IReactorTime, options: Mapping[str, Any], reloads: list[Reload] | None = None
+) -> IStreamServerEndpoint:
     """The endpoint on which a daemon listens.
 
     :param options: checked ones, with ``tls`` and ``tokens``.
+    :param reloads: gets what reads certificates again.
     :raises ConfigError: it can't be had, or may not be used without tokens or clients' certificates.
     """
     where, files, any_client = options["listen"], options["tls"], options["tls-any-client"]
@@ -91,4 +95,4 @@ def listening(reactor: IReactorTime, options: Mapping[str, Any]) -> IStreamServe
         check_reach(where, bool(options["tokens"] or options["insecure"]))
         return endpoint
     check_reach(where, bool(options["tokens"] or options["insecure"] or (files.private and not any_client)))
-    return tls.listening(endpoint, files, any_client, reactor)
+    return tls.listening(endpoint, files, any_client, reactor, reloads=reloads)

@@ -8,19 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.logger import Logger
 from twisted.python import usage
 
 from pyshard.errors import ConfigError
+from pyshard.security.file_change import Reload
+from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_options, daemon_tls_options, listen_address
+from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
+from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
-from pyshard.server.signals_and_exit import DaemonReactor, OrderlyExit, end
+from pyshard.server.pid_file import remove_stale
+from pyshard.server.signals_and_exit import DaemonReactor, end
+from pyshard.server.twistd_options import twistd_files
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
+
+_log = Logger()
 
 
 class ShardOptions(usage.Options):
@@ -46,13 +53,17 @@ class ShardOptions(usage.Options):
         ],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
+        *daemon_log.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
 
     def postOptions(self) -> None:
         """Check where to listen, before anything is started."""
+        files = twistd_files(self.parent)
+        remove_stale(files.pid)
         try:
+            self["open log"] = daemon_log.chosen_log(self, files)
             if self["listen"] is None:
                 self["listen"] = listen_address.listen_string(
                     self["host"], listen_address.port_number(self["port"], "--port")
@@ -80,6 +91,8 @@ class ShardOptions(usage.Options):
             return lambda _: MemoryStore(uuid.uuid4().hex, time.time)
         directory = DataDirectory(Path(self["data-dir"]).absolute())
         LmdbStore.check(directory)
+        if (self["tokens"] or self["tls"]) and (exposed := open_to_others(directory.path)):
+            _log.warn("data directory {why}", why=exposed)
         durability = Durability(given or Durability.FSYNC.value)
         return lambda call_from_thread: LmdbStore(directory, time.time, call_from_thread, durability)
 
@@ -88,14 +101,16 @@ class ShardOptions(usage.Options):
 Options = ShardOptions
 
 
-def makeService(options: ShardOptions) -> IService:
+def makeService(options: ShardOptions) -> DaemonService:
     """The service that twistd runs."""
     from twisted.internet import reactor
 
     assert IReactorTime.providedBy(reactor)
     assert IReactorFromThreads.providedBy(reactor)
+    reloads: list[Reload] = []
     try:
-        endpoint = daemon_tls_options.listening(reactor, options)
+        endpoint = daemon_tls_options.listening(reactor, options, reloads)
+        log = options["open log"]() if options["open log"] else None
     except ConfigError as error:
         end(error)
 
@@ -110,5 +125,4 @@ def makeService(options: ShardOptions) -> IService:
         tokens.current if tokens else None,
         with_files(options["connections"]),
     )
-    OrderlyExit(cast("DaemonReactor", reactor)).setServiceParent(service)
-    return service
+    return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

@@ -219,7 +219,7 @@ def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
 def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
     """The service has the state that was opened, saves changes in its file, and listens nowhere yet."""
     options = parsed("--config", file)
-    service = makeService(options)
+    service = makeService(options).serving
     assert IService.providedBy(service)
     assert isinstance(service, BootstrapService)
     assert not service.running
@@ -232,7 +232,7 @@ def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
 def test_service_that_cannot_save(file: Path, asked: list[tuple[str, int]]) -> None:
     """A change that can't be saved is refused by the service too."""
     options = parsed("--config", file)
-    service = makeService(options)
+    service = makeService(options).serving
     assert isinstance(service, BootstrapService)
     file.with_name("shards.state.new").mkdir()
     with pytest.raises(ConfigError):
@@ -270,7 +270,7 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
             makeService(parsed(*given))
         assert str(ended.value.code).startswith("pyshard: found 'tcp:6000', on which others than this machine could ")
         given.append("--insecure")
-    service = makeService(parsed(*given))
+    service = makeService(parsed(*given)).serving
     assert isinstance(service, BootstrapService)
     (listener,) = [one for one in service.services if isinstance(one, Listener)]
     assert (listener._factory.tokens is not None) is guarded

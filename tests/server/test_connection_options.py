@@ -122,7 +122,7 @@ def test_options_of_daemons(
     ):
         parsed = options()
         parsed.parseOptions([*arguments, *given])
-        service = tap.makeService(parsed)
+        service = tap.makeService(parsed).serving
         assert isinstance(service, MultiService)
         (listener,) = [one for one in service.services if isinstance(one, Listener)]
         limits = listener._factory.admission.limits

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-from collections.abc import Callable
 
 import pytest
 from ports import free_port
@@ -12,14 +10,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, U
 from twisted.internet.testing import MemoryReactor
 
 from pyshard.errors import ConfigError
-from pyshard.server import listen_address, signals_and_exit
-
-
-def test_end() -> None:
-    """The process ends with the error's line on standard error (SystemExit prints a text) and exit code 1."""
-    with pytest.raises(SystemExit) as ended:
-        signals_and_exit.end(ConfigError("--port: found 'x', expected a port from 1 to 65535"))
-    assert ended.value.code == "pyshard: --port: found 'x', expected a port from 1 to 65535"
+from pyshard.server import listen_address
 
 
 @pytest.mark.parametrize(
@@ -192,51 +183,6 @@ def test_tls_is_not_installed(monkeypatch: pytest.MonkeyPatch, missing: Exceptio
     assert str(refused.value) == (
         "--listen: found 'ssl:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
     )
-
-
-# -- the end --------------------------------------------------------------------------------------------------------
-
-
-class Running:
-    """Stands in for a reactor: keeps what it was asked for."""
-
-    def __init__(self) -> None:
-        self.later: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-        self.stops = 0
-
-    def callWhenRunning(self, function: Callable[[], object]) -> None:
-        """It runs."""
-        function()
-
-    def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> None:
-        """Keep it."""
-        self.later.append((function, arguments))
-
-    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
-        """At once."""
-        function(*arguments)
-
-    def stop(self) -> None:
-        """Count; a reactor that is stopped twice would raise."""
-        self.stops += 1
-
-
-def test_signals_stop_the_reactor_once(monkeypatch: pytest.MonkeyPatch, log_lines: list[str]) -> None:
-    """The handler takes Twisted's place after the reactor has begun, and stops it; a second signal changes nothing."""
-    installed: dict[int, object] = {}
-    monkeypatch.setattr(signal, "signal", installed.__setitem__)
-    reactor = Running()
-    service = signals_and_exit.OrderlyExit(reactor)
-    assert reactor.later == []
-    service.startService()
-    assert installed == {}
-    ((install, arguments),) = reactor.later
-    install(*arguments)
-    assert installed == {signal.SIGTERM: service.handle, signal.SIGINT: service.handle}
-    service.handle(signal.SIGINT, None)
-    service.handle(signal.SIGTERM, None)
-    assert reactor.stops == 1
-    assert log_lines == ["info: Received SIGINT, shutting down."]
 
 
 @pytest.mark.parametrize(

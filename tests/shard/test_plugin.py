@@ -94,7 +94,7 @@ def opened(service: IService) -> Shard:
 
 def test_service(asked: list[tuple[str, int]]) -> None:
     """The service is a shard with an empty store in memory, and listens nowhere yet."""
-    service = makeService(parsed("--port", "6000"))
+    service = makeService(parsed("--port", "6000")).serving
     assert IService.providedBy(service)
     assert isinstance(service, ShardService)
     assert not service.running
@@ -106,7 +106,7 @@ def test_service(asked: list[tuple[str, int]]) -> None:
 
 def test_identities(asked: list[tuple[str, int]]) -> None:
     """Each start has a store of its own: 32 hex digits that no other has."""
-    identities = {opened(makeService(parsed())).store.identity for _ in range(2)}
+    identities = {opened(makeService(parsed()).serving).store.identity for _ in range(2)}
     assert len(identities) == 2
     assert all(re.fullmatch(r"[0-9a-f]{32}", identity) for identity in identities)
 
@@ -124,7 +124,7 @@ def test_data_directory(
     arguments: list[str], durability: Durability, asked: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     """With a data directory the documents are kept there, and fsynced unless a weaker mode is asked for by name."""
-    store = opened(makeService(parsed("--data-dir", str(tmp_path / "data"), *arguments))).store
+    store = opened(makeService(parsed("--data-dir", str(tmp_path / "data"), *arguments)).serving).store
     assert isinstance(store, LmdbStore)
     assert (store._engine._durability, store.ephemeral) == (durability, False)
     assert (tmp_path / "data" / "records" / "data.mdb").exists()
@@ -220,7 +220,7 @@ def test_who_may_connect(options: list[str], listen: str, tokens: Path, monkeypa
     monkeypatch.setattr(listen_address, "check_listen", lambda _: None)
     given = [*options, str(tokens)] if options and options != ["--insecure"] else options
     if options or "127" in listen:
-        service = makeService(parsed("--listen", listen, *given))
+        service = makeService(parsed("--listen", listen, *given)).serving
         assert isinstance(service, ShardService)
         factory = listener_of(service)._factory
         assert (factory.tokens is not None) is (given != options)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
+from pyshard.security.file_change import Reload
 from pyshard.security.tls.config import SYSTEM, Tls, for_client, from_options, from_string, is_tls
 
 if TYPE_CHECKING:
@@ -47,12 +48,17 @@ def utc_now() -> datetime:
 
 
 def dialing(
-    dial: Callable[[str, int], IStreamClientEndpoint], tls: Tls, clock: IReactorTime, now: Now = utc_now
+    dial: Callable[[str, int], IStreamClientEndpoint],
+    tls: Tls,
+    clock: IReactorTime,
+    now: Now = utc_now,
+    reloads: list[Reload] | None = None,
 ) -> Callable[[str, int], IStreamClientEndpoint]:
     """A way to dial with TLS.
 
     :param dial: the way to dial without it.
     :param now: gives the time at which this side's certificate must be valid.
+    :param reloads: gets what reads the files again; they are also read when they have changed.
     :raises ConfigError: the files can't be used, or TLS isn't installed.
     """
     _check_installed()
@@ -60,6 +66,8 @@ def dialing(
     from pyshard.security.tls.endpoints import TlsClientEndpoint
 
     context = TlsContext(tls, True, now)
+    if reloads is not None:
+        reloads.append(context.reload)
     return lambda host, port: TlsClientEndpoint(dial(host, port), host, context, clock)
 
 
@@ -89,20 +97,29 @@ def check(tls: Tls) -> None:
 
 
 def listening(
-    endpoint: IStreamServerEndpoint, tls: Tls, any_client: bool, clock: IReactorTime, now: Now = utc_now
+    endpoint: IStreamServerEndpoint,
+    tls: Tls,
+    any_client: bool,
+    clock: IReactorTime,
+    now: Now = utc_now,
+    reloads: list[Reload] | None = None,
 ) -> IStreamServerEndpoint:
     """An endpoint that listens with TLS.
 
     :param endpoint: the one that listens without it.
     :param any_client: whether clients without a certificate may connect.
     :param now: gives the time at which this side's certificate must be valid.
+    :param reloads: as that of `dialing`.
     :raises ConfigError: the files can't be used, or TLS isn't installed.
     """
     _check_installed()
     from pyshard.security.tls.contexts import TlsContext
     from pyshard.security.tls.endpoints import TlsServerEndpoint
 
-    return TlsServerEndpoint(endpoint, TlsContext(tls, not any_client, now), clock)
+    context = TlsContext(tls, not any_client, now)
+    if reloads is not None:
+        reloads.append(context.reload)
+    return TlsServerEndpoint(endpoint, context, clock)
 
 
 def _check_installed() -> None:

@@ -1,0 +1,151 @@
+"""The log file of a daemon, in place of the one that twistd opens by itself: bounded, and opened again on request.
+
+Rules:
+
+- a file that is full is put aside (``.1`` is the newest), and only so many are kept; twistd's own keeps all for ever;
+- a file that another program has moved away is left to it: when it is opened again, a new one begins in its place;
+- when that fails, the log goes on in the file that is open;
+- several threads may log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.logger import ILogObserver, Logger, textFileLogObserver
+from twisted.python.logfile import LogFile
+
+from pyshard.errors import ConfigError
+from pyshard.server.twistd_options import TwistdFiles
+from pyshard.settings import settings
+
+#: The options of both daemons about their log.
+OPTIONS: list[list[object]] = [
+    [
+        "log-size",
+        None,
+        None,
+        "Bytes after which the log file (twistd's --logfile) is put aside, and a new one begins; 0: never "
+        f"[default: {settings.LOG_BYTES}].",
+    ],
+    ["log-count", None, None, f"Log files that are kept beside it [default: {settings.LOG_FILES}]."],
+]
+
+
+@attrs.frozen
+class LogBounds:
+    """How large logs become.
+
+    :param size: bytes after which a file is put aside; 0: never.
+    :param count: how many files are kept beside the present one.
+    """
+
+    size: int = settings.LOG_BYTES
+    count: int = settings.LOG_FILES
+
+
+def chosen_log(options: Mapping[str, Any], files: TwistdFiles) -> Callable[[], DaemonLog] | None:
+    """What opens a daemon's log file; None: it has none.
+
+    :param options: the daemon's.
+    :raises ConfigError: an option is no such number, or there is no log file that it could bound.
+    """
+    bounds = log_bounds(options, files)
+    return None if files.log is None else partial(DaemonLog, files.log, files.log_mode, bounds)
+
+
+def log_bounds(options: Mapping[str, Any], files: TwistdFiles) -> LogBounds:
+    """What a daemon's options say of its log.
+
+    :raises ConfigError: as `chosen_log`.
+    """
+    given = {name: options[name] for name in ("log-size", "log-count") if options[name] is not None}
+    if given and files.log is None:
+        raise ConfigError(
+            f"--{next(iter(given))}: found it, and twistd logs to no file; expected its --logfile FILE before the "
+            "plugin's name, and neither --syslog nor --logger"
+        )
+    return LogBounds(
+        _number(given.get("log-size", settings.LOG_BYTES), "--log-size", 0),
+        _number(given.get("log-count", settings.LOG_FILES), "--log-count", 1),
+    )
+
+
+def _number(given: object, option: str, least: int) -> int:
+    text = str(given)
+    if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) >= least):
+        raise ConfigError(f"{option}: found {text!r}, expected a number from {least} to 999999999999999")
+    return int(text)
+
+
+class DaemonLog:
+    """A log file.
+
+    :param path: the file.
+    :param mode: the permissions of a new one; one that is there keeps its own.
+    :raises ConfigError: it can't be written.
+    """
+
+    _log = Logger()
+
+    def __init__(self, path: Path, mode: int, bounds: LogBounds) -> None:
+        self._path = path
+        self._mode = mode
+        self._bounds = bounds
+        self._lock = threading.Lock()
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise ConfigError(f"--logfile: {path} can't be written: {(error.strerror or str(error)).lower()}") from None
+
+    def observer(self) -> ILogObserver:
+        """What writes events into the file."""
+        return textFileLogObserver(self)  # type: ignore[arg-type]  # any file-like object will do
+
+    def write(self, text: str) -> None:
+        """Write some text."""
+        with self._lock:
+            self._file.write(text)
+
+    def flush(self) -> None:
+        """Nothing: every write goes to the file at once."""
+
+    def rotate(self) -> None:
+        """Put the file aside, and begin a new one."""
+        with self._lock:
+            self._file.rotate()
+
+    def reopen(self) -> None:
+        """Close the file, and go on in the one that has its name now; a new one is made if there is none."""
+        try:
+            file = self._open()
+        except OSError as error:
+            self._log.warn(
+                "log file {path}: it can't be opened again ({why}); the log goes on in the one that is open",
+                path=self._path,
+                why=error.strerror or error,
+            )
+            return
+        with self._lock:
+            before, self._file = self._file, file
+        before.close()
+
+    def close(self) -> None:
+        """Close the file; nothing can be written any more."""
+        self._file.close()
+
+    def _open(self) -> LogFile:
+        there = self._path.exists()
+        whole = there and not self._path.is_file()  # a device can't be put aside
+        return LogFile(
+            self._path.name,
+            str(self._path.parent),
+            rotateLength=0 if whole else self._bounds.size,
+            defaultMode=None if there else self._mode,
+            maxRotatedFiles=self._bounds.count,
+        )
