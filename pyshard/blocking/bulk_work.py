@@ -183,7 +183,7 @@ class ShardWork:
         while self._queue.waiting:
             entry = self._queue.waiting[0]
             if not self._in_flight and first:
-                yield from self._pool.prepare(connection, entry.changes, entry.expires)
+                yield from self._pool.ready(connection, entry.expires)
                 first = False
             batch = self._queue.next_batch(self._network.now())
             if batch is None:

@@ -6,8 +6,9 @@ Rules:
   putting are single steps of a deque, so that a signal's handler, a finalizer or another thread may come between any
   two lines here.
 - A connection that was taken by a call which was cut down before it could put it back is simply gone.
-- Sessions in doubt are *fenced* before the daemon is sent another change: a connection with the session's id is
-  opened, and when it is greeted, nothing that was sent before under this id can take effect any more.
+- Sessions in doubt are *fenced* before the daemon is asked anything else, since a read, too, must not come before a
+  change that was called earlier: a connection with the session's id is opened, and when it is greeted, nothing that was
+  sent before under this id can take effect any more.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class ConnectionPool:
             self._free.append(connection)
 
     def ready(self, connection: PooledConnection, until: float, look: bool = False) -> Steps[None]:
-        """Have a connection open, with a peer that is there.
+        """Have a connection open, with a peer that is there and that no session in doubt can change any more.
 
         :param look: look at it even if it was used just now.
         :raises NotSent: that can't be had in time; the pool rests for a little.
@@ -129,27 +130,14 @@ class ConnectionPool:
             raise ClientClosed("the client was closed before the answer came")
         if connection.is_open and connection.target is self.target:
             try:
-                yield from connection.freshen(look)
+                yield from connection.freshen(until, look)
             except Broken as broken:
                 connection.close()
                 self.why = str(broken)
-            else:
-                if connection.is_open:  # it may have been asked to leave
-                    return
-        yield from self._open(connection, until)
-
-    def fence(self, until: float) -> Steps[None]:
-        """Make sure that nothing of the sessions in doubt can take effect any more.
-
-        :raises NotSent: that can't be had in time.
-        """
-        for session in self.in_doubt.sessions():
-            fencing = PooledConnection(self.network, session, self.in_doubt)
-            try:
-                yield from self._open(fencing, until)
-            finally:
-                fencing.close()
-            self.in_doubt.fenced(session)
+        if not connection.is_open or connection.target is not self.target:  # it may have been asked to leave
+            yield from self._open(connection, until)
+        if self.in_doubt:
+            yield from self._fence(until)
 
     def rest(self) -> None:
         """Wait out the time for which the daemon is left alone after failures, longer each time."""
@@ -199,6 +187,19 @@ class ConnectionPool:
 
     def _new_session(self) -> bytes:
         return self._random.randbytes(commands.OWN_SESSION_ID)
+
+    def _fence(self, until: float) -> Steps[None]:
+        """Make sure that nothing of the sessions in doubt can take effect any more.
+
+        :raises NotSent: that can't be had in time.
+        """
+        for session in self.in_doubt.sessions():
+            fencing = PooledConnection(self.network, session, self.in_doubt)
+            try:
+                yield from self._open(fencing, until)
+            finally:
+                fencing.close()
+            self.in_doubt.fenced(session)
 
     def _open(self, connection: PooledConnection, until: float) -> Steps[None]:
         if not connection.session:

@@ -5,7 +5,7 @@ Rules:
 - Whoever has taken the connection out of its pool alone uses it.
 - A call that ends before its answers came closes the connection: what comes later is nobody's.
 - A change that was sent and not answered leaves the connection's session *in doubt*. Its id goes to the pool, which
-  fences it before the shard is changed again (`pyshard.server.session_fence`).
+  fences it before the daemon is asked anything else (`pyshard.server.session_fence`).
 - A connection that was silent for long is pinged before it is used. One that has ended meanwhile is dialed anew.
 - A connection that was opened before a fork is of no use in the child.
 """
@@ -94,11 +94,12 @@ class PooledConnection:
             check(greeting)
             self.target = target
 
-    def freshen(self, look: bool = False) -> Steps[None]:
+    def freshen(self, until: float, look: bool = False) -> Steps[None]:
         """Look whether the peer is still there, if nothing was heard of it for long.
 
+        :param until: when to give up at the latest.
         :param look: look even if something was heard just now.
-        :raises Broken: it isn't.
+        :raises Broken: it isn't, or gave no sign of life.
         """
         silence = self._network.now() - self.conversation.heard
         if silence < _LOOK and not look:
@@ -106,10 +107,11 @@ class PooledConnection:
         self._pull()
         if silence >= settings.HEARTBEAT:
             tag = self.conversation.call(commands.Ping)
+            seconds = max(0.0, min(until - self._network.now(), settings.TIMEOUT))
             try:
-                yield from self.answer(tag, self._network.now() + settings.TIMEOUT)
+                yield from self.answer(tag, self._network.now() + seconds)
             except TooLate:
-                raise Broken(f"it was silent, and gave no sign of life within {settings.TIMEOUT:g} s") from None
+                raise Broken(f"it was silent, and gave no sign of life within {seconds:.3g} s") from None
 
     @property
     def idle_for_long(self) -> bool:

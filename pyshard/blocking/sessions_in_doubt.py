@@ -22,7 +22,9 @@ class SessionsInDoubt:
 
     def __bool__(self) -> bool:
         """Whether any session is in doubt."""
-        return bool(self._cut_short) or any(sender() is None for sender in self._sent.copy().values())
+        if self._cut_short:
+            return True
+        return bool(self._sent) and any(sender() is None for sender in self._sent.copy().values())
 
     def sent(self, sender: Callable[[], object], session: bytes) -> None:
         """A change is about to be sent.

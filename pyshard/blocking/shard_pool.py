@@ -23,7 +23,7 @@ from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.gathered_operation import GatheredOperation, Turn
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.thread_tasks import Network, Steps, run
+from pyshard.blocking.thread_tasks import Network, run
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
 from pyshard.client_core.retry_decision import SENSELESS, Attempt
@@ -124,17 +124,6 @@ class ShardPool(ConnectionPool):
         else:
             self._lead(SentBatch(connection, operation), operation)
 
-    def prepare(self, connection: PooledConnection, changes: bool, until: float) -> Steps[None]:
-        """Have a connection ready to send operations.
-
-        :param changes: whether they may change something.
-        :raises NotSent: that can't be had in time.
-        :raises PyshardError: one side refuses the other.
-        """
-        yield from self.ready(connection, until)
-        if changes and self.in_doubt:
-            yield from self.fence(until)
-
     # ------------------------------------------------------------------ waiting
 
     def _wait(self, operation: GatheredOperation) -> None:
@@ -225,13 +214,8 @@ class ShardPool(ConnectionPool):
     def _send(self, batch: SentBatch, own: GatheredOperation) -> None:
         connection = batch.connection
         changes = own.changes
-        if (
-            not connection.is_open
-            or connection.idle_for_long
-            or connection.target is not self.target
-            or (changes and self.in_doubt)
-        ):
-            run(self.network, self.prepare(connection, changes, own.expires))
+        if not connection.is_open or connection.idle_for_long or connection.target is not self.target or self.in_doubt:
+            run(self.network, self.ready(connection, own.expires))
         if self._waiting:
             changes = self._gather(batch, changes)
         operations = batch.operations
@@ -257,7 +241,7 @@ class ShardPool(ConnectionPool):
             except IndexError:  # another thread has it
                 break
             operation = turn.operation
-            if operation.changes and self.in_doubt:  # it waits until the session is fenced
+            if self.in_doubt:  # it waits until the session is fenced
                 self._waiting.appendleft(turn)
                 break
             if turn.claim():

@@ -27,6 +27,7 @@ from pyshard.errors import (
 )
 from pyshard.model.key_slots import slot_of
 from pyshard.net.connection_parameters import connection_parameters
+from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
 # -- verbs ----------------------------------------------------------------------------------------------------------
@@ -110,6 +111,31 @@ def test_deadlines(cluster: MemoryCluster) -> None:
 
 
 # -- scans and many at once -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda app: app.read("test", deadline=0.5),
+        lambda app: app.write("test", 1, deadline=0.5),
+        lambda app: list(app.keys(deadline=0.5)),
+        lambda app: app.indexes(deadline=0.5),
+        lambda app: app.create_index("a", deadline=0.5),
+    ],
+)
+def test_a_deadline_and_a_peer_that_was_silent_for_long(
+    app: Pyshard, cluster: MemoryCluster, call: Callable[[Pyshard], object]
+) -> None:
+    """It is asked for a sign of life first, and that doesn't last longer than the deadline either."""
+    app.read("test")
+    app.indexes()
+    cluster.advance(settings.HEARTBEAT + 1)
+    for where in (("127.0.0.1", 5050), ("localhost", 9192)):
+        cluster.network.silence(*where)
+    began = cluster.clock.seconds()
+    with pytest.raises(Unavailable, match=r"no sign of life within 0\.5 s"):
+        call(app)
+    assert cluster.clock.seconds() <= began + 0.51
 
 
 def test_keys_is_an_iterator_over_all_pages(app: Pyshard) -> None:

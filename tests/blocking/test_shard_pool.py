@@ -100,34 +100,3 @@ def test_an_older_map_never_replaces_a_newer_one(app: Pyshard) -> None:
     assert cluster.state is newer
     assert {pool.epoch for pool in cluster.view.pools} == {newer.epoch}
     assert list(cluster._views) == [newer.epoch]
-
-
-def test_sessions_in_doubt(app: Pyshard) -> None:
-    """They are fenced before the shard is changed again, not before it is read; also when it was out of the map."""
-    app.write("test", 1)
-    cluster, pool = app._made, pool_of(app)
-    assert cluster is not None
-    pool.in_doubt.cut_short(b"x" * 16)
-    assert app.read("test") is not None
-    assert pool.in_doubt.sessions() == [b"x" * 16]
-    cluster._pools.pop(pool.range.name)
-    again = cluster._pool_of(pool.range, cluster.state)
-    assert again is not pool
-    assert again.in_doubt is pool.in_doubt
-    app.write("test", 2)
-    assert not pool.in_doubt
-
-
-def test_a_connection_that_is_simply_gone(app: Pyshard) -> None:
-    """One that vanished with a change under way leaves its session in doubt, as one that was closed does."""
-    app.write("test", 1)
-    pool = pool_of(app)
-    connection = pool.take()
-    assert connection is not None
-    connection.begin_change()
-    assert not pool.in_doubt
-    session = connection.session
-    del connection
-    assert pool.in_doubt.sessions() == [session]
-    app.write("test", 2)
-    assert not pool.in_doubt
