@@ -19,11 +19,12 @@ import attrs
 
 from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
 from pyshard.blocking.cluster import BlockingCluster, MapView
+from pyshard.blocking.interruption import tell_doubt
 from pyshard.blocking.thread_tasks import together
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
-from pyshard.errors import OutcomeUnknown, PyshardError, Unavailable
+from pyshard.errors import PyshardError, Unavailable
 from pyshard.model.key_slots import slots_of
 from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
@@ -64,11 +65,16 @@ class BulkCall:
         """
         keys: list[object] = []
         outcomes: list[object] = []
-        for window in self._windows(source):
-            outcomes += self._window(slices(window, self._slice_size()))
-            keys += map(key, window)
-            if self._progress is not None:
-                self._progress(len(keys))
+        try:
+            for window in self._windows(source):
+                keys += map(key, window)
+                outcomes += self._window(slices(window, self._slice_size()))
+                if self._progress is not None:
+                    self._progress(len(keys))
+        except BaseException as error:
+            if self._changes and keys:
+                tell_doubt(error, f"a change of {len(keys):,} keys was begun, but this call was interrupted")
+            raise
         if self._failed:
             raise partial_failure(list(zip(keys, outcomes, strict=True)))
         return outcomes
@@ -125,15 +131,7 @@ class BulkCall:
 
     def _round(self, works: dict[str, ShardWork]) -> None:
         """Do the work at all shards."""
-        try:
-            outcomes = together(self._network, [work.run() for work in works.values()])
-        except BaseException as interruption:
-            if self._changes and interruption.__cause__ is None:
-                interruption.__cause__ = OutcomeUnknown(
-                    "a bulk verb was interrupted: any of the keys of its last window may or may not have been changed"
-                )
-            raise
-        for outcome in outcomes:
+        for outcome in together(self._network, [work.run() for work in works.values()]):
             if isinstance(outcome, Exception):
                 raise outcome
         self._away.update(name for name, work in works.items() if work.away)

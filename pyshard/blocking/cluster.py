@@ -7,7 +7,7 @@ Rules:
 - What becomes of an operation after an error is decided in `pyshard.client_core.retry_decision`; the thread that called
   does it.
 - Every operation ends by its deadline.
-- An exception that cuts a change short has `OutcomeUnknown` for its cause: the change may have happened.
+- An exception that cuts a change short says so (`pyshard.blocking.interruption`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.interruption import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
@@ -39,6 +40,7 @@ from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
+_HARMLESS = (Attempt.NOT_SENT, Attempt.REFUSED)  # attempts that certainly changed nothing
 _CLOSED = "this Pyshard is closed; make a new one"
 
 
@@ -124,15 +126,14 @@ class BlockingCluster:
             while True:
                 pool = self.pool_for(operation.slot)
                 self.check_open()
-                try:
-                    pool.apply(operation, nested)
-                except BaseException as interruption:
-                    if operation.sent and operation.changes and interruption.__cause__ is None:
-                        interruption.__cause__ = in_doubt(operation, pool.peer_name(), "this call was interrupted")
-                    raise
+                pool.apply(operation, nested)
                 if operation.attempt is None:
                     return operation.outcome
                 self._after_failure(operation, pool, operation.attempt, operation.outcome)
+        except BaseException as error:
+            if operation.sent and operation.changes and operation.attempt not in _HARMLESS:
+                tell_doubt(error, f"{operation} was sent, but this call was interrupted")
+            raise
         finally:
             if not nested:
                 self._inside.pop(thread, None)

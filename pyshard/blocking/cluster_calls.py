@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.interruption import tell_doubt
 from pyshard.blocking.thread_tasks import run, together
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
 from pyshard.client_core.document_count import DocumentCount
@@ -128,12 +129,18 @@ class ClusterCalls:
         name = check_index_name(name)
         cluster = self._cluster()
         end = cluster.network.now() + seconds
-        cluster.servers.call(command, seconds, changes=True, name=name)
         try:
-            answer = cluster.servers.call(commands.GetMap, max(0.0, end - cluster.network.now()))
-        except PyshardError:
-            return  # the change is done all the same; a map without it is found out when the index is used
-        cluster.adopt(cluster_state.from_json(answer["state"]))
+            cluster.servers.call(command, seconds, changes=True, name=name)
+            try:
+                answer = cluster.servers.call(commands.GetMap, max(0.0, end - cluster.network.now()))
+            except PyshardError:
+                return  # the change is done all the same; a map without it is found out when the index is used
+            cluster.adopt(cluster_state.from_json(answer["state"]))
+        except BaseException as error:
+            tell_doubt(
+                error, f"{command.commandName.decode()} of index {name!r} was begun, but this call was interrupted"
+            )
+            raise
 
 
 def _next_page(cluster: BlockingCluster, cursor: KeyCursor, seconds: float) -> list[str]:

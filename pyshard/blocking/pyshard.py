@@ -22,6 +22,7 @@ from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.connecting import Connector
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.index_handle import BlockingIndex
+from pyshard.blocking.interruption import tell_doubt
 from pyshard.blocking.record_calls import RecordCalls
 from pyshard.blocking.typed_index import BlockingTypedIndex
 from pyshard.client_core.argument_checks import milliseconds
@@ -277,8 +278,13 @@ class Pyshard(RecordCalls):
     def clear(self, index: str | None = None, *, deadline: float | None = None) -> int:
         """Remove all documents that an index has; how many were removed. See `pyshard.Client.clear`."""
         removed = 0
-        for page in self._key_pages(index, deadline):
-            removed += self._on_keys(Remove, page, index, deadline, None, whether_removed).count(True)
+        try:
+            for page in self._key_pages(index, deadline):
+                removed += self._on_keys(Remove, page, index, deadline, None, whether_removed).count(True)
+        except BaseException as error:
+            if removed:
+                tell_doubt(error, f"{removed:,} documents were removed, but this call was interrupted")
+            raise
         return removed
 
     @overload
