@@ -49,6 +49,7 @@ setup(
             "airportsdata",
             "celery>=5.4",
             "gevent>=24.11",
+            "greenlet>=3.1",
             "gunicorn>=23",
             "hypothesis>=6.100",
             "pytest>=9",

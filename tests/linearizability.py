@@ -29,8 +29,8 @@ State: TypeAlias = tuple[int, bool] | None
 
 READS = ("read", "item", "has")
 
-#: The condition that the key doesn't exist.
-ABSENT = "absent"
+#: The conditions that the key doesn't exist, and that it does.
+ABSENT, PRESENT = "absent", "present"
 
 
 class Unknown:
@@ -55,9 +55,9 @@ class Operation:
         touch), the sum (increment); or `UNKNOWN`.
     :param value: what is written; what is added.
     :param initial: of an increment.
-    :param condition: the value that the key must have, `ABSENT`, or None.
-    :param expires: whether it gives the key a time to live.
-    :param bulk: the bulk verb that it belongs to.
+    :param condition: the value that the key must have, `ABSENT`, `PRESENT`, or None.
+    :param expires: whether it gives the key a time to live; an increment does so where it creates the key.
+    :param bulk: the bulk verb that it belongs to, or what else has no order with what is called meanwhile.
     """
 
     client: object
@@ -92,7 +92,7 @@ class Undecided(Exception):
 
 def done(state: State, one: Operation) -> tuple[State, object]:
     """What an operation makes of a state, and its result."""
-    met = one.condition is None or (state is None if one.condition is ABSENT else state and state[0] == one.condition)
+    met = _met(one.condition, state)
     if one.verb == "read":
         return state, state and state[0]
     if one.verb == "item":
@@ -106,10 +106,19 @@ def done(state: State, one: Operation) -> tuple[State, object]:
     if one.verb == "remove":
         return (None, True) if state and met else (state, False)
     if one.verb == "touch":
-        return (state and (state[0], one.expires)), state is not None
+        return ((state[0], one.expires), True) if state and met else (state, False)
     assert one.verb == "increment"
     value = (one.initial if state is None else state[0]) + one.value
-    return (value, state is not None and state[1]), value
+    return (value, one.expires if state is None else state[1]), value
+
+
+def _met(condition: int | str | None, state: State) -> bool:
+    """Whether a condition holds."""
+    if condition is None:
+        return True
+    if condition in (ABSENT, PRESENT):
+        return (state is None) == (condition == ABSENT)
+    return state is not None and state[0] == condition
 
 
 def check(operations: Iterable[Operation], state: State = None, most: int = 200_000) -> None:

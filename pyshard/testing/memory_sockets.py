@@ -27,15 +27,18 @@ _IDLE = 0.05  # seconds that pass at a time when nothing is due
 class _Received(Protocol):
     """The client's end of a connection: what arrives is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrived: Callable[[], object]) -> None:
+        self._arrived = arrived
         self.data: list[bytes] = []
         self.ended = False
 
     def dataReceived(self, data: bytes) -> None:
         self.data.append(data)
+        self._arrived()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.ended = True
+        self._arrived()
 
 
 class MemorySocket:
@@ -90,6 +93,7 @@ class MemorySocket:
             if self._protocol is not None and not self._protocol.ended:
                 cast(ITCPTransport, self._protocol.transport).loseConnection()
                 self._protocol.ended = True
+                self._sockets.arrived()
 
     def close(self) -> None:
         """See `PlainSocket`."""
@@ -131,10 +135,14 @@ class MemorySockets:
         """See `Network`."""
         with self.lock:
             found: list[object] = []
-            connected = self._network.connect(cast("tuple[str, int]", address), Factory.forProtocol(_Received))
+            factory = Factory.forProtocol(lambda: _Received(self.arrived))
+            connected = self._network.connect(cast("tuple[str, int]", address), factory)
             connected.addBoth(found.append)
             end = found[0]
             return MemorySocket(self, end if isinstance(end, _Received) else None)
+
+    def arrived(self) -> None:
+        """Something has arrived at a socket, or ended it; `wait` looks for itself."""
 
     def wait(self, wanted: Sequence[Wanted], until: float) -> list[PlainSocket]:
         """See `Network`."""

@@ -21,7 +21,8 @@ import pytest
 import pytest_twisted
 from functional.cluster import HOST, Cluster, NewCluster
 from functional.lossy import KINDS, LossyProxy
-from histories import FLEETING, PAGES, Call, Recorder, Tally, invoke, total
+from histories import Recorder, Tally, total
+from history_calls import FLEETING, PAGES, Call, invoke
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
