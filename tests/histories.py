@@ -36,6 +36,7 @@ class Recorder:
     :param random: chooses. Threads that plan need one each: `plan` takes another.
     :param moment: gives a later number each time, also for the recorders of other processes whose calls are `taken`.
     :param first: the first of the values that are written; each recorder whose calls are checked together has others.
+    :ivar faces: the face of each client, for the tally.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Recorder:
     ) -> None:
         self.keys = keys
         self.calls: list[Call] = []
+        self.faces: dict[int, str] = {}
         self._versions: Versions = {}
         self._random = random
         self._moment = moment or partial(next, count(1))
@@ -149,7 +151,7 @@ class Recorder:
                 tally.unknown += isinstance(outcome, OutcomeUnknown)
                 tally.unavailable += isinstance(outcome, Unavailable)
                 tally.cut += isinstance(outcome, CutShort)
-        tally.verbs[call.verb] += not isinstance(call.outcome, Exception)
+        tally.answers[self.faces.get(call.client, ""), call.verb] += not isinstance(call.outcome, Exception)
 
     def _check_versions(self) -> None:
         values: dict[tuple[Place, int], int] = {}
@@ -162,7 +164,10 @@ class Recorder:
 
 @attrs.define
 class Tally:
-    """What a run came to."""
+    """What a run came to.
+
+    :ivar answers: how many there were, by the face that called and the verb.
+    """
 
     calls: int
     histories: int = 0
@@ -170,7 +175,7 @@ class Tally:
     unknown: int = 0
     unavailable: int = 0
     cut: int = 0
-    verbs: Counter[str] = attrs.Factory(Counter)
+    answers: Counter[tuple[str, str]] = attrs.Factory(Counter)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -180,7 +185,7 @@ class Tally:
             self.unknown + other.unknown,
             self.unavailable + other.unavailable,
             self.cut + other.cut,
-            self.verbs + other.verbs,
+            self.answers + other.answers,
         )
 
     def __str__(self) -> str:

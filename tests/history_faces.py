@@ -46,6 +46,12 @@ class FaceParts:
     numbers: Iterator[int]
     deadline: float
 
+    def number(self, face: str) -> int:
+        """A new caller's number."""
+        number = next(self.numbers)
+        self.recorder.faces[number] = face
+        return number
+
 
 class Calls:
     """The calls of one client, as they are recorded, and by how much they were late.
@@ -110,7 +116,7 @@ class DeferredFace:
         self._client = parts.cluster.connect(deadline=parts.deadline)
         self._random = parts.random
         self._calls = Calls(parts)
-        self._number = next(parts.numbers)
+        self._number = parts.number("deferred")
         self._open: list[tuple[Call, Deferred[object]]] = []
 
     def callers(self) -> list[int]:
@@ -154,7 +160,7 @@ class AioFace:
         self._loop = MemoryLoop(parts.cluster.network)  # type: ignore[abstract]  # it has what is called
         self._random = parts.random
         self._calls = Calls(parts)
-        self._number = next(parts.numbers)
+        self._number = parts.number("asyncio")
         self._open: list[tuple[Call, asyncio.Future[object]]] = []
         connecting = started(self._loop, partial(_connected, parts.deadline))
         while not connecting.done():
@@ -217,8 +223,8 @@ class BlockingFace:
         self._random = parts.random
         self._calls = Calls(parts)
         self._threads = threads
-        self._numbers = [next(parts.numbers) for _ in range(most)]
-        self._handlers = [next(parts.numbers) for _ in range(most)]
+        self._numbers = [parts.number("blocking") for _ in range(most)]
+        self._handlers = [parts.number("blocking") for _ in range(most)]
         self._busy: dict[int, tuple[Call, GreenThread]] = {}
         connecting = threads.start(self._app._cluster)
         while not connecting.dead:

@@ -118,7 +118,8 @@ class _Connection:
         elif source in self._swallows:
             return
         elif self._held is not None:
-            self._held.append(data)
+            if source is self.front:  # what the daemon sends is lost
+                self._held.append(data)
         elif self._kind == "delay":
             self._delayed[source].append(data)
             self._proxy.reactor.callLater(self._proxy.random.random() * _DELAY, self._write_delayed, source)
