@@ -80,15 +80,16 @@ class GreenThreads:
 
     :param clock: the cluster's.
     :param random: chooses when they take turns.
+    :param yields: how often a thread lets others come in where it needn't wait, and a socket takes a part only.
     :param monkeypatch: has the blocking client use these in place of real threads and locks.
     """
 
-    def __init__(self, clock: Clock, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, clock: Clock, random: Random, yields: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = clock
         self._random = random
         self._started = 0
         self._waiting: list[GreenThread] = []  # for sockets
-        self._yields = random.choice([0, 0.02, 0.2])
+        self._yields = yields
         monkeypatch.setattr(gathered_operation, "threading", SimpleNamespace(Lock=lambda: GreenLock(self)))
         monkeypatch.setattr(blocking_cluster, "threading", SimpleNamespace(get_ident=lambda: id(getcurrent())))
 

@@ -107,7 +107,7 @@ class Run:
         delay = random.choice([0, 0.05, 1, 3])
         for store in self.stores.values():
             store.clock, store.delay = self.cluster.clock, delay
-        self.faces = self._faces(GreenThreads(self.cluster.clock, random, monkeypatch))
+        self.faces = self._faces(GreenThreads(self.cluster.clock, random, random.choice([0, 0.02, 0.2]), monkeypatch))
         self.cluster.run(self.cluster.connect().create_index(PAGES))
 
     def _faces(self, threads: GreenThreads) -> list[Face]:

@@ -111,6 +111,10 @@ class ShardWork:
         """
         connection = self._pool.take() or self._pool.new()
         try:
+            if self._pool.left:
+                runs = [keys.bulk_slice.run for keys in self.unsent]
+                places = {(run.index, key) for run in runs for key in run.keys}
+                yield from self._pool.left.settle(places, self._network.now() + self._seconds)
             while not self._stalled and (self.unsent or self.again or not self._queue.idle):
                 yield from self._turn(connection)
         except BaseException:

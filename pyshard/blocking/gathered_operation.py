@@ -78,12 +78,16 @@ class GatheredOperation(Operation, eq=False, weakref=True):
     :ivar outcome: what the verb gives, or the error by which the attempt ended.
     :ivar sent: whether the last attempt was sent, so that it may have happened.
     :ivar turn: how its thread waits; None: it doesn't.
+    :ivar batch: the one that it is sent with, from before that until its end.
+    :ivar left: its thread has given it up, perhaps while others wait for the batch's answer.
     """
 
     attempt: Attempt | None = None
     outcome: object = None
     sent: bool = False
     turn: Turn | None = None
+    batch: SentBatch | None = None
+    left: bool = False
 
     def tell(self, outcome: object) -> None:
         """See `Operation`: the shard answered it."""

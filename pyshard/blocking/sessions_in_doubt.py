@@ -36,6 +36,7 @@ class SessionsInDoubt:
     def answered(self, session: bytes) -> None:
         """All changes of this session have their answers."""
         self._sent.pop(session, None)
+        self._cut_short.discard(session)
 
     def cut_short(self, session: bytes) -> None:
         """Nobody will hear any more what became of this session's changes."""

@@ -8,7 +8,8 @@ Rules:
   that no slow call holds up the others; unless there are too many connections already.
 - A call made within a call of the same thread, by a signal's handler or a finalizer, waits for nobody.
 - A leader whose deadline has come, or that is interrupted while it waits, hands the batch on to one of the others.
-- Operations of different threads are concurrent: there is no order among them to be kept.
+- Operations of different threads are concurrent: there is no order among them to be kept. What is called on a key after
+  a change of it was given up comes behind that change (`pyshard.blocking.changes_left`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import deque
 from random import Random
 
 from pyshard.blocking.address_race import TooLate
+from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.gathered_operation import GatheredOperation, Turn
@@ -48,15 +50,16 @@ class SentBatch:
 
     :ivar tag: of the question; empty: it was not sent yet.
     :ivar due: the time from which the connection counts as dead when it has given no answer.
+    :ivar session: the connection's when it was sent.
     """
 
-    __slots__ = ("connection", "due", "operations", "runs", "tag")
+    __slots__ = ("connection", "due", "operations", "runs", "session", "tag")
 
     def __init__(self, connection: PooledConnection, operation: GatheredOperation) -> None:
         self.connection = connection
         self.operations = [operation]
         self.runs: list[Run] = []
-        self.tag = b""
+        self.tag = self.session = b""
         self.due = _EVER
 
     def failed(self, attempt: Attempt, error: Exception) -> None:
@@ -73,6 +76,7 @@ class ShardPool(ConnectionPool):
     :param in_doubt: its sessions in doubt, also those of a pool that this shard had before.
     :ivar range: the shard's place in the map.
     :ivar epoch: of the map.
+    :ivar left: changes that were given up while their boxes go on.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class ShardPool(ConnectionPool):
         self.epoch = 0
         self._cluster = cluster
         self._waiting: deque[Turn] = deque()
+        self.left = ChangesLeft(network, self.in_doubt)
         self._main: weakref.ref[PooledConnection] | None = None
 
     def peer_name(self) -> str:
@@ -113,6 +118,8 @@ class ShardPool(ConnectionPool):
         :param nested: whether this thread is in the middle of another call.
         """
         operation.begin()
+        if self.left:
+            run(self.network, self.left.settle(((operation.index, operation.key),), operation.expires))
         connection = self.take()
         if connection is None and nested:
             connection = self.new()
@@ -173,6 +180,7 @@ class ShardPool(ConnectionPool):
     def _leave(self, turn: Turn) -> None:
         """This thread waits no longer; what was handed to it goes to another one."""
         turn.operation.done = True
+        self.left.leave(turn.operation)
         batch, turn.handed = turn.handed, None
         if batch is not None and not self._hand_on(batch, turn.operation):
             self._drop(batch, TooLate())
@@ -191,17 +199,18 @@ class ShardPool(ConnectionPool):
         except TooLate as error:
             if self.network.now() < batch.due and self._hand_on(batch, own):
                 own.failed(Attempt.FAILED, error)
+                self.left.leave(own)
                 return
             self._drop(batch, error)
         except (NotSent, PyshardError) as error:
-            connection.close()
-            batch.failed(Attempt.NOT_SENT if not batch.tag else Attempt.FAILED, error)
+            self._drop(batch, error)
         except Broken as error:
             self.rest()
             self._drop(batch, error)
         except BaseException:
             if batch.tag and connection.at_rest and self._hand_on(batch, own):
                 own.done = True
+                self.left.leave(own)
             else:
                 self._drop(batch, Broken("the thread that waited for its answer was interrupted"))
                 self.put_back(connection)
@@ -218,7 +227,10 @@ class ShardPool(ConnectionPool):
             run(self.network, self.ready(connection, own.expires))
         if self._waiting:
             changes = self._gather(batch, changes)
-        operations = batch.operations
+        batch.session = connection.session
+        for operation in batch.operations:
+            operation.batch = batch
+        operations = batch.operations = [operation for operation in batch.operations if not operation.left]
         batch.runs = runs = runs_of(operations)
         box = apply_box(self.epoch, encode_runs(runs))
         batch.due = self.network.now() + settings.DEADLINE
@@ -252,6 +264,7 @@ class ShardPool(ConnectionPool):
 
     def _hand_out(self, batch: SentBatch, reply: Reply) -> None:
         """Tell each operation what became of it."""
+        self.left.over(batch.operations)
         if isinstance(reply, Exception):
             batch.failed(Attempt.FAILED, reply)
             return
@@ -280,6 +293,7 @@ class ShardPool(ConnectionPool):
     def _drop(self, batch: SentBatch, error: Exception) -> None:
         """Close the connection: nobody waits for the answer any more, or it can't come."""
         batch.connection.close()
+        self.left.over(batch.operations)
         batch.failed(Attempt.FAILED if batch.tag else Attempt.NOT_SENT, error)
 
     def _promote(self) -> None:

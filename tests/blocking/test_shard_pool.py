@@ -11,8 +11,9 @@ import pytest
 
 from pyshard import Pyshard
 from pyshard.blocking import shard_pool
+from pyshard.blocking.connection_pool import NotSent
 from pyshard.blocking.gathered_operation import GatheredOperation, Turn
-from pyshard.blocking.shard_pool import ShardPool
+from pyshard.blocking.shard_pool import SentBatch, ShardPool
 from pyshard.model.key_slots import slot_of
 from pyshard.testing import MemoryCluster
 
@@ -100,3 +101,16 @@ def test_an_older_map_never_replaces_a_newer_one(app: Pyshard) -> None:
     assert cluster.state is newer
     assert {pool.epoch for pool in cluster.view.pools} == {newer.epoch}
     assert list(cluster._views) == [newer.epoch]
+
+
+def test_what_its_thread_has_left_is_not_sent(app: Pyshard) -> None:
+    """An operation that was taken along and given up before the box went out isn't in it."""
+    app.has("test")
+    pool, own, left = pool_of(app), operation_of(), operation_of("test")
+    pool.left.leave(left)
+    batch = SentBatch(pool.take() or pool.new(), own)
+    batch.operations.append(left)
+    pool._send(batch, own)
+    assert batch.operations == [own]
+    assert (own.sent, left.sent) == (True, False)
+    pool._drop(batch, NotSent("the test is over"))
