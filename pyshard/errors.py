@@ -52,6 +52,21 @@ class DocumentTooLarge(InvalidDocument):
     code = "DOCUMENT_TOO_LARGE"
 
 
+class UnreadableRecord(PyshardError):
+    """What is stored under the key is no document: another program wrote it, or it is damaged.
+
+    :ivar record: its bytes, as they are stored; of `remove`, the first 5 of them.
+    :ivar removed: whether the verb, `pop` or `remove`, removed the key all the same. The message says so, too.
+    """
+
+    code = "UNREADABLE_RECORD"
+
+    def __init__(self, message: str, record: bytes = b"", removed: bool = False) -> None:
+        super().__init__(message)
+        self.record = record
+        self.removed = removed
+
+
 class InvalidIndexName(PyshardError):
     """The index's name is empty, too long or has other characters than a name may; or there are too many."""
 
@@ -305,8 +320,7 @@ def shortened(text: str, length: int = 60) -> str:
 def shown_value(value: object, length: int = 60) -> str:
     """A value of any type as messages show it: its repr, on one line and cut.
 
-    It does little work for a huge value, and never fails. Of an int with very many digits only their number is shown,
-    since Python refuses to write it out.
+    It does little work for a huge value, and never fails. Of a very large int only the number of its digits is shown.
 
     :param length: characters, more than three.
     """

@@ -25,7 +25,7 @@ from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.new_backup import BLOCK
 from pyshard.bootstrap import state_file
 from pyshard.client_core.result_decoding import outcomes_of
-from pyshard.errors import BackupDamaged, BadRequest, ConfigError, InvalidDocument, NotANumber, PyshardError
+from pyshard.errors import BackupDamaged, BadRequest, ConfigError, NotANumber, PyshardError, UnreadableRecord
 from pyshard.model import cluster_state, config_file, document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.key_slots import SLOTS
@@ -42,8 +42,9 @@ from pyshard.security import tokens_and_roles
 MORE = int(os.environ.get("PYSHARD_TEST_FUZZ", "1"))
 EXAMPLES = settings(max_examples=40 * MORE)
 
+NIL = b"\x01\0\0\0\x10\xc0"
 RUNS: list[Run] = [
-    Read("", [b"a", b"b"]), Has("pages", [b"a"]), ReadItem("", [b"c"]), Write("", [b"d"], [b"\x01r"], [-1], [5]),
+    Read("", [b"a", b"b"]), Has("pages", [b"a"]), ReadItem("", [b"c"]), Write("", [b"d"], [NIL], [-1], [5]),
     Touch("", [b"e"], [7], [-2]), Increment("", [b"f"], [b"1"], [b"2"], [9]),
 ]  # fmt: skip
 ANSWERS = [
@@ -114,10 +115,10 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "answers": (hand_out, encode_answers(ANSWERS), (BadRequest,)),
     "keys": (decode_keys, encode_keys([b"a", b"b" * 300]), (BadRequest,)),
     "rows": (decode_rows, encode_rows(ROWS), (BadRequest,)),
-    "document": (document_encoding.decode, document_encoding.encode(DOCUMENT)[0], (InvalidDocument,)),
-    "documents": (lambda data: decode_many([data, data]), document_encoding.encode(DOCUMENT)[0], (InvalidDocument,)),
-    "int": (document_encoding.decode_int, document_encoding.encode(2**80)[0], (InvalidDocument, NotANumber)),
-    "size": (document_encoding.size_in, document_encoding.encode(1)[0], (InvalidDocument,)),
+    "document": (document_encoding.decode, document_encoding.encode(DOCUMENT)[0], (UnreadableRecord,)),
+    "documents": (lambda data: decode_many([data, data]), document_encoding.encode(DOCUMENT)[0], (UnreadableRecord,)),
+    "int": (document_encoding.decode_int, document_encoding.encode(2**80)[0], (UnreadableRecord, NotANumber)),
+    "size": (document_encoding.size_in, document_encoding.encode(1)[0], (UnreadableRecord,)),
     "state": (
         lambda data: cluster_state.to_json(cluster_state.from_json(data)),
         cluster_state.to_json(STATE),
@@ -163,7 +164,7 @@ def test_answers_with_other_things_in_them(seed: int) -> None:
 def test_documents_that_are_traps(data: bytes) -> None:
     """What announces more than it has, nests too deep or isn't what it says is refused, or read for what it is."""
     for decode in (document_encoding.decode, document_encoding.decode_int):
-        with suppress(InvalidDocument, NotANumber):
+        with suppress(UnreadableRecord, NotANumber):
             decode(data)
 
 

@@ -6,7 +6,9 @@ Rules:
 - a record is written only where its key is absent, so a write whose answer was lost can be repeated;
 - so a key that another client wrote meanwhile keeps that client's document;
 - only a bounded number of records is in flight;
-- a record that has expired is left out; the others keep the rest of their time to live.
+- a record that has expired is left out; the others keep the rest of their time to live;
+- what no shard would take, since it is no record, is left out and counted. Where only its size is wrong, as some other
+  program wrote it, it is put right.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -27,13 +30,25 @@ from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient
 from pyshard.client_core.bulk_input import BulkSlice
-from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, PyshardError, RestoreIncomplete, Unavailable
+from pyshard.client_core.operation import shown
+from pyshard.errors import (
+    NotEmpty,
+    OutcomeUnknown,
+    PartialFailure,
+    PyshardError,
+    RestoreIncomplete,
+    Unavailable,
+    UnreadableRecord,
+)
 from pyshard.model.cluster_state import DEFAULT_INDEX
+from pyshard.model.document_encoding import with_its_size
+from pyshard.model.record_outline import are_records, record_fault
 from pyshard.protocol.batch_operations import ABSENT, Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 
 _WRITE_DEADLINE = 60.0  # seconds that a write may take
+_SHOWN = 10  # records that are no records, of which it is said why
 _REPEATS = 3  # how often a write whose answer was lost is repeated
 
 
@@ -43,10 +58,14 @@ class Restored:
 
     :param documents: how many were written.
     :param expired: how many had expired since the backup was taken, and were left out.
+    :param unreadable: why each of the others was left out, which are no records; the first `_SHOWN` of them.
+    :param left_out: how many these are.
     """
 
     documents: int
     expired: int
+    unreadable: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 def restore(
@@ -93,7 +112,8 @@ async def _restore(client: Client, directory: Path, progress: BackupProgress, se
             "of the backup; begin again with an empty one"
         ) from error
     progress(total, total)
-    return Restored(total - writer.expired, writer.expired)
+    written = total - writer.expired - writer.left_out
+    return Restored(written, writer.expired, tuple(writer.unreadable), writer.left_out)
 
 
 class _RecordWriter:
@@ -101,6 +121,8 @@ class _RecordWriter:
 
     :ivar done: how many documents were written, or had expired.
     :ivar expired: how many had expired.
+    :ivar unreadable: why some were left out that are no records; the first of them.
+    :ivar left_out: how many these are.
     """
 
     def __init__(self, raw: BackupClient, verified: VerifiedBackup, seconds: Callable[[], float]) -> None:
@@ -109,12 +131,16 @@ class _RecordWriter:
         self._seconds = seconds
         self.done = 0
         self.expired = 0
+        self.unreadable: list[str] = []
+        self.left_out = 0
 
     async def write(self, rows: list[Row]) -> None:
         """Write the records of a block; repeat those whose answer was lost.
 
         :raises PyshardError: the error of the first record that could not be written.
         """
+        if not are_records([row.record for row in rows]):
+            rows = list(filter(None, map(self._writable, rows)))
         for repeats in range(_REPEATS, -1, -1):
             live = [row for row in rows if not row.expires or self._left(row) > 0]
             self.expired += len(rows) - len(live)
@@ -131,6 +157,21 @@ class _RecordWriter:
             else:
                 self.done += len(live)
                 return
+
+    def _writable(self, row: Row) -> Row | None:
+        """A row as a shard takes it; None: it holds no record."""
+        if record_fault(row.record) is None:
+            return row
+        try:
+            return msgspec.structs.replace(row, record=with_its_size(row.record))
+        except UnreadableRecord as error:
+            self.done += 1
+            self.left_out += 1
+            if len(self.unreadable) < _SHOWN:
+                name = self._names[row.index]
+                of_index = f" of index {name!r}" if name else ""
+                self.unreadable.append(f"key {shown(row.key)}{of_index}: {error}")
+            return None
 
     def _slices(self, rows: list[Row]) -> Iterator[BulkSlice]:
         """The slices of a bulk write that writes each record where its key is absent."""

@@ -16,6 +16,7 @@ import threading
 import weakref
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from copy import copy
 from random import Random
 
 import attrs
@@ -226,7 +227,7 @@ class BlockingCluster:
         verdict = decide(attempt, error, operation.changes, missing)
         if verdict is Verdict.FAIL:
             self.check_open()
-            raise type(error)(str(error)) if isinstance(error, PyshardError) else no_sense(error)
+            raise copy(error) if isinstance(error, PyshardError) else no_sense(error)
         late = isinstance(error, TooLate)
         why = _late(now, operation) if late else str(error)
         if verdict is Verdict.IN_DOUBT:

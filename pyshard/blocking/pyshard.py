@@ -23,6 +23,7 @@ from pyshard.blocking.connecting import Connector
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.index_handle import BlockingIndex
 from pyshard.blocking.interruption import tell_doubt
+from pyshard.blocking.item_scan import ItemScan
 from pyshard.blocking.record_calls import RecordCalls
 from pyshard.blocking.typed_index import BlockingTypedIndex
 from pyshard.client_core.argument_checks import milliseconds
@@ -36,7 +37,6 @@ from pyshard.client_core.everyday_verbs import (
     document_giver,
     documents_of,
     outrun,
-    pairs_in,
     replace_options,
     whether_removed,
 )
@@ -204,12 +204,7 @@ class Pyshard(RecordCalls):
     def items(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[tuple[str, Document]]:
         """All keys of an index with their documents, in slot order, page by page. See `pyshard.Client.items`."""
         pages = self._key_pages(index, deadline)
-
-        def scan() -> Iterator[tuple[str, Document]]:
-            for page in pages:
-                yield from pairs_in(page, self.read_many(page, index, deadline=deadline))
-
-        return scan()
+        return ItemScan(pages, lambda page: self.read_many(page, index, deadline=deadline))
 
     def add(
         self,

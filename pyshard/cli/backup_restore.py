@@ -15,6 +15,7 @@ from pyshard import backup as backups
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.standard_output import document_count, put
+from pyshard.cli.unreadable_records import UnreadableCount
 
 _directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
@@ -56,6 +57,12 @@ def restore(target: Target, directory: Path) -> None:
         done = target.call(lambda client: backups.restore(client, directory, show))
     expired = f"; {done.expired} had expired" if done.expired else ""
     put(f"{document_count(done.documents)} restored{expired}")
+    unreadable = UnreadableCount()
+    for why in done.unreadable:
+        unreadable.add(why)
+    unreadable.count = done.left_out
+    has = "it" if done.left_out == 1 else "them"
+    unreadable.end(f"the backup still has {has}, and the others were restored")
 
 
 @contextmanager

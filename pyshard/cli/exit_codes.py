@@ -28,6 +28,7 @@ from pyshard.errors import (
     StorageFailed,
     TooManySnapshots,
     Unavailable,
+    UnreadableRecord,
     plain,
 )
 
@@ -49,6 +50,8 @@ class ExitCode(IntEnum):
     REFUSED = 5
     #: Anything else: a daemon of another cluster or version, a failure inside a daemon, an incomplete restore.
     FAILED = 6
+    #: A record can't be read. `pop` and `remove`: it was removed. `cat`, `restore`: all others were written.
+    UNREADABLE = 7
     #: Ctrl-C.
     INTERRUPTED = 130
     #: The reader of the output went away.
@@ -59,6 +62,7 @@ _CODES: list[tuple[tuple[type[PyshardError], ...], ExitCode]] = [
     ((ConfigError, InvalidKey, InvalidArgument, InvalidDocument, InvalidIndexName, BackupDamaged), ExitCode.USAGE),
     ((Unavailable, Overloaded, NotConfigured, ShuttingDown, SnapshotEnded, TooManySnapshots), ExitCode.UNAVAILABLE),
     ((OutcomeUnknown,), ExitCode.OUTCOME_UNKNOWN),
+    ((UnreadableRecord,), ExitCode.UNREADABLE),
     (
         (
             ShardFull,

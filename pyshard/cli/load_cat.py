@@ -29,7 +29,8 @@ from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.standard_output import document_count, put
-from pyshard.errors import IndexExists, PartialFailure, PyshardError
+from pyshard.cli.unreadable_records import UnreadableCount
+from pyshard.errors import IndexExists, PartialFailure, PyshardError, UnreadableRecord
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import Key
 
@@ -137,7 +138,8 @@ class LoadRun:
 def cat(target: Target, jsonl: bool) -> None:
     """Write all documents to standard output, one key|document a line, as `load` reads them.
 
-    A key with a | or a line break can't be written this way and ends the command; --jsonl writes every key.
+    A key with a | or a line break can't be written this way and ends the command; --jsonl writes every key. Records
+    that can't be read are left out and counted on standard error, with exit code 7.
 
     \b
     Examples:
@@ -147,18 +149,24 @@ def cat(target: Target, jsonl: bool) -> None:
     with target.connect() as app:
         keys = app.keys(target.index)
         count = _CAT_FIRST
+        unreadable = UnreadableCount()
         while window := list(islice(keys, count)):
-            count = next_count(count, len(window), _print_all(app, target.index, window, jsonl))
+            count = next_count(count, len(window), _print_all(app, target.index, window, jsonl, unreadable))
+    unreadable.end("the others were written")
 
 
-def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool) -> int:
-    """Print the documents of some keys, except those removed meanwhile.
+def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool, unreadable: UnreadableCount) -> int:
+    """Print the documents of some keys, except those removed meanwhile, and those that can't be read.
 
     :return: the characters printed.
     """
     outcomes = outcomes_of(lambda: app.read_many(keys, index))
     printed = 0
     for key, outcome in zip(keys, outcomes, strict=True):
+        if isinstance(outcome, UnreadableRecord):
+            unreadable.add(str(outcome))
+            printed += len(outcome.record)
+            continue
         if isinstance(outcome, PyshardError):
             raise outcome
         if outcome is None:

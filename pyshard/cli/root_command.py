@@ -79,7 +79,7 @@ def _end_with(message: str, code: int) -> int:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 no such key or unmet condition, 2 bad usage or input, 3 unavailable, 4 outcome "
-    "unknown, 5 refused, 6 failed.",
+    "unknown, 5 refused, 6 failed, 7 a record can't be read.",
 )
 @common_options(variable=BOOTSTRAP_VARIABLE)
 @click.version_option(__version__, prog_name="pyshard")

@@ -18,16 +18,27 @@ def _stdout() -> BinaryIO:
     return sys.stdout.buffer
 
 
+def is_terminal() -> bool:
+    """Whether somebody reads standard output on a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def put(line: str) -> None:
     """Write one line."""
     _stdout().write(line.encode("utf-8") + b"\n")
 
 
+def put_bytes(content: bytes) -> None:
+    """Write bytes as they are; to a terminal, which could take some of them for commands, in hexadecimal."""
+    if is_terminal():
+        put(content.hex(" "))
+    else:
+        _stdout().write(content)
+
+
 def show(*renderables: RenderableType) -> None:
     """Write tables and other things that rich renders, as wide as the terminal."""
-    console = Console(
-        highlight=False, markup=False, width=None if sys.stdout is not None and sys.stdout.isatty() else _WIDE
-    )
+    console = Console(highlight=False, markup=False, width=None if is_terminal() else _WIDE)
     with console.capture() as text:
         console.print(*renderables, sep="\n")
     put(text.get().rstrip("\n"))

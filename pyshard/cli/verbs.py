@@ -13,10 +13,12 @@ from typing import cast
 
 import click
 
+from pyshard.blocking.raw_records import read_record
 from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.standard_output import put
+from pyshard.cli.standard_output import put, put_bytes
+from pyshard.cli.unreadable_records import put_removed
 from pyshard.cli.verb_arguments import (
     document,
     if_version_option,
@@ -28,6 +30,7 @@ from pyshard.cli.verb_arguments import (
     unmet_version,
 )
 from pyshard.client import Record
+from pyshard.errors import UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import Document
 from pyshard.model.document_size import measure
@@ -35,18 +38,26 @@ from pyshard.model.document_size import measure
 
 @click.command(cls=VerbCommand)
 @on_cluster()
+@click.option("--raw", is_flag=True, help="The bytes that are stored, as they are; in hexadecimal on a terminal.")
 @click.argument("key")
-def read(target: Target, key: str) -> None:
+def read(target: Target, key: str, raw: bool) -> None:
     """Print the document of KEY, as one line of JSON.
 
-    Exit code 1, and nothing on standard output, when there is none.
+    Exit code 1, and nothing on standard output, when there is none. --raw gives a record that can't be read, too.
 
     \b
     Examples:
       pyshard read test
       pyshard read --index pages https://example.com/
+      pyshard read --raw test | hexdump -C
     """
     with target.connect() as app:
+        if raw:
+            record = read_record(app, key, target.index)
+            if record is None:
+                raise no_such_key(key)
+            put_bytes(record)
+            return
         found = app.read(key, target.index)
     if found is None:
         raise no_such_key(key)
@@ -80,11 +91,17 @@ def item(target: Target, key: str) -> None:
 def pop(target: Target, key: str, if_version: int | None) -> None:
     """Remove KEY, and print the document that it had, as `read` does.
 
+    A record that can't be read is removed, too, and printed as {"$record": base64}; exit code 7 then.
+
     \b
     Example:
       pyshard pop test
     """
-    put(as_json(_popped(target, key, if_version)["record"]))
+    try:
+        put(as_json(_popped(target, key, if_version)["record"]))
+    except UnreadableRecord as error:
+        put_removed(error)
+        raise
 
 
 @click.command(cls=VerbCommand)
@@ -140,7 +157,15 @@ def remove(target: Target, key: str, if_version: int | None) -> None:
       pyshard remove test
     """
     # Not by `Pyshard.remove`: it returns 0 for an empty list or object, as for no document.
-    put(str(measure(_popped(target, key, if_version)["record"])))
+    try:
+        size = measure(_popped(target, key, if_version)["record"])
+    except UnreadableRecord as error:
+        try:
+            size = document_encoding.size_in(error.record)
+        except UnreadableRecord:
+            put_removed(error)
+            raise error from None
+    put(str(size))
 
 
 @click.command(cls=VerbCommand)
@@ -212,6 +237,7 @@ def _popped(target: Target, key: str, if_version: int | None) -> Record:
 
     :return: the document that it had.
     :raises CommandFailed: there was none, or its version is another one.
+    :raises UnreadableRecord: it was removed, and can't be read.
     """
     with target.connect() as app:
         found = app.pop(key, target.index, if_version=if_version)

@@ -2,7 +2,9 @@
 
 Rules:
 
-- A result that can't be read becomes the error for its own key. The other keys keep their outcomes.
+- A result that can't be read becomes the error for its own key, which names key and index, and has the record. The
+  other keys keep their outcomes.
+- A verb that removed such a record says so: the shard does what it is asked, whatever the record holds.
 - All keys of a run are decoded together where that is possible: one call in C costs less than a call in Python for
   each key. The plain way, key by key, stands beside it, and tests compare the two.
 """
@@ -12,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypedDict, cast
 
-from pyshard.errors import PyshardError
+from pyshard.client_core.operation import shown
+from pyshard.errors import NotANumber, OutcomeUnknown, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.protocol.batch_answers import ITEM, VERSION, Result
-from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write
+from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write, verb_of
 
 
 class Record(TypedDict):
@@ -61,36 +64,48 @@ def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: l
     :param results: what the shard answered for each key.
     """
     if isinstance(run, (Read, Pop)):
-        return _records(slots, results)
+        return _records(run, slots, results)
     if isinstance(run, Write):
         return _stored(sizes, results)
     if isinstance(run, Remove):
-        return [_size(result) for result in results]
+        return [_size(run, key, result) for key, result in zip(run.keys, results, strict=True)]
     if isinstance(run, ReadItem):
-        return [_item(key, slot, result) for key, slot, result in zip(run.keys, slots, results, strict=True)]
+        return [_item(run, key, slot, result) for key, slot, result in zip(run.keys, slots, results, strict=True)]
     if isinstance(run, Increment):
-        return [_number(result) for result in results]
+        return [_number(run, key, result) for key, result in zip(run.keys, results, strict=True)]
     return [bool(result) for result in results]
 
 
-def _records(slots: Sequence[int], results: list[Result]) -> list[object]:
+def operation_name(run: Run, key: bytes) -> str:
+    """A verb, its key and its index as messages show them."""
+    return f"{verb_of(run)} of key {shown(key)}" + (f" of index {run.index!r}" if run.index else "")
+
+
+def _unreadable(run: Run, key: bytes, error: UnreadableRecord, record: bytes) -> UnreadableRecord:
+    """The error for a key's record, or its head, given what is wrong with it."""
+    removed = isinstance(run, (Pop, Remove))
+    done = "; it was removed" if removed else ""
+    return UnreadableRecord(f"{operation_name(run, key)}: {error}{done}", record, removed)
+
+
+def _records(run: Read | Pop, slots: Sequence[int], results: list[Result]) -> list[object]:
     if len(results) > 1 and all(results):  # a result is never empty: it begins with the version
         try:
             found = decode_many(cast("list[bytes]", results), VERSION.size)
-        except PyshardError:
+        except UnreadableRecord:
             pass  # below it turns out which one it is
         else:
             return [{"hash_": slot / SLOTS, "record": one} for slot, one in zip(slots, found, strict=True)]
-    return [_record(slot, result) for slot, result in zip(slots, results, strict=True)]
+    return [_record(run, key, slot, result) for key, slot, result in zip(run.keys, slots, results, strict=True)]
 
 
-def _record(slot: int, result: Result) -> object:
+def _record(run: Run, key: bytes, slot: int, result: Result) -> object:
+    if not isinstance(result, bytes):
+        return None
     try:
-        if isinstance(result, bytes):
-            return {"hash_": slot / SLOTS, "record": document_encoding.decode(result, VERSION.size)}
-    except PyshardError as error:
-        return error
-    return None
+        return {"hash_": slot / SLOTS, "record": document_encoding.decode(result, VERSION.size)}
+    except UnreadableRecord as error:
+        return _unreadable(run, key, error, result[VERSION.size :])
 
 
 def _stored(sizes: Sequence[int], results: list[Result]) -> list[object]:
@@ -99,14 +114,16 @@ def _stored(sizes: Sequence[int], results: list[Result]) -> list[object]:
     return [size if result else type(size)(0) for size, result in zip(sizes, results, strict=True)]
 
 
-def _size(head: Result) -> int | PyshardError:
+def _size(run: Remove, key: bytes, head: Result) -> int | UnreadableRecord:
+    if not isinstance(head, bytes):
+        return 0
     try:
-        return document_encoding.size_in(head) if isinstance(head, bytes) else 0
-    except PyshardError as error:
-        return error
+        return document_encoding.size_in(head)
+    except UnreadableRecord as error:
+        return _unreadable(run, key, error, head)
 
 
-def _item(key: bytes, slot: int, result: Result) -> object:
+def _item(run: ReadItem, key: bytes, slot: int, result: Result) -> object:
     if not isinstance(result, bytes):
         return None
     version, expires, remaining = ITEM.unpack_from(result)
@@ -120,12 +137,14 @@ def _item(key: bytes, slot: int, result: Result) -> object:
             "ttl": remaining / 1000 if expires else None,
             "size": document_encoding.size_in(result, ITEM.size),
         }
-    except PyshardError as error:
-        return error
+    except UnreadableRecord as error:
+        return _unreadable(run, key, error, result[ITEM.size :])
 
 
-def _number(record: Result) -> object:
+def _number(run: Increment, key: bytes, record: Result) -> object:
+    if not isinstance(record, bytes):
+        return None
     try:
-        return document_encoding.decode(record) if isinstance(record, bytes) else None
-    except PyshardError as error:
-        return error
+        return document_encoding.decode_int(record)
+    except (NotANumber, UnreadableRecord) as error:
+        return OutcomeUnknown(f"{operation_name(run, key)} was done, but the shard's answer makes no sense: {error}")

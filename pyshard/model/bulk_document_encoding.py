@@ -17,11 +17,10 @@ from itertools import chain, repeat
 from operator import add, itemgetter
 from typing import cast
 
-import msgspec
-
-from pyshard.errors import InvalidDocument
-from pyshard.model.document_encoding import FORMAT, HEAD, Document, decode, decode_body, encode, encode_body
+from pyshard.errors import UnreadableRecord
+from pyshard.model.document_encoding import FORMAT, HEAD, Document, decode, encode, encode_body
 from pyshard.model.document_size import DIGIT, values_size, wide_size
+from pyshard.model.strict_messagepack import DECODE_ERRORS, careful_documents, quick_document
 from pyshard.settings import settings
 
 
@@ -50,15 +49,29 @@ def encode_many_plainly(documents: Sequence[object], room: int) -> tuple[list[by
 def decode_many(records: Sequence[bytes], begin: int = 0) -> list[Document]:
     """The documents of many records; see `pyshard.model.document_encoding.decode`.
 
-    :raises InvalidDocument: when one of them can't be read.
+    :raises UnreadableRecord: when one of them can't be read.
     """
-    body = begin + HEAD.size
-    try:
-        if list(map(itemgetter(begin), records)).count(FORMAT) == len(records):
-            return list(map(decode_body, map(itemgetter(slice(body, None)), records)))
-    except (IndexError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidDocument):
-        pass  # one by one it is found which record it is
+    bodies = _bodies(records, begin)
+    if bodies is not None:
+        try:
+            return list(map(quick_document, bodies))
+        except DECODE_ERRORS:
+            pass  # there is one that only the careful way takes, or none does
+        try:
+            return careful_documents(bodies)
+        except (*DECODE_ERRORS, UnreadableRecord):
+            pass  # one by one it is found which record it is
     return decode_many_plainly(records, begin)
+
+
+def _bodies(records: Sequence[bytes], begin: int) -> list[bytes] | None:
+    """What is behind the heads of records; None: one has no head."""
+    try:
+        if list(map(itemgetter(begin), records)).count(FORMAT) < len(records):
+            return None
+    except IndexError:
+        return None
+    return list(map(itemgetter(slice(begin + HEAD.size, None)), records))
 
 
 def decode_many_plainly(records: Sequence[bytes], begin: int = 0) -> list[Document]:

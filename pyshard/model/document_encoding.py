@@ -7,7 +7,8 @@ Rules:
 - a record is a format byte, the document's size in the original pyshard's measure (unsigned, 4 bytes, big-endian), and
   the document in MessagePack;
 - ints past 64 bits are the extension type 1: two's complement, big-endian;
-- a shard decodes no record but for `increment`; clients encode and decode.
+- a shard decodes no record but for `increment`; clients encode and decode;
+- a reader refuses what is no record, and what no document holds (`pyshard.model.strict_messagepack`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol, TypeAlias, TypeVar, Union
+from typing import Protocol, TypeAlias, TypeVar, Union
 
 import msgspec
 
-from pyshard.errors import InvalidDocument, NotANumber
+from pyshard.errors import InvalidDocument, NotANumber, UnreadableRecord, plain
 from pyshard.model import document_faults
-from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, too_large
+from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, measure, too_large
 from pyshard.model.plain_values import plain_key, plain_value
+from pyshard.model.strict_messagepack import BIG_INT, DECODE_ERRORS, careful_document, quick_document
 from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
@@ -50,7 +52,6 @@ FORMAT = 1
 #: Format byte and size: the part of a record that `remove` answers with.
 HEAD = struct.Struct("!BI")
 
-_BIG_INT = 1  # the extension type
 # A document's type by its first byte in MessagePack; with any other byte it is an int, or damaged.
 _TYPES = {
     **dict.fromkeys([*range(0x80, 0x90), 0xDE, 0xDF], "dict"),
@@ -94,14 +95,21 @@ def decode(record: bytes, begin: int = 0) -> Document:
     """The document of a record.
 
     :param begin: where in the bytes the record begins.
-    :raises InvalidDocument: when the record is of a format that this version doesn't know, or damaged.
+    :raises UnreadableRecord: the record is of a format that this version doesn't know, damaged, or holds what no
+        document holds.
     """
     if len(record) <= begin + HEAD.size or record[begin] != FORMAT:
-        raise _unknown_format(record[begin:])
+        raise _no_head(record[begin:])
+    body = memoryview(record)[begin + HEAD.size :]
     try:
-        document: Document = decode_body(memoryview(record)[begin + HEAD.size :])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocument(f"a record of {len(record):,} bytes is damaged: {error}") from None
+        try:
+            document: Document = quick_document(body)
+        except msgspec.ValidationError:
+            document = careful_document(body)
+    except UnreadableRecord as error:
+        raise _unreadable(len(record) - begin, str(error)) from None
+    except DECODE_ERRORS as error:
+        raise _unreadable(len(record) - begin, f"it is damaged: {plain(str(error))}") from None
     return document
 
 
@@ -109,9 +117,9 @@ def decode_int(record: bytes) -> int:
     """The int that a record holds. A record of another type is known by its first byte, without decoding it.
 
     :raises NotANumber: it holds something else.
-    :raises InvalidDocument: as `decode`.
+    :raises UnreadableRecord: as `decode`.
     """
-    kind = _TYPES.get(record[HEAD.size]) if len(record) > HEAD.size else None
+    kind = _TYPES.get(record[HEAD.size]) if len(record) > HEAD.size and record[0] == FORMAT else None
     value = None if kind else decode(record)
     if type(value) is not int:
         raise NotANumber(f"the document is of type {kind or type(value).__name__}; increment takes an int")
@@ -122,16 +130,32 @@ def size_in(record: bytes, begin: int = 0) -> int:
     """The document's size that a record (or its head) carries.
 
     :param begin: where in the bytes the record begins.
-    :raises InvalidDocument: as `decode`.
+    :raises UnreadableRecord: the head is none that this version knows.
     """
     if len(record) < begin + HEAD.size or record[begin] != FORMAT:
-        raise _unknown_format(record[begin:])
+        raise _no_head(record[begin:])
     size: int = HEAD.unpack_from(record, begin)[1]
     return size
 
 
-def _unknown_format(record: bytes) -> InvalidDocument:
-    return InvalidDocument(f"a record starts with {record[:5]!r}; this version reads format {FORMAT} only")
+def with_its_size(record: bytes) -> bytes:
+    """A record, with the size that its document has in place of the one that its writer put into the head.
+
+    :raises UnreadableRecord: as `decode`.
+    """
+    return HEAD.pack(FORMAT, measure(decode(record))) + record[HEAD.size :]
+
+
+def _no_head(record: bytes) -> UnreadableRecord:
+    if len(record) > HEAD.size or (record and record[0] != FORMAT):
+        return UnreadableRecord(
+            f"the record can't be read: it begins with the byte {record[0]}; this version reads format {FORMAT} only"
+        )
+    return _unreadable(len(record), f"it is too short, expected {HEAD.size} bytes and a document")
+
+
+def _unreadable(size: int, why: str) -> UnreadableRecord:
+    return UnreadableRecord(f"the record of {size:,} byte{'' if size == 1 else 's'} can't be read: {why}")
 
 
 def _plain(value: object) -> object:
@@ -139,7 +163,7 @@ def _plain(value: object) -> object:
     value = plain_value(value)
     if isinstance(value, int) and not SMALLEST_INT <= value <= LARGEST_INT:
         length = value.bit_length() // 8 + 1
-        return msgspec.msgpack.Ext(_BIG_INT, value.to_bytes(length, "big", signed=True))
+        return msgspec.msgpack.Ext(BIG_INT, value.to_bytes(length, "big", signed=True))
     if isinstance(value, dict):
         return {plain_key(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -147,12 +171,5 @@ def _plain(value: object) -> object:
     return value
 
 
-def _extension(code: int, data: memoryview) -> object:
-    if code != _BIG_INT:
-        raise InvalidDocument(f"a record holds extension type {code}, which this version doesn't know")
-    return int.from_bytes(data, "big", signed=True)
-
-
-#: The MessagePack of a document without ints past 64 bits, and back: the part of a record behind its head.
+#: The MessagePack of a document without ints past 64 bits: the part of a record behind its head.
 encode_body: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
-decode_body: Callable[[Any], Any] = msgspec.msgpack.Decoder(ext_hook=_extension).decode

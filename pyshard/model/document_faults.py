@@ -1,4 +1,4 @@
-"""Why a document can't be stored, at which place in it, and what to do. Pure.
+"""Why a document can't be stored, or a stored one can't be read, and at which place in it. Pure.
 
 Each function makes a walk of its own, only when the quick one of `pyshard.model.document_size` has failed. So that one
 need not keep in mind where it is.
@@ -6,7 +6,7 @@ need not keep in mind where it is.
 Rules:
 
 - a place is what one would write in Python: ``document["a"][3]``;
-- what to do is a line of Python, with ``value`` for what stands at that place;
+- what to do, to store it, is a line of Python, with ``value`` for what stands at that place;
 - a message stays short, whatever the document holds.
 """
 
@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TypeAlias
+
+import msgspec
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument, plain, shortened, shown_value
 from pyshard.model.plain_values import plain_key, plain_value
@@ -69,6 +72,11 @@ def located(document: object, error: InvalidDocument) -> InvalidDocument:
 def with_surrogates(document: object) -> InvalidDocument:
     """The error for a document with a str that UTF-8 can't carry."""
     return InvalidDocument(_first(document, _surrogates, set()) or "document: found a str that UTF-8 can't carry")
+
+
+def unreadable(document: object) -> str:
+    """What no document holds, of what was decoded from a record."""
+    return _first(document, _foreign) or "it holds what no document holds"
 
 
 def _first(document: object, reason: _Reason, seen: set[int] | None = None) -> str | None:
@@ -135,6 +143,22 @@ def _unstorable(value: object, around: Sequence[object]) -> str | None:
             if text in texts:
                 return f"{_a(value)} with two keys that are both the text {_quoted(text)}; keys of a dict are texts"
             texts.add(text)
+    return None
+
+
+def _foreign(value: object, around: Sequence[object]) -> str | None:
+    if isinstance(value, datetime):
+        return "a timestamp of MessagePack, which no document holds"
+    if isinstance(value, msgspec.msgpack.Ext):
+        return f"the extension type {value.code} of MessagePack, which no document holds"
+    if not isinstance(value, dict | list):
+        return None
+    if len(around) >= settings.MAX_NESTING:
+        return f"{_a(value)} {len(around) + 1} levels deep; a document nests at most {settings.MAX_NESTING} levels"
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return f"a map with the key {shown_value(key)}, of type {type(key).__name__}; keys are str"
     return None
 
 

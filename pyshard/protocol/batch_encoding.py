@@ -4,7 +4,8 @@ Rules:
 
 - a batch with too many operations is refused before it is decoded, since decoded runs take up to 30 times the memory;
 - a column has as many elements as the run has keys;
-- a key that is stored is UTF-8 and not too long, and a record isn't too large: other clients could not read them;
+- a key that is stored is UTF-8 and not too long, and what is written is a record, as far as its outline shows
+  (`pyshard.model.record_outline`), and not too large: other clients could not read them;
 - a refusal is a `BadRequest` in one printable line.
 """
 
@@ -15,7 +16,8 @@ from typing import Annotated
 
 import msgspec
 
-from pyshard.errors import BadRequest
+from pyshard.errors import BadRequest, shortened
+from pyshard.model.record_outline import are_records, record_fault
 from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.batch_operations import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
 from pyshard.protocol.batch_outline import batch_fault, operations_announced, uneven
@@ -78,6 +80,8 @@ def _check_stored(run: Write | Increment, size: int) -> None:
             raise BadRequest(f"the batch has a record of more than {max_record:,} bytes")
     if not together.isascii():
         _check_text_plainly(run.keys)
+    if isinstance(run, Write) and not are_records(run.records):
+        _check_records_plainly(run)
 
 
 def _check_text_plainly(keys: list[bytes]) -> None:
@@ -89,3 +93,11 @@ def _check_text_plainly(keys: list[bytes]) -> None:
             raise BadRequest(
                 f"the batch has a key that is not UTF-8, at byte {error.start}: {shown_bytes(key)}"
             ) from None
+
+
+def _check_records_plainly(run: Write) -> None:
+    """Refuse what is no record, one by one."""
+    for key, record in zip(run.keys, run.records, strict=True):
+        if fault := record_fault(record):
+            of_index = f" of index {run.index!r}" if run.index else ""
+            raise BadRequest(f"the batch has no record for key {shortened(key.decode())!r}{of_index}: found {fault}")

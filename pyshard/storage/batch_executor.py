@@ -17,7 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from pyshard.errors import AnswerFull, IndexNotFound, InvalidDocument, NotANumber, PyshardError, ShardFull
+from pyshard.errors import (
+    AnswerFull,
+    IndexNotFound,
+    NotANumber,
+    PyshardError,
+    ShardFull,
+    UnreadableRecord,
+    shortened,
+)
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import (
@@ -220,7 +228,7 @@ class BatchExecutor:
                         index.put(key, slot, live._replace(expires=self._expiry(run.ttls, position)), live)
                 else:
                     assert isinstance(run, Increment)
-                    result = _sum(live, run.amounts[position], run.initials[position])
+                    result = _sum(key, live, run.amounts[position], run.initials[position])
                     expires = live.expires if live else self._expiry(run.ttls, position)
                     self._put(index, key, slot, result, expires, old)
             except PyshardError as error:
@@ -275,14 +283,16 @@ def _is_met(conditions: Sequence[int] | None, position: int, live: StoredRecord 
     return live is not None and condition in (PRESENT, live.version)
 
 
-def _sum(live: StoredRecord | None, amount: bytes, initial: bytes) -> bytes:
+def _sum(key: bytes, live: StoredRecord | None, amount: bytes, initial: bytes) -> bytes:
     """The record of a counter's next value."""
+    start = ("", live.record) if live else ("initial: ", initial)
     values = []
-    for record in (live.record if live else initial, amount):
+    for what, record in (start, ("by: ", amount)):
         try:
             values.append(document_encoding.decode_int(record))
-        except InvalidDocument as error:
-            raise NotANumber(f"what is to be incremented can't be read: {error}") from None
+        except (NotANumber, UnreadableRecord) as error:
+            name = shortened(key.decode("utf-8", "replace"))
+            raise NotANumber(f"increment of key {name!r}: {what}{error}") from None
     return document_encoding.encode(sum(values))[0]
 
 

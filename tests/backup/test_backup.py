@@ -28,6 +28,7 @@ from blocks import tagged
 
 from pyshard.backup import Restored, manifest, verify
 from pyshard.model.cluster_state import from_json
+from pyshard.model.document_encoding import HEAD
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
@@ -107,7 +108,10 @@ def test_empty_cluster(tmp_path: Path) -> None:
 
 def test_records_are_opaque(tmp_path: Path) -> None:
     """Records that this version can't decode, and keys of any text and length, come back byte by byte."""
-    rows = [Row(0, chr(number).encode() * (number * 128), 0, bytes([255 - number, number])) for number in range(256)]
+    rows = [
+        Row(0, chr(number).encode() * (number * 128), 0, HEAD.pack(1, 7) + bytes([number % 128, number]))
+        for number in range(256)
+    ]
     task = Task(Write("", [one.key for one in rows], [one.record for one in rows]), 0, [slot_of(x.key) for x in rows])
     with cluster_of(1) as (cluster, client):
         at_once(cluster.services["shard0"].shard.store.apply([task], PLENTY, PLENTY))

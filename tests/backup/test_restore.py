@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backup_clusters import cluster_of, contents_of, fill, operations, put_back, stored_in, take
+from backup_clusters import PLENTY, at_once, cluster_of, contents_of, fill, operations, put_back, stored_in, take
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard.backup import Restored, restore
@@ -17,10 +17,13 @@ from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.client.backup_client import BackupClient
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreIncomplete, ShardFull, Unavailable
+from pyshard.model import document_encoding
+from pyshard.model.document_encoding import HEAD
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
+from pyshard.storage import Task
 
 
 @pytest.mark.parametrize("index", [None, "pages"])
@@ -193,3 +196,29 @@ def test_few_are_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {count for count, _ in seen} == {1}
     assert 500_000 < max(size for _, size in seen if size < 3_000_000) <= settings.SNAPSHOT_BYTES
     assert max(size for _, size in seen) < 3_000_000 + settings.SNAPSHOT_BYTES
+
+
+def test_records_that_no_shard_takes(tmp_path: Path) -> None:
+    """They are left out, counted and named; where only the size in the head is wrong it is put right."""
+    good, text = document_encoding.encode({"a": 1})[0], document_encoding.encode("text")[0]
+    given = {
+        b"good": good,
+        b"stamp": HEAD.pack(1, 24) + b"\x91\xd6\xff" + bytes(4),  # a shard doesn't look so deep
+        b"unsized": HEAD.pack(1, 0) + text[5:],
+        b"unsized stamp": HEAD.pack(1, 0) + b"\x92\xc0\xd6\xff" + bytes(4),
+        **{b"junk%d" % number: b"\xff" * number for number in range(20)},
+    }
+    with cluster_of(1) as (cluster, client):
+        task = Task(Write("", list(given), list(given.values())), 0, list(map(slot_of, given)))
+        at_once(cluster.services["shard0"].shard.store.apply([task], PLENTY, PLENTY))
+        assert take(cluster, client, tmp_path / "backup").documents == 24
+    with cluster_of(1) as (cluster, client):
+        progress: list[tuple[int, int]] = []
+        restored = put_back(cluster, client, tmp_path / "backup", progress=lambda *done: progress.append(done))
+        assert (restored.documents, restored.expired, restored.left_out) == (3, 0, 21)
+        assert len(restored.unreadable) == 10
+        left_out = r"key '(junk\d+|unsized stamp)': the record .*can't be read: "
+        assert all(re.match(left_out, one) for one in restored.unreadable)
+        assert progress[-1] == (24, 24)
+        stored = {row.key: row.record for row in stored_in(cluster.services["shard0"].shard.store, {})}
+        assert stored == {b"good": good, b"stamp": given[b"stamp"], b"unsized": text}

@@ -35,6 +35,7 @@ EXPECTED = {
     "SnapshotEnded": 3,
     "TooManySnapshots": 3,
     "OutcomeUnknown": 4,
+    "UnreadableRecord": 7,
     "ShardFull": 5,
     "StorageFailed": 5,
     "NotANumber": 5,

@@ -63,7 +63,8 @@ def test_not_a_number(cluster: MemoryCluster, client: Client, document: Any) -> 
     before = cluster.run(client.item("test"))
     error = outcome(cluster, client.increment("test", initial=5))
     assert isinstance(error, NotANumber)
-    assert str(error) == f"the document is of type {type(document).__name__}; increment takes an int"
+    expected = f"the document is of type {type(document).__name__}; increment takes an int"
+    assert str(error) == f"increment of key 'test': {expected}"
     assert cluster.run(client.item("test")) == before
 
 

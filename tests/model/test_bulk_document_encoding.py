@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model.document_samples import alike, at_most, trees
 
-from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.errors import DocumentTooLarge, InvalidDocument, UnreadableRecord
 from pyshard.model.bulk_document_encoding import (
     decode_many,
     decode_many_plainly,
@@ -146,7 +146,7 @@ def outcome(function: Callable[..., object], *arguments: object) -> object:
     """What a function gives, by its repr, since nan isn't equal to itself; or the error that it raises."""
     try:
         return repr(function(*arguments))
-    except InvalidDocument as error:
+    except (InvalidDocument, UnreadableRecord) as error:
         return type(error), str(error)
 
 

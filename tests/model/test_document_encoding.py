@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model.document_samples import at_most, trees
+from model.document_samples import at_most, texts, trees
 
-from pyshard.errors import DocumentTooLarge, InvalidDocument
+from pyshard.errors import DocumentTooLarge, InvalidDocument, UnreadableRecord
+from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.document_encoding import HEAD, Document, decode, encode, size_in
 from pyshard.model.document_size import measure
 from pyshard.settings import settings
+
+#: A timestamp of MessagePack.
+STAMP = b"\xd6\xff\x00\x00\x00\x00"
 
 
 def typed(value: object) -> object:
@@ -206,20 +213,35 @@ def test_list_that_multiplies_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- records that this version can't read --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("record", [b"", b"\x01", b"\x01\x00\x00\x00", b"\x02\x00\x00\x00\x10\xc0", b"\x00" * 9])
-def test_no_record_of_this_format(record: bytes) -> None:
-    """A record that is too short or of another format is refused, and shown."""
+SHORT = "can't be read: it is too short, expected 5 bytes and a document"
+OTHER = "the record can't be read: it begins with the byte {}; this version reads format 1 only"
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (b"", f"the record of 0 bytes {SHORT}"),
+        (b"\x01", f"the record of 1 byte {SHORT}"),
+        (b"\x01\x00\x00\x00", f"the record of 4 bytes {SHORT}"),
+        (b"\x02\x00\x00\x00\x10\xc0", OTHER.format(2)),
+        (b"\x00" * 9, OTHER.format(0)),
+        (b"\xff", OTHER.format(255)),
+    ],
+)
+def test_no_record_of_this_format(record: bytes, expected: str) -> None:
+    """A record that is too short or of another format is refused, wherever in the bytes it begins."""
     for read in (decode, size_in):
-        with pytest.raises(InvalidDocument) as refused:
-            read(record)
-        assert str(refused.value) == f"a record starts with {record[:5]!r}; this version reads format 1 only"
+        for before in (b"", b"\x01" * 8):
+            with pytest.raises(UnreadableRecord) as refused:
+                read(before + record, len(before))
+            assert str(refused.value) == expected
 
 
 def test_head_is_no_record() -> None:
     """The head alone has a size, but no document."""
     head = HEAD.pack(1, 60)
     assert size_in(head) == 60
-    with pytest.raises(InvalidDocument, match=r"^a record starts with "):
+    with pytest.raises(UnreadableRecord, match=r"^the record of 5 bytes can't be read: it is too short"):
         decode(head)
 
 
@@ -230,27 +252,98 @@ def test_head_is_no_record() -> None:
         b"\xc0\xc0",  # two documents
         b"\xabhello",  # cut short
         b"\xa1\xff",  # no UTF-8
+        b"\xa3\xed\xa0\x80",  # a lone surrogate
         b"\x81\xa1\xff\x01",  # no UTF-8 in a key
         b"\x81\x80\x01",  # a dict as a key
+        b"\xd7\xff" + b"\xff" * 8,  # a timestamp past its range
         pytest.param(b"\x91" * 100_000 + b"\xc0", id="nested 100,000 deep"),
     ],
 )
 def test_damaged_record(body: bytes) -> None:
-    """A record that can't be read is an error that says so, whatever is wrong with it."""
-    with pytest.raises(InvalidDocument, match=rf"^a record of {5 + len(body):,} bytes is damaged: "):
-        decode(record_of(body))
+    """A record that can't be read is an error that says so, with the record's own length, wherever it begins."""
+    for before in (b"", b"version."):
+        with pytest.raises(
+            UnreadableRecord, match=rf"^the record of {5 + len(body):,} bytes can't be read: it is damag"
+        ):
+            decode(before + record_of(body), len(before))
 
 
-def test_unknown_extension() -> None:
-    """An extension type that this version doesn't write is named."""
-    with pytest.raises(InvalidDocument) as refused:
-        decode(record_of(b"\x91\xd4\x02\x00"))
-    assert str(refused.value) == "a record holds extension type 2, which this version doesn't know"
+@pytest.mark.parametrize(
+    ("foreign", "place", "expected"),
+    [
+        (STAMP, "", "a timestamp of MessagePack, which no document holds"),
+        (b"\xd7\xff" + bytes(8), "", "a timestamp of MessagePack, which no document holds"),
+        (b"\xc7\x0c\xff" + bytes(12), "", "a timestamp of MessagePack, which no document holds"),
+        (b"\xd4\x02\x00", "", "the extension type 2 of MessagePack, which no document holds"),
+        (b"\xc7\x00\x80", "", "the extension type -128 of MessagePack, which no document holds"),
+        (b"\x81\x01\xc0", "", "a map with the key 1, of type int; keys are str"),
+        (b"\x81\xc0\xc0", "", "a map with the key None, of type NoneType; keys are str"),
+        (b"\x81\xc4\x01a\xc0", "", "a map with the key b'a', of type bytes; keys are str"),
+        (b"\x82\xa1a\xc0\x02\xc0", "", "a map with the key 2, of type int; keys are str"),
+        (b"\x81\xd6\xff\0\0\0\0\xc0", "", "a map with the key datetime.datetime(1970, 1, 1, 0, 0"),
+        (b"\x82\xa1a\xc0\xa1b\x91" + STAMP, '["b"][0]', "a timestamp of MessagePack"),
+        (b"\x92\xc4\x01x\x81\x05\xc0", "[1]", "a map with the key 5"),
+        (b"\x91" * 20 + STAMP, "", ""),
+        (b"\x91" * 20 + b"\x81\x01\xc0", "", ""),
+        (b"\x91" * 101 + b"\xc0", "", ""),
+        (b"\x90" * 0 + b"\x91" * 100 + b"\x80", "", ""),
+        (b"\x92" + b"\xc7\x09\x01\x01" + bytes(8) + STAMP, "[1]", "a timestamp of MessagePack"),
+    ],
+)
+def test_what_no_document_holds(foreign: bytes, place: str, expected: str) -> None:
+    """What another program wrote into a record and no document holds is refused, alone and among others."""
+    good = encode({"a": 1})[0]
+    for read in (
+        decode,
+        lambda record: decode_many([good, record])[1],
+        lambda record: decode_many([encode(b"bytes")[0], record])[1],
+    ):
+        with pytest.raises(UnreadableRecord) as refused:
+            read(record_of(foreign))
+        message = str(refused.value)
+        assert message.startswith(f"the record of {5 + len(foreign):,} bytes can't be read: document{place}")
+        assert f": {expected}" in message
+        assert message.isprintable()
+
+
+def test_a_short_float() -> None:
+    """A float of 32 bits, as some programs write it, is taken for the float that it is equal to."""
+    assert typed(decode(record_of(b"\x92\xca\x3f\xc0\x00\x00\xc4\x00"))) == typed([1.5, b""])
+    assert typed(decode(record_of(b"\xca\x3f\xc0\x00\x00"))) == typed(1.5)
+
+
+@pytest.mark.parametrize("depth", range(1, 12))
+@pytest.mark.parametrize("inner", [b"bytes", 2**70, "text", {"a": None}, []])
+def test_documents_of_any_depth(depth: int, inner: Document) -> None:
+    """The quick way and the careful way read the same documents."""
+    document = nested(depth, inner)
+    assert typed(decode(encode(document)[0])) == typed(document)
+    record = encode({"a": document})[0]
+    assert typed(decode_many([record] * 3)) == typed([{"a": document}] * 3)
 
 
 @given(st.binary() | st.builds(record_of, st.binary()))
-def test_garbage_is_an_invalid_document(record: bytes) -> None:
-    """Whatever the bytes are, reading them raises nothing but InvalidDocument."""
-    for read in (decode, size_in):
-        with suppress(InvalidDocument):
-            read(record)
+def test_garbage_is_an_unreadable_record(record: bytes) -> None:
+    """Whatever the bytes are, reading them raises nothing but UnreadableRecord; and what is read can be written."""
+    with suppress(UnreadableRecord):
+        size_in(record)
+    with suppress(UnreadableRecord):
+        document = decode(record)
+        assert typed(decode(encode(document)[0])) == typed(document)
+
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | texts | st.binary()
+    | st.datetimes(timezones=st.just(UTC)) | st.builds(msgspec.msgpack.Ext, st.integers(-128, 127), st.binary()),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(texts | st.integers(-5, 5) | st.binary(max_size=2), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(anything)
+def test_what_is_read_can_be_written(value: object) -> None:
+    """Of all that MessagePack has, what is read as a document can be stored again, and nothing is taken for another."""
+    with suppress(UnreadableRecord):
+        document = decode(record_of(msgspec.msgpack.encode(value)))
+        assert typed(decode(encode(document)[0])) == typed(document)

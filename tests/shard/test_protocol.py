@@ -34,6 +34,9 @@ from pyshard.protocol.pages import decode_keys
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
 
+#: A record.
+ONE = b"\x01\x00\x00\x00\x34\xa3one"
+
 
 @pytest.fixture
 def new() -> Bench:
@@ -161,20 +164,19 @@ def test_configure_with_many_indexes(bench: Bench) -> None:
 def test_apply_as_bytes(bench: Bench) -> None:
     """A batch and its answers, as any peer reads and writes them."""
     assert slot_of(b"test") < LOW.end <= slot_of(b"test1")
-    batch = b"\x92\x94\xa5write\xa0\x91\xc4\x04test\x91\xc4\x01\x01\x93\xa4read\xa0\x92\xc4\x04test\xc4\x05test1"
+    batch = b"\x92\x94\xa5write\xa0\x91\xc4\x04test\x91\xc4\x09" + ONE
+    batch += b"\x93\xa4read\xa0\x92\xc4\x04test\xc4\x05test1"
     message = b"shard 'low' owns [0.0, 0.5) at epoch 7, not 0.8204544; get the newest map"
-    answers = b"\x92\x92\x91\xc3\x80\x92\x92\xc4\x09" + VERSION.pack(1) + b"\x01\xc0\x81\x01\x92\xabWRONG_SHARD\xd9"
-    answers += bytes([len(message)]) + message
+    answers = b"\x92\x92\x91\xc3\x80\x92\x92\xc4\x11" + VERSION.pack(1) + ONE
+    answers += b"\xc0\x81\x01\x92\xabWRONG_SHARD\xd9" + bytes([len(message)]) + message
     assert bench.ask(commands.Apply, epoch=7, batch=batch) == {"epoch": 7, "answers": answers}
 
 
 def test_apply(bench: Bench) -> None:
     """Each run has its answer, in order; what others own is a redirect."""
-    write, read, has = bench.apply(
-        Write("", [b"test"], [b"one"]), Read("", [b"test", b"test1"]), Has("gone", [b"test"])
-    )
+    write, read, has = bench.apply(Write("", [b"test"], [ONE]), Read("", [b"test", b"test1"]), Has("gone", [b"test"]))
     assert write == Answer([True])
-    assert read.results == [VERSION.pack(1) + b"one", None]
+    assert read.results == [VERSION.pack(1) + ONE, None]
     assert [(position, code) for position, (code, _) in read.errors.items()] == [(1, "WRONG_SHARD")]
     assert has.errors[0][0] == "INDEX_NOT_FOUND"
 
@@ -189,7 +191,7 @@ def test_apply_tells_the_epoch(bench: Bench) -> None:
 def test_apply_with_a_newer_epoch(bench: Bench) -> None:
     """Who routed by a newer map is refused as a whole."""
     with pytest.raises(ShardBehind):
-        bench.apply(Write("", [b"test"], [b"one"]), epoch=8)
+        bench.apply(Write("", [b"test"], [ONE]), epoch=8)
     assert bench.shard.store.documents == 0
 
 
@@ -219,7 +221,7 @@ def test_largest_document(bench: Bench) -> None:
         for key in (b"%d" % number + b"k" * (settings.MAX_KEY_BYTES - 2) for number in range(10, 99))
         if slot_of(key) < LOW.end
     )
-    record = b"r" * (settings.MAX_DOCUMENT_BYTES + 5)
+    record = ONE + b"r" * (settings.MAX_DOCUMENT_BYTES + 5 - len(ONE))
     assert bench.apply(Write("", [key], [record])) == [Answer([True])]
     assert bench.apply(Pop("", [key])) == [Answer([VERSION.pack(1) + record])]
 
@@ -227,11 +229,11 @@ def test_largest_document(bench: Bench) -> None:
 def test_many_batches_in_flight(bench: Bench) -> None:
     """Each answer goes to the batch that it belongs to."""
     keys = [key for key in (b"%d" % number for number in range(200)) if slot_of(key) < LOW.end]
-    bench.apply(Write("", keys, keys))
+    bench.apply(Write("", keys, [ONE + key for key in keys]))
     asked = [bench.peer.callRemote(commands.Apply, epoch=7, batch=encode_runs([Read("", [key])])) for key in keys]
     bench.network.settle()
     found = [decode_answers(result(one)["answers"], [Read("", [b""])])[0].results[0] for one in asked]
-    assert found == [VERSION.pack(number) + key for number, key in enumerate(keys, 1)]
+    assert found == [VERSION.pack(number) + ONE + key for number, key in enumerate(keys, 1)]
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ def test_keys(bench: Bench) -> None:
     """A page, the end of the shard's range, and whether there is more."""
     keys = sorted((b"%d" % number for number in range(20)), key=slot_of)
     own = [key for key in keys if slot_of(key) < LOW.end]
-    bench.apply(Write("", own, own))
+    bench.apply(Write("", own, [ONE] * len(own)))
     answer = bench.ask(commands.Keys, epoch=7, index="", slot=0)
     assert (decode_keys(answer["keys"]), answer["end"], answer["more"]) == (own, LOW.end, False)
     answer = bench.ask(commands.Keys, epoch=7, index="", slot=slot_of(own[2]), after=own[2])
@@ -253,7 +255,7 @@ def test_keys(bench: Bench) -> None:
 def test_pages_lead_through_all_keys(bench: Bench) -> None:
     """Going on behind each page's last key gives every key once, in order."""
     own = [key for key in (b"%d" % number for number in range(5000)) if slot_of(key) < LOW.end]
-    bench.apply(Write("", own, own))
+    bench.apply(Write("", own, [ONE] * len(own)))
     found: list[bytes] = []
     answer = bench.ask(commands.Keys, epoch=7, index="", slot=0)
     while answer["more"]:
@@ -286,7 +288,7 @@ def test_keys_and_count_refused(
 def test_count(bench: Bench) -> None:
     """How many documents an index has on the shard, and the end of the shard's range."""
     own = [key for key in (b"%d" % number for number in range(20)) if slot_of(key) < LOW.end]
-    bench.apply(Write("", own, own))
+    bench.apply(Write("", own, [ONE] * len(own)))
     assert bench.ask(commands.Count, epoch=7, index="", slot=0) == {"documents": len(own), "end": LOW.end}
     assert bench.ask(commands.Count, epoch=6, index="pages", slot=5) == {"documents": 0, "end": LOW.end}
 
@@ -298,7 +300,7 @@ def test_stat(bench: Bench) -> None:
     """What the shard tells of itself, and of each connection: operations count where they came in."""
     bench.network.advance(2)
     other = bench.connect(BoundedAMP(bench.clock))
-    bench.apply(Write("", [b"test"], [b"one"]), Has("", [b"test", b"test1"]))
+    bench.apply(Write("", [b"test"], [ONE]), Has("", [b"test", b"test1"]))
     bench.ask(commands.Keys, epoch=7, index="", slot=0)
     bench.ask(commands.Count, epoch=7, index="", slot=0)
     told = json.loads(bench.ask(commands.Stat)["stat"])
@@ -314,7 +316,7 @@ def test_stat(bench: Bench) -> None:
         "epoch": 7,
         "limit": 10**9,
         "documents": 1,
-        "bytes": 4 + 3 + 128,
+        "bytes": 4 + len(ONE) + 128,
         "histogram": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
         "operations": 5,
         "uptime": 2.0,
@@ -345,10 +347,10 @@ class StockApply(amp.Command):
 def test_stock_amp(bench: Bench) -> None:
     """A stock AMP peer can talk to a shard."""
     peer = bench.connect(amp.AMP())
-    batch = encode_runs([Write("", [b"test"], [b"one"]), Read("", [b"test"])])
+    batch = encode_runs([Write("", [b"test"], [ONE]), Read("", [b"test"])])
     asked = peer.callRemote(StockApply, epoch=7, batch=1, **{"batch.0": batch})
     bench.network.settle()
-    answers = b"\x92\x92\x91\xc3\x80\x92\x91\xc4\x0b" + VERSION.pack(1) + b"one\x80"
+    answers = b"\x92\x92\x91\xc3\x80\x92\x91\xc4\x11" + VERSION.pack(1) + ONE + b"\x80"
     assert result(asked) == {"epoch": 7, "answers": 1, "answers.0": answers}
 
 

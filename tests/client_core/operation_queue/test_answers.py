@@ -6,7 +6,7 @@ import pytest
 from client_core.operation_queue.operations import CHANGING, READING, operation, outcome
 
 from pyshard.client_core.operation_queue import Batch
-from pyshard.errors import InvalidDocument, PyshardError, ShardFull, Unavailable
+from pyshard.errors import OutcomeUnknown, PyshardError, ShardFull, Unavailable, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 
@@ -53,21 +53,36 @@ def test_an_operation_is_finished_once() -> None:
     assert isinstance(outcome(one.deferred), Unavailable)
 
 
+JUNK = "the record can't be read: it begins with the byte 255; this version reads format 1 only"
+SHORT = "can't be read: it is too short, expected 5 bytes and a document"
+
+
 @pytest.mark.parametrize(
-    ("verb", "result"),
+    ("verb", "result", "record", "why"),
     [
-        ("read", VERSION.pack(1) + b"\xffjunk"),
-        ("pop", VERSION.pack(1) + b"\x01\0\0\0\x10"),
-        ("pop", VERSION.pack(1)),
-        ("item", ITEM.pack(1, 0, 0) + b"\xffjunk"),
-        ("remove", b"\xff"),
-        ("increment", b"\xff"),
+        ("read", VERSION.pack(1) + b"\xffjunk", b"\xffjunk", JUNK),
+        ("pop", VERSION.pack(1) + b"\x01\0\0\0\x10", b"\x01\0\0\0\x10", f"the record of 5 bytes {SHORT}"),
+        ("pop", VERSION.pack(1), b"", f"the record of 0 bytes {SHORT}"),
+        ("item", ITEM.pack(1, 0, 0) + b"\xffjunk", b"\xffjunk", JUNK),
+        ("remove", b"\xff", b"\xff", JUNK),
     ],
 )
-def test_a_record_that_cannot_be_read_is_an_error(verb: str, result: bytes) -> None:
-    """A record in another format fails its own operation, with a `PyshardError`."""
-    (found,) = Batch([operation(verb)], 0.0).outcomes([Answer([result])])
-    assert isinstance(found, InvalidDocument)
+def test_a_record_that_cannot_be_read(verb: str, result: bytes, record: bytes, why: str) -> None:
+    """Its own operation fails. The error names key and index, has the record, and says whether the key is gone."""
+    for index, shown in (("", ""), ("pages", " of index 'pages'")):
+        (found,) = Batch([operation(verb, "a key", index=index)], 0.0).outcomes([Answer([result])])
+        assert isinstance(found, UnreadableRecord)
+        removed = verb in ("pop", "remove")
+        assert str(found) == f"{verb} of key 'a key'{shown}: {why}" + ("; it was removed" if removed else "")
+        assert (found.record, found.removed) == (record, removed)
+
+
+@pytest.mark.parametrize("result", [b"\xff", b"", document_encoding.encode("text")[0], RECORD[:5]])
+def test_an_increment_whose_answer_cannot_be_read(result: bytes) -> None:
+    """It was done, but to which value isn't known: nobody is told that nothing was changed."""
+    (found,) = Batch([operation("increment", "n")], 0.0).outcomes([Answer([result])])
+    assert isinstance(found, OutcomeUnknown)
+    assert str(found).startswith("increment of key 'n' was done, but the shard's answer makes no sense: ")
 
 
 def test_outcomes_are_in_the_order_of_the_operations() -> None:
@@ -78,7 +93,7 @@ def test_outcomes_are_in_the_order_of_the_operations() -> None:
     size, full, none, record, damaged, there = box.outcomes([stored, read, Answer([True])])
     assert (size, none, there) == (7, 0, True)
     assert record == {"hash_": 0.0000128, "record": {"hello": "world"}}
-    assert (type(full), type(damaged), str(full)) == (ShardFull, InvalidDocument, "no room")
+    assert (type(full), type(damaged), str(full)) == (ShardFull, UnreadableRecord, "no room")
 
 
 def test_an_operation_names_itself() -> None:

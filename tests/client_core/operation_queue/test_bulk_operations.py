@@ -10,7 +10,7 @@ from client_core.operation_queue.operations import next_batch, operation
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation_queue import OperationQueue
 from pyshard.client_core.result_decoding import outcomes_of
-from pyshard.errors import InvalidDocument, ShardFull, Unavailable
+from pyshard.errors import ShardFull, Unavailable, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, verb_of
@@ -127,5 +127,5 @@ def test_a_damaged_record_concerns_its_key_alone() -> None:
         [good, VERSION.pack(1) + b"\x01broken", None], {}, []
     )
     assert finished.outcomes[0] == {"hash_": 0.0, "record": {"a": 1}}
-    assert isinstance(finished.outcomes[1], InvalidDocument)
+    assert isinstance(finished.outcomes[1], UnreadableRecord)
     assert finished.outcomes[2] is None

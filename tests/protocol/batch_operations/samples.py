@@ -28,6 +28,12 @@ _T = TypeVar("_T")
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 keys = st.lists(texts.map(str.encode))
 
+#: The shortest record: nil.
+NIL = b"\x01\x00\x00\x00\x10\xc0"
+
+#: What a shard takes for a record, without looking into it.
+records: st.SearchStrategy[bytes] = st.binary().map(NIL.__add__)
+
 
 @st.composite
 def with_columns(draw: st.DrawFn) -> Run:
@@ -46,7 +52,7 @@ def with_columns(draw: st.DrawFn) -> Run:
         return Touch(index, keys, ttls, conditions)
     if verb == "write":
         kept = [ttl if ttl % 3 else KEEP for ttl in ttls]
-        return Write(index, keys, column(st.binary()), conditions, draw(st.sampled_from([None, ttls, kept])))
+        return Write(index, keys, column(records), conditions, draw(st.sampled_from([None, ttls, kept])))
     return Pop(index, keys, conditions) if verb == "pop" else Remove(index, keys, conditions)
 
 
@@ -60,8 +66,8 @@ RUNS: list[Run] = [
     Read("", [b"a", b"b"]),
     Has("pages", [b"a"]),
     ReadItem("", [b"a"]),
-    Write("", [b"a"], [b"\x01"]),
-    Write("", [b"a", b"b"], [b"\x01", b""], [ABSENT, ALWAYS], [0, 1000]),
+    Write("", [b"a"], [NIL]),
+    Write("", [b"a", b"b"], [NIL, NIL], [ABSENT, ALWAYS], [0, 1000]),
     Pop("", [b"a"]),
     Pop("", [b"a"], [7]),
     Remove("", []),
@@ -77,8 +83,8 @@ BYTES = (
     b"\x93\xa4read\xa0\x92\xc4\x01a\xc4\x01b"
     b"\x93\xa3has\xa5pages\x91\xc4\x01a"
     b"\x93\xa4item\xa0\x91\xc4\x01a"
-    b"\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\xc0\xc0"
-    b"\x96\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x92\xc4\x01\x01\xc4\x00\x92\x00\xff\x92\x00\xcd\x03\xe8"
+    b"\x96\xa5write\xa0\x91\xc4\x01a\x91\xc4\x06\x01\x00\x00\x00\x10\xc0\xc0\xc0"
+    b"\x96\xa5write\xa0\x92\xc4\x01a\xc4\x01b\x92\xc4\x06\x01\x00\x00\x00\x10\xc0\xc4\x06\x01\x00\x00\x00\x10\xc0\x92\x00\xff\x92\x00\xcd\x03\xe8"
     b"\x94\xa3pop\xa0\x91\xc4\x01a\xc0"
     b"\x94\xa3pop\xa0\x91\xc4\x01a\x91\x07"
     b"\x94\xa6remove\xa0\x90\xc0"

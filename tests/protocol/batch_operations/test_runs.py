@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.batch_operations.samples import BYTES, RUNS, run_lists, with_columns
+from protocol.batch_operations.samples import BYTES, NIL, RUNS, run_lists, with_columns
 
 from pyshard.errors import BadRequest
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, decode_answers, encode_answers
@@ -46,8 +46,8 @@ def test_runs_as_bytes() -> None:
 @pytest.mark.parametrize(
     ("data", "run"),
     [
-        (b"\x94\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01", Write("", [b"a"], [b"\x01"])),
-        (b"\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x01\x01\x91\x00", Write("", [b"a"], [b"\x01"], [ABSENT])),
+        (b"\x94\xa5write\xa0\x91\xc4\x01a\x91\xc4\x06" + NIL, Write("", [b"a"], [NIL])),
+        (b"\x95\xa5write\xa0\x91\xc4\x01a\x91\xc4\x06" + NIL + b"\x91\x00", Write("", [b"a"], [NIL], [ABSENT])),
         (b"\x93\xa3pop\xa0\x91\xc4\x01a", Pop("", [b"a"])),
         (b"\x93\xa6remove\xa0\x91\xc4\x01a", Remove("", [b"a"])),
         (b"\x94\xa5touch\xa0\x91\xc4\x01a\x91\x05", Touch("", [b"a"], [5])),
@@ -238,7 +238,7 @@ def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
     """A time to live is 0 to 100 years, or of a write `KEEP`: no peer can store an expiry that isn't one."""
     for tried, fits in ((ttl, ttl == KEEP and kind == "write"), (0, True), (LONGEST_TTL, True)):
         made: dict[str, Run] = {
-            "write": Write("", [b"a"], [b""], None, [tried]),
+            "write": Write("", [b"a"], [NIL], None, [tried]),
             "touch": Touch("", [b"a"], [tried]),
             "increment": Increment("", [b"a"], [b""], [b""], [tried]),
         }
@@ -255,12 +255,12 @@ def test_times_to_live_have_bounds(kind: str, ttl: int) -> None:
 @pytest.mark.parametrize(
     "run",
     [
-        Write("", [b"\xff"], [b"record"]),
-        Write("", [b"k" * (settings.MAX_KEY_BYTES + 1)], [b"record"]),
-        Write("", [b"key"], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
-        Write("", [b"one", b"k" * (settings.MAX_KEY_BYTES + 1)], [b"record"] * 2),
-        Write("", [b"one", b"two"], [b"", b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
-        Write("", [b"\xc3", b"\xa9"], [b"record"] * 2),  # which together are a letter
+        Write("", [b"\xff"], [NIL]),
+        Write("", [b"k" * (settings.MAX_KEY_BYTES + 1)], [NIL]),
+        Write("", [b"key"], [NIL + b"r" * settings.MAX_DOCUMENT_BYTES]),
+        Write("", [b"one", b"k" * (settings.MAX_KEY_BYTES + 1)], [NIL] * 2),
+        Write("", [b"one", b"two"], [NIL, NIL + b"r" * settings.MAX_DOCUMENT_BYTES]),
+        Write("", [b"\xc3", b"\xa9"], [NIL] * 2),  # which together are a letter
         Increment("", [b"\xc3"], [b"amount"], [b"initial"]),
         Increment("", [b"a"], [b"amount"], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)]),
     ],
@@ -269,6 +269,23 @@ def test_what_others_could_not_read_is_refused(run: Run) -> None:
     """A shard takes no key that isn't text or is too long, and no record past the limit: they would break readers."""
     with pytest.raises(BadRequest):
         decode_runs(encode_runs([run]))
+
+
+@pytest.mark.parametrize("others", [0, 1, 100])
+def test_what_is_no_record_is_refused(others: int) -> None:
+    """The batch is refused, and the key is named; of a few records as of many."""
+    keys, records = [b"fine"] * others, [NIL] * others
+    for index, shown in (("", ""), ("pages", " of index 'pages'")):
+        for bad, why in (
+            (b"text", "4 bytes"),
+            (NIL[:-1] + b"\xc1", "the byte 0xc1"),
+            (NIL[:1] + bytes(5), "a size of 0"),
+        ):
+            run = Write(index, [*keys, b"a key", *keys], [*records, bad, *records])
+            with pytest.raises(BadRequest) as refused:
+                decode_runs(encode_runs([run]))
+            assert str(refused.value).startswith(f"the batch has no record for key 'a key'{shown}: found ")
+            assert why in str(refused.value)
 
 
 def is_text(key: bytes) -> bool:
@@ -283,7 +300,7 @@ def is_text(key: bytes) -> bool:
 @given(st.lists(st.text(max_size=2).map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=2)))
 def test_keys_that_are_stored_are_text(keys: list[bytes]) -> None:
     """A batch is taken exactly when each of its keys by itself is UTF-8, though they are looked at together first."""
-    run = Write("", keys, [b""] * len(keys))
+    run = Write("", keys, [NIL] * len(keys))
     if all(map(is_text, keys)):
         assert decode_runs(encode_runs([run])) == [run]
     else:
@@ -293,7 +310,7 @@ def test_keys_that_are_stored_are_text(keys: list[bytes]) -> None:
 
 def test_largest_things_pass() -> None:
     """Keys and records at their limits are accepted. Many keys together have no limit but the box's."""
-    run = Write("", [b"k" * settings.MAX_KEY_BYTES], [b"r" * (settings.MAX_DOCUMENT_BYTES + HEAD_BYTES)])
+    run = Write("", [b"k" * settings.MAX_KEY_BYTES], [NIL + b"r" * (settings.MAX_DOCUMENT_BYTES - 1)])
     assert decode_runs(encode_runs([run])) == [run]
-    many = Write("", [b"k" * settings.MAX_KEY_BYTES, "é".encode()], [b"r" * (9 * 1024 * 1024)] * 2)
+    many = Write("", [b"k" * settings.MAX_KEY_BYTES, "é".encode()], [NIL + b"r" * (9 * 1024 * 1024)] * 2)
     assert decode_runs(encode_runs([many])) == [many]

@@ -10,7 +10,7 @@ import pytest
 from clusters import KINDS, all_of, cluster_of
 from stores import FAST_KINDS, Bench, prepared
 
-from pyshard.errors import InvalidDocument, NotANumber
+from pyshard.errors import NotANumber, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import FORMAT, HEAD
 from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
@@ -100,12 +100,12 @@ def test_ints(value: int) -> None:
 @pytest.mark.parametrize("record", [b"", b"\x01", ONE[:-1], b"\x02" + ONE[1:], ONE[:-1] + b"\xc1", ONE + b"\x01"])
 def test_damaged_records(record: bytes) -> None:
     """Bytes that are no record are refused."""
-    with pytest.raises(InvalidDocument):
+    with pytest.raises(UnreadableRecord):
         document_encoding.decode_int(record)
 
 
 def test_an_extension_that_is_no_int() -> None:
     """An extension that is no int is refused."""
     stamp = HEAD.pack(FORMAT, 0) + msgspec.msgpack.encode(msgspec.msgpack.Ext(-1, bytes(4)))
-    with pytest.raises(NotANumber, match="of type datetime"):
+    with pytest.raises(UnreadableRecord, match="a timestamp of MessagePack"):
         document_encoding.decode_int(stamp)

@@ -6,7 +6,7 @@ import attrs
 from storage.contract.samples import number
 from stores import Outcome, weight
 
-from pyshard.errors import InvalidDocument
+from pyshard.errors import UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import (
@@ -122,7 +122,7 @@ class Model:
                     document_encoding.decode(one)
                     for one in (old.record if old else run.initials[position], run.amounts[position])
                 ]
-            except InvalidDocument:
+            except UnreadableRecord:
                 values = [None]
             if any(type(one) is not int for one in values):
                 assert outcome == "NOT_A_NUMBER"
