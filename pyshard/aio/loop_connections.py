@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from pyshard.aio.loop_clock import LoopClock
 from pyshard.aio.stream_transport import StreamProtocol
+from pyshard.net.ipv6_zones import numeric_host, with_zone_number
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.security.tls.handshake_errors import handshake_error
 from pyshard.security.tls.ssl_context import SslContext, server_hostname
@@ -71,7 +72,7 @@ class LoopConnections:
             raise DNSLookupError(f"{host!r} is no host name") from None
         except OSError:
             raise DNSLookupError(f"no results for hostname lookup: {host}") from None
-        return list(dict.fromkeys(_numeric(name) for *_, name in found))
+        return list(dict.fromkeys(numeric_host(name) for *_, name in found))
 
     async def open(self, factory: IProtocolFactory, host: str, address: str, port: int) -> IProtocol:
         """Connect to an IP address.
@@ -88,7 +89,7 @@ class LoopConnections:
             }
         self._open.add(stream)
         try:
-            await self._loop.create_connection(lambda: stream, address, port, **secured)
+            await self._loop.create_connection(lambda: stream, with_zone_number(address), port, **secured)
         except BaseException as error:
             stream.give_up()
             if isinstance(error, OSError):
@@ -207,12 +208,6 @@ class _Addresses:
     def head_start(self, candidate: str) -> float:
         """See `RaceOwner`."""
         return _BETWEEN_ATTEMPTS
-
-
-def _numeric(name: tuple[Any, ...]) -> str:
-    """The IP address of a socket's name, with its zone if it has one."""
-    zone = name[3] if len(name) == 4 else 0
-    return f"{name[0]}%{zone}" if zone else str(name[0])
 
 
 def _abort(connected: object) -> None:

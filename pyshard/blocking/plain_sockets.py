@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from pyshard.blocking.thread_tasks import PlainSocket, Wanted
+from pyshard.net.ipv6_zones import with_zone_number
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
 _LONGEST = 2**31 - 1  # milliseconds that `poll` can wait: 24 days
@@ -161,7 +162,7 @@ def _milliseconds(until: float) -> int:
 
 def _look_up(host: str, port: int) -> Sequence[_Found]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM)
     except (UnicodeError, ValueError) as error:  # what can't be a name at all
         raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error})") from None
     except socket.gaierror as error:

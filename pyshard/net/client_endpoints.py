@@ -22,6 +22,7 @@ from pyshard.errors import ConfigError, shown_value
 from pyshard.model.address_text import host_and_port, split_host_and_port
 from pyshard.net.connection_url import is_url
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
+from pyshard.net.ipv6_zones import with_zone_number
 from pyshard.security import tls
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
@@ -164,7 +165,7 @@ def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
         if isIPAddress(host):
             return TCP4ClientEndpoint(reactor, host, port, seconds)
         if isIPv6Address(host):
-            return TCP6ClientEndpoint(reactor, host, port, seconds)
+            return TCP6ClientEndpoint(reactor, with_zone_number(host), port, seconds)
         return HappyEyeballsEndpoint(reactor, host, port, seconds, _BETWEEN_ATTEMPTS)
 
     return dial

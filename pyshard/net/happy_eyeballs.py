@@ -83,7 +83,10 @@ class _NamedConnection:
     def addressResolved(self, address: IAddress) -> None:
         """See `IResolutionReceiver`."""
         kind = TCP6ClientEndpoint if isinstance(address, IPv6Address) else TCP4ClientEndpoint
+        zone = getattr(address, "scopeID", 0)
         host = getattr(address, "host")  # noqa: B009  # both kinds of address have it; their interface doesn't
+        if zone and "%" not in host:
+            host = f"{host}%{zone}"
         self._addresses.append(kind(self._endpoint.reactor, host, self._endpoint.port, self._endpoint.timeout))
 
     def resolutionComplete(self) -> None:

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import split_endpoint
+from pyshard.net.ipv6_zones import numeric_host, with_zone_number
 from pyshard.settings import settings
 
 #: Kinds of endpoint strings that listen on a TCP port.
@@ -40,7 +41,7 @@ def listen_string(host: str, port: int) -> str:
     :raises ConfigError: the host is no address of this machine, or the port is in use.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, ValueError) as error:  # ValueError: IDNA can't encode it, or it has a NUL
         reason = error.strerror if isinstance(error, OSError) else "not a name"
         raise ConfigError(f"can't listen on {host}:{port}: {host!r} has no address ({reason})") from None
@@ -56,7 +57,7 @@ def listen_string(host: str, port: int) -> str:
                 "stop what listens there, or choose another port"
             ) from None
     kind = "tcp6" if family == socket.AF_INET6 else "tcp"
-    return f"{kind}:port={port}:interface={str(address[0]).replace(':', chr(92) + ':')}"
+    return f"{kind}:port={port}:interface={numeric_host(address).replace(':', chr(92) + ':')}"
 
 
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:

@@ -99,32 +99,46 @@ def test_names(cluster: Cluster, new_cluster: NewCluster) -> None:
             app.write(lost[0], 1, deadline=2)
 
 
+#: The loopback's IPv6 address, also with its zone.
+LOOPBACKS = ["::1", *(f"::1%{name}" for _, name in socket.if_nameindex() if name.startswith("lo"))]
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-def test_ipv6(new_cluster: NewCluster) -> None:
+@pytest.mark.parametrize("host", LOOPBACKS)
+def test_ipv6(new_cluster: NewCluster, host: str) -> None:
     """A cluster on IPv6 alone: in the config file, in options, for both clients and the command."""
     cluster = new_cluster()
     for shard in cluster.config:
-        shard["host"] = "::1"
-    config: dict[str, Any] = {"shards": cluster.config, "bootstrap": {"host": "::1", "port": cluster.bootstrap.port}}
+        shard["host"] = host
+    config: dict[str, Any] = {"shards": cluster.config, "bootstrap": {"host": host, "port": cluster.bootstrap.port}}
     (cluster.folder / "etc" / "shards.json").write_text(json.dumps(config))
     for daemon in cluster.shards:
-        daemon.add_option("--host=::1")
+        daemon.add_option(f"--host={host}")
     for daemon in cluster.daemons:
         daemon.start()
     port = cluster.bootstrap.port
-    servers: list[Any] = [f"[::1]:{port}", ["::1", port], f"tcp:\\:\\:1:{port}", f"[::1]:{cluster.shards[0].port}"]
+    escaped, quoted = host.replace(":", "\\:"), host.replace("%", "%25")
+    servers: list[Any] = [
+        f"[{host}]:{port}",
+        [host, port],
+        f"tcp:{escaped}:{port}",
+        f"[{host}]:{cluster.shards[0].port}",
+    ]
+    servers.append(f"pyshard://[{quoted}]:{port}")
     for server in servers:
         with Pyshard(server, deadline=PATIENCE) as app:
             assert app.write("test", "hello world") == 60
             stat: Any = app.stat()
-            assert [shard["address"] for shard in stat["shards"]] == [f"[::1]:{shard.port}" for shard in cluster.shards]
+            assert [shard["address"] for shard in stat["shards"]] == [
+                f"[{host}]:{shard.port}" for shard in cluster.shards
+            ]
     ran = run(
         cluster.folder,
         cluster.environment,
         sys.executable,
         "-m",
         "pyshard.cli",
-        f"--bootstrap=[::1]:{port}",
+        f"--bootstrap=[{host}]:{port}",
         "read",
         "test",
     )

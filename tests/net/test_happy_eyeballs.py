@@ -105,6 +105,12 @@ class Bench:
         return found.value
 
 
+def test_zones_stay() -> None:
+    """A link-local address is dialed with its zone, without which it leads nowhere."""
+    bench = Bench(IPv6Address("TCP", "fe80::1", 80, 0, 3))
+    assert bench.tried == [("fe80::1%3", 9192, 3)]
+
+
 def test_each_address_in_its_turn() -> None:
     """They are tried in the order given, with the port that was given, each after a head start."""
     bench = Bench(V6, V4, OTHER, answered=False)
