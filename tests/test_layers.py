@@ -32,6 +32,7 @@ LAYERS = [
     "backup",
     "testing",
     "cli",
+    "__main__",
 ]
 
 #: Parts that meet over the wire only: neither imports the other, though one of them stands first in the list.

@@ -33,7 +33,7 @@ LONGEST = 350
 HEADER = 25
 
 #: Modules that stand at the top of the package, beside the packages.
-TOP = {"__init__", "errors", "settings"}
+TOP = {"__init__", "__main__", "errors", "settings"}
 
 #: Module names that stand more than once, always for the same thing.
 SAME_THING = {
