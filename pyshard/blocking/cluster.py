@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from random import Random
 
@@ -67,6 +67,7 @@ class BlockingCluster:
     :param random: jitter, and the ids of sessions.
     :param servers: the addresses that the client was given.
     :param target: where a shard is; its host and port are each shard's own.
+    :param on_failure: see `ConnectionPool`; None: nobody wants to know.
     :ivar view: the newest map; only after `start`.
     :ivar forks: how often this process was forked when it was made; in a child it is of no use.
     """
@@ -79,6 +80,7 @@ class BlockingCluster:
         random: Random,
         servers: Sequence[tuple[str, ConnectionTarget]],
         target: ConnectionTarget,
+        on_failure: Callable[[str, str], object] | None = None,
     ) -> None:
         self.network = network
         self._random = random
@@ -94,6 +96,9 @@ class BlockingCluster:
         self.forks = fork_count()
         self.closed = False
         self.servers = MapServerPools(network, random, servers)
+        self._on_failure = on_failure
+        for server in self.servers.pools:
+            self._watch(server)
 
     @property
     def state(self) -> ClusterState:
@@ -198,9 +203,14 @@ class BlockingCluster:
         if pool is None:
             in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
             made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt)
+            self._watch(made)
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, state.epoch, target)
         return pool
+
+    def _watch(self, pool: ConnectionPool) -> None:
+        if self._on_failure is not None:
+            pool.on_failure = self._on_failure
 
     def _fetch(self, until: float) -> None:
         pools: list[ConnectionPool] = self.servers.by_preference(list(self.view.pools))

@@ -33,6 +33,8 @@ class Connector:
     :param parameters: what it connects with.
     :param network: gives the network, anew for each process.
     :param random: jitter, and the ids of sessions.
+    :param on_failure: called with a daemon's name and the reason each time that it can't be reached, in the thread that
+        tries it.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Connector:
         parameters: ConnectionParameters,
         network: Callable[[], Network] = SystemNetwork,
         random: Random | None = None,
+        on_failure: Callable[[str, str], object] | None = None,
     ) -> None:
         self.parameters = parameters
         self._network = network
         self._random = random
+        self._on_failure = on_failure
 
     def connect(self) -> BlockingCluster:
         """Connect, and get the first map.
@@ -57,7 +61,8 @@ class Connector:
         secret = None if tokens is None else tokens.secret
         servers = [(str(address), _target(address, secret, make_tls)) for address in given.addresses]
         shards = ConnectionTarget("", 0, secret, make_tls)
-        cluster = BlockingCluster(self._network(), self._random or SystemRandom(), servers, shards)
+        random = self._random or SystemRandom()
+        cluster = BlockingCluster(self._network(), random, servers, shards, self._on_failure)
         try:
             cluster.start(given.deadline)
         except BaseException:

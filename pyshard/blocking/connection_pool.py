@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -62,7 +63,10 @@ class ConnectionPool:
     :param in_doubt: its sessions in doubt.
     :ivar why: why the daemon could not be reached, in one line.
     :ivar role: of whoever answered last; empty: nobody has.
+    :ivar on_failure: called with the daemon's name and `why` each time that it can't be reached.
     """
+
+    on_failure: Callable[[str, str], object] = staticmethod(lambda _name, _why: None)
 
     def __init__(
         self, network: Network, random: Random, target: ConnectionTarget, in_doubt: SessionsInDoubt | None = None
@@ -214,6 +218,7 @@ class ConnectionPool:
             if self.network.now() < until or self.why in _NO_REASON:
                 self.why = str(error)  # else it says no more than that the caller's time was over
             self.rest()
+            self.on_failure(self.peer_name(), self.why)
             raise NotSent(self.why) from None
         self.why = _SILENT
 

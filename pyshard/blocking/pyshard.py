@@ -333,8 +333,13 @@ class Pyshard(RecordCalls):
         return made
 
 
-def over(connector: Connector) -> Pyshard:
-    """A client that connects at its first call, as it was made or in another way than by sockets of the system."""
+def over(connector: Connector, at_once: bool = False) -> Pyshard:
+    """A client, as it was made or in another way than by sockets of the system.
+
+    :param at_once: whether it connects now, and not at its first call.
+    """
     made = Pyshard.__new__(Pyshard)
     made._begin(connector)
+    if at_once:
+        made._cluster()
     return made

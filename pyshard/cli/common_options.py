@@ -17,6 +17,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import attrs
@@ -25,7 +26,10 @@ from click.core import ParameterSource
 from twisted.internet.defer import Deferred
 
 from pyshard.blocking import Pyshard
+from pyshard.blocking.connecting import Connector
+from pyshard.blocking.pyshard import over
 from pyshard.cli import deferred_call
+from pyshard.cli.unreached_daemons import UnreachedDaemons
 from pyshard.client import Client
 from pyshard.errors import ConfigError
 from pyshard.net import client_endpoints
@@ -65,11 +69,16 @@ class Target:
     tls: Tls | None = None
 
     def connect(self) -> Pyshard:
-        """A client of the cluster."""
-        return Pyshard(self.bootstrap, deadline=self.deadline, token_file=self.token_file, tls=self.tls)
+        """A client of the cluster. Whom it can't reach is told soon, and tried until the deadline."""
+        parameters = connection_parameters(
+            self.bootstrap, deadline=self.deadline, token_file=self.token_file, tls=self.tls
+        )
+        return over(Connector(parameters, on_failure=UnreachedDaemons(self.deadline).add), at_once=True)
 
     def call(self, function: Callable[[Client], Deferred[_T]]) -> _T:
         """Call a function with a Deferred client of the cluster, and wait for its Deferred; once in a process."""
+        with suppress(ConfigError):  # this client knows fewer kinds of addresses, and no files that the other doesn't
+            self.connect().close()
         return deferred_call.call(self.bootstrap, self.deadline, self.token_file, self.tls, function)
 
 

@@ -4,6 +4,8 @@ Rules:
 
 - text that is JSON is read as JSON, with ``NaN``, ``Infinity`` and ``-Infinity``; other text is a str;
 - text that starts with ``{`` or ``[`` must be JSON;
+- what JSON leaves open is refused where something would be lost: a name that stands twice in an object, and a number
+  past all floats, which would become infinite;
 - what `as_json` and `as_text` write, `parse` reads back as an equal document;
 - bytes are written as ``{"$bytes": base64}``;
 - ints that Python refuses in decimal (more than 4,300 digits) are written as ``{"$int": hexadecimal}``;
@@ -14,9 +16,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from base64 import b64decode, b64encode
+from collections import Counter
+from math import isinf
 from typing import cast
 
+from pyshard.errors import shortened
 from pyshard.model.document_encoding import Document
 
 _TAG = re.compile(r"\$+(bytes|int)")
@@ -119,8 +125,23 @@ def _is_decimal(number: int) -> bool:
     return True
 
 
-def _unescaped(given: dict[str, object]) -> object:
+def _finite(text: str) -> float:
+    """A number with a fraction or an exponent."""
+    number = float(text)
+    if isinf(number):
+        raise TextError(
+            f"{shortened(text)} is past the largest number, {sys.float_info.max:g}; "
+            "write Infinity or -Infinity, or put it in double quotes to have a string"
+        )
+    return number
+
+
+def _unescaped(pairs: list[tuple[str, object]]) -> object:
     """The value that a JSON object stands for: itself, unless its only field is one of the tags."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise TextError(f"an object has the name {json.dumps(shortened(twice), ensure_ascii=False)} twice")
     if len(given) != 1:
         return given
     [(key, value)] = given.items()
@@ -140,4 +161,4 @@ def _unescaped(given: dict[str, object]) -> object:
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False)
-_decoder = json.JSONDecoder(object_hook=_unescaped)
+_decoder = json.JSONDecoder(object_pairs_hook=_unescaped, parse_float=_finite)

@@ -16,6 +16,7 @@ import click
 from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
+from pyshard.cli.input_text import document_argument
 from pyshard.cli.standard_output import document_count, put
 from pyshard.cli.verb_arguments import document, if_version_option, no_such_key, ttl_option, unmet_version
 from pyshard.client_core.everyday_verbs import MISSING
@@ -50,7 +51,7 @@ def get(target: Target, key: str, default: Document) -> None:
 @on_cluster()
 @ttl_option
 @click.argument("key")
-@click.argument("doc", callback=document)
+@document_argument
 def add(target: Target, key: str, doc: Document, ttl: float | None) -> None:
     """Store DOC under KEY where there is none, and print its size.
 
@@ -72,7 +73,7 @@ def add(target: Target, key: str, doc: Document, ttl: float | None) -> None:
 @if_version_option
 @ttl_option
 @click.argument("key")
-@click.argument("doc", callback=document)
+@document_argument
 def replace(target: Target, key: str, doc: Document, if_version: int | None, ttl: float | None) -> None:
     """Store DOC in place of the document of KEY, and print its size.
 

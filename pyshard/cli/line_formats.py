@@ -6,11 +6,14 @@ Rules:
 - ``key|document``: the first ``|`` separates, so a key with a ``|`` can't be written; the document is text
   as `pyshard.cli.document_text` reads it;
 - JSONL: ``{"key": …, "doc": …}``, for any key;
+- a line ends with a line feed, or with a carriage return and a line feed. A byte order mark before the first line isn't
+  part of it;
 - only one window of lines is held, whatever the file's length; a slow pipe's lines don't wait for more.
 """
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -47,7 +50,8 @@ def windows(source: LineSource, most: int = WINDOW, longest: int = LONGEST_LINE)
     """
     partial: list[bytes] = []
     size = 0
-    while data := source.read1(_READ):
+    data = _without_mark(source)
+    while data or (data := source.read1(_READ)):
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = b"".join([*partial, lines[0]])
@@ -56,10 +60,35 @@ def windows(source: LineSource, most: int = WINDOW, longest: int = LONGEST_LINE)
                 yield lines[start : start + most]
         partial.append(rest)
         size += len(rest)
+        data = b""
         if size > longest:
             raise TextError(f"a line has more than {longest:,} bytes")
     if size:
         yield [b"".join(partial)]
+
+
+def _without_mark(source: LineSource) -> bytes:
+    """The first bytes of a file, without a byte order mark; none if there are none yet."""
+    data = b""
+    while len(data) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(data):
+        more = source.read1(_READ)
+        if not more:
+            return data
+        data += more
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def text_of(content: bytes) -> str:
+    """The text of bytes.
+
+    :raises TextError: they aren't UTF-8; the error has the column.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise TextError("found UTF-16, expected UTF-8: save or convert the file as that") from None
+        raise TextError(f"found bytes that are not UTF-8 ({error.reason})", 1, error.start + 1) from None
 
 
 def parse_line(line: bytes, jsonl: bool = False) -> tuple[Key, Document]:
@@ -68,15 +97,18 @@ def parse_line(line: bytes, jsonl: bool = False) -> tuple[Key, Document]:
     :param jsonl: whether the line is JSONL, else ``key|document``.
     :raises TextError: the line has another form; the error has the column where it is known.
     """
-    try:
-        text = line.removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TextError(f"found bytes that are not UTF-8 ({error.reason})", 1, error.start + 1) from None
+    text = text_of(line.removesuffix(b"\r"))
     if jsonl:
         return _key_and_doc(text)
     key, separator, document = text.partition("|")
     if not separator:
         raise TextError("found no |, expected key|document (or --jsonl)")
+    if "\r" in document:
+        raise TextError(
+            "found a carriage return within the line, expected lines that end with a line feed, or with both",
+            1,
+            text.index("\r", len(key)) + 1,
+        )
     try:
         return key, parse(document)
     except TextError as error:

@@ -26,6 +26,7 @@ from pyshard.blocking import Pyshard
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
+from pyshard.cli.input_text import InputFile
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.standard_output import document_count, put
@@ -45,7 +46,7 @@ _CAT_FIRST = 10  # reads of the first window
 @on_cluster()
 @click.option("--jsonl", is_flag=True, help='Lines are {"key": …, "doc": …}.')
 @click.option("--create", is_flag=True, help="Create the index of --index, if there is none.")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=InputFile())
 def load(target: Target, jsonl: bool, create: bool, file: BufferedReader) -> None:
     """Store the documents of FILE, or of standard input (-), one key|document a line.
 
@@ -204,7 +205,7 @@ def _progress(file: BufferedReader) -> Iterator[Callable[[int, int], None]]:
 
     :return: gives the function that advances the bar, by bytes read and documents written.
     """
-    if not sys.stderr.isatty() or file.isatty():
+    if sys.stderr is None or not sys.stderr.isatty() or file.isatty():
         yield lambda _size, _written: None
         return
     about = os.fstat(file.fileno())

@@ -18,8 +18,8 @@ import click
 from pyshard import __version__
 from pyshard.cli import backup_restore, everyday_commands, keys_and_indexes, load_cat, stat, token, verbs
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
-from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of, one_line
-from pyshard.cli.standard_output import abandon, flush
+from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
+from pyshard.cli.standard_output import abandon, flush, tell
 from pyshard.cli.up import up
 from pyshard.errors import PyshardError
 
@@ -70,7 +70,7 @@ class RootCommand(click.Group):
 
 def _end_with(message: str, code: int) -> int:
     """Write the last line on standard error; returns the exit code for `sys.exit`."""
-    click.echo(one_line(message), err=True)
+    tell(message)
     return code
 
 

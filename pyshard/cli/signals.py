@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from pyshard.cli.exit_codes import ExitCode, one_line
@@ -29,8 +29,10 @@ class ExitOnInterrupt:
         self.message = message
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        clear = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # a progress bar hides the cursor; ^C stands on the line
-        os.write(2, f"{clear}{one_line(self.message())}\n".encode())
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        clear = "\x1b[?25h\n" if on_terminal else ""  # a progress bar hides the cursor; ^C stands on the line
+        with suppress(OSError):
+            os.write(2, f"{clear}{one_line(self.message())}\n".encode())
         os._exit(ExitCode.INTERRUPTED)
 
     def install(self) -> None:

@@ -1,14 +1,26 @@
-"""Standard output of the command: lines and tables, in UTF-8 whatever the locale."""
+"""Standard output and standard error of the command: lines and tables, in UTF-8 whatever the locale.
+
+Rules:
+
+- a result that can't be written is a failure; a line on standard error that can't be written is dropped, so that it
+  doesn't change the exit code;
+- a stream that the command was started without is held by /dev/null: else a connection would get its number, and what
+  is written there.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
+import click
 from rich.console import Console, RenderableType
 
+from pyshard.cli.exit_codes import one_line
+
+_STDERR = 2
 _WIDE = 200  # columns of a table, where the output is no terminal
 
 
@@ -16,6 +28,21 @@ def _stdout() -> BinaryIO:
     if sys.stdout is None:  # the command was started without one
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     return sys.stdout.buffer
+
+
+def hold_streams() -> None:
+    """Open /dev/null for each standard stream that the command was started without."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(number, True)
+    os.close(number)
+
+
+def tell(message: str) -> None:
+    """Write one line on standard error, ``pyshard: …``, if anybody reads it."""
+    try:
+        click.echo(one_line(message), err=True)
+    except OSError:
+        _to_nowhere(sys.stderr)
 
 
 def is_terminal() -> bool:
@@ -57,8 +84,11 @@ def flush() -> None:
 
 def abandon() -> None:
     """Replace a standard output that can't be written to, so that Python's own flush at exit is quiet."""
-    if sys.stdout is None:
-        return
+    if sys.stdout is not None:
+        _to_nowhere(sys.stdout)
+
+
+def _to_nowhere(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-import click
-
-from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
-from pyshard.cli.standard_output import put
+from pyshard.cli.exit_codes import CommandFailed, ExitCode
+from pyshard.cli.standard_output import put, tell
 from pyshard.errors import UnreadableRecord
 
 _SHOWN = 10  # lines on standard error
@@ -34,7 +32,7 @@ class UnreadableCount:
         """
         self.count += 1
         if self.count <= _SHOWN:
-            click.echo(one_line(why), err=True)
+            tell(why)
 
     def end(self, rest: str) -> None:
         """End the command if there was any.

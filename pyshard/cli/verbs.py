@@ -4,7 +4,8 @@ Rules:
 
 - The result is written to standard output, as one line.
 - No such key, or an unmet condition, is exit code 1, with a line on standard error that says which.
-- DOC is JSON where that is possible, else a string (`pyshard.cli.document_text`).
+- DOC is JSON where that is possible, else a string (`pyshard.cli.document_text`); it may come from a file
+  (`pyshard.cli.input_text`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pyshard.blocking.raw_records import read_record
 from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
+from pyshard.cli.input_text import document_argument
 from pyshard.cli.standard_output import put, put_bytes
 from pyshard.cli.unreadable_records import put_removed
 from pyshard.cli.verb_arguments import (
-    document,
     if_version_option,
     integer,
     no_such_key,
@@ -110,11 +111,12 @@ def pop(target: Target, key: str, if_version: int | None) -> None:
 @if_version_option
 @ttl_option
 @click.argument("key")
-@click.argument("doc", callback=document)
+@document_argument
 def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: int | None, ttl: float | None) -> None:
     """Store DOC under KEY, and print its size.
 
-    DOC is JSON if possible, else a string; a DOC that starts with { or [ must be JSON.
+    DOC is JSON if possible, else a string; a DOC that starts with { or [ must be JSON. With - it is read from standard
+    input, and with --file from a file.
 
     \b
     Examples:
@@ -122,6 +124,8 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
       pyshard write test1 '{"hello": "world"}'
       pyshard write answer 42
       pyshard write answer '"42"'          # the string
+      curl -s https://example.com/data.json | pyshard write data -
+      pyshard write data --file data.json
       pyshard write --if-absent --ttl 30 lock me
       pyshard write --if-version 1795300000000001 test 'hello again'
     """

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,7 @@ def load(path: Path | str) -> ClusterConfig:
 def parse(text: bytes) -> ClusterConfig:
     """The config that a file's text says; see `load`."""
     try:
-        raw: object = msgspec.json.decode(text)
+        raw: object = msgspec.json.decode(text.removeprefix(BOM_UTF8))  # as some editors begin a file
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"found text that is not JSON ({error}), expected an object with 'shards'") from None
     try:

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Any, Union
@@ -30,6 +30,7 @@ BIG_INT = 1
 _LEVELS = 7  # each one more doubles the time to make the decoder, which is 4 ms
 _SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
 _DOCUMENTS = _SCALARS | {list, dict}
+_DICTS = {dict}
 
 #: What code that decodes MessagePack may raise.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -71,19 +72,23 @@ def careful_documents(bodies: Sequence[bytes]) -> list[Any]:
     return documents if _are_documents(documents) else list(map(careful_document, bodies))
 
 
-def _are_documents(values: Sequence[object]) -> bool:
+def _are_documents(values: Sequence[Any]) -> bool:
     """Whether values that were decoded are documents, and all that is in them. It goes level by level, in C."""
-    level: list[Any] = list(values)
-    for _ in range(settings.MAX_NESTING + 1):
-        kinds = set(map(type, level))
+    level = values
+    kinds = set(map(type, level))
+    for _ in range(settings.MAX_NESTING):
         if kinds <= _SCALARS:
             return True
         if not kinds <= _DOCUMENTS:
             return False
-        dicts = [value for value in level if type(value) is dict]
+        dicts = level if kinds == _DICTS else [value for value in level if type(value) is dict]
         try:
             "".join(chain.from_iterable(dicts))
         except TypeError:  # a key that is no str
             return False
-        level = list(chain(chain.from_iterable(map(dict.values, dicts)), *[one for one in level if type(one) is list]))
-    return False
+        inner: list[Iterable[Any]] = list(map(dict.values, dicts))
+        if len(dicts) < len(level):
+            inner += [value for value in level if type(value) is list]
+        kinds = set(map(type, chain.from_iterable(inner)))
+        level = () if kinds <= _SCALARS else list(chain.from_iterable(inner))
+    return kinds <= _SCALARS

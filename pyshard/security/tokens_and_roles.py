@@ -70,14 +70,14 @@ class Tokens:
 def parse(text: str, path: object = "token file") -> Tokens:
     """The tokens of a token file's text.
 
-    Each line is a role and a secret. Empty lines, and lines that begin with ``#``, are skipped.
+    Each line is a role and a secret. Empty lines, lines that begin with ``#``, and a byte order mark are skipped.
 
     :param path: what messages call the file.
     :raises ConfigError: it names file and line, and says what was expected. It doesn't show what was found.
     """
     tokens: list[Token] = []
     lines: dict[bytes, int] = {}  # secret → number of its line
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue

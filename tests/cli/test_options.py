@@ -20,7 +20,7 @@ def test_dashes(pyshard: Commands) -> None:
     ("arguments", "error"),
     [
         (["write", "k", '{"a":'], "Invalid value for 'DOC': line 1, column 6: text that starts with { must be JSON"),
-        (["write", "k"], "Missing argument 'DOC'; see 'pyshard write --help'"),
+        (["write", "k"], "Missing argument 'DOC', or --file FILE; see 'pyshard write --help'"),
         (["write", "k", '"\\ud800"'], "document: a str with lone surrogates"),
         (["read"], "Missing argument 'KEY'"),
         (["read", "a", "b"], "Got unexpected extra argument"),

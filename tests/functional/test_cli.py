@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -39,11 +40,23 @@ def test_documentation(new_cluster: Callable[[], Cluster], environment: Mapping[
 
 
 def test_unreachable(shell: Shell) -> None:
-    """No bootstrap: one line, and an exit code that isn't that of a missing key."""
-    code, out, error = shell(f"pyshard read test --bootstrap {HOST}:{free_port()} --deadline 0.5")
-    assert (code, out) == (3, "")
-    assert error.startswith("pyshard: the bootstrap at 127.0.0.1:")
-    assert error.count("\n") == 1
+    """No bootstrap: a line soon, a line at the end, and an exit code that isn't that of a missing key."""
+    server = f"{HOST}:{free_port()}"
+    refused = f"pyshard: the bootstrap at {server}: connection refused; trying for 1 s\n"
+    end = f"pyshard: the bootstrap at {server} gave no answer within 1 s: connection refused\n"
+    for command in ("read test", "backup folder", "load /dev/null", "stat"):
+        assert shell(f"pyshard {command} --bootstrap {server} --deadline 1") == (3, "", refused + end)
+
+
+def test_unreachable_is_said_soon(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Nobody waits for the deadline to learn of a wrong address; the command goes on trying."""
+    command = [*COMMAND, "--bootstrap", f"{HOST}:{free_port()}", "--deadline", "3600", "read", "test"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stderr.readline().endswith(b": connection refused; trying for 3600 s\n")
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE)[1] == b"pyshard: interrupted\n"
 
 
 def test_stat_with_a_shard_down(cluster: Cluster, environment: Mapping[str, str], tmp_path: Path) -> None:
@@ -51,7 +64,9 @@ def test_stat_with_a_shard_down(cluster: Cluster, environment: Mapping[str, str]
     cluster.shards[1].kill()
     pyshard = shell_on(cluster.server, environment, tmp_path)
     code, out, error = pyshard("pyshard stat --json --deadline 1")
-    assert (code, error) == (1, "")
+    assert code == 1
+    assert error.startswith("pyshard: shard ")
+    assert error.count("\n") == 1
     up, down = json.loads(out)["shards"]
     assert up["documents"] == 0
     assert "error" in down
@@ -91,6 +106,35 @@ def test_slow_pipe(shell: Shell) -> None:
 def test_closed_output(shell: Shell) -> None:
     """An output that can't be written is one line, and exit code 6."""
     assert shell("pyshard has test >&-") == (6, "", "pyshard: standard output: Bad file descriptor\n")
+
+
+def test_closed_streams(shell: Shell) -> None:
+    """A stream that the command was started without, or that is full, is one line, and changes no exit code."""
+    closed = "Invalid value for '{}': standard input is closed; see 'pyshard {} --help'\n"
+    assert shell("pyshard load - <&-") == (2, "", f"pyshard: {closed.format('FILE', 'load')}")
+    assert shell("pyshard write closed - <&-") == (2, "", f"pyshard: {closed.format('DOC', 'write')}")
+    assert shell("pyshard write closed --file - <&-") == (2, "", f"pyshard: {closed.format('--file', 'write')}")
+    for nowhere in ("2>&-", "2>/dev/full", "<&- 2>&-"):
+        assert shell(f"pyshard read closed {nowhere}") == (1, "", "")
+        assert shell(f"pyshard write full 1 {nowhere}") == (0, "28\n", "")
+        assert shell(f"echo '1|a' | pyshard load - {nowhere.replace('<&- ', '')}") == (0, "1 document written\n", "")
+        assert shell(f"pyshard read full --bootstrap {HOST}:{free_port()} --deadline 0.2 {nowhere}") == (3, "", "")
+    assert shell("pyshard read full >/dev/full") == (6, "", "pyshard: input or output: No space left on device\n")
+    assert shell("pyshard read full <&- >&- 2>&-") == (6, "", "")
+    assert shell("pyshard remove full") == (0, "28\n", "")
+
+
+def test_documents_that_are_no_arguments(shell: Shell) -> None:
+    """A document that is too long for an argument comes by a pipe or from a file."""
+    assert shell("head -c 300000 /dev/zero | tr '\\0' x | pyshard write big -") == (0, "300049\n", "")
+    assert shell("pyshard read big > big.json; pyshard write big --file big.json") == (0, "300049\n", "")
+    assert shell("pyshard read big | cmp - big.json") == (0, "", "")
+
+
+def test_python_m(shell: Shell) -> None:
+    """`python -m pyshard` is the command."""
+    assert shell(f"{sys.executable} -m pyshard --help") == shell("pyshard --help")
+    assert shell(f"{sys.executable} -m pyshard has none") == (1, "false\n", "")
 
 
 def test_interrupt(shared: Cluster, environment: Mapping[str, str], tmp_path: Path) -> None:

@@ -227,6 +227,13 @@ def test_load(tmp_path: Path, convert: Any) -> None:
     assert load(convert(path)) == ClusterConfig(MAP, "localhost", 9192)
 
 
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """A file that begins with one, as some editors write it, says the same."""
+    path = tmp_path / "shards.json"
+    path.write_bytes(b"\xef\xbb\xbf" + file_with())
+    assert load(path) == ClusterConfig(MAP, "localhost", 9192)
+
+
 def test_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
     """The message about a file's mistake begins with the file."""
     path = tmp_path / "shards.json"

@@ -38,6 +38,11 @@ def test_parse() -> None:
     assert parse(text) == Tokens((Token(Role.ADMIN, SECRET.encode()), Token(Role.READ, OTHER.encode())))
 
 
+def test_byte_order_mark() -> None:
+    """A file that begins with one, as some editors write it, has the same tokens."""
+    assert parse(f"\ufeffadmin {SECRET}\n") == parse(f"admin {SECRET}")
+
+
 def test_several_of_one_role() -> None:
     """Old and new tokens of one role are valid together, in the order of the file."""
     tokens = parse(f"write {SECRET}\nwrite {OTHER}")
