@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, get_args
 
 import attrs
@@ -16,7 +17,7 @@ import pytest
 from blocks import CHECKOUT
 from twisted.internet.protocol import Factory, Protocol
 
-from pyshard.errors import BadRequest, InvalidIndexName, PyshardError
+from pyshard.errors import BadRequest, InvalidIndexName, PyshardError, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_size import measure
@@ -315,3 +316,14 @@ def test_broken_boxes(daemons: Daemons, vector: dict[str, str]) -> None:
     peer.transport.write(bytes.fromhex(vector["bytes"]))
     daemons.cluster.network.settle()
     assert (peer.lost, peer.boxes()) == (True, [])
+
+
+@each("bad_records")
+def test_bad_records(daemons: Daemons, vector: dict[str, str]) -> None:
+    """What no client may write: readers refuse what is no document, shards what they can tell by its first bytes."""
+    record = bytes.fromhex(vector["record"])
+    with pytest.raises(UnreadableRecord) if vector["reader"] == "refuses" else nullcontext():
+        document_encoding.decode(record)
+    batch = msgspec.msgpack.encode([["write", "", [b"bad"], [record]]])
+    answer = daemons.apply(daemons.connect("shard"), batch)
+    assert answer.get(b"_error_code") == (b"BAD_REQUEST" if vector["shard"] == "refuses" else None)
