@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -133,7 +133,7 @@ class Bench:
             return
         directory = DataDirectory(self._path / f"data{self._crashes}")
         calls = self.calls.put if self.kind == "lmdb with a thread" else None
-        few = {
+        few: dict[str, dict[str, Any]] = {
             "lmdb with a small map": {"first_map": SMALL_MAP, "most_changed": 3},
             "lmdb with a thread": {"most_changed": 20},
         }

@@ -17,6 +17,7 @@ import pyshard
 LAYERS = [
     "errors",
     "settings",
+    "clocks",
     "model",
     "security",
     "protocol",

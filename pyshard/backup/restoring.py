@@ -13,7 +13,6 @@ Rules:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 from operator import attrgetter
@@ -31,6 +30,7 @@ from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.operation import shown
+from pyshard.clocks import wall_seconds
 from pyshard.errors import (
     NotEmpty,
     OutcomeUnknown,
@@ -73,7 +73,7 @@ def restore(
     directory: str | Path,
     progress: BackupProgress = silent,
     *,
-    seconds: Callable[[], float] = time.time,
+    seconds: Callable[[], float] = wall_seconds,
 ) -> Deferred[Restored]:
     """Write a backup into a cluster that is empty.
 

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from pyshard.backup.manifest import Manifest
 from pyshard.backup.new_backup import NewBackup, RecordsFile
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient, BackupShard
+from pyshard.clocks import wall_seconds
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
@@ -50,7 +50,7 @@ def backup(
     directory: str | Path,
     progress: BackupProgress = silent,
     *,
-    seconds: Callable[[], float] = time.time,
+    seconds: Callable[[], float] = wall_seconds,
 ) -> Deferred[Manifest]:
     """Write a copy of every document of the cluster into a directory.
 

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from pyshard.blocking.thread_tasks import PlainSocket, Wanted
+from pyshard.clocks import steady_seconds
 from pyshard.net.ipv6_zones import with_zone_number
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
@@ -115,11 +116,11 @@ class SystemNetwork:
 
     def now(self) -> float:
         """See `Network`."""
-        return time.monotonic()
+        return steady_seconds()
 
     def sleep(self, until: float) -> None:
         """See `Network`."""
-        left = until - time.monotonic()
+        left = until - steady_seconds()
         if left > 0:
             time.sleep(left)
 
@@ -156,7 +157,7 @@ class SystemNetwork:
 
 def _milliseconds(until: float) -> int:
     """The time that is left, for `poll`."""
-    left = until - time.monotonic()
+    left = until - steady_seconds()
     return math.ceil(min(left * 1000, _LONGEST)) if left > 0 else 0
 
 
@@ -206,4 +207,4 @@ def _looked_up_apart(host: str, port: int, until: float) -> Sequence[_Found]:
         threading.Thread(target=look_up.run, name=f"pyshard looks up {host}", daemon=True).start()
     except RuntimeError:  # the interpreter is about to end, and starts no thread any more
         look_up.run()
-    return look_up.outcome(max(0.0, until - time.monotonic()))
+    return look_up.outcome(max(0.0, until - steady_seconds()))

@@ -20,6 +20,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
+from pyshard.net.steady_clock import run_steadily
 from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.token_file import TokenFile
@@ -104,10 +105,11 @@ def makeService(options: BootstrapOptions) -> DaemonService:
     from twisted.internet import reactor
 
     assert IReactorTime.providedBy(reactor)
+    run_steadily(reactor)
     reloads: list[Reload] = []
     try:
         endpoint = daemon_tls_options.listening(reactor, options, reloads)
-        plain = client_endpoints.dial_with(reactor)
+        plain = client_endpoints.dial_with(reactor, reactor)
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor, reloads=reloads)
         log = options["open log"]() if options["open log"] else None
     except ConfigError as error:

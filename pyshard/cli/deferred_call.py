@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from pyshard.client import Client, connect
 from pyshard.net.client_endpoints import Servers
+from pyshard.net.steady_clock import run_steadily
 from pyshard.security.tls import Tls
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def call(
     from twisted.internet import reactor as given
 
     reactor = cast("ReactorBase", given)
+    run_steadily(reactor)
     outcome: list[_T | Failure] = []
 
     async def work() -> _T:

@@ -18,6 +18,7 @@ from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
 from pyshard.net.client_endpoints import Dial, Servers
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
+from pyshard.net.steady_clock import steady_clock
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
 
@@ -35,7 +36,8 @@ def connect(
 ) -> Deferred[Client]:
     """Connect to a cluster.
 
-    The client belongs to its reactor, and so to the process that made it: in a forked child it is closed.
+    The client belongs to its reactor, and so to the process that made it: in a forked child it is closed. The reactor
+    stays as it is, but the client's own timers are moved by no step of the wall clock.
 
     :param reactor: the Twisted reactor that is to do the work.
     :param bootstrap_server: ``['host', port]``, ``'host:port'`` or a Twisted client endpoint string; default
@@ -60,7 +62,8 @@ def connect(
     :raises InvalidArgument: (in the Deferred) `deadline` is no positive number, or `reactor` no reactor.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
-    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
+    :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each. Or the
+        process can have no further descriptor.
     """
     environment = os.environ if dial is None else {}
     try:
@@ -68,14 +71,15 @@ def connect(
             raise InvalidArgument(
                 f"reactor: found {shown_value(reactor)}, expected a Twisted reactor, before the address"
             )
-        dial = dial or client_endpoints.dial_with(reactor)
+        clock = steady_clock(reactor)
+        dial = dial or client_endpoints.dial_with(reactor, clock)
         given = connection_parameters(
             bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index, environment=environment
         )
         if given.tls is not None:
-            dial = dialing(dial, given.tls, reactor)
+            dial = dialing(dial, given.tls, clock)
         servers = [(str(address), client_endpoints.endpoint_of(reactor, address, dial)) for address in given.addresses]
-        return started(*client_with(reactor, given, servers, dial, random), given.deadline)
+        return started(*client_with(clock, given, servers, dial, random), given.deadline)
     except PyshardError:
         return fail()
 

@@ -16,16 +16,16 @@ from typing import Literal, TypeAlias, cast
 import attrs
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.errors import ConfigError, shown_value
 from pyshard.model.address_text import host_and_port, split_host_and_port
 from pyshard.net.connection_url import is_url
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.net.ipv6_zones import with_zone_number
+from pyshard.net.twisted_internals import NO_TIMEOUT
 from pyshard.security import tls
 from pyshard.security.tls import Tls
-from pyshard.settings import settings
 
 #: What callers may give: ['host', port], 'host:port' or a Twisted client endpoint string.
 Server: TypeAlias = str | Sequence[str | int]
@@ -154,19 +154,18 @@ def tls_of(
     return files
 
 
-def dial_with(reactor: object, timeout: float = settings.TIMEOUT) -> Dial:
-    """The ordinary way to dial: TCP on `reactor`.
+def dial_with(reactor: object, clock: IReactorTime) -> Dial:
+    """The ordinary way to dial: TCP on `reactor`, without a time limit. Whoever dials has one.
 
-    :param timeout: seconds that one attempt to connect may take.
+    :param clock: times what is between the attempts at several addresses.
     """
 
     def dial(host: str, port: int) -> IStreamClientEndpoint:
-        seconds = max(1, round(timeout))
         if isIPAddress(host):
-            return TCP4ClientEndpoint(reactor, host, port, seconds)
+            return TCP4ClientEndpoint(reactor, host, port, NO_TIMEOUT)
         if isIPv6Address(host):
-            return TCP6ClientEndpoint(reactor, with_zone_number(host), port, seconds)
-        return HappyEyeballsEndpoint(reactor, host, port, seconds, _BETWEEN_ATTEMPTS)
+            return TCP6ClientEndpoint(reactor, with_zone_number(host), port, NO_TIMEOUT)
+        return HappyEyeballsEndpoint(reactor, clock, host, port, _BETWEEN_ATTEMPTS)
 
     return dial
 

@@ -27,22 +27,23 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
+from pyshard.net.twisted_internals import NO_TIMEOUT
 
 
 @implementer(IStreamClientEndpoint)
 class HappyEyeballsEndpoint:
-    """Connects to a host and port over TCP.
+    """Connects to a host and port over TCP, without a time limit.
 
-    :param reactor: resolves the name, times, and connects.
-    :param timeout: seconds that the attempt at one address may take.
+    :param reactor: resolves the name, and connects.
+    :param clock: times the head starts.
     :param head_start: seconds until the next address of the name is tried as well.
     """
 
-    def __init__(self, reactor: object, host: str, port: int, timeout: int, head_start: float) -> None:
+    def __init__(self, reactor: object, clock: IReactorTime, host: str, port: int, head_start: float) -> None:
         self.reactor = reactor
+        self.clock = clock
         self.host = host
         self.port = port
-        self.timeout = timeout
         self.head_start = head_start
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # the interface's
@@ -87,7 +88,7 @@ class _NamedConnection:
         host = getattr(address, "host")  # noqa: B009  # both kinds of address have it; their interface doesn't
         if zone and "%" not in host:
             host = f"{host}%{zone}"
-        self._addresses.append(kind(self._endpoint.reactor, host, self._endpoint.port, self._endpoint.timeout))
+        self._addresses.append(kind(self._endpoint.reactor, host, self._endpoint.port, NO_TIMEOUT))
 
     def resolutionComplete(self) -> None:
         """See `IResolutionReceiver`."""
@@ -96,7 +97,7 @@ class _NamedConnection:
         if not self._addresses:
             self._connected.errback(DNSLookupError(f"no results for hostname lookup: {self._endpoint.host}"))
             return
-        race = StaggeredRace(cast(IReactorTime, self._endpoint.reactor), self, self._addresses)
+        race = StaggeredRace(self._endpoint.clock, self, self._addresses)
         self._race = race.start()
         self._race.addCallbacks(self._connected.callback, self._failed)
 

@@ -9,7 +9,6 @@ Rules:
 - Whatever is heard is a sign of life: any answer, the error of a peer that doesn't know `Ping` included.
 - What arrived while this process was stopped, or its reactor was busy, is read before the connection is judged.
 - One ping at a time.
-- A clock that was put back makes a connection count as silent, never as fresh for ever.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Heartbeat:
     @property
     def fresh(self) -> bool:
         """Whether something was heard so lately that the connection can be used without a ping."""
-        return 0 <= self._clock.seconds() - self._connection.heard < settings.HEARTBEAT
+        return self._silence() < settings.HEARTBEAT
 
     def ping(self) -> None:
         """Ask for a sign of life, unless that is under way; the owner is told."""
@@ -72,13 +71,11 @@ class Heartbeat:
             self._next_check.cancel()
 
     def _silence(self) -> float:
-        """Seconds since anything was heard; without end when the clock was put back meanwhile."""
-        seconds = self._clock.seconds() - self._connection.heard
-        return seconds if seconds >= 0 else float("inf")
+        """Seconds since anything was heard."""
+        return self._clock.seconds() - self._connection.heard
 
     def _check(self) -> None:
-        silence = self._silence()
-        left = settings.HEARTBEAT - silence
+        left = settings.HEARTBEAT - self._silence()
         if left <= 0:
             self.ping()
             left = settings.HEARTBEAT

@@ -8,8 +8,21 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+from typing import cast
+
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import DelayedCall, ReactorBase
+from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
+from twisted.python import runtime
+
+#: The timeout of an endpoint that is to set no timer. Connectors take None, though endpoints declare a number.
+NO_TIMEOUT = cast(int, None)
+
+#: Numbers calls without a delay: reactors make calls in the order of their times.
+_order = count(1)
 
 
 def send_now(transport: FileDescriptor, data: bytes) -> bytes:
@@ -41,3 +54,27 @@ def discard_unwritten(transport: FileDescriptor) -> None:
 def calls_in_flight(connection: amp.AMP) -> int:
     """How many calls made by AMP's own `callRemote` wait for their answers; AMP has no public count."""
     return len(connection._outstandingRequests or ())  # None once the connection is lost
+
+
+def goes_by_the_wall_clock(reactor: IReactorTime) -> bool:
+    """Whether a reactor's timers go by the wall clock, as those of Twisted's own reactors do."""
+    return isinstance(reactor, ReactorBase) and reactor.seconds is runtime.seconds
+
+
+def set_clock(reactor: IReactorTime, seconds: Callable[[], float]) -> None:
+    """Have a reactor time everything by another clock, which goes on where the one before it is now.
+
+    Reactors look `seconds` up whenever they need the time. It is a public name, but nothing says that it can be set.
+    """
+    vars(reactor)["seconds"] = seconds
+
+
+def call_soon(reactor: ReactorBase, function: Callable[..., object], *args: object, **kw: object) -> DelayedCall:
+    """Have a reactor call a function in its next turn, wherever its clock is put until then; in order.
+
+    `callLater` alone takes the call's time from the clock, and waits for that time again when the clock is put back in
+    the same turn. `callFromThread` doesn't, but costs two system calls. Here the time is in 1970, so it has passed.
+    """
+    call = reactor.callLater(0, function, *args, **kw)
+    call.time = next(_order) / 1e6
+    return call

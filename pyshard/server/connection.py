@@ -184,7 +184,7 @@ class ServerConnection(BoundedAMP):
     def check_idle(self) -> None:
         """Ping a peer that was silent for long; cut it off if it gave no answer to that."""
         now = self._clock.seconds()
-        if self.role is None or 0 <= now - self.heard < settings.IDLE:
+        if self.role is None or now - self.heard < settings.IDLE:
             return
         if self._unread:
             self._cut_off(f"it has read no answer for {settings.IDLE:g} s")

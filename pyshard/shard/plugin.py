@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,9 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python import usage
 
+from pyshard.clocks import wall_seconds
 from pyshard.errors import ConfigError
+from pyshard.net.steady_clock import run_steadily
 from pyshard.security.file_change import Reload
 from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
@@ -88,13 +89,13 @@ class ShardOptions(usage.Options):
         if self["data-dir"] is None:
             if given is not None:
                 raise ConfigError("--durability: found it without --data-dir, expected both or neither")
-            return lambda _: MemoryStore(uuid.uuid4().hex, time.time)
+            return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds)
         directory = DataDirectory(Path(self["data-dir"]).absolute())
         LmdbStore.check(directory)
         if (self["tokens"] or self["tls"]) and (exposed := open_to_others(directory.path)):
             _log.warn("data directory {why}", why=exposed)
         durability = Durability(given or Durability.FSYNC.value)
-        return lambda call_from_thread: LmdbStore(directory, time.time, call_from_thread, durability)
+        return lambda call_from_thread: LmdbStore(directory, wall_seconds, call_from_thread, durability)
 
 
 #: The name that twistd looks for.
@@ -107,6 +108,7 @@ def makeService(options: ShardOptions) -> DaemonService:
 
     assert IReactorTime.providedBy(reactor)
     assert IReactorFromThreads.providedBy(reactor)
+    run_steadily(reactor)
     reloads: list[Reload] = []
     try:
         endpoint = daemon_tls_options.listening(reactor, options, reloads)

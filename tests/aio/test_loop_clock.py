@@ -72,6 +72,51 @@ def test_a_call_that_is_moved() -> None:
     run(main)
 
 
+class Stalling:
+    """A clock that stands still until it was looked at a few times.
+
+    :ivar reads: how often it was looked at.
+    """
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.ahead = 0.0
+
+    def seconds(self) -> float:
+        """The time that it shows."""
+        self.reads += 1
+        return self.ahead + (0.0 if self.reads < 10 else 0.005)
+
+
+@LOOPS
+def test_a_call_goes_by_the_clock(loop: str) -> None:
+    """However early the loop wakes it, it isn't made before the clock shows its time."""
+
+    async def main() -> None:
+        stalling = Stalling()
+        made: list[int] = []
+        LoopClock(asyncio.get_running_loop(), stalling.seconds).callLater(0.005, lambda: made.append(stalling.reads))
+        await until(lambda: bool(made), "it has come")
+        assert made[0] >= 10
+
+    run(main, loop)
+
+
+def test_a_call_after_a_suspend() -> None:
+    """It comes when the loop wakes it, also when the clock shows a far later time by then, and the clock says so."""
+
+    async def main() -> None:
+        stalling = Stalling()
+        clock = LoopClock(asyncio.get_running_loop(), stalling.seconds)
+        made: list[float] = []
+        clock.callLater(0.02, lambda: made.append(clock.seconds()))
+        stalling.ahead = 3600
+        await until(lambda: bool(made), "it has come")
+        assert made[0] >= 3600
+
+    run(main)
+
+
 def test_what_a_call_raises() -> None:
     """The loop reports it."""
     reported: list[object] = []

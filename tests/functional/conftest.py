@@ -76,7 +76,13 @@ def new_cluster(
     """Makes clusters in empty folders and ends their daemons after the test."""
     made: list[Cluster] = []
 
-    def make(shards: int = 2, size: int = 1 << 30, durable: bool = False, token_file: Path | None = None) -> Cluster:
+    def make(
+        shards: int = 2,
+        size: int = 1 << 30,
+        durable: bool = False,
+        token_file: Path | None = None,
+        environment: Mapping[str, str] = environment,
+    ) -> Cluster:
         folder = tmp_path / f"cluster{len(made)}"
         folder.mkdir()
         cluster = Cluster(folder, environment, shards, size, durable, token_file)

@@ -70,7 +70,7 @@ class SecuredCluster:
         made = Shard(MemoryStore("1" * 32, reactor.seconds), reactor.seconds)
         self.shard = ShardService(lambda: made, reactor, self._listening(self.shard_port, shard))
         keeper = Bootstrap(first_state("c" * 32, shard_map), lambda _: None)
-        plain = client_endpoints.dial_with(reactor)
+        plain = client_endpoints.dial_with(reactor, reactor)
         dial = plain if dials is None else tls.dialing(plain, dials, reactor, yesterday)
         self.dialed = 0
 

@@ -154,7 +154,7 @@ async def test_bad_clients(certificates: Certificates, bad: dict[str, Tls], case
     told, logged = CLIENTS[case]
     good = Side(certificates.daemon)
     async with running(good, good, certificates.daemon) as made:
-        dial = tls.dialing(client_endpoints.dial_with(made.reactor), bad[case], made.reactor, yesterday)
+        dial = tls.dialing(client_endpoints.dial_with(made.reactor, made.reactor), bad[case], made.reactor, yesterday)
         with pytest.raises(NotTrusted) as refused:
             await connect(made.reactor, made.server, tls=False, dial=dial)
         assert str(refused.value) == f"the bootstrap at {made.server}: {told}{_SEE}"
@@ -277,7 +277,7 @@ async def test_impossible_name(certificates: Certificates) -> None:
     """A host that no certificate can be for is refused as one that isn't trusted."""
 
     def nowhere(host: str, port: int) -> IStreamClientEndpoint:
-        return client_endpoints.dial_with(made.reactor)("127.0.0.1", port)
+        return client_endpoints.dial_with(made.reactor, made.reactor)("127.0.0.1", port)
 
     side = Side(certificates.daemon)
     async with running(side, side, certificates.daemon) as made:
@@ -294,7 +294,7 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         await made.ready()
         async with connected(made, certificates.client) as client:
             await client.write("large", b"x" * 1_000_000)
-        dial = tls.dialing(client_endpoints.dial_with(made.reactor), certificates.client, made.reactor)
+        dial = tls.dialing(client_endpoints.dial_with(made.reactor, made.reactor), certificates.client, made.reactor)
         factory = Factory.forProtocol(lambda: DialedConnection(made.reactor))
         peer = cast(DialedConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
         await peer.call(commands.Hello, 5, protocol=commands.PROTOCOL)

@@ -10,12 +10,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
 from pyshard.errors import ConfigError
 from pyshard.net.client_endpoints import Address, Server, Servers, dial_with, endpoint_of, parse, parse_all, tls_of_all
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
+from pyshard.net.twisted_internals import NO_TIMEOUT
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
 
@@ -199,36 +201,28 @@ def test_no_endpoint_string(description: str) -> None:
 )
 def test_dial_by_kind_of_host(host: str, expected: type) -> None:
     """IP addresses are dialed as they are, names are resolved."""
-    assert type(dial_with(MemoryReactorClock())(host, 9192)) is expected
+    assert type(dial_with(MemoryReactorClock(), Clock())(host, 9192)) is expected
 
 
-@pytest.mark.parametrize(("timeout", "expected"), [(settings.TIMEOUT, 5), (0.2, 1), (2.6, 3), (60.0, 60)])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_dial_connects(host: str, timeout: float, expected: int) -> None:
-    """A dialed endpoint connects to host and port, with the timeout in whole seconds, at least one."""
+def test_dial_connects(host: str) -> None:
+    """A dialed endpoint connects to host and port; who dials has a clock of its own, so the reactor's sets no limit."""
     reactor = MemoryReactorClock()
-    dial_with(reactor, timeout)(host, 9192).connect(Factory())
-    found = [(host, port, seconds) for host, port, _, seconds, _ in reactor.tcpClients]
-    assert found == [(host, 9192, expected)]
-
-
-def test_default_timeout() -> None:
-    """Without a timeout, one attempt may take `settings.TIMEOUT`."""
-    reactor = MemoryReactorClock()
-    dial_with(reactor)("127.0.0.1", 9192).connect(Factory())
-    assert reactor.tcpClients[0][3] == settings.TIMEOUT
+    dial_with(reactor, reactor)(host, 9192).connect(Factory())
+    (found,) = reactor.tcpClients
+    assert (found[0], found[1], found[3]) == (host, 9192, NO_TIMEOUT)
 
 
 def test_second_address_of_a_name_is_tried_soon() -> None:
-    """When the first address of a name doesn't answer, the next one is tried after 0.05 seconds."""
-    reactor = MemoryReactorClock()
+    """When the first address of a name doesn't answer, the next one is tried after 0.05 seconds of the clock."""
+    reactor, clock = MemoryReactorClock(), Clock()
     reactor.installNameResolver(TwoAddresses())
-    dial_with(reactor, 3)("db.example.com", 9192).connect(Factory())
-    tried: list[list[tuple[str, int, int]]] = []
+    dial_with(reactor, clock)("db.example.com", 9192).connect(Factory())
+    tried: list[list[tuple[str, int]]] = []
     for seconds in (0, 0.04, 0.02):
-        reactor.advance(seconds)
-        tried.append([(host, port, timeout) for host, port, _, timeout, _ in reactor.tcpClients])
-    first, second = ("10.0.0.1", 9192, 3), ("10.0.0.2", 9192, 3)
+        clock.advance(seconds)
+        tried.append([(host, port) for host, port, *_ in reactor.tcpClients])
+    first, second = ("10.0.0.1", 9192), ("10.0.0.2", 9192)
     assert tried == [[first], [first], [first, second]]
 
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IHostResolution, IProtocol, IResolutionReceiver
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -69,14 +70,14 @@ class Bench:
         self.reactor.nameResolver = self.resolver  # type: ignore[assignment]  # as much of one as is used
         self.outcome: list[Any] = []
         self.connecting: Deferred[IProtocol] = HappyEyeballsEndpoint(
-            self.reactor, "db.example.com", 9192, 3, 0.05
+            self.reactor, self.reactor, "db.example.com", 9192, 0.05
         ).connect(Factory.forProtocol(Protocol))
         self.connecting.addBoth(self.outcome.append)
         if answered:
             self.resolver.answer()
 
     @property
-    def tried(self) -> list[tuple[str, int, int]]:
+    def tried(self) -> list[tuple[str, int, int | None]]:
         """The addresses that were tried, with port and timeout."""
         return [(host, port, timeout) for host, port, _, timeout, _ in self.reactor.tcpClients]
 
@@ -121,7 +122,7 @@ def test_each_address_in_its_turn() -> None:
         bench.reactor.advance(seconds)
         tried.append([host for host, _, _ in bench.tried])
     assert tried == [["fd00::1"], ["fd00::1"], ["fd00::1", "10.0.0.1"], *[["fd00::1", "10.0.0.1", "10.0.0.2"]] * 2]
-    assert bench.tried[0] == ("fd00::1", 9192, 3)
+    assert bench.tried[0] == ("fd00::1", 9192, None)
     assert bench.outcome == []
 
 
@@ -171,7 +172,7 @@ def test_no_address() -> None:
 def test_no_name(host: str) -> None:
     """What can't be a name isn't looked up."""
     found: list[Any] = []
-    HappyEyeballsEndpoint(MemoryReactorClock(), host, 80, 3, 0.05).connect(Factory()).addErrback(found.append)
+    HappyEyeballsEndpoint(MemoryReactorClock(), Clock(), host, 80, 0.05).connect(Factory()).addErrback(found.append)
     assert isinstance(found[0].value, DNSLookupError)
     assert "is no host name" in str(found[0].value)
 

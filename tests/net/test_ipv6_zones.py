@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -19,6 +18,7 @@ from pyshard.aio.verb_futures import future_of
 from pyshard.blocking.address_race import dial
 from pyshard.blocking.plain_sockets import SystemNetwork
 from pyshard.blocking.thread_tasks import run
+from pyshard.clocks import steady_seconds
 from pyshard.net.client_endpoints import dial_with
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number
 from pyshard.server.listen_address import is_local, listen_string, server_endpoint
@@ -89,7 +89,7 @@ def test_the_blocking_client_dials(listening: socket.socket) -> None:
     """A zone by name leads to the address."""
     made = run(
         SystemNetwork(),
-        dial(SystemNetwork(), f"::1%{LOOPBACK}", listening.getsockname()[1], time.monotonic() + 10),
+        dial(SystemNetwork(), f"::1%{LOOPBACK}", listening.getsockname()[1], steady_seconds() + 10),
     )
     listening.accept()[0].close()
     made.close()
@@ -101,7 +101,7 @@ def test_the_deferred_client_dials(listening: socket.socket) -> Iterator[object]
     """A zone by name leads to the address, for daemons that dial each other, too."""
     from twisted.internet import reactor
 
-    endpoint = dial_with(reactor)(f"::1%{LOOPBACK}", listening.getsockname()[1])
+    endpoint = dial_with(reactor, reactor)(f"::1%{LOOPBACK}", listening.getsockname()[1])
     protocol = cast("IProtocol", (yield endpoint.connect(Factory.forProtocol(Protocol))))
     listening.accept()[0].close()
     cast("Protocol", protocol).transport.loseConnection()  # type: ignore[union-attr]  # it is connected

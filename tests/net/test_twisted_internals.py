@@ -10,15 +10,29 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.base import ReactorBase
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
+from twisted.internet.pollreactor import PollReactor
+from twisted.internet.protocol import Factory
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 import pyshard
 from pyshard.net.command_connection import BoundedAMP
-from pyshard.net.twisted_internals import calls_in_flight, discard_unwritten, send_now
+from pyshard.net.twisted_internals import (
+    NO_TIMEOUT,
+    call_soon,
+    calls_in_flight,
+    discard_unwritten,
+    goes_by_the_wall_clock,
+    send_now,
+    set_clock,
+)
 from pyshard.protocol import commands
 
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
@@ -99,6 +113,58 @@ def test_calls_in_flight() -> None:
     assert calls_in_flight(connection) == 2
     connection.connectionLost(Failure(ConnectionDone()))
     assert calls_in_flight(connection) == 0
+
+
+REACTORS = pytest.mark.parametrize("kind", [EPollReactor, PollReactor, SelectReactor, AsyncioSelectorReactor])
+
+
+@REACTORS
+def test_set_clock(kind: type[ReactorBase]) -> None:
+    """Twisted's reactors go by the wall clock; given another one, their timers and waits go by that."""
+    reactor, clock, made = kind(), Clock(), list[object]()
+    assert goes_by_the_wall_clock(reactor)
+    set_clock(reactor, clock.seconds)
+    assert not goes_by_the_wall_clock(reactor)
+    call = reactor.callLater(5, made.append, 1)
+    assert (call.getTime(), reactor.timeout()) == (5, 5)
+    clock.advance(4)
+    reactor.runUntilCurrent()
+    assert (made, reactor.timeout()) == ([], 1)
+    call.reset(3)
+    clock.advance(3)
+    reactor.runUntilCurrent()
+    assert made == [1]
+
+
+@REACTORS
+def test_call_soon(kind: type[ReactorBase]) -> None:
+    """Calls come in the next turn, in order, without a wait, though the clock is put back ten years before that."""
+    reactor, clock, made = kind(), Clock(), list[object]()
+    clock.rightNow = 2e9
+    set_clock(reactor, clock.seconds)
+    for number in range(5):
+        call_soon(reactor, made.append, number)
+    clock.rightNow -= 10 * 365 * 86_400
+    assert reactor.timeout() == 0
+    assert made == []
+    reactor.runUntilCurrent()
+    assert made == list(range(5))
+
+
+def test_a_clock_is_no_reactor() -> None:
+    """A clock in a reactor's place doesn't go by the wall clock."""
+    assert not goes_by_the_wall_clock(Clock())
+
+
+@pytest.mark.parametrize(("kind", "host"), [(TCP4ClientEndpoint, "127.0.0.1"), (TCP6ClientEndpoint, "::1")])
+def test_no_timeout(kind: type[TCP4ClientEndpoint], host: str) -> None:
+    """An attempt to connect sets no timer of the reactor's."""
+    reactor = EPollReactor()
+    failed: list[object] = []
+    attempt = kind(reactor, host, 1, NO_TIMEOUT).connect(Factory()).addErrback(failed.append)
+    assert [call.getTime() - reactor.seconds() > 1 for call in reactor.getDelayedCalls()].count(True) == 0
+    attempt.cancel()
+    assert len(failed) == 1
 
 
 def test_only_these_modules_use_them() -> None:

@@ -23,6 +23,7 @@ from pyshard.cli.up.daemon_commands import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig
+from pyshard.net.steady_clock import run_steadily
 from pyshard.security import tls
 from pyshard.security.private_files import private_descriptor, replace_privately
 from pyshard.server import daemon_options, daemon_tls_options
@@ -182,8 +183,10 @@ def _run(
 
     from pyshard.cli.up.supervisor import ClusterRun, RunReactor
 
+    given = cast("RunReactor", reactor)
+    run_steadily(given)
     bootstrap = (cluster.bootstrap_host, cluster.bootstrap_port)
-    run = ClusterRun(cast("RunReactor", reactor), signals, commands, bootstrap, announcements, access)
+    run = ClusterRun(given, signals, commands, bootstrap, announcements, access)
     flags = os.O_WRONLY | os.O_APPEND
     with os.fdopen(private_descriptor(directory / "up.log", flags), "a", encoding="utf-8") as log:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)

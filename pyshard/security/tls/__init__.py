@@ -13,11 +13,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
+from pyshard.clocks import wall_date
 from pyshard.errors import ConfigError
 from pyshard.security.file_change import Reload
 from pyshard.security.tls.config import SYSTEM, Tls, for_client, from_options, from_string, is_tls
@@ -42,16 +43,11 @@ __all__ = [
 Now: TypeAlias = Callable[[], datetime]
 
 
-def utc_now() -> datetime:
-    """The time of this machine's clock, with its zone."""
-    return datetime.now(UTC)
-
-
 def dialing(
     dial: Callable[[str, int], IStreamClientEndpoint],
     tls: Tls,
     clock: IReactorTime,
-    now: Now = utc_now,
+    now: Now = wall_date,
     reloads: list[Reload] | None = None,
 ) -> Callable[[str, int], IStreamClientEndpoint]:
     """A way to dial with TLS.
@@ -71,7 +67,7 @@ def dialing(
     return lambda host, port: TlsClientEndpoint(dial(host, port), host, context, clock)
 
 
-def filtering(tls: Tls, now: Now = utc_now) -> Callable[[str], TlsFilter]:
+def filtering(tls: Tls, now: Now = wall_date) -> Callable[[str], TlsFilter]:
     """A way to have TLS without an endpoint: given the host that is dialed, a filter of the connection's bytes.
 
     :param now: gives the time at which this side's certificate must be valid.
@@ -93,7 +89,7 @@ def check(tls: Tls) -> None:
     _check_installed()
     from pyshard.security.tls.contexts import TlsContext
 
-    TlsContext(tls, True, utc_now)
+    TlsContext(tls, True, wall_date)
 
 
 def listening(
@@ -101,7 +97,7 @@ def listening(
     tls: Tls,
     any_client: bool,
     clock: IReactorTime,
-    now: Now = utc_now,
+    now: Now = wall_date,
     reloads: list[Reload] | None = None,
 ) -> IStreamServerEndpoint:
     """An endpoint that listens with TLS.

@@ -32,6 +32,7 @@ import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.clocks import steady_seconds
 from pyshard.errors import StorageFailed
 from pyshard.storage.durable.checkpoint import PAGE, Checkpoint
 from pyshard.storage.durable.counters import Counters
@@ -62,10 +63,11 @@ class StorageEngine:
     """What is in a data directory. `commit` and `flush_all` are for the writer's thread, the rest for the readers'.
 
     :param directory: the locked data directory.
-    :param seconds: the time since 1970.
+    :param seconds: the time since 1970, for versions.
     :param durability: when an update is done.
     :param first_map: bytes of address space to begin with.
     :param most_changed: records that the memtable may have before a checkpoint begins.
+    :param steady: the clock that times syncs.
     :raises ConfigError: the data can't be opened. LMDB's and the system's own errors are raised, too.
     :ivar lock: held by whoever reads, and while something changes that readers see.
     :ivar counters: count all that there is.
@@ -83,14 +85,15 @@ class StorageEngine:
         durability: Durability,
         first_map: int = FIRST_MAP,
         most_changed: int = MOST_CHANGED,
+        steady: Callable[[], float] = steady_seconds,
     ) -> None:
-        self._seconds = seconds
+        self._steady = steady
         self._durability = durability
         self._most_changed = most_changed
         self._pages_per_flush = max(1, most_changed // _FLUSHES)
         self._pages_due = 0  # pages that the checkpoint must flush to keep up with the groups
         self._checkpoint: Checkpoint | None = None
-        self._last_sync = seconds()
+        self._last_sync = steady()
         self.unsynced = False
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
@@ -289,14 +292,14 @@ class StorageEngine:
 
     def _sync_if_due(self) -> None:
         """With `Durability.ASYNC`, sync the log from time to time."""
-        if self.unsynced and not 0 <= self._seconds() - self._last_sync < _SYNC_EVERY:
+        if self.unsynced and self._steady() - self._last_sync >= _SYNC_EVERY:
             try:
                 self.log.sync()
             except OSError as error:
                 self._log.error("the disk could not be synced: {error}", error=_text_of(error))
             else:
                 self.unsynced = False
-                self._last_sync = self._seconds()
+                self._last_sync = self._steady()
 
 
 def _text_of(error: BaseException | None) -> str:

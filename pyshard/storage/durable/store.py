@@ -18,6 +18,7 @@ import lmdb
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
+from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
@@ -55,6 +56,7 @@ class LmdbStore:
     :param durability: when a change is acknowledged.
     :param first_map: bytes of address space to begin with.
     :param most_changed: records that may be changed before a checkpoint begins.
+    :param steady: the clock that times syncs.
     :raises ConfigError: the data can't be opened.
     """
 
@@ -68,13 +70,14 @@ class LmdbStore:
         durability: Durability = Durability.FSYNC,
         first_map: int = FIRST_MAP,
         most_changed: int = MOST_CHANGED,
+        steady: Callable[[], float] = steady_seconds,
     ) -> None:
         self.identity = directory.identity
         self._directory = directory
         self._seconds = seconds
         self._snapshots: set[Snapshot] = set()  # those that are open
         try:
-            self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed)
+            self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady)
             with self._engine.environment.begin() as transaction:
                 self._remembered = self._engine.read_meta(transaction, _ASSIGNMENT)
         except ConfigError:

@@ -12,8 +12,8 @@ import pytest
 from certificates import Certificates
 
 from pyshard import Tls
+from pyshard.clocks import wall_date
 from pyshard.errors import ConfigError
-from pyshard.security import tls
 from pyshard.security.tls import certificate_checks, tls_files
 from pyshard.security.tls.contexts import TlsContext
 
@@ -31,7 +31,7 @@ def test_good_files(made: Certificates, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.touch(0o600)
     both.write_bytes(Path(str(made.daemon.certificate)).read_bytes() + Path(str(made.daemon.key)).read_bytes())
-    TlsContext(Tls(directory, both), True, tls.utc_now)
+    TlsContext(Tls(directory, both), True, wall_date)
 
 
 def _password(made: Certificates) -> Tls:

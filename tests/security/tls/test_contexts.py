@@ -10,6 +10,7 @@ import pytest
 from certificates import Certificates
 from twisted.internet.task import Clock
 
+from pyshard.clocks import wall_date
 from pyshard.errors import ConfigError
 from pyshard.net import client_endpoints
 from pyshard.security import tls
@@ -19,7 +20,7 @@ from pyshard.security.tls.contexts import TlsContext
 def test_files_are_read_again(made: Certificates, log_lines: list[str], logged_errors: Callable[[], object]) -> None:
     """New files make a new context. Files that can't be used leave the old one, with a single line in the log."""
     own = made.daemon
-    found = TlsContext(own, True, tls.utc_now)
+    found = TlsContext(own, True, wall_date)
     first = found.current()
     assert found.current() is first
     key, certificate = Path(str(own.key)), Path(str(own.certificate))
@@ -51,7 +52,7 @@ def test_tls_is_not_installed(made: Certificates, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setitem(sys.modules, name, None)
     for function in (
         lambda: tls.check(made.daemon),
-        lambda: tls.dialing(client_endpoints.dial_with(Clock()), made.daemon, Clock()),
+        lambda: tls.dialing(client_endpoints.dial_with(Clock(), Clock()), made.daemon, Clock()),
     ):
         with pytest.raises(ConfigError, match=r"^TLS isn't installed; expected pip install 'pyshard\[tls\]' before$"):
             function()

@@ -116,8 +116,8 @@ def test_names(host: str, expected: str) -> None:
 
 def test_both_sides_check_the_same_files(made: Certificates) -> None:
     """What one context takes, the other takes."""
-    from pyshard.security.tls import utc_now
+    from pyshard.clocks import wall_date
 
     for files in (made.daemon, made.client, Tls(made.ca), Tls(SYSTEM)):
-        certificate_checks.check(files, utc_now())
+        certificate_checks.check(files, wall_date())
         dialing_context(files)

@@ -1,0 +1,353 @@
+"""Timers that no step of the wall clock moves, on real reactors whose wall clock is stepped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from textwrap import dedent
+
+import pytest
+from conftest import TakeErrors
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.base import ReactorBase
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.pollreactor import PollReactor
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from pyshard.errors import Unavailable
+from pyshard.net.alarm_thread import AlarmThread
+from pyshard.net.steady_clock import AlarmMaker, SteadyClock, run_steadily, steady_clock, system_alarm, thread_alarm
+from pyshard.net.timer_descriptor import TimerDescriptor
+from pyshard.net.twisted_internals import set_clock
+
+PATIENCE = 20.0  # seconds after which a wait has failed
+
+REACTORS = [EPollReactor, PollReactor, SelectReactor]
+
+#: What may wake a reactor.
+ALARMS = pytest.mark.parametrize("alarm", [system_alarm, thread_alarm])
+
+
+class Wall:
+    """A wall clock that can be stepped."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def seconds(self) -> float:
+        """The time that it shows."""
+        return time.time() + self.ahead
+
+
+def by_the(wall: Wall, kind: type[ReactorBase] = EPollReactor) -> ReactorBase:
+    """A new reactor that goes by a wall clock."""
+    reactor = kind()
+    set_clock(reactor, wall.seconds)
+    reactor.startRunning()
+    return reactor
+
+
+def until(reactor: ReactorBase, holds: Callable[[], bool]) -> None:
+    """Run a reactor, with waits as long as its own, until something holds."""
+    began = time.monotonic()
+    # Another thread wakes it in the end, so that a test fails rather than hangs.
+    late = threading.Timer(PATIENCE, reactor.callFromThread, [int])
+    late.start()
+    try:
+        reactor.runUntilCurrent()
+        while not holds():
+            reactor.doIteration(reactor.timeout())
+            reactor.runUntilCurrent()
+            assert time.monotonic() - began < PATIENCE
+    finally:
+        late.cancel()
+
+
+@ALARMS
+def test_a_clock_that_is_put_back(alarm: AlarmMaker) -> None:
+    """Calls come when they should, though the reactor waits for its own timers by the wall clock."""
+    wall, made = Wall(), list[object]()
+    reactor = by_the(wall)
+    clock = SteadyClock(reactor, alarm=alarm)
+    began = clock.seconds()
+    reactor.callLater(0.1, made.append, "the reactor's own")
+    clock.callLater(0.3, made.append, 2)
+    clock.callLater(0.2, made.append, 1)
+    wall.ahead = -600
+    until(reactor, lambda: len(made) == 2)
+    assert made == [1, 2]
+    assert 0.3 <= clock.seconds() - began < 5
+
+
+@ALARMS
+def test_a_clock_that_is_put_on(alarm: AlarmMaker) -> None:
+    """Calls don't come before they should, and the clock's seconds go on as ever."""
+    wall, made = Wall(), list[object]()
+    reactor = by_the(wall)
+    clock = SteadyClock(reactor, alarm=alarm)
+    began = clock.seconds()
+    clock.callLater(0.3, made.append, 1)
+    wall.ahead = 86_400
+    until(reactor, lambda: bool(made))
+    assert 0.3 <= clock.seconds() - began < PATIENCE
+
+
+@pytest.mark.parametrize("kind", REACTORS)
+def test_calls_without_a_delay(kind: type[ReactorBase]) -> None:
+    """They come in the next turn, in their order, wherever the wall clock is put before that."""
+    wall, made = Wall(), list[object]()
+    reactor = by_the(wall, kind)
+    clock = SteadyClock(reactor)
+    for number in range(3):
+        clock.callLater(0, made.append, number)
+    clock.callLater(0, made.append, "cancelled").cancel()
+    assert made == []
+    wall.ahead = -600
+    reactor.runUntilCurrent()
+    assert made == [0, 1, 2]
+
+
+def test_an_asyncio_reactor() -> None:
+    """Twisted's reactor on asyncio's loop has timers by the wall clock, too; calls come when they should."""
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            dedent(
+                """
+                import time
+                from twisted.internet import asyncioreactor
+                asyncioreactor.install()
+                from twisted.internet import reactor
+                from pyshard.net.steady_clock import SteadyClock
+                from pyshard.net.twisted_internals import set_clock
+                ahead = [0]
+                set_clock(reactor, lambda: time.time() + ahead[0])
+                clock = SteadyClock(reactor)
+                def begin():
+                    clock.callLater(0, clock.callLater, 0.2, reactor.stop)
+                    ahead[0] = -600
+                reactor.callWhenRunning(begin)
+                began = time.monotonic()
+                reactor.run()
+                print(0.19 < time.monotonic() - began)
+                """
+            ),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
+
+
+@ALARMS
+def test_calls_that_are_cancelled_or_moved(alarm: AlarmMaker) -> None:
+    """They don't come, come sooner or later, and can't be cancelled or moved once they have come."""
+    made = list[object]()
+    reactor = by_the(Wall())
+    clock = SteadyClock(reactor, alarm=alarm)
+    clock.callLater(0.1, made.append, "cancelled").cancel()
+    sooner = clock.callLater(60, made.append, "sooner")
+    later = clock.callLater(0.01, made.append, "later")
+    earlier = clock.callLater(60, made.append, "earlier")
+    later.reset(0.4)
+    sooner.reset(0.2)
+    earlier.delay(-59.9)
+    assert sorted(call.getTime() for call in clock.getDelayedCalls()) == [
+        call.getTime() for call in (earlier, sooner, later)
+    ]
+    until(reactor, lambda: len(made) == 3)
+    assert made == ["earlier", "sooner", "later"]
+    assert clock.getDelayedCalls() == []
+    with pytest.raises(AlreadyCalled):
+        later.cancel()
+    cancelled = clock.callLater(1, int)
+    cancelled.cancel()
+    with pytest.raises(AlreadyCancelled):
+        cancelled.reset(1)
+
+
+@ALARMS
+def test_a_call_that_comes_sooner(alarm: AlarmMaker) -> None:
+    """The reactor is woken for its new time, where no other call waits."""
+    made = list[object]()
+    reactor = by_the(Wall())
+    SteadyClock(reactor, alarm=alarm).callLater(60, made.append, 1).reset(0.1)
+    until(reactor, lambda: bool(made))
+
+
+@ALARMS
+def test_what_a_call_raises(alarm: AlarmMaker, logged_errors: TakeErrors) -> None:
+    """It is logged, and the calls that are due as well come all the same."""
+    made = list[object]()
+    reactor = by_the(Wall())
+    clock = SteadyClock(reactor, alarm=alarm)
+    clock.callLater(0.01, int, "x")
+    clock.callLater(0.01, made.append, 1)
+    clock.callLater(0.05, made.append, 2)
+    until(reactor, lambda: len(made) == 2)
+    assert [type(error) for error in logged_errors(ValueError)] == [ValueError]
+
+
+@ALARMS
+def test_calls_that_are_cancelled_take_no_memory(alarm: AlarmMaker) -> None:
+    """Of ten thousand calls that were cancelled long before their time, few are kept."""
+    clock = SteadyClock(by_the(Wall()), alarm=alarm)
+    kept = [clock.callLater(3600 + number, int) for number in range(10)]
+    for _ in range(10_000):
+        clock.callLater(3600, int).cancel()
+    assert len(clock._queue) < 100
+    assert {id(call) for call in clock.getDelayedCalls()} == {id(call) for call in kept}
+
+
+@ALARMS
+def test_nothing_is_left(alarm: AlarmMaker) -> None:
+    """When no call waits any more, since all have come or were cancelled, the reactor and the system hold nothing."""
+    reactor = by_the(Wall())
+    readers, threads = set(reactor.getReaders()), threading.active_count()
+    clock = SteadyClock(reactor, alarm=alarm)
+    made = list[object]()
+    for _ in range(2):
+        clock.callLater(0.01, made.append, 1)
+        calls = [clock.callLater(60, int), clock.callLater(70, int)]
+        until(reactor, lambda: bool(made))
+        for call in calls:
+            call.cancel()
+        assert set(reactor.getReaders()) == readers
+        made.clear()
+    clock.callLater(0.01, made.append, 1)
+    until(reactor, lambda: bool(made))
+    assert set(reactor.getReaders()) == readers
+    end = time.monotonic() + PATIENCE
+    while threading.active_count() > threads:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_no_thread_on_linux() -> None:
+    """A reactor waits for a timer of the system's where there is one. Python warns of forks where there are threads."""
+    if sys.platform != "linux":
+        pytest.skip("the timers are Linux's")
+    before = threading.active_count()
+    SteadyClock(by_the(Wall())).callLater(60, int)
+    assert threading.active_count() == before
+    assert isinstance(system_alarm(EPollReactor(), time.monotonic, int), TimerDescriptor)
+
+
+def test_a_system_without_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere a thread wakes the reactor."""
+    monkeypatch.setattr("pyshard.net.timer_descriptor.ctypes.CDLL", lambda *_, **__: object())
+    assert isinstance(system_alarm(EPollReactor(), time.monotonic, int), AlarmThread)
+
+
+def test_no_descriptor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that can have no alarm says so."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    reactor = EPollReactor()
+    monkeypatch.setattr("pyshard.net.steady_clock.TimerDescriptor", refused)
+    monkeypatch.setattr("pyshard.net.alarm_thread.os.pipe", refused)
+    with pytest.raises(Unavailable, match="the system gives the client no timer: Too many open files"):
+        steady_clock(reactor)
+
+
+def test_interfaces() -> None:
+    """Clock and calls have all that Twisted's interfaces name."""
+    clock = SteadyClock(by_the(Wall()))
+    assert verifyObject(IReactorTime, clock)
+    for delay in (0, 60):
+        call = clock.callLater(delay, int)
+        assert verifyObject(IDelayedCall, call)
+        call.cancel()
+
+
+def test_which_reactors_get_one() -> None:
+    """A reactor that goes by the wall clock gets one steady clock; one with another clock is taken as it is."""
+    wall, other, own = EPollReactor(), EPollReactor(), EPollReactor()
+    assert isinstance(steady_clock(wall), SteadyClock)
+    assert steady_clock(wall) is steady_clock(wall)
+    set_clock(other, time.monotonic)
+    run_steadily(own)
+    for reactor in (Clock(), other, own):
+        assert steady_clock(reactor) is reactor
+
+
+@pytest.mark.parametrize("kind", [*REACTORS, AsyncioSelectorReactor])
+def test_a_reactor_that_runs_steadily(kind: type[ReactorBase], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its timers go by the steady clock, those that wait already included, from where the wall clock is."""
+    steady = Clock()
+    monkeypatch.setattr("pyshard.net.steady_clock.steady_seconds", steady.seconds)
+    reactor, made = kind(), list[object]()
+    reactor.callLater(100, made.append, 1)
+    run_steadily(reactor)
+    run_steadily(reactor)
+    assert abs(reactor.seconds() - time.time()) < PATIENCE
+    reactor.callLater(101, made.append, 2)
+    steady.advance(80)
+    reactor.runUntilCurrent()
+    assert (made, 0 < (reactor.timeout() or 0) < 21) == ([], True)
+    steady.advance(20.5)
+    reactor.runUntilCurrent()
+    assert made == [1]
+    steady.advance(1)
+    reactor.runUntilCurrent()
+    assert made == [1, 2]
+
+
+@ALARMS
+def test_a_forked_child(alarm: AlarmMaker) -> None:
+    """A child with its own reactor has its own clock. What it does with its parent's, the parent never notices."""
+    program = """
+    import os, sys
+    from twisted.internet.epollreactor import EPollReactor
+    from pyshard.net import steady_clock
+    alarm = getattr(steady_clock, sys.argv[1])
+    def runs(reactor, clock):
+        made = []
+        clock.callLater(0.3, made.append, 1)
+        for reactor.late in range(20):
+            reactor.iterate(1)
+            if made:
+                return True
+    reactor = EPollReactor()
+    reactor.startRunning()
+    clock = steady_clock.SteadyClock(reactor, alarm=alarm)
+    def in_child():
+        for call in clock.getDelayedCalls():
+            call.cancel()
+        clock.callLater(0.1, int)
+        own = EPollReactor()
+        own.startRunning()
+        return runs(own, steady_clock.SteadyClock(own, alarm=alarm))
+    made = []
+    clock.callLater(0.5, made.append, 1)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(7 if in_child() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert runs(reactor, clock)
+    assert made == [1]
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", dedent(program), getattr(alarm, "__name__", "")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=PATIENCE * 2,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

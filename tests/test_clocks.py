@@ -1,0 +1,175 @@
+"""Which clock goes for what: one that no step moves for all that waits, the wall clock for dates; and who reads them.
+
+The modules are looked at in their syntax trees.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_layers import FILES, global_reactor, module_of, package_of
+
+from pyshard import clocks
+
+#: Functions that tell the time, or have an event loop wait by a clock of its own choice.
+SYSTEM = {
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "clock_gettime"},
+    "datetime": {"now", "utcnow", "today"},
+    "date": {"today"},
+    "asyncio": {"timeout", "timeout_at", "wait_for"},
+    "loop": {"time", "call_at", "call_later"},
+}
+
+#: The modules that may use them.
+READERS = {
+    "pyshard.clocks": {"time.time", "time.monotonic", "time.clock_gettime"},
+    "pyshard.aio.loop_clock": {"loop.call_later"},
+}
+
+#: The modules that look at the wall clock: for times to live and versions, for a backup's date, for certificates.
+DATES = {"pyshard.shard.plugin", "pyshard.backup.taking", "pyshard.backup.restoring", "pyshard.security.tls"}
+
+#: The modules that time something by a reactor itself: by this process's own one, or in order to make it steady.
+REACTOR_TIMERS = {
+    "pyshard.cli.up.supervisor",
+    "pyshard.net.steady_clock",
+    "pyshard.net.twisted_internals",
+    "pyshard.server.signals_and_exit",
+    "pyshard.shard.plugin",
+}
+
+
+def last_name(node: ast.expr) -> str:
+    """The last part of a dotted name, without underscores before it: ``self._loop`` is ``loop``."""
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name.lstrip("_")
+
+
+def system_clocks(source: str) -> set[str]:
+    """The functions of `SYSTEM` that a file uses, as ``time.time``."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in SYSTEM.get(last_name(node.value), ()):
+            found.add(f"{last_name(node.value)}.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module in SYSTEM:
+            names = {alias.name for alias in node.names} & SYSTEM[node.module]
+            found.update(f"{node.module}.{name}" for name in names)
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "asyncio.sleep"
+            and ast.unparse(node) != ("asyncio.sleep(0)")
+        ):
+            found.add("asyncio.sleep")
+    return found
+
+
+def uses_the_wall_clock(source: str) -> bool:
+    """Whether a file uses one of our names of the wall clock."""
+    return any(last_name(node) in ("wall_seconds", "wall_date") for node in expressions(source))
+
+
+def times_by_a_reactor(source: str) -> bool:
+    """Whether a file uses a reactor's own timers: its methods, or functions that are given it as their clock."""
+    found = False
+    for node in expressions(source):
+        if isinstance(node, ast.Attribute) and node.attr in ("callLater", "seconds"):
+            found = found or last_name(node.value) == "reactor"
+        elif isinstance(node, ast.Call) and last_name(node.func) in ("deferLater", "addTimeout"):
+            found = found or "reactor" in map(last_name, node.args)
+    return found
+
+
+def expressions(source: str) -> Iterator[ast.expr]:
+    """All expressions of a file."""
+    return (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_who_reads_the_clocks(path: Path) -> None:
+    """No module tells the time but by `pyshard.clocks`, or by a clock that it is given."""
+    source, module = path.read_text(encoding="utf-8"), module_of(path)
+    assert system_clocks(source) == READERS.get(module, set())
+    assert uses_the_wall_clock(source) == (module in DATES | {"pyshard.clocks"})
+    assert times_by_a_reactor(source) == (module in REACTOR_TIMERS)
+
+
+@pytest.mark.parametrize("path", [one for one in FILES if global_reactor(one.read_text(encoding="utf-8"))], ids=str)
+def test_own_reactors_run_steadily(path: Path) -> None:
+    """Where the global reactor is picked up, it is given the steady clock."""
+    calls = [node for node in expressions(path.read_text(encoding="utf-8")) if isinstance(node, ast.Call)]
+    assert "run_steadily" in {last_name(call.func) for call in calls}
+    assert package_of(path).startswith("pyshard.")
+
+
+def test_the_steady_clock() -> None:
+    """It goes on as fast as time does, on Linux with the time in which the machine was suspended."""
+    before = clocks.steady_seconds()
+    time.sleep(0.05)
+    assert 0.049 < clocks.steady_seconds() - before < 10
+    if sys.platform == "linux":
+        assert abs(clocks.steady_seconds() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 10
+
+
+def test_a_system_without_such_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it isn't known, or may not be read, another clock that isn't stepped takes its place."""
+
+    def refused(clock: int) -> float:
+        raise OSError
+
+    monkeypatch.setattr(time, "clock_gettime", refused)
+    assert clocks._steady_clock() is time.monotonic
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+    assert clocks._steady_clock() is time.monotonic
+
+
+def test_the_wall_clock() -> None:
+    """It is the system's, in seconds since 1970 and as a date in UTC."""
+    assert abs(clocks.wall_seconds() - time.time()) < 10
+    assert abs(clocks.wall_date().timestamp() - time.time()) < 10
+    assert str(clocks.wall_date().tzinfo) == "UTC"
+
+
+# -- the rules themselves, on small texts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import time\ntime.time()", {"time.time"}),
+        ("import time\nf(time.monotonic)", {"time.monotonic"}),
+        ("from time import monotonic as now, sleep", {"time.monotonic"}),
+        ("import datetime\ndatetime.datetime.now()", {"datetime.now"}),
+        ("self._loop.call_later(1, f)", {"loop.call_later"}),
+        ("clock.loop.time()", {"loop.time"}),
+        ("await asyncio.wait_for(f(), 5)", {"asyncio.wait_for"}),
+        ("await asyncio.sleep(5)", {"asyncio.sleep"}),
+        ("await asyncio.sleep(0)", set()),
+        ("import time\ntime.sleep(1)", set()),
+        ("clock.seconds()\nself._clock.time", set()),
+    ],
+)
+def test_what_reads_a_clock(source: str, expected: set[str]) -> None:
+    """Whatever tells the time is found, called or handed on."""
+    assert system_clocks(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("self._reactor.callLater(0, f)", True),
+        ("f(reactor.seconds)", True),
+        ("await deferLater(reactor, 1)", True),
+        ("work.addTimeout(1, self.reactor)", True),
+        ("self._clock.callLater(0, f)", False),
+        ("await deferLater(clock, 1)", False),
+        ("reactor.callFromThread(f)", False),
+    ],
+)
+def test_what_times_by_a_reactor(source: str, expected: bool) -> None:
+    """Timers of a reactor's own are found, those of a clock that was handed in are none."""
+    assert times_by_a_reactor(source) is expected
