@@ -66,11 +66,13 @@ class MemoryLoop(asyncio.AbstractEventLoop):
         self._ready.append(handle)
         return handle
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]  # as above
+    def call_later(  # type: ignore[override]  # as above
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """See `AbstractEventLoop`."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = asyncio.TimerHandle(self.time() + delay, callback, args, self, context)
         handle._scheduled = True  # type: ignore[attr-defined]  # so that its cancellation is told
-        self._later[handle] = self._clock.callLater(max(0.0, when - self.time()), self._call, handle)
+        self._later[handle] = self._clock.callLater(max(0.0, delay), self._call, handle)
         return handle
 
     def _call(self, handle: asyncio.TimerHandle) -> None:

@@ -28,6 +28,7 @@ from history_faces import AioFace, BlockingFace, DeferredFace, Face, FaceParts
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from pyshard.aio.loop_clock import LoopClock
 from pyshard.blocking import bulk_call, shard_pool
 from pyshard.client import bulk
 from pyshard.client_core import operation_queue
@@ -98,6 +99,8 @@ class Run:
         monkeypatch.setattr(shard_module, "settings", answers)
         connecting = import_module("pyshard.client.connect")  # by this name the package has the function
         monkeypatch.setattr(connecting, "SystemRandom", lambda: Random(seed))  # of the asyncio clients
+        connecting = import_module("pyshard.aio.connect")
+        monkeypatch.setattr(connecting, "LoopClock", lambda loop: LoopClock(loop, loop.time))
         self.stores: dict[str, LastingStore] = {}
         self.addresses: dict[str, list[tuple[str, int]]] = defaultdict(list)  # further ones of each shard
         self.kills = 0

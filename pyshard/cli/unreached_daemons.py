@@ -6,10 +6,10 @@ be back.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from pyshard.cli.standard_output import tell
+from pyshard.clocks import steady_seconds
 
 _SOON = 0.2  # seconds
 
@@ -21,7 +21,7 @@ class UnreachedDaemons:
     :param seconds: the clock.
     """
 
-    def __init__(self, deadline: float, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, deadline: float, seconds: Callable[[], float] = steady_seconds) -> None:
         self._deadline = deadline
         self._seconds = seconds
         self._since: dict[str, float] = {}

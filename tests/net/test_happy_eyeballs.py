@@ -109,7 +109,7 @@ class Bench:
 def test_zones_stay() -> None:
     """A link-local address is dialed with its zone, without which it leads nowhere."""
     bench = Bench(IPv6Address("TCP", "fe80::1", 80, 0, 3))
-    assert bench.tried == [("fe80::1%3", 9192, 3)]
+    assert bench.tried == [("fe80::1%3", 9192, None)]
 
 
 def test_each_address_in_its_turn() -> None:
