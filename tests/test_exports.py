@@ -209,6 +209,6 @@ def test_both_ways_to_connect_take_the_same() -> None:
     """`connect` and `Pyshard` share all but what only Twisted's programs have, with the same defaults."""
     connecting = typing.get_type_hints(pyshard.connect), inspect.signature(pyshard.connect).parameters
     making = typing.get_type_hints(Pyshard.__init__), inspect.signature(Pyshard).parameters
-    for name in ("bootstrap_server", "deadline", "token_file", "tls", "index"):
+    for name in ("bootstrap_server", "deadline", "token_file", "tls", "index", "addresses"):
         assert connecting[0][name] == making[0][name]
         assert connecting[1][name].default == making[1][name].default

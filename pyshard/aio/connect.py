@@ -7,7 +7,7 @@ be ``tls:`` alone, since the others need a reactor.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,7 @@ def connect(
     token_file: Path | str | None = None,
     tls: Tls | Literal[False] | None = None,
     index: str | None = None,
+    addresses: Mapping[str, str] | None = None,
 ) -> Connecting:
     """Connect to a cluster, on the event loop that runs.
 
@@ -50,7 +51,8 @@ def connect(
     :param token_file: the file whose first token the client presents.
     :param tls: with which files to speak TLS.
     :param index: the name of the index that verbs mean where they are given none.
-    :raises ConfigError: the address, the token file or a file of TLS can't be used, or the URL and an argument
+    :param addresses: where to dial shards in place of where the map says.
+    :raises ConfigError: an address, the token file or a file of TLS can't be used, or the URL and an argument
         contradict each other.
     :raises InvalidIndexName: `index` can't be an index's name.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
@@ -58,7 +60,15 @@ def connect(
     :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each.
     """
     return Connecting(
-        partial(_connected, bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index)
+        partial(
+            _connected,
+            bootstrap_server,
+            deadline=deadline,
+            token_file=token_file,
+            tls=tls,
+            index=index,
+            addresses=addresses,
+        )
     )
 
 
@@ -109,8 +119,11 @@ async def _connected(
     token_file: Path | str | None,
     tls: Tls | Literal[False] | None,
     index: str | None,
+    addresses: Mapping[str, str] | None,
 ) -> AioClient:
-    given = connection_parameters(servers, deadline=deadline, token_file=token_file, tls=tls, index=index)
+    given = connection_parameters(
+        servers, deadline=deadline, token_file=token_file, tls=tls, index=index, addresses=addresses
+    )
     clock = LoopClock(asyncio.get_running_loop())
     connections = LoopConnections(clock, None if given.tls is None else SslContext(given.tls))
     endpoints = [(str(address), _endpoint(address, connections)) for address in given.addresses]

@@ -36,6 +36,7 @@ from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.errors import ClientClosed, IndexNotFound, PyshardError
 from pyshard.model import cluster_state
+from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
@@ -67,6 +68,7 @@ class BlockingCluster:
     :param random: jitter, and the ids of sessions.
     :param servers: the addresses that the client was given.
     :param target: where a shard is; its host and port are each shard's own.
+    :param addresses: where shards are dialed in place of where the map says.
     :param on_failure: see `ConnectionPool`; None: nobody wants to know.
     :ivar view: the newest map; only after `start`.
     :ivar forks: how often this process was forked when it was made; in a child it is of no use.
@@ -80,11 +82,13 @@ class BlockingCluster:
         random: Random,
         servers: Sequence[tuple[str, ConnectionTarget]],
         target: ConnectionTarget,
+        addresses: AddressMapping = AS_ANNOUNCED,
         on_failure: Callable[[str, str], object] | None = None,
     ) -> None:
         self.network = network
         self._random = random
         self._target = target
+        self._addresses = addresses
         self._pools: dict[str, ShardPool] = {}
         self._views: dict[int, MapView] = {}  # by epoch: the newest, and what a thread is about to take up
         # By the shard's name, for as long as the client lives: a shard that comes back into the map may still have
@@ -198,11 +202,12 @@ class BlockingCluster:
     # ------------------------------------------------------------------ inside
 
     def _pool_of(self, own: ShardRange, state: ClusterState) -> ShardPool:
-        target = attrs.evolve(self._target, host=own.host, port=own.port)
+        host, port = self._addresses.dialed(own.host, own.port)
+        target = attrs.evolve(self._target, host=host, port=port)
         pool = self._pools.get(own.name)
         if pool is None:
             in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
-            made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt)
+            made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt, self._addresses)
             self._watch(made)
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, state.epoch, target)

@@ -62,7 +62,7 @@ class Connector:
         servers = [(str(address), _target(address, secret, make_tls)) for address in given.addresses]
         shards = ConnectionTarget("", 0, secret, make_tls)
         random = self._random or SystemRandom()
-        cluster = BlockingCluster(self._network(), random, servers, shards, self._on_failure)
+        cluster = BlockingCluster(self._network(), random, servers, shards, given.address_mapping, self._on_failure)
         try:
             cluster.start(given.deadline)
         except BaseException:

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, overload
@@ -71,7 +71,8 @@ class Pyshard(RecordCalls):
         ``PYSHARD_TOKEN_FILE`` names, if any; empty: none.
     :param tls: with which files to speak TLS, as `pyshard.connect` takes them (docs/tls.md).
     :param index: the name of the index that verbs mean where they are given none; default: the default index.
-    :raises ConfigError: the address, the token file or a file of TLS can't be used.
+    :param addresses: where to dial shards in place of where the map says, as `pyshard.connect` takes it.
+    :raises ConfigError: an address, the token file or a file of TLS can't be used.
     :raises InvalidArgument: `deadline` is no positive number.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
@@ -86,12 +87,12 @@ class Pyshard(RecordCalls):
         token_file: Path | str | None = None,
         tls: Tls | Literal[False] | None = None,
         index: str | None = None,
+        addresses: Mapping[str, str] | None = None,
     ) -> None:
-        self._begin(
-            Connector(
-                connection_parameters(bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index)
-            )
+        given = connection_parameters(
+            bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index, addresses=addresses
         )
+        self._begin(Connector(given))
         self._cluster()
 
     def _begin(self, connector: Connector) -> None:

@@ -31,6 +31,7 @@ from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
 from pyshard.client_core.retry_decision import SENSELESS, Attempt
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
+from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
@@ -74,6 +75,7 @@ class ShardPool(ConnectionPool):
     :param own: the shard's place in the map.
     :param cluster: the id of the cluster that it must belong to.
     :param in_doubt: its sessions in doubt, also those of a pool that this shard had before.
+    :param addresses: where shards are dialed in place of where the map says.
     :ivar range: the shard's place in the map.
     :ivar epoch: of the map.
     :ivar left: changes that were given up while their boxes go on.
@@ -87,22 +89,24 @@ class ShardPool(ConnectionPool):
         own: ShardRange,
         cluster: str,
         in_doubt: SessionsInDoubt,
+        addresses: AddressMapping = AS_ANNOUNCED,
     ) -> None:
         super().__init__(network, random, target, in_doubt)
         self.range = own
         self.epoch = 0
         self._cluster = cluster
+        self._addresses = addresses
         self._waiting: deque[Turn] = deque()
         self.left = ChangesLeft(network, self.in_doubt)
         self._main: weakref.ref[PooledConnection] | None = None
 
     def peer_name(self) -> str:
         """See `ConnectionPool`."""
-        return f"shard {self.range.name!r} at {self.range.address}"
+        return f"shard {self.range.name!r} at {self._addresses.shown(self.range.host, self.range.port)}"
 
     def check(self, greeting: Greeting) -> None:
         """See `ConnectionPool`."""
-        check_greeting(greeting, self.range, self._cluster)
+        check_greeting(greeting, self.range, self._cluster, self._addresses)
 
     def update(self, own: ShardRange, epoch: int, target: ConnectionTarget) -> None:
         """Take up the shard's place in a newer map; a connection to another address or store isn't used any more."""

@@ -2,8 +2,8 @@
 
 Rules:
 
-- ``--bootstrap``, ``--index``, ``--deadline``, ``--token-file`` and ``--tls-…`` can stand before the subcommand
-  and behind it; behind it wins;
+- ``--bootstrap``, ``--index``, ``--deadline``, ``--token-file``, ``--tls-…`` and ``--address`` can stand before the
+  subcommand and behind it; behind it wins;
 - an option before a subcommand for which it means nothing is refused;
 - an address as a URL is taken apart here; what both the URL and an option say must be the same, but for ``--index``,
   which wins, as the index of a verb does;
@@ -16,7 +16,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -32,6 +32,8 @@ from pyshard.cli import deferred_call
 from pyshard.cli.unreached_daemons import UnreachedDaemons
 from pyshard.client import Client
 from pyshard.errors import ConfigError
+from pyshard.model import address_mapping
+from pyshard.model.address_mapping import mapping_in
 from pyshard.net import client_endpoints
 from pyshard.net.connection_parameters import connection_parameters, url_in
 from pyshard.security import tls, token_file
@@ -46,7 +48,7 @@ _T = TypeVar("_T")
 BOOTSTRAP_VARIABLE = "PYSHARD_BOOTSTRAP"
 
 _TLS = ("tls_ca", "tls_certificate", "tls_key")
-_COMMON = ("bootstrap", "index", "deadline", "token_file", *_TLS)
+_COMMON = ("bootstrap", "index", "deadline", "token_file", *_TLS, "address")
 _NEGATIVE = re.compile(r"-(\.?\d.*|Infinity)")
 _LONGEST_DEADLINE = 86_400
 
@@ -60,6 +62,7 @@ class Target:
     :param deadline: seconds that connecting, and each operation, may take.
     :param token_file: the client's token file; None: the one that the environment names, if any.
     :param tls: the client's files of TLS; None: those that the environment names, if any.
+    :param addresses: where to dial shards in place of where the map says; None: what the environment says.
     """
 
     bootstrap: str | None
@@ -67,11 +70,16 @@ class Target:
     deadline: float
     token_file: str | None = None
     tls: Tls | None = None
+    addresses: Mapping[str, str] | None = None
 
     def connect(self) -> Pyshard:
         """A client of the cluster. Whom it can't reach is told soon, and tried until the deadline."""
         parameters = connection_parameters(
-            self.bootstrap, deadline=self.deadline, token_file=self.token_file, tls=self.tls
+            self.bootstrap,
+            deadline=self.deadline,
+            token_file=self.token_file,
+            tls=self.tls,
+            addresses=self.addresses,
         )
         return over(Connector(parameters, on_failure=UnreachedDaemons(self.deadline).add), at_once=True)
 
@@ -79,7 +87,7 @@ class Target:
         """Call a function with a Deferred client of the cluster, and wait for its Deferred; once in a process."""
         with suppress(ConfigError):  # this client knows fewer kinds of addresses, and no files that the other doesn't
             self.connect().close()
-        return deferred_call.call(self.bootstrap, self.deadline, self.token_file, self.tls, function)
+        return deferred_call.call(self.bootstrap, self.deadline, self.token_file, self.tls, self.addresses, function)
 
 
 class VerbCommand(click.Command):
@@ -114,6 +122,13 @@ def _addresses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
     return given
 
 
+def _mapping(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Mapping[str, str] | None:
+    try:
+        return mapping_in(value).texts if value else None
+    except ConfigError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
 def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and (math.isnan(value) or not 0 < value <= _LONGEST_DEADLINE):
         raise click.BadParameter(
@@ -140,6 +155,14 @@ def common_options(
     default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
 
     def add(function: _Function) -> _Function:
+        click.option(
+            "--address",
+            multiple=True,
+            callback=_mapping,
+            metavar="HOST:PORT=HOST:PORT",
+            help="A shard's address in the map, and where to dial it from here, for a cluster behind NAT or in a "
+            f"container's network. Can be given several times.  [env var: {address_mapping.VARIABLE}]",
+        )(function)
         click.option(
             "--token-file",
             metavar="FILE",
@@ -229,7 +252,8 @@ def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Calla
                 if chosen.get(name, ...) is None:
                     chosen[name] = value
             files = files_of(*(chosen.pop(name) for name in _TLS))
-            function(target_of(**chosen, files=files, default_deadline=deadline), **given)
+            addresses = chosen.pop("address")
+            function(target_of(**chosen, files=files, addresses=addresses, default_deadline=deadline), **given)
 
         return common_options(index, deadline)(with_target)
 
@@ -242,26 +266,30 @@ def target_of(
     deadline: float | None,
     token_file: str | None,
     files: Tls | None,
+    addresses: Mapping[str, str] | None,
     default_deadline: float,
 ) -> Target:
     """The target that the options say; an address as a URL is taken apart.
 
     :param files: those of TLS.
+    :param addresses: where to dial shards in place of where the map says.
     :param default_deadline: in seconds, where neither an option nor the URL says one.
     :raises ConfigError: an option and the URL contradict each other.
     """
     url = url_in(bootstrap)
     if url is None:
-        return Target(bootstrap, index, default_deadline if deadline is None else deadline, token_file, files)
+        seconds = default_deadline if deadline is None else deadline
+        return Target(bootstrap, index, seconds, token_file, files, addresses)
     if deadline is None and url.deadline is None:
         deadline = default_deadline
-    settled = connection_parameters(bootstrap, deadline=deadline, token_file=token_file, tls=files)
+    settled = connection_parameters(bootstrap, deadline=deadline, token_file=token_file, tls=files, addresses=addresses)
     return Target(
         bootstrap=",".join(map(str, settled.addresses)),
         index=index or settled.index or None,
         deadline=settled.deadline,
         token_file=None if settled.token_file is None else str(settled.token_file),
         tls=settled.tls,
+        addresses=settled.address_mapping.texts,
     )
 
 

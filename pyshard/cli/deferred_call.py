@@ -6,7 +6,7 @@ Rule: an interrupt ends the command as it does elsewhere, by KeyboardInterrupt.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -28,6 +28,7 @@ def call(
     deadline: float,
     token_file: str | None,
     tls: Tls | None,
+    addresses: Mapping[str, str] | None,
     function: Callable[[Client], Deferred[_T]],
 ) -> _T:
     """Connect, call a function with the client, and wait for its Deferred; once in a process.
@@ -42,7 +43,7 @@ def call(
     outcome: list[_T | Failure] = []
 
     async def work() -> _T:
-        client = await connect(reactor, server, deadline=deadline, token_file=token_file, tls=tls)
+        client = await connect(reactor, server, deadline=deadline, token_file=token_file, tls=tls, addresses=addresses)
         try:
             return await function(client)
         finally:

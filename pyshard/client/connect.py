@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Literal
@@ -31,6 +31,7 @@ def connect(
     token_file: Path | str | None = None,
     tls: Tls | Literal[False] | None = None,
     index: str | None = None,
+    addresses: Mapping[str, str] | None = None,
     dial: Dial | None = None,
     random: Random | None = None,
 ) -> Deferred[Client]:
@@ -53,10 +54,13 @@ def connect(
         ``tls:`` string as `bootstrap_server` names, else those that the environment variables ``PYSHARD_TLS_CA``,
         ``PYSHARD_TLS_CERTIFICATE`` and ``PYSHARD_TLS_KEY`` name, else plain TCP; False: plain TCP.
     :param index: the name of the index that verbs mean where they are given none; default: the default index.
+    :param addresses: each address of a shard that leads elsewhere from here, and the one to dial in its place, such as
+        ``{"10.0.0.5:5050": "db.example.com:15050"}`` (docs/containers.md); default: those that the environment variable
+        ``PYSHARD_ADDRESSES`` has, if any; empty: none. With TLS, the certificate must be for the one that is dialed.
     :param dial: makes the client endpoint of a host and port, without TLS; default: TCP on the reactor.
     :param random: jitter of retries, and the secret ids of the client's sessions; default: the system's.
     :return: a Deferred of the client, fired when it has the cluster's map.
-    :raises ConfigError: (in the Deferred) the address, the token file or a file of TLS can't be used, or the URL
+    :raises ConfigError: (in the Deferred) an address, the token file or a file of TLS can't be used, or the URL
         and an argument contradict each other.
     :raises InvalidIndexName: (in the Deferred) `index` can't be an index's name.
     :raises InvalidArgument: (in the Deferred) `deadline` is no positive number, or `reactor` no reactor.
@@ -74,7 +78,13 @@ def connect(
         clock = steady_clock(reactor)
         dial = dial or client_endpoints.dial_with(reactor, clock)
         given = connection_parameters(
-            bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index, environment=environment
+            bootstrap_server,
+            deadline=deadline,
+            token_file=token_file,
+            tls=tls,
+            index=index,
+            addresses=addresses,
+            environment=environment,
         )
         if given.tls is not None:
             dial = dialing(dial, given.tls, clock)
@@ -101,7 +111,7 @@ def client_with(
     if tokens is not None:
         servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
         dial = authenticated_dial(dial, tokens.secret)
-    router = Router(clock, servers, dial, random or SystemRandom())
+    router = Router(clock, servers, dial, random or SystemRandom(), given.address_mapping)
     return Client(clock, router, given.deadline, given.index), router
 
 

@@ -33,6 +33,7 @@ from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
 from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state
+from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.client_endpoints import Dial
@@ -50,6 +51,7 @@ class Router:
     :param servers: each address that the client was given, for messages, and the endpoint that leads there.
     :param dial: leads to shards.
     :param random: jitter, and the ids of sessions.
+    :param addresses: where shards are dialed in place of where the map says.
     :ivar links: the link to each shard, in slot order.
     """
 
@@ -61,7 +63,9 @@ class Router:
         servers: Sequence[tuple[str, IStreamClientEndpoint]],
         dial: Dial,
         random: Random,
+        addresses: AddressMapping = AS_ANNOUNCED,
     ) -> None:
+        self.addresses = addresses
         self._clock = clock
         self._dial = dial
         self._random = random

@@ -30,6 +30,7 @@ from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overloaded, PyshardError, Unavailable
+from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardRange
 from pyshard.net.backoff import Backoff
@@ -54,6 +55,8 @@ class LinkOwner(Protocol):
     """What a link needs of the router that has it."""
 
     state: ClusterState
+    #: Where shards are dialed in place of where the map says.
+    addresses: AddressMapping
     #: When the fetch began that last brought a map, in the clock's seconds.
     fetched: float
 
@@ -159,7 +162,8 @@ class ShardLink:
 
     def peer_name(self) -> str:
         """See `RpcOwner`."""
-        return f"shard {self.range.name!r} at {self.range.address}"
+        own = self.range
+        return f"shard {own.name!r} at {self._owner.addresses.shown(own.host, own.port)}"
 
     def wants_connection(self) -> bool:
         """See `DialerOwner`."""
@@ -167,7 +171,7 @@ class ShardLink:
 
     def approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         """See `DialerOwner`."""
-        check_greeting(greeting, self.range, self._owner.state.cluster)
+        check_greeting(greeting, self.range, self._owner.state.cluster, self._owner.addresses)
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
@@ -187,7 +191,7 @@ class ShardLink:
             entry.fail(type(error)(f"{self.peer_name()}: {error}"))
 
     def _new_dialer(self) -> Dialer:
-        endpoint = self._dial(self.range.host, self.range.port)
+        endpoint = self._dial(*self._owner.addresses.dialed(self.range.host, self.range.port))
         return Dialer(self._clock, endpoint, self, self._random, self._session)
 
     # ------------------------------------------------------------------ sending

@@ -20,6 +20,7 @@ import attrs
 
 from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.errors import ConfigError
+from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping, mapping_by, mapping_of
 from pyshard.model.cluster_state import check_index_name
 from pyshard.net.client_endpoints import Address, Servers, parse_all, tls_of_all
 from pyshard.net.connection_url import ConnectionUrl, is_url, parse_url
@@ -40,6 +41,7 @@ class ConnectionParameters:
         names, if it does; empty is none.
     :param tls: with which files it speaks TLS; None: plain TCP.
     :param index: the name of the index that its verbs mean where they are given none; empty: the default index.
+    :param address_mapping: where it dials shards in place of where the map says.
     """
 
     addresses: tuple[Address, ...]
@@ -47,6 +49,7 @@ class ConnectionParameters:
     token_file: Path | str | None
     tls: Tls | None
     index: str
+    address_mapping: AddressMapping = AS_ANNOUNCED
 
 
 def connection_parameters(
@@ -56,13 +59,14 @@ def connection_parameters(
     token_file: Path | str | None = None,
     tls: Tls | Literal[False] | None = None,
     index: str | None = None,
+    addresses: Mapping[str, str] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ConnectionParameters:
     """What a client connects with, given the arguments of `pyshard.connect`; None is what wasn't given.
 
     :param servers: an address as a URL, or what `pyshard.net.client_endpoints.parse_all` takes; default:
         `settings.BOOTSTRAP_SERVER`.
-    :param environment: says which files of TLS are used where nothing else does.
+    :param environment: says which files of TLS, and which addresses of shards, are used where nothing else does.
     :raises ConfigError: the addresses, `token_file` or `tls` can't be used, or they contradict an argument or one
         another.
     :raises InvalidArgument: `deadline` is no positive number.
@@ -71,20 +75,22 @@ def connection_parameters(
     url = url_in(servers)
     if url is None:
         url = ConnectionUrl(())
-        addresses = parse_all(settings.BOOTSTRAP_SERVER if servers is None else servers)
+        servers_given = parse_all(settings.BOOTSTRAP_SERVER if servers is None else servers)
     else:
-        addresses = tuple(Address(host, port) for host, port in url.hosts)
+        servers_given = tuple(Address(host, port) for host, port in url.hosts)
     check_token_path(token_file)
     if deadline is not None:
         deadline_seconds(deadline)
     index = one_of("index", url.index, None if index is None else check_index_name(index))
     seconds = one_of("deadline", url.deadline, deadline)
+    mapping = one_of("addresses", url.addresses, None if addresses is None else mapping_of(addresses))
     return ConnectionParameters(
-        addresses=addresses,
+        addresses=servers_given,
         deadline=settings.DEADLINE if seconds is None else deadline_seconds(seconds),
         token_file=one_of("token_file", url.token_file, token_file if token_file is None else str(token_file)),
-        tls=tls_of_all(addresses, one_of("tls", url.tls, tls), environment),
+        tls=tls_of_all(servers_given, one_of("tls", url.tls, tls), environment),
         index=index or "",
+        address_mapping=mapping_by(environment) if mapping is None else mapping,
     )
 
 

@@ -1,4 +1,4 @@
-"""Addresses as one URL: ``pyshard://HOST[:PORT][,…][/INDEX][?deadline=…&token_file=…&tls_ca=…]``. Pure.
+"""Addresses as one URL: ``pyshard://HOST[:PORT][,…][/INDEX][?deadline=…&token_file=…&tls_ca=…&address=…]``. Pure.
 
 Rules:
 
@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 import attrs
 
 from pyshard.errors import ConfigError, InvalidIndexName, shortened
+from pyshard.model.address_mapping import AddressMapping, mapping_in
 from pyshard.model.address_text import host_and_port, split_host_and_port
 from pyshard.model.cluster_state import check_index_name
 from pyshard.security.tls import Tls, from_options
@@ -28,7 +29,10 @@ _BEGIN = "pyshard://"
 _EXAMPLE = "pyshard://HOST:PORT,HOST:PORT/INDEX?deadline=SECONDS&token_file=FILE&tls_ca=FILE"
 
 #: What may stand behind the question mark, with a value.
-QUERY_NAMES = ("deadline", "token_file", "tls_ca", "tls_certificate", "tls_key")
+QUERY_NAMES = ("deadline", "token_file", "tls_ca", "tls_certificate", "tls_key", "address")
+
+#: The one of them that may stand there several times.
+_REPEATED = "address"
 
 #: What people may take for such a name, and put a secret there.
 _SECRETS = ("token", "secret", "password")
@@ -46,6 +50,7 @@ class ConnectionUrl:
     :param deadline: seconds that an operation may take.
     :param token_file: the file whose first token is presented.
     :param tls: with which files to speak TLS.
+    :param addresses: where shards are dialed in place of where the map says.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -53,6 +58,7 @@ class ConnectionUrl:
     deadline: float | None = None
     token_file: str | None = None
     tls: Tls | None = None
+    addresses: AddressMapping | None = None
 
     def __str__(self) -> str:
         hosts = ",".join(
@@ -61,8 +67,11 @@ class ConnectionUrl:
         )
         index = "" if self.index is None else f"/{self.index}"
         files = (None, None, None) if self.tls is None else (self.tls.ca, self.tls.certificate, self.tls.key)
-        values = zip(QUERY_NAMES, (self.deadline, self.token_file, *files), strict=True)
-        query = "&".join(f"{name}={quote(str(value))}" for name, value in values if value is not None)
+        values = zip(QUERY_NAMES[:-1], (self.deadline, self.token_file, *files), strict=True)
+        items = [f"{name}={quote(str(value))}" for name, value in values if value is not None]
+        pairs = {} if self.addresses is None else self.addresses.texts
+        items += [f"{_REPEATED}={quote(f'{here}={there}', safe=':=[]')}" for here, there in pairs.items()]
+        query = "&".join(items)
         return f"{_BEGIN}{hosts}{index}{query and '?'}{query}"
 
 
@@ -86,17 +95,22 @@ def parse_url(text: str) -> ConnectionUrl:
     if has_fragment:
         raise _refused("fragment", "found a '#'", "none; in the name of a file it is written %23")
     given: dict[str, str] = {}
+    pairs: list[str] = []
     for name, equals, value in items:
         _check_name(name, equals, given)
-        given[name] = _decoded(name, value)
+        if name == _REPEATED:
+            pairs.append(_decoded(name, value))
+        else:
+            given[name] = _decoded(name, value)
     authority, _, index = front.partition("/")
-    ca, certificate, key = (given.get(name) for name in QUERY_NAMES[2:])
+    ca, certificate, key = (given.get(name) for name in QUERY_NAMES[2:5])
     return ConnectionUrl(
         hosts=tuple(dict.fromkeys(_host(host) for host in authority.split(","))),
         index=_index(index) if index else None,
         deadline=_seconds(given["deadline"]) if "deadline" in given else None,
         token_file=given.get("token_file"),
         tls=from_options(ca, certificate, key, "address as a URL: tls_ca"),
+        addresses=mapping_in(pairs, f"address as a URL: {_REPEATED}") if pairs else None,
     )
 
 

@@ -143,7 +143,7 @@ class MemoryCluster:
         """
         sockets = MemorySockets(self.network, pass_time)
         random = Random(self.random.random())
-        parameters = connection_parameters(deadline=deadline, token_file=token_file, tls=False)
+        parameters = connection_parameters(deadline=deadline, token_file=token_file, tls=False, addresses={})
         return over(Connector(parameters, lambda: sockets, random))
 
     def run(self, work: Deferred[_T] | Coroutine[Deferred[Any], Any, _T], seconds: float = 60.0) -> _T:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from in_process_command import Commands, Ended
 
+from pyshard.cli import common_options, deferred_call
+from pyshard.cli.common_options import Target
 from pyshard.security.tls import Tls
 
 
@@ -31,6 +33,23 @@ def test_dashes(pyshard: Commands) -> None:
         (["read", "a", "--bootstrap", "pyshard://a?color=red"], "address as a URL: query: found 'color'"),
         (["read", "a", "--bootstrap", "pyshard://a", "--bootstrap", "b:1"], "found an address as a URL among others"),
         (["read", "a", "--bootstrap", "b:1", "--bootstrap", "pyshard://a"], "found an address as a URL among others"),
+        (
+            ["read", "a", "--address", "b:1"],
+            "Invalid value for '--address': found 'b:1', expected ANNOUNCED=DIALED, such",
+        ),
+        (
+            ["read", "a", "--address", "b:1=c:0"],
+            "Invalid value for '--address': found 'c:0', expected HOST:PORT with a",
+        ),
+        (
+            ["--address", "b:1=c:1", "--address", "b:1=d:1", "stat"],
+            "found 'b:1' twice, expected each shard's address once",
+        ),
+        (["--address", "b:1=c:1", "up"], "--address means nothing to 'up'"),
+        (
+            ["--bootstrap", "pyshard://a?address=b:1=c:1", "--address", "b:1=d:1", "stat"],
+            "addresses: found b:1=c:1 in the",
+        ),
         (["read", "a", "--deadline", "0"], "found 0, expected seconds, above 0 and at most 86,400"),
         (["read", "a", "--deadline", "nan"], "found nan, expected seconds"),
         (["read", "a", "--deadline", "soon"], "'soon' is not a valid float"),
@@ -107,6 +126,41 @@ def test_files_in_a_url(pyshard: Commands) -> None:
     pyshard("--bootstrap", "pyshard://a?token_file=/t&tls_ca=/ca", "read", "a")
     pyshard("--bootstrap", "pyshard://a", "--token-file", "/t", "--tls-ca", "/ca", "read", "a")
     assert [(target.token_file, target.tls) for target in pyshard.targets] == [("/t", Tls("/ca"))] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "expected"),
+    [
+        (["stat"], {}, None),
+        (["--address", "a:1=b:2", "--address", "c:3=d:4", "stat"], {}, {"a:1": "b:2", "c:3": "d:4"}),
+        (["--address", "a:1=b:2", "stat", "--address", "c:3=d:4"], {}, {"c:3": "d:4"}),
+        (["stat", "--bootstrap", "pyshard://a?address=a:1=b:2"], {}, {"a:1": "b:2"}),
+        (["stat", "--bootstrap", "pyshard://a?address=a:1=b:2", "--address", "a:1=b:2"], {}, {"a:1": "b:2"}),
+        (["stat", "--bootstrap", "pyshard://a"], {"PYSHARD_ADDRESSES": "a:1=b:2"}, {"a:1": "b:2"}),
+        (["read", "k"], {"PYSHARD_BOOTSTRAP": "pyshard://a?address=a:1=b:2"}, {"a:1": "b:2"}),
+    ],
+)
+def test_addresses(
+    pyshard: Commands, arguments: list[str], env: dict[str, str], expected: dict[str, str] | None
+) -> None:
+    """Where shards are dialed stands in options or in the URL; else the client looks into the environment."""
+    pyshard(*arguments, env=env)
+    assert [target.addresses for target in pyshard.targets] == [expected]
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYSHARD_ADDRESSES": "a:1=b:2"}])
+def test_addresses_reach_the_clients(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both clients of the command are given what stands in options; without any, what the environment says counts."""
+    seen: list[object] = []
+    monkeypatch.setattr(deferred_call, "call", lambda *given: seen.append(given[4]))
+    monkeypatch.setattr(common_options, "Pyshard", lambda *_, addresses, **__: seen.append(addresses))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for addresses in ({"c:1": "d:1"}, None):
+        target = Target(None, None, 10, addresses=addresses)
+        target.connect()
+        target.call(lambda client: client.indexes())
+    assert seen == [{"c:1": "d:1"}, {"c:1": "d:1"}, None, None]
 
 
 def test_version(pyshard: Commands) -> None:

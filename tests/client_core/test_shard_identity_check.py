@@ -7,6 +7,7 @@ import pytest
 
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import ForeignCluster, WrongIdentity
+from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol.greeting import Greeting
 
@@ -32,3 +33,10 @@ def test_somebody_else(change: dict[str, str], kind: type[Exception], message: s
     """Another daemon, a shard of another cluster and another store are refused."""
     with pytest.raises(kind, match=f"^{message}$"):
         check_greeting(attrs.evolve(GREETING, **change), OWN, "c1")  # type: ignore[arg-type]  # strs all of them
+
+
+def test_somebody_else_elsewhere() -> None:
+    """Where the shard is dialed elsewhere than at its address in the map, the message names both."""
+    addresses = AddressMapping(((("127.0.0.1", 5050), ("db", 15050)),))
+    with pytest.raises(WrongIdentity, match=r"^a bootstrap answers at 127.0.0.1:5050 \(dialed at db:15050\)$"):
+        check_greeting(attrs.evolve(GREETING, role="bootstrap"), OWN, "c1", addresses)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyshard.errors import ConfigError, InvalidIndexName
+from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.client_endpoints import Address
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
 from pyshard.security.tls import Tls
@@ -71,6 +72,48 @@ def test_the_environment_comes_last() -> None:
     assert connection_parameters("pyshard://a", environment=environment).tls == Tls("/env")
     assert connection_parameters("pyshard://a?tls_ca=/ca", environment=environment).tls == Tls("/ca")
     assert connection_parameters("pyshard://a", tls=False, environment=environment).tls is None
+
+
+MAPPING = AddressMapping(((("10.0.0.5", 5050), ("db", 15050)),))
+ADDRESSES = {"10.0.0.5:5050": "db:15050"}
+ADDRESSES_URL = "pyshard://a?address=10.0.0.5:5050=db:15050"
+ADDRESSES_VARIABLE = {"PYSHARD_ADDRESSES": "10.0.0.5:5050=db:15050"}
+
+
+@pytest.mark.parametrize(
+    ("server", "addresses", "environment", "expected"),
+    [
+        ("a:1", None, {}, AS_ANNOUNCED),
+        ("a:1", ADDRESSES, {}, MAPPING),
+        (ADDRESSES_URL, None, {}, MAPPING),
+        (ADDRESSES_URL, ADDRESSES, {}, MAPPING),
+        ("a:1", None, ADDRESSES_VARIABLE, MAPPING),
+        ("a:1", {}, ADDRESSES_VARIABLE, AS_ANNOUNCED),
+        ("a:1", ADDRESSES, {"PYSHARD_ADDRESSES": "c:1=d:1"}, MAPPING),
+        (ADDRESSES_URL, None, {"PYSHARD_ADDRESSES": "c:1=d:1"}, MAPPING),
+        ("pyshard://a", ADDRESSES, {"PYSHARD_ADDRESSES": "nonsense"}, MAPPING),
+    ],
+)
+def test_addresses_of_shards(
+    server: str, addresses: dict[str, str] | None, environment: dict[str, str], expected: AddressMapping
+) -> None:
+    """Where shards are dialed is said by an argument, the URL or, where neither says it, the environment."""
+    found = connection_parameters(server, addresses=addresses, environment=environment)
+    assert found.address_mapping == expected
+
+
+def test_addresses_that_contradict_or_cannot_be() -> None:
+    """Two mappings are refused, and one that can't be used; the message says where it stands."""
+    with pytest.raises(ConfigError) as refused:
+        connection_parameters(ADDRESSES_URL, addresses={"10.0.0.5:5050": "db:1"})
+    assert str(refused.value) == (
+        "addresses: found 10.0.0.5:5050=db:15050 in the address as a URL, and 10.0.0.5:5050=db:1 as an argument, "
+        "expected one of the two"
+    )
+    with pytest.raises(ConfigError, match=r"^addresses: found 'x', expected HOST:PORT"):
+        connection_parameters("a:1", addresses={"x": "b:1"})
+    with pytest.raises(ConfigError, match=r"^PYSHARD_ADDRESSES: found 'x', expected ANNOUNCED=DIALED"):
+        connection_parameters("a:1", environment={"PYSHARD_ADDRESSES": "x"})
 
 
 @pytest.mark.parametrize("servers", [["pyshard://a", "b:1"], ["b:1", "pyshard://a"], "b:1,pyshard://a"])

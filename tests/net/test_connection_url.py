@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.errors import ConfigError
+from pyshard.model.address_mapping import AddressMapping
 from pyshard.net.connection_url import ConnectionUrl, is_url, parse_url
 from pyshard.security.tls import Tls
 from pyshard.settings import settings
@@ -38,6 +39,20 @@ from pyshard.settings import settings
             "pyshard://a/pages?tls_key=/k&tls_certificate=/c&tls_ca=/ca%23&deadline=1",
             ConnectionUrl((("a", 9192),), "pages", 1, tls=Tls("/ca#", "/c", "/k")),
         ),
+        (
+            "pyshard://a?address=10.0.0.5:5050=db.example.com:15050&deadline=1&address=[::1]:1=[fe80::1%25eth0]:2",
+            ConnectionUrl(
+                (("a", 9192),),
+                deadline=1,
+                addresses=AddressMapping(
+                    ((("10.0.0.5", 5050), ("db.example.com", 15050)), (("::1", 1), ("fe80::1%eth0", 2)))
+                ),
+            ),
+        ),
+        (
+            "pyshard://a?address=b%C3%BCcher%3A1%3Db%3A2",
+            ConnectionUrl((("a", 9192),), addresses=AddressMapping(((("bücher", 1), ("b", 2)),))),
+        ),
     ],
 )
 def test_what_a_url_says(text: str, expected: ConnectionUrl) -> None:
@@ -59,7 +74,7 @@ def test_what_is_no_url(given: object) -> None:
     assert not is_url(given)
 
 
-NAMES = "deadline, token_file, tls_ca, tls_certificate, tls_key"
+NAMES = "deadline, token_file, tls_ca, tls_certificate, tls_key, address"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +113,15 @@ NAMES = "deadline, token_file, tls_ca, tls_certificate, tls_key"
         ("a?deadline=1e999", "deadline: found '1e999', expected seconds, above 0"),
         ("a?deadline=5s", "deadline: found '5s', expected seconds, above 0"),
         ("a?token_file=/a%00", "token_file: found the character %00, expected text without it"),
+        ("a?address", "address: found no value, expected address=…"),
+        ("a?address=", "address: found '', expected some text"),
+        (
+            "a?address=b:1",
+            "address: found 'b:1', expected ANNOUNCED=DIALED, such as 10.0.0.5:5050=db.example.com:15050",
+        ),
+        ("a?address=b:1=c", "address: found 'c', expected HOST:PORT with a port from 1 to 65535"),
+        ("a?address=b:1=c:0", "address: found 'c:0', expected HOST:PORT with a port from 1 to 65535"),
+        ("a?address=b:1=c:1&address=B:1=c:2", "address: found 'b:1' twice, expected each shard's address once"),
         ("a?tls_certificate=/c", "tls_ca: found nothing, beside the certificate or key /c"),
     ],
 )
@@ -136,6 +160,8 @@ HOSTS = (
     | st.ip_addresses(v=4).map(str)
     | st.ip_addresses(v=6).map(str)
 )
+PAIRS = st.tuples(st.tuples(HOSTS, st.integers(1, 65535)), st.tuples(HOSTS, st.integers(1, 65535)))
+ADDRESSES = st.lists(PAIRS, min_size=1, unique_by=lambda pair: pair[0]).map(lambda pairs: AddressMapping(tuple(pairs)))
 URLS = st.builds(
     ConnectionUrl,
     hosts=st.lists(st.tuples(HOSTS, st.integers(1, 65535)), min_size=1, unique=True).map(tuple),
@@ -146,6 +172,7 @@ URLS = st.builds(
     | st.builds(Tls, PATHS)
     | st.builds(Tls, PATHS, PATHS)
     | st.builds(Tls, PATHS | st.just("system"), PATHS, PATHS),
+    addresses=st.none() | ADDRESSES,
 )
 
 

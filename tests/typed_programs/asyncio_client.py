@@ -49,7 +49,7 @@ def counted(document: dict[str, int]) -> dict[str, int]:
 
 async def main() -> None:
     """What is written and read, one by one and many at once."""
-    async with connect("pyshard://localhost/pages?deadline=5") as client:
+    async with connect("pyshard://localhost/pages?deadline=5", addresses={"10.0.0.5:5050": "db:15050"}) as client:
         assert_type(client, AioClient)
         await client.write("ann", {"likes": ["tea", "rain"], "age": 30})
         record = await client.read("ann")

@@ -85,6 +85,8 @@ def addresses() -> None:
     server, servers = ["localhost", 9192], [["localhost", 9192], ["other", 9193]]
     for app in (Pyshard(server), Pyshard(servers), Pyshard(("localhost", 9192)), Pyshard(["a:1", "b:2"])):
         app.close()
+    shards = {"10.0.0.5:5050": "db.example.com:15050"}
+    Pyshard(server, addresses=shards).close()
 
 
 def pairs(app: Pyshard) -> None:

@@ -69,6 +69,8 @@ async def addresses(clock: IReactorTime) -> None:
     assert_type(await connect(clock, "pyshard://localhost/pages?deadline=5"), Client)
     await connect(clock, ["localhost", 9192])
     await connect(clock, ["a:1", "b:2"], index="pages", deadline=5, token_file="tokens", tls=False)
+    shards = {"10.0.0.5:5050": "db.example.com:15050"}
+    await connect(clock, "a:1", addresses=shards)
 
 
 async def documents(client: Client) -> None:

@@ -103,7 +103,7 @@ class ClusterRun:
     :param reactor: the global one; it isn't running yet.
     :param signals: end the run; they are installed.
     :param daemons: what to run.
-    :param bootstrap: the bootstrap's host and port.
+    :param bootstrap: host and port at which this machine reaches the bootstrap.
     :param observer: hears of the run.
     :param access: who may use the cluster.
     :ivar failure: why it ended, unless it was asked to.
@@ -162,6 +162,7 @@ class ClusterRun:
             deadline=READY_WITHIN,
             token_file=self._access.token_file,
             tls=self._access.tls or False,
+            addresses={},  # it asks the bootstrap alone; whatever the environment says
         )
         try:
             while True:
