@@ -16,6 +16,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
+from pyshard.model.address_mapping import mapping_in
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
@@ -43,13 +44,27 @@ class BootstrapOptions(usage.Options):
     optParameters = [
         ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
         ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
-        ["listen", "l", None, "Twisted server endpoint string to listen on [default: the config file's 'bootstrap']."],
+        [
+            "listen",
+            "l",
+            None,
+            "HOST:PORT, or a Twisted server endpoint string, to listen on [default: the config file's 'bootstrap'].",
+        ],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
         *daemon_log.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._detours: list[str] = []
+
+    def opt_address(self, pair: str) -> None:
+        """ANNOUNCED=DIALED: where to dial a shard that can't be reached at its address in the config file, each
+        HOST:PORT. Can be given several times."""
+        self._detours.append(pair)
 
     def postOptions(self) -> None:
         """Read the config file and the state, and check where to listen, before anything is started."""
@@ -64,10 +79,13 @@ class BootstrapOptions(usage.Options):
             path = Path(self["config"]).absolute()
             cluster = config_file.load(self["config"])
             self["state"] = Path(self["state"]).absolute() if self["state"] else state_file.default_path(path)
-            if self["listen"] is None:
-                self["listen"] = listen_address.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
+            self["addresses"] = mapping_in(self._detours, "--address")
+            if self["listen"] is not None:
+                self["listen"] = listen_address.listening(self["listen"])
+            elif cluster.bootstrap_listen:
+                self["listen"] = listen_address.listening(cluster.bootstrap_listen, "bootstrap.listen")
             else:
-                listen_address.check_listen(self["listen"])
+                self["listen"] = listen_address.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
             self["tls"] = daemon_tls_options.tls_files(self, dials=True)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(
@@ -125,5 +143,6 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         Random(),
         tokens.current if tokens else None,
         with_files(options["connections"]),
+        options["addresses"],
     )
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

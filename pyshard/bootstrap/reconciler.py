@@ -36,14 +36,22 @@ class ShardReconciler(Service):
     :param bootstrap: whose state the shard gets.
     :param name: the shard's name in the map.
     :param endpoint: where the shard is.
+    :param detour: what messages say behind its address in the map (`AddressMapping.detour`).
     """
 
     _log = Logger()
 
     def __init__(
-        self, bootstrap: Bootstrap, name: str, clock: IReactorTime, endpoint: IStreamClientEndpoint, random: Random
+        self,
+        bootstrap: Bootstrap,
+        name: str,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        random: Random,
+        detour: str = "",
     ) -> None:
         self._bootstrap = bootstrap
+        self._detour = detour
         self._shard = name
         self._clock = clock
         self._next_ping: IDelayedCall | None = None
@@ -99,20 +107,18 @@ class ShardReconciler(Service):
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
         if self._bootstrap.set_readiness(self._shard, Condition.READY):
-            own = self._bootstrap.state.map.named(self._shard)
-            self._log.info("shard {name} at {at}: ready", name=self._shard, at=own.address if own else "?")
+            self._log.info("shard {name} at {at}: ready", name=self._shard, at=self._at())
         self._schedule_ping()
 
     def disconnected(self, reason: str) -> None:
         """See `DialerOwner`."""
         self._stop_pinging()
         reason = self._reason or reason
-        if self._bootstrap.set_readiness(self._shard, self._condition, reason):
-            own = self._bootstrap.state.map.named(self._shard)
+        if self._bootstrap.set_readiness(self._shard, self._condition, f"{reason}{self._detour}"):
             self._log.warn(
                 "shard {name} at {at}: {condition}: {reason}",
                 name=self._shard,
-                at=own.address if own else "?",
+                at=self._at(),
                 condition=self._condition.value,
                 reason=reason,
             )
@@ -122,6 +128,11 @@ class ShardReconciler(Service):
         """See `DialerOwner`: `disconnected` has told it, and the shard is dialed again all the same."""
 
     # ------------------------------------------------------------------ inside
+
+    def _at(self) -> str:
+        """The shard's address, for the log."""
+        own = self._bootstrap.state.map.named(self._shard)
+        return f"{own.address if own else '?'}{self._detour}"
 
     async def _configure(self, connection: DialedConnection) -> None:
         while self._told_epoch != self._bootstrap.state.epoch:

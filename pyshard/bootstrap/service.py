@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
+from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.client_endpoints import Dial
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
@@ -29,6 +30,7 @@ class BootstrapService(MultiService):
     :param random: jitter.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
+    :param addresses: where shards are dialed in place of where the map says.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class BootstrapService(MultiService):
         random: Random,
         tokens: Callable[[], Tokens] | None = None,
         connections: ConnectionLimits | None = None,
+        addresses: AddressMapping = AS_ANNOUNCED,
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
@@ -48,7 +51,14 @@ class BootstrapService(MultiService):
         )
         Listener(clock, endpoint, factory).setServiceParent(self)
         self._reconcilers = [
-            ShardReconciler(bootstrap, shard.name, clock, dial(shard.host, shard.port), random)
+            ShardReconciler(
+                bootstrap,
+                shard.name,
+                clock,
+                dial(*addresses.dialed(shard.host, shard.port)),
+                random,
+                addresses.detour(shard.host, shard.port),
+            )
             for shard in bootstrap.state.map.ranges
         ]
         for reconciler in self._reconcilers:

@@ -4,6 +4,7 @@ Rules:
 
 - An IPv6 address stands in brackets before its port.
 - In an endpoint string a backslash takes the special meaning from the character behind it.
+- Where to listen is ``host:port`` or such a string. ``tcp:5050`` is a string: no host has the name of a kind of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import re
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?", re.ASCII)
 _SEPARATOR = re.compile(r"(?<!\\):")
 _ESCAPED = re.compile(r"\\(.)")
+
+#: Kinds of Twisted's server endpoint strings.
+_SERVER_KINDS = {"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy", "stdio"}
 
 
 def host_and_port(host: str, port: int) -> str:
@@ -29,6 +33,17 @@ def split_host_and_port(text: str) -> tuple[str, int | None] | None:
     if found is None:
         return None
     return found["six"] or found["host"], None if found["port"] is None else int(found["port"])
+
+
+def split_listening(text: str) -> tuple[str, int] | None:
+    """The host and port of where to listen, ``host:port`` or ``[v6 address]:port``.
+
+    :return: None where it is neither: then it is a Twisted server endpoint string, or nothing that can be listened on.
+    """
+    found = split_host_and_port(text)
+    if found is None or found[1] is None or (found[0] in _SERVER_KINDS and not text.startswith("[")):
+        return None
+    return found[0], found[1]
 
 
 def split_endpoint(description: str) -> tuple[str, list[tuple[str, str]]]:

@@ -4,6 +4,8 @@ Rules:
 
 - the file is the original pyshard's: ``{"shards": [{"name", "start", "end", "size", "host", "port"}, …]}``, and
   optionally ``"bootstrap": {"host", "port"}``; other fields are refused;
+- host and port are announced: who wants to reach the daemon dials them. ``"listen"`` beside them says where it listens,
+  if that is elsewhere;
 - an error is one line, which names file, field, what was found and what was expected.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +21,7 @@ import attrs
 import msgspec
 
 from pyshard.errors import ConfigError, shortened, shown_value
+from pyshard.model.address_text import split_listening
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
@@ -25,7 +29,10 @@ from pyshard.settings import settings
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
 _Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+_Listen = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+_ENDPOINT = re.compile(r"[A-Za-z][\w-]*:.", re.ASCII)  # the beginning of a Twisted endpoint string
 
 
 class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,11 +42,13 @@ class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
     size: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     host: _Host
     port: _Port
+    listen: _Listen = ""
 
 
 class _BootstrapEntry(msgspec.Struct, forbid_unknown_fields=True):
     host: _Host = str(settings.BOOTSTRAP_SERVER[0])
     port: _Port = int(settings.BOOTSTRAP_SERVER[1])
+    listen: _Listen = ""
 
 
 class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,13 +61,19 @@ class ClusterConfig:
     """What a config file says.
 
     :param map: the ranges, without the shards' identities.
-    :param bootstrap_host: name or IP address at which the bootstrap listens and clients find it.
+    :param bootstrap_host: name or IP address at which clients find the bootstrap, and where it listens unless
+        `bootstrap_listen` says otherwise.
     :param bootstrap_port: its TCP port.
+    :param listen: by the names of shards that listen elsewhere than at their address in the map: where. It is
+        ``host:port``, or a Twisted server endpoint string.
+    :param bootstrap_listen: the same for the bootstrap; None: at its host and port.
     """
 
     map: ShardMap
     bootstrap_host: str
     bootstrap_port: int
+    listen: Mapping[str, str] = attrs.field(factory=dict)
+    bootstrap_listen: str | None = None
 
 
 def load(path: Path | str) -> ClusterConfig:
@@ -87,6 +102,7 @@ def parse(text: bytes) -> ClusterConfig:
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), raw)) from None
     ranges = []
+    listen: dict[str, str] = {}
     for number, shard in enumerate(read.shards):
         bounds: list[int] = []
         for field, value in (("start", shard.start), ("end", shard.end)):
@@ -99,7 +115,22 @@ def parse(text: bytes) -> ClusterConfig:
                 ) from None
         start, end = bounds
         ranges.append(ShardRange(shard.name, start, end, shard.size, shard.host, shard.port))
-    return ClusterConfig(ShardMap(ranges), read.bootstrap.host, read.bootstrap.port)
+        if shard.listen:
+            listen[shard.name] = _checked_listen(f"shards[{number}].listen", shard.listen)
+    bootstrap = read.bootstrap
+    elsewhere = _checked_listen("bootstrap.listen", bootstrap.listen) if bootstrap.listen else None
+    return ClusterConfig(ShardMap(ranges), bootstrap.host, bootstrap.port, listen, elsewhere)
+
+
+def _checked_listen(field: str, text: str) -> str:
+    """Where to listen, as far as its form tells; the daemon finds out the rest."""
+    address = split_listening(text)
+    if _ENDPOINT.match(text) if address is None else 1 <= address[1] <= 65535:
+        return text
+    raise ConfigError(
+        f"{field}: found {_shown(text)}, expected HOST:PORT with a port from 1 to 65535, or a Twisted server endpoint "
+        "string such as 'tcp:5050:interface=0.0.0.0'"
+    )
 
 
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)

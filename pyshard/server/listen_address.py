@@ -2,6 +2,8 @@
 
 Rules:
 
+- ``HOST:PORT`` and an endpoint string may stand for one another, wherever somebody says where to listen (`listening`).
+
 - A port in use is refused at once, in one line.
 - Without tokens or clients' certificates a daemon listens only where this machine's own processes can connect, unless
   the operator says ``--insecure``. What isn't known for certain counts as reachable from elsewhere.
@@ -16,12 +18,15 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
-from pyshard.model.address_text import split_endpoint
+from pyshard.model.address_text import split_endpoint, split_listening
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number
 from pyshard.settings import settings
 
 #: Kinds of endpoint strings that listen on a TCP port.
 _TCP = ("tcp", "tcp6", "ssl")
+
+#: All interfaces: of IPv4, and of IPv6.
+_EVERYWHERE = ("0.0.0.0", "::")
 
 
 def port_number(given: object, option: str) -> int:
@@ -40,12 +45,7 @@ def listen_string(host: str, port: int) -> str:
 
     :raises ConfigError: the host is no address of this machine, or the port is in use.
     """
-    try:
-        found = socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, ValueError) as error:  # ValueError: IDNA can't encode it, or it has a NUL
-        reason = error.strerror if isinstance(error, OSError) else "not a name"
-        raise ConfigError(f"can't listen on {host}:{port}: {host!r} has no address ({reason})") from None
-    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    family, address = _look_up(host, port)
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -60,22 +60,98 @@ def listen_string(host: str, port: int) -> str:
     return f"{kind}:port={port}:interface={numeric_host(address).replace(':', chr(92) + ':')}"
 
 
+def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+    """The address of a host on which to listen, one of IPv4 if there is one.
+
+    :raises ConfigError: it has none.
+    """
+    try:
+        found = socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, ValueError) as error:  # ValueError: IDNA can't encode it, or it has a NUL
+        reason = error.strerror if isinstance(error, OSError) else "not a name"
+        raise ConfigError(f"can't listen on {host}:{port}: {host!r} has no address ({reason})") from None
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, address
+
+
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
     """A Twisted endpoint string taken apart: its kind, its plain parts, and its named parts."""
     kind, parts = split_endpoint(description)
     return kind, [value for name, value in parts if not name], {name: value for name, value in parts if name}
 
 
-def check_listen(description: str) -> None:
+def listening(given: str, option: str = "--listen") -> str:
+    """The Twisted server endpoint string of where somebody wants a daemon to listen.
+
+    :param given: ``HOST:PORT``, or such a string.
+    :param option: that says it, for messages.
+    :raises ConfigError: no daemon can listen there.
+    """
+    address = split_listening(given)
+    if address is None:
+        check_listen(given, option)
+        return given
+    host, port = address[0], port_number(address[1], option)
+    try:
+        _look_up(host, port)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{option}: found {given!r}, expected a Twisted server endpoint string such as "
+            f"'tcp:5050:interface=127.0.0.1', or HOST:PORT ({error})"
+        ) from None
+    return listen_string(host, port)
+
+
+def check_listen(description: str, option: str = "--listen") -> None:
     """Refuse a TCP server endpoint string whose port is in use; others show when they are listened on.
 
+    :param option: that says it, for messages.
     :raises ConfigError: in one line.
     """
+    place = _place(description)
+    if place is not None:
+        interface, port = place
+        listen_string(interface or _EVERYWHERE[description.startswith("tcp6")], port_number(port, option))
+
+
+def reached_at(given: str) -> tuple[str, int] | None:
+    """Where this machine's own processes reach a daemon by TCP.
+
+    :param given: where it listens: ``HOST:PORT``, or a Twisted server endpoint string.
+    :return: host and port; None where that isn't known.
+    :raises ConfigError: the port can be none.
+    """
+    address = split_listening(given)
+    if address is None:
+        place = _place(given)
+        if place is None:
+            return None
+        address = place[0] or _EVERYWHERE[given.startswith("tcp6")], port_number(place[1], "listen")
+    host, port = address
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host, port
+    if found.is_unspecified:
+        host = "127.0.0.1" if found.version == 4 else "::1"
+    return host, port
+
+
+def _place(description: str) -> tuple[str, str] | None:
+    """The interface, empty if none is said, and the port of a TCP server endpoint string; None: it has no such port."""
     kind, plain, named = _parts(description)
     port = named.get("port", plain[0] if plain else "")
-    if kind in _TCP and port.isdigit() and int(port):
-        interface = named.get("interface", "") or ("::" if kind == "tcp6" else "0.0.0.0")
-        listen_string(interface, port_number(port, "--listen"))
+    if kind not in _TCP or not (port.isascii() and port.isdigit() and port.strip("0")):
+        return None
+    return _interface(description), port
+
+
+def _interface(description: str) -> str:
+    """The interface of a TCP server endpoint string, said by its name or its place; empty: none is said."""
+    kind, plain, named = _parts(description)
+    behind = 1 if "port" not in named else 0
+    places = plain[behind:] if kind != "ssl" else []
+    return named.get("interface", places[0] if places else "")
 
 
 def is_local(description: str) -> bool:
@@ -83,14 +159,12 @@ def is_local(description: str) -> bool:
 
     What isn't known for certain counts as reachable.
     """
-    kind, plain, named = _parts(description)
+    kind = _parts(description)[0]
     if kind == "unix":
         return True
     if kind not in _TCP:
         return False
-    behind = 1 if "port" not in named else 0
-    places = plain[behind:] if kind != "ssl" else []  # an interface by its place
-    interface = named.get("interface", places[0] if places else "")
+    interface = _interface(description)
     if interface == "localhost":
         return True
     try:

@@ -43,7 +43,12 @@ class ShardOptions(usage.Options):
     optParameters = [
         ["port", "p", settings.SHARD_PORT, "TCP port to listen on."],
         ["host", None, "127.0.0.1", "Name or IP address to listen on."],
-        ["listen", "l", None, "Twisted server endpoint string to listen on, in place of --host and --port."],
+        [
+            "listen",
+            "l",
+            None,
+            "HOST:PORT, or a Twisted server endpoint string, to listen on, in place of --host and --port.",
+        ],
         ["data-dir", "d", None, "Directory that keeps the documents over a restart [default: memory]."],
         [
             "durability",
@@ -70,7 +75,7 @@ class ShardOptions(usage.Options):
                     self["host"], listen_address.port_number(self["port"], "--port")
                 )
             else:
-                listen_address.check_listen(self["listen"])
+                self["listen"] = listen_address.listening(self["listen"])
             self["tls"] = daemon_tls_options.tls_files(self, dials=False)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(

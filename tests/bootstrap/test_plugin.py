@@ -20,6 +20,7 @@ from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
+from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import AuthenticatingEndpoint
 from pyshard.server import listen_address
 from pyshard.server.listener import Listener
@@ -247,6 +248,44 @@ def test_service_that_cannot_listen(file: Path) -> None:
     assert str(ended.value.code).startswith("pyshard: --listen: found '5050', expected a Twisted server endpoint ")
 
 
+def test_where_the_bootstrap_listens(file: Path) -> None:
+    """The option counts before the config file's ``listen``, and that before host and port; each in both forms."""
+    ports = [free_port() for _ in range(3)]
+    written(file, bootstrap={"host": "192.0.2.1", "port": ports[0], "listen": f"127.0.0.1:{ports[1]}"})
+    assert parsed("--config", file)["listen"] == f"tcp:port={ports[1]}:interface=127.0.0.1"
+    assert parsed("--config", file, "--listen", f"127.0.0.1:{ports[2]}")["listen"] == (
+        f"tcp:port={ports[2]}:interface=127.0.0.1"
+    )
+    written(file, bootstrap={"host": "192.0.2.1", "port": ports[0], "listen": "tcp:99999"})
+    assert refused("--config", file) == "pyshard: bootstrap.listen: found '99999', expected a port from 1 to 65535"
+    written(file, bootstrap={"host": "127.0.0.1", "port": ports[0]})
+    assert parsed("--config", file)["listen"] == f"tcp:port={ports[0]}:interface=127.0.0.1"
+
+
+@pytest.mark.usefixtures("asked")
+def test_where_shards_are_dialed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard is dialed where --address says, which can be given several times, or where the config file says."""
+    dialed: list[tuple[str, int]] = []
+    monkeypatch.setattr(client_endpoints, "dial_with", lambda *_: lambda host, port: dialed.append((host, port)))
+    given = ["--address", "127.0.0.1:5050=10.0.0.5:1", "--address=10.0.0.9:1=10.0.0.9:2"]
+    makeService(parsed("--config", file, *given))
+    assert dialed == [("10.0.0.5", 1), ("127.0.0.1", 5051)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["b:1"], "--address: found 'b:1', expected ANNOUNCED=DIALED, such as"),
+        (["b:1=c:0"], "--address: found 'c:0', expected HOST:PORT with a port from 1 to 65535"),
+        (["b:1=c:1", "b:1=d:1"], "--address: found 'b:1' twice, expected each shard's address once"),
+    ],
+)
+def test_where_no_shard_can_be_dialed(pairs: list[str], message: str, file: Path) -> None:
+    """A mapping that can't be used ends the process with one line, before anything is written."""
+    assert refused("--config", file, *(f"--address={pair}" for pair in pairs)).startswith(f"pyshard: {message}")
+    assert not state_file.default_path(file).exists()
+
+
 # -- tokens ---------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +301,7 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("guarded", [True, False])
 def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others than this machine may connect where there is a token file; the bootstrap authenticates to shards then."""
-    monkeypatch.setattr(listen_address, "check_listen", lambda _: None)
+    monkeypatch.setattr(listen_address, "check_listen", lambda *_: None)
     given: list[str | Path] = ["--config", file, "--listen", "tcp:6000"]
     given += ["--token-file", tokens] if guarded else []
     if not guarded:

@@ -8,6 +8,7 @@ from deferreds import result
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.model.address_mapping import mapping_of
 from pyshard.settings import settings
 from pyshard.shard.protocol import ShardProtocol
 
@@ -185,3 +186,23 @@ def test_next_bootstrap(running: Bench) -> None:
     running.bootstrap.change(running.state.with_index("pages"))
     running.network.settle()
     assert running.everybody_knows()
+
+
+def test_shards_that_are_dialed_elsewhere(bench: Bench, log_lines: list[str]) -> None:
+    """A bootstrap dials where its mapping says; log and readiness name both addresses, the map the announced one."""
+    outside = ("db.example.com", 15050)
+    bench.addresses = mapping_of({"127.0.0.1:5051": "db.example.com:15050", "192.0.2.9:1": "nobody:1"})
+    bench.start_shard("high")
+    bench.network.listeners[outside] = bench.network.listeners.pop(HIGH)
+    bench.start(["low", "bootstrap"], 1)
+    assert bench.conditions() == [Condition.READY, Condition.READY]
+    assert [(shard.host, shard.port) for shard in bench.state.map.ranges] == [LOW, HIGH]
+    del bench.network.listeners[outside]
+    bench.network.cut(*outside)
+    bench.network.advance(10)
+    assert bench.detail("high") == "connection refused (dialed at db.example.com:15050)"
+    assert about(log_lines, "high")[0] == "info: shard high at 127.0.0.1:5051 (dialed at db.example.com:15050): ready"
+    assert about(log_lines, "high")[-1].endswith(
+        "127.0.0.1:5051 (dialed at db.example.com:15050): unreachable: connection refused"
+    )
+    assert all("dialed" not in line for line in about(log_lines, "low"))

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
+from pyshard.model.address_mapping import AS_ANNOUNCED
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
@@ -41,6 +42,7 @@ class Bench:
         self.shards: dict[str, ShardService] = {}
         self.service: BootstrapService | None = None
         self.stores = 0
+        self.addresses = AS_ANNOUNCED
 
     def _save(self, state: ClusterState) -> None:
         if self.full:
@@ -55,7 +57,9 @@ class Bench:
     def start_bootstrap(self) -> BootstrapService:
         """Start the bootstrap."""
         endpoint = self.network.listen("localhost", 9192)
-        self.service = BootstrapService(self.bootstrap, self.clock, endpoint, self.network.dial, Random(0))
+        self.service = BootstrapService(
+            self.bootstrap, self.clock, endpoint, self.network.dial, Random(0), addresses=self.addresses
+        )
         self.service.startService()
         return self.service
 

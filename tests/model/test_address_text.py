@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.model.address_text import host_and_port, split_endpoint, split_host_and_port
+from pyshard.model.address_text import host_and_port, split_endpoint, split_host_and_port, split_listening
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,27 @@ def test_host_and_port(host: str, expected: str) -> None:
 def test_split_host_and_port(text: str, expected: tuple[str, int | None] | None) -> None:
     """A host may have a port, and an IPv6 address needs its brackets; anything else is none."""
     assert split_host_and_port(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.0.0.0:5050", ("0.0.0.0", 5050)),
+        ("localhost:5050", ("localhost", 5050)),
+        ("[::]:5050", ("::", 5050)),
+        ("0.0.0.0", None),
+        ("tcp:5050", None),
+        ("tcp6:5050", None),
+        ("ssl:5050", None),
+        ("unix:5050", None),
+        ("tcp:5050:interface=127.0.0.1", None),
+        ("unix:/run/shard", None),
+        ("", None),
+    ],
+)
+def test_split_listening(text: str, expected: tuple[str, int] | None) -> None:
+    """Where to listen is a host and a port; what begins with a kind of endpoint strings is such a string."""
+    assert split_listening(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ def test_bootstrap(bootstrap: dict[str, object], expected: tuple[str, int]) -> N
     assert (config.map, config.bootstrap_host, config.bootstrap_port) == (MAP, *expected)
 
 
+@pytest.mark.parametrize("where", ["0.0.0.0:5050", "[::]:5050", "tcp:5050", "unix:/run/shard", "systemd:domain=INET"])
+def test_listening_elsewhere(where: str) -> None:
+    """Each daemon may listen elsewhere than at the address that is announced, which stays in the map."""
+    assert parse(file_with(1, listen=where)) == ClusterConfig(MAP, "localhost", 9192, {"shard0.5-1": where})
+    assert parse(file_and(bootstrap={"listen": where})) == ClusterConfig(MAP, "localhost", 9192, {}, where)
+
+
 def test_order_of_shards_is_free() -> None:
     """Shards may stand in any order."""
     assert parse(file_and(shards=SHARDS[::-1])).map == MAP
@@ -125,7 +132,23 @@ def test_limits_are_allowed(field: str, smallest: object, largest: object) -> No
         (file_with(1, port=65536), "shards[1].port: found 65536, expected int <= 65535"),
         (file_with(1, port="5051"), 'shards[1].port: found "5051", expected int'),
         (file_with(1, port=True), "shards[1].port: found true, expected int"),
+        (file_with(1, listen=None), "shards[1].listen: found null, expected str"),
+        (file_with(1, listen=5050), "shards[1].listen: found 5050, expected str"),
+        (file_with(1, listen=""), 'shards[1].listen: found "", expected str of length >= 1'),
+        *(
+            (
+                file_with(1, listen=text),
+                f'shards[1].listen: found "{text}", expected HOST:PORT with a port from 1 to 65535, or a Twisted '
+                "server endpoint string such as 'tcp:5050:interface=0.0.0.0'",
+            )
+            for text in ("0.0.0.0", "0.0.0.0:0", "0.0.0.0:65536", "0.0.0.0:999999", ":5050", "[::]", "tcp:", "5050")
+        ),
         # the bootstrap
+        (
+            file_and(bootstrap={"listen": "0.0.0.0"}),
+            'bootstrap.listen: found "0.0.0.0", expected HOST:PORT with a port from 1 to 65535, or a Twisted server '
+            "endpoint string such as 'tcp:5050:interface=0.0.0.0'",
+        ),
         (file_and(bootstrap=None), "bootstrap: found null, expected a JSON object"),
         (file_and(bootstrap=["localhost", 9192]), 'bootstrap: found ["localhost",9192], expected a JSON object'),
         (file_and(bootstrap={"port": 0}), "bootstrap.port: found 0, expected int >= 1"),
@@ -207,7 +230,7 @@ anything: st.SearchStrategy[object] = st.recursive(
         st.binary(),
         st.builds(lambda value: json.dumps(value).encode(), anything),
         st.builds(file_and, **dict.fromkeys(("shards", "bootstrap"), anything)),
-        st.builds(file_with, **dict.fromkeys(SHARDS[0], anything)),
+        st.builds(file_with, **dict.fromkeys([*SHARDS[0], "listen"], anything)),
     )
 )
 def test_garbage_is_a_config_error(text: bytes) -> None:

@@ -118,6 +118,66 @@ def test_no_name(host: str) -> None:
     assert str(refused.value) == f"can't listen on {host}:5050: {host!r} has no address (not a name)"
 
 
+# -- host and port, or an endpoint string ---------------------------------------------------------------------------
+
+
+def test_listening(free: int) -> None:
+    """HOST:PORT and endpoint strings stand for one another."""
+    for given in (f"127.0.0.1:{free}", f"localhost:{free}"):
+        assert listen_address.listening(given) == f"tcp:port={free}:interface=127.0.0.1"
+    for given in (f"tcp:{free}", "unix:/run/shard", f"tcp:{free}:interface=127.0.0.1"):
+        assert listen_address.listening(given) == given
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "tcp:{}:interface=127.0.0.1", "tcp:{}:127.0.0.1", "tcp:{}"])
+def test_listening_where_somebody_listens(form: str, taken: int) -> None:
+    """A port in use is refused in each form, before anything is started."""
+    with pytest.raises(ConfigError, match=rf"^can't listen on [\d.]+:{taken}: address already in use"):
+        listen_address.listening(form.format(taken))
+
+
+def test_listening_at_no_host() -> None:
+    """A host without an address may be a kind of endpoint strings that there isn't: the message has both forms."""
+    with pytest.raises(ConfigError) as refused:
+        listen_address.listening("name..invalid:5")
+    assert str(refused.value) == (
+        "--listen: found 'name..invalid:5', expected a Twisted server endpoint string such as "
+        "'tcp:5050:interface=127.0.0.1', or HOST:PORT (can't listen on name..invalid:5: 'name..invalid' has no address "
+        "(not a name))"
+    )
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "tcp:{}"])
+def test_listening_at_no_port(form: str) -> None:
+    """What can be no port is refused; the message names who says it."""
+    with pytest.raises(ConfigError, match=r"^listen: found '65536', expected a port from 1 to 65535$"):
+        listen_address.listening(form.format(65536), "listen")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("10.0.0.5:5050", ("10.0.0.5", 5050)),
+        ("localhost:5050", ("localhost", 5050)),
+        ("0.0.0.0:5050", ("127.0.0.1", 5050)),
+        ("[::]:5050", ("::1", 5050)),
+        ("tcp:5050", ("127.0.0.1", 5050)),
+        ("tcp:port=5050:interface=10.0.0.5", ("10.0.0.5", 5050)),
+        ("tcp:5050:10.0.0.5", ("10.0.0.5", 5050)),
+        ("tcp6:5050", ("::1", 5050)),
+        (r"tcp6:5050:interface=\:\:", ("::1", 5050)),
+        ("ssl:5050:privateKey=key", ("127.0.0.1", 5050)),
+        ("tcp:0", None),
+        ("tcp:http", None),
+        ("unix:/run/shard", None),
+        ("systemd:domain=INET:index=0", None),
+    ],
+)
+def test_reached_at(given: str, expected: tuple[str, int] | None) -> None:
+    """This machine reaches a daemon at its interface, or on loopback when it listens on all; or nobody knows where."""
+    assert listen_address.reached_at(given) == expected
+
+
 # -- endpoint strings -----------------------------------------------------------------------------------------------
 
 

@@ -217,7 +217,7 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("listen", ["tcp:6000", "tcp:6000:interface=127.0.0.1"])
 def test_who_may_connect(options: list[str], listen: str, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others than this machine may connect when there is a token file, or when the operator says so."""
-    monkeypatch.setattr(listen_address, "check_listen", lambda _: None)
+    monkeypatch.setattr(listen_address, "check_listen", lambda *_: None)
     given = [*options, str(tokens)] if options and options != ["--insecure"] else options
     if options or "127" in listen:
         service = makeService(parsed("--listen", listen, *given)).serving

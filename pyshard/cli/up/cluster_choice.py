@@ -3,7 +3,8 @@
 Rules:
 
 - everything is checked before anything starts: hosts and ports can be listened on, and no two daemons share one;
-- a config file's ports are binding; without a config file, a free port takes the place of one that is in use;
+- a config file's ports are binding; without a config file, a free port takes the place of one that is in use, unless
+  that daemon announces another address than the one where it listens;
 - a cluster that other machines can reach must be guarded, or the user must have said ``--insecure``.
 """
 
@@ -21,6 +22,8 @@ from pyshard.cli.up.daemon_commands import Access
 from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
+from pyshard.model.address_mapping import HostAndPort
+from pyshard.model.address_text import host_and_port
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.shard_map import ShardMap, ShardRange
@@ -77,7 +80,7 @@ def remember(data: ClusterData, cluster: ClusterConfig) -> None:
 
 def as_file(cluster: ClusterConfig) -> str:
     """The text of a cluster's config file."""
-    shards = [
+    shards: list[dict[str, object]] = [
         {
             "name": shard.name,
             "start": slot_to_hash(shard.start),
@@ -85,10 +88,13 @@ def as_file(cluster: ClusterConfig) -> str:
             "size": shard.limit,
             "host": shard.host,
             "port": shard.port,
+            **({"listen": cluster.listen[shard.name]} if shard.name in cluster.listen else {}),
         }
         for shard in cluster.map.ranges
     ]
-    bootstrap = {"host": cluster.bootstrap_host, "port": cluster.bootstrap_port}
+    bootstrap: dict[str, object] = {"host": cluster.bootstrap_host, "port": cluster.bootstrap_port}
+    if cluster.bootstrap_listen:
+        bootstrap["listen"] = cluster.bootstrap_listen
     return json.dumps({"shards": shards, "bootstrap": bootstrap}, indent=2) + "\n"
 
 
@@ -97,15 +103,18 @@ def check_ports(cluster: ClusterConfig) -> None:
 
     :raises ConfigError: a host is none of this machine's addresses, or a port is in use, or used twice.
     """
-    used: dict[str, str] = {}
-    for name, host, port in _listeners(cluster):
+    used: dict[HostAndPort | str, str] = {}
+    for listener in _listeners(cluster):
         try:
-            listening = listen_address.listen_string(host, port)
+            string = listener.string()
+            listening = listen_address.reached_at(string) or string
         except ConfigError as error:
-            raise ConfigError(f"{name}: {error}") from None
+            raise ConfigError(f"{listener.name}: {error}") from None
         if listening in used:
-            raise ConfigError(f"{name}: found {host}:{port}, where {used[listening]} listens too, expected a free port")
-        used[listening] = name
+            raise ConfigError(
+                f"{listener.name}: found {listener.where}, where {used[listening]} listens too, expected a free port"
+            )
+        used[listening] = listener.name
 
 
 def check_reach(cluster: ClusterConfig, access: Access) -> None:
@@ -113,11 +122,11 @@ def check_reach(cluster: ClusterConfig, access: Access) -> None:
 
     :raises ConfigError: the message names the daemon.
     """
-    for name, host, port in _listeners(cluster):
+    for listener in _listeners(cluster):
         try:
-            listen_address.check_reach(listen_address.listen_string(host, port), access.may_be_reachable)
+            listen_address.check_reach(listener.string(), access.may_be_reachable)
         except ConfigError as error:
-            raise ConfigError(f"{name}: {error}") from None
+            raise ConfigError(f"{listener.name}: {error}") from None
 
 
 def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
@@ -128,7 +137,9 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
     notes = []
     with ExitStack() as held:  # a chosen port stays bound until all are chosen, so none is chosen twice
 
-        def free(name: str, host: str, port: int) -> int:
+        def free(name: str, host: str, port: int, elsewhere: bool) -> int:
+            if elsewhere:
+                return port
             try:
                 listen_address.listen_string(host, port)
             except ConfigError:
@@ -138,11 +149,15 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
             return port
 
         ranges = [
-            attrs.evolve(shard, port=free(f"shard {shard.name!r}", shard.host, shard.port))
+            attrs.evolve(
+                shard, port=free(f"shard {shard.name!r}", shard.host, shard.port, shard.name in cluster.listen)
+            )
             for shard in cluster.map.ranges
         ]
-        port = free("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)
-    return ClusterConfig(ShardMap(ranges), cluster.bootstrap_host, port), notes
+        port = free(
+            "the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port, cluster.bootstrap_listen is not None
+        )
+    return attrs.evolve(cluster, map=ShardMap(ranges), bootstrap_port=port), notes
 
 
 def _bind_free_port(probe: socket.socket) -> int:
@@ -159,7 +174,38 @@ def _bind_free_port(probe: socket.socket) -> int:
         return port
 
 
-def _listeners(cluster: ClusterConfig) -> list[tuple[str, str, int]]:
-    """Each daemon's name, host and port."""
-    shards = [(f"shard {shard.name!r}", shard.host, shard.port) for shard in cluster.map.ranges]
-    return [*shards, ("the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port)]
+@attrs.frozen
+class _DaemonPlace:
+    """Where a daemon listens.
+
+    :param name: the daemon's, for messages.
+    :param address: what the config file announces.
+    :param listen: where it listens, if the config file says so.
+    """
+
+    name: str
+    address: HostAndPort
+    listen: str | None
+
+    @property
+    def where(self) -> str:
+        """Where it listens, as the config file says it."""
+        return self.listen or host_and_port(*self.address)
+
+    def string(self) -> str:
+        """The Twisted server endpoint string of that.
+
+        :raises ConfigError: it can't listen there.
+        """
+        if self.listen:
+            return listen_address.listening(self.listen, "listen")
+        return listen_address.listen_string(*self.address)
+
+
+def _listeners(cluster: ClusterConfig) -> list[_DaemonPlace]:
+    shards = [
+        _DaemonPlace(f"shard {shard.name!r}", (shard.host, shard.port), cluster.listen.get(shard.name))
+        for shard in cluster.map.ranges
+    ]
+    bootstrap = cluster.bootstrap_host, cluster.bootstrap_port
+    return [*shards, _DaemonPlace("the bootstrap", bootstrap, cluster.bootstrap_listen)]

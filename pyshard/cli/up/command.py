@@ -21,6 +21,7 @@ from pyshard.cli.standard_output import flush, put, show
 from pyshard.cli.up import cluster_choice as clusters
 from pyshard.cli.up.daemon_commands import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
+from pyshard.cli.up.local_addresses import bootstrap_here
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig
 from pyshard.net.steady_clock import run_steadily
@@ -185,8 +186,7 @@ def _run(
 
     given = cast("RunReactor", reactor)
     run_steadily(given)
-    bootstrap = (cluster.bootstrap_host, cluster.bootstrap_port)
-    run = ClusterRun(given, signals, commands, bootstrap, announcements, access)
+    run = ClusterRun(given, signals, commands, bootstrap_here(cluster), announcements, access)
     flags = os.O_WRONLY | os.O_APPEND
     with os.fdopen(private_descriptor(directory / "up.log", flags), "a", encoding="utf-8") as log:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)

@@ -12,6 +12,7 @@ import attrs
 
 from pyshard.cli.up import exec_wrapper
 from pyshard.cli.up.directories import RESERVED, ClusterData, file_name, state_file
+from pyshard.cli.up.local_addresses import shards_here
 from pyshard.model.config_file import ClusterConfig
 from pyshard.security.tls import Tls
 
@@ -100,12 +101,15 @@ def daemons(
     found = []
     for shard in cluster.map.ranges:
         file = file_name(shard.name, taken)
-        arguments = ["pyshard-shard", f"--host={shard.host}", f"--port={shard.port}"]
+        where = cluster.listen.get(shard.name)
+        listen = [f"--host={shard.host}", f"--port={shard.port}"] if where is None else [f"--listen={where}"]
+        arguments = ["pyshard-shard", *listen]
         if data is not None:
             arguments.append(f"--data-dir={data.directory / file}")
             arguments += [] if data.durability is None else [f"--durability={data.durability}"]
         found.append(daemon(f"shard {shard.name!r}", file, arguments))
     state = state_file(run_directory, data)
-    bootstrap = ["pyshard-bootstrap", f"--config={config_file}", f"--state={state}"]
+    detours = [f"--address={announced}={here}" for announced, here in shards_here(cluster).texts.items()]
+    bootstrap = ["pyshard-bootstrap", f"--config={config_file}", f"--state={state}", *detours]
     found.append(daemon("the bootstrap", "bootstrap", bootstrap))
     return found

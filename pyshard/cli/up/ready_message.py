@@ -10,8 +10,12 @@ from rich.text import Text
 
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE
 from pyshard.cli.up.directories import ClusterData
+from pyshard.cli.up.local_addresses import bootstrap_here, shards_here
+from pyshard.model.address_mapping import VARIABLE as ADDRESSES_VARIABLE
+from pyshard.model.address_mapping import AddressMapping
+from pyshard.model.address_text import host_and_port
 from pyshard.model.config_file import ClusterConfig
-from pyshard.net.client_endpoints import Address
+from pyshard.model.shard_map import ShardRange
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 from pyshard.settings import settings
@@ -23,18 +27,24 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | N
     :param token_file: the daemons' token file.
     :param files: the daemons' files of TLS.
     """
-    bootstrap = str(Address(cluster.bootstrap_host, cluster.bootstrap_port))
-    default = [cluster.bootstrap_host, cluster.bootstrap_port] == settings.BOOTSTRAP_SERVER
+    here, detours = bootstrap_here(cluster), shards_here(cluster)
+    announced = (cluster.bootstrap_host, cluster.bootstrap_port)
+    bootstrap = host_and_port(*here)
+    default = list(here) == settings.BOOTSTRAP_SERVER
     option = "" if default and BOOTSTRAP_VARIABLE not in os.environ else f" --bootstrap {bootstrap}"
     argument = "" if default else repr(bootstrap)
     if token_file is not None:
         option += f" --token-file {shlex.quote(str(token_file))}"
         argument += ", " * bool(argument) + f"token_file={str(token_file)!r}"
     lines = [
-        f"bootstrap  {bootstrap}",
-        *(f"shard      {shard.address}  {shard.bounds}  {shard.name}" for shard in cluster.map.ranges),
+        f"bootstrap  {host_and_port(*announced)}{'' if here == announced else f' (here {bootstrap})'}",
+        *(
+            f"shard      {shard.address}{_here(detours, shard)}  {shard.bounds}  {shard.name}"
+            for shard in cluster.map.ranges
+        ),
         "",
         *exports(files),
+        *([f"export {ADDRESSES_VARIABLE}={shlex.quote(str(detours))}"] if detours.pairs else []),
         f"pyshard write{option} KEY DOC",
         f"pyshard read{option} KEY",
         "",
@@ -43,6 +53,11 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | N
         "app.write('test', {'hello': 'world'})",
     ]
     return Text("\n".join(lines))
+
+
+def _here(detours: AddressMapping, shard: ShardRange) -> str:
+    dialed = detours.dialed(shard.host, shard.port)
+    return "" if dialed == (shard.host, shard.port) else f" (here {host_and_port(*dialed)})"
 
 
 def exports(files: Tls | None) -> list[str]:

@@ -9,7 +9,16 @@ import pytest
 from cli.up.configured import HOST, cluster
 from ports import free_port
 
-from pyshard.cli.up.cluster_choice import DEFAULT, as_file, check_ports, remember, remembered, with_free_ports
+from pyshard.cli.up.cluster_choice import (
+    DEFAULT,
+    as_file,
+    check_ports,
+    check_reach,
+    remember,
+    remembered,
+    with_free_ports,
+)
+from pyshard.cli.up.daemon_commands import Access
 from pyshard.cli.up.directories import ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
@@ -28,6 +37,70 @@ def test_as_file() -> None:
     """A config file that `up` writes reads back as the same cluster."""
     moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
     assert config_file.parse(as_file(moved).encode()) == moved
+
+
+ELSEWHERE = attrs.evolve(
+    DEFAULT, listen={"shard0-0.5": "0.0.0.0:5050", "shard0.5-1": "unix:/run/shard"}, bootstrap_listen="tcp:9192"
+)
+
+
+def test_as_file_with_other_places(tmp_path: Path) -> None:
+    """It also says where daemons listen that announce other addresses."""
+    assert config_file.parse(as_file(ELSEWHERE).encode()) == ELSEWHERE
+    remember(ClusterData(tmp_path), ELSEWHERE)
+    assert remembered(ClusterData(tmp_path)) == ELSEWHERE
+
+
+def test_announced_addresses_are_not_listened_on() -> None:
+    """A host that is no address of this machine may be announced by a daemon that listens elsewhere."""
+    ports = [free_port(), free_port(), free_port()]
+    made = cluster(*ports[:2], bootstrap=ports[2], host="192.0.2.1")
+    listen = {"a": f"{HOST}:{ports[0]}", "b": f"tcp:{ports[1]}:interface={HOST}"}
+    elsewhere = attrs.evolve(made, listen=listen, bootstrap_host="192.0.2.1", bootstrap_listen=f"{HOST}:{ports[2]}")
+    check_ports(elsewhere)
+    check_reach(elsewhere, Access())
+    with pytest.raises(ConfigError, match=r"^shard 'b': can't listen on 192\.0\.2\.1:\d+: cannot assign requested"):
+        check_ports(attrs.evolve(elsewhere, listen={"a": listen["a"]}))
+
+
+@pytest.mark.parametrize("form", ["{}:{}", "tcp:{1}:interface={0}", "tcp:{1}"])
+def test_places_in_use_or_used_twice(form: str, taken: int) -> None:
+    """Where a daemon listens can be in use, or another daemon's: an error, since it isn't replaced by a free port."""
+    port = free_port()
+    made = cluster(free_port(), free_port(), bootstrap=free_port())
+    busy = attrs.evolve(made, listen={"b": form.format(HOST, taken)})
+    for check in (check_ports, lambda one: check_reach(with_free_ports(one)[0], Access(insecure=True))):
+        with pytest.raises(ConfigError, match=rf"^shard 'b': can't listen on [\d.]+:{taken}: address already in use"):
+            check(busy)
+    where = form.format(HOST, port)
+    with pytest.raises(ConfigError) as refused:
+        check_ports(attrs.evolve(made, listen={"a": f"{HOST}:{port}"}, bootstrap_listen=where))
+    assert str(refused.value) == f"the bootstrap: found {where}, where shard 'a' listens too, expected a free port"
+
+
+def test_announced_ports_stay(taken: int) -> None:
+    """A port that is announced isn't replaced, whoever listens there: its daemon listens elsewhere."""
+    made = cluster(taken, bootstrap=taken)
+    here = [f"{HOST}:{free_port()}" for _ in range(2)]
+    elsewhere = attrs.evolve(made, listen={"a": here[0]}, bootstrap_listen=here[1])
+    assert with_free_ports(elsewhere) == (elsewhere, [])
+
+
+def test_reach_is_that_of_the_place() -> None:
+    """Who can connect is told by where a daemon listens, not by what is announced."""
+    made = attrs.evolve(cluster(free_port(), bootstrap=free_port()), listen={"a": f"0.0.0.0:{free_port()}"})
+    with pytest.raises(
+        ConfigError, match=r"^shard 'a': found 'tcp:.*', on which others than this machine could connect"
+    ):
+        check_reach(made, Access())
+    check_reach(made, Access(insecure=True))
+
+
+def test_a_place_at_no_port() -> None:
+    """What can be no port is refused with the daemon and the field."""
+    made = attrs.evolve(cluster(free_port(), bootstrap=free_port()), listen={"a": "tcp:99999"})
+    with pytest.raises(ConfigError, match=r"^shard 'a': listen: found '99999', expected a port from 1 to 65535$"):
+        check_ports(made)
 
 
 def test_free_ports_stay() -> None:

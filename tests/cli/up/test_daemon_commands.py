@@ -12,6 +12,7 @@ import attrs
 import pytest
 from cli.up.configured import HOST, cluster
 
+from pyshard.cli.up.cluster_choice import DEFAULT
 from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import ClusterData
 from pyshard.model.shard_map import ShardMap
@@ -26,6 +27,16 @@ def test_daemons() -> None:
     assert found[2].command[4:] == ["pyshard-bootstrap", "--config=etc/c.json", "--state=run/cluster.state"]
     assert found[2].wrapped[-len(found[2].command) :] == found[2].command
     assert found[2].wrapped[4:7] == [str(os.getpid()), "run/bootstrap.log", "run/bootstrap.pid"]
+
+
+def test_daemons_that_listen_elsewhere() -> None:
+    """A shard listens where the config file says, and the bootstrap dials it there."""
+    made = attrs.evolve(cluster(1001, 1002, bootstrap=1003), listen={"a": "0.0.0.0:2001"})
+    shard, other, bootstrap = daemons(made, "twistd", Path("c"), Path("run"))
+    assert shard.command[4:] == ["pyshard-shard", "--listen=0.0.0.0:2001"]
+    assert other.command[4:] == ["pyshard-shard", f"--host={HOST}", "--port=1002"]
+    assert bootstrap.command[-1] == f"--address={HOST}:1001={HOST}:2001"
+    assert not any("--address" in word for word in daemons(DEFAULT, "twistd", Path("c"), Path("run"))[2].command)
 
 
 @pytest.mark.parametrize(("durability", "options"), [(None, []), ("async", ["--durability=async"])])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from cli.up.configured import cluster
 
 from pyshard.cli.up.cluster_choice import DEFAULT
 from pyshard.cli.up.directories import ClusterData
@@ -29,6 +30,27 @@ def test_usage(monkeypatch: pytest.MonkeyPatch, port: int, variable: str | None,
     assert f"bootstrap  localhost:{port}" in lines
     assert shell in lines
     assert python in lines
+
+
+def test_usage_of_a_cluster_that_announces_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands and the program work on this machine; the addresses are shown as announced, and as they are here."""
+    monkeypatch.delenv("PYSHARD_BOOTSTRAP", raising=False)
+    made = attrs.evolve(
+        cluster(1001, 1002, bootstrap=1003, host="db.example.com"),
+        bootstrap_host="db.example.com",
+        listen={"a": "0.0.0.0:2001"},
+        bootstrap_listen="0.0.0.0:2003",
+    )
+    lines = usage(made).plain.splitlines()
+    assert lines[:3] == [
+        "bootstrap  db.example.com:1003 (here 127.0.0.1:2003)",
+        "shard      db.example.com:1001 (here 127.0.0.1:2001)  [0.0, 0.5)  a",
+        "shard      db.example.com:1002  [0.5, 1.0)  b",
+    ]
+    assert "export PYSHARD_ADDRESSES=db.example.com:1001=127.0.0.1:2001" in lines
+    assert "pyshard write --bootstrap 127.0.0.1:2003 KEY DOC" in lines
+    assert "app = Pyshard('127.0.0.1:2003')" in lines
+    assert not any("ADDRESSES" in line for line in usage(DEFAULT).plain.splitlines())
 
 
 def test_fate() -> None:
