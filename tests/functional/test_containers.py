@@ -1,0 +1,124 @@
+"""The commands of docs/containers.md, run: the daemons of its compose file, health checks, and a client outside."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from containers import CONFIG, OUTSIDE, lists, replaced
+from functional.cluster import HOST, PATIENCE, TWISTD, listens, run, until
+from functional.forwarder import Forwarder
+from functional.shell import shell_on
+from ports import free_port
+
+pytestmark = pytest.mark.functional
+
+_SHARD, _BOOTSTRAP = lists("run: compose", "command")
+_CHECKS = [words[1:] for words in lists("run: compose", "test")]
+
+
+class Container:
+    """A daemon of the compose file, on this machine.
+
+    :param folder: what is mounted into it is there, under its own names.
+    :param words: its command.
+    :param listens_at: the port where it listens in its container.
+    :param check: its health check.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], words: list[str], listens_at: int, check: list[str]
+    ) -> None:
+        self.folder, self.port = folder, free_port()
+        self._environment = environment
+        (folder / "data").mkdir(parents=True)
+        self._words = replaced(
+            words, {"/data/": f"{folder}/data/", "/run/secrets/": f"{folder.parent}/", '"twistd"': f'"{TWISTD}"'}
+        )
+        if any("--listen" in word for word in words):
+            self._words = replaced(self._words, {f"0.0.0.0:{listens_at}": f"{HOST}:{self.port}"})
+        else:
+            self._words = replaced(self._words, {"/config/": f"{folder.parent}/"})
+        self._check = replaced(check, {'"python"': f'"{sys.executable}"', str(listens_at): str(self.port)})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        with (self.folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                self._words,
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def stop(self) -> int:
+        """Stop it as `docker stop` does; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """Kill it, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+
+    def healthy(self) -> bool:
+        """What its health check says."""
+        return run(self.folder, self._environment, *self._check).returncode == 0
+
+    def text(self) -> str:
+        """What it has written."""
+        return (self.folder / "output").read_text()
+
+
+def test_the_page(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """The commands run a cluster with tokens, whose health checks work, and into which a client gets from outside."""
+    shards = [Container(tmp_path / name, environment, _SHARD, 5050, _CHECKS[0]) for name in ("shard0", "shard1")]
+    bootstrap = Container(tmp_path / "bootstrap", environment, _BOOTSTRAP, 9192, _CHECKS[1])
+    containers = [*shards, bootstrap]
+    config = json.loads(CONFIG)
+    for entry, shard in zip(config["shards"], shards, strict=True):
+        entry.update(host=HOST, port=shard.port)
+    config["bootstrap"].update(host=HOST, port=free_port(), listen=f"{HOST}:{bootstrap.port}")
+    (tmp_path / "shards.json").write_text(json.dumps(config))
+    tokens = tmp_path / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text("admin the-secret-of-an-admin\n")
+    lines = OUTSIDE.splitlines()
+    with ExitStack() as held:
+        outside = [held.enter_context(Forwarder(container.port)) for container in containers]
+        for container, forwarder, inner, outer in zip(
+            containers, outside, ("shard0:5050", "shard1:5050", ""), (15050, 15051, 19192), strict=True
+        ):
+            changes = {f"db.example.com:{outer}": f"{HOST}:{forwarder.port}"}
+            lines = replaced(lines, changes | ({inner: f"{HOST}:{container.port}"} if inner else {}))
+            held.callback(container.kill)
+        assert not any(container.healthy() for container in containers)
+        for container in containers:
+            container.start()
+        for container in containers:
+            until(partial(listens, container.port), "it listens")
+        assert all(container.healthy() for container in containers)
+        pyshard = shell_on(f"{HOST}:{bootstrap.port}", {**environment, "PYSHARD_TOKEN_FILE": str(tokens)}, tmp_path)
+        until(lambda: pyshard("pyshard stat")[0] == 0, "the cluster is ready")
+        assert pyshard("\n".join(lines)) == (0, '60\n"hello world"\n', "")
+        assert [forwarder.connections > 0 for forwarder in outside] == [True, False, True]
+        assert [container.stop() for container in containers] == [0, 0, 0]
+        assert not any(container.healthy() for container in containers)
+        for container in containers:
+            assert "Traceback" not in container.text()
+            assert "listening on" in container.text()  # the platform has the log
+        assert sorted(path.name for path in (tmp_path / "shard0" / "data").iterdir()) == ["shard"]
+        assert (tmp_path / "bootstrap" / "data" / "cluster.state").exists()
+        assert list(tmp_path.rglob("*.pid")) == []
