@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from in_process_command import Commands, Ended
 
+from pyshard.blocking.connecting import Connector
 from pyshard.cli import common_options, deferred_call
 from pyshard.cli.common_options import Target
 from pyshard.security.tls import Tls
@@ -148,19 +149,32 @@ def test_addresses(
     assert [target.addresses for target in pyshard.targets] == [expected]
 
 
+class Closes:
+    """In the place of a client that has connected."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 @pytest.mark.parametrize("environment", [{}, {"PYSHARD_ADDRESSES": "a:1=b:2"}])
 def test_addresses_reach_the_clients(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Both clients of the command are given what stands in options; without any, what the environment says counts."""
-    seen: list[object] = []
-    monkeypatch.setattr(deferred_call, "call", lambda *given: seen.append(given[4]))
-    monkeypatch.setattr(common_options, "Pyshard", lambda *_, addresses, **__: seen.append(addresses))
+    deferred: list[object] = []
+    blocking: list[dict[str, str]] = []
+
+    def over(connector: Connector, at_once: bool) -> Closes:
+        assert at_once
+        blocking.append(connector.parameters.address_mapping.texts)
+        return Closes()
+
+    monkeypatch.setattr(deferred_call, "call", lambda *given: deferred.append(given[4]))
+    monkeypatch.setattr(common_options, "over", over)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for addresses in ({"c:1": "d:1"}, None):
-        target = Target(None, None, 10, addresses=addresses)
-        target.connect()
-        target.call(lambda client: client.indexes())
-    assert seen == [{"c:1": "d:1"}, {"c:1": "d:1"}, None, None]
+        Target(None, None, 10, addresses=addresses).call(lambda client: client.indexes())
+    assert deferred == [{"c:1": "d:1"}, None]
+    assert blocking == [{"c:1": "d:1"}, {"a:1": "b:2"} if environment else {}]
 
 
 def test_version(pyshard: Commands) -> None:
