@@ -8,7 +8,7 @@ Rules:
   replaced, before or after this module was imported.
 - A socket of the kind that was there before gevent replaced it isn't used any more: it would hold up all greenlets.
 - A socket that nobody holds any more gives its descriptor back. There is no finalizer in Python here, since Python
-  swallows what a signal's handler raises in one.
+  swallows what a signal's handler raises in one. Nor does the warning of such a socket run any (`_quiet`).
 - A name that has to be asked of a server is looked up in a thread that ends with the answer, since nothing else ends
   that wait in time. Numbers and ``localhost`` need none.
 """
@@ -23,6 +23,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
@@ -38,6 +39,18 @@ _LOCAL = ("localhost", "localhost.")  # names that every machine knows by itself
 _Found = tuple[int, int, int, str, tuple[object, ...]]
 
 
+@lru_cache
+def _quiet(kind: type[socket.socket]) -> type[socket.socket]:
+    """A class of sockets whose text is made in C; gevent's class as it is.
+
+    Python warns of each socket that nobody closed, with the socket's text. `socket.socket` makes that text in Python,
+    and takes any OSError there for its own: a TimeoutError that a signal's handler raises just then would be swallowed.
+    """
+    if kind.__module__ != socket.__name__:
+        return kind
+    return type("QuietSocket", (kind,), {"__slots__": (), "__repr__": object.__repr__})
+
+
 class SystemSocket:
     """A TCP socket.
 
@@ -51,7 +64,7 @@ class SystemSocket:
     def __init__(self, family: int, address: object) -> None:
         self._mode = 0
         self._poll = select.poll()
-        self._socket = made = socket.socket(family, socket.SOCK_STREAM)
+        self._socket = made = _quiet(socket.socket)(family, socket.SOCK_STREAM)
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -69,7 +82,7 @@ class SystemSocket:
 
     def is_current(self) -> bool:
         """See `PlainSocket`."""
-        return type(self._socket) is socket.socket
+        return type(self._socket) is _quiet(socket.socket)
 
     def send(self, data: bytes | memoryview) -> int:
         """See `PlainSocket`."""

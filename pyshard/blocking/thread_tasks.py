@@ -101,7 +101,11 @@ Steps: TypeAlias = Generator[Interest, list[PlainSocket], _T]
 
 
 def run(network: Network, steps: Steps[_T]) -> _T:
-    """Run steps to their end: what they return, or raise."""
+    """Run steps to their end: what they return, or raise.
+
+    Steps that were left in the middle clean up here, not when somebody forgets them: an exception of a signal's handler
+    that came meanwhile would be lost.
+    """
     try:
         interest = steps.send(None)  # type: ignore[arg-type]  # how a generator is begun
         while True:
@@ -114,6 +118,8 @@ def run(network: Network, steps: Steps[_T]) -> _T:
     except StopIteration as ended:
         found: _T = ended.value
         return found
+    finally:
+        steps.close()
 
 
 class _ThreadTask:
