@@ -4,6 +4,7 @@ Rules:
 
 - Indexes are the bootstrap's. The client takes up its map after a change.
 - `stat` asks all shards at once. One that can't be reached has its error in place of its figures.
+- A shard that can't be reached is looked for by a newer map: it may be at another address, or be another store.
 - A page of keys has a deadline of its own. A shard that can't be reached is an error, never a gap.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from pyshard.blocking.cluster import BlockingCluster
+from pyshard.blocking.connection_pool import NotSent
 from pyshard.blocking.interruption import tell_doubt
 from pyshard.blocking.thread_tasks import run, together
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
@@ -64,13 +66,13 @@ class ClusterCalls:
     def stat(self, *, deadline: float | None = None) -> dict[str, object]:
         """How the cluster fares. See `pyshard.Client.stat`."""
         cluster = self._cluster()
-        view, seconds = cluster.view, self._seconds(deadline)
-        outcomes = together(cluster.network, [pool.call(commands.Stat, seconds) for pool in view.pools])
+        pools, seconds = cluster.view.pools, self._seconds(deadline)
+        calls = [pool.call(commands.Stat, seconds, unreached=cluster.refresh) for pool in pools]
         shards = [
-            stat_of(own, str(outcome) if isinstance(outcome, Exception) else outcome["stat"])
-            for own, outcome in zip(view.state.map.ranges, outcomes, strict=True)
+            stat_of(pool.range, str(outcome) if isinstance(outcome, Exception) else outcome["stat"])
+            for pool, outcome in zip(pools, together(cluster.network, calls), strict=True)
         ]
-        return stat_of_all(view.state, shards)
+        return stat_of_all(cluster.state, shards)
 
     def readiness(self, *, deadline: float | None = None) -> list[dict[str, str]]:
         """How ready each shard is, as the bootstrap sees it. See `pyshard.Client.readiness`."""
@@ -165,8 +167,12 @@ def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: 
         asked = network.now()
         pool, question = cluster.pool_for(walk.slot), walk.question(cluster.state.epoch)
         try:
-            return walk.take(run(network, pool.call(walk.command, max(0.0, end - asked), False, **question)))
+            return walk.take(run(network, pool.attempt(walk.command, end, seconds, False, question)))
         except FOR_NOW as error:
             refusals.refused(error, asked, network.now(), cluster.fetched, cluster.state.indexes)
+        except NotSent:
+            if network.now() >= end:
+                raise pool.gave_no_answer(seconds) from None
+            network.sleep(min(end, pool.rested()))
         cluster.refresh(end)
         network.sleep(network.now() + PAUSE)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -41,6 +41,8 @@ from pyshard.protocol.greeting import Greeting
 
 #: Errors by which one side refuses the other until somebody changes something: to dial again is of no use.
 REFUSALS = (NotAuthenticated, PermissionDenied, NotTrusted)
+
+_NONE: Mapping[str, object] = {}
 
 _UNREACHED = "not reached yet"
 _SILENT = "it is connected and silent"
@@ -158,12 +160,19 @@ class ConnectionPool:
             self._backoff.reset()
 
     def call(
-        self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
+        self,
+        command: type[Command],
+        seconds: float,
+        changes: bool = False,
+        arguments: Mapping[str, object] = _NONE,
+        unreached: Callable[[float], object] = lambda _until: None,
     ) -> Steps[dict[str, Any]]:
-        """Call the daemon.
+        """Call the daemon, again and again while it can't be reached.
 
         :param seconds: the deadline, from now.
         :param changes: whether the command may change something.
+        :param arguments: the command's, by name.
+        :param unreached: called with the end of the deadline before each new attempt, such as to fetch a newer map.
         :return: the answer's arguments, by name.
         :raises Unavailable: no answer came by then, and nothing was changed.
         :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
@@ -171,12 +180,37 @@ class ConnectionPool:
         until = self.network.now() + seconds
         while True:
             try:
-                return (yield from self._called(command, until, seconds, changes, arguments))
-            except NotSent as error:
-                self.why = str(error)
-            if self.network.now() >= until:
-                raise Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}") from None
+                return (yield from self.attempt(command, until, seconds, changes, arguments))
+            except NotSent:
+                if self.network.now() >= until:
+                    raise self.gave_no_answer(seconds) from None
+            unreached(until)
             yield from Interest((), min(until, self._rests_until))
+
+    def attempt(
+        self,
+        command: type[Command],
+        until: float,
+        seconds: float,
+        changes: bool = False,
+        arguments: Mapping[str, object] = _NONE,
+    ) -> Steps[dict[str, Any]]:
+        """Call the daemon once.
+
+        :param until: the end of the deadline.
+        :param seconds: the whole deadline, for messages.
+        :raises NotSent: nothing was done, and it can be tried again; `why` says why.
+        :raises PyshardError: as `call`.
+        """
+        try:
+            return (yield from self._called(command, until, seconds, changes, arguments))
+        except NotSent as error:
+            self.why = str(error)
+            raise
+
+    def gave_no_answer(self, seconds: float) -> Unavailable:
+        """The error for a deadline that passed while the daemon couldn't be reached."""
+        return Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}")
 
     def close(self) -> None:
         """Close all connections, also those that a thread uses."""
@@ -227,12 +261,8 @@ class ConnectionPool:
         self.check(greeting)
 
     def _called(
-        self, command: type[Command], until: float, seconds: float, changes: bool, arguments: dict[str, object]
+        self, command: type[Command], until: float, seconds: float, changes: bool, arguments: Mapping[str, object]
     ) -> Steps[dict[str, Any]]:
-        """One attempt of `call`.
-
-        :raises NotSent: nothing was done, and it can be tried again.
-        """
         name = command.commandName.decode()
         connection = self.take() or self.new()
         try:
@@ -246,7 +276,7 @@ class ConnectionPool:
             connection.close()
             if changes:
                 raise unknown_call(name, self.peer_name(), f"no answer came within {seconds:g} s") from None
-            raise Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}") from None
+            raise self.gave_no_answer(seconds) from None
         except Broken as broken:
             connection.close()
             self.rest()

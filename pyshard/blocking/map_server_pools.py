@@ -104,7 +104,7 @@ class MapServerPools:
             ranked = map_fetching.bootstraps_first(self._by_role())
             pool = ask_first(self._network, ranked, commands.Ping, _bootstrap, seconds)
         left = max(0.0, round(until - self._network.now(), 2))
-        return run(self._network, pool.call(command, left, changes, **arguments))
+        return run(self._network, pool.call(command, left, changes, arguments))
 
     def _by_role(self) -> list[tuple[str, ConnectionPool]]:
         return [(pool.role, pool) for pool in self.pools]
