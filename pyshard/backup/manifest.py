@@ -15,7 +15,7 @@ from hashlib import sha256
 import attrs
 import msgspec
 
-from pyshard.errors import BackupDamaged
+from pyshard.errors import BackupDamaged, shown_value
 
 #: The format of backups that this version writes and reads.
 FORMAT = 1
@@ -110,7 +110,8 @@ def decode(text: bytes) -> Manifest:
         )
     for entry in (manifest.state, *manifest.files):
         if _UNSAFE.search(entry.name) or entry.name.startswith("."):
-            raise BackupDamaged(f"{MANIFEST}: found the file name {entry.name!r}, expected one in the same directory")
+            name = shown_value(entry.name)
+            raise BackupDamaged(f"{MANIFEST}: found the file name {name}, expected one in the same directory")
     return manifest
 
 

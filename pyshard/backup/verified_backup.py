@@ -21,7 +21,7 @@ import attrs
 from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.new_backup import BLOCK
-from pyshard.errors import BackupDamaged, BadRequest
+from pyshard.errors import BackupDamaged, BadRequest, plain, shortened
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.protocol.pages import Row, decode_rows
@@ -169,4 +169,4 @@ def _read_state(directory: Path, made: Manifest) -> ClusterState:
 
 
 def _damaged(entry: FileEntry, what: str) -> BackupDamaged:
-    return BackupDamaged(f"{entry.name}: {what}; use another copy of the backup")
+    return BackupDamaged(f"{shortened(plain(entry.name))}: {what}; use another copy of the backup")

@@ -101,6 +101,17 @@ def rewritten(directory: Path, **changes: Any) -> None:
     (directory / "manifest.json").write_bytes(manifest.encode(attrs.evolve(old, **changes)))
 
 
+@pytest.mark.parametrize("name", ["9" * 5000, "9" * 5000 + "/x", "line\nfeed"])
+def test_a_long_name(copy: Path, name: str) -> None:
+    """What is said of a file with a very long or an odd name is one short line."""
+    old = manifest.decode((copy / "manifest.json").read_bytes())
+    rewritten(copy, state=attrs.evolve(old.state, name=name))
+    with pytest.raises(BackupDamaged) as caught:
+        verify(copy)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
 def entry_of(directory: Path, number: int, **changes: Any) -> tuple[FileEntry, ...]:
     """The entries of a backup's files, one of them changed."""
     files = list(manifest.decode((directory / "manifest.json").read_bytes()).files)
