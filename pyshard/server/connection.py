@@ -163,8 +163,8 @@ class ServerConnection(BoundedAMP):
     def release_held(self) -> None:
         """End the connection for the bytes that the daemon holds for it."""
         self._cut_off(
-            "it has this daemon hold bytes for longer than any other, of a box that was begun or answers that weren't "
-            "read, and all together are too many"
+            "this daemon holds too much for all peers together, of begun boxes and of answers that weren't read, and "
+            "most of it for this peer's address"
         )
         self._broken = self.paused = True
         self._parser = BoxParser(self._parser.limits)

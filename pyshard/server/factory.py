@@ -5,7 +5,7 @@ Rules:
 - Each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`.
 - A connection over the limits is told so (`pyshard.server.connection_admission`). Past a bound of those, it is closed
   at once.
-- All connections together hold a bounded number of bytes (`pyshard.server.held_bytes_limit`).
+- All connections together hold a bounded number of bytes, each address its share (`pyshard.server.held_bytes_limit`).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ServerFactory(Factory):
 
     def update_held(self, connection: ServerConnection, size: int) -> None:
         """Set how many bytes are held for a connection; end those that hold too much."""
-        for ended in self.held.update(connection, size):
+        for ended in self.held.update(connection, size, connection.origin):
             ended.release_held()
 
     def connection_made(self, connection: ServerConnection) -> None:
@@ -95,7 +95,7 @@ class ServerFactory(Factory):
 
     def connection_lost(self, connection: ServerConnection) -> None:
         """Forget a connection that has ended."""
-        self.held.update(connection, 0)
+        self.held.update(connection, 0, connection.origin)
         if connection in self.refused:
             self.refused.remove(connection)
         else:

@@ -3,7 +3,11 @@
 Rules:
 
 - All connections together hold a bounded number of bytes.
-- Over the bound, the connection that has held something for longest is ended first.
+- Over the bound, the address for which most is held pays first, so that one address can't have others cut off, with
+  however many connections. (`pyshard.server.connection_admission.origin_of` says what counts as one address.)
+- Addresses have equal shares of the bound, and connections of one address equal shares of that. Whoever has no more
+  than its share is never ended.
+- Of the connections that have more, the one for which something has been held for longest is ended first.
 """
 
 from __future__ import annotations
@@ -17,26 +21,60 @@ _C = TypeVar("_C", bound=Hashable)
 class HeldBytes(Generic[_C]):
     """How many bytes a daemon holds for each of its connections, and for all together.
 
+    To set what is held for one costs the same, however many there are. Only when something must be ended are the
+    addresses looked at, and the connections of one. Each end gives back more than a share, which has to come again
+    before the next.
+
     :param most: for all together.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._sizes: dict[_C, int] = {}  # who has had something held for longest stands first
+        self._addresses: dict[str | None, _OriginBytes[_C]] = {}
         self.total = 0
 
-    def update(self, connection: _C, size: int) -> list[_C]:
+    def update(self, connection: _C, size: int, origin: str | None = None) -> list[_C]:
         """Set what is held for a connection now; 0: nothing any more.
 
-        :return: the connections to be ended, since all together hold too much; first the one that has held for longest.
+        :param origin: the address that it comes from; None: where there is no such thing, which counts as one address.
+        :return: the connections to be ended, since all together hold too much, in this order.
         """
-        self.total += size - self._sizes.get(connection, 0)
-        if size:
-            self._sizes[connection] = size
-        else:
-            self._sizes.pop(connection, None)
+        self._set(connection, size, origin)
         ended = []
         while self.total > self._most:
-            ended.append(next(iter(self._sizes)))
-            self.total -= self._sizes.pop(ended[-1])
+            origin, heaviest = max(self._addresses.items(), key=_held)
+            share = self._most // len(self._addresses) // len(heaviest.sizes)
+            ended.append(next(one for one, held in heaviest.sizes.items() if held > share))
+            self._set(ended[-1], 0, origin)
         return ended
+
+    def _set(self, connection: _C, size: int, origin: str | None) -> None:
+        address = self._addresses.get(origin)
+        if address is None:
+            address = self._addresses[origin] = _OriginBytes()
+        change = size - address.sizes.get(connection, 0)
+        address.total += change
+        self.total += change
+        if size:
+            address.sizes[connection] = size
+        else:
+            address.sizes.pop(connection, None)
+            if not address.sizes:
+                del self._addresses[origin]
+
+
+class _OriginBytes(Generic[_C]):
+    """What is held for the connections from one address.
+
+    :ivar sizes: for each of them; the one for which something has been held for longest stands first.
+    """
+
+    __slots__ = ("sizes", "total")
+
+    def __init__(self) -> None:
+        self.sizes: dict[_C, int] = {}
+        self.total = 0
+
+
+def _held(address: tuple[str | None, _OriginBytes[_C]]) -> int:
+    return address[1].total

@@ -1,12 +1,15 @@
-"""What a daemon holds for all its peers together is bounded: who has it hold something for longest makes room."""
+"""What a daemon holds for all its peers together is bounded: the address that has it hold most makes room."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
@@ -55,9 +58,9 @@ class Bench:
         self.sides: list[ServerConnection] = []
         self.transports: list[Transport] = []
 
-    def connect(self) -> ServerConnection:
+    def connect(self, address: IAddress | None = None) -> ServerConnection:
         """A new connection."""
-        side = self.factory.buildProtocol(None)
+        side = self.factory.buildProtocol(address)
         assert side is not None
         self.sides.append(side)
         self.transports.append(Transport())
@@ -103,7 +106,7 @@ def test_boxes_that_were_begun(bench: Bench, log_lines: list[str]) -> None:
     assert (bench.ended(), 750_000 < bench.factory.held.total <= MOST) == ([], True)
     send(bench.connect(), begun[:-10])
     assert bench.ended() == [0]
-    assert "cut off, it has this daemon hold bytes for longer than any other" in log_lines[-1]
+    assert "cut off, this daemon holds too much for all peers together" in log_lines[-1]
     for side in bench.sides[1:]:
         side.dataReceived(begun[-10:])
     assert bench.factory.held.total == 0
@@ -145,7 +148,7 @@ def test_who_is_gone(bench: Bench) -> None:
     side.dataReceived(box(b"Ping", 300_000)[:-10])
     assert bench.factory.held.total > 300_000
     side.connectionLost()
-    assert (bench.factory.held.total, bench.factory.held._sizes) == (0, {})
+    assert (bench.factory.held.total, bench.factory.held._addresses) == (0, {})
 
 
 def test_small_things_are_not_counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,18 +161,60 @@ def test_small_things_are_not_counted(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert seen == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60))))
-def test_holdings(steps: list[tuple[int, int]]) -> None:
-    """The total is never past the limit, is the sum of what is held, and the oldest goes first."""
+STRANGER, HONEST = IPv4Address("TCP", "203.0.113.9", 1), IPv4Address("TCP", "198.51.100.7", 1)
+
+
+def test_many_connections_of_one_address(bench: Bench) -> None:
+    """However many boxes one address begins, and however late: its own connections pay, and no others."""
+    honest = bench.connect(HONEST)
+    document = box(b"Ping", 250_000)
+    send(honest, document[:-10])  # for longest, since it began first
+    for _ in range(20):
+        send(bench.connect(STRANGER), document[:-10])
+    assert bench.ended() == list(range(1, 19))
+    honest.dataReceived(document[-10:])
+    assert len(amp.parseString(bench.transports[0].value())) == 1
+
+
+def test_one_network_is_one_address(bench: Bench) -> None:
+    """All addresses of one IPv6 network of 64 bits count as one, as for the number of connections."""
+    send(bench.connect(HONEST), box(b"Ping", 250_000)[:-10])
+    for number in range(8):
+        send(bench.connect(IPv6Address("TCP", f"2001:db8::{number}", 1)), box(b"Ping", 150_000)[:-10])
+    assert bench.ended() == [1, 2, 3, 4, 5]
+
+
+def test_small_holders_of_a_heavy_address() -> None:
+    """Of the heaviest address it is those over their share that pay, of them the one that holds for longest."""
+    held: HeldBytes[str] = HeldBytes(100)
+    assert [held.update(*one) for one in [("small", 5, "a"), ("old", 40, "a"), ("new", 45, "a")]] == [[], [], []]
+    assert held.update("other", 20, "b") == ["old"]
+    assert held.update("other", 60, "b") == ["other"]
+    assert held.update("new", 200, "a") == ["new"]
+    assert held.total == 5
+
+
+steps = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 60)))
+
+
+@given(steps, st.integers(1, 4))
+def test_holdings(given: list[tuple[int, int]], addresses: int) -> None:
+    """The total is never past the limit, and is the sum of what is held. Who is ended is over its share, of the
+    heaviest address, and has held for longest of those."""
     holdings: HeldBytes[int] = HeldBytes(100)
-    order: list[int] = []
-    for connection, size in steps:
-        if size and connection not in order:
-            order.append(connection)
-        if not size and connection in order:
-            order.remove(connection)
-        ended = holdings.update(connection, size)
-        assert ended == order[: len(ended)]
-        order = order[len(ended) :]
-        assert list(holdings._sizes) == order
-        assert holdings.total == sum(holdings._sizes.values()) <= 100
+    held: dict[int, int] = {}  # who has held for longest stands first
+    for connection, size in given:
+        held = {**held, connection: size} if size else {one: held[one] for one in held if one != connection}
+        for ended in holdings.update(connection, size, f"a{connection % addresses}"):
+            assert sum(held.values()) > 100
+            totals = Counter[int]()
+            for one in held:
+                totals[one % addresses] += held[one]
+            address = ended % addresses
+            assert totals[address] == max(totals.values())
+            siblings = [one for one in held if one % addresses == address]
+            share = 100 // len(totals) // len(siblings)
+            assert ended == next(one for one in siblings if held[one] > share)
+            del held[ended]
+        assert holdings.total == sum(held.values()) <= 100
+        assert {one: size for address in holdings._addresses.values() for one, size in address.sizes.items()} == held
