@@ -52,12 +52,13 @@ class VerifiedBackup:
         """
         files = [(block.rows for block in _blocks(self.directory, entry)) for entry in self.manifest.files]
         while files:
-            for file in list(files):
+            unfinished = []
+            for file in files:
                 rows = next(file, None)
-                if rows is None:
-                    files.remove(file)
-                else:
+                if rows is not None:
+                    unfinished.append(file)
                     yield rows
+            files = unfinished
 
 
 def verify(directory: str | Path) -> Manifest:

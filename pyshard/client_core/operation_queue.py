@@ -148,14 +148,10 @@ class OperationQueue:
         """The next operations to send, now in flight; None when nothing can go now."""
         if not self.waiting or len(self.in_flight) >= self._limit:
             return None
-        candidates = self._candidates()
-        if any(map(_WITHDRAWN, candidates)):
-            self._forget_withdrawn()
-            return self.next_batch(now)
-        if len(candidates) > _FIRST:
-            may_go = self._how_many_may_go(candidates[:_FIRST])
-            if may_go < _FIRST:
-                candidates = candidates[:may_go]
+        candidates = self._wanted_candidates(_FIRST)
+        if len(candidates) == _FIRST < len(self.waiting):
+            may_go = self._how_many_may_go(candidates)
+            candidates = candidates[:may_go] if may_go < _FIRST else self._wanted_candidates(settings.BOX_OPERATIONS)
         if not candidates:
             return None
         batch = Batch(candidates, now)
@@ -230,14 +226,27 @@ class OperationQueue:
         self._count = sum(entry.count for entry in wanted)
         self._weight = sum(entry.weight for entry in wanted)
 
-    def _candidates(self) -> list[Entry]:
-        """What would go next if no key stood in its way: as many operations as a batch takes, or one bulk operation."""
+    def _wanted_candidates(self, most: int) -> list[Entry]:
+        """As `_candidates`, with none among them that nobody wants any more."""
+        candidates = self._candidates(most)
+        if any(map(_WITHDRAWN, candidates)):
+            self._forget_withdrawn()
+            candidates = self._candidates(most)
+        return candidates
+
+    def _candidates(self, most: int) -> list[Entry]:
+        """What would go next if no key stood in its way: operations that a batch takes, or one bulk operation.
+
+        :param most: how many operations are looked at.
+        """
+        if not self.waiting:  # nobody wanted any of it
+            return []
         first = self.waiting[0]
         if isinstance(first, BulkOperation) or len(self.waiting) == 1:
             return [first]
         taken: list[Entry] = []
         weight = 0
-        for entry in islice(self.waiting, settings.BOX_OPERATIONS):
+        for entry in islice(self.waiting, min(most, settings.BOX_OPERATIONS)):
             weight += entry.weight
             if isinstance(entry, BulkOperation) or (taken and weight > settings.BOX_BYTES):
                 break

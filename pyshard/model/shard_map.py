@@ -72,10 +72,12 @@ class ShardMap:
 
     ranges: tuple[ShardRange, ...] = attrs.field(converter=_in_order)
     _starts: list[int] = attrs.field(init=False, eq=False, repr=False)
+    _by_name: dict[str, ShardRange] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         check_cover(self.ranges)
         object.__setattr__(self, "_starts", [shard.start for shard in self.ranges])
+        object.__setattr__(self, "_by_name", {shard.name: shard for shard in self.ranges})
 
     def lookup(self, slot: int) -> ShardRange:
         """The range that owns `slot` (0 … SLOTS - 1)."""
@@ -95,7 +97,7 @@ class ShardMap:
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""
-        return next((shard for shard in self.ranges if shard.name == name), None)
+        return self._by_name.get(name)
 
 
 def check_cover(ranges: tuple[ShardRange, ...]) -> None:

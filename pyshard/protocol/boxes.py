@@ -6,7 +6,7 @@ big-endian. Two zero bytes end the box.
 Rules:
 
 - a box over its limits is refused as soon as a length says so, before its bytes have come;
-- bytes that come one by one cost no more than those that come together: they aren't joined again for each;
+- bytes that come one by one cost no more than those that come together, neither work (tests/test_work.py) nor memory;
 - nothing is kept of what was read;
 - whatever the pieces, the boxes are those that `parse_plainly` finds in all bytes together.
 
@@ -28,6 +28,7 @@ Box: TypeAlias = dict[bytes, bytes]
 LONGEST_VALUE = 65_535
 _LONGEST_KEY = 255
 _TLS = (0x1503, 0x1603)  # the first bytes of an alert and of a handshake of TLS
+_FEW = 32  # pieces that are kept as they came; each takes some 50 bytes more than it has
 _PREFIXES = [length.to_bytes(2, "big") for length in range(_LONGEST_KEY + 1)]
 
 
@@ -67,8 +68,10 @@ class BoxParser:
         self.size = 0
         self._data = b""
         self._at = 0
-        self._pieces: list[bytes] = []  # what came after `_data`
-        self._missing = 0  # bytes that must come before there is anything to do
+        self._tail = bytearray()  # what came after `_data`
+        self._pieces: list[bytes] = []  # what came after that, in at most `_FEW` pieces
+        self._waiting = 0  # bytes of both
+        self._missing = 0  # bytes that must come after `_data`, all of which was looked at, to go on
         self._box: Box = {}
         self._keys = 0
         self._size = 2  # with those that will end the box
@@ -76,37 +79,44 @@ class BoxParser:
     @property
     def begun(self) -> bool:
         """Whether a box was begun, and hasn't ended."""
-        return self._at < len(self._data) or bool(self._box)
+        return self._at < len(self._data) or self._waiting > 0 or bool(self._box)
 
     @property
     def held(self) -> int:
         """About how many bytes of a begun box it holds."""
-        return self._size + len(self._data) + sum(map(len, self._pieces))
+        return self._size + len(self._data) + self._waiting
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        if self._at == len(self._data):
+        if self._at == len(self._data) and not self._waiting:
             self._data, self._at, self._missing = data, 0, 0
-            return
-        self._pieces.append(data)
-        self._missing -= len(data)
-        if self._missing <= 0:  # joined only now: else each byte of a slow peer would cost a copy of all before it
-            self._data = b"".join([self._data[self._at :], *self._pieces])
-            self._at = 0
-            self._pieces = []
+        elif data:
+            self._pieces.append(data)
+            self._waiting += len(data)
+            if len(self._pieces) > _FEW:
+                self._tail += b"".join(self._pieces)
+                self._pieces.clear()
 
     def next_box(self) -> Box | None:
         """The next whole box; None while it hasn't all come.
 
         :raises BoxBreach: the bytes are no box, or one over its limits.
         """
-        if self._pieces:
+        if self._waiting < self._missing:
             return None
         data, at, box = self._data, self._at, self._box
         end, keys, size = len(data), self._keys, self._size
         most_keys, most_bytes = self.limits.keys, self.limits.size
         wanted = at + 2
-        while wanted <= end:
+        while True:
+            if wanted > end:
+                if not self._waiting or self._waiting < wanted - end:
+                    break
+                # Only now: else each byte of a slow peer would cost a copy of all before it.
+                data = b"".join([data[at:], self._tail, *self._pieces])
+                self._data, self._tail, self._pieces, self._waiting = data, bytearray(), [], 0
+                at, end = 0, len(data)
+                wanted = 2
             length = data[at + 1]
             if data[at]:
                 self._no_key(data[at] << 8 | length)
@@ -116,17 +126,18 @@ class BoxParser:
                 self._box = {}
                 self.size = size
                 self._keys, self._size = 0, 2
+                self._missing = 0
                 self.boxes += 1
                 return box
             wanted = value + 2
             if wanted > end:
-                break
+                continue
             behind = wanted + (data[value] << 8 | data[value + 1])
             if keys >= most_keys or size + behind - at > most_bytes:
                 raise BoxBreach(f"a box past {most_keys:,} keys or {most_bytes:,} bytes")
             if behind > end:
                 wanted = behind
-                break
+                continue
             box[data[at + 2 : value]] = data[wanted:behind]
             keys += 1  # each pair counts, though one key may come many times
             size += behind - at

@@ -39,7 +39,7 @@ class TlsFilter:
             self._tls.bio_shutdown()
         view = memoryview(data)
         while view:
-            view = view[self._tls.bio_write(bytes(view)) :]
+            view = view[self._tls.bio_write(bytes(view[:_READ])) :]  # a piece at a time: not all that is left is copied
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; whether it is complete.

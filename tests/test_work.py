@@ -1,0 +1,374 @@
+"""Nothing that a peer or a file controls costs work that grows faster than its length: each parser and queue, counted.
+
+Each is given four times as much, and may do four times the work, with some room; what is quadratic does 16 times. What
+is copied is counted where it could be much.
+"""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from client_core.operation_queue.operations import operation
+from twisted.protocols import amp
+from work import Seen, growth, steps
+
+from pyshard.backup import manifest
+from pyshard.backup.manifest import FileEntry, Manifest
+from pyshard.client_core.conversation import Conversation
+from pyshard.client_core.key_cursor import KeyCursor, key_texts
+from pyshard.client_core.map_fetching import losing_shards
+from pyshard.client_core.operation_queue import OperationQueue
+from pyshard.errors import ConfigError
+from pyshard.model import cluster_state, config_file
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.net.connection_url import parse_url
+from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
+from pyshard.protocol.batch_encoding import decode_runs, encode_runs
+from pyshard.protocol.batch_operations import Read, Run, Write
+from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
+from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
+from pyshard.protocol.pages import encode_keys
+from pyshard.security import token_file
+from pyshard.security.tls.byte_filter import TlsFilter
+from pyshard.server.held_bytes_limit import HeldBytes
+
+LINEAR = 4.8
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    """Bytes in pieces of so many."""
+    return [Seen(data[at : at + size]) for at in range(0, len(data), size)]
+
+
+# -- boxes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_a_value_in_small_pieces(size: int) -> None:
+    """Each piece costs the same, however many came before; what is held is known without counting it."""
+
+    def work(length: int) -> Callable[[], None]:
+        pieces = in_pieces(serialize({b"key": bytes(length)}), size)
+
+        def feed() -> None:
+            parser = BoxParser(Limits())
+            for piece in pieces:
+                parser.feed(piece)
+                parser.next_box()
+                assert parser.held >= 0
+            assert parser.boxes == 1
+
+        return feed
+
+    assert growth(work, 1000) < LINEAR
+
+
+def test_boxes_that_are_taken_a_few_at_a_time() -> None:
+    """What waits until its turn comes isn't copied each time that something, or nothing, comes behind it."""
+    parser, box = BoxParser(Limits()), serialize({b"key": b"value"})
+    parser.feed(box * 1000)
+    copies: list[bytes] = []
+    for _ in range(999):
+        assert parser.next_box() == {b"key": b"value"}
+        parser.feed(b"")
+        parser.feed(box)
+        if not copies or parser._data is not copies[-1]:
+            copies.append(parser._data)
+    assert len(copies) <= 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_small_pieces_in_memory(size: int) -> None:
+    """A value takes about what it has, whatever the pieces: in pieces of two bytes it took 22 times as much."""
+    data = serialize({b"key": bytes(range(250)) * (LONGEST_VALUE // 250)})[:-10]
+    tracemalloc.start()
+    try:
+        parser = BoxParser(Limits())
+        for at in range(0, len(data), size):
+            parser.feed(data[at : at + size])
+            assert parser.next_box() is None
+        assert tracemalloc.get_traced_memory()[0] < 1.2 * parser.held + 10_000
+    finally:
+        tracemalloc.stop()
+    assert len(data) <= parser.held < len(data) + 100
+
+
+def test_chunks_of_a_long_argument() -> None:
+    """Each chunk is looked up once."""
+
+    def work(chunks: int) -> Callable[[], None]:
+        box: dict[bytes, bytes] = {}
+        put_chunks(box, b"batch", bytes(chunks * LONGEST_VALUE))
+        seen: dict[bytes, bytes] = {Seen(name): value for name, value in box.items()}
+        return lambda: assert_equal(len(take_chunks(seen, b"batch")), chunks * LONGEST_VALUE)
+
+    assert growth(work, 20) < LINEAR
+
+
+def assert_equal(found: object, expected: object) -> None:
+    """As the statement, in a lambda."""
+    assert found == expected
+
+
+# -- batches, answers and pages ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [1, 20])
+def test_a_batch_of_many_runs(keys: int) -> None:
+    """Each run is looked at a bounded number of times: also in a large batch, which is counted before it is decoded."""
+    large = Write("", [b"large"], [b"\1\0\0\0\1" + bytes(2**20)])
+
+    def runs(number: int) -> list[Run]:
+        return [large, *(Read("", [b"%d" % key for key in range(keys)]) for _ in range(number))]
+
+    def work(number: int) -> Callable[[], None]:
+        data = encode_runs(runs(number))
+        return lambda: assert_equal(len(decode_runs(data)), number + 1)
+
+    assert growth(work, 100) < LINEAR
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_answers_to_many_runs(refused: bool) -> None:
+    """Each answer is looked at a bounded number of times."""
+
+    def work(number: int) -> Callable[[], None]:
+        runs: list[Run] = [Read("", [b"a", b"b"])] * number
+        data = encode_answers([Answer([None, None], {1: ("SHARD_FULL", "x")} if refused else {})] * number)
+
+        def decode() -> None:
+            for answer in decode_answers(data, runs):
+                assert len(answer.outcomes()) == 2
+
+        return decode
+
+    assert growth(work, 100) < LINEAR
+
+
+def test_a_page_of_keys() -> None:
+    """Each key is looked at a bounded number of times."""
+
+    def work(number: int) -> Callable[[], None]:
+        keys = sorted((b"%d" % key for key in range(number)), key=slot_of)
+        answer = {"keys": encode_keys(keys), "more": True, "end": SLOTS}
+        return lambda: assert_equal(len(key_texts(KeyCursor("").take(answer))), number)
+
+    assert growth(work, 200) < LINEAR
+
+
+# -- connections ---------------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_byte_by_byte() -> None:
+    """A client's answers cost the same each, in any pieces, however many are owed; so do the peer's own questions."""
+
+    def work(number: int) -> Callable[[], None]:
+        conversation = Conversation(None, None, 0.0)
+        tags = [conversation.ask(b"Apply", {}) for _ in range(number)]
+        boxes = [serialize({amp.ANSWER: tag, b"answers": b"0"}) for tag in reversed(tags)]
+        boxes += [serialize({amp.COMMAND: b"Ping", amp.ASK: tag}) for tag in tags]
+        pieces = in_pieces(b"".join(boxes), 5)
+
+        def receive() -> None:
+            for piece in pieces:
+                conversation.receive(piece, 0.0)
+            assert len(conversation.answers) == number
+
+        return receive
+
+    assert growth(work, 50) < LINEAR
+
+
+class SlowTls:
+    """OpenSSL, which takes and gives few bytes at a time; `copied` is what it was given to take."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left, self.copied = data, 0
+
+    def bio_write(self, data: bytes) -> int:
+        """Take some."""
+        self.copied += len(data)
+        return min(len(data), 20_000)
+
+    send = bio_write
+
+
+def test_bytes_through_tls() -> None:
+    """What OpenSSL doesn't take at once isn't copied again as a whole."""
+
+    def copied(length: int) -> int:
+        tls = SlowTls(b"")
+        one = TlsFilter.__new__(TlsFilter)
+        one._tls = tls  # type: ignore[assignment]  # what the filter uses of it
+        one.feed(bytes(length))
+        return tls.copied
+
+    assert copied(8_000_000) / copied(2_000_000) < LINEAR
+
+
+def test_bytes_that_are_held() -> None:
+    """To set what is held for a peer costs the same, however many others there are; who is over its share is found
+    by one look at each address, and at each peer of one."""
+
+    def under(peers: int) -> Callable[[], None]:
+        held: HeldBytes[bytes] = HeldBytes(1 << 40)
+        names = [Seen(b"%d" % peer) for peer in range(peers)]
+
+        def update() -> None:
+            for size in (1, 2, 0):
+                for name in names:
+                    held.update(name, size, "a")
+            assert held.total == 0
+
+        return update
+
+    def over(peers: int) -> Callable[[], None]:
+        held: HeldBytes[bytes] = HeldBytes(peers)
+        for peer in range(peers):
+            held.update(Seen(b"%d" % peer), 1, str(peer % 10))
+        return lambda: assert_equal(len(held.update(Seen(b"new"), 1, "new")), 1)
+
+    assert growth(under, 100) < LINEAR
+    assert steps(over(400)) < 4 * 400
+
+
+# -- clients -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [1, 3, 100_000])
+def test_operations_that_wait(keys: int) -> None:
+    """Operations leave at the same cost each, however many wait, and however few may leave at a time."""
+
+    def work(number: int) -> Callable[[], None]:
+        issued = [operation(("read", "write")[one // keys % 2], str(one % keys)) for one in range(number)]
+
+        def send() -> None:
+            queue = OperationQueue()
+            for one in issued:
+                queue.add(one)
+            while not queue.idle:
+                while queue.next_batch(0.0) is not None:
+                    pass
+                queue.finished(queue.in_flight[0])
+
+        return send
+
+    assert growth(work, 200) < LINEAR
+
+
+def ranges(number: int, name: str) -> Iterator[ShardRange]:
+    """The ranges of a map with so many shards."""
+    width = SLOTS // number
+    for one in range(number):
+        end = SLOTS if one == number - 1 else (one + 1) * width
+        yield ShardRange(f"{name}{one}", one * width, end, 1, "h", one + 1)
+
+
+def test_maps_of_many_shards() -> None:
+    """A map is read, and compared with the one before, at the same cost for each shard."""
+
+    def work(number: int) -> Callable[[], None]:
+        old = ShardMap(ranges(number, "s"))
+        text = cluster_state.to_json(ClusterState("c", 2, ShardMap(ranges(number, "s")), {}))
+
+        def take() -> None:
+            new = cluster_state.from_json(text).map
+            assert losing_shards(old, new) == set()
+            assert all(new.named(shard.name) == shard for shard in old.ranges)
+
+        return take
+
+    assert growth(work, 100) < LINEAR
+
+
+def test_an_address_as_a_url() -> None:
+    """So many hosts cost so much."""
+
+    def work(number: int) -> Callable[[], None]:
+        url = "pyshard://" + ",".join(f"host:{one + 1}" for one in range(number))
+        return lambda: assert_equal(len(parse_url(url).hosts), number)
+
+    assert growth(work, 100) < LINEAR
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_file(tmp_path: Path) -> None:
+    """Each line costs the same."""
+
+    def work(number: int) -> Callable[[], None]:
+        path = tmp_path / str(number)
+        path.write_text("".join(f"read secret-{one:012}\n" for one in range(number)))
+        path.chmod(0o600)
+        return lambda: assert_equal(len(token_file.load(path).tokens), number)
+
+    assert growth(work, 50) < LINEAR
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_config_file(right: bool) -> None:
+    """Each shard costs the same, and so does a message about the last one."""
+
+    def work(number: int) -> Callable[[], None]:
+        shards = [
+            {
+                "name": f"s{one}",
+                "start": one / number,
+                "end": (one + 1) / number,
+                "size": 1,
+                "host": "h",
+                "port": one + 1,
+            }
+            for one in range(number)
+        ]
+        shards[-1]["port"] = number if right else 0
+        text = json.dumps({"shards": shards}).encode()
+
+        def parse() -> None:
+            if right:
+                assert len(config_file.parse(text).map.ranges) == number
+                return
+            with pytest.raises(ConfigError) as refused:
+                config_file.parse(text)
+            assert f"shards[{number - 1}].port: found 0" in str(refused.value)
+
+        return parse
+
+    assert growth(work, 250) < LINEAR
+
+
+def test_a_manifest() -> None:
+    """Each file of a backup costs the same."""
+
+    def work(number: int) -> Callable[[], None]:
+        files = tuple(FileEntry(f"{one}-s.records", "s", 1, 1, "0" * 64) for one in range(number))
+        text = manifest.encode(Manifest(1, "2026-01-01", "c", 1, FileEntry("cluster.json", "", 0, 1, ""), files))
+        return lambda: assert_equal(manifest.decode(text).documents, number)
+
+    assert growth(work, 50) < LINEAR
+
+
+# -- the count itself ----------------------------------------------------------------------------------------------
+
+
+def test_growth_is_seen() -> None:
+    """What is linear grows four times, and what is quadratic 16 times, also where C does the work."""
+    assert 3.5 < growth(lambda length: lambda: [one for one in range(length)], 100) < LINEAR  # noqa: C416  # as bytecode
+
+    def sums(length: int) -> Callable[[], None]:
+        pieces = [Seen(b"x")] * length
+
+        def work() -> None:
+            for count in range(length):
+                sum(map(len, pieces[:count]))
+
+        return work
+
+    assert 12 < growth(sums, 20) < 17
