@@ -32,7 +32,7 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.protocol.argument_types import take_integer
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
-from pyshard.protocol.batch_encoding import decode_runs, encode_runs
+from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Read, ReadItem, Run, Touch, Write
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, serialize
 from pyshard.protocol.chunked_arguments import take_chunks
@@ -112,6 +112,7 @@ Decode = Callable[[bytes], Any]
 #: What reads bytes: a function, bytes that it reads, and the errors that it may raise.
 DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "runs": (decode_runs, encode_runs(RUNS), (BadRequest,)),
+    "a reader's runs": (decode_readers_runs, encode_runs(RUNS), (BadRequest,)),
     "answers": (hand_out, encode_answers(ANSWERS), (BadRequest,)),
     "keys": (decode_keys, encode_keys([b"a", b"b" * 300]), (BadRequest,)),
     "rows": (decode_rows, encode_rows(ROWS), (BadRequest,)),

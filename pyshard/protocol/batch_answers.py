@@ -62,10 +62,10 @@ class Answer(msgspec.Struct, array_like=True):
         self.errors[position] = (error.code, str(error))
 
     @classmethod
-    def refusing(cls, run: Run, error: PyshardError) -> Answer:
-        """The outcome of a run that was refused as a whole."""
+    def refusing(cls, operations: int, error: PyshardError) -> Answer:
+        """The outcome of a run of so many operations that was refused as a whole."""
         refusal = (error.code, str(error))
-        return cls([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refusal))
+        return cls([None] * operations, dict.fromkeys(range(operations), refusal))
 
     def refusals(self) -> dict[int, PyshardError]:
         """Position → error of each operation that was refused."""

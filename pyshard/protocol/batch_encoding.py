@@ -2,7 +2,8 @@
 
 Rules:
 
-- a batch with too many operations is refused before it is decoded, since decoded runs take up to 30 times the memory;
+- a batch with too many operations is refused before it is decoded, since decoded runs take up to 40 times the memory;
+- of a peer that may only read, nothing is decoded that would change something;
 - a column has as many elements as the run has keys;
 - a key that is stored is UTF-8 and not too long, and what is written is a record, as far as its outline shows
   (`pyshard.model.record_outline`), and not too large: other clients could not read them;
@@ -12,20 +13,64 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from pyshard.errors import BadRequest, shortened
 from pyshard.model.record_outline import are_records, record_fault
 from pyshard.protocol.argument_types import shown_bytes
-from pyshard.protocol.batch_operations import HEAD_BYTES, MAX_LENGTH, READING_RUNS, Increment, Run, Write, columns
-from pyshard.protocol.batch_outline import batch_fault, operations_announced, uneven
+from pyshard.protocol.batch_operations import (
+    HEAD_BYTES,
+    MAX_LENGTH,
+    READING_RUNS,
+    Has,
+    Increment,
+    Read,
+    ReadItem,
+    Run,
+    Write,
+    columns,
+)
+from pyshard.protocol.batch_outline import array_length, batch_fault, operations_announced, run_name, uneven
 from pyshard.settings import settings
 
 _READING = tuple(READING_RUNS.values())
 
+
+class _UndecodedRun(msgspec.Struct, array_like=True, frozen=True):
+    """A run that would change something, as it is read from a peer that may not: nothing of it is decoded."""
+
+    index: msgspec.Raw
+    keys: msgspec.Raw
+
+
+class _UndecodedWrite(_UndecodedRun, tag="write", frozen=True):
+    pass
+
+
+class _UndecodedPop(_UndecodedRun, tag="pop", frozen=True):
+    pass
+
+
+class _UndecodedRemove(_UndecodedRun, tag="remove", frozen=True):
+    pass
+
+
+class _UndecodedTouch(_UndecodedRun, tag="touch", frozen=True):
+    pass
+
+
+class _UndecodedIncrement(_UndecodedRun, tag="increment", frozen=True):
+    pass
+
+
+_ReadersRun: TypeAlias = (
+    Read | Has | ReadItem | _UndecodedWrite | _UndecodedPop | _UndecodedRemove | _UndecodedTouch | _UndecodedIncrement
+)
+
 _runs = msgspec.msgpack.Decoder(Annotated[list[Run], MAX_LENGTH])
+_readers_runs = msgspec.msgpack.Decoder(Annotated[list[_ReadersRun], MAX_LENGTH])
 
 #: A batch as MessagePack.
 encode_runs: Callable[[list[Run]], bytes] = msgspec.msgpack.Encoder().encode
@@ -51,6 +96,33 @@ def decode_runs(data: bytes) -> list[Run]:
                 raise BadRequest(f"the batch can't be read: {uneven(number, run)}")
         if isinstance(run, (Write, Increment)):
             _check_stored(run, len(data))
+    return runs
+
+
+def decode_readers_runs(data: bytes) -> list[Run | int]:
+    """The runs of a batch of a peer that may only read.
+
+    :param data: MessagePack.
+    :return: each run; of one that would change something, only how many operations it has.
+    :raises BadRequest: as `decode_runs`; but into runs that would change something it doesn't look.
+    """
+    try:
+        if len(data) > settings.BOX_BYTES:
+            check_size(operations_announced(data))
+        decoded: list[_ReadersRun] = _readers_runs.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the batch can't be read: {batch_fault(error, data)}") from None
+    runs: list[Run | int] = []
+    for number, run in enumerate(decoded):
+        if isinstance(run, _UndecodedRun):
+            operations = array_length(run.keys)
+            if operations is None:
+                name = run_name(number, str(run.__struct_config__.tag))
+                raise BadRequest(f"the batch can't be read: {name}, keys: found something else, expected array")
+            runs.append(operations)
+        else:
+            runs.append(run)
+    check_size(sum(run if isinstance(run, int) else len(run.keys) for run in runs))
     return runs
 
 

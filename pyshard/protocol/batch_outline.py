@@ -1,10 +1,12 @@
 """The outline of a batch: what can be known of it without decoding its columns. Pure.
 
-It says how many operations a large batch announces, and where in a batch the fault is that msgspec has found.
+It says how many elements each column of a large batch announces, and where in a batch the fault is that msgspec has
+found.
 
 Rules:
 
 - an outline costs a bounded amount of memory, whatever the batch announces;
+- every column is counted, not only the keys: any of them can take 40 times its bytes when it is decoded;
 - a fault is told in the words of docs/protocol.md: run, column, element, and MessagePack's names of types. msgspec
   itself has paths (``$[0][2][1]``) and Python's types.
 """
@@ -12,11 +14,12 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, get_args
 
 import msgspec
 
-from pyshard.errors import plain
+from pyshard.errors import BadRequest, plain
 from pyshard.protocol.batch_operations import MAX_LENGTH, Run, columns, verb_of
 
 _MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
@@ -36,11 +39,21 @@ _ANY_COLUMNS = ("verb", "index", "keys", *(f"column {number}" for number in rang
 
 
 def operations_announced(data: bytes) -> int:
-    """How many operations the runs of a batch announce that they have.
+    """How many operations the runs of a batch announce that they have; each column has an element for each.
 
     :raises msgspec.DecodeError: it is no batch.
+    :raises BadRequest: a column announces another number.
     """
-    return sum(_array_length(run[2]) for run in _outline.decode(data) if len(run) > 2)
+    operations = 0
+    for number, run in enumerate(_outline.decode(data)):
+        keys, *others = [array_length(column) for column in run[2:]] or [None]
+        for place, length in enumerate(others, 3):
+            if keys is not None and length is not None and length != keys:
+                verb = _text(run[0])
+                fault = _uneven(number, verb, _column_name(verb, place), length, keys)
+                raise BadRequest(f"the batch can't be read: {fault}")
+        operations += keys or 0
+    return operations
 
 
 def batch_fault(error: Exception, data: bytes) -> str:
@@ -66,11 +79,28 @@ def uneven(number: int, run: Run) -> str:
     """
     for name, column in zip(run.__struct_fields__[2:], columns(run), strict=True):
         if column is not None and len(column) != len(run.keys):
-            return (
-                f"run {number} ({verb_of(run)}), {name}: found {len(column):,} elements, expected {len(run.keys):,}, "
-                "as many as there are keys"
-            )
+            return _uneven(number, verb_of(run), name, len(column), len(run.keys))
     raise AssertionError(f"the columns of {run} are even")
+
+
+def array_length(value: msgspec.Raw) -> int | None:
+    """How many elements a MessagePack array announces in its first bytes; None: it is no array."""
+    head = bytes(memoryview(value)[:5])
+    if head[0] == 0xDC:
+        return int.from_bytes(head[1:3], "big")
+    if head[0] == 0xDD:
+        return int.from_bytes(head[1:], "big")
+    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else None
+
+
+def run_name(number: int, verb: str) -> str:
+    """What messages call a run of a batch: its number, and its verb if it has one."""
+    return f"run {number} ({verb})" if verb in _COLUMNS else f"run {number}"
+
+
+def _uneven(number: int, verb: str, column: str, found: int, expected: int) -> str:
+    place = f"{run_name(number, verb)}, {column}"
+    return f"{place}: found {found:,} elements, expected {expected:,}, as many as there are keys"
 
 
 def _in_words(message: str) -> str:
@@ -89,27 +119,30 @@ def _place(steps: list[int], data: bytes) -> str:
     """A place in a batch: the numbers of run, column and element, as far as there are such."""
     run, *inside = steps
     verb = _verb_of(run, data)
-    columns_of_verb = _COLUMNS.get(verb, _ANY_COLUMNS)
-    words = [f"run {run} ({verb})" if verb in _COLUMNS else f"run {run}"]
-    words += [columns_of_verb[column] for column in inside[:1]]
+    words = [run_name(run, verb)]
+    words += [_column_name(verb, column) for column in inside[:1]]
     words += [f"element {step}" for step in inside[1:]]
     return ", ".join(words)
+
+
+def _column_name(verb: str, place: int) -> str:
+    """What messages call a part of a run."""
+    names: Sequence[str] = _COLUMNS.get(verb, ())
+    return names[place] if place < len(names) else _ANY_COLUMNS[place]
 
 
 def _verb_of(run: int, data: bytes) -> str:
     """The verb of a run; empty: it can't be read."""
     try:
-        verb: str = _verb.decode(_outline.decode(data)[run][0])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
+        return _text(_outline.decode(data)[run][0])
+    except (msgspec.DecodeError, RecursionError, IndexError):
         return ""
-    return verb
 
 
-def _array_length(array: msgspec.Raw) -> int:
-    """How many elements a MessagePack array announces in its first bytes; 0 when it is no array."""
-    head = bytes(memoryview(array)[:5])
-    if head[0] == 0xDC:
-        return int.from_bytes(head[1:3], "big")
-    if head[0] == 0xDD:
-        return int.from_bytes(head[1:], "big")
-    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else 0
+def _text(value: msgspec.Raw) -> str:
+    """A text; empty: it is none."""
+    try:
+        text: str = _verb.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return text

@@ -17,7 +17,7 @@ from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_box, apply_arguments
 from pyshard.protocol.batch_answers import Answer, encode_answers
-from pyshard.protocol.batch_encoding import decode_runs
+from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
@@ -75,10 +75,11 @@ class ShardProtocol(ServerConnection):
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         epoch, batch = apply_arguments(box)
+        if self.role is Role.READ:
+            return self._apply_reading(epoch, decode_readers_runs(batch))
         runs = decode_runs(batch)
         self.operations += sum([len(run.keys) for run in runs])
-        apply = self._apply_reading if self.role is Role.READ else self._shard.apply
-        applied = apply(epoch, runs)
+        applied = self._shard.apply(epoch, runs)
         if any(map(changes, runs)):
             applied = self.changes.add(applied)
         return applied
@@ -86,18 +87,22 @@ class ShardProtocol(ServerConnection):
     def applied(self, answers: list[Answer]) -> Box:
         return answers_box(self._shard.configured().state.epoch, encode_answers(answers))
 
-    def _apply_reading(self, epoch: int, runs: list[Run]) -> Deferred[list[Answer]]:
+    def _apply_reading(self, epoch: int, runs: list[Run | int]) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.
 
         A client's operations share batches, and one that it may not do must not stop those that it may.
+
+        :param runs: of one that would change something, only how many operations it has.
         """
         denied = PermissionDenied("this wants a token of role write; this client's has role read")
+        reading = [run for run in runs if not isinstance(run, int)]
+        self.operations += sum([run if isinstance(run, int) else len(run.keys) for run in runs])
 
         def all_of(answers: list[Answer]) -> list[Answer]:
             given = iter(answers)
-            return [Answer.refusing(run, denied) if changes(run) else next(given) for run in runs]
+            return [Answer.refusing(run, denied) if isinstance(run, int) else next(given) for run in runs]
 
-        return self._shard.apply(epoch, [run for run in runs if not changes(run)]).addCallback(all_of)
+        return self._shard.apply(epoch, reading).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         end = self._shard.configured().range.end

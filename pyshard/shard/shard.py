@@ -245,7 +245,7 @@ class _Plan:
         try:
             number = self.assignment.state.index_id(run.index)
         except IndexNotFound as error:
-            self._refuse(Answer.refusing(run, error), [])
+            self._refuse(Answer.refusing(len(run.keys), error), [])
         else:
             if self._store.surely_has_all(number, run.keys) or self._owns_all(slots):
                 self.tasks.append(Task(run, number, slots))

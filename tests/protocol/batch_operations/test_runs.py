@@ -11,7 +11,7 @@ from protocol.batch_operations.samples import BYTES, NIL, RUNS, run_lists, with_
 
 from pyshard.errors import BadRequest
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, decode_answers, encode_answers
-from pyshard.protocol.batch_encoding import decode_runs, encode_runs
+from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
@@ -197,6 +197,13 @@ def test_columns_are_as_long_as_the_keys(data: bytes, place: str, found: tuple[i
     assert str(refused.value) == (
         f"the batch can't be read: {place}: found {found[1]} elements, expected {found[0]}, as many as there are keys"
     )
+
+
+@given(run_lists)
+def test_a_readers_runs(runs: list[Run]) -> None:
+    """What a peer that may only read sends is what anyone sends, but that changing runs are given by their length."""
+    expected = [len(run.keys) if changes(run) else run for run in runs]
+    assert decode_readers_runs(encode_runs(runs)) == expected
 
 
 @pytest.mark.parametrize(
