@@ -38,6 +38,9 @@ class Settings:
 
     #: Bytes of one document as stored, so that one document fits into one box.
     MAX_DOCUMENT_BYTES: int = 16 * 1024 * 1024
+    #: Elements of one document in all its lists and dicts: each may take 200 bytes of memory. The environment variable
+    #: PYSHARD_MAX_ELEMENTS allows a client more.
+    MAX_ELEMENTS: int = 1_000_000
     #: How deep lists and dicts of one document may nest: a deeper one could exhaust the stack of whoever reads it.
     MAX_NESTING: int = 100
     #: Bytes of one key's text in UTF-8: a page of keys has room for several of the longest.

@@ -30,6 +30,10 @@ TESTS = {
         "protocol/batch_operations/test_runs.py::test_largest_things_pass",
         "protocol/batch_operations/test_runs.py::test_what_others_could_not_read_is_refused",
     ],
+    "MAX_ELEMENTS": [
+        "model/test_document_elements.py::test_most_elements_of_a_document",
+        "test_hostile_shards.py::test_statistics",
+    ],
     "MAX_NESTING": ["model/test_document_encoding.py::test_deepest_document"],
     "MAX_NAME": [
         "model/cluster_state/test_state.py::test_index_name",

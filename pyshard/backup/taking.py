@@ -185,7 +185,7 @@ class _SnapshotReader:
         self._failed = self._failed or failure
 
     async def _read(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
-        while self._failed is None:
+        while self._failed is None and file.documents <= snapshot.documents:
             answer = await snapshot.shard.call(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
             rows = decode_rows(answer["rows"])
             if not rows:

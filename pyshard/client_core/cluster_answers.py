@@ -1,4 +1,8 @@
-"""What daemons answer about the cluster as a whole: how each shard fares, and how ready it is. Pure."""
+"""What daemons answer about the cluster as a whole: how each shard fares, and how ready it is. Pure.
+
+Rule: an answer with more elements than a document may have is refused before it is decoded, since an element can take
+50 times its bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pyshard.errors import BadRequest
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
 from pyshard.model.shard_map import ShardRange
+from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
@@ -51,6 +56,12 @@ def readiness_of(answer: bytes) -> list[dict[str, str]]:
 
 def _from_json(text: bytes, kind: type[_T], what: str) -> _T:
     """What a daemon answered in JSON."""
+    elements = sum(map(text.count, (b",", b"[", b"{")))  # at the least; in texts there may be some that are none
+    if elements > settings.MAX_ELEMENTS:
+        raise BadRequest(
+            f"the {what} that the daemon answered can't be read: found about {elements:,} elements, expected at most "
+            f"{settings.MAX_ELEMENTS:,}"
+        )
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -6,6 +6,7 @@ Rules:
 
 - a record is a format byte, the document's size in the original pyshard's measure (unsigned, 4 bytes, big-endian), and
   the document in MessagePack;
+- a document of too many elements is neither made nor decoded (`pyshard.model.document_elements`);
 - ints past 64 bits are the extension type 1: two's complement, big-endian;
 - a shard decodes no record but for `increment`; clients encode and decode;
 - a reader refuses what is no record, and what no document holds (`pyshard.model.strict_messagepack`).
@@ -22,6 +23,7 @@ import msgspec
 
 from pyshard.errors import InvalidDocument, NotANumber, UnreadableRecord, plain
 from pyshard.model import document_faults
+from pyshard.model.document_elements import elements_fault
 from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, measure, too_large
 from pyshard.model.plain_values import plain_key, plain_value
 from pyshard.model.strict_messagepack import BIG_INT, DECODE_ERRORS, careful_document, quick_document
@@ -88,6 +90,8 @@ def encode(document: object) -> tuple[bytes, int]:
         raise document_faults.with_surrogates(document) from None
     if len(body) > settings.MAX_DOCUMENT_BYTES:
         raise document_faults.located(document, too_large(f"{len(body):,}"))
+    if len(body) > settings.MAX_ELEMENTS and (fault := elements_fault(body)) is not None:
+        raise InvalidDocument(fault)
     return HEAD.pack(FORMAT, size) + body, size
 
 
@@ -96,11 +100,13 @@ def decode(record: bytes, begin: int = 0) -> Document:
 
     :param begin: where in the bytes the record begins.
     :raises UnreadableRecord: the record is of a format that this version doesn't know, damaged, or holds what no
-        document holds.
+        document holds, or more elements than a document may have.
     """
     if len(record) <= begin + HEAD.size or record[begin] != FORMAT:
         raise _no_head(record[begin:])
     body = memoryview(record)[begin + HEAD.size :]
+    if len(body) > settings.MAX_ELEMENTS and (fault := elements_fault(body)) is not None:
+        raise UnreadableRecord(fault)
     try:
         try:
             document: Document = quick_document(body)

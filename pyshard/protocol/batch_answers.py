@@ -5,6 +5,7 @@ Rules:
 - there is one answer for each run, in the order of the runs, and one result for each key, in the order of the keys;
 - an operation that was refused has nil for a result, changed nothing, and has an entry in `errors`;
 - what a peer answers is checked: a result that the verb can't have would be a wrong answer to somebody;
+- it is bounded by what was asked (`pyshard.protocol.answer_bounds`);
 - what doesn't fit is refused with a `BadRequest` in one printable line.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from itertools import chain
 from types import NoneType
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code, plain
+from pyshard.protocol.answer_bounds import check_announced, check_records
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 
 _T = TypeVar("_T")
@@ -111,17 +114,22 @@ def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
     :return: one answer for each of `runs`.
     :raises BadRequest: when they aren't answers, or don't fit the runs.
     """
-    if len(runs) == 1 and (answer := _uniform_answer(data, runs[0])) is not None:
-        return [answer]
-    return decode_answers_plainly(data, runs)
+    try:
+        check_announced(data, runs)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _unreadable(error) from None
+    answer = _uniform_answer(data, runs[0]) if len(runs) == 1 else None
+    answers = decode_answers_plainly(data, runs) if answer is None else [answer]
+    check_records(data, chain.from_iterable([answer.results for answer in answers]))
+    return answers
 
 
 def decode_answers_plainly(data: bytes, runs: list[Run]) -> list[Answer]:
-    """What `decode_answers` gives, for any runs and any answers."""
+    """What `decode_answers` gives, for any runs and any answers, where they aren't too many."""
     try:
         answers: list[Answer] = _answers.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the answers can't be read: {plain(str(error))}") from None
+        raise _unreadable(error) from None
     sizes = [len(answer.results) for answer in answers]
     if sizes != [len(run.keys) for run in runs]:
         shown = f"{sizes[:20]}{' …' if len(sizes) > 20 else ''}"
@@ -131,6 +139,10 @@ def decode_answers_plainly(data: bytes, runs: list[Run]) -> list[Answer]:
             raise BadRequest("the answers name a position that doesn't exist")
         _check_results(run, answer)
     return answers
+
+
+def _unreadable(error: Exception) -> BadRequest:
+    return BadRequest(f"the answers can't be read: {plain(str(error))}")
 
 
 def _uniform_answer(data: bytes, run: Run) -> Answer | None:

@@ -32,7 +32,8 @@ from pyshard.protocol.batch_operations import (
     Write,
     columns,
 )
-from pyshard.protocol.batch_outline import array_length, batch_fault, operations_announced, run_name, uneven
+from pyshard.protocol.batch_outline import batch_fault, operations_announced, run_name, uneven
+from pyshard.protocol.message_pack_heads import array_length
 from pyshard.settings import settings
 
 _READING = tuple(READING_RUNS.values())

@@ -21,6 +21,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, plain
 from pyshard.protocol.batch_operations import MAX_LENGTH, Run, columns, verb_of
+from pyshard.protocol.message_pack_heads import array_length
 
 _MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
 
@@ -81,16 +82,6 @@ def uneven(number: int, run: Run) -> str:
         if column is not None and len(column) != len(run.keys):
             return _uneven(number, verb_of(run), name, len(column), len(run.keys))
     raise AssertionError(f"the columns of {run} are even")
-
-
-def array_length(value: msgspec.Raw) -> int | None:
-    """How many elements a MessagePack array announces in its first bytes; None: it is no array."""
-    head = bytes(memoryview(value)[:5])
-    if head[0] == 0xDC:
-        return int.from_bytes(head[1:3], "big")
-    if head[0] == 0xDD:
-        return int.from_bytes(head[1:], "big")
-    return head[0] & 0x0F if head[0] & 0xF0 == 0x90 else None
 
 
 def run_name(number: int, verb: str) -> str:

@@ -1,12 +1,21 @@
-"""Pages of an index's keys and of a snapshot's records, as MessagePack. Pure."""
+"""Pages of an index's keys and of a snapshot's records, as MessagePack. Pure.
+
+Rule: a page with far more keys or records than a shard gives is refused before it is decoded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
 from pyshard.errors import BadRequest, plain
+from pyshard.settings import settings
+
+#: Keys and records that a page may have: ten and four times those of this version's shards.
+MOST_KEYS = 10 * settings.PAGE_KEYS
+MOST_ROWS = settings.SNAPSHOT_BYTES // 8
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -25,8 +34,8 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_keys = msgspec.msgpack.Decoder(list[bytes])
-_rows = msgspec.msgpack.Decoder(list[Row])
+_keys = msgspec.msgpack.Decoder(Annotated[list[bytes], msgspec.Meta(max_length=MOST_KEYS)])
+_rows = msgspec.msgpack.Decoder(Annotated[list[Row], msgspec.Meta(max_length=MOST_ROWS)])
 
 #: A page of keys as MessagePack.
 encode_keys: Callable[[list[bytes]], bytes] = _encode
