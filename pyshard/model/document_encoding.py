@@ -26,7 +26,7 @@ from pyshard.model import document_faults
 from pyshard.model.document_elements import elements_fault
 from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, measure, too_large
 from pyshard.model.plain_values import plain_key, plain_value
-from pyshard.model.strict_messagepack import BIG_INT, DECODE_ERRORS, careful_document, quick_document
+from pyshard.model.strict_messagepack import BIG_INT, DECODE_ERRORS, NEEDS_CARE, careful_document, quick_document
 from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.
@@ -108,10 +108,13 @@ def decode(record: bytes, begin: int = 0) -> Document:
     if len(body) > settings.MAX_ELEMENTS and (fault := elements_fault(body)) is not None:
         raise UnreadableRecord(fault)
     try:
-        try:
-            document: Document = quick_document(body)
-        except msgspec.ValidationError:
-            document = careful_document(body)
+        if body[0] in NEEDS_CARE:
+            document: Document = careful_document(body)
+        else:
+            try:
+                document = quick_document(body)
+            except msgspec.ValidationError:
+                document = careful_document(body)
     except UnreadableRecord as error:
         raise _unreadable(len(record) - begin, str(error)) from None
     except DECODE_ERRORS as error:
