@@ -46,6 +46,7 @@ class Recorder:
         self.calls: list[Call] = []
         self.faces: dict[int, str] = {}
         self._versions: Versions = {}
+        self._doubts: dict[int, Place] = {}
         self._random = random
         self._moment = moment or partial(next, count(1))
         self._values = count(first)
@@ -53,8 +54,8 @@ class Recorder:
 
     def plan(self, client: int, random: Random | None = None) -> Call:
         """A random call for a client to make."""
-        new_value = partial(next, self._values)
-        return planned(client, next(self._numbers), self.keys, random or self._random, self._versions, new_value)
+        number, random, doubt = next(self._numbers), random or self._random, self._doubts.get(client)
+        return planned(client, number, self.keys, random, self._versions, doubt, partial(next, self._values))
 
     def began(self, call: Call) -> None:
         """The call is about to be made."""
@@ -67,6 +68,8 @@ class Recorder:
         call.outcome = outcome
         if call.verb == "item" and isinstance(outcome, dict):
             self._versions[call.client, (call.index, call.keys[0])] = outcome["version"], outcome["record"]
+        if call.changes and call.keys and isinstance(outcome, OutcomeUnknown | CutShort):
+            self._doubts[call.client] = call.index, call.keys[0]
 
     def taken(self, calls: Iterable[Call]) -> None:
         """Take up the calls of another recorder."""

@@ -59,6 +59,7 @@ _WEIGHTS = {"write": 4, "read": 3, "get": 3, "item": 4, "increment": 3, "stat": 
 
 #: What is written differs by this much, so that increments never make one value into another.
 _APART = 1_000_000
+_HOT = 2  # how many of the keys are called more often than the others
 _LONG = 100_000  # seconds; nothing expires in a run
 
 #: Index and key of a document; or `FLEETING` alone.
@@ -136,14 +137,20 @@ def planned(
     keys: Sequence[str],
     random: Random,
     versions: Versions,
+    doubt: Place | None,
     new_value: Any,  # a function that gives a number which nobody has
 ) -> Call:
     """A random call for a client to make.
 
     :param keys: those of each index.
+    :param doubt: what the client changed, and doesn't know the outcome of.
     """
     (verb,) = random.choices(VERBS, [_WEIGHTS.get(one, 1) for one in VERBS])
     call = Call(client, number, verb, random.choice(["", PAGES]))
+    if random.random() < 0.5:
+        keys = keys[:_HOT]
+    if doubt and random.random() < 0.5:
+        call.index, keys = doubt[0], [doubt[1]]
     call.ttl = random.choice([None, None, _LONG])
     if verb in SINGLE:
         call.keys = [random.choice(keys)]

@@ -2,7 +2,7 @@
 
 Each face has one client, and one or more numbers: the *callers* whose calls have an order. A Deferred client and one on
 asyncio are one caller each, with any number of calls under way. Each thread of a blocking client is a caller, with one
-call at a time; so is what a signal's handler calls in the middle of that.
+call at a time; and so is each signal's handler that makes a call in the middle of that.
 """
 
 from __future__ import annotations
@@ -222,9 +222,9 @@ class BlockingFace:
         self._app: Pyshard = over(Connector(parameters, lambda: sockets, parts.random))
         self._random = parts.random
         self._calls = Calls(parts)
+        self._parts = parts
         self._threads = threads
         self._numbers = [parts.number("blocking") for _ in range(most)]
-        self._handlers = [parts.number("blocking") for _ in range(most)]
         self._busy: dict[int, tuple[Call, GreenThread]] = {}
         connecting = threads.start(self._app._cluster)
         while not connecting.dead:
@@ -273,12 +273,12 @@ class BlockingFace:
         if self._random.random() < 0.7:
             thread.strike(partial(_interrupt, call), points)
         else:
-            thread.strike(partial(self._handle, call, self._handlers[self._numbers.index(number)]), points)
+            thread.strike(partial(self._handle, call), points)
 
-    def _handle(self, call: Call, number: int) -> None:
-        """What a signal's handler does in the middle of a call."""
+    def _handle(self, call: Call) -> None:
+        """What a signal's handler does in the middle of a call; each time it is another caller."""
         self._calls.held_up(call)
-        self._call(self._calls.plan(number))
+        self._call(self._calls.plan(self._parts.number("blocking")))
 
     def refresh(self) -> None:
         """See `Face`. It fetches the map when a shard's address is of no use any more."""

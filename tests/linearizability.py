@@ -1,8 +1,14 @@
 """Whether the recorded history of one key can be explained: a linearizability checker, after Wing and Gong.
 
 The search looks for an order of all operations in which each has the result that it would have had if they had been
-done one after another, and in which none stands before one that had ended when it was called. Positions that were
-reached before, the same operations done and the same state, are not searched again (Lowe's memoization).
+done one after another, and in which none stands before one that had ended when it was called. What it doesn't try:
+
+- positions that were reached before: the same operations done, and the same state (Lowe's memoization); nor those that
+  are the same but for more operations whose answers were lost;
+- an operation whose answer was lost where it doesn't matter: it comes directly before one that it makes another result
+  or state for. If it happened earlier, it might as well have happened there, or never;
+- anything else, while an operation that never changes anything may come next, and fits: what comes after it could come
+  after it anyway.
 
 Beyond that:
 
@@ -77,9 +83,18 @@ class Operation:
         return self.result is UNKNOWN
 
     @property
+    def changes_nothing(self) -> bool:
+        """Whether it is known to have left the key as it found it, whatever that was."""
+        return self.verb in READS or (self.verb != "increment" and (self.result is None or self.result is False))
+
+    @property
     def by(self) -> float:
         """When it must have happened."""
         return inf if self.maybe else self.returned
+
+
+#: The operation that was done last, if its answer was lost, and the state before it.
+Lost: TypeAlias = tuple[int, State]
 
 
 class NotLinearizable(AssertionError):
@@ -147,10 +162,11 @@ class _Search:
         self._left = sum(not one.maybe for one in operations)
         self._state = state
         self._mask = 0
+        self._lost: Lost | None = None
 
     def run(self, most: int) -> None:
-        seen = {(self._mask, self._state)}
-        stack: list[tuple[list[tuple[int, State]], list[int], State, int]] = []
+        reached = _Reached(self._operations)
+        stack: list[tuple[list[tuple[int, State]], list[int], State, int, Lost | None]] = []
         candidates = self._candidates()
         fewest, stuck = self._left + 1, ""
         while self._left:
@@ -162,17 +178,17 @@ class _Search:
                 mask = self._mask
                 for one in lifted:
                     mask |= 1 << one
-                if (mask, state) in seen:
+                lost = (place, self._state) if self._operations[place].maybe else None
+                if not reached.is_new(mask, state, lost):
                     continue
-                if len(seen) >= most:
+                if reached.count > most:
                     raise Undecided(f"no order of {len(self._operations)} operations in {most:,} positions")
-                seen.add((mask, state))
-                stack.append((candidates, lifted, self._state, self._mask))
+                stack.append((candidates, lifted, self._state, self._mask, self._lost))
                 self._lift(lifted)
-                self._state, self._mask = state, mask
+                self._state, self._mask, self._lost = state, mask, lost
                 candidates = self._candidates()
             elif stack:
-                candidates, lifted, self._state, self._mask = stack.pop()
+                candidates, lifted, self._state, self._mask, self._lost = stack.pop()
                 self._put_back(lifted)
             else:
                 raise NotLinearizable(stuck)
@@ -188,13 +204,32 @@ class _Search:
             by = min(by, one.by)
             if all(self._gone[other] or self._operations[other].maybe for other in self._before[place]):
                 state, result = done(self._state, one)
-                if one.maybe:
-                    if state != self._state:
-                        unlikely.append((place, state))
-                elif result == one.result and type(result) is type(one.result):
-                    found.append((place, state))
+                fits = one.maybe or _same(result, one.result)
+                if fits and not (one.maybe and state == self._state) and self._matters(place, state):
+                    if one.changes_nothing and all(self._gone[other] for other in self._before[place]):
+                        return [(place, state)]
+                    (unlikely if one.maybe else found).append((place, state))
             place = self._next[place]
         return unlikely + found[::-1]
+
+    def _matters(self, place: int, after: State) -> bool:
+        """Whether it matters for an operation that the last one, whose answer was lost, comes right before it.
+
+        :param after: the state behind both.
+        """
+        if self._lost is None:
+            return True
+        last, before = self._lost
+        if last in self._before[place]:
+            return True
+        one = self._operations[place]
+        alone, result = done(before, one)
+        if not one.maybe and not _same(result, one.result):
+            return True
+        if alone == after:
+            return False  # as if the lost one had never happened
+        swapped = done(alone, self._operations[last])[0] == after
+        return not swapped or (one.maybe and place > last)  # two lost ones are tried in one order
 
     def _lift(self, places: Sequence[int]) -> None:
         for place in places:
@@ -220,6 +255,35 @@ class _Search:
             lines.append(f"  {self._operations[place]}")
             place = self._next[place]
         return "\n".join(lines)
+
+
+class _Reached:
+    """The positions that were reached.
+
+    One is not new when another has the same state, the same answers behind it, and no more lost operations: whatever
+    goes on from the one goes on from the other.
+
+    :ivar count: how many there are.
+    """
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._maybe = sum(1 << place for place, one in enumerate(operations) if one.maybe)
+        self._found: dict[tuple[int, State], list[tuple[int, Lost | None]]] = defaultdict(list)
+        self.count = 0
+
+    def is_new(self, mask: int, state: State, lost: Lost | None) -> bool:
+        """Put a position down; whether it is new."""
+        gone = mask & self._maybe
+        found = self._found[mask ^ gone, state]
+        if any(other & ~gone == 0 and (last is None or last == lost) for other, last in found):
+            return False
+        found.append((gone, lost))
+        self.count += 1
+        return True
+
+
+def _same(result: object, expected: object) -> bool:
+    return result == expected and type(result) is type(expected)
 
 
 def _called_before(operations: Sequence[Operation]) -> list[list[int]]:

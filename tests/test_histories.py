@@ -123,7 +123,7 @@ class Run:
         for kind in mixture[: random.choice([3, 3, 5])]:
             deadline = random.choice([0.5, 2, 10])
             made = FaceParts(self.cluster, random, self.recorder, numbers, deadline)
-            faces.append(BlockingFace(made, threads, random.choice([1, 3])) if kind is BlockingFace else kind(made))
+            faces.append(BlockingFace(made, threads, random.choice([1, 3, 6])) if kind is BlockingFace else kind(made))
         return faces
 
     def _store(self, name: str, seconds: Callable[[], float]) -> IStore:
@@ -137,7 +137,7 @@ class Run:
 
     def step(self) -> None:
         """Some calls, perhaps a fault, and some time."""
-        for _ in range(self.random.choice([0, 1, 1, 3, 8])):
+        for _ in range(self.random.choice([0, 1, 1, 2, 3, 12])):
             self.issue()
         if self.random.random() < 0.25:
             self.fault()
