@@ -28,6 +28,19 @@ from pyshard.errors import IndexExists, IndexNotFound, OutcomeUnknown, PartialFa
 
 _LATEST = 0.02  # seconds; messages say a deadline to the hundredth, and it counts as it is said
 
+_NONE = type(None)
+
+#: What each verb on keys gives, for one of them.
+_GIVES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("read", "pop", "item"), (dict, _NONE)),
+    **dict.fromkeys(("write", "remove", "increment", "update"), (int,)),
+    **dict.fromkeys(("has", "add", "replace", "touch"), (bool,)),
+    "get": (int, _NONE),
+}
+
+#: What stands in what `item` gives, and `read`.
+_ITEM, _RECORD = {"record", "version", "ttl"}, {"record"}
+
 
 class Recorder:
     """Plans calls, and keeps what became of them.
@@ -66,7 +79,7 @@ class Recorder:
         """The call has come to its end: what it gave, or the exception that it raised."""
         call.ended = self._moment()
         call.outcome = outcome
-        if call.verb == "item" and isinstance(outcome, dict):
+        if call.verb == "item" and isinstance(outcome, dict) and outcome.keys() >= _ITEM:
             self._versions[call.client, (call.index, call.keys[0])] = outcome["version"], outcome["record"]
         if call.changes and call.keys and isinstance(outcome, OutcomeUnknown | CutShort):
             self._doubts[call.client] = call.index, call.keys[0]
@@ -229,14 +242,15 @@ def _nothing_happened(outcome: object) -> bool:
 
 
 def _result(called: str, verb: str, outcome: Any) -> object:
-    """An outcome as the model has it."""
-    if called in ("get", "get_many"):
-        return outcome
-    if verb in ("read", "pop"):
-        return outcome and outcome["record"]
-    if verb == "item":
-        return outcome and (outcome["record"], outcome["ttl"] is not None)
-    return outcome if verb == "increment" else bool(outcome)
+    """An outcome as the model has it.
+
+    :raises AssertionError: it is none of the verb's.
+    """
+    assert type(outcome) in _GIVES[called.removesuffix("_many")], f"{called} gave {outcome!r}"
+    if isinstance(outcome, dict):
+        assert outcome.keys() >= (_ITEM if verb == "item" else _RECORD), f"{called} gave {outcome!r}"
+        return (outcome["record"], outcome["ttl"] is not None) if verb == "item" else outcome["record"]
+    return bool(outcome) if verb in ("write", "remove") else outcome
 
 
 def _index_result(outcome: object) -> object:
