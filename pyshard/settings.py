@@ -125,8 +125,12 @@ class Settings:
     PAGE_KEYS: int = 1000
     #: Bytes of one page of keys: room for several of the longest.
     PAGE_BYTES: int = 256 * 1024
-    #: Bytes of changes that wait for a durable shard's disk, from all its clients.
+    #: Bytes of memory that changes take while they wait for a durable shard's disk, from all its clients.
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
+    #: Changes that a durable shard commits together: as many as the largest batch has.
+    MAX_GROUP_CHANGES: int = 10_000
+    #: Bytes of memory that those take, and bytes that they write to the log: as many as let a checkpoint begin.
+    MAX_GROUP_BYTES: int = 16 * 1024 * 1024
     #: Snapshots that a shard may have open, since each keeps old records from being dropped.
     MAX_SNAPSHOTS: int = 4
     #: Seconds after which a snapshot that nobody reads from is closed.

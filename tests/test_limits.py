@@ -57,7 +57,18 @@ TESTS = {
     "BATCH_WORK": ["protocol/batch_operations/test_work.py::test_records_that_are_looked_at"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
-    "MAX_COMMIT_BYTES": ["storage/durable/test_group_commit.py::test_what_waits_is_bounded"],
+    "MAX_COMMIT_BYTES": [
+        "storage/durable/test_group_commit.py::test_what_waits_is_bounded",
+        "storage/durable/test_update_size.py::test_what_waits",
+    ],
+    "MAX_GROUP_CHANGES": [
+        "storage/durable/test_group_commit.py::test_what_is_committed_together_is_bounded",
+        "storage/durable/store/test_groups.py::test_many_changes_become_several_groups",
+    ],
+    "MAX_GROUP_BYTES": [
+        "storage/durable/test_group_commit.py::test_what_is_committed_together_is_bounded",
+        "storage/durable/store/test_groups.py::test_groups_of_many_bytes",
+    ],
     "MAX_SNAPSHOTS": ["shard/test_open_snapshots.py::test_a_few_at_a_time"],
     "SNAPSHOT_BYTES": ["storage/snapshots/test_any_store.py::test_a_large_record_has_its_own_page"],
     "SNAPSHOT_IDLE": ["shard/test_open_snapshots.py::test_idle"],

@@ -11,8 +11,10 @@ Rules:
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -23,6 +25,7 @@ from pyshard.errors import (
     ForeignCluster,
     IndexNotFound,
     NotConfigured,
+    PyshardError,
     ShardBehind,
     StaleEpoch,
     WrongIdentity,
@@ -33,7 +36,7 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
-from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Run, part
 from pyshard.settings import settings
@@ -225,6 +228,30 @@ def not_owned(assignment: Assignment, slot: int) -> WrongShard:
     )
 
 
+class _Refusal(NamedTuple):
+    """What doesn't go to the store of a run. It waits as long as the rest of the batch does, so it is small.
+
+    :param operations: how many the run has.
+    :param error: code and message for those that don't go there.
+    :param positions: those that do, in order.
+    """
+
+    operations: int
+    error: tuple[str, str]
+    positions: Sequence[int]
+
+    def merge(self, applied: Answer | None) -> Answer:
+        """The answer to the whole run, given that to the operations that went to the store; None: none went."""
+        errors = dict.fromkeys(range(self.operations), self.error)
+        results: list[Result] = [None] * self.operations
+        if applied is not None:
+            for place, position in enumerate(self.positions):
+                results[position] = applied.results[place]
+                del errors[position]
+            errors |= {self.positions[place]: error for place, error in applied.errors.items()}
+        return Answer(results, errors)
+
+
 class _Plan:
     """A batch on its way to the store: which operations go there, and where their outcomes belong.
 
@@ -236,8 +263,7 @@ class _Plan:
         self._store = store
         self.tasks: list[Task] = []
         self.refuses = False
-        # For each run: None when all of it goes to the store; else what was refused, and the positions that do go.
-        self._runs: list[tuple[Answer, list[int]] | None] = []
+        self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
 
     def add(self, run: Run) -> None:
         """Put the operations of a run that this shard owns among the tasks; refuse the others."""
@@ -245,7 +271,7 @@ class _Plan:
         try:
             number = self.assignment.state.index_id(run.index)
         except IndexNotFound as error:
-            self._refuse(Answer.refusing(len(run.keys), error), [])
+            self._refuse(len(run.keys), error, ())
         else:
             if self._store.surely_has_all(number, run.keys) or self._owns_all(slots):
                 self.tasks.append(Task(run, number, slots))
@@ -254,17 +280,15 @@ class _Plan:
                 self._add_owned(run, number, slots)
 
     def _add_owned(self, run: Run, number: int, slots: Sequence[int]) -> None:
-        answer = Answer([None] * len(run.keys), {})
-        for position, slot in enumerate(slots):
-            if not self.assignment.range.owns(slot):
-                answer.refuse(position, not_owned(self.assignment, slot))
-        positions = [position for position in range(len(run.keys)) if position not in answer.errors]
+        own = self.assignment.range
+        positions = array("H", [position for position, slot in enumerate(slots) if own.owns(slot)])  # below `MAX_BATCH`
         if positions:
             self.tasks.append(Task(part(run, positions), number, [slots[position] for position in positions]))
-        self._refuse(answer, positions)
+        elsewhere = next(slot for slot in slots if not own.owns(slot))
+        self._refuse(len(run.keys), not_owned(self.assignment, elsewhere), positions)
 
-    def _refuse(self, answer: Answer, positions: list[int]) -> None:
-        self._runs.append((answer, positions))
+    def _refuse(self, operations: int, error: PyshardError, positions: Sequence[int]) -> None:
+        self._runs.append(_Refusal(operations, (error.code, str(error)), positions))
         self.refuses = True
 
     def _owns_all(self, slots: Sequence[int]) -> bool:
@@ -274,16 +298,7 @@ class _Plan:
     def merge(self, applied: list[Answer]) -> list[Answer]:
         """The answers to the whole batch, given the store's answers to the tasks."""
         from_store = iter(applied)
-        merged = []
-        for planned in self._runs:
-            if planned is None:
-                answer = next(from_store)
-            else:
-                answer, positions = planned
-                owned_answer = next(from_store) if positions else answer
-                for place, position in enumerate(positions):
-                    answer.results[position] = owned_answer.results[place]
-                    if place in owned_answer.errors:
-                        answer.errors[position] = owned_answer.errors[place]
-            merged.append(answer)
-        return merged
+        return [
+            next(from_store) if planned is None else planned.merge(next(from_store) if planned.positions else None)
+            for planned in self._runs
+        ]

@@ -6,6 +6,7 @@ one write and one sync, for all batches that wait.
 Rules:
 
 - a `LoggedUpdate` (a batch) is done when the log has its group; from then on readers see it, in the memtable;
+- a group has a bounded number of changes, and of bytes, however many batches wait; only its last batch may cross them;
 - a `DirectUpdate` is done in a transaction of LMDB, and sees everything that was done before it;
 - a checkpoint begins when the memtable has many records or the log is long: the log rotates, and each later group
   flushes about twice as much as the group before it brought, so no update waits for long;
@@ -34,6 +35,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import StorageFailed
+from pyshard.settings import settings
 from pyshard.storage.durable.checkpoint import PAGE, Checkpoint
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
@@ -182,13 +184,28 @@ class StorageEngine:
             self._transact([])
 
     def _commit_logged(self, updates: Sequence[LoggedUpdate]) -> list[object]:
-        """Do updates, write what they change to the log as one group, then show it to readers."""
+        """Do updates, in groups."""
+        outcomes: list[object] = []
+        while len(outcomes) < len(updates):
+            outcomes += self._commit_group(updates[len(outcomes) :])
+        return outcomes
+
+    def _commit_group(self, updates: Sequence[LoggedUpdate]) -> list[object]:
+        """Do updates, write what they change to the log as one group, then show it to readers.
+
+        :return: the outcomes of those from the front that fit into a group; of one at the least.
+        """
+        outcomes: list[object] = []
+        tried = 0
         try:
             self._advance_checkpoint()
             counters, memtable = self.counters.copy(), Memtable()
             with self.environment.begin(buffers=True) as transaction:
                 view = MergedView(self.databases, transaction, memtable, self.memtable)
-                outcomes = [update.work(view, counters, memtable) for update in updates]
+                for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
+                    outcomes.append(update.work(view, counters, memtable))
+                    if _is_full(memtable):
+                        break
             if memtable.records:
                 payload = msgspec.msgpack.encode((counters.version, memtable.records))
                 self.log.append(payload, self._durability is Durability.FSYNC)
@@ -198,7 +215,7 @@ class StorageEngine:
                     self.memtable.merge(memtable)
                     self.counters = counters
         except Exception:  # noqa: BLE001  # see `_failed`
-            return self._failed(self._commit_logged, updates)
+            return self._failed(self._commit_logged, updates[:tried] or updates)
         return outcomes
 
     def _advance_checkpoint(self) -> None:
@@ -300,6 +317,11 @@ class StorageEngine:
             else:
                 self.unsynced = False
                 self._last_sync = self._steady()
+
+
+def _is_full(memtable: Memtable) -> bool:
+    """Whether a group takes no further update: what an update writes is known only when it is done."""
+    return len(memtable.records) >= settings.MAX_GROUP_CHANGES or memtable.put_bytes >= settings.MAX_GROUP_BYTES
 
 
 def _text_of(error: BaseException | None) -> str:

@@ -7,6 +7,7 @@ Rules:
 - updates are committed in the order in which they were submitted;
 - the Deferred of an update fires in the reactor's thread, after all updates that were taken with it are committed;
 - the bytes that wait are bounded (`Overloaded`), since the updates of clients that are gone wait on;
+- so are the changes and the bytes that are committed together, but for an update that has more by itself;
 - closing commits what still waits;
 - this module knows nothing of databases: it is given the function that commits.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
@@ -29,6 +30,15 @@ _T = TypeVar("_T")
 
 #: How many updates are committed together at the most.
 MOST_UPDATES = 1000
+
+
+class _Waiting(NamedTuple, Generic[_U]):
+    """An update that waits, with what `GroupCommit.submit` was given."""
+
+    update: _U
+    answered: Deferred[Any]
+    weight: int
+    changes: int
 
 
 class GroupCommit(Generic[_U]):
@@ -49,16 +59,17 @@ class GroupCommit(Generic[_U]):
         self._commit = commit
         self._finish = finish
         self._call_from_thread = call_from_thread
-        self._waiting: deque[tuple[_U, Deferred[Any]]] = deque()
+        self._waiting: deque[_Waiting[_U]] = deque()
         self._weight = 0  # of the updates that aren't answered; only the reactor's thread uses it
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, update: _U, weight: int = 0) -> Deferred[Any]:
+    def submit(self, update: _U, weight: int = 0, changes: int = 0) -> Deferred[Any]:
         """Have an update committed.
 
         :param weight: bytes that it takes while it waits; with 0 it is never refused.
+        :param changes: how many records it may change.
         :return: a Deferred of its result, fired when it is committed.
         :raises Overloaded: (in the Deferred) too many bytes wait already.
         """
@@ -73,7 +84,7 @@ class GroupCommit(Generic[_U]):
         self._weight += weight
         answered.addBoth(self._subtract_weight, weight)
         with self._changed:
-            self._waiting.append((update, answered))
+            self._waiting.append(_Waiting(update, answered, weight, changes))
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
@@ -105,14 +116,25 @@ class GroupCommit(Generic[_U]):
             with self._changed:
                 while not self._waiting and self._closed is None:
                     self._changed.wait()
-                taken = [self._waiting.popleft() for _ in range(min(MOST_UPDATES, len(self._waiting)))]
+                taken = self._take()
                 closed = self._closed
             if not taken and closed is not None:
                 self._finish()
                 self._call_from_thread(closed.callback, None)
                 return
-            outcomes = self._outcomes([update for update, _ in taken])
-            self._call_from_thread(_fire, [answered for _, answered in taken], outcomes)
+            outcomes = self._outcomes([waiting.update for waiting in taken])
+            self._call_from_thread(_fire, [waiting.answered for waiting in taken], outcomes)
+
+    def _take(self) -> list[_Waiting[_U]]:
+        """Take what is committed together next. The caller holds the lock."""
+        waiting, taken = self._waiting, list[_Waiting[_U]]()
+        changes, weight = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES
+        while waiting and len(taken) < MOST_UPDATES:
+            changes, weight = changes - waiting[0].changes, weight - waiting[0].weight
+            if taken and (changes < 0 or weight < 0):
+                break
+            taken.append(waiting.popleft())
+        return taken
 
     def _outcomes(self, updates: Sequence[_U]) -> Sequence[object]:
         try:

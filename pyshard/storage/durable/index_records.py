@@ -73,7 +73,7 @@ class DurableIndex:
         used = counters.used
         db_keys = lmdb_encoding.database_keys(self._number, slots, keys)
         self._count_written(keys, slots, records, self._view.get_many(db_keys))
-        memtable.records.update(zip(db_keys, lmdb_encoding.pack_many(versions, records), strict=True))
+        memtable.put_many(db_keys, lmdb_encoding.pack_many(versions, records), lmdb_encoding.bytes_of_values(records))
         return counters.used - used
 
     def write_plainly(

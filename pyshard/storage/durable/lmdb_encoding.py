@@ -107,6 +107,11 @@ def bytes_of_many(db_keys: Collection[bytes], values: Collection[bytes | memoryv
     return sum(map(len, db_keys)) + sum(map(len, values)) - heads
 
 
+def bytes_of_values(records: Sequence[bytes]) -> int:
+    """How many bytes the values of many records have together, without long keys. Plain twin: `pack`."""
+    return sum(map(len, records)) + len(records) * _HEAD.size
+
+
 def bytes_of_records(values: Sequence[bytes | memoryview]) -> int:
     """How many bytes the records of many keys that aren't long have together. Plain twin: `unpack`."""
     return sum(map(len, values)) - len(values) * _HEAD.size

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -25,18 +26,29 @@ class Memtable:
     """Changed records, in memory.
 
     :ivar records: database key → value, or `REMOVED`.
+    :ivar put_bytes: bytes of all values that were ever put here, also of those that others took the place of.
     :ivar first_expiry: no value expires earlier, in milliseconds since 1970; 0: no value expires.
     """
 
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
         self.first_expiry = 0
+        self.put_bytes = 0
         self._sorted_keys: list[bytes] = []
 
     def put(self, db_key: bytes, value: bytes, expires: int) -> None:
         """Set the value of a record."""
         self.records[db_key] = value
+        self.put_bytes += len(value)
         self._note_expiry(expires)
+
+    def put_many(self, db_keys: Sequence[bytes], values: Iterable[bytes], size: int) -> None:
+        """Set the values of many records without expiry. Plain twin: `put`.
+
+        :param size: bytes that the values have together.
+        """
+        self.records.update(zip(db_keys, values, strict=True))
+        self.put_bytes += size
 
     def remove(self, db_key: bytes) -> None:
         """Mark a record as removed."""

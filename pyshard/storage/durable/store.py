@@ -22,7 +22,7 @@ from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
-from pyshard.protocol.batch_operations import Has, Read, ReadItem, weight
+from pyshard.protocol.batch_operations import Has, Read, ReadItem
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -36,11 +36,11 @@ from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, Logg
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
+from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
 
-_UPDATE_BYTES = 1024  # that a waiting update takes beside those of its runs
 _ASSIGNMENT = b"assignment"
 
 
@@ -121,7 +121,7 @@ class LmdbStore:
         update = LoggedUpdate(
             lambda view, counters, memtable: self._execute(view, counters, memtable, tasks, limit, room)
         )
-        return self._writer.submit(update, _UPDATE_BYTES + sum(weight(task.run) for task in tasks))
+        return self._writer.submit(update, *update_size(tasks))
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         return False  # database keys begin with the slot

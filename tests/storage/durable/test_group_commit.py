@@ -109,6 +109,20 @@ def test_how_many_are_committed_together() -> None:
     reactor.until(writer.close())
 
 
+def test_what_is_committed_together_is_bounded() -> None:
+    """So many changes, and so many bytes, are committed together; an update that has more is committed alone."""
+    most, heavy = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES
+    disk, reactor = Disk(), Reactor()
+    writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
+    disk.unblocked.clear()
+    given = [(1, 0, 0), (2, 1, most), (3, 1, 0), (4, 1, 1), (5, heavy, 1), (6, 2 * heavy, 1), (7, heavy, 1), (8, 0, 0)]
+    done = [writer.submit(*one) for one in given]
+    disk.unblocked.set()
+    reactor.until(done[-1])
+    assert disk.commits[-5:] in ([[1, 2, 3], [4], [5], [6], [7, 8]], [[2, 3], [4], [5], [6], [7, 8]])
+    reactor.until(writer.close())
+
+
 def test_answers_come_in_the_reactors_thread_and_after_the_commit() -> None:
     """No Deferred fires in the writer's thread, nor before the commit."""
     disk, reactor = Disk(), Reactor()

@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.model.key_slots import slot_of
-from pyshard.protocol.batch_operations import Has, Read, Write
-from pyshard.storage import LmdbStore
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Has, Read, Run, Touch, Write
+from pyshard.storage import Durability, LmdbStore
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
@@ -31,6 +32,67 @@ def write_of(store: LmdbStore, key: bytes, record: bytes = b"") -> LoggedUpdate:
     return LoggedUpdate(
         lambda view, counters, memtable: store._execute(view, counters, memtable, [run], PLENTY, PLENTY)
     )
+
+
+def updates_of(store: LmdbStore, runs: list[Run]) -> list[LoggedUpdate]:
+    """The updates of batches of one run each."""
+
+    def update(run: Run) -> LoggedUpdate:
+        return LoggedUpdate(
+            lambda view, counters, memtable: store._execute(view, counters, memtable, [task(run)], PLENTY, PLENTY)
+        )
+
+    return list(map(update, runs))
+
+
+def log_sizes(path: Path) -> list[int]:
+    """Bytes of the files of the log."""
+    return [(path / name).stat().st_size for name in ("log-a", "log-b")]
+
+
+def test_many_changes_become_several_groups(path: Path) -> None:
+    """However many batches are committed at once, a group has so many changes, and each batch its own outcome."""
+    store = opened(path, durability=Durability.NONE)
+    before = store._engine.log.sequence
+    batches = [[b"%d" % (batch * 600 + each) for each in range(600)] for batch in range(50)]
+    runs: list[Run] = [Write("", keys, [b"%d" % number] * 600) for number, keys in enumerate(batches)]
+    outcomes = store._engine.commit(updates_of(store, runs))
+    assert outcomes == [[Answer([True] * 600, {})]] * 50
+    assert store._engine.log.sequence - before == 3  # of 17, 17 and 16 batches
+    at_once(store.close())
+    again = opened(path)
+    assert again.documents == 30_000
+    check_consistent(again)
+    at_once(again.close())
+
+
+def test_groups_of_many_bytes(path: Path) -> None:
+    """What is written to the log at once is bounded, also where few bytes of a batch write many: so are its files."""
+    store = opened(path, durability=Durability.NONE)
+    large, mib = b"x" * 1_000_000, 1024 * 1024
+    runs: list[Run] = [Write("", [b"%d" % number], [large]) for number in range(40)]
+    store._engine.commit(updates_of(store, runs))
+    store._engine.commit(updates_of(store, [Touch("", [b"%d" % (number % 40)], [9]) for number in range(200)]))
+    assert 30 * mib < sum(log_sizes(path))
+    assert max(log_sizes(path)) <= 33 * mib
+    check_consistent(store)
+    at_once(store.close())
+
+
+def test_a_failing_group(path: Path) -> None:
+    """What fails in a later group leaves those before it done, and those behind it are done as well."""
+    store = opened(path, durability=Durability.NONE)
+
+    def bad(*_: object) -> None:
+        raise ZeroDivisionError
+
+    many = [b"%d" % number for number in range(10_000)]
+    runs: list[Run] = [Write("", keys, [b""] * len(keys)) for keys in (many, [b"a"], [b"b"])]
+    updates = updates_of(store, runs)
+    outcomes = store._engine.commit([*updates[:2], LoggedUpdate(bad), updates[2]])
+    assert [isinstance(outcome, Failure) for outcome in outcomes] == [False, False, True, False]
+    assert store.documents == 10_002
+    at_once(store.close())
 
 
 def test_an_update_that_raises_fails_alone(bench: Bench) -> None:
