@@ -119,6 +119,8 @@ class Settings:
     MAX_BATCH: int = 10_000
     #: Bytes of keys and records after which an answer takes no further operation.
     ANSWER_BYTES: int = 1024 * 1024
+    #: Bytes of messages of the errors in an answer: with them, the largest document still fits into the box.
+    ERROR_BYTES: int = 256 * 1024
     #: Bytes of records that a shard looks at, one by one, for one batch: for conditions, touches and increments.
     BATCH_WORK: int = 64 * 1024 * 1024
     #: Keys of one page of keys.

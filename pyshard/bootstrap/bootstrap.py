@@ -14,9 +14,10 @@ from enum import Enum
 
 import attrs
 
-from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity
+from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, plain, shortened
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.protocol.error_texts import MAX_MESSAGE
 from pyshard.protocol.greeting import Greeting
 
 
@@ -121,7 +122,8 @@ class Bootstrap:
         :return: whether that has changed.
         """
         own = self.state.map.named(name)
-        readiness = ShardReadiness(name, own.address if own else "", condition, detail)
+        shown = shortened(plain(detail), MAX_MESSAGE)  # a shard may have written it
+        readiness = ShardReadiness(name, own.address if own else "", condition, shown)
         changed = self._readiness.get(name) != readiness
         self._readiness[name] = readiness
         return changed

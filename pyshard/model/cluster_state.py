@@ -208,6 +208,10 @@ def from_json(text: bytes) -> ClusterState:
             )
             for shard in read.shards
         )
+        if len(read.indexes) > settings.MAX_INDEXES:
+            raise BadRequest(
+                f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
+            )
         if len(set(read.indexes.values())) < len(read.indexes):
             raise BadRequest("the cluster state has two indexes with one id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:

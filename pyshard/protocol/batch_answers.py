@@ -5,7 +5,8 @@ Rules:
 - there is one answer for each run, in the order of the runs, and one result for each key, in the order of the keys;
 - an operation that was refused has nil for a result, changed nothing, and has an entry in `errors`;
 - what a peer answers is checked: a result that the verb can't have would be a wrong answer to somebody;
-- it is bounded by what was asked (`pyshard.protocol.answer_bounds`);
+- it is bounded by what was asked (`pyshard.protocol.answer_bounds`), and so are the texts of errors
+  (`pyshard.protocol.error_texts`);
 - what doesn't fit is refused with a `BadRequest` in one printable line.
 """
 
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code, plain
+from pyshard.protocol import error_texts
 from pyshard.protocol.answer_bounds import check_announced, check_records
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 
@@ -102,8 +104,15 @@ _uniform = {
     for verb in _RESULTS
 }
 
-#: Answers as MessagePack.
-encode_answers: Callable[[list[Answer]], bytes] = msgspec.msgpack.Encoder().encode
+_encode: Callable[[list[Answer]], bytes] = msgspec.msgpack.Encoder().encode
+
+
+def encode_answers(answers: list[Answer]) -> bytes:
+    """Answers as MessagePack. The texts of their errors are bounded (`pyshard.protocol.error_texts`)."""
+    if any(answer.errors for answer in answers):
+        errors = error_texts.bounded(answer.errors for answer in answers)
+        answers = [Answer(answer.results, bounded) for answer, bounded in zip(answers, errors, strict=True)]
+    return _encode(answers)
 
 
 def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:

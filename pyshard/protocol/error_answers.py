@@ -11,8 +11,7 @@ from twisted.python.failure import Failure
 from pyshard.errors import PyshardError, from_code
 from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.boxes import Box
-
-_MAX_MESSAGE = 2000  # characters of an error's message that cross the wire
+from pyshard.protocol.error_texts import MAX_MESSAGE
 
 
 def parsing_error_text(error: Exception) -> str:
@@ -27,12 +26,12 @@ def to_remote_error(error: PyshardError, local: Failure) -> amp.RemoteAmpError:
 
     :param local: the failure that it stands for.
     """
-    return amp.RemoteAmpError(error.code.encode(), str(error)[:_MAX_MESSAGE], False, local=local)
+    return amp.RemoteAmpError(error.code.encode(), str(error)[:MAX_MESSAGE], False, local=local)
 
 
 def error_box(error: PyshardError, tag: bytes) -> Box:
     """The box that answers a command with an error."""
-    message = str(error)[:_MAX_MESSAGE].encode("utf-8", "replace")
+    message = str(error)[:MAX_MESSAGE].encode("utf-8", "replace")
     return {amp.ERROR: tag, amp.ERROR_CODE: error.code.encode(), amp.ERROR_DESCRIPTION: message}
 
 

@@ -158,6 +158,18 @@ def test_bytes_of_a_state(over: int) -> None:
             from_json(text)
 
 
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_indexes_of_a_state(over: int) -> None:
+    """A state has at most 1,000 indexes, whoever sends it: each costs memory wherever it is taken up."""
+    count = settings.MAX_INDEXES + over
+    text = text_with(indexes={f"i{number}": number for number in range(1, count + 1)}, next_index=count + 1)
+    if over <= 0:
+        assert len(from_json(text).indexes) == count
+    else:
+        with pytest.raises(BadRequest, match="the cluster state has 1,001 indexes; one has at most 1,000"):
+            from_json(text)
+
+
 anything: st.SearchStrategy[object] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
