@@ -133,10 +133,20 @@ class Settings:
     MAX_GROUP_CHANGES: int = 10_000
     #: Bytes of memory that those take, and bytes that they write to the log: as many as let a checkpoint begin.
     MAX_GROUP_BYTES: int = 16 * 1024 * 1024
-    #: Snapshots that a shard may have open, since each keeps old records from being dropped.
+    #: Snapshots that a shard may have open, since each keeps old records from being dropped. One is for role admin.
     MAX_SNAPSHOTS: int = 4
+    #: Snapshots of one address, for other roles than admin, so that one peer can't have all places.
+    MAX_SNAPSHOTS_PER_ADDRESS: int = 2
     #: Seconds after which a snapshot that nobody reads from is closed.
     SNAPSHOT_IDLE: float = 60.0
+    #: Bytes that must be read from a snapshot in a second, on the average, after the first `SNAPSHOT_IDLE` seconds: any
+    #: network has more.
+    SNAPSHOT_PACE: int = 256 * 1024
+    #: Bytes of disk, or of memory, that a shard keeps for the snapshots of other roles than admin; as many as it has in
+    #: use, where that is more, since a backup of a large store takes long.
+    SNAPSHOT_PINS: int = 256 * 1024 * 1024
+    #: Times these bytes for the snapshots of role admin: its backup is to be had while others write all the time.
+    ADMIN_SNAPSHOT_PINS: int = 4
     #: Bytes of one page of a snapshot.
     SNAPSHOT_BYTES: int = 1024 * 1024
 

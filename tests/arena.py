@@ -28,7 +28,7 @@ from pyshard.server.listener import Listener
 from pyshard.testing import MemoryCluster
 
 SHARD, OTHER, BOOTSTRAP = ("127.0.0.1", 5050), ("127.0.0.1", 5051), ("localhost", 9192)
-SECRETS = {role: f"{role}-token-{'x' * 20}" for role in ("read", "write", "admin")}
+SECRETS = {role: f"{role}-token-{'x' * 20}" for role in ("read", "backup", "write", "admin")}
 
 
 class Raw(Protocol):

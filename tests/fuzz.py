@@ -38,7 +38,7 @@ def attack(receiver: str, boxes: int, seed: int) -> None:
     with arena("lmdb" if receiver == "durable" else "memory", receiver == "guarded", seed) as made:
         who = hostile(made, random)
         while who.boxes < boxes:
-            role = random.choice(["", "read", "write", "admin"]) if receiver == "guarded" else ""
+            role = random.choice(["", "read", "backup", "write", "admin"]) if receiver == "guarded" else ""
             pieces = who.attack()
             try:
                 made.leave(made.attack(random.choice(addresses), pieces, role))

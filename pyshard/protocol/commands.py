@@ -12,7 +12,8 @@ Rules:
 
 - every command may answer with every error of `pyshard.errors`, and none of them ends the connection;
 - each command has the least role that a peer must have, where a daemon has tokens;
-- the role `read` may send `Apply`: the operations in its batch that would change something are refused one by one.
+- the roles `read` and `backup` may send `Apply`: what would change something in its batch is refused, operation by
+  operation.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Authenticate(Command):
     commandName = b"Authenticate"
     role = None
     arguments = [(b"token", Bytes())]  # the secret
-    response = [(b"role", Text())]  # "read", "write" or "admin"
+    response = [(b"role", Text())]  # "read", "backup", "write" or "admin"
 
 
 class Ping(Command):
@@ -204,7 +205,7 @@ class OpenSnapshot(Command):
 
     commandName = b"OpenSnapshot"
     answered_by = SHARD
-    role = Role.READ
+    role = Role.BACKUP
     arguments = NOTHING
     response = [
         (b"snapshot", Text()),  # its id
@@ -218,7 +219,7 @@ class ReadSnapshot(Command):
 
     commandName = b"ReadSnapshot"
     answered_by = SHARD
-    role = Role.READ
+    role = Role.BACKUP
     arguments = [(b"snapshot", Text())]
     response = [(b"rows", ChunkedBytes())]  # MessagePack: an array of `pyshard.protocol.pages.Row`; empty at the end
 
@@ -228,7 +229,7 @@ class CloseSnapshot(Command):
 
     commandName = b"CloseSnapshot"
     answered_by = SHARD
-    role = Role.READ
+    role = Role.BACKUP
     arguments = [(b"snapshot", Text())]
     response = NOTHING
 

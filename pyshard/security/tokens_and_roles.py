@@ -24,8 +24,9 @@ class Role(IntEnum):
     """What a peer may do. Each role may do all that the roles before it may."""
 
     READ = 1
-    WRITE = 2
-    ADMIN = 3
+    BACKUP = 2
+    WRITE = 3
+    ADMIN = 4
 
     @property
     def word(self) -> str:

@@ -1,10 +1,13 @@
-"""The snapshots that a shard has open: whose they are, how many there may be, and when one is closed.
+"""The snapshots that a shard has open: whose they are, and when one is closed.
 
 Rules:
 
 - A snapshot is read over the connection that opened it, and ends with it.
-- One that nobody has read from for a while is closed.
+- How many there may be, how fast they must be read, and how much may be kept for them, says
+  `pyshard.shard.snapshot_limits`.
+- One that was read to its end ends.
 - An id is never given twice, so that nobody reads on in another snapshot.
+- Who goes on reading in a snapshot that has ended is told why it has.
 """
 
 from __future__ import annotations
@@ -19,14 +22,21 @@ from pyshard.errors import SnapshotEnded, TooManySnapshots, shown_value
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
+from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer, heaviest, overdue, refusal
 from pyshard.storage import ISnapshot
+
+_LOOK_EVERY = 0.25  # seconds between looks at what is kept for open snapshots
+_MOST_ENDED = 16  # snapshots that have ended of which the reason is remembered
 
 
 @attrs.define
 class _SnapshotInUse:
     owner: Hashable
+    peer: SnapshotPeer
     snapshot: ISnapshot
-    idle: IDelayedCall
+    opened: float
+    last_read: float
+    given: int = 0
 
 
 @attrs.frozen
@@ -47,9 +57,8 @@ class OpenSnapshots:
     """The open snapshots of one shard.
 
     :param shard: whose store they are taken of.
-    :param clock: times idle ones.
-    :param most: how many there may be.
-    :param idle: seconds after which one that nobody reads from is closed.
+    :param clock: times them.
+    :param limits: what they may cost.
     :param new_id: gives the ids.
     """
 
@@ -57,36 +66,37 @@ class OpenSnapshots:
         self,
         shard: Shard,
         clock: IReactorTime,
-        most: int = settings.MAX_SNAPSHOTS,
-        idle: float = settings.SNAPSHOT_IDLE,
+        limits: SnapshotLimits | None = None,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._shard = shard
         self._clock = clock
-        self._most = most
-        self._idle = idle
+        self._limits = limits or SnapshotLimits()
         self._new_id = new_id
         self._open: dict[str, _SnapshotInUse] = {}
+        self._ended: dict[str, tuple[Hashable, str]] = {}  # id → whose it was, and why it has ended
+        self._next_look: IDelayedCall | None = None
 
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
 
-    def open(self, owner: Hashable) -> SnapshotTicket:
+    def open(self, owner: Hashable, peer: SnapshotPeer) -> SnapshotTicket:
         """Take a snapshot of the store.
 
         :param owner: the connection.
+        :param peer: who is at its other end.
         :raises NotConfigured, TooManySnapshots:
         """
         assignment = self._shard.configured()
-        if len(self._open) >= self._most:
-            raise TooManySnapshots(
-                f"shard {assignment.name!r} has {len(self._open)} snapshots open, the most it may have; "
-                "try again when another backup has ended"
-            )
-        snapshot = self._shard.store.snapshot()
+        why = refusal([found.peer for found in self._open.values()], peer, self._limits)
+        if why:
+            raise TooManySnapshots(f"shard {assignment.name!r} has {why}; try again when another backup has ended")
+        snapshot, now = self._shard.store.snapshot(), self._clock.seconds()
         number = self._new_id()
-        self._open[number] = _SnapshotInUse(owner, snapshot, self._clock.callLater(self._idle, self._end, number))
+        self._open[number] = _SnapshotInUse(owner, peer, snapshot, now, now)
+        if self._next_look is None:
+            self._next_look = self._clock.callLater(_LOOK_EVERY, self._look)
         return SnapshotTicket(number, snapshot.documents, assignment.state.epoch)
 
     def read(self, owner: Hashable, number: str) -> list[Row]:
@@ -97,31 +107,62 @@ class OpenSnapshots:
         """
         found = self._open.get(number)
         if found is None or found.owner != owner:
+            whose, why = self._ended.get(number, (None, ""))
+            if whose is owner:
+                raise SnapshotEnded(f"the snapshot has ended: {why}; start the backup again")
             raise SnapshotEnded(
-                f"the shard has no snapshot {shown_value(number)} for this connection: the connection was lost, the "
-                f"shard was restarted, or nothing was read for {self._idle:g} s; start the backup again"
+                f"the shard has no snapshot {shown_value(number)} for this connection: the connection was lost, or the "
+                "shard was restarted; start the backup again"
             )
         try:
             page = found.snapshot.page(settings.SNAPSHOT_BYTES)
         except SnapshotEnded:
-            self._end(number)
+            self._end(number, "")
             raise
-        found.idle.reset(self._idle)
+        found.last_read = self._clock.seconds()
+        found.given += sum([len(row.key) + len(row.record) for row in page])
+        if not page:
+            self._end(number, "all of it was read")
         return page
 
     def close(self, owner: Hashable, number: str) -> None:
         """Close a snapshot; one that there isn't (any more) is closed."""
         if number in self._open and self._open[number].owner == owner:
-            self._end(number)
+            self._end(number, "it was closed")
 
     def close_all(self, owner: Hashable) -> None:
         """Close the snapshots of a connection that is gone."""
-        for number, found in list(self._open.items()):
-            if found.owner == owner:
-                self._end(number)
+        for number in [number for number, found in self._open.items() if found.owner == owner]:
+            self._end(number, "")
+        self._ended = {number: ended for number, ended in self._ended.items() if ended[0] != owner}
 
-    def _end(self, number: str) -> None:
+    def _look(self) -> None:
+        """End those that take too long, or for which too much is kept."""
+        self._next_look = None
+        for number, found in list(self._open.items()):
+            left, why = overdue(found.opened, found.last_read, found.given, self._clock.seconds(), self._limits)
+            if left <= 0:
+                self._end(number, why)
+        while True:
+            pinned = {number: (found.peer, found.snapshot.pinned) for number, found in self._open.items()}
+            heavy = heaviest(pinned, self._shard.store.used, self._limits)
+            if heavy is None:
+                break
+            self._end(*heavy)
+        if self._open:
+            self._next_look = self._clock.callLater(_LOOK_EVERY, self._look)
+
+    def _end(self, number: str, why: str) -> None:
+        """End a snapshot.
+
+        :param why: for who goes on reading; empty: nobody will, or the snapshot says it itself.
+        """
         found = self._open.pop(number)
-        if found.idle.active():
-            found.idle.cancel()
         found.snapshot.close()
+        if why:
+            self._ended[number] = (found.owner, why)
+            if len(self._ended) > _MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
+        if not self._open and self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None

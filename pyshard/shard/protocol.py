@@ -27,6 +27,7 @@ from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.shard import Shard
+from pyshard.shard.snapshot_limits import SnapshotPeer
 
 
 class ShardProtocol(ServerConnection):
@@ -75,8 +76,8 @@ class ShardProtocol(ServerConnection):
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         epoch, batch = apply_arguments(box)
-        if self.role is Role.READ:
-            return self._apply_reading(epoch, decode_readers_runs(batch))
+        if self.role is not None and self.role < Role.WRITE:
+            return self._apply_reading(epoch, decode_readers_runs(batch), self.role)
         runs = decode_runs(batch)
         self.operations += sum([len(run.keys) for run in runs])
         applied = self._shard.apply(epoch, runs)
@@ -87,14 +88,14 @@ class ShardProtocol(ServerConnection):
     def applied(self, answers: list[Answer]) -> Box:
         return answers_box(self._shard.configured().state.epoch, encode_answers(answers))
 
-    def _apply_reading(self, epoch: int, runs: list[Run | int]) -> Deferred[list[Answer]]:
+    def _apply_reading(self, epoch: int, runs: list[Run | int], role: Role) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.
 
         A client's operations share batches, and one that it may not do must not stop those that it may.
 
         :param runs: of one that would change something, only how many operations it has.
         """
-        denied = PermissionDenied("this wants a token of role write; this client's has role read")
+        denied = PermissionDenied(f"this wants a token of role write; this client's has role {role.word}")
         reading = [run for run in runs if not isinstance(run, int)]
         self.operations += sum([run if isinstance(run, int) else len(run.keys) for run in runs])
 
@@ -121,7 +122,7 @@ class ShardProtocol(ServerConnection):
         return {"stat": msgspec.json.encode({**self._shard.stat(), "connections": connections})}
 
     def open_snapshot(self) -> Arguments:
-        opened = self._snapshots.open(self)
+        opened = self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN))
         return {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
 
     def read_snapshot(self, snapshot: str) -> Arguments:

@@ -59,6 +59,11 @@ class ISnapshot(Protocol):
     #: How many records the snapshot has. Records that had expired at its moment aren't in it.
     documents: int
 
+    @property
+    def pinned(self) -> int:
+        """Bytes of memory, or of disk, that the store keeps for the snapshot by now, more or less."""
+        ...
+
     def page(self, most_bytes: int) -> list[Row]:
         """The next records, in an order of the store's own.
 

@@ -3,7 +3,8 @@
 Rules:
 
 - a page has whole rows, and at least one until the end;
-- a snapshot that has ended gives no row any more, and says why it ended.
+- a snapshot that has ended gives no row any more, and says why it ended;
+- one that has given its last row keeps nothing any more.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Snapshot:
     :param rows: the rows; each is read when a page wants it.
     :param lock: held while rows are read.
     :param release: called once, with the lock held, when no more rows are wanted.
+    :param pinned: how many bytes the store keeps for it by now.
     """
 
     def __init__(
@@ -37,19 +39,28 @@ class Snapshot:
         rows: Iterator[Row],
         lock: AbstractContextManager[object] | None = None,
         release: Callable[[], None] = _nothing,
+        pinned: Callable[[], int] = int,
     ) -> None:
         self.documents = documents
+        self._pinned = pinned
         self._rows: Iterator[Row] | None = rows
         self._next: Row | None = None  # was read, and did not fit on the last page
         self._lock = lock or nullcontext()
         self._release = release
         self._why_ended = ""
 
+    @property
+    def pinned(self) -> int:
+        """See `ISnapshot`."""
+        return 0 if self._rows is None else self._pinned()
+
     def page(self, most_bytes: int) -> list[Row]:
         """See `ISnapshot`."""
         page: list[Row] = []
         with self._lock:
             if self._rows is None:
+                if not self._why_ended:
+                    return page
                 raise SnapshotEnded(f"the snapshot has ended: {self._why_ended}; start the backup again")
             while (row := self._next or next(self._rows, None)) is not None:
                 self._next = row
@@ -58,6 +69,8 @@ class Snapshot:
                     break
                 page.append(row)
                 self._next = None
+            if row is None:
+                self._let_go()
         return page
 
     def close(self) -> None:
@@ -70,9 +83,12 @@ class Snapshot:
 
         :param why: the reason that the next page gives.
         """
-        if self._rows is not None:
-            # The rows' cursor must be gone before its transaction is. LMDB frees a reader's place only then.
-            self._rows = self._next = None
-            self._why_ended = why
-            release, self._release = self._release, _nothing
-            release()
+        self._why_ended = self._why_ended or why
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # The rows' cursor must be gone before its transaction is. LMDB frees a reader's place only then.
+        self._rows = self._next = None
+        self._pinned = int
+        release, self._release = self._release, _nothing
+        release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from authentication.secured import BOOTSTRAP, SECRETS, TOKENS, WRONG, Bench, fac
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pyshard.backup import backup
 from pyshard.client import connect
 from pyshard.errors import NotAuthenticated, PermissionDenied, Unavailable
 from pyshard.net.authenticating_endpoint import authenticated_dial
@@ -20,16 +22,19 @@ from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
 
-def test_clients_of_every_role(bench: Bench) -> None:
-    """A reader reads, a writer writes, an admin drops; what goes beyond is `PermissionDenied` at once."""
+def test_clients_of_every_role(bench: Bench, tmp_path: Path) -> None:
+    """A reader reads, a keeper takes backups, a writer writes, an admin drops; more is `PermissionDenied` at once."""
     cluster = bench.cluster
-    reader, writer, admin = [cluster.connect(secret=SECRETS[role]) for role in Role]
+    reader, keeper, writer, admin = [cluster.connect(secret=SECRETS[role]) for role in Role]
     assert cluster.run(writer.write("a", 1)) == 28
     assert cluster.run(reader.item("a"))["record"] == 1  # type: ignore[index]  # it is there
     began = cluster.clock.seconds()
     refused: list[Callable[[], Deferred[Any]]] = [
         lambda: reader.write("a", 2),
         lambda: reader.pop("a"),
+        lambda: keeper.write("a", 2),
+        lambda: keeper.create_index("new"),
+        lambda: backup(reader, tmp_path / "refused"),
         lambda: reader.increment("a"),
         lambda: reader.create_index("new"),
         lambda: reader.drop_index("pages"),
@@ -40,6 +45,7 @@ def test_clients_of_every_role(bench: Bench) -> None:
             cluster.run(call())
     assert cluster.clock.seconds() - began < 0.1
     assert cluster.run(reader.has("a"))
+    assert cluster.run(backup(keeper, tmp_path / "backup")).documents == 2
     cluster.run(writer.create_index("new"))
     cluster.run(admin.drop_index("new"))
     assert cluster.run(reader.indexes()) == ["pages"]

@@ -26,9 +26,9 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.Keys: Role.READ,
     commands.Count: Role.READ,
     commands.Stat: Role.READ,
-    commands.OpenSnapshot: Role.READ,
-    commands.ReadSnapshot: Role.READ,
-    commands.CloseSnapshot: Role.READ,
+    commands.OpenSnapshot: Role.BACKUP,
+    commands.ReadSnapshot: Role.BACKUP,
+    commands.CloseSnapshot: Role.BACKUP,
     commands.Readiness: Role.READ,
     commands.CreateIndex: Role.WRITE,
     commands.DropIndex: Role.ADMIN,
@@ -75,7 +75,7 @@ def test_command_and_role(bench: Bench, where: tuple[str, int], command: type[Co
         )
     else:
         assert not isinstance(outcome, NotAuthenticated | PermissionDenied | amp.UnhandledCommand)
-    if role is None or role is Role.READ:
+    if role is None or role < Role.WRITE:
         assert bench.snapshot() == before
     assert bench.ask(peer, commands.Ping) == {}  # the connection lives on
 
@@ -87,7 +87,7 @@ def test_verb_and_role(bench: Bench, run: Run, role: Role) -> None:
     peer, before = bench.peer(SHARD, SECRETS[role]), bench.snapshot()
     answer = bench.ask(peer, commands.Apply, epoch=0, batch=encode_runs([run]))
     (outcome,) = decode_answers(answer["answers"], [run])[0].outcomes()
-    if role is Role.READ and run.__struct_config__.tag not in ("read", "has", "item"):
+    if role < Role.WRITE and run.__struct_config__.tag not in ("read", "has", "item"):
         assert isinstance(outcome, PermissionDenied)
         assert bench.snapshot() == before
     else:

@@ -16,6 +16,7 @@ from pyshard.backup import backup
 from pyshard.backup.new_backup import RecordsFile
 from pyshard.errors import BackupFailed, ClientClosed, SnapshotEnded, TooManySnapshots, Unavailable
 from pyshard.settings import settings
+from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore
 
 
@@ -137,7 +138,7 @@ def test_too_many_backups(tmp_path: Path) -> None:
     """Where one shard has no room for a further snapshot, the others' are closed."""
     with cluster_of(2) as (cluster, client):
         for _ in range(settings.MAX_SNAPSHOTS):
-            cluster.services["shard1"].snapshots.open("somebody")
+            cluster.services["shard1"].snapshots.open("somebody", SnapshotPeer(None, admin=True))
         with pytest.raises(TooManySnapshots):
             take(cluster, client, tmp_path / "backup")
         cluster.advance(0.1)

@@ -133,10 +133,10 @@ def test_shard_that_is_about_to_be_configured(tmp_path: Path) -> None:
         snapshots: Any = cluster.services["shard1"].snapshots
         original, waiting = snapshots.open, [NotConfigured("not yet"), NotConfigured("not yet")]
 
-        def opened(owner: object) -> Any:
+        def opened(*given: object) -> Any:
             if waiting:
                 raise waiting.pop()
-            return original(owner)
+            return original(*given)
 
         snapshots.open = opened
         assert take(cluster, client, tmp_path / "backup").documents == 30

@@ -35,11 +35,14 @@ def test_token(pyshard: Commands, role: Role) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["token"], "pyshard: Missing option '--role'. Choose from: read, write, admin; see 'pyshard token --help'\n"),
+        (
+            ["token"],
+            "pyshard: Missing option '--role'. Choose from: read, backup, write, admin; see 'pyshard token --help'\n",
+        ),
         (
             ["token", "--role", "root"],
-            "pyshard: Invalid value for '--role': 'root' is not one of 'read', 'write', 'admin'; see 'pyshard token "
-            "--help'\n",
+            "pyshard: Invalid value for '--role': 'root' is not one of 'read', 'backup', 'write', 'admin'; see "
+            "'pyshard token --help'\n",
         ),
         (
             ["--token-file", "x", "token", "--role", "read"],

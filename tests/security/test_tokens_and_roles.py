@@ -27,8 +27,8 @@ def refusal(text: str) -> str:
 
 def test_roles_are_ordered() -> None:
     """Each role may do what the ones before it may; files and messages have them in lower case."""
-    assert Role.READ < Role.WRITE < Role.ADMIN
-    assert list(ROLES) == ["read", "write", "admin"]
+    assert Role.READ < Role.BACKUP < Role.WRITE < Role.ADMIN
+    assert list(ROLES) == ["read", "backup", "write", "admin"]
     assert [ROLES[role.word] for role in Role] == list(Role)
 
 
@@ -61,8 +61,8 @@ def test_several_of_one_role() -> None:
             f"\nread {SECRET} x",
             "t, line 2: found 3 words, expected a role and a secret; 'pyshard token' makes a line",
         ),
-        (f"{SECRET} read", "t, line 1: expected a role at its beginning, one of read, write, admin"),
-        (f"Read {SECRET}", "t, line 1: expected a role at its beginning, one of read, write, admin"),
+        (f"{SECRET} read", "t, line 1: expected a role at its beginning, one of read, backup, write, admin"),
+        (f"Read {SECRET}", "t, line 1: expected a role at its beginning, one of read, backup, write, admin"),
         (f"read {SECRET[1:]}", "t, line 1: found a secret of 15 characters, expected 16 to 256"),
         (f"read {'x' * 257}", "t, line 1: found a secret of 257 characters, expected 16 to 256"),
         (f"read {SECRET}é", "t, line 1: found other characters in the secret than printable ASCII ones"),
@@ -124,5 +124,5 @@ def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_repr_shows_no_secret() -> None:
     """Tokens can be printed, logged, and shown in a traceback."""
     tokens = parse(f"admin {SECRET}")
-    assert repr(tokens) == "Tokens(tokens=(Token(role=<Role.ADMIN: 3>),))"
+    assert repr(tokens) == "Tokens(tokens=(Token(role=<Role.ADMIN: 4>),))"
     assert SECRET not in f"{tokens} {tokens.tokens[0]!s} {tokens.tokens[0]!r}"

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import TypeVar, cast
 
+import attrs
 import lmdb
 import msgspec
 from twisted.logger import Logger
@@ -40,6 +41,7 @@ from pyshard.storage.durable.checkpoint import PAGE, Checkpoint
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
+from pyshard.storage.durable.file_use import FileUse
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
@@ -96,6 +98,7 @@ class StorageEngine:
         self._pages_due = 0  # pages that the checkpoint must flush to keep up with the groups
         self._checkpoint: Checkpoint | None = None
         self._last_sync = steady()
+        self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
         self.unsynced = False
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
@@ -128,6 +131,13 @@ class StorageEngine:
         """A value of LMDB's database `meta`."""
         value = transaction.get(name, db=self.databases.meta)
         return None if value is None else bytes(value)
+
+    def file_use(self) -> FileUse:
+        """How LMDB's file is used."""
+        with self.lock, self.environment.begin() as transaction:
+            stats = [transaction.stat(db=database) for database in attrs.astuple(self.databases, recurse=False)]
+            live = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+            return FileUse((self.environment.info()["last_pgno"] + 1) * PAGE, live * PAGE, self._flushed * PAGE)
 
     @contextmanager
     def reading(self) -> Iterator[MergedView]:
@@ -291,6 +301,7 @@ class StorageEngine:
             self._double_map()
             return self._transact(updates, checkpointed)
         self._lmdb_counters = saved
+        self._flushed += 2 * len(transaction.flushed) + sum(map(len, transaction.flushed.values())) // PAGE
         with self.lock:
             self.memtable.discard(transaction.flushed)
             self.counters = transaction.counters

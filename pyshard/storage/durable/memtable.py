@@ -21,6 +21,8 @@ Value: TypeAlias = bytes | memoryview
 #: In place of the value of a removed record. No record has this value: each begins with a version of 8 bytes.
 REMOVED = b""
 
+_EACH = 150  # bytes that a record takes in memory beside its value
+
 
 class Memtable:
     """Changed records, in memory.
@@ -78,6 +80,10 @@ class Memtable:
         copied = Memtable()
         copied.merge(self)
         return copied
+
+    def bytes_in_memory(self) -> int:
+        """Bytes that a copy of it keeps: what it has, and its own dict, more or less."""
+        return sum(map(len, self.records.values())) + len(self.records) * _EACH
 
     def sorted_keys(self) -> list[bytes]:
         """The database keys in order; the caller must not change the list. Plain twin: `sorted(records)`."""

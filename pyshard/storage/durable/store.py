@@ -175,7 +175,7 @@ class LmdbStore:
         return histogram(self._engine.counters.bucket_counts, start, end, bars)
 
     def snapshot(self) -> Snapshot:
-        now, databases = self._now(), self._engine.databases
+        now, databases, use = self._now(), self._engine.databases, self._engine.file_use()
         with self._engine.frozen() as (transaction, counters, memtable):
             indexes = sorted(counters.documents)
             expired = count_expired(transaction.cursor(db=databases.expiries), memtable, indexes, now)
@@ -185,7 +185,12 @@ class LmdbStore:
                 self._snapshots.discard(opened)
                 transaction.abort()
 
-            opened = Snapshot(sum(counters.documents.values()) - expired, rows, self._engine.lock, release)
+            memtable_bytes = memtable.bytes_in_memory()
+
+            def pinned() -> int:
+                return memtable_bytes + self._engine.file_use().kept_since(use)
+
+            opened = Snapshot(sum(counters.documents.values()) - expired, rows, self._engine.lock, release, pinned)
             self._snapshots.add(opened)
         return opened
 

@@ -24,15 +24,20 @@ from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
+#: Bytes of memory that a value takes beside its record, and a key beside its text.
+KEPT_BYTES = 45
+
 
 class IndexOwner(Protocol):
     """The store of an index: what all its indexes share.
 
     :ivar used: bytes that count against the limit.
+    :ivar discarded: bytes of records that were ever replaced or removed: open snapshots keep them.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
     used: int
+    discarded: int
     bucket_counts: array[int]
 
     def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
@@ -73,6 +78,7 @@ class MemoryIndex:
             store.used += cost(key, new.record)
         else:
             store.used += len(new.record) - len(old.record)
+            store.discarded += len(old.record) + KEPT_BYTES
         self.records[key] = VERSION.pack(new.version) + new.record
         if old is None:
             self._slot_index.add([slot], [key])
@@ -88,6 +94,7 @@ class MemoryIndex:
         del self.records[key]
         self.expiries.pop(key, None)
         store.used -= cost(key, old.record)
+        store.discarded += len(key) + len(old.record) + 2 * KEPT_BYTES
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
         self._slot_index.note_removed(slot)
 
@@ -100,7 +107,9 @@ class MemoryIndex:
         store, before = self._store, self._store.used
         old = list(map(self.records.get, keys))
         replaced = list(filter(None, old))  # no value is empty: each begins with its version
-        store.used += sum(map(len, records)) - sum(map(len, replaced)) + len(replaced) * VERSION.size
+        replaced_bytes = sum(map(len, replaced)) - len(replaced) * VERSION.size
+        store.used += sum(map(len, records)) - replaced_bytes
+        store.discarded += replaced_bytes + len(replaced) * KEPT_BYTES
         self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
         if len(replaced) < len(keys):
             if replaced:
@@ -141,6 +150,10 @@ class MemoryIndex:
         """
         expiry = self.expiries.get
         return (key for key in self._slot_index.between(start, after, end) if not 0 < expiry(key, 0) <= now)
+
+    def count_expired(self, now: int) -> int:
+        """How many records have expired and aren't swept away yet."""
+        return sum(map(now.__ge__, self.expiries.values()))
 
     def leave_counts(self) -> None:
         """Take a dropped index out of the store's histogram; its records still count as used."""

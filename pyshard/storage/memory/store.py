@@ -4,7 +4,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 - every Deferred has fired when it is returned;
 - versions begin with the time in microseconds, so that they rise over a restart as well;
-- a snapshot copies the dicts (not the records) when it is taken.
+- a snapshot copies references to keys and records when it is taken, and lets go of each as it is read.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ import heapq
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.pages import Row
+from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, cost, no_such_index
 from pyshard.storage.interface import Page, Task
-from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.index_records import KEPT_BYTES, MemoryIndex
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 
 _FEW_EXPIRING = 1000  # entries of the heap of expiries that never make it anew
+_REFERENCE = 8  # bytes that a snapshot has for a key, a record or an expiry
 
 
 class MemoryStore:
@@ -44,6 +47,7 @@ class MemoryStore:
         self._dropped: list[MemoryIndex] = []
         self._remembered: bytes | None = None
         self.used = 0
+        self.discarded = 0
         self.bucket_counts: array[int] = new_bucket_counts()
         # A heap: expiry, index, key. An expiry that was changed stays in it until there are too many of them.
         self._expiring: list[tuple[int, int, bytes]] = []
@@ -104,6 +108,7 @@ class MemoryStore:
             if records:
                 key, value = records.popitem()
                 self.used -= cost(key, value) - VERSION.size
+                self.discarded += len(value) + KEPT_BYTES
                 most -= 1
             else:
                 self._dropped.pop()
@@ -126,9 +131,17 @@ class MemoryStore:
 
     def snapshot(self) -> Snapshot:
         now = self._now()
-        copies = {number: (dict(index.records), dict(index.expiries)) for number, index in self._indexes.items()}
-        expired = sum(expires <= now for _, expiries in copies.values() for expires in expiries.values())
-        return Snapshot(self.documents - expired, _live_rows(copies, now))
+        copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
+        documents = self.documents - sum(index.count_expired(now) for index in self._indexes.values())
+        total, discarded = max(1, self.documents), self.discarded
+        everything = self.used - total * (settings.ITEM_OVERHEAD - KEPT_BYTES)
+
+        def pinned() -> int:
+            left = sum(len(copy.keys) for copy in copies.values())
+            references = sum(map(len, (column for copy in copies.values() for column in attrs.astuple(copy))))
+            return references * _REFERENCE + min(self.discarded - discarded, everything) * left // total
+
+        return Snapshot(documents, _live_rows(copies, now), pinned=pinned)
 
     def remember(self, text: bytes) -> Deferred[None]:
         self._remembered = text
@@ -152,14 +165,34 @@ class MemoryStore:
         return range(self._version - count + 1, self._version + 1)
 
 
-def _live_rows(copies: Mapping[int, tuple[dict[bytes, bytes], dict[bytes, int]]], now: int) -> Iterator[Row]:
-    """The rows of a snapshot.
+@attrs.frozen
+class _Copy:
+    """What an index had at one moment, in columns.
 
-    :param copies: index id → (key → version and record, key → expiry); these dicts don't change any more.
+    :param values: see `MemoryIndex.records`.
+    :param expiries: 0 where there is none; empty: there is none at all.
+    """
+
+    keys: list[bytes]
+    values: list[bytes]
+    expiries: list[int]
+
+    @classmethod
+    def of(cls, index: MemoryIndex) -> _Copy:
+        """The columns of an index."""
+        expiries = [index.expiries.get(key, 0) for key in index.records] if index.expiries else []
+        return cls(list(index.records), list(index.records.values()), expiries)
+
+
+def _live_rows(copies: Mapping[int, _Copy], now: int) -> Iterator[Row]:
+    """The rows of a snapshot, each of which the copies forget.
+
+    :param copies: by the ids of the indexes.
     :param now: milliseconds since 1970.
     """
-    for index, (records, expiries) in copies.items():
-        for key, value in records.items():
-            expires = expiries.get(key, 0)
+    for index, copy in copies.items():
+        while copy.keys:
+            key, value = copy.keys.pop(), copy.values.pop()
+            expires = copy.expiries.pop() if copy.expiries else 0
             if not 0 < expires <= now:
                 yield Row(index, key, expires, value[VERSION.size :])

@@ -26,6 +26,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.used = 0
+        self.discarded = 0
         self.bucket_counts: array[int] = new_bucket_counts()
         self.scheduled: list[tuple[int, int, bytes]] = []
 
@@ -46,7 +47,7 @@ def filled(records: Mapping[bytes, StoredRecord]) -> tuple[Owner, MemoryIndex]:
 def everything(owner: Owner, index: MemoryIndex) -> object:
     """All that an index and its owner have."""
     in_order = list(index.between(0, None, SLOTS, 0))
-    return owner.used, owner.bucket_counts, owner.scheduled, index.records, index.expiries, in_order
+    return owner.used, owner.discarded, owner.bucket_counts, owner.scheduled, index.records, index.expiries, in_order
 
 
 @given(contents, st.lists(st.sampled_from(KEYS), unique=True), st.data())

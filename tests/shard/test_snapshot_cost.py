@@ -1,0 +1,133 @@
+"""What an open snapshot may cost a durable shard, measured on the disk, while all documents are overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from deferreds import result
+from stores import PLENTY, folder
+from twisted.internet.task import Clock
+
+from pyshard.errors import SnapshotEnded, TooManySnapshots
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.protocol.batch_operations import Write
+from pyshard.protocol.pages import Row
+from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.shard import Shard
+from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer
+from pyshard.storage import DataDirectory, Durability, LmdbStore
+
+MIB = 1024 * 1024
+DOCUMENTS, STEP = 4000, 500
+READER = SnapshotPeer("203.0.113.9", admin=False)
+ADMIN = SnapshotPeer("203.0.113.9", admin=True)
+
+
+class Bench:
+    """A durable shard with 8 MiB of documents, and its snapshots."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self._file = path / "data/records/data.mdb"
+        self.store = LmdbStore(
+            DataDirectory(path / "data"), self.clock.seconds, durability=Durability.NONE, most_changed=STEP
+        )
+        self.shard = Shard(self.store, self.clock.seconds)
+        own = ShardRange("only", 0, SLOTS, PLENTY, "host", 1, self.store.identity, True)
+        result(self.shard.configure("only", ClusterState("c", 1, ShardMap([own]))))
+        self.snapshots = OpenSnapshots(self.shard, self.clock, SnapshotLimits(pins=MIB))
+        self._generations = count(1)
+        for _ in range(3):  # the first ones give the file the size that it has without snapshots
+            self.overwrite()
+
+    def overwrite(self, seconds: float = 0, documents: int = DOCUMENTS) -> None:
+        """Write so many documents anew, in a random order of pages, in so many seconds."""
+        generation = next(self._generations)
+        first = generation * documents % DOCUMENTS
+        for start in range(first, first + documents, STEP):
+            keys = [b"%d" % number for number in range(start, start + STEP)]
+            record = b"\x01" + (2000).to_bytes(4, "big") + b"\xc5\x07\xcd" + bytes([generation]) * 1997
+            result(self.shard.apply(1, [Write("", keys, [record] * STEP)]))
+            for _ in range(4):  # so that looks are made
+                self.clock.advance(seconds * STEP / documents / 4)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of LMDB's file."""
+        return self._file.stat().st_size
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """The shard."""
+    with folder() as path:
+        made = Bench(path)
+        yield made
+        result(made.store.close())
+
+
+def read_slowly(bench: Bench, ticket: str, most: int) -> SnapshotEnded:
+    """Read a page each 45 s, under overwriting, until the snapshot has ended; that must be soon."""
+    for _ in range(most):
+        bench.overwrite(45)
+        try:
+            bench.snapshots.read("peer", ticket)
+        except SnapshotEnded as error:
+            return error
+    raise AssertionError("it never ends")
+
+
+def test_a_snapshot_that_pins_much(bench: Bench) -> None:
+    """What it keeps on the disk is bounded by what the shard has in use; who reads on is told what to do."""
+    before, used = bench.disk, bench.store.used
+    ticket = bench.snapshots.open("peer", READER).id
+    error = read_slowly(bench, ticket, 5)
+    assert "more than" in str(error)
+    assert "of old documents for it and others; take the backup when less is written, or with a token of" in str(error)
+    for _ in range(5):
+        bench.overwrite()
+    assert bench.disk <= before + used + 5 * MIB
+
+
+def test_again_and_again(bench: Bench) -> None:
+    """Who opens the next one when one has ended costs no more."""
+    before, used = bench.disk, bench.store.used
+    for _ in range(8):
+        read_slowly(bench, bench.snapshots.open("peer", READER).id, 5)
+    assert bench.disk <= before + used + 5 * MIB
+
+
+def test_a_slow_reader(bench: Bench) -> None:
+    """One that reads a little now and then has its time, however little is written."""
+    ticket = bench.snapshots.open("peer", READER).id
+    for _ in range(3):
+        for _ in range(400):
+            bench.clock.advance(0.1)
+        if len(bench.snapshots):
+            bench.snapshots.read("peer", ticket)
+    assert len(bench.snapshots) == 0
+    with pytest.raises(SnapshotEnded, match=r"read too slowly, \S+ bytes in \S+ s, expected at least 262,144 a second"):
+        bench.snapshots.read("peer", ticket)
+
+
+def test_an_admins_backup(bench: Bench) -> None:
+    """It has a place though others took all that they may, and gets every document while all are overwritten."""
+    for address in ("a", "a", "b"):
+        bench.snapshots.open(address, SnapshotPeer(address, admin=False))
+    with pytest.raises(TooManySnapshots, match="3 snapshots open, the most it may have for other roles than admin"):
+        bench.snapshots.open("c", SnapshotPeer("c", admin=False))
+    ticket = bench.snapshots.open("admin", ADMIN)
+    rows: list[Row] = []
+    while page := bench.snapshots.read("admin", ticket.id):
+        rows += page
+        bench.overwrite(0.1, STEP)
+    assert ticket.documents == len(rows) == DOCUMENTS
+    assert len({row.key for row in rows}) == DOCUMENTS
+    assert {row.record[-1] for row in rows} == {3}
+    assert bench.disk < 100 * MIB

@@ -1,0 +1,105 @@
+"""What a store in memory counts for its snapshots is what they take."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+from stores import PLENTY, at_once
+
+from pyshard.model.key_slots import slots_of
+from pyshard.protocol.batch_operations import Remove, Run, Write
+from pyshard.storage import ISnapshot, MemoryStore, Task
+
+DOCUMENTS = 5_000
+SLOTS_OF_KEYS = slots_of(b"%d" % number for number in range(DOCUMENTS))
+
+
+@pytest.fixture(autouse=True)
+def traced() -> Iterator[None]:
+    """All memory is counted."""
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def taken(work: Callable[[], ISnapshot]) -> tuple[ISnapshot, int]:
+    """What some work gives, and how much memory it keeps."""
+    before = tracemalloc.get_traced_memory()[0]
+    made = work()
+    return made, tracemalloc.get_traced_memory()[0] - before
+
+
+def keys() -> list[bytes]:
+    """The keys of all documents, which are nobody else's."""
+    return [b"%d" % number for number in range(DOCUMENTS)]
+
+
+def apply(store: MemoryStore, run: Run) -> None:
+    """Apply one run on all keys."""
+    (answer,) = at_once(store.apply([Task(run, 0, SLOTS_OF_KEYS)], PLENTY, PLENTY))
+    assert answer.errors == {}
+
+
+def write(store: MemoryStore, size: int, ttl: bool = False) -> None:
+    """Write all documents, with new records."""
+    records = [bytes(bytearray(size)) for _ in range(DOCUMENTS)]
+    apply(store, Write("", keys(), records, None, [10**9 + number for number in range(DOCUMENTS)] if ttl else None))
+
+
+@pytest.mark.parametrize("ttl", [False, True], ids=["for ever", "with times to live"])
+def test_opening(ttl: bool) -> None:
+    """To open one costs 16 bytes for each document, or 24 where there are times to live, which are counted."""
+    store = MemoryStore("1d", lambda: 1.7e9)
+    write(store, 6, ttl)
+    snapshot, size = taken(store.snapshot)
+    each = 24 if ttl else 16
+    assert size < (each + 2) * DOCUMENTS
+    assert 0.8 * size <= snapshot.pinned <= 1.25 * size
+
+
+@pytest.mark.parametrize("size", [6, 100, 1000])
+@pytest.mark.parametrize("removed", [False, True], ids=["replaced", "removed"])
+def test_what_is_replaced(size: int, removed: bool) -> None:
+    """What a snapshot keeps since its documents were replaced, or removed, is counted within a fifth, once."""
+    store = MemoryStore("1d", lambda: 1.7e9)
+    write(store, size)
+
+    def work() -> ISnapshot:
+        snapshot = store.snapshot()
+        if removed:
+            apply(store, Remove("", keys()))
+        else:
+            write(store, size)
+            write(store, size)
+        return snapshot
+
+    before = tracemalloc.get_traced_memory()[0]
+    snapshot = work()
+    counted = snapshot.pinned
+    with_it = tracemalloc.get_traced_memory()[0]
+    snapshot.close()
+    assert snapshot.pinned == 0
+    kept = with_it - tracemalloc.get_traced_memory()[0]
+    assert 0.8 * kept <= counted <= 1.25 * kept
+    assert removed or 0.8 * kept <= with_it - before <= 1.25 * kept
+
+
+def test_what_was_read_is_let_go() -> None:
+    """The more of a snapshot was read, the less it keeps; at its end it keeps nothing, before anybody closes it."""
+    store = MemoryStore("1d", lambda: 1.7e9)
+    write(store, 100)
+    empty = tracemalloc.get_traced_memory()[0]
+    snapshot = store.snapshot()
+    write(store, 100)
+    sizes, counted, rows = [], [], 0
+    while page := snapshot.page(100_000):
+        rows += len(page)
+        del page
+        sizes.append(tracemalloc.get_traced_memory()[0] - empty)
+        counted.append(snapshot.pinned)
+    assert rows == DOCUMENTS
+    assert (sizes, counted) == (sorted(sizes, reverse=True), sorted(counted, reverse=True))
+    assert sizes[-1] < sizes[0] / 10
+    assert (snapshot.pinned, snapshot.page(1000)) == (0, [])
