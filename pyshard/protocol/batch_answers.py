@@ -109,7 +109,7 @@ _encode: Callable[[list[Answer]], bytes] = msgspec.msgpack.Encoder().encode
 
 def encode_answers(answers: list[Answer]) -> bytes:
     """Answers as MessagePack. The texts of their errors are bounded (`pyshard.protocol.error_texts`)."""
-    if any(answer.errors for answer in answers):
+    if len(answers) != 1 or answers[0].errors:  # most have one run, and no errors
         errors = error_texts.bounded(answer.errors for answer in answers)
         answers = [Answer(answer.results, bounded) for answer, bounded in zip(answers, errors, strict=True)]
     return _encode(answers)

@@ -206,7 +206,7 @@ class StorageEngine:
         :return: the outcomes of those from the front that fit into a group; of one at the least.
         """
         outcomes: list[object] = []
-        tried = 0
+        most_changes, most_bytes, tried = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0
         try:
             self._advance_checkpoint()
             counters, memtable = self.counters.copy(), Memtable()
@@ -214,8 +214,8 @@ class StorageEngine:
                 view = MergedView(self.databases, transaction, memtable, self.memtable)
                 for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
                     outcomes.append(update.work(view, counters, memtable))
-                    if _is_full(memtable):
-                        break
+                    if len(memtable.records) >= most_changes or memtable.put_bytes >= most_bytes:
+                        break  # what an update writes is known only when it is done
             if memtable.records:
                 payload = msgspec.msgpack.encode((counters.version, memtable.records))
                 self.log.append(payload, self._durability is Durability.FSYNC)
@@ -328,11 +328,6 @@ class StorageEngine:
             else:
                 self.unsynced = False
                 self._last_sync = self._steady()
-
-
-def _is_full(memtable: Memtable) -> bool:
-    """Whether a group takes no further update: what an update writes is known only when it is done."""
-    return len(memtable.records) >= settings.MAX_GROUP_CHANGES or memtable.put_bytes >= settings.MAX_GROUP_BYTES
 
 
 def _text_of(error: BaseException | None) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
@@ -32,13 +32,8 @@ _T = TypeVar("_T")
 MOST_UPDATES = 1000
 
 
-class _Waiting(NamedTuple, Generic[_U]):
-    """An update that waits, with what `GroupCommit.submit` was given."""
-
-    update: _U
-    answered: Deferred[Any]
-    weight: int
-    changes: int
+#: An update that waits, its answer, its weight and its changes.
+_Waiting: TypeAlias = tuple[_U, Deferred[Any], int, int]
 
 
 class GroupCommit(Generic[_U]):
@@ -84,7 +79,7 @@ class GroupCommit(Generic[_U]):
         self._weight += weight
         answered.addBoth(self._subtract_weight, weight)
         with self._changed:
-            self._waiting.append(_Waiting(update, answered, weight, changes))
+            self._waiting.append((update, answered, weight, changes))
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
@@ -122,15 +117,16 @@ class GroupCommit(Generic[_U]):
                 self._finish()
                 self._call_from_thread(closed.callback, None)
                 return
-            outcomes = self._outcomes([waiting.update for waiting in taken])
-            self._call_from_thread(_fire, [waiting.answered for waiting in taken], outcomes)
+            outcomes = self._outcomes([waiting[0] for waiting in taken])
+            self._call_from_thread(_fire, [waiting[1] for waiting in taken], outcomes)
 
     def _take(self) -> list[_Waiting[_U]]:
         """Take what is committed together next. The caller holds the lock."""
         waiting, taken = self._waiting, list[_Waiting[_U]]()
         changes, weight = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES
         while waiting and len(taken) < MOST_UPDATES:
-            changes, weight = changes - waiting[0].changes, weight - waiting[0].weight
+            changes -= waiting[0][3]
+            weight -= waiting[0][2]
             if taken and (changes < 0 or weight < 0):
                 break
             taken.append(waiting.popleft())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyshard.protocol.batch_operations import changes, columns
+from pyshard.protocol.batch_operations import changes
 from pyshard.storage.interface import Task
 
 _BATCH = 1024  # the update itself, its Deferreds, and what the connection keeps for the answer
@@ -29,17 +29,21 @@ def update_size(tasks: Sequence[Task]) -> tuple[int, int]:
     """How many bytes of memory a batch takes, and how many records it may change."""
     size, changed = _BATCH, 0
     for task in tasks:
-        keys, others = task.run.keys, columns(task.run)
-        size += _RUN + (_SLOTS + len(keys) * _KEY + sum(map(len, keys)) if keys else 0)
-        for column in others:
-            if column:
-                size += _COLUMN + len(column) * _PLACE + _elements_size(column)
-        if changes(task.run):
-            changed += len(keys)
+        run = task.run
+        keys = run.keys
+        count = len(keys)
+        size += _RUN
+        if not count:
+            continue
+        size += _SLOTS + count * _KEY + sum(map(len, keys))
+        if changes(run):
+            changed += count
+            for column in map(run.__getattribute__, run.__struct_fields__[2:]):
+                if column is None:
+                    continue
+                size += _COLUMN + count * _PLACE
+                if type(column[0]) is bytes:
+                    size += count * _BYTES + sum(map(len, column))
+                else:
+                    size += _INT * sum(map(_is_large, column))
     return size, changed
-
-
-def _elements_size(column: list[bytes] | list[int]) -> int:
-    if isinstance(column[0], bytes):
-        return len(column) * _BYTES + sum(map(len, column))
-    return _INT * sum(map(_is_large, column))
