@@ -127,6 +127,9 @@ class Settings:
     PAGE_KEYS: int = 1000
     #: Bytes of one page of keys: room for several of the longest.
     PAGE_BYTES: int = 256 * 1024
+    #: Keys that a shard looks at for one page, with those that have expired or were removed: else a page could take a
+    #: minute, and be empty.
+    PAGE_STEPS: int = 2000
     #: Bytes of memory that changes take while they wait for a durable shard's disk, from all its clients.
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
     #: Changes that a durable shard commits together: as many as the largest batch has.

@@ -208,9 +208,10 @@ class Bench:
         most: int = 1000,
         most_bytes: int = PLENTY,
         index: str = "",
+        most_steps: int = settings.PAGE_STEPS,
     ) -> Page:
         """One page of an index."""
-        return self.result(self.store.page(INDEXES[index], start, after, end, most, most_bytes))
+        return self.result(self.store.page(INDEXES[index], start, after, end, most, most_bytes, most_steps))
 
     def scan(
         self, start: int = 0, end: int = SLOTS, most: int = 1000, most_bytes: int = PLENTY, index: str = ""
@@ -219,17 +220,29 @@ class Bench:
         pages = list(self.pages(start, end, most, most_bytes, index))
         return [key for page in pages for key in page.keys]
 
-    def pages(self, start: int, end: int, most: int, most_bytes: int, index: str) -> Iterator[Page]:
+    def pages(
+        self,
+        start: int,
+        end: int,
+        most: int,
+        most_bytes: int,
+        index: str,
+        most_steps: int = settings.PAGE_STEPS,
+    ) -> Iterator[Page]:
         """The pages of an index, each asked for when it is wanted."""
         after: bytes | None = None
         while True:
-            page = self.page(start, after, end, most, most_bytes, index)
+            page = self.page(start, after, end, most, most_bytes, index, most_steps)
             yield page
-            if not page.more:
+            if page.more:
+                assert page.keys, "a page that isn't the last one has keys"
+                after = page.keys[-1]
+                start = slot_of(after, index.encode())
+            elif page.slot is not None:
+                assert (page.slot, page.after) != (start, after), "a page leads on"
+                start, after = page.slot, page.after
+            else:
                 return
-            assert page.keys, "a page that isn't the last one has keys"
-            after = page.keys[-1]
-            start = slot_of(after, index.encode())
 
     def in_order(self, keys: Iterator[bytes] | list[bytes] | set[bytes], index: str = "") -> list[bytes]:
         """Keys in slot order, and within a slot in the store's own."""
@@ -312,6 +325,6 @@ def bare(run: Run, outcome: Outcome) -> Outcome:
     return outcome[before:] if isinstance(outcome, bytes) else outcome
 
 
-def weight(key: bytes, record: bytes) -> int:
+def weight(key: bytes, record: bytes | memoryview) -> int:
     """Bytes that a document counts."""
     return len(key) + len(record) + OVERHEAD

@@ -58,8 +58,12 @@ TESTS = {
     ],
     "ANSWER_BYTES": ["shard/test_apply.py::test_answers_are_bounded"],
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],
-    "BATCH_WORK": ["protocol/batch_operations/test_work.py::test_records_that_are_looked_at"],
+    "BATCH_WORK": ["protocol/batch_operations/test_work.py::test_records_that_are_copied"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
+    "PAGE_STEPS": [
+        "storage/contract/test_page_steps.py::test_a_page_over_what_is_gone",
+        "shard/test_keys_and_stat.py::test_keys_beside_many_that_have_expired",
+    ],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
     "MAX_COMMIT_BYTES": [
         "storage/durable/test_group_commit.py::test_what_waits_is_bounded",

@@ -54,10 +54,13 @@ class KeyCursor:
         """
         keys = decode_keys(answer["keys"])
         last = slot_of(keys[-1], self.index.encode()) if keys else -1
+        end, after = answer["end"], answer["after"]
         if answer["more"] and last >= self.slot and keys[-1] != self.after:
             self.slot, self.after = last, keys[-1]
-        elif not answer["more"] and answer["end"] > self.slot:
-            self.slot, self.after = answer["end"], None
+        elif not answer["more"] and after is None and end > self.slot:
+            self.slot, self.after = end, None
+        elif not answer["more"] and after is not None and end >= self.slot and after != self.after:
+            self.slot, self.after = end, after
         else:
             raise BadRequest("the shard's page of keys leads nowhere")
         return keys

@@ -122,14 +122,14 @@ def decode(record: bytes, begin: int = 0) -> Document:
     return document
 
 
-def decode_int(record: bytes) -> int:
-    """The int that a record holds. A record of another type is known by its first byte, without decoding it.
+def decode_int(record: bytes | memoryview) -> int:
+    """The int that a record holds. A record of another type is known by its first byte, without copying or decoding it.
 
     :raises NotANumber: it holds something else.
     :raises UnreadableRecord: as `decode`.
     """
     kind = _TYPES.get(record[HEAD.size]) if len(record) > HEAD.size and record[0] == FORMAT else None
-    value = None if kind else decode(record)
+    value = None if kind else decode(bytes(record))
     if type(value) is not int:
         raise NotANumber(f"the document is of type {kind or type(value).__name__}; increment takes an int")
     return value

@@ -168,8 +168,9 @@ class Keys(Command):
     ]
     response = [
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
-        (b"end", Integer(most=SLOTS)),  # first slot after the shard's range
-        (b"more", Boolean()),  # whether the shard may have more
+        (b"end", Integer(most=SLOTS)),  # without more: the slot to go on with, be it the first after the shard's range
+        (b"more", Boolean()),  # whether to go on behind the last of the keys
+        (b"after", ChunkedBytes(optional=True)),  # without more: of the slot `end`, go on behind this key
     ]
 
 

@@ -109,7 +109,12 @@ class ShardProtocol(ServerConnection):
         end = self._shard.configured().range.end
         self.operations += 1
         return self._shard.keys(epoch, index, slot, after).addCallback(
-            lambda page: {"keys": encode_keys(page.keys), "end": end, "more": page.more}
+            lambda page: {
+                "keys": encode_keys(page.keys),
+                "end": end if page.slot is None else page.slot,
+                "more": page.more,
+                "after": page.after,
+            }
         )
 
     def count(self, epoch: int, index: str, slot: int) -> Arguments:

@@ -158,7 +158,8 @@ class Shard:
         assignment = self._owning(epoch, slot)
         number = assignment.state.index_id(index)
         self.operations += 1
-        return self._store.page(number, slot, after, assignment.range.end, settings.PAGE_KEYS, settings.PAGE_BYTES)
+        end = assignment.range.end
+        return self._store.page(number, slot, after, end, settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)
 
     def count(self, epoch: int, index: str, slot: int) -> int:
         """How many documents of an index the shard has; see `pyshard.storage.interface.IStore.count`.

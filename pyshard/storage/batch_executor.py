@@ -9,7 +9,8 @@ Rules:
 - all other runs are applied key by key (`_apply_each`). The same code is the plain twin of writes in columns
   (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
-- where the answers are too large, or too much was looked at, all that is left of the batch is refused.
+- where the answers are too large, or too much was copied, all that is left of the batch is refused;
+- no record is copied before it is known to be wanted: a condition looks at the version alone.
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ class StoredRecord(NamedTuple):
 
     :param version: rises with every write to the store.
     :param expires: milliseconds since 1970 from which the record is out of sight; 0: never.
-    :param record: the record's bytes.
+    :param record: the record's bytes; a view of them where a store finds a long one.
     """
 
     version: int
     expires: int
-    record: bytes
+    record: bytes | memoryview
 
 
 class StoreIndex(Protocol):
@@ -107,7 +108,7 @@ class StoreIndex(Protocol):
         ...
 
 
-def cost(key: bytes, record: bytes) -> int:
+def cost(key: bytes, record: bytes | memoryview) -> int:
     """Bytes that a document counts against the limit."""
     return len(key) + len(record) + settings.ITEM_OVERHEAD
 
@@ -204,8 +205,6 @@ class BatchExecutor:
                 if self._full:
                     raise _ANSWER_FULL
                 old = index.find(key, slot)
-                if old is not None:
-                    self._work -= len(old.record)
                 live = old if old is not None and not self._expired(old) else None
                 result: Result
                 if isinstance(run, Write):
@@ -221,13 +220,15 @@ class BatchExecutor:
                         else None
                     )
                 elif isinstance(run, ReadItem):
-                    result = None if live is None else self._item(live)
+                    result = None if live is None else self._item(live)  # counts against the room
                 elif isinstance(run, Touch):
                     result = live is not None and _is_met(run.conditions, position, live)
                     if live is not None and result:
+                        self._work -= len(live.record)
                         index.put(key, slot, live._replace(expires=self._expiry(run.ttls, position)), live)
                 else:
                     assert isinstance(run, Increment)
+                    self._work -= len(live.record) if live else 0
                     result = _sum(key, live, run.amounts[position], run.initials[position])
                     expires = live.expires if live else self._expiry(run.ttls, position)
                     self._put(index, key, slot, result, expires, old)
@@ -260,7 +261,7 @@ class BatchExecutor:
             return None
         index.delete(key, slot, live)
         self._free_bytes += cost(key, live.record)
-        return VERSION.pack(live.version) + live.record if whole else live.record[:HEAD_BYTES]
+        return VERSION.pack(live.version) + live.record if whole else bytes(live.record[:HEAD_BYTES])
 
     def _item(self, live: StoredRecord) -> bytes:
         remaining = live.expires - self._now if live.expires else 0

@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.pages import Row
+from pyshard.settings import settings
 
 
 @attrs.frozen
@@ -46,11 +47,15 @@ class Page:
     """Some keys of an index, in slot order.
 
     :param keys: the keys.
-    :param more: whether further keys may follow.
+    :param more: whether further keys may follow the last of these.
+    :param slot: where the next page begins that a page without `more` leads to; None: there is none.
+    :param after: of that slot, the next page has only the keys behind this one; None: all keys of the slot.
     """
 
     keys: list[bytes]
     more: bool
+    slot: int | None = None
+    after: bytes | None = None
 
 
 class ISnapshot(Protocol):
@@ -123,7 +128,16 @@ class IStore(Protocol):
         """
         ...
 
-    def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
+    def page(
+        self,
+        index: int,
+        start: int,
+        after: bytes | None,
+        end: int,
+        most: int,
+        most_bytes: int,
+        most_steps: int = settings.PAGE_STEPS,
+    ) -> Deferred[Page]:
         """The next keys of an index, by slot; within a slot in a fixed order of the store's own.
 
         :param start: the first slot.
@@ -131,6 +145,8 @@ class IStore(Protocol):
         :param end: the slot behind the last one.
         :param most: how many keys at the most.
         :param most_bytes: bytes of keys; the page ends with the key that reaches them.
+        :param most_steps: how many keys are looked at, with those that have expired or were removed; see
+            `pyshard.storage.page_walk`.
         :raises IndexNotFound: (in the Deferred) no index has this id.
         """
         ...

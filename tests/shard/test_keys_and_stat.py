@@ -51,6 +51,23 @@ def test_keys_of_a_heavy_page(new: Shard) -> None:
     assert sum(map(len, page.keys[:-1])) < settings.PAGE_BYTES <= sum(map(len, page.keys))
 
 
+def test_keys_beside_many_that_have_expired(new: Shard) -> None:
+    """A page that has looked at 2,000 keys ends, and says where the next one begins."""
+    result(new.configure("low", with_low(limit=10**9)))
+    mine = [key for key in (b"%d" % number for number in range(10_000)) if LOW.owns(slot_of(key))]
+    assert answers(new, Write("", mine, [b""] * len(mine), None, [1] * len(mine))) == [[True] * len(mine)]
+    found = []
+    monotonic: MemoryStore = new.store  # type: ignore[assignment]  # it is one
+    monotonic._seconds = lambda: 1e9
+    slot: int | None = 0
+    while slot is not None:
+        page = result(new.keys(7, "", slot, None))
+        found.append(page)
+        slot = page.slot
+    assert [page.keys for page in found] == [[]] * len(found)
+    assert len(found) == len(mine) // settings.PAGE_STEPS + 1
+
+
 def test_keys_of_nothing_it_owns(shard: Shard) -> None:
     """A slot of another shard is a redirect, also when it is the first one behind the range."""
     for slot in (HALF, SLOTS - 1):

@@ -81,12 +81,12 @@ def expiry_of(value: bytes | memoryview) -> int:
 
 
 def unpack(key: bytes, value: memoryview) -> StoredRecord | None:
-    """The record in a value; None if the value is that of another key with the same digest."""
+    """The record in a value, as a view of it; None if the value is that of another key with the same digest."""
     begin = _record_begins(key, value)
     if begin is None:
         return None
     version, expires = _HEAD.unpack_from(value)
-    return StoredRecord(version, expires, bytes(value[begin:]))
+    return StoredRecord(version, expires, value[begin:])
 
 
 def result(value: bytes | memoryview) -> bytes:

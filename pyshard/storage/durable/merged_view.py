@@ -13,7 +13,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import cast
 
@@ -86,6 +85,10 @@ class MergedView:
 
     def between(self, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
         """Database key and value of the records of [first, behind), in order."""
+        return ((db_key, value) for db_key, value in self.entries(first, behind) if value)
+
+    def entries(self, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
+        """As `between`, with those that were removed: their value is empty."""
         stored = _stored_between(self._transaction.cursor(db=self._databases.records), first, behind)
         layers = [_changed_between(memtable, first, behind) for memtable in self._memtables if memtable.records]
         if not layers:
@@ -93,15 +96,15 @@ class MergedView:
             return
         last = None
         for db_key, value in merge(*layers, stored, key=itemgetter(0)):
-            if db_key != last and value:  # of equal keys the newest value comes first
+            if db_key != last:  # of equal keys the newest value comes first
                 yield db_key, value
             last = db_key
 
 
 def _changed_between(memtable: Memtable, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
     keys = memtable.sorted_keys()
-    for db_key in islice(keys, bisect_left(keys, first), None):
-        if db_key >= behind:
+    for at in range(bisect_left(keys, first), len(keys)):
+        if (db_key := keys[at]) >= behind:
             break
         yield db_key, memoryview(memtable.records[db_key])
 

@@ -47,7 +47,7 @@ def _row(db_key: bytes, value: memoryview) -> Row:
     key = lmdb_encoding.whole_key(memoryview(db_key), value)
     stored = lmdb_encoding.unpack(key, value)
     assert stored is not None  # the key is the value's own
-    return Row(lmdb_encoding.PREFIX.unpack_from(db_key)[0], key, stored.expires, stored.record)
+    return Row(lmdb_encoding.PREFIX.unpack_from(db_key)[0], key, stored.expires, bytes(stored.record))
 
 
 def count_expired(cursor: lmdb.Cursor, memtable: Memtable, indexes: Collection[int], now: int) -> int:

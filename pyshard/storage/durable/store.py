@@ -23,6 +23,7 @@ from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Read, ReadItem
+from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -38,6 +39,7 @@ from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
 from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.interface import Page, Task
+from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
 
@@ -126,10 +128,19 @@ class LmdbStore:
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         return False  # database keys begin with the slot
 
-    def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
+    def page(
+        self,
+        index: int,
+        start: int,
+        after: bytes | None,
+        end: int,
+        most: int,
+        most_bytes: int,
+        most_steps: int = settings.PAGE_STEPS,
+    ) -> Deferred[Page]:
         if index not in self._engine.counters.documents:
             return fail(no_such_index(index))
-        now, page = self._now(), Page([], False)
+        now = self._now()
         first = (
             lmdb_encoding.PREFIX.pack(index, start)
             if after is None
@@ -137,16 +148,11 @@ class LmdbStore:
         )
         try:
             with self._engine.reading() as view:
-                for db_key, value in view.between(first, lmdb_encoding.PREFIX.pack(index, end)):
-                    if (after is not None and db_key == first) or 0 < lmdb_encoding.expiry_of(value) <= now:
-                        continue
-                    if len(page.keys) >= most or most_bytes <= 0:
-                        return succeed(Page(page.keys, True))
-                    page.keys.append(lmdb_encoding.whole_key(memoryview(db_key), value))
-                    most_bytes -= len(page.keys[-1])
+                entries = view.entries(first, lmdb_encoding.PREFIX.pack(index, end))
+                steps = (_step(db_key, value, now) for db_key, value in entries if after is None or db_key != first)
+                return succeed(page_of(steps, most, most_bytes, most_steps))
         except lmdb.Error as error:
             return fail(_unreadable(error))
-        return succeed(page)
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
         wanted = {DEFAULT_INDEX, *indexes.values()}
@@ -249,6 +255,15 @@ class LmdbStore:
     def _some_expired(self) -> bool:
         with self._engine.reading() as view:
             return 0 < view.first_expiry() <= self._now()
+
+
+def _step(db_key: bytes, value: memoryview, now: int) -> Step:
+    """An entry of the merged view as a step of a walk."""
+    slot = lmdb_encoding.PREFIX.unpack_from(db_key)[1]
+    if not value:
+        return slot, None, False
+    key = lmdb_encoding.whole_key(memoryview(db_key), value)
+    return slot, key, not 0 < lmdb_encoding.expiry_of(value) <= now
 
 
 def _unreadable(error: lmdb.Error) -> StorageFailed:

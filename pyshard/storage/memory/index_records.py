@@ -22,10 +22,12 @@ from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.memory.slot_index import SlotIndex
+from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 #: Bytes of memory that a value takes beside its record, and a key beside its text.
 KEPT_BYTES = 45
+_LONG = 1024  # bytes of a value from which on a view costs less than a copy
 
 
 class IndexOwner(Protocol):
@@ -68,7 +70,8 @@ class MemoryIndex:
         value = self.records.get(key)
         if value is None:
             return None
-        return StoredRecord(VERSION.unpack_from(value)[0], self.expiries.get(key, 0), value[VERSION.size :])
+        record = value[VERSION.size :] if len(value) < _LONG else memoryview(value)[VERSION.size :]
+        return StoredRecord(VERSION.unpack_from(value)[0], self.expiries.get(key, 0), record)
 
     def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
         """See `StoreIndex`."""
@@ -143,13 +146,20 @@ class MemoryIndex:
             values = [None if 0 < expiry(key, 0) <= now else value for key, value in zip(keys, values, strict=True)]
         return values
 
-    def between(self, start: int, after: bytes | None, end: int, now: int) -> Iterator[bytes]:
-        """The live keys of the slots [start, end), in order of slot and key.
+    def walk(self, start: int, after: bytes | None, end: int, now: int) -> Iterator[Step]:
+        """The entries of the slots [start, end), in order of slot and key; those that nobody may see, too.
 
-        :param after: of the first slot only the keys behind this one; None: all.
+        :param after: of the first slot only the entries behind this key; None: all.
         """
-        expiry = self.expiries.get
-        return (key for key in self._slot_index.between(start, after, end) if not 0 < expiry(key, 0) <= now)
+        steps = self._slot_index.walk(start, after, end)
+        if not self.expiries:
+            return steps
+        expiries = self.expiries
+
+        def expired(key: bytes | None) -> bool:
+            return key in expiries and expiries[key] <= now
+
+        return ((slot, key, visible and not expired(key)) for slot, key, visible in steps)
 
     def count_expired(self, now: int) -> int:
         """How many records have expired and aren't swept away yet."""

@@ -2,37 +2,100 @@
 
 Rules:
 
-- keys are in *bins*, one for each bucket of 8,192 slots; a bin is sorted when a page asks for it, not before;
-- a bucket with many keys is divided: each of its slots gets its own bin, so a page sorts few keys in any case;
-- the bin of a single slot stays sorted, so that the next page finds it nearly so;
+- keys are in *bins*, one for each bucket of 8,192 slots; a bin is put in order when a page asks for it, not before;
+- a bin stays in order, so that the next page finds it nearly so, and computes the slots of new keys alone;
+- a bucket with many keys is divided: each of its slots gets its own bin, so a page orders few keys in any case;
 - a removed key stays in its bin as a dead entry; a bin with more dead entries than live ones is made anew;
+- a walk comes by dead entries, too, so that whoever asked for it can count them;
 - every other question (is a key there, what is its record) is for the dict of the index.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import chain
 
+from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _MANY = 4096  # entries of a bucket's bin; with more, each slot gets its own
+_NEW = 32  # entries of a bin that are in a list until there are so many
 _FEW_DEAD = 16  # dead entries that never make a bin anew
+_SPARSE = 8  # with fewer than one bin in so many slots it is quicker to put the bins in order than to try all slots
 
 
 class _Bin:
-    """Some keys.
+    """The keys of a slot.
 
-    :ivar keys: each key that was added; one that was removed and added again is there twice.
+    Most of them are in tuples. The garbage collector looks through a tuple of bytes once, and through a list each time;
+    with millions of keys that would take half a second.
+
+    :ivar new: the keys that were added last. A key that was removed and added again is there twice.
+    :ivar settled: those before them.
     :ivar dead: how many entries stand for removed keys.
+    :ivar ordered: how many of the first keys are in order.
     """
 
-    __slots__ = ("dead", "keys")
+    __slots__ = ("_settled_count", "dead", "new", "ordered", "settled")
 
     def __init__(self) -> None:
-        self.keys: list[bytes] = []
-        self.dead = 0
+        self.new: list[bytes] = []
+        self.settled: list[tuple[bytes, ...]] = []
+        self.dead = self.ordered = self._settled_count = 0
+
+    def __len__(self) -> int:
+        return self._settled_count + len(self.new)
+
+    def entries(self) -> list[bytes]:
+        """All keys."""
+        return [*chain.from_iterable(self.settled), *self.new]
+
+    def settle(self) -> None:
+        """Put the new keys behind the others."""
+        self.settled.append(tuple(self.new))
+        self._settled_count += len(self.new)
+        self.new = []
+
+    def set(self, keys: list[bytes], ordered: int, dead: int) -> None:
+        """Have these keys alone."""
+        self.new, self.settled = [], [tuple(keys)]
+        self._settled_count, self.ordered, self.dead = len(keys), ordered, dead
+
+    def in_order(self) -> tuple[bytes, ...]:
+        """The keys, put in order."""
+        if self.ordered < len(self):
+            keys = self.entries()
+            keys.sort()
+            self.set(keys, len(keys), self.dead)
+        return self.settled[0]
+
+
+class _Bucket(_Bin):
+    """The keys of a bucket.
+
+    :ivar offsets: the slots of the keys that are in order, from the bucket's first slot on.
+    """
+
+    __slots__ = ("offsets",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offsets = array("H")
+
+    def in_order_by(self, offset_of: Callable[[bytes], int]) -> tuple[bytes, ...]:
+        """The keys, put in order by slot.
+
+        :param offset_of: the slot of a key, from the bucket's first slot on.
+        """
+        if self.ordered < len(self):
+            keys, offsets = self.entries(), self.offsets[: self.ordered]
+            offsets.extend(map(offset_of, keys[self.ordered :]))
+            pairs = sorted(zip(offsets, keys, strict=True))
+            self.offsets = array("H", [offset for offset, _ in pairs])
+            self.set([key for _, key in pairs], len(pairs), self.dead)
+        return self.settled[0]
 
 
 class SlotIndex:
@@ -45,78 +108,104 @@ class SlotIndex:
     def __init__(self, slot_of: Callable[[bytes], int], present: Container[bytes]) -> None:
         self._slot_of = slot_of
         self._present = present
-        self._buckets: dict[int, _Bin] = {}
+        self._buckets: dict[int, _Bucket] = {}
         self._divided: dict[int, dict[int, _Bin]] = {}  # bucket → slot → bin
 
     def __len__(self) -> int:
         """How many entries all bins have."""
         bins_of_slots = (keys_bin for bins in self._divided.values() for keys_bin in bins.values())
-        return sum(len(keys_bin.keys) for keys_bin in chain(self._buckets.values(), bins_of_slots))
+        return sum(len(keys_bin) for bins in (self._buckets.values(), bins_of_slots) for keys_bin in bins)
 
     def add(self, slots: Iterable[int], keys: Iterable[bytes]) -> None:
         """Add keys that the index has now and didn't have before."""
         buckets, divided = self._buckets, self._divided
         for slot, key in zip(slots, keys, strict=True):
             bucket = slot >> BUCKET_BITS
-            keys_bin = buckets.get(bucket)
+            keys_bin: _Bin | None = buckets.get(bucket)
             if keys_bin is None:
-                bins, number = (divided[bucket], slot) if bucket in divided else (buckets, bucket)
-                bins.setdefault(number, _Bin()).keys.append(key)
-            else:
-                keys_bin.keys.append(key)
-                if len(keys_bin.keys) > _MANY:
+                if bucket not in divided:
+                    keys_bin = buckets[bucket] = _Bucket()
+                elif (keys_bin := divided[bucket].get(slot)) is None:
+                    keys_bin = divided[bucket][slot] = _Bin()
+            new = keys_bin.new
+            new.append(key)
+            if len(new) >= _NEW:
+                keys_bin.settle()
+                if len(keys_bin) > _MANY and bucket in buckets:
                     self._divide(bucket)
 
     def note_removed(self, slot: int) -> None:
         """Count a key of this slot as removed."""
         bucket = slot >> BUCKET_BITS
+        bins: dict[int, _Bin] | dict[int, _Bucket]
         bins, number = (self._divided[bucket], slot) if bucket in self._divided else (self._buckets, bucket)
         keys_bin = bins[number]
         keys_bin.dead += 1
-        if keys_bin.dead > _FEW_DEAD and keys_bin.dead * 2 > len(keys_bin.keys):
-            keys_bin.keys, keys_bin.dead = self._live(keys_bin.keys), 0
-            if not keys_bin.keys:
+        if keys_bin.dead > _FEW_DEAD and keys_bin.dead * 2 > len(keys_bin):
+            keys_bin.set(self._live(keys_bin.entries()), 0, 0)
+            if not keys_bin:
                 del bins[number]
 
-    def between(self, start: int, after: bytes | None, end: int) -> Iterator[bytes]:
-        """The keys of the slots [start, end), in order of slot and key.
+    def walk(self, start: int, after: bytes | None, end: int) -> Iterator[Step]:
+        """The entries of the slots [start, end), in order of slot and key; those of removed keys, too.
 
-        :param after: of the first slot only the keys behind this one; None: all.
+        :param after: of the first slot only the entries behind this key; None: all.
         """
-        for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
-            if bucket in self._divided:
-                bins = self._divided[bucket]
-                for slot in sorted(bins):
-                    if start <= slot < end:
-                        yield from self._in_order(bins[slot].keys, after if slot == start else None)
-            elif bucket in self._buckets:
-                for slot, key in sorted((self._slot_of(key), key) for key in self._live(self._buckets[bucket].keys)):
-                    if start <= slot < end and not (slot == start and after is not None and key <= after):
-                        yield key
+        present = self._present
+        last: bytes | None = None
+        for slot, key in self._entries(start, after, end):
+            yield slot, key, key != last and key in present
+            last = key
 
     def bucket_counts(self) -> Iterator[tuple[int, int]]:
         """Each bucket with how many keys it has."""
         for bucket, keys_bin in self._buckets.items():
-            yield bucket, len(keys_bin.keys) - keys_bin.dead
+            yield bucket, len(keys_bin) - keys_bin.dead
         for bucket, bins in self._divided.items():
-            yield bucket, sum(len(keys_bin.keys) - keys_bin.dead for keys_bin in bins.values())
+            yield bucket, sum(len(keys_bin) - keys_bin.dead for keys_bin in bins.values())
 
-    def _in_order(self, keys: list[bytes], after: bytes | None) -> Iterator[bytes]:
-        """The live keys of a slot's bin, in order; the bin stays sorted."""
-        keys.sort()
-        last = after
-        for position in range(0 if after is None else bisect_right(keys, after), len(keys)):
-            key = keys[position]
-            if key != last and key in self._present:
-                yield key
-            last = key
+    def _entries(self, start: int, after: bytes | None, end: int) -> Iterator[tuple[int, bytes]]:
+        """Slot and key of the entries; for the parameters see `walk`."""
+        for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
+            if bucket in self._divided:
+                bins = self._divided[bucket]
+                for slot in _slots_of(bins, max(start, bucket << BUCKET_BITS), min(end, (bucket + 1) << BUCKET_BITS)):
+                    keys = bins[slot].in_order()
+                    at = bisect_right(keys, after) if after is not None and slot == start else 0
+                    for position in range(at, len(keys)):
+                        yield slot, keys[position]
+            elif bucket in self._buckets:
+                yield from self._entries_of(bucket, start, after, end)
+
+    def _entries_of(self, bucket: int, start: int, after: bytes | None, end: int) -> Iterator[tuple[int, bytes]]:
+        """The entries of a bucket that isn't divided."""
+        keys_bin, first = self._buckets[bucket], bucket << BUCKET_BITS
+        keys, offsets = keys_bin.in_order_by(lambda key: self._slot_of(key) - first), keys_bin.offsets
+        at = bisect_left(offsets, start - first) if start > first else 0
+        if after is not None and start >= first:
+            at = bisect_right(keys, after, at, bisect_right(offsets, start - first, at))
+        for position in range(at, len(keys)):
+            slot = first + offsets[position]
+            if slot >= end:
+                break
+            yield slot, keys[position]
 
     def _divide(self, bucket: int) -> None:
         """Give each slot of a bucket its own bin."""
-        live = self._live(self._buckets.pop(bucket).keys)
+        live = self._live(self._buckets.pop(bucket).entries())
         self._divided[bucket] = {}
         self.add(map(self._slot_of, live), live)
 
-    def _live(self, keys: list[bytes]) -> list[bytes]:
+    def _live(self, keys: Iterable[bytes]) -> list[bytes]:
         """Those keys that the index has, each once."""
         return [key for key in dict.fromkeys(keys) if key in self._present]
+
+
+def _slots_of(bins: dict[int, _Bin], start: int, end: int) -> Iterable[int]:
+    """Those of the slots [start, end) that have a bin, in order.
+
+    Few bins are put in order. Of many the slots are tried one by one, so that a walk that ends soon costs little.
+    """
+    if len(bins) * _SPARSE < end - start:
+        return sorted(slot for slot in bins if start <= slot < end)
+    return filter(bins.__contains__, range(start, end))

@@ -23,6 +23,7 @@ from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, cost, no_such_index
 from pyshard.storage.interface import Page, Task
 from pyshard.storage.memory.index_records import KEPT_BYTES, MemoryIndex
+from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 
@@ -70,17 +71,20 @@ class MemoryStore:
         memory_index = self._indexes.get(index)
         return memory_index is not None and all(map(memory_index.records.__contains__, keys))
 
-    def page(self, index: int, start: int, after: bytes | None, end: int, most: int, most_bytes: int) -> Deferred[Page]:
+    def page(
+        self,
+        index: int,
+        start: int,
+        after: bytes | None,
+        end: int,
+        most: int,
+        most_bytes: int,
+        most_steps: int = settings.PAGE_STEPS,
+    ) -> Deferred[Page]:
         memory_index = self._indexes.get(index)
         if memory_index is None:
             return fail(no_such_index(index))
-        page: list[bytes] = []
-        for key in memory_index.between(start, after, end, self._now()):
-            if len(page) >= most or most_bytes <= 0:
-                return succeed(Page(page, True))
-            page.append(key)
-            most_bytes -= len(key)
-        return succeed(Page(page, False))
+        return succeed(page_of(memory_index.walk(start, after, end, self._now()), most, most_bytes, most_steps))
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
         wanted = {DEFAULT_INDEX: b""} | {number: name.encode() for name, number in indexes.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import attrs
@@ -21,13 +22,18 @@ ONE = document_encoding.encode(1)[0]
 OPERATIONS = 50
 BIG = b"r" * 1000
 
-#: Runs of `OPERATIONS` operations on one key, each of which has the shard look at its record.
+#: Runs of `OPERATIONS` operations on one key, each of which has the shard copy its record.
 RUNS: list[Run] = [
+    Touch("", [b"k"] * OPERATIONS, [0] * OPERATIONS),
+    Increment("", [b"k"] * OPERATIONS, [ONE] * OPERATIONS, [ONE] * OPERATIONS),
+]
+
+#: Runs of as many operations whose condition isn't met.
+UNMET: list[Run] = [
     Write("", [b"k"] * OPERATIONS, [b"r"] * OPERATIONS, [ABSENT] * OPERATIONS),
     Pop("", [b"k"] * OPERATIONS, [7] * OPERATIONS),
     Remove("", [b"k"] * OPERATIONS, [7] * OPERATIONS),
-    Touch("", [b"k"] * OPERATIONS, [0] * OPERATIONS),
-    Increment("", [b"k"] * OPERATIONS, [ONE] * OPERATIONS, [ONE] * OPERATIONS),
+    Touch("", [b"k"] * OPERATIONS, [0] * OPERATIONS, [7] * OPERATIONS),
 ]
 
 
@@ -41,13 +47,47 @@ def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: type(run).__name__)
-def test_records_that_are_looked_at(bench: Bench, run: Run) -> None:
+def test_records_that_are_copied(bench: Bench, run: Run) -> None:
     """After so many bytes of records the rest of a batch is refused; the next batch begins with nothing counted."""
     for _ in range(2):
         (found,) = bench.answers(run)
         assert found.index("ANSWER_FULL") == 10
         assert set(found[10:]) == {"ANSWER_FULL"}
     assert bench.answers(Has("", [b"k"]), run)[1].count("ANSWER_FULL") == OPERATIONS - 10
+
+
+@pytest.mark.parametrize("run", UNMET, ids=lambda run: type(run).__name__)
+def test_conditions_look_at_no_record(bench: Bench, run: Run) -> None:
+    """A condition that isn't met has the shard copy nothing, however large the record is; so nothing counts."""
+    (found,) = bench.answers(run, Touch("", [b"k"], [0]))[:1]
+    assert found == [None if isinstance(run, Pop | Remove) else False] * OPERATIONS
+
+
+@pytest.mark.parametrize("kind", FAST_KINDS)
+@pytest.mark.parametrize(
+    "run",
+    [
+        Write("", [b"k"] * 20, [b"r"] * 20, [ABSENT] * 20),
+        Pop("", [b"k"] * 20, [7] * 20),
+        Remove("", [b"k"] * 20, [7] * 20),
+        Touch("", [b"k"] * 20, [0] * 20, [7] * 20),
+        Increment("", [b"k"] * 20, [ONE] * 20, [ONE] * 20),
+    ],
+    ids=lambda run: type(run).__name__,
+)
+def test_what_is_not_wanted_is_not_copied(kind: str, run: Run) -> None:
+    """The memory that a batch takes for operations that change nothing is far less than one record's."""
+    size = 8 * 1024 * 1024
+    with prepared(kind) as bench:
+        bench.fill({b"k": document_encoding.encode("x" * size)[0]})
+        bench.answers(run)
+        tracemalloc.start()
+        try:
+            bench.answers(run)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < size / 8
 
 
 def test_over_all_runs_of_a_batch(bench: Bench) -> None:

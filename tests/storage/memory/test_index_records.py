@@ -46,7 +46,7 @@ def filled(records: Mapping[bytes, StoredRecord]) -> tuple[Owner, MemoryIndex]:
 
 def everything(owner: Owner, index: MemoryIndex) -> object:
     """All that an index and its owner have."""
-    in_order = list(index.between(0, None, SLOTS, 0))
+    in_order = [key for _, key, visible in index.walk(0, None, SLOTS, 0) if visible]
     return owner.used, owner.discarded, owner.bucket_counts, owner.scheduled, index.records, index.expiries, in_order
 
 

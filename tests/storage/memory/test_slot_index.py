@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,7 @@ def few_are_many() -> Iterator[None]:
     """A bucket is divided at six entries, and a bin made anew from three dead ones on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(order_module, "_MANY", 5)
+        patch.setattr(order_module, "_NEW", 2)
         patch.setattr(order_module, "_FEW_DEAD", 2)
         yield
 
@@ -26,6 +28,11 @@ def few_are_many() -> Iterator[None]:
 def slot_of(key: bytes) -> int:
     """A slot that the key names: two buckets, of which the second has three slots."""
     return [0, BUCKET, BUCKET + 128, 2 * BUCKET - 128][key[0] % 4]
+
+
+def between(order: SlotIndex, start: int, after: bytes | None, end: int) -> list[bytes]:
+    """The keys that a walk comes by and that are there."""
+    return [key for _, key, visible in order.walk(start, after, end) if visible and key is not None]
 
 
 class Index:
@@ -46,7 +53,7 @@ class Index:
         self.order.note_removed(slot_of(key))
 
     def expected(self, start: int, after: bytes | None, end: int) -> list[bytes]:
-        """What `between` gives, by sorting all keys."""
+        """What `walk` gives, by sorting all keys."""
         keys = sorted(self.there, key=lambda key: (slot_of(key), key))
         inside = [key for key in keys if start <= slot_of(key) < end]
         return [key for key in inside if after is None or slot_of(key) != start or key > after]
@@ -67,13 +74,13 @@ def test_keys_are_given_in_order_whatever_came_and_went(moves: list[bytes], data
         start = data.draw(st.sampled_from([0, 1, BUCKET, BUCKET + 128, 2 * BUCKET - 128]))
         end = data.draw(st.sampled_from([BUCKET, BUCKET + 1, 2 * BUCKET]))
         after = data.draw(st.none() | st.sampled_from(KEYS))
-        assert list(index.order.between(start, after, end)) == index.expected(start, after, end)
+        assert between(index.order, start, after, end) == index.expected(start, after, end)
         counted = dict(index.order.bucket_counts())
         buckets = [slot_of(key) // BUCKET for key in index.there]
         assert {bucket: count for bucket, count in counted.items() if count} == {
             bucket: buckets.count(bucket) for bucket in set(buckets)
         }
-    assert list(index.order.between(0, None, 3 * BUCKET)) == index.expected(0, None, 3 * BUCKET)
+    assert between(index.order, 0, None, 3 * BUCKET) == index.expected(0, None, 3 * BUCKET)
 
 
 def test_many_keys_of_a_bucket_are_looked_at_once() -> None:
@@ -89,7 +96,7 @@ def test_many_keys_of_a_bucket_are_looked_at_once() -> None:
     order.add(map(slot_of, keys), keys)
     assert sorted(asked) == sorted(keys[:6])
     asked.clear()
-    assert len(list(order.between(0, None, 2 * BUCKET))) == 60
+    assert len(between(order, 0, None, 2 * BUCKET)) == 60
     assert asked == []
 
 
@@ -108,4 +115,68 @@ def test_a_key_that_comes_and_goes_leaves_few_entries(count: int) -> None:
         index.add(key)
         index.remove(key)
     assert len(index.order) <= 3
-    assert list(index.order.between(0, None, 2 * BUCKET)) == []
+    assert between(index.order, 0, None, 2 * BUCKET) == []
+
+
+def test_slots_are_computed_once() -> None:
+    """A bucket is put in order for the first page; later ones compute the slots of keys that came since, and no others.
+
+    Two thousand pages of the last slot cost no more than one.
+    """
+    asked: list[bytes] = []
+
+    def slot(key: bytes) -> int:
+        asked.append(key)
+        return slot_of(key)
+
+    keys = [bytes([1, number]) for number in range(4)]
+    present = set(keys)
+    order = SlotIndex(slot, present)
+    order.add(map(slot_of, keys), keys)
+    for _ in range(10):
+        assert between(order, BUCKET + 1, None, 2 * BUCKET) == []
+    assert sorted(asked) == keys
+    asked.clear()
+    new = b"\1\x63"
+    present.add(new)
+    order.add([slot_of(new)], [new])
+    for _ in range(10):
+        assert between(order, 0, None, 2 * BUCKET) == [*keys, new]
+    assert asked == [new]
+
+
+@pytest.mark.parametrize("buckets", [1, 40])
+def test_a_walk_that_ends_soon_is_cheap(buckets: int) -> None:
+    """Whoever wants one key of many buckets doesn't have all of them put in order."""
+    asked: list[bytes] = []
+
+    def slot(key: bytes) -> int:
+        asked.append(key)
+        return key[0] * BUCKET
+
+    keys = [bytes([bucket, number]) for bucket in range(buckets) for number in range(3)]
+    order = SlotIndex(slot, set(keys))
+    order.add(map(slot, keys), keys)
+    asked.clear()
+    assert next(order.walk(0, None, buckets * BUCKET))[1] == keys[0]
+    assert asked == keys[:3]
+
+
+@pytest.mark.parametrize("many", [4096, 100], ids=["one bucket", "divided"])
+def test_the_garbage_collector_has_little_to_look_through(many: int) -> None:
+    """A full collection while there are very many keys comes by few of them: nothing else is served meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_module, "_MANY", many)
+        patch.setattr(order_module, "_NEW", 32)
+        keys = [b"%d" % number for number in range(4000)]
+        there = frozenset(keys)
+        order = SlotIndex(lambda key: int(key) % 3, there)
+        order.add((int(key) % 3 for key in keys), keys)
+        for looked in (False, True):
+            if looked:
+                assert len(between(order, 0, None, 3)) == len(keys)
+            gc.collect()
+            lists = [one for one in gc.get_objects() if isinstance(one, list | tuple) and one is not keys]
+            assert (
+                sum(there.issuperset(one[:1]) and len(one) for one in lists if one and type(one[0]) is bytes) <= 3 * 32
+            )

@@ -1,0 +1,46 @@
+"""A page of keys out of a walk over what lies in some slots, for stores of every kind. Pure.
+
+Rules:
+
+- A page has a bounded number of keys, a bounded number of bytes, and looks at a bounded number of entries. So what
+  nobody may see any more, such as a million keys that have expired, can't make a page long in coming.
+- A page that has looked at enough says where it stopped. Nothing is left out: the next one begins there.
+- It stops between two slots if it can, and within a slot only where that alone has as many entries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from pyshard.storage.interface import Page
+
+#: One entry that a walk comes by: its slot; its key, or None where a store has forgotten the key of what was removed;
+#: whether the key is to be in the page, which it isn't if it has expired, or was removed.
+Step: TypeAlias = tuple[int, bytes | None, bool]
+
+
+def page_of(steps: Iterable[Step], most: int, most_bytes: int, most_steps: int) -> Page:
+    """The page that a walk gives.
+
+    :param steps: by slot, and within a slot in the store's order.
+    :param most: how many keys at the most.
+    :param most_bytes: bytes of keys; the page ends with the key that reaches them.
+    :param most_steps: how many entries are looked at before the page ends.
+    """
+    keys: list[bytes] = []
+    left, last_slot, last_key = most_steps, None, None
+    for slot, key, visible in steps:
+        if visible and (len(keys) >= most or most_bytes <= 0):
+            return Page(keys, True)
+        if left <= 0 and last_slot is not None:
+            if slot != last_slot:
+                return Page(keys, False, slot)
+            if left <= -most_steps and last_key is not None:
+                return Page(keys, False, slot, last_key)
+        left -= 1
+        last_slot, last_key = slot, key
+        if visible and key is not None:
+            keys.append(key)
+            most_bytes -= len(key)
+    return Page(keys, False)
