@@ -82,6 +82,14 @@ class Settings:
     LISTEN_BACKLOG: int = 1_000
     #: Files that a daemon may have open besides those of its connections.
     OTHER_FILES: int = 200
+    #: Seconds for which a daemon serves boxes as they come, before others must have had their chance to be read.
+    SERVED_AT_ONCE: float = 0.005
+    #: Seconds for which it serves those that wait for their turn, before it reads what has come meanwhile.
+    SERVED_IN_TURN: float = 0.01
+    #: Seconds for which it serves one peer of those that wait, in its turn; one box at the least.
+    SERVED_SLICE: float = 0.001
+    #: Connections that it accepts before it serves those that it has.
+    ACCEPTED_AT_ONCE: int = 10
     #: Seconds of silence after which a daemon pings a peer, and by which a peer must have read some answer.
     IDLE: float = 600.0
     #: Seconds between two looks at all connections; a peer that was pinged has until the next one to answer.
@@ -100,8 +108,14 @@ class Settings:
     STRANGER_BOX_KEYS: int = 8
     #: Bytes of a stranger's box: room for the longest secret.
     STRANGER_BOX_BYTES: int = 1024
+    #: Boxes that a stranger may send: three tokens, and some questions that are refused.
+    STRANGER_BOXES: int = 20
     #: Seconds within which a stranger must finish a box.
     STRANGER_UNFINISHED_BOX: float = 5.0
+    #: Seconds of each turn of the reactor in which boxes of strangers are served, behind those of all others.
+    STRANGERS_SERVED: float = 0.001
+    #: Lines a second about strangers in a daemon's log, since they may come by thousands.
+    STRANGER_LINES: float = 5.0
     #: Seconds within which a peer must present a right token.
     AUTHENTICATION: float = 10.0
     #: Wrong tokens after which a connection is closed, so that nobody tries many on one.

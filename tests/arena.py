@@ -23,8 +23,9 @@ from pyshard.errors import PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.security.tokens_and_roles import parse
-from pyshard.server.connection import STRANGER, ServerConnection
+from pyshard.server.connection import ServerConnection
 from pyshard.server.listener import Listener
+from pyshard.server.stranger_limits import STRANGER
 from pyshard.testing import MemoryCluster
 
 SHARD, OTHER, BOOTSTRAP = ("127.0.0.1", 5050), ("127.0.0.1", 5051), ("localhost", 9192)

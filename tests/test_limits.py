@@ -64,6 +64,13 @@ TESTS = {
         "storage/contract/test_page_steps.py::test_a_page_over_what_is_gone",
         "shard/test_keys_and_stat.py::test_keys_beside_many_that_have_expired",
     ],
+    "SERVED_AT_ONCE": ["server/test_serving_turns.py::test_a_burst_waits"],
+    "SERVED_IN_TURN": ["server/test_serving_turns.py::test_a_burst_waits"],
+    "SERVED_SLICE": ["server/test_serving_turns.py::test_an_honest_peer_beside_many"],
+    "ACCEPTED_AT_ONCE": ["net/test_twisted_internals.py::test_bound_accepts"],
+    "STRANGERS_SERVED": ["server/test_serving_turns.py::test_strangers_come_behind"],
+    "STRANGER_LINES": ["server/test_stranger_log.py::test_a_few_lines_a_second"],
+    "STRANGER_BOXES": ["authentication/test_strangers.py::test_boxes_of_a_stranger"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
     "MAX_COMMIT_BYTES": [
         "storage/durable/test_group_commit.py::test_what_waits_is_bounded",

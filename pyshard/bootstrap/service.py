@@ -47,7 +47,10 @@ class BootstrapService(MultiService):
         super().__init__()
         self.bootstrap = bootstrap
         factory = ServerFactory(
-            lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock), tokens=tokens, connections=connections
+            lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock),
+            clock,
+            tokens=tokens,
+            connections=connections,
         )
         Listener(clock, endpoint, factory).setServiceParent(self)
         self._reconcilers = [

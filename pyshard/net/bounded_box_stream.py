@@ -13,8 +13,10 @@ Rules:
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -24,8 +26,10 @@ from pyshard.net.twisted_internals import send_now
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
 
+#: Bytes that are read at a time: the most that the C library gives without mapping memory.
+READ = 128 * 1024 - 64
+
 _BOXES, _BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY
-_READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
 _AT_ONCE = 256 * 1024  # bytes of the largest box that is begun to be written in the turn in which it was made
 
 
@@ -59,8 +63,10 @@ class BoxStream(amp.AMP):
         self._unread_bytes = 0
         self._full = False  # whether so much is under way that nothing more is taken up
         self._unread = False  # whether the transport holds so much that the peer hasn't read
+        self._waits = False  # whether it is others' turn to be served
         self._timer: IDelayedCall | None = None
         self._sends_at_once = False
+        self._read_size = READ
 
     def box_bytes_held(self, size: int) -> None:
         """Called with the bytes of a box that was begun; 0: there is none any more. A subclass may override it."""
@@ -98,8 +104,7 @@ class BoxStream(amp.AMP):
         if self._unread_bytes:
             self._unread_bytes = 0
             self.answer_bytes_held(0)
-        if not self._full and not self._broken:
-            super().resumeProducing()
+        self._resume()
 
     def makeConnection(self, transport: ITransport) -> None:
         """Like `connectionLost` it passes by what AMP itself does: it logs each connection on lines of its own."""
@@ -113,7 +118,14 @@ class BoxStream(amp.AMP):
         transport: object = self.transport
         if isinstance(transport, FileDescriptor):
             self._sends_at_once = True
-            transport.bufferSize = _READ
+        self.read_at_a_time(self._read_size)
+
+    def read_at_a_time(self, size: int) -> None:
+        """Have the transport read at most so many bytes at a time, where it lets itself be told."""
+        self._read_size = size
+        transport: object = self.transport
+        if isinstance(transport, FileDescriptor):
+            transport.bufferSize = size
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._sends_at_once = False
@@ -128,10 +140,7 @@ class BoxStream(amp.AMP):
         parser = self._parser
         parser.feed(data)
         try:
-            while not self.paused and (box := parser.next_box()) is not None:
-                self.ampBoxReceived(box)
-                if self.answering >= _BOXES or self.under_way >= _BYTES:
-                    self._pause_reading()
+            self.serve_arrived()
         except BoxBreach as breach:
             self._tls_found = isinstance(breach, TlsFound)
             self._breach(str(breach))
@@ -146,6 +155,38 @@ class BoxStream(amp.AMP):
             self._holding = False
             self._stop_timer()
             self.box_bytes_held(0)
+
+    def serve_arrived(self) -> None:
+        """Serve what has come. A subclass may serve some of it now and the rest later."""
+        while self.serve_next():
+            pass
+
+    def serve_next(self) -> bool:
+        """Serve the next box; False: it hasn't all come, or nothing is to be served now.
+
+        :raises BoxBreach: as `BoxParser.next_box`.
+        """
+        if self.paused or (box := self._parser.next_box()) is None:
+            return False
+        self.ampBoxReceived(box)
+        if self.answering >= _BOXES or self.under_way >= _BYTES:
+            self._pause_reading()
+        return True
+
+    @property
+    def has_unserved(self) -> bool:
+        """Whether more has come, be it part of a box, and nothing keeps it from being served."""
+        return not self.paused and self.transport is not None and self._parser.begun
+
+    def wait_for_turn(self) -> None:
+        """Serve and read nothing until `take_turn`: it is others' turn."""
+        self._waits = True
+        super().pauseProducing()
+
+    def take_turn(self) -> None:
+        """Go on with what has come."""
+        self._waits = False
+        self._resume()
 
     def sendBox(self, box: Box) -> None:
         """See `IBoxSender`: what AMP's machinery answers and asks."""
@@ -172,8 +213,16 @@ class BoxStream(amp.AMP):
         self.under_way -= size
         if self._full and self.answering <= _BOXES / 2 and self.under_way <= _BYTES / 2:
             self._full = False
-            if not self._unread and not self._broken and self.transport is not None:
-                super().resumeProducing()
+            self._resume()
+
+    def _resume(self) -> None:
+        """Go on with what has come, and read on, unless there is still a reason not to."""
+        if self.transport is None or self._full or self._unread or self._waits or self._broken:
+            return
+        self.paused = False
+        self.dataReceived(b"")  # while nothing is read yet: what has come may do for this turn
+        if not self.paused and self.transport is not None:
+            cast(IPushProducer, self.transport).resumeProducing()
 
     def _pause_reading(self) -> None:
         """Read nothing more until half of what waits has been answered."""

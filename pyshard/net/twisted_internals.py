@@ -15,6 +15,7 @@ from typing import cast
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall, ReactorBase
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.tcp import Port
 from twisted.protocols import amp
 from twisted.python import runtime
 
@@ -49,6 +50,23 @@ def discard_unwritten(transport: FileDescriptor) -> None:
     memory that they take would still take it.
     """
     transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = b"", [], 0
+
+
+def bound_accepts(port: object, most: int) -> None:
+    """Have a port accept at most so many connections in one turn of the reactor.
+
+    A `tcp.Port` accepts 100 at first, and 20 more in each turn that brings as many. While hundreds dial again and
+    again, nobody else would be served.
+    """
+    if not isinstance(port, Port):
+        return
+    accept = port.doRead
+
+    def accept_few() -> None:
+        port.numberAccepts = most
+        accept()
+
+    port.doRead = accept_few  # type: ignore[method-assign]  # the reactor looks it up on the object
 
 
 def calls_in_flight(connection: amp.AMP) -> int:

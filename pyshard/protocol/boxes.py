@@ -47,11 +47,13 @@ class Limits:
     :param keys: how many keys it may have.
     :param size: how many bytes it may have: keys, values and their lengths.
     :param unfinished: seconds within which a box that was begun must end.
+    :param boxes: how many boxes may come, with those before this limit was set; None: any number.
     """
 
     keys: int = settings.MAX_BOX_KEYS
     size: int = settings.MAX_BOX_BYTES
     unfinished: float = settings.UNFINISHED_BOX
+    boxes: int | None = None
 
 
 class BoxParser:
@@ -128,6 +130,8 @@ class BoxParser:
                 self._keys, self._size = 0, 2
                 self._missing = 0
                 self.boxes += 1
+                if self.limits.boxes is not None and self.boxes > self.limits.boxes:
+                    raise BoxBreach(f"more than {self.limits.boxes:,} boxes")
                 return box
             wanted = value + 2
             if wanted > end:
@@ -160,12 +164,15 @@ def parse_plainly(data: bytes, limits: Limits) -> Iterator[Box]:
 
     :raises BoxBreach: as `BoxParser.next_box`.
     """
-    box, keys, size, at = Box(), 0, 2, 0
+    box, keys, size, at, boxes = Box(), 0, 2, 0, 0
     while at + 2 <= len(data):
         key_length = int.from_bytes(data[at : at + 2], "big")
         if key_length > _LONGEST_KEY:
             raise BoxBreach(f"a key of {key_length:,} bytes; AMP's keys have at most {_LONGEST_KEY}")
         if key_length == 0:
+            boxes += 1
+            if limits.boxes is not None and boxes > limits.boxes:
+                raise BoxBreach(f"more than {limits.boxes:,} boxes")
             yield box
             box, keys, size, at = Box(), 0, 2, at + 2
             continue

@@ -2,7 +2,8 @@
 
 Rules:
 
-- A peer without a role is a stranger: it is answered `Authenticate` and `Ping` alone, and not for long.
+- A peer without a role is a stranger: it is answered `Authenticate` and `Ping` alone, a few times, and not for long.
+- A peer that asks much waits for its turn (`pyshard.server.serving_turns`).
 - A refused peer is told so, and nothing else.
 - A peer that was silent for long is pinged, and cut off if it doesn't answer.
 - A connection is ended in such a way that no answer is lost.
@@ -33,16 +34,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
+from pyshard.net.bounded_box_stream import READ
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
-from pyshard.protocol.boxes import Box, BoxParser, Limits
+from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.error_answers import error_box, unknown_command_box
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.changes_in_flight import ChangesInFlight
 from pyshard.server.permissions import HOW, forbidden, not_answered
+from pyshard.server.stranger_limits import READ_FROM_STRANGER, STRANGER
 from pyshard.settings import settings
 
 if TYPE_CHECKING:
@@ -50,9 +53,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a peer may take to read what is left and close.
 CLOSE = 0.5
-
-#: What a box may be that comes from a stranger.
-STRANGER = Limits(settings.STRANGER_BOX_KEYS, settings.STRANGER_BOX_BYTES, settings.STRANGER_UNFINISHED_BOX)
 
 
 @implementer(IHandshakeListener)
@@ -72,11 +72,11 @@ class ServerConnection(BoundedAMP):
     factory: ServerFactory
 
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
-        super().__init__(clock, factory.limits if factory.tokens is None else STRANGER)
+        super().__init__(clock)
         self.factory = factory
+        self._set_role(Role.ADMIN if factory.tokens is None else None)
         self.operations = 0
         self.ignores_go_away = False
-        self.role = Role.ADMIN if factory.tokens is None else None
         self.origin: str | None = None
         self.refused: TooManyConnections | None = None
         self.changes = ChangesInFlight()
@@ -119,8 +119,7 @@ class ServerConnection(BoundedAMP):
         if refused is not None:
             self.refuse(refused)
             raise refused
-        self.role = role
-        self.set_limits(self.factory.limits)
+        self._set_role(role)
         self._stop_waiting()
         return {"role": role.word}
 
@@ -147,8 +146,8 @@ class ServerConnection(BoundedAMP):
 
     def refuse(self, why: TooManyConnections) -> None:
         """Answer everything with this error, under a stranger's limits, and end the connection soon."""
-        self.refused, self.role = why, None
-        self.set_limits(STRANGER)
+        self.refused = why
+        self._set_role(None)
         self._stop_waiting()
         self._too_late = self._clock.callLater(settings.REFUSED, self._refused_for_long)
 
@@ -174,11 +173,7 @@ class ServerConnection(BoundedAMP):
 
     def evict(self) -> None:
         """End the connection of a stranger, for the next one."""
-        self._log.info(
-            "connection {id} from {peer}: gives way to another one, it has presented no token",
-            id=self.id,
-            peer=self._peer,
-        )
+        self._tell("gives way to another one, it has presented no token")
         self.abort()
 
     def check_idle(self) -> None:
@@ -210,7 +205,7 @@ class ServerConnection(BoundedAMP):
     @property
     def has_unanswered(self) -> bool:
         """Whether commands of the peer wait for their answers, or answers wait for the peer to read them."""
-        return bool(self.answering) or self._unread
+        return bool(self.answering) or self._unread or self._waits
 
     def send_go_away(self) -> None:
         """Ask the peer to close the connection when it has its answers."""
@@ -240,6 +235,9 @@ class ServerConnection(BoundedAMP):
         if self.transport is not None:
             cast(IConsumer, self.transport).unregisterProducer()  # a transport that feeds a producer doesn't close
         super().close()
+
+    def serve_arrived(self) -> None:
+        self.factory.turns.serve(self)
 
     # ------------------------------------------------------------------ what Twisted calls
 
@@ -292,6 +290,13 @@ class ServerConnection(BoundedAMP):
 
     # ------------------------------------------------------------------ inside
 
+    def _set_role(self, role: Role | None) -> None:
+        self.role = role
+        stranger = role is None
+        self._log = self.factory.stranger_log if stranger else type(self)._log
+        self.set_limits(STRANGER if stranger else self.factory.limits)
+        self.read_at_a_time(READ_FROM_STRANGER if stranger else READ)
+
     def _opened(self) -> None:
         if self.role is None and self.refused is None:
             self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
@@ -301,12 +306,7 @@ class ServerConnection(BoundedAMP):
     def _tell_opened(self) -> None:
         """Log that there is a connection: not before something comes, so that health checks cost no lines."""
         self._silent = False
-        self._log.info(
-            "connection {id} from {peer}: {what}",
-            id=self.id,
-            peer=self._peer,
-            what="opened" if self.refused is None else f"refused: {self.refused}",
-        )
+        self._tell("opened" if self.refused is None else f"refused: {self.refused}")
 
     def _closed_without_a_byte(self) -> bool:
         """Whether the peer closed the connection, and has sent nothing, not even the beginning of a handshake."""
@@ -338,8 +338,11 @@ class ServerConnection(BoundedAMP):
         self._too_late = self._clock.callLater(CLOSE, self.abort)
 
     def _cut_off(self, why: str) -> None:
-        self._log.info("connection {id} from {peer}: cut off, {why}", id=self.id, peer=self._peer, why=why)
+        self._tell(f"cut off, {why}")
         self.abort()
+
+    def _tell(self, what: str) -> None:
+        self._log.info("connection {id} from {peer}: {what}", id=self.id, peer=self._peer, what=what)
 
     def _stop_waiting(self) -> None:
         waiting, self._too_late = self._too_late, None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -23,8 +23,10 @@ from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.held_bytes_limit import HeldBytes
+from pyshard.server.serving_turns import ServingTurns
 from pyshard.server.session_fence import SessionFence
 from pyshard.server.silent_connections import SilentConnectionLog
+from pyshard.server.stranger_log import stranger_log
 from pyshard.settings import settings
 
 
@@ -32,6 +34,7 @@ class ServerFactory(Factory):
     """Makes and knows the connections of one daemon.
 
     :param make: gives the protocol for a new connection, from this factory.
+    :param clock: the reactor.
     :param limits: for each box.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
@@ -45,6 +48,7 @@ class ServerFactory(Factory):
     def __init__(
         self,
         make: Callable[[ServerFactory], ServerConnection],
+        clock: IReactorTime,
         limits: Limits | None = None,
         tokens: Callable[[], Tokens] | None = None,
         connections: ConnectionLimits | None = None,
@@ -53,6 +57,8 @@ class ServerFactory(Factory):
         self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
+        self.turns: ServingTurns[ServerConnection] = ServingTurns(clock)
+        self.stranger_log = stranger_log(clock)
         self.sessions = SessionFence()
         self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
         self.connections: list[ServerConnection] = []
@@ -95,6 +101,7 @@ class ServerFactory(Factory):
 
     def connection_lost(self, connection: ServerConnection) -> None:
         """Forget a connection that has ended."""
+        self.turns.forget(connection)
         self.held.update(connection, 0, connection.origin)
         if connection in self.refused:
             self.refused.remove(connection)

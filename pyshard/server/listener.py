@@ -4,6 +4,9 @@ Rules for a daemon that stops:
 
 - It accepts nobody, and answers what it was asked before. What comes after is refused (`ShuttingDown`).
 - It asks its peers to close (`GoAway`), waits for them a bounded time, and then closes.
+
+While it runs it accepts a few connections in each turn of the reactor. So those that come by hundreds wait in the
+system's queue, and those that are there are served meanwhile.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.net.twisted_internals import bound_accepts
 from pyshard.server.connection import CLOSE
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
@@ -77,6 +81,7 @@ class Listener(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        bound_accepts(port, settings.ACCEPTED_AT_ONCE)
         self._log.info("listening on {address}", address=port.getHost())
         if self._factory.tokens is None:
             self._log.info("there is no token file: whoever can connect may do everything")

@@ -25,7 +25,8 @@ from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Shard
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
-_SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more
+_SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
+_SWEEP_REST = 3  # times that a sweep took: so long others are served before the next one
 _SWEEP_MOST = 500  # records of one sweep
 
 
@@ -55,8 +56,12 @@ class ShardService(MultiService):
         self._open_shard = open_shard
         self._clock = clock
         self._next_sweep: IDelayedCall | None = None
+        self._sweep_began = 0.0
         factory = ServerFactory(
-            lambda made: ShardProtocol(self.shard, self.snapshots, made, clock), tokens=tokens, connections=connections
+            lambda made: ShardProtocol(self.shard, self.snapshots, made, clock),
+            clock,
+            tokens=tokens,
+            connections=connections,
         )
         Listener(clock, endpoint, factory).setServiceParent(self)
 
@@ -86,10 +91,13 @@ class ShardService(MultiService):
 
     def _sweep_later(self, more: bool) -> None:
         if self.running:
-            self._next_sweep = self._clock.callLater(_SWEEP_NEXT if more else _SWEEP_EVERY, self._sweep)
+            took = self._clock.seconds() - self._sweep_began
+            pause = min(max(_SWEEP_NEXT, _SWEEP_REST * took), _SWEEP_EVERY) if more else _SWEEP_EVERY
+            self._next_sweep = self._clock.callLater(pause, self._sweep)
 
     def _sweep(self) -> None:
         self._next_sweep = None
+        self._sweep_began = self._clock.seconds()
         maybeDeferred(self.shard.store.sweep, _SWEEP_MOST).addCallbacks(self._sweep_later, self._not_swept)
 
     def _not_swept(self, failure: Failure) -> None:

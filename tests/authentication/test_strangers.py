@@ -13,7 +13,7 @@ from pyshard.errors import NotAuthenticated
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.connection import STRANGER
+from pyshard.server.stranger_limits import STRANGER
 from pyshard.settings import settings
 
 
@@ -174,3 +174,39 @@ def test_a_strangers_unfinished_box(bench: Bench) -> None:
     bench.cluster.advance(0.01)
     assert closed(bench, peer)
     assert STRANGER.unfinished == 5
+
+
+@pytest.mark.parametrize("where", DAEMONS, ids=["shard", "bootstrap"])
+def test_boxes_of_a_stranger(bench: Bench, where: tuple[str, int], log_lines: list[str]) -> None:
+    """A stranger is answered twenty boxes; the next one ends its connection. A peer with a token has no such limit."""
+    peer, friend = bench.peer(where), bench.peer(where, SECRETS[Role.READ])
+    for _ in range(settings.STRANGER_BOXES):
+        bench.ask(peer, commands.Ping)
+        bench.ask(friend, commands.Ping)
+    assert not closed(bench, peer)
+    peer.callRemote(commands.Ping).addErrback(lambda _: None)
+    bench.ask(friend, commands.Ping)
+    assert closed(bench, peer)
+    assert not closed(bench, friend)
+    assert "closed, the peer broke the protocol: more than 20 boxes" in log_lines[-2]
+
+
+def test_many_boxes_of_a_stranger_at_once(bench: Bench) -> None:
+    """Of thousands in one piece twenty are answered."""
+    peer = bench.peer(SHARD)
+    answered: list[object] = []
+    for _ in range(1000):
+        peer.callRemote(commands.Ping).addCallbacks(answered.append, lambda _: None)
+    assert closed(bench, peer)
+    assert len(answered) == settings.STRANGER_BOXES
+
+
+def test_boxes_before_the_token_are_not_held_against_a_peer(bench: Bench) -> None:
+    """Who presents its token in the last box that it may send goes on like anybody else."""
+    peer = bench.peer(SHARD)
+    for _ in range(settings.STRANGER_BOXES - 1):
+        bench.ask(peer, commands.Ping)
+    assert bench.ask(peer, commands.Authenticate, token=SECRETS[Role.READ]) == {"role": "read"}
+    for _ in range(50):
+        bench.ask(peer, commands.Ping)
+    assert not closed(bench, peer)

@@ -31,7 +31,9 @@ class Bench(Log):
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.settling: Deferred[None] = succeed(None)
-        factory = ServerFactory(lambda made: BootstrapProtocol(self.bootstrap, lambda: self.settling, made, self.clock))
+        factory = ServerFactory(
+            lambda made: BootstrapProtocol(self.bootstrap, lambda: self.settling, made, self.clock), self.clock
+        )
         self.network.listen("localhost", 9192).listen(factory)
         self.peer = BoundedAMP(self.clock)
         result(self.network.dial("localhost", 9192).connect(Factory.forProtocol(lambda: self.peer)))

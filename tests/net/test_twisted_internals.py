@@ -6,6 +6,7 @@ A failure here means that Twisted has changed something inside. Look at what use
 from __future__ import annotations
 
 import ast
+import socket
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ import pyshard
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import (
     NO_TIMEOUT,
+    bound_accepts,
     call_soon,
     calls_in_flight,
     discard_unwritten,
@@ -177,3 +179,26 @@ def test_only_these_modules_use_them() -> None:
             if name in PRIVATE:
                 used.setdefault(name, set()).add(str(path.relative_to(package)))
     assert used == PRIVATE
+
+
+def test_bound_accepts() -> None:
+    """In one turn of the reactor a port accepts so many connections, also after turns that brought as many."""
+    made: list[object] = []
+    factory = Factory()
+    factory.buildProtocol = made.append  # type: ignore[method-assign,assignment]  # which closes each at once
+    reactor = EPollReactor()
+    port = reactor.listenTCP(0, factory, backlog=100, interface="127.0.0.1")
+    bound_accepts(port, 3)
+    peers = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(20)]
+    for turn in range(1, 6):
+        port.doRead()
+        assert len(made) == 3 * turn
+    for peer in peers:
+        peer.close()
+    port.stopReading()
+    port.socket.close()
+
+
+def test_other_ports_are_left_alone() -> None:
+    """What is no port of TCP isn't touched, such as one in memory."""
+    bound_accepts(object(), 3)

@@ -64,7 +64,7 @@ class Bench:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.made: list[Connection] = []
-        self.factory = ServerFactory(self._make)
+        self.factory = ServerFactory(self._make, self.clock)
         self.listener = Listener(self.clock, self.network.listen(*WHERE), self.factory, drain)
 
     def _make(self, factory: ServerFactory) -> Connection:
@@ -182,13 +182,13 @@ def test_lost_connection_leaves_nothing(bench: Bench) -> None:
 def test_limits() -> None:
     """The factory's limits are those of its connections."""
     clock = Clock()
-    factory = ServerFactory(lambda made: Connection(made, clock), Limits(keys=3))
+    factory = ServerFactory(lambda made: Connection(made, clock), clock, Limits(keys=3))
     connection = built(factory)
     transport = StringTransport()
     connection.makeConnection(transport)
     connection.dataReceived(b"\0\x01a\0\0" * 4)
     assert transport.disconnecting
-    assert ServerFactory(lambda made: Connection(made, clock)).limits == Limits()
+    assert ServerFactory(lambda made: Connection(made, clock), clock).limits == Limits()
 
 
 # -- starting -------------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_listens_once(privileged: bool) -> None:
     """It listens at the privileged start when there is one (twistd's), else at the start, and once in all."""
     network = MemoryNetwork(Clock())
     endpoint = Endpoint(lambda: network.listen(*WHERE).listen(factory))
-    factory = ServerFactory(lambda made: Connection(made, network.clock))
+    factory = ServerFactory(lambda made: Connection(made, network.clock), network.clock)
     listener = Listener(network.clock, endpoint, factory)
     if privileged:
         listener.privilegedStartService()
@@ -237,7 +237,7 @@ def test_start_that_fails(privileged: bool) -> None:
     """What the endpoint fails with ends the start, so that no daemon runs that nobody can reach."""
     clock = Clock()
     endpoint = Endpoint(lambda: fail(CannotListenError("127.0.0.1", 5050, OSError("in use"))))
-    listener = Listener(clock, endpoint, ServerFactory(lambda made: Connection(made, clock)))
+    listener = Listener(clock, endpoint, ServerFactory(lambda made: Connection(made, clock), clock))
     with pytest.raises(CannotListenError):
         listener.privilegedStartService() if privileged else listener.startService()
     assert not listener.running

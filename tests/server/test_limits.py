@@ -77,7 +77,10 @@ class Bench:
         self.clock.rightNow = 1_000_000.0
         self.network = MemoryNetwork(self.clock)
         self.factory = ServerFactory(
-            lambda made: Daemon(made, self.clock), tokens=(lambda: TOKENS) if guarded else None, connections=limits
+            lambda made: Daemon(made, self.clock),
+            self.clock,
+            tokens=(lambda: TOKENS) if guarded else None,
+            connections=limits,
         )
         self.listener = Listener(self.clock, self.network.listen(*WHERE), self.factory)
         self.listener.startService()

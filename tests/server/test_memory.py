@@ -53,7 +53,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.factory = ServerFactory(lambda made: Daemon(made, self.clock))
+        self.factory = ServerFactory(lambda made: Daemon(made, self.clock), self.clock)
         self.factory.held = HeldBytes(MOST)
         self.sides: list[ServerConnection] = []
         self.transports: list[Transport] = []
@@ -95,7 +95,7 @@ def bench() -> Bench:
 
 def test_default() -> None:
     """Without anything else it is the settings' number."""
-    assert ServerFactory(lambda made: Daemon(made, Clock())).held._most == settings.HELD_BYTES
+    assert ServerFactory(lambda made: Daemon(made, Clock()), Clock()).held._most == settings.HELD_BYTES
 
 
 def test_boxes_that_were_begun(bench: Bench, log_lines: list[str]) -> None:

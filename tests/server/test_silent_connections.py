@@ -27,7 +27,9 @@ def connected(factory: ServerFactory) -> ServerConnection:
 
 def factory_on(clock: Clock, guarded: bool = False) -> ServerFactory:
     """A daemon's factory."""
-    return ServerFactory(lambda made: ServerConnection(made, clock), tokens=(lambda: TOKENS) if guarded else None)
+    return ServerFactory(
+        lambda made: ServerConnection(made, clock), clock, tokens=(lambda: TOKENS) if guarded else None
+    )
 
 
 @pytest.mark.parametrize("guarded", [False, True])

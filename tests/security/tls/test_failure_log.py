@@ -28,7 +28,7 @@ def network() -> MemoryNetwork:
 @pytest.fixture
 def factory(network: MemoryNetwork, tmp_path: Path) -> ServerFactory:
     """The factory of a daemon that listens with TLS, and wants no tokens."""
-    made = ServerFactory(lambda factory: ServerConnection(factory, network.clock))
+    made = ServerFactory(lambda factory: ServerConnection(factory, network.clock), network.clock)
     certificates = Certificates(tmp_path)
     tls.listening(network.listen(*WHERE), certificates.daemon, False, network.clock).listen(made)
     return made

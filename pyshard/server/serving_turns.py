@@ -1,0 +1,149 @@
+"""Turns of a daemon's connections: whose boxes are served now, and who waits until the others have had their share.
+
+Rules:
+
+- While little is asked, a box is served at once.
+- In one turn of the reactor boxes are served at once for a bounded time. Whoever has more then waits for its turn, and
+  nothing more is read from it meanwhile.
+- Those that wait are served a slice at a time, the one first that has used least (`pyshard.server.fair_queue`). A slice
+  has one box at least.
+- Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
+  has a token is a stranger at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from pyshard.security.tokens_and_roles import Role
+from pyshard.server.fair_queue import FairGroups
+from pyshard.settings import settings
+
+_CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
+_LONGEST = 1.0  # seconds that a slice can't have taken: the clock was set
+
+
+class Served(Protocol):
+    """A connection as it is served.
+
+    :ivar role: what the peer may do; None: it is a stranger.
+    :ivar origin: the address that the peer comes from, where there is such a thing.
+    """
+
+    role: Role | None
+    origin: str | None
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def has_unserved(self) -> bool:
+        """Whether more has come that could be served now."""
+        ...
+
+    def serve_next(self) -> bool:
+        """Serve one box; False: there is none."""
+        ...
+
+    def wait_for_turn(self) -> None:
+        """Serve and read nothing until `take_turn`."""
+        ...
+
+    def take_turn(self) -> None:
+        """Give what has come to `ServingTurns.serve` again."""
+        ...
+
+
+_S = TypeVar("_S", bound=Served)
+
+
+class _Class(Generic[_S]):
+    """Peers of one class: those with a role, or strangers.
+
+    :param most: seconds for which they are served at once, until the reactor's next turn.
+    :ivar left: what is left of these; 0 while anybody waits.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.most = self.left = most
+        self.waiting: FairGroups[_S] = FairGroups(_CREDIT)
+
+
+class ServingTurns(Generic[_S]):
+    """Serves the boxes of all connections of one daemon.
+
+    :param clock: the reactor: measures how long boxes take, and calls back in its next turn.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE)
+        self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED)
+        self._turn_of: _S | None = None
+        self._next: IDelayedCall | None = None
+
+    def serve(self, connection: _S) -> None:
+        """Serve what has come over a connection: now, or when it is its turn."""
+        peers = self._strangers if connection.role is None else self._known
+        its_turn = connection is self._turn_of
+        most = settings.SERVED_SLICE if its_turn else peers.left
+        used = 0.0
+        if most > 0:
+            seconds = self._clock.seconds
+            began = seconds()
+            while connection.serve_next():
+                used = seconds() - began
+                if not 0 <= used < most:  # or the clock was set
+                    used = min(max(used, most), _LONGEST)
+                    break
+            if not its_turn:
+                peers.left -= used
+        if its_turn or used >= most:
+            peers.waiting.charge(connection, _group(connection), used)
+        if used >= most:
+            self._wait(connection)
+
+    def forget(self, connection: _S) -> None:
+        """Forget a connection that has ended."""
+        for peers in (self._known, self._strangers):
+            peers.waiting.remove(connection, _group(connection))
+
+    # ------------------------------------------------------------------ inside
+
+    def _wait(self, connection: _S) -> None:
+        """Have a connection wait, if it has more."""
+        if connection.has_unserved:
+            connection.wait_for_turn()
+            peers = self._strangers if connection.role is None else self._known
+            peers.waiting.add(connection, _group(connection))
+            peers.left = 0.0
+        self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        if self._next is None:
+            self._next = self._clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        """Serve those that wait, for one turn of the reactor."""
+        self._next = None
+        for peers, most in ((self._known, settings.SERVED_IN_TURN), (self._strangers, settings.STRANGERS_SERVED)):
+            end = self._clock.seconds() + most
+            while (connection := peers.waiting.take()) is not None:
+                self._turn_of = connection
+                try:
+                    connection.take_turn()
+                finally:
+                    self._turn_of = None
+                if not 0 < end - self._clock.seconds() <= most:
+                    break
+            if peers.waiting:
+                self._go_on_later()
+            else:
+                peers.left = peers.most
+
+
+def _group(connection: Served) -> Hashable:
+    """Whoever shares the time of a connection."""
+    return connection.origin if connection.origin is not None else connection

@@ -1,0 +1,207 @@
+"""Turns: who is served at once and who waits, with numbers for the time that boxes take."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from twisted.internet.task import Clock
+
+from pyshard.security.tokens_and_roles import Role
+from pyshard.server.serving_turns import ServingTurns
+from pyshard.settings import settings
+
+AT_ONCE, TURN, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_IN_TURN, settings.SERVED_SLICE
+STRANGERS = settings.STRANGERS_SERVED
+
+
+class Bench:
+    """Turns, by a clock that goes on while boxes are served; and who was served, in order."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.turns: ServingTurns[Connection] = ServingTurns(self.clock)
+        self.served: list[str] = []
+
+    def peer(self, name: str, boxes: int = 0, cost: float = 0.0001, **more: object) -> Connection:
+        """A connection over which so many boxes have come, each of which takes `cost` seconds."""
+        return Connection(self, name, boxes, cost, **more)  # type: ignore[arg-type]  # what the tests give
+
+    def turn(self) -> list[str]:
+        """Who is served in the reactor's next turn."""
+        before = len(self.served)
+        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
+        for call in due:
+            function = call.func
+            call.cancel()
+            function()
+        return self.served[before:]
+
+
+class Connection:
+    """A connection as `ServingTurns` sees it."""
+
+    def __init__(
+        self, bench: Bench, name: str, boxes: int, cost: float, origin: str | None = None, role: Role | None = Role.READ
+    ) -> None:
+        self.bench, self.name, self.boxes, self.cost = bench, name, boxes, cost
+        self.origin, self.role = origin, role
+        self.waits = False
+
+    @property
+    def has_unserved(self) -> bool:
+        return not self.waits and self.boxes > 0
+
+    def arrive(self, boxes: int = 0) -> None:
+        """Have so many more boxes come."""
+        self.boxes += boxes
+        if not self.waits:
+            self.bench.turns.serve(self)
+
+    def serve_next(self) -> bool:
+        if self.waits or not self.boxes:
+            return False
+        self.boxes -= 1
+        self.bench.served.append(self.name)
+        self.bench.clock.rightNow += self.cost
+        return True
+
+    def wait_for_turn(self) -> None:
+        self.waits = True
+
+    def take_turn(self) -> None:
+        self.waits = False
+        self.bench.turns.serve(self)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Turns by a clock of their own."""
+    return Bench()
+
+
+def test_a_small_box_is_served_at_once(bench: Bench) -> None:
+    """On a daemon with little to do a box is served when it comes, a stranger's too, and nothing is left to do."""
+    for peer in (bench.peer("a"), bench.peer("s", role=None)):
+        peer.arrive(1)
+        assert (bench.served.pop(), peer.waits) == (peer.name, False)
+    assert bench.clock.getDelayedCalls() == []
+
+
+def test_one_long_box_is_served_to_its_end(bench: Bench) -> None:
+    """A box is never cut; whoever sent just this one doesn't wait for a turn."""
+    peer = bench.peer("a", cost=10 * AT_ONCE)
+    peer.arrive(1)
+    assert bench.served == ["a"]
+    assert not peer.waits
+
+
+def test_a_burst_waits(bench: Bench) -> None:
+    """Of many boxes some are served at once, and the rest in later turns, which end by themselves."""
+    peer = bench.peer("a")
+    peer.arrive(1000)
+    assert len(bench.served) == pytest.approx(AT_ONCE / 0.0001, abs=1)
+    assert peer.waits
+    turns = []
+    while peer.boxes:
+        turns.append(len(bench.turn()))
+    assert max(turns) <= (TURN + SLICE) / 0.0001 + 1
+    assert bench.turn() == []
+    assert bench.clock.getDelayedCalls() == []
+
+
+def test_all_that_come_in_one_turn_share_what_is_served_at_once(bench: Bench) -> None:
+    """Forty peers can't have the reactor stay away for forty times as long."""
+    peers = [bench.peer(f"a{number}") for number in range(40)]
+    for peer in peers:
+        peer.arrive(1000)
+    assert len(bench.served) == pytest.approx(AT_ONCE / 0.0001, abs=1)
+    assert all(peer.waits for peer in peers)
+
+
+@pytest.mark.parametrize(("attackers", "same_address"), [(1, False), (40, False), (1000, False), (1, True), (40, True)])
+def test_an_honest_peer_beside_many(bench: Bench, attackers: int, same_address: bool) -> None:
+    """Who asks now and then waits for a slice, and not for all that others have sent."""
+    for number in range(attackers):
+        bench.peer(f"a{number}", origin="192.0.2.1").arrive(10_000)
+    for _ in range(20):
+        bench.turn()
+    honest = bench.peer("honest", origin="192.0.2.1" if same_address else "192.0.2.2")
+    for _ in range(20):
+        began = bench.clock.seconds()
+        honest.arrive(1)
+        served = bench.turn()
+        assert served.index("honest") <= SLICE / 0.0001 + 1
+        assert bench.clock.seconds() - began <= TURN + SLICE + STRANGERS + 0.001
+
+
+def test_the_rest_is_shared(bench: Bench) -> None:
+    """Those that always wait get as much each: by time, not by boxes."""
+    for name, cost in (("a", 0.0001), ("b", 0.0001), ("c", 0.0004)):
+        bench.peer(name, cost=cost).arrive(100_000)
+    before = Counter(bench.served)
+    for _ in range(300):
+        bench.turn()
+    count = Counter(bench.served) - before
+    assert count["a"] / count["b"] == pytest.approx(1, rel=0.1)
+    assert count["a"] / count["c"] == pytest.approx(4, rel=0.1)
+
+
+def test_strangers_come_behind(bench: Bench) -> None:
+    """Of each turn strangers get a small part, after those that have a role; it is never nothing."""
+    strangers = [bench.peer(f"s{number}", role=None) for number in range(200)]
+    for peer in [*strangers, bench.peer("a")]:
+        peer.arrive(1000)
+    bench.turn()
+    for _ in range(20):
+        served = bench.turn()
+        first_stranger = next(at for at, name in enumerate(served) if name != "a")
+        assert set(served[first_stranger:]).isdisjoint({"a"})
+        assert 1 <= len(served) - first_stranger <= STRANGERS / 0.0001 + SLICE / 0.0001 + 1
+
+
+def test_a_stranger_that_waits_holds_up_nobody(bench: Bench) -> None:
+    """Boxes of peers with a role are served at once, however many strangers wait."""
+    for number in range(200):
+        bench.peer(f"s{number}", role=None).arrive(1000)
+    peer = bench.peer("a")
+    peer.arrive(1)
+    assert (bench.served[-1], peer.waits) == ("a", False)
+
+
+def test_a_stranger_that_authenticates(bench: Bench) -> None:
+    """What it sent behind its token is served as that of a peer with a role."""
+    peer = bench.peer("s", role=None)
+    peer.arrive(1000)
+    peer.role = Role.READ
+    while peer.boxes:
+        assert bench.turn()
+    assert not peer.waits
+
+
+def test_who_has_gone_is_not_served(bench: Bench) -> None:
+    """A connection that ends while it waits is forgotten, and the others go on."""
+    gone, stays = bench.peer("gone"), bench.peer("stays")
+    for peer in (gone, stays):
+        peer.arrive(200)
+    bench.turns.forget(gone)
+    left = gone.boxes
+    while stays.boxes:
+        bench.turn()
+    assert gone.boxes == left
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400])
+def test_a_clock_that_is_set(bench: Bench, jump: float) -> None:
+    """When the clock jumps while a box is served nobody pays for it, and nobody stops."""
+    peer, other = bench.peer("a"), bench.peer("b")
+    for one in (peer, other):
+        one.arrive(500)
+    peer.cost = jump
+    bench.turn()
+    for call in bench.clock.calls:
+        call.reset(0)
+    peer.cost = 0.0001
+    for _ in range(100):
+        bench.turn()
+    assert peer.boxes == other.boxes == 0
