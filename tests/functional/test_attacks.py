@@ -1,0 +1,213 @@
+"""Attacks with allowed boxes on real daemons: what they cost others, who are at work meanwhile.
+
+On a quiet machine others wait less than 0.3 s. Before turns, bounded pages and bounds for strangers each of these made
+them wait for several seconds, but for the connections that redial. With ``pytest -s`` the figures are printed.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
+from functional.honest import honest_clients, tell
+
+from pyshard.model import document_encoding
+from pyshard.model.key_slots import SLOTS, slots_of
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import Has, Pop, Run, Write
+from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
+from pyshard.protocol.chunked_arguments import put_chunks
+
+pytestmark = pytest.mark.functional
+
+#: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy.
+LONGEST = 1.5
+
+NONE = document_encoding.encode(None)[0]
+
+_tags = count(1)
+
+
+def command(name: str, **arguments: bytes) -> bytes:
+    """The bytes of a command."""
+    values = {key.encode(): value for key, value in arguments.items()}
+    return serialize({b"_command": name.encode(), b"_ask": b"%d" % next(_tags), **values})
+
+
+def apply(*runs: Run) -> bytes:
+    """The bytes of a batch."""
+    box: Box = {b"_command": b"Apply", b"_ask": b"%d" % next(_tags), b"epoch": b"0"}
+    put_chunks(box, b"batch", encode_runs(list(runs)))
+    return serialize(box)
+
+
+def keys_from(slot: int) -> bytes:
+    """The bytes of a question for a page of keys."""
+    return command("Keys", epoch=b"0", index=b"", slot=b"%d" % slot)
+
+
+def exchange(daemon: Daemon, data: bytes, answers: int) -> list[Box]:
+    """Send bytes on a connection of their own, and read so many boxes, or until the daemon closes."""
+    parser, found = BoxParser(Limits(keys=1000, size=1 << 30)), list[Box]()
+    with suppress(ConnectionError), socket.create_connection((HOST, daemon.port), timeout=2 * PATIENCE) as peer:
+        sending = threading.Thread(target=lambda: suppressed(lambda: peer.sendall(data)))
+        sending.start()
+        while len(found) < answers and (received := peer.recv(1 << 20)):
+            parser.feed(received)
+            while (box := parser.next_box()) is not None:
+                found.append(box)
+        with suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+        sending.join()
+    return found
+
+
+def suppressed(send: Callable[[], object]) -> None:
+    """Send what the daemon may not take."""
+    with suppress(OSError):
+        send()
+
+
+def at_once(daemon: Daemon, data: bytes, answers: int, connections: int) -> None:
+    """Send the same bytes on many connections at a time."""
+    threads = [threading.Thread(target=exchange, args=(daemon, data, answers)) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def store(daemon: Daemon, keys: list[bytes], ends: float | None = None) -> None:
+    """Store nothing under each of these keys.
+
+    :param ends: when they all expire, by `time.monotonic`; None: never.
+    """
+    for begin in range(0, len(keys), 5000):
+        part = keys[begin : begin + 5000]
+        ttl = None if ends is None else [max(1, int((ends - time.monotonic()) * 1000))] * len(part)
+        (answer,) = exchange(daemon, apply(Write("", part, [NONE] * len(part), None, ttl)), 1)
+        assert b"answers" in answer
+
+
+@pytest.fixture(params=[False, True], ids=["memory", "durable"])
+def attacked(request: pytest.FixtureRequest, new_cluster: NewCluster) -> Cluster:
+    """A cluster of one shard."""
+    made = new_cluster(1, durable=request.param)
+    made.start()
+    return made
+
+
+def test_pages_over_what_has_expired(attacked: Cluster) -> None:
+    """Fifty questions for keys, over many records that have expired together, take from the others what fifty take."""
+    (daemon,) = attacked.shards
+    ends = time.monotonic() + 6
+    store(daemon, [b"%d" % number for number in range(60_000)], ends)
+    with honest_clients(attacked) as seen:
+        time.sleep(max(0.0, ends + 0.1 - time.monotonic()))
+        answers = exchange(daemon, b"".join(keys_from(0) for _ in range(50)), 50)
+        assert all(b"keys" in one for one in answers)
+    tell("expired keys", [seen])
+    assert seen.longest < LONGEST
+
+
+def crowded(slot: int) -> Iterator[bytes]:
+    """Keys of the bucket that ends with a slot, but for the slot itself."""
+    for begin in count(0, 10_000):
+        some = [b"%d" % number for number in range(begin, begin + 10_000)]
+        yield from (key for key, own in zip(some, slots_of(some), strict=True) if slot - 8191 <= own < slot)
+
+
+def test_pages_of_the_last_slot(new_cluster: NewCluster) -> None:
+    """Two thousand empty pages of a slot beside many keys don't have these keys put in order each time."""
+    cluster, slot = new_cluster(2), 8192 * 600 - 1
+    cluster.config[0]["end"] = cluster.config[1]["start"] = (slot + 1) / SLOTS
+    cluster.write_config()
+    cluster.start()
+    daemon = cluster.shards[0]
+    store(daemon, list(islice(crowded(slot), 1500)))
+    with honest_clients(cluster) as seen:
+        answers = exchange(daemon, b"".join(keys_from(slot) for _ in range(2000)), 2000)
+        assert {one[b"keys.0"] for one in answers} == {b"\x90"}
+    tell("the last slot", [seen])
+    assert seen.longest < LONGEST
+
+
+def test_conditions_on_large_documents(new_cluster: NewCluster) -> None:
+    """A thousand conditions that aren't met copy nothing of the documents that they are about."""
+    attacked = new_cluster(1)
+    attacked.start()
+    (daemon,) = attacked.shards
+    big = document_encoding.encode("x" * (16 * 1024 * 1024 - 100))[0]
+    exchange(daemon, apply(Write("", [b"big"], [big])), 1)
+    with honest_clients(attacked) as seen:
+        answers = exchange(daemon, b"".join(apply(Pop("", [b"big"], [1])) for _ in range(1000)), 1000)
+        assert len(answers) == 1000
+    tell("conditions", [seen])
+    assert seen.longest < LONGEST
+
+
+def test_batches_across_boxes(attacked: Cluster) -> None:
+    """Forty peers that each send hundreds of batches at once are served in turn, and others in between."""
+    (daemon,) = attacked.shards
+    batch = Has("", [b"%d" % number for number in range(100)])
+    with honest_clients(attacked) as seen:
+        at_once(daemon, b"".join(apply(batch) for _ in range(300)), 300, 40)
+    tell("batches", [seen])
+    assert seen.longest < LONGEST
+
+
+# -- strangers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(new_cluster: NewCluster, tmp_path: Path) -> Cluster:
+    """A cluster of one shard, with a token file."""
+    tokens = tmp_path / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text("admin the-secret-of-an-admin\n")
+    made = new_cluster(1, token_file=tokens)
+    made.start()
+    return made
+
+
+@pytest.mark.parametrize("connections", [40, 200])
+def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
+    """Strangers with thousands of boxes each are answered a few, and cut off."""
+    (daemon,) = guarded.shards
+    pings = b"".join(command("Ping") for _ in range(4000))
+    with honest_clients(guarded, guarded.token_file) as seen:
+        at_once(daemon, pings, 4000, connections)
+    tell(f"{connections} strangers", [seen])
+    assert seen.longest < LONGEST
+
+
+def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
+    """A hundred that redial all the time don't make a shard useless, and have few lines in its log."""
+    (daemon,) = guarded.shards
+    ends = time.monotonic() + 3
+    dialed = count()
+
+    def redial() -> None:
+        ping = command("Ping")
+        while time.monotonic() < ends:
+            with suppress(OSError), socket.create_connection((HOST, daemon.port), timeout=5) as peer:
+                peer.sendall(ping)
+                next(dialed)
+
+    logged = len(daemon.log())
+    with honest_clients(guarded, guarded.token_file) as seen:
+        threads = [threading.Thread(target=redial) for _ in range(100)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    tell(f"{next(dialed)} times dialed", [seen])
+    assert seen.longest < LONGEST
+    assert daemon.log()[logged:].count("\n") < 400
