@@ -147,6 +147,23 @@ def test_the_rest_is_shared(bench: Bench) -> None:
     assert count["a"] / count["c"] == pytest.approx(4, rel=0.1)
 
 
+def test_one_box_at_a_time_counts_too(bench: Bench) -> None:
+    """Forty connections of one address that each send the next box when one was served get no more than one share."""
+    many = [bench.peer(f"a{number}", cost=SLICE * 0.9, origin="192.0.2.1") for number in range(40)]
+    other = bench.peer("b", cost=SLICE * 0.9, origin="192.0.2.2")
+    for peer in [*many, other]:
+        peer.arrive(100)
+    for _ in range(100):
+        for peer in many:
+            if not peer.waits:
+                peer.arrive(1)
+        bench.turn()
+        for peer in many:
+            peer.boxes = min(peer.boxes, 1)
+    count = Counter(bench.served[200:])
+    assert count["b"] >= 100 or not other.boxes
+
+
 def test_strangers_come_behind(bench: Bench) -> None:
     """Of each turn strangers get a small part, after those that have a role; it is never nothing."""
     strangers = [bench.peer(f"s{number}", role=None) for number in range(200)]

@@ -56,7 +56,8 @@ def test_a_page_over_what_is_gone(bench: Bench, counted: Counted, gone: str) -> 
         counted.looked = 0
         pages.append(page)
     assert [key for page in pages for key in page.keys] == [b"alive"]
-    assert (len(pages) >= 10) or gone == "removed"
+    if gone == "expired" or bench.kind in ("lmdb", "lmdb with a thread"):  # the others forget what was removed
+        assert len(pages) >= 10
 
 
 def test_within_a_slot(bench: Bench) -> None:

@@ -1,0 +1,185 @@
+"""Connections that wait for their turn, for their answers and for a peer that doesn't read: no box is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols import amp
+
+from pyshard.net import bounded_box_stream
+from pyshard.protocol.boxes import BoxParser, Limits, serialize
+from pyshard.protocol.commands import Command
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
+from pyshard.settings import settings
+
+
+class Work(Command):
+    """Takes some time at once, and may be answered later."""
+
+    commandName = b"Work"
+    arguments = [(b"cost", amp.Float()), (b"later", amp.Boolean())]
+
+
+class Transport(StringTransport):
+    """A transport that has a producer, as connections want it."""
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self.producer = None
+
+
+class Worker(ServerConnection):
+    """A connection whose work takes time of the clock."""
+
+    bench: Bench
+
+    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+        return [(Work, self.work)]
+
+    def work(self, cost: float, later: bool) -> object:
+        """See `Work`."""
+        self.bench.clock.rightNow += cost
+        if not later:
+            return {}
+        self.bench.later.append(Deferred())
+        return self.bench.later[-1]
+
+
+class Bench:
+    """A daemon's connections over transports in memory, and what is to be answered later."""
+
+    def __init__(self, count: int) -> None:
+        self.clock = Clock()
+        self.later: list[Deferred[object]] = []
+        self.factory = ServerFactory(self._make, self.clock)
+        self.sides: list[ServerConnection] = []
+        self.sent = [0] * count
+        for number in range(count):
+            side = self.factory.buildProtocol(IPv4Address("TCP", f"192.0.2.{number // 2}", 1))
+            assert side is not None
+            side.makeConnection(Transport())
+            self.sides.append(side)
+
+    def _make(self, factory: ServerFactory) -> ServerConnection:
+        made = Worker(factory, self.clock)
+        made.bench = self
+        return made
+
+    def transport(self, number: int) -> Transport:
+        """The transport of a connection."""
+        found: object = self.sides[number].transport
+        assert isinstance(found, Transport)
+        return found
+
+    def arrive(self, number: int, boxes: int, cost: float, later: bool, cut: int) -> None:
+        """Have boxes come over a connection, in two pieces."""
+        data = b"".join(
+            serialize(
+                {
+                    b"_command": b"Work",
+                    b"_ask": b"%d" % (self.sent[number] + box),
+                    b"cost": str(cost).encode(),
+                    b"later": str(later).encode(),
+                }
+            )
+            for box in range(boxes)
+        )
+        self.sent[number] += boxes
+        for piece in (data[:cut], data[cut:]):
+            self.sides[number].dataReceived(piece)
+
+    def turn(self) -> None:
+        """Let the reactor have one turn."""
+        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
+        for call in due:
+            function = call.func
+            call.cancel()
+            function()
+
+    def answered(self, number: int) -> list[int]:
+        """The tags of all boxes that were answered."""
+        parser = BoxParser(Limits(keys=10, size=1 << 20))
+        parser.feed(self.transport(number).value())
+        found = []
+        while (box := parser.next_box()) is not None:
+            found.append(int(box[b"_answer"]))
+        return found
+
+
+moves = st.one_of(
+    st.tuples(
+        st.just("arrive"),
+        st.integers(0, 4),
+        st.integers(1, 30),
+        st.sampled_from([0.0, 0.0003, 0.002, 0.02]),
+        st.booleans(),
+        st.integers(0, 500),
+    ),
+    st.tuples(st.just("answer"), st.integers(0, 40)),
+    st.tuples(st.just("unread"), st.integers(0, 4)),
+    st.tuples(st.just("read"), st.integers(0, 4)),
+    st.tuples(st.just("turn")),
+)
+
+
+@given(st.lists(moves, max_size=40))
+def test_nothing_is_left_behind(found: list[tuple[object, ...]]) -> None:
+    """Whatever comes, is answered late, or isn't read for a while: in the end each box is answered, and more read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounded_box_stream, "_BOXES", 6)
+        bench = Bench(5)
+        for move, *rest in found:
+            if move == "arrive":
+                bench.arrive(*rest)  # type: ignore[arg-type]  # see `moves`
+            elif move == "turn":
+                bench.turn()
+            elif move == "answer":
+                for _ in range(min(len(bench.later), int(str(rest[0])))):
+                    bench.later.pop(0).callback({})
+            elif move == "unread":
+                bench.sides[int(str(rest[0]))].pauseProducing()
+            else:
+                bench.sides[int(str(rest[0]))].resumeProducing()
+        for side in bench.sides:
+            side.resumeProducing()
+        for _ in range(10_000):
+            if not bench.later and not bench.clock.getDelayedCalls():
+                break
+            if bench.later:
+                bench.later.pop(0).callback({})
+            bench.turn()
+        for number, side in enumerate(bench.sides):
+            assert sorted(bench.answered(number)) == list(range(bench.sent[number]))
+            assert (side.paused, bench.transport(number).producerState) == (False, "producing")
+
+
+def test_a_connection_that_ends_while_it_waits() -> None:
+    """What it had sent is forgotten, nothing fails, and the others go on."""
+    bench = Bench(2)
+    for number in range(2):
+        bench.arrive(number, 100, 0.001, False, 0)
+    assert bench.sides[0].has_unanswered
+    bench.sides[0].connectionLost()
+    assert bench.factory.turns._known.waiting._members.keys() == {"192.0.2.0"}
+    assert len(bench.factory.turns._known.waiting._members["192.0.2.0"]) == 1
+    while bench.clock.getDelayedCalls():
+        bench.turn()
+    assert len(bench.answered(1)) == 100
+    assert not bench.sides[1].has_unanswered
+
+
+def test_a_daemon_that_stops_waits_for_turns() -> None:
+    """A connection that waits for its turn counts as one with something to be answered."""
+    bench = Bench(1)
+    bench.arrive(0, 100, 0.001, False, 0)
+    (side,) = bench.sides
+    assert (side.answering, side.has_unanswered) == (0, True)
+    assert len(bench.answered(0)) == pytest.approx(settings.SERVED_AT_ONCE / 0.001, abs=1)
