@@ -162,8 +162,9 @@ class BoxStream(amp.AMP):
             pass
 
     def serve_next(self) -> bool:
-        """Serve the next box; False: it hasn't all come, or nothing is to be served now.
+        """Serve the next box, if it has all come, and nothing keeps it from being served.
 
+        :return: whether there may be another one.
         :raises BoxBreach: as `BoxParser.next_box`.
         """
         if self.paused or (box := self._parser.next_box()) is None:
@@ -171,7 +172,7 @@ class BoxStream(amp.AMP):
         self.ampBoxReceived(box)
         if self.answering >= _BOXES or self.under_way >= _BYTES:
             self._pause_reading()
-        return True
+        return self._parser.begun
 
     @property
     def has_unserved(self) -> bool:

@@ -31,10 +31,12 @@ class Served(Protocol):
 
     :ivar role: what the peer may do; None: it is a stranger.
     :ivar origin: the address that the peer comes from, where there is such a thing.
+    :ivar heard: when what is to be served was given to `ServingTurns.serve`, in the clock's seconds.
     """
 
     role: Role | None
     origin: str | None
+    heard: float
 
     def __hash__(self) -> int: ...
 
@@ -44,7 +46,7 @@ class Served(Protocol):
         ...
 
     def serve_next(self) -> bool:
-        """Serve one box; False: there is none."""
+        """Serve one box, if there is one; whether there may be another."""
         ...
 
     def wait_for_turn(self) -> None:
@@ -91,13 +93,12 @@ class ServingTurns(Generic[_S]):
         most = settings.SERVED_SLICE if its_turn else peers.left
         used = 0.0
         if most > 0:
-            seconds = self._clock.seconds
-            began = seconds()
-            while connection.serve_next():
-                used = seconds() - began
-                if not 0 <= used < most:  # or the clock was set
-                    used = min(max(used, most), _LONGEST)
-                    break
+            more = True
+            while more and 0 <= used < most:
+                more = connection.serve_next()
+                used = self._clock.seconds() - connection.heard
+            if not 0 <= used < _LONGEST:
+                used = most  # the clock was set
             if not its_turn:
                 peers.left -= used
         if its_turn or used >= most:

@@ -47,6 +47,7 @@ class Connection:
         self.bench, self.name, self.boxes, self.cost = bench, name, boxes, cost
         self.origin, self.role = origin, role
         self.waits = False
+        self.heard = 0.0
 
     @property
     def has_unserved(self) -> bool:
@@ -56,6 +57,7 @@ class Connection:
         """Have so many more boxes come."""
         self.boxes += boxes
         if not self.waits:
+            self.heard = self.bench.clock.seconds()
             self.bench.turns.serve(self)
 
     def serve_next(self) -> bool:
@@ -71,7 +73,7 @@ class Connection:
 
     def take_turn(self) -> None:
         self.waits = False
-        self.bench.turns.serve(self)
+        self.arrive()
 
 
 @pytest.fixture
