@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -94,13 +95,19 @@ class ShardOptions(usage.Options):
         if self["data-dir"] is None:
             if given is not None:
                 raise ConfigError("--durability: found it without --data-dir, expected both or neither")
-            return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds)
+            return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds, _spare_what_stays)
         directory = DataDirectory(Path(self["data-dir"]).absolute())
         LmdbStore.check(directory)
         if (self["tokens"] or self["tls"]) and (exposed := open_to_others(directory.path)):
             _log.warn("data directory {why}", why=exposed)
         durability = Durability(given or Durability.FSYNC.value)
         return lambda call_from_thread: LmdbStore(directory, wall_seconds, call_from_thread, durability)
+
+
+def _spare_what_stays() -> None:
+    """Have the garbage collector pass over what is there now, once it has looked for what is young and of no use."""
+    gc.collect(1)
+    gc.freeze()
 
 
 #: The name that twistd looks for.

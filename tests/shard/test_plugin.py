@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
@@ -10,13 +11,15 @@ from ports import free_port
 from twisted.application.service import IService
 from twisted.python import usage
 
+from pyshard.model.key_slots import slots_of
+from pyshard.protocol.batch_operations import Write
 from pyshard.server import listen_address
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
 from pyshard.shard.plugin import ShardOptions, makeService
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.storage import Durability, LmdbStore, MemoryStore
+from pyshard.storage import Durability, LmdbStore, MemoryStore, Task
 
 
 def parsed(*arguments: str) -> ShardOptions:
@@ -141,6 +144,23 @@ def test_data_directory_is_found_from_anywhere(
     store = options["store"](None)
     assert store._directory.path == tmp_path / "data"
     store.close()
+
+
+def test_the_garbage_collector_passes_over_what_stays(
+    asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard in memory has its lists of keys frozen when there are many; else a full collection takes half a second.
+
+    Only the daemon does so. A store in a user's process leaves that process's collector alone.
+    """
+    frozen: list[str] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append("frozen"))
+    store = parsed()["store"](None)
+    keys = [b"%d" % number for number in range(2000)]
+    write = Write("", keys, [b""] * len(keys))
+    for one in (store, MemoryStore("1d", lambda: 1.0)):
+        one.apply([Task(write, 0, slots_of(keys))], 1 << 30, 1000)
+        assert frozen == ["frozen"]
 
 
 def test_data_directory_is_locked_at_once(asked: list[tuple[str, int]], tmp_path: Path) -> None:

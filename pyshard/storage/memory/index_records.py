@@ -46,6 +46,10 @@ class IndexOwner(Protocol):
         """Have `sweep` remove a key when it has expired, unless it has another expiry by then."""
         ...
 
+    def grown(self) -> object:
+        """Is told when there are many more lists of keys than before; see `SlotIndex`."""
+        ...
+
 
 class MemoryIndex:
     """`StoreIndex` in memory, of every batch that uses the index.
@@ -63,7 +67,7 @@ class MemoryIndex:
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
         self.slot_of = partial(slot_of, index=name)
-        self._slot_index = SlotIndex(self.slot_of, self.records)
+        self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
 
     def find(self, key: bytes, slot: int) -> StoredRecord | None:
         """See `StoreIndex`."""
@@ -169,5 +173,5 @@ class MemoryIndex:
         """Take a dropped index out of the store's histogram; its records still count as used."""
         for bucket, count in self._slot_index.bucket_counts():
             self._store.bucket_counts[bucket] -= count
-        self._slot_index = SlotIndex(self.slot_of, self.records)
+        self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
         self.expiries.clear()

@@ -21,55 +21,30 @@ from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _MANY = 4096  # entries of a bucket's bin; with more, each slot gets its own
-_NEW = 32  # entries of a bin that are in a list until there are so many
+_SOME_BINS = 500  # bins that are worth to be told of
 _FEW_DEAD = 16  # dead entries that never make a bin anew
 _SPARSE = 8  # with fewer than one bin in so many slots it is quicker to put the bins in order than to try all slots
 
 
 class _Bin:
-    """The keys of a slot.
+    """The keys of a slot. Their list stays the same object (see `SlotIndex`).
 
-    Most of them are in tuples. The garbage collector looks through a tuple of bytes once, and through a list each time;
-    with millions of keys that would take half a second.
-
-    :ivar new: the keys that were added last. A key that was removed and added again is there twice.
-    :ivar settled: those before them.
+    :ivar keys: each key that was added; one that was removed and added again is there twice.
     :ivar dead: how many entries stand for removed keys.
     :ivar ordered: how many of the first keys are in order.
     """
 
-    __slots__ = ("_settled_count", "dead", "new", "ordered", "settled")
+    __slots__ = ("dead", "keys", "ordered")
 
     def __init__(self) -> None:
-        self.new: list[bytes] = []
-        self.settled: list[tuple[bytes, ...]] = []
-        self.dead = self.ordered = self._settled_count = 0
+        self.keys: list[bytes] = []
+        self.dead = self.ordered = 0
 
-    def __len__(self) -> int:
-        return self._settled_count + len(self.new)
-
-    def entries(self) -> list[bytes]:
-        """All keys."""
-        return [*chain.from_iterable(self.settled), *self.new]
-
-    def settle(self) -> None:
-        """Put the new keys behind the others."""
-        self.settled.append(tuple(self.new))
-        self._settled_count += len(self.new)
-        self.new = []
-
-    def set(self, keys: list[bytes], ordered: int, dead: int) -> None:
-        """Have these keys alone."""
-        self.new, self.settled = [], [tuple(keys)]
-        self._settled_count, self.ordered, self.dead = len(keys), ordered, dead
-
-    def in_order(self) -> tuple[bytes, ...]:
-        """The keys, put in order."""
-        if self.ordered < len(self):
-            keys = self.entries()
-            keys.sort()
-            self.set(keys, len(keys), self.dead)
-        return self.settled[0]
+    def order(self) -> None:
+        """Put the keys in order."""
+        if self.ordered < len(self.keys):
+            self.keys.sort()
+            self.ordered = len(self.keys)
 
 
 class _Bucket(_Bin):
@@ -84,54 +59,62 @@ class _Bucket(_Bin):
         super().__init__()
         self.offsets = array("H")
 
-    def in_order_by(self, offset_of: Callable[[bytes], int]) -> tuple[bytes, ...]:
-        """The keys, put in order by slot.
+    def order_by(self, offset_of: Callable[[bytes], int]) -> None:
+        """Put the keys in order by slot.
 
         :param offset_of: the slot of a key, from the bucket's first slot on.
         """
-        if self.ordered < len(self):
-            keys, offsets = self.entries(), self.offsets[: self.ordered]
-            offsets.extend(map(offset_of, keys[self.ordered :]))
-            pairs = sorted(zip(offsets, keys, strict=True))
+        if self.ordered < len(self.keys):
+            offsets = self.offsets[: self.ordered]
+            offsets.extend(map(offset_of, self.keys[self.ordered :]))
+            pairs = sorted(zip(offsets, self.keys, strict=True))
             self.offsets = array("H", [offset for offset, _ in pairs])
-            self.set([key for _, key in pairs], len(pairs), self.dead)
-        return self.settled[0]
+            self.keys[:] = [key for _, key in pairs]
+            self.ordered = len(pairs)
 
 
 class SlotIndex:
     """The keys of an index.
 
+    Python's garbage collector looks through all lists now and then, which takes half a second when millions of keys are
+    in them. A daemon can spare it lists that it will have for long (`gc.freeze`). So `grown` tells when there are many
+    more than before, and each bin keeps its list.
+
     :param slot_of: the slot of a key.
     :param present: the keys that the index has.
+    :param grown: called when there are some more bins than ever before: some hundred, and an eighth of all.
     """
 
-    def __init__(self, slot_of: Callable[[bytes], int], present: Container[bytes]) -> None:
+    def __init__(
+        self,
+        slot_of: Callable[[bytes], int],
+        present: Container[bytes],
+        grown: Callable[[], object] = lambda: None,
+    ) -> None:
         self._slot_of = slot_of
         self._present = present
+        self._grown = grown
+        self._bins = 0
+        self._most_bins = _SOME_BINS
         self._buckets: dict[int, _Bucket] = {}
         self._divided: dict[int, dict[int, _Bin]] = {}  # bucket → slot → bin
 
     def __len__(self) -> int:
         """How many entries all bins have."""
         bins_of_slots = (keys_bin for bins in self._divided.values() for keys_bin in bins.values())
-        return sum(len(keys_bin) for bins in (self._buckets.values(), bins_of_slots) for keys_bin in bins)
+        return sum(len(keys_bin.keys) for keys_bin in chain(self._buckets.values(), bins_of_slots))
 
     def add(self, slots: Iterable[int], keys: Iterable[bytes]) -> None:
         """Add keys that the index has now and didn't have before."""
-        buckets, divided = self._buckets, self._divided
+        buckets = self._buckets
         for slot, key in zip(slots, keys, strict=True):
             bucket = slot >> BUCKET_BITS
-            keys_bin: _Bin | None = buckets.get(bucket)
+            keys_bin = buckets.get(bucket)
             if keys_bin is None:
-                if bucket not in divided:
-                    keys_bin = buckets[bucket] = _Bucket()
-                elif (keys_bin := divided[bucket].get(slot)) is None:
-                    keys_bin = divided[bucket][slot] = _Bin()
-            new = keys_bin.new
-            new.append(key)
-            if len(new) >= _NEW:
-                keys_bin.settle()
-                if len(keys_bin) > _MANY and bucket in buckets:
+                self._bin_of(slot).keys.append(key)
+            else:
+                keys_bin.keys.append(key)
+                if len(keys_bin.keys) > _MANY:
                     self._divide(bucket)
 
     def note_removed(self, slot: int) -> None:
@@ -141,10 +124,12 @@ class SlotIndex:
         bins, number = (self._divided[bucket], slot) if bucket in self._divided else (self._buckets, bucket)
         keys_bin = bins[number]
         keys_bin.dead += 1
-        if keys_bin.dead > _FEW_DEAD and keys_bin.dead * 2 > len(keys_bin):
-            keys_bin.set(self._live(keys_bin.entries()), 0, 0)
-            if not keys_bin:
+        if keys_bin.dead > _FEW_DEAD and keys_bin.dead * 2 > len(keys_bin.keys):
+            keys_bin.keys[:] = self._live(keys_bin.keys)
+            keys_bin.dead = keys_bin.ordered = 0
+            if not keys_bin.keys:
                 del bins[number]
+                self._bins -= 1
 
     def walk(self, start: int, after: bytes | None, end: int) -> Iterator[Step]:
         """The entries of the slots [start, end), in order of slot and key; those of removed keys, too.
@@ -160,9 +145,9 @@ class SlotIndex:
     def bucket_counts(self) -> Iterator[tuple[int, int]]:
         """Each bucket with how many keys it has."""
         for bucket, keys_bin in self._buckets.items():
-            yield bucket, len(keys_bin) - keys_bin.dead
+            yield bucket, len(keys_bin.keys) - keys_bin.dead
         for bucket, bins in self._divided.items():
-            yield bucket, sum(len(keys_bin) - keys_bin.dead for keys_bin in bins.values())
+            yield bucket, sum(len(keys_bin.keys) - keys_bin.dead for keys_bin in bins.values())
 
     def _entries(self, start: int, after: bytes | None, end: int) -> Iterator[tuple[int, bytes]]:
         """Slot and key of the entries; for the parameters see `walk`."""
@@ -170,7 +155,8 @@ class SlotIndex:
             if bucket in self._divided:
                 bins = self._divided[bucket]
                 for slot in _slots_of(bins, max(start, bucket << BUCKET_BITS), min(end, (bucket + 1) << BUCKET_BITS)):
-                    keys = bins[slot].in_order()
+                    bins[slot].order()
+                    keys = bins[slot].keys
                     at = bisect_right(keys, after) if after is not None and slot == start else 0
                     for position in range(at, len(keys)):
                         yield slot, keys[position]
@@ -180,7 +166,8 @@ class SlotIndex:
     def _entries_of(self, bucket: int, start: int, after: bytes | None, end: int) -> Iterator[tuple[int, bytes]]:
         """The entries of a bucket that isn't divided."""
         keys_bin, first = self._buckets[bucket], bucket << BUCKET_BITS
-        keys, offsets = keys_bin.in_order_by(lambda key: self._slot_of(key) - first), keys_bin.offsets
+        keys_bin.order_by(lambda key: self._slot_of(key) - first)
+        keys, offsets = keys_bin.keys, keys_bin.offsets
         at = bisect_left(offsets, start - first) if start > first else 0
         if after is not None and start >= first:
             at = bisect_right(keys, after, at, bisect_right(offsets, start - first, at))
@@ -190,9 +177,26 @@ class SlotIndex:
                 break
             yield slot, keys[position]
 
+    def _bin_of(self, slot: int) -> _Bin:
+        """The bin of a slot that has one of its own, or of a bucket that had none; made if it isn't there."""
+        bucket = slot >> BUCKET_BITS
+        if bucket in self._divided:
+            found = self._divided[bucket].get(slot)
+            if found is not None:
+                return found
+            made = self._divided[bucket][slot] = _Bin()
+        else:
+            made = self._buckets[bucket] = _Bucket()
+        self._bins += 1
+        if self._bins > self._most_bins:
+            self._most_bins = self._bins + self._bins // 8 + _SOME_BINS
+            self._grown()
+        return made
+
     def _divide(self, bucket: int) -> None:
         """Give each slot of a bucket its own bin."""
-        live = self._live(self._buckets.pop(bucket).entries())
+        live = self._live(self._buckets.pop(bucket).keys)
+        self._bins -= 1
         self._divided[bucket] = {}
         self.add(map(self._slot_of, live), live)
 

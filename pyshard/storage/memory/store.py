@@ -36,12 +36,15 @@ class MemoryStore:
 
     :param identity: hex UUID; a new one for each start, since a restart loses the data.
     :param seconds: the time since 1970, for versions and expiry.
+    :param grown: called when there are many more lists of keys than before, which will stay. A daemon spares them to
+        the garbage collector (`pyshard.storage.memory.slot_index`).
     """
 
     ephemeral = True
 
-    def __init__(self, identity: str, seconds: Callable[[], float]) -> None:
+    def __init__(self, identity: str, seconds: Callable[[], float], grown: Callable[[], object] = lambda: None) -> None:
         self.identity = identity
+        self.grown = grown
         self._seconds = seconds
         self._version = int(seconds() * 1_000_000)
         self._indexes = {DEFAULT_INDEX: MemoryIndex(self, DEFAULT_INDEX, b"")}
@@ -122,7 +125,7 @@ class MemoryStore:
         """See `pyshard.storage.memory.index_records.IndexOwner`."""
         heapq.heappush(self._expiring, (expires, index, key))
         if len(self._expiring) > self._most_expiring:
-            self._expiring = [
+            self._expiring[:] = [
                 (expires, number, key)
                 for number, memory_index in self._indexes.items()
                 for key, expires in memory_index.expiries.items()

@@ -34,6 +34,9 @@ class Owner:
         """Note it."""
         self.scheduled.append((expires, index, key))
 
+    def grown(self) -> None:
+        """Nobody needs to know."""
+
 
 def filled(records: Mapping[bytes, StoredRecord]) -> tuple[Owner, MemoryIndex]:
     """An index with these records, each put by itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +19,6 @@ def few_are_many() -> Iterator[None]:
     """A bucket is divided at six entries, and a bin made anew from three dead ones on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(order_module, "_MANY", 5)
-        patch.setattr(order_module, "_NEW", 2)
         patch.setattr(order_module, "_FEW_DEAD", 2)
         yield
 
@@ -162,21 +160,41 @@ def test_a_walk_that_ends_soon_is_cheap(buckets: int) -> None:
     assert asked == keys[:3]
 
 
-@pytest.mark.parametrize("many", [4096, 100], ids=["one bucket", "divided"])
-def test_the_garbage_collector_has_little_to_look_through(many: int) -> None:
-    """A full collection while there are very many keys comes by few of them: nothing else is served meanwhile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order_module, "_MANY", many)
-        patch.setattr(order_module, "_NEW", 32)
-        keys = [b"%d" % number for number in range(4000)]
-        there = frozenset(keys)
-        order = SlotIndex(lambda key: int(key) % 3, there)
-        order.add((int(key) % 3 for key in keys), keys)
-        for looked in (False, True):
-            if looked:
-                assert len(between(order, 0, None, 3)) == len(keys)
-            gc.collect()
-            lists = [one for one in gc.get_objects() if isinstance(one, list | tuple) and one is not keys]
-            assert (
-                sum(there.issuperset(one[:1]) and len(one) for one in lists if one and type(one[0]) is bytes) <= 3 * 32
-            )
+def slot_by_number(key: bytes) -> int:
+    """Slots over all buckets; each key has one of its own."""
+    return int(key) * 1000
+
+
+def test_the_garbage_collector_can_be_spared(few_are_many: None) -> None:
+    """It is told when there are more bins than ever before, seldom enough; and bins keep their lists for good."""
+    told: list[int] = []
+    there: set[bytes] = set()
+    order = SlotIndex(slot_by_number, there, lambda: told.append(len(there)))
+    for number in range(10_000):
+        key = b"%d" % number
+        there.add(key)
+        order.add([slot_by_number(key)], [key])
+    assert 5 < len(told) < 25
+    lists = {id(one.keys) for one in order._buckets.values()}
+    assert len(between(order, 0, None, 10_000 * 1000)) == 10_000
+    assert {id(one.keys) for one in order._buckets.values()} == lists
+    for key in list(there):
+        there.remove(key)
+        order.note_removed(slot_by_number(key))
+    told.clear()
+    for number in range(10_000):
+        key = b"%d" % number
+        there.add(key)
+        order.add([slot_by_number(key)], [key])
+    assert told == []
+
+
+def test_lists_stay_when_they_are_made_anew() -> None:
+    """A bin whose entries are mostly dead gets others in the same list."""
+    index = Index()
+    index.add(*KEYS[:5])
+    (keys_bin,) = index.order._buckets.values()
+    before = id(keys_bin.keys)
+    for key in KEYS[:3]:
+        index.remove(key)
+    assert (keys_bin.dead, len(keys_bin.keys), id(keys_bin.keys)) == (0, 2, before)
