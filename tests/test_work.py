@@ -156,7 +156,7 @@ def test_a_page_of_keys() -> None:
 
     def work(number: int) -> Callable[[], None]:
         keys = sorted((b"%d" % key for key in range(number)), key=slot_of)
-        answer = {"keys": encode_keys(keys), "more": True, "end": SLOTS}
+        answer = {"keys": encode_keys(keys), "more": True, "end": SLOTS, "after": None}
         return lambda: assert_equal(len(key_texts(KeyCursor("").take(answer))), number)
 
     assert growth(work, 200) < LINEAR
