@@ -96,6 +96,10 @@ class Settings:
     IDLE_LOOK: float = 30.0
     #: Seconds that a TLS handshake may take, since until then nobody knows who the peer is.
     HANDSHAKE: float = 10.0
+    #: Handshakes that a daemon has in progress: each may cost a millisecond at any moment, and all at the same one.
+    MAX_HANDSHAKES: int = 200
+    #: Lines a second about connections in a daemon's log, since a peer may connect a thousand times in it.
+    CONNECTION_LINES: float = 20.0
 
     #: Bytes after which a daemon's log file is put aside: a busy day's lines, and no more than an editor opens.
     LOG_BYTES: int = 10 * 1024 * 1024

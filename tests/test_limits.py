@@ -69,7 +69,9 @@ TESTS = {
     "SERVED_SLICE": ["server/test_serving_turns.py::test_an_honest_peer_beside_many"],
     "ACCEPTED_AT_ONCE": ["net/test_twisted_internals.py::test_bound_accepts"],
     "STRANGERS_SERVED": ["server/test_serving_turns.py::test_strangers_come_behind"],
-    "STRANGER_LINES": ["server/test_stranger_log.py::test_a_few_lines_a_second"],
+    "STRANGER_LINES": ["server/test_paced_log.py::test_thousands_of_connections"],
+    "CONNECTION_LINES": ["server/test_paced_log.py::test_thousands_of_connections"],
+    "MAX_HANDSHAKES": ["server/test_handshakes.py::test_half_open_handshakes_take_nobodys_place"],
     "STRANGER_BOXES": ["authentication/test_strangers.py::test_boxes_of_a_stranger"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],
     "MAX_COMMIT_BYTES": [

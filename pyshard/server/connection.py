@@ -1,4 +1,4 @@
-"""A connection that a daemon accepted: who the peer is, whether it is still there, and how it is ended.
+"""A connection that a daemon serves: who the peer is, whether it is still there, and how it is ended.
 
 Rules:
 
@@ -8,7 +8,8 @@ Rules:
 - A peer that was silent for long is pinged, and cut off if it doesn't answer.
 - A connection is ended in such a way that no answer is lost.
 - Neither a right token nor a wrong one stands in the log.
-- A connection over which nothing came has no line in it, unless this side ended it.
+
+What comes before, the handshake of TLS, and the lines in the log are `pyshard.server.accepted_connection`'s.
 """
 
 from __future__ import annotations
@@ -17,32 +18,22 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import (
-    IConsumer,
-    IDelayedCall,
-    IHandshakeListener,
-    INegotiated,
-    IPushProducer,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.protocols import amp
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.error_answers import error_box, unknown_command_box
-from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
 from pyshard.security.tokens_and_roles import Role
+from pyshard.server.accepted_connection import AcceptedConnection
 from pyshard.server.changes_in_flight import ChangesInFlight
 from pyshard.server.permissions import HOW, forbidden, not_answered
 from pyshard.server.stranger_limits import READ_FROM_STRANGER, STRANGER
@@ -55,38 +46,26 @@ if TYPE_CHECKING:
 CLOSE = 0.5
 
 
-@implementer(IHandshakeListener)
-class ServerConnection(BoundedAMP):
-    """A connection that a daemon accepted; subclasses add responders.
+class ServerConnection(AcceptedConnection):
+    """A connection that a daemon serves; subclasses add responders.
 
     :cvar kind: which kind of daemon it is, as `Hello` tells it.
-    :ivar operations: how many operations came over it.
     :ivar ignores_go_away: the peer doesn't know `GoAway`, so it won't close by itself.
     :ivar role: what the peer may do; None: it is a stranger.
-    :ivar origin: the address that the peer comes from, where there is such a thing.
-    :ivar refused: why nothing is done for the peer, if so.
     :ivar changes: what came over it and changes something; `fence` waits for it.
     """
 
     kind: ClassVar[str]
-    factory: ServerFactory
 
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
-        super().__init__(clock)
-        self.factory = factory
+        super().__init__(factory, clock)
         self._set_role(Role.ADMIN if factory.tokens is None else None)
-        self.operations = 0
         self.ignores_go_away = False
-        self.origin: str | None = None
-        self.refused: TooManyConnections | None = None
         self.changes = ChangesInFlight()
         self._box_bytes = self._answer_bytes = 0  # of a box that was begun, of answers that weren't read
         self._pinged: float | None = None  # what `heard` was when it was last asked for a sign of life
         self._wrong_tokens = 0
         self._session: bytes | None = None
-        self._too_late: IDelayedCall | None = None
-        self._handshaking = False  # of TLS
-        self._silent = True  # the peer has sent nothing yet, and no line tells of the connection
         self._since = clock.seconds()
 
     def described(self) -> dict[str, object]:
@@ -226,10 +205,6 @@ class ServerConnection(BoundedAMP):
         else:  # TLS closes so by itself
             self.close()
 
-    def abort(self) -> None:
-        self._silent = False  # it is this side that ends it
-        super().abort()
-
     def close(self) -> None:
         """End the connection when what is to be written has been."""
         if self.transport is not None:
@@ -239,50 +214,17 @@ class ServerConnection(BoundedAMP):
     def serve_arrived(self) -> None:
         self.factory.turns.serve(self)
 
+    def opened(self) -> None:
+        self.factory.admit(self)
+        if self.refused is not None:
+            self._tell_opened()
+        elif self.role is None and not self._turned_away:
+            self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
+
     # ------------------------------------------------------------------ what Twisted calls
 
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        peer = self.transport.getPeer() if self.transport is not None else None
-        self._peer = f"{peer.host}:{peer.port}" if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
-        if self.transport is not None:
-            # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
-            # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
-            cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
-        self._handshaking = INegotiated.providedBy(self.transport)
-        self.factory.connection_made(self)
-        if not self._handshaking:
-            self._opened()
-        elif self.refused is None:
-            self._too_late = self._clock.callLater(settings.HANDSHAKE, self.abort)
-
-    def handshakeCompleted(self) -> None:
-        """See `IHandshakeListener`; called on connections with TLS only."""
-        self._handshaking = False
-        if self.refused is None:
-            self._stop_waiting()
-        self._opened()
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._silent:
-            self._tell_opened()
-        super().dataReceived(data)
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop_waiting()
         self.factory.connection_lost(self)
-        if self._closed_without_a_byte():
-            self.factory.silent.add(self._clock.seconds(), self._peer)
-        elif self._handshaking:
-            self._not_opened(reason)
-        else:
-            self._log.info(
-                "connection {id} from {peer}: closed after {operations} operations: {reason}",
-                id=self.id,
-                peer=self._peer,
-                operations=self.operations,
-                reason=in_words(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage(),
-            )
         super().connectionLost(reason)
         if self._session is not None:
             session = self._session
@@ -293,33 +235,9 @@ class ServerConnection(BoundedAMP):
     def _set_role(self, role: Role | None) -> None:
         self.role = role
         stranger = role is None
-        self._log = self.factory.stranger_log if stranger else type(self)._log
+        self._log = self.factory.stranger_log if stranger else self.factory.log
         self.set_limits(STRANGER if stranger else self.factory.limits)
         self.read_at_a_time(READ_FROM_STRANGER if stranger else READ)
-
-    def _opened(self) -> None:
-        if self.role is None and self.refused is None:
-            self._too_late = self._clock.callLater(settings.AUTHENTICATION, self._still_a_stranger)
-        if self.refused is not None:
-            self._tell_opened()
-
-    def _tell_opened(self) -> None:
-        """Log that there is a connection: not before something comes, so that health checks cost no lines."""
-        self._silent = False
-        self._tell("opened" if self.refused is None else f"refused: {self.refused}")
-
-    def _closed_without_a_byte(self) -> bool:
-        """Whether the peer closed the connection, and has sent nothing, not even the beginning of a handshake."""
-        if not self._silent or self.factory.draining:
-            return False
-        return not self._handshaking or nothing_received(self.transport)
-
-    def _not_opened(self, reason: Failure) -> None:
-        """Log a handshake that failed."""
-        why = tls_error(reason, self.transport, False)
-        self.factory.failed_handshakes.add(
-            self._clock.seconds(), self.id, self._peer, str(why or reason.getErrorMessage())
-        )
 
     def _role_of(self, secret: bytes) -> Role | None:
         if self.factory.tokens is None:
@@ -340,11 +258,3 @@ class ServerConnection(BoundedAMP):
     def _cut_off(self, why: str) -> None:
         self._tell(f"cut off, {why}")
         self.abort()
-
-    def _tell(self, what: str) -> None:
-        self._log.info("connection {id} from {peer}: {what}", id=self.id, peer=self._peer, what=what)
-
-    def _stop_waiting(self) -> None:
-        waiting, self._too_late = self._too_late, None
-        if waiting is not None and waiting.active():
-            waiting.cancel()

@@ -38,29 +38,33 @@ class ConnectionLimits:
     :param address: those from one address.
     :param strangers: those of peers that haven't presented a token yet, where they must.
     :param refused: those that are only told that there are too many.
+    :param handshakes: those whose handshake of TLS isn't complete.
     """
 
     total: int = settings.MAX_CONNECTIONS
     address: int = settings.MAX_CONNECTIONS_PER_ADDRESS
     strangers: int = settings.MAX_STRANGERS
     refused: int = settings.MAX_REFUSED
+    handshakes: int = settings.MAX_HANDSHAKES
 
     @property
     def files(self) -> int:
         """How many files the daemon must be able to have open."""
-        return self.total + self.strangers + self.refused + settings.OTHER_FILES
+        return self.total + self.strangers + self.refused + self.handshakes + settings.OTHER_FILES
 
     def within(self, files: int) -> ConnectionLimits:
         """These limits, or lower ones with which a process can do that may have so many files open."""
         if files >= self.files:
             return self
         places = max(4, files - min(settings.OTHER_FILES, files // 2))
-        strangers, refused = min(self.strangers, places // 4), min(self.refused, places // 8)
+        strangers = min(self.strangers, places // 4)
+        refused, handshakes = min(self.refused, places // 8), min(self.handshakes, places // 8)
         return attrs.evolve(
             self,
-            total=max(1, min(self.total, places - strangers - refused)),
+            total=max(1, min(self.total, places - strangers - refused - handshakes)),
             strangers=max(1, strangers),
             refused=max(1, refused),
+            handshakes=max(1, handshakes),
         )
 
 

@@ -3,8 +3,10 @@
 Rules:
 
 - Each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`.
+- A handshake of TLS in progress has a place apart (`pyshard.server.handshake_places`).
 - A connection over the limits is told so (`pyshard.server.connection_admission`). Past a bound of those, it is closed
   at once.
+- The lines about connections have a bound, and so have those about strangers (`pyshard.server.paced_log`).
 - All connections together hold a bounded number of bytes, each address its share (`pyshard.server.held_bytes_limit`).
 """
 
@@ -15,18 +17,19 @@ from itertools import count
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens_and_roles import Tokens
+from pyshard.server.accepted_connection import AcceptedConnection
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
+from pyshard.server.handshake_places import HandshakePlaces
 from pyshard.server.held_bytes_limit import HeldBytes
+from pyshard.server.paced_log import paced_log
 from pyshard.server.serving_turns import ServingTurns
 from pyshard.server.session_fence import SessionFence
 from pyshard.server.silent_connections import SilentConnectionLog
-from pyshard.server.stranger_log import stranger_log
 from pyshard.settings import settings
 
 
@@ -38,11 +41,11 @@ class ServerFactory(Factory):
     :param limits: for each box.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
-    :ivar connections: those that are served, and strangers.
+    :ivar handshakes: those whose handshake of TLS isn't complete.
+    :ivar connections: those that are served, and strangers; the oldest first.
     :ivar refused: those that are only told that there are too many.
     """
 
-    _log = Logger()
     noisy = False
 
     def __init__(
@@ -58,53 +61,63 @@ class ServerFactory(Factory):
         self._ids = count(1)
         self.limits = limits or Limits()
         self.turns: ServingTurns[ServerConnection] = ServingTurns(clock)
-        self.stranger_log = stranger_log(clock)
+        self.log = paced_log(clock, settings.CONNECTION_LINES, "connections")
+        self.stranger_log = paced_log(clock, settings.STRANGER_LINES, "peers without a role")
         self.sessions = SessionFence()
         self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
-        self.connections: list[ServerConnection] = []
+        self.handshakes: HandshakePlaces[AcceptedConnection] = HandshakePlaces(self.admission.limits.handshakes)
+        self.connections: dict[ServerConnection, None] = {}
         self.refused: set[ServerConnection] = set()
         self.held: HeldBytes[ServerConnection] = HeldBytes(settings.HELD_BYTES)
-        self.failed_handshakes = HandshakeFailureLog()
+        self.failed_handshakes = HandshakeFailureLog(self.stranger_log)
         self.silent = SilentConnectionLog()
         self.draining = False
         self._closed_at_once = False
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection | None:  # type: ignore[override]  # Twisted's type is private
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)
-        connection.origin = origin_of(addr)
-        refused = self.admission.refusal(connection.origin, connection.heard)
-        if refused is not None and len(self.refused) >= self.admission.limits.refused:
-            if not self._closed_at_once:
-                self._log.warn("further connections are closed without a word: {why}", why=refused)
-            self._closed_at_once = True
-            return None
-        self._closed_at_once = False
         connection.id = f"c{next(self._ids)}"
-        if refused is not None:
-            connection.refuse(refused)
-        elif (stranger := self.admission.evict_stranger(connection.heard)) is not None:
-            stranger.evict()
+        connection.origin = origin_of(addr)
         return connection
+
+    def handshake_begun(self, connection: AcceptedConnection) -> None:
+        """Give a handshake of TLS a place, if need be another one's."""
+        ended = self.handshakes.add(connection, connection.origin)
+        if ended is not None:
+            ended.end_handshake("its place was needed by another connection before the handshake was complete")
+
+    def admit(self, connection: ServerConnection) -> None:
+        """Give a connection a place among those that are served, or refuse it, or turn it away."""
+        self.handshakes.remove(connection, connection.origin)
+        refused = self.admission.refusal(connection.origin, connection.heard)
+        if refused is None:
+            self._closed_at_once = False
+            stranger = self.admission.evict_stranger(connection.heard)
+            if stranger is not None:
+                stranger.evict()
+            self.connections[connection] = None
+            self.admission.add(connection, connection.origin, connection.heard)
+        elif len(self.refused) < self.admission.limits.refused:
+            self._closed_at_once = False
+            self.refused.add(connection)
+            connection.refuse(refused)
+        else:
+            if not self._closed_at_once:
+                self.stranger_log.warn("further connections are closed without a word: {why}", why=refused)
+            self._closed_at_once = True
+            connection.turn_away()
 
     def update_held(self, connection: ServerConnection, size: int) -> None:
         """Set how many bytes are held for a connection; end those that hold too much."""
         for ended in self.held.update(connection, size, connection.origin):
             ended.release_held()
 
-    def connection_made(self, connection: ServerConnection) -> None:
-        """Count a new connection."""
-        if connection.refused is not None:
-            self.refused.add(connection)
-        else:
-            self.connections.append(connection)
-            self.admission.add(connection, connection.origin, connection.heard)
-
     def connection_lost(self, connection: ServerConnection) -> None:
         """Forget a connection that has ended."""
         self.turns.forget(connection)
         self.held.update(connection, 0, connection.origin)
-        if connection in self.refused:
-            self.refused.remove(connection)
-        else:
-            self.connections.remove(connection)
+        self.handshakes.remove(connection, connection.origin)
+        self.refused.discard(connection)
+        if connection in self.connections:
+            del self.connections[connection]
             self.admission.remove(connection, connection.origin)

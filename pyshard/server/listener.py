@@ -108,7 +108,9 @@ class Listener(Service):
         )
         for connection in [*factory.connections, *factory.refused]:
             connection.half_close()
-        await self._wait_until(lambda: not (factory.connections or factory.refused), CLOSE)
+        for handshake in factory.handshakes.all():
+            handshake.end_handshake("this daemon is shutting down")
+        await self._wait_until(lambda: not (factory.connections or factory.refused or factory.handshakes), CLOSE)
         for connection in [*factory.connections, *factory.refused]:
             connection.abort()
         factory.draining = False

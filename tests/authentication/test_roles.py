@@ -38,7 +38,7 @@ NEEDED: dict[type[Command], Role | None] = {
 
 def answered(where: tuple[str, int], bench: Bench) -> list[type[Command]]:
     """The commands that a daemon has responders for."""
-    connection = factory(bench.cluster, where).connections[0]
+    connection = next(iter(factory(bench.cluster, where).connections))
     assert type(connection) is DAEMONS[where]
     names = [*connection._responders, *connection._direct]
     return [commands.COMMANDS[name] for name in names]

@@ -73,7 +73,7 @@ def test_one_wrong_token_is_forgiven(bench: Bench) -> None:
 def test_authenticating_again(bench: Bench, where: tuple[str, int]) -> None:
     """A second right token gives its own role, a lower one too; a wrong one changes nothing, the third one ends it."""
     peer = bench.peer(where, SECRETS[Role.ADMIN])
-    connection = factory(bench.cluster, where).connections[-1]
+    connection = [*factory(bench.cluster, where).connections][-1]
     for role in (Role.READ, Role.WRITE, Role.ADMIN, Role.READ):
         assert bench.ask(peer, commands.Authenticate, token=SECRETS[role]) == {"role": role.word}
         assert connection.role is role

@@ -98,7 +98,7 @@ class SecuredCluster:
     def connections(self) -> list[ServerConnection]:
         """The connections that the shard serves."""
         (listener,) = [one for one in self.shard if isinstance(one, Listener)]
-        return listener._factory.connections
+        return [*listener._factory.connections]
 
     async def pause(self, seconds: float) -> None:
         """Let some time pass."""

@@ -176,7 +176,7 @@ def test_lost_connection_leaves_nothing(bench: Bench) -> None:
     connection.dataReceived(b"\0")
     assert len(bench.clock.getDelayedCalls()) == len(before) + 1
     connection.connectionLost(Failure(ConnectionDone()))
-    assert (bench.clock.getDelayedCalls(), connection.transport, bench.factory.connections) == (before, None, [])
+    assert (bench.clock.getDelayedCalls(), connection.transport, bench.factory.connections) == (before, None, {})
 
 
 def test_limits() -> None:
@@ -290,7 +290,7 @@ def test_stop_closes_idle_connections(bench: Bench) -> None:
     bench.network.advance(0.05)
     assert result(stopping) is None
     assert [peer.transport for peer in peers] == [None] * 3
-    assert bench.factory.connections == []
+    assert bench.factory.connections == {}
 
 
 def test_stop_answers_what_it_owes(bench: Bench) -> None:

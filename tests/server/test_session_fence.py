@@ -313,7 +313,7 @@ def test_nothing_more_is_taken_up(cluster: MemoryCluster) -> None:
     shard = cluster.services["shard0"].shard
     for paused in (False, True):
         daemon.connect()
-        connection = daemon.factory.connections[-1]
+        connection = [*daemon.factory.connections][-1]
         box = apply_box(shard.configured().state.epoch, encode_runs([Write("", [b"test"], [b"old"])]))
         data = serialize({amp.COMMAND: b"Apply", amp.ASK: b"1", **box})
         if paused:

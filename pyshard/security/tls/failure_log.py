@@ -11,11 +11,13 @@ _MAX_REMEMBERED = 1000  # peers with their reasons: strangers must not fill the 
 
 
 class HandshakeFailureLog:
-    """Logs failed handshakes, each peer and reason once in a while."""
+    """Logs failed handshakes, each peer and reason once in a while.
 
-    _log = Logger()
+    :param log: where to.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Logger) -> None:
+        self._log = log
         # (host, reason) → when it was logged, and how often it came since
         self._logged: dict[tuple[str, str], tuple[float, int]] = {}
 

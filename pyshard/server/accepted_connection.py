@@ -1,0 +1,142 @@
+"""A connection that a daemon accepted, from the first packet to the last line: its TLS handshake, its place, its log.
+
+Rules:
+
+- A peer has a bounded time for its handshake. Until that is complete it has no place among those that are served
+  (`pyshard.server.handshake_places`).
+- A connection over which nothing came has no line in the log, unless this side ended it. One that was turned away has
+  none either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IHandshakeListener,
+    INegotiated,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyshard.errors import TooManyConnections
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
+from pyshard.settings import settings
+
+if TYPE_CHECKING:
+    from pyshard.server.factory import ServerFactory
+
+
+@implementer(IHandshakeListener)
+class AcceptedConnection(BoundedAMP):
+    """A connection that a daemon accepted, whoever the peer is.
+
+    :ivar origin: the address that the peer comes from, where there is such a thing.
+    :ivar operations: how many operations came over it.
+    :ivar refused: why nothing is done for the peer, if so.
+    """
+
+    factory: ServerFactory
+
+    def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
+        super().__init__(clock)
+        self.factory = factory
+        self.origin: str | None = None
+        self.operations = 0
+        self.refused: TooManyConnections | None = None
+        self._peer = "?"
+        self._too_late: IDelayedCall | None = None
+        self._handshaking = False  # of TLS
+        self._no_tls: str | None = None  # why this side ended the handshake
+        self._silent = True  # the peer has sent nothing yet, and no line tells of the connection
+        self._turned_away = False
+
+    def opened(self) -> None:
+        """Called when the connection is there, with its handshake complete. A subclass may override it."""
+
+    def end_handshake(self, why: str) -> None:
+        """End the connection, since its handshake isn't complete."""
+        self._no_tls = why
+        self.abort()
+
+    def turn_away(self) -> None:
+        """End the connection at once, without a word to anybody."""
+        self._turned_away = True
+        self.abort()
+
+    def abort(self) -> None:
+        self._silent = False  # it is this side that ends it
+        super().abort()
+
+    # ------------------------------------------------------------------ what Twisted calls
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        peer = self.transport.getPeer() if self.transport is not None else None
+        self._peer = f"{peer.host}:{peer.port}" if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
+        if self.transport is not None:
+            # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
+            # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
+            cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
+        self._handshaking = INegotiated.providedBy(self.transport)
+        if self._handshaking:
+            late = f"the handshake took longer than {settings.HANDSHAKE:g} s"
+            self._too_late = self._clock.callLater(settings.HANDSHAKE, self.end_handshake, late)
+            self.factory.handshake_begun(self)
+        else:
+            self.opened()
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`; called on connections with TLS only."""
+        self._handshaking = False
+        self._stop_waiting()
+        self.opened()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._silent:
+            self._tell_opened()
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        if not self._turned_away:
+            self._tell_closed(reason)
+        super().connectionLost(reason)
+
+    # ------------------------------------------------------------------ inside
+
+    def _tell(self, what: str) -> None:
+        self._log.info("connection {id} from {peer}: {what}", id=self.id, peer=self._peer, what=what)
+
+    def _tell_opened(self) -> None:
+        """Log that there is a connection: not before something comes, so that health checks cost no lines."""
+        self._silent = False
+        self._tell("opened" if self.refused is None else f"refused: {self.refused}")
+
+    def _tell_closed(self, reason: Failure) -> None:
+        if self._closed_without_a_byte():
+            self.factory.silent.add(self._clock.seconds(), self._peer)
+        elif self._handshaking:
+            why = self._no_tls or str(tls_error(reason, self.transport, False) or reason.getErrorMessage())
+            self.factory.failed_handshakes.add(self._clock.seconds(), self.id, self._peer, why)
+        else:
+            why = in_words(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage()
+            self._tell(f"closed after {self.operations} operations: {why}")
+
+    def _closed_without_a_byte(self) -> bool:
+        """Whether the peer closed the connection, and has sent nothing, not even the beginning of a handshake."""
+        if not self._silent or self.factory.draining:
+            return False
+        return not self._handshaking or nothing_received(self.transport)
+
+    def _stop_waiting(self) -> None:
+        waiting, self._too_late = self._too_late, None
+        if waiting is not None and waiting.active():
+            waiting.cancel()
