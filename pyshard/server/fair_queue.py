@@ -34,6 +34,7 @@ class FairQueue(Generic[_K]):
         self._entries: list[tuple[float, int, _K]] = []  # a heap; an entry counts if its number stands in `_waiting`
         self._waiting: dict[_K, int] = {}
         self._numbers = count()
+        self._most_notes = _FEW
 
     def __len__(self) -> int:
         """How many wait."""
@@ -62,7 +63,7 @@ class FairQueue(Generic[_K]):
         self._used[key] = self._used_by(key) + amount
         if key in self._waiting:
             self._enter(key)
-        elif len(self._used) > 2 * len(self._waiting) + _FEW:
+        elif len(self._used) > self._most_notes:
             self._forget_some()
 
     def leave(self, key: _K) -> None:
@@ -94,6 +95,7 @@ class FairQueue(Generic[_K]):
         """Forget those that stand no better or worse than somebody unknown."""
         least = self._level - self._credit
         self._used = {key: used for key, used in self._used.items() if used > least or key in self._waiting}
+        self._most_notes = 2 * len(self._used) + _FEW  # so that each look is paid for by as many notes
 
 
 class FairGroups(Generic[_K]):

@@ -23,7 +23,7 @@ from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
-_LONGEST = 1.0  # seconds that a slice can't have taken: the clock was set
+_LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
 
 
 class Served(Protocol):
@@ -97,8 +97,7 @@ class ServingTurns(Generic[_S]):
             while more and 0 <= used < most:
                 more = connection.serve_next()
                 used = self._clock.seconds() - connection.heard
-            if not 0 <= used < _LONGEST:
-                used = most  # the clock was set
+            used = min(used, _LONGEST) if used >= 0 else most
             if not its_turn:
                 peers.left -= used
         if its_turn or used >= most:

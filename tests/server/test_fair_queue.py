@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,6 +130,23 @@ def test_notes_are_bounded() -> None:
         served(queue, 1, {"a": 1, "b": 1})
     assert len(queue._used) < 2000
     assert len(queue._entries) < 100
+
+
+def test_notes_are_seldom_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands that all have to be remembered don't have all notes looked through for each of them."""
+    looks: list[int] = []
+    forget = FairQueue._forget_some
+
+    def look(queue: FairQueue[str]) -> None:
+        looks.append(len(queue._used))
+        forget(queue)
+
+    monkeypatch.setattr(FairQueue, "_forget_some", look)
+    queue: FairQueue[str] = FairQueue(CREDIT)
+    queue.add("waits")
+    for number in range(20_000):
+        queue.charge(f"came{number}", 1.0)
+    assert sum(looks) < 60_000
 
 
 # -- addresses ------------------------------------------------------------------------------------------------------

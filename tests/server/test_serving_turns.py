@@ -149,6 +149,17 @@ def test_the_rest_is_shared(bench: Bench) -> None:
     assert count["a"] / count["c"] == pytest.approx(4, rel=0.1)
 
 
+def test_boxes_that_take_seconds_count(bench: Bench) -> None:
+    """Between two boxes that take two seconds each others are served for a second at the least."""
+    slow, other = bench.peer("slow", cost=2.0), bench.peer("b", cost=0.001)
+    for peer in (slow, other):
+        peer.arrive(10_000)
+    while bench.served.count("slow") < 5:
+        bench.turn()
+    between = "".join(name[0] for name in bench.served).split("s")[2:5]
+    assert min(map(len, between)) >= 900
+
+
 def test_one_box_at_a_time_counts_too(bench: Bench) -> None:
     """Forty connections of one address that each send the next box when one was served get no more than one share."""
     many = [bench.peer(f"a{number}", cost=SLICE * 0.9, origin="192.0.2.1") for number in range(40)]
@@ -212,7 +223,7 @@ def test_who_has_gone_is_not_served(bench: Bench) -> None:
 
 @pytest.mark.parametrize("jump", [86_400, -86_400])
 def test_a_clock_that_is_set(bench: Bench, jump: float) -> None:
-    """When the clock jumps while a box is served nobody pays for it, and nobody stops."""
+    """When the clock jumps while a box is served nobody pays for more than a second, and nobody stops."""
     peer, other = bench.peer("a"), bench.peer("b")
     for one in (peer, other):
         one.arrive(500)
