@@ -84,10 +84,9 @@ class Settings:
     OTHER_FILES: int = 200
     #: Seconds for which a daemon serves boxes as they come, before others must have had their chance to be read.
     SERVED_AT_ONCE: float = 0.005
-    #: Seconds for which it serves those that wait for their turn, before it reads what has come meanwhile.
-    SERVED_IN_TURN: float = 0.01
-    #: Seconds for which it serves one peer of those that wait, in its turn; one box at the least.
-    SERVED_SLICE: float = 0.001
+    #: Seconds for which it serves one peer of those that wait, before it reads what has come meanwhile; one box at the
+    #: least. So long may others have to wait for each of theirs, and this costs a tenth of what such a slice gets done.
+    SERVED_SLICE: float = 0.00025
     #: Connections that it accepts before it serves those that it has.
     ACCEPTED_AT_ONCE: int = 10
     #: Seconds of silence after which a daemon pings a peer, and by which a peer must have read some answer.
@@ -117,7 +116,7 @@ class Settings:
     #: Seconds within which a stranger must finish a box.
     STRANGER_UNFINISHED_BOX: float = 5.0
     #: Seconds of each turn of the reactor in which boxes of strangers are served, behind those of all others.
-    STRANGERS_SERVED: float = 0.001
+    STRANGERS_SERVED: float = 0.0001
     #: Lines a second about strangers in a daemon's log, since they may come by thousands.
     STRANGER_LINES: float = 5.0
     #: Seconds within which a peer must present a right token.

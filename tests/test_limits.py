@@ -65,7 +65,6 @@ TESTS = {
         "shard/test_keys_and_stat.py::test_keys_beside_many_that_have_expired",
     ],
     "SERVED_AT_ONCE": ["server/test_serving_turns.py::test_a_burst_waits"],
-    "SERVED_IN_TURN": ["server/test_serving_turns.py::test_a_burst_waits"],
     "SERVED_SLICE": ["server/test_serving_turns.py::test_an_honest_peer_beside_many"],
     "ACCEPTED_AT_ONCE": ["net/test_twisted_internals.py::test_bound_accepts"],
     "STRANGERS_SERVED": ["server/test_serving_turns.py::test_strangers_come_behind"],

@@ -107,7 +107,8 @@ class FairGroups(Generic[_K]):
     def __init__(self, credit: float) -> None:
         self._credit = credit
         self._groups: FairQueue[Hashable] = FairQueue(credit)
-        self._members: dict[Hashable, FairQueue[_K]] = {}
+        self._members: dict[Hashable, FairQueue[_K]] = {}  # also of some groups of which nobody waits
+        self._most_notes = _FEW
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
@@ -115,9 +116,7 @@ class FairGroups(Generic[_K]):
 
     def add(self, member: _K, group: Hashable) -> None:
         """Have a member wait."""
-        if group not in self._members:
-            self._members[group] = FairQueue(self._credit)
-        self._members[group].add(member)
+        self._members_of(group).add(member)
         self._groups.add(group)
 
     def take(self) -> _K | None:
@@ -129,15 +128,12 @@ class FairGroups(Generic[_K]):
         member = members.take()
         if members:
             self._groups.add(group)
-        else:
-            del self._members[group]
         return member
 
     def charge(self, member: _K, group: Hashable, amount: float) -> None:
         """Count what a member has used."""
         self._groups.charge(group, amount)
-        if group in self._members:
-            self._members[group].charge(member, amount)
+        self._members_of(group).charge(member, amount)
 
     def remove(self, member: _K, group: Hashable) -> None:
         """Forget a member that never comes back; what it has used still counts for its group."""
@@ -147,3 +143,12 @@ class FairGroups(Generic[_K]):
             if not members:
                 del self._members[group]
                 self._groups.leave(group)
+
+    def _members_of(self, group: Hashable) -> FairQueue[_K]:
+        members = self._members.get(group)
+        if members is None:
+            if len(self._members) >= self._most_notes:
+                self._members = {one: its for one, its in self._members.items() if its}
+                self._most_notes = 2 * len(self._members) + _FEW
+            members = self._members[group] = FairQueue(self._credit)
+        return members

@@ -5,8 +5,8 @@ Rules:
 - While little is asked, a box is served at once.
 - In one turn of the reactor boxes are served at once for a bounded time. Whoever has more then waits for its turn, and
   nothing more is read from it meanwhile.
-- Those that wait are served a slice at a time, the one first that has used least (`pyshard.server.fair_queue`). A slice
-  has one box at least.
+- Those that wait are served a slice at a time, one in each turn of the reactor, which reads in between what others ask.
+  The one comes first that has used least (`pyshard.server.fair_queue`). A slice has one box at least.
 - Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
   has a token is a stranger at first.
 """
@@ -64,12 +64,14 @@ _S = TypeVar("_S", bound=Served)
 class _Class(Generic[_S]):
     """Peers of one class: those with a role, or strangers.
 
-    :param most: seconds for which they are served at once, until the reactor's next turn.
-    :ivar left: what is left of these; 0 while anybody waits.
+    :param at_once: seconds for which they are served at once, until the reactor's next turn.
+    :param in_turn: seconds for which one that waits is served.
+    :ivar left: what is left of `at_once`; 0 while anybody waits.
     """
 
-    def __init__(self, most: float) -> None:
-        self.most = self.left = most
+    def __init__(self, at_once: float, in_turn: float) -> None:
+        self.at_once = self.left = at_once
+        self.in_turn = in_turn
         self.waiting: FairGroups[_S] = FairGroups(_CREDIT)
 
 
@@ -81,8 +83,8 @@ class ServingTurns(Generic[_S]):
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE)
-        self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED)
+        self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
+        self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
         self._turn_of: _S | None = None
         self._next: IDelayedCall | None = None
 
@@ -90,7 +92,7 @@ class ServingTurns(Generic[_S]):
         """Serve what has come over a connection: now, or when it is its turn."""
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of
-        most = settings.SERVED_SLICE if its_turn else peers.left
+        most = peers.in_turn if its_turn else peers.left
         used = 0.0
         if most > 0:
             more = True
@@ -126,22 +128,19 @@ class ServingTurns(Generic[_S]):
             self._next = self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        """Serve those that wait, for one turn of the reactor."""
+        """Serve the first of those that wait, of each class, for a slice."""
         self._next = None
-        for peers, most in ((self._known, settings.SERVED_IN_TURN), (self._strangers, settings.STRANGERS_SERVED)):
-            end = self._clock.seconds() + most
-            while (connection := peers.waiting.take()) is not None:
-                self._turn_of = connection
+        for peers in (self._known, self._strangers):
+            self._turn_of = peers.waiting.take()
+            if self._turn_of is not None:
                 try:
-                    connection.take_turn()
+                    self._turn_of.take_turn()
                 finally:
                     self._turn_of = None
-                if not 0 < end - self._clock.seconds() <= most:
-                    break
             if peers.waiting:
                 self._go_on_later()
             else:
-                peers.left = peers.most
+                peers.left = peers.at_once
 
 
 def _group(connection: Served) -> Hashable:

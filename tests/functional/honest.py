@@ -1,37 +1,54 @@
-"""Honest clients beside an attack: how long they wait at the most, and how many operations they get done.
+"""Honest clients beside an attack: how long they wait at the most, and how much of their rate is left to them.
 
-They are processes of their own, so that the attack's work in the tests' process doesn't delay them.
+They are processes of their own, so that the attack's work in the tests' process doesn't delay them. They come from
+addresses other than the attack's, where the system has more than one for itself.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 from functional.cluster import PATIENCE, Cluster
 
+#: Seconds for which they work before the attack begins.
+BEFORE = 0.5
+
 _CODE = """
-import sys, time
+import socket, sys, time
+from contextlib import suppress
 from pathlib import Path
+
 from pyshard import Pyshard
 
-server, writes, stop, token_file = sys.argv[1:]
+server, writes, stop, address, token_file = sys.argv[1:]
+connect = socket.socket.connect
+
+def connect_from_address(self, to):
+    with suppress(OSError):  # only Linux has them all
+        self.bind((address, 0))
+    connect(self, to)
+
+socket.socket.connect = connect_from_address
 with Pyshard(server, deadline=60, token_file=token_file or None) as app:
     app.write("honest", 0)
     print("ready", flush=True)
-    longest, done, began = 0.0, 0, time.monotonic()
+    times = [time.monotonic()]
     while not Path(stop).exists():
-        start = time.monotonic()
-        if writes == "True" and done % 2:
-            assert app.write("honest", done)
+        if writes == "True" and len(times) % 2:
+            assert app.write("honest", len(times))
         else:
             assert app.read("honest")
-        longest, done = max(longest, time.monotonic() - start), done + 1
-    print(longest, done, time.monotonic() - began)
+        times.append(time.monotonic())
+    began, ended = map(float, input().split())
+    waits = [end - start for start, end in zip(times, times[1:]) if start < ended and end > began]
+    before, beside = sum(end < began for end in times), sum(began <= end <= ended for end in times)
+    print(max(waits), before / (began - times[0]), beside / (ended - began))
 """
 
 
@@ -39,12 +56,21 @@ with Pyshard(server, deadline=60, token_file=token_file or None) as app:
 class Seen:
     """What honest clients have seen.
 
-    :ivar longest: seconds of the longest wait for one operation.
-    :ivar rate: operations a second, of all of them.
+    :ivar longest: seconds of the longest wait for one operation, of any of them.
+    :ivar before: operations a second before the attack, of all of them.
+    :ivar beside: the same while it lasted.
     """
 
     longest: float = 0.0
-    rate: float = 0.0
+    before: float = 0.0
+    beside: float = 0.0
+
+    def tell(self, what: str) -> None:
+        """Print the figures, which ``pytest -s`` shows."""
+        sys.stdout.write(
+            f"\n{what}: others waited {self.longest:.3f} s at the most, and had {self.beside:,.0f} operations/s, which "
+            f"are {self.beside / self.before:.0%} of {self.before:,.0f}\n"
+        )
 
 
 @contextmanager
@@ -54,34 +80,33 @@ def honest_clients(cluster: Cluster, token_file: Path | None = None) -> Iterator
     command = [sys.executable, "-c", _CODE, cluster.server]
     clients = [
         subprocess.Popen(
-            [*command, str(writes), str(stop), str(token_file or "")],
+            [*command, str(writes), str(stop), address, str(token_file or "")],
             cwd=cluster.folder,
             env=cluster.environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for writes in (False, True)
+        for writes, address in ((False, "127.0.0.2"), (True, "127.0.0.3"))
     ]
     try:
         for client in clients:
             assert client.stdout is not None
             assert client.stdout.readline() == "ready\n"
+        time.sleep(BEFORE)
+        began = time.monotonic()
         yield seen
+        window = f"{began} {time.monotonic()}\n"
         stop.touch()
         for client in clients:
-            said = client.communicate(timeout=PATIENCE + 60)[0]
+            said = client.communicate(window, timeout=PATIENCE + 60)[0]
             assert client.returncode == 0, said
-            longest, done, seconds = map(float, said.split())
+            longest, before, beside = map(float, said.split())
             seen.longest = max(seen.longest, longest)
-            seen.rate += done / seconds
+            seen.before += before
+            seen.beside += beside
     finally:
         for client in clients:
             client.kill()
             client.wait()
         stop.unlink(missing_ok=True)
-
-
-def tell(what: str, seen: Sequence[Seen]) -> None:
-    """Print the figures, which ``pytest -s`` shows."""
-    for one in seen:
-        sys.stdout.write(f"\n{what}: others waited {one.longest:.3f} s at the most, {one.rate:.0f} operations/s\n")

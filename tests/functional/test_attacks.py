@@ -1,22 +1,24 @@
 """Attacks with allowed boxes on real daemons: what they cost others, who are at work meanwhile.
 
 On a quiet machine others wait less than 0.3 s. Before turns, bounded pages and bounds for strangers each of these made
-them wait for several seconds, but for the connections that redial. With ``pytest -s`` the figures are printed.
+them wait for several seconds, but for the connections that redial. With ``pytest -s`` the figures are printed. The
+environment variable PYSHARD_TEST_ATTACKS makes each attack so many times as large.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
 
 import pytest
 from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
-from functional.honest import honest_clients, tell
+from functional.honest import honest_clients
 
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import SLOTS, slots_of
@@ -26,6 +28,9 @@ from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.protocol.chunked_arguments import put_chunks
 
 pytestmark = pytest.mark.functional
+
+#: How many times as large as in CI the attacks are.
+MORE = int(os.environ.get("PYSHARD_TEST_ATTACKS", "1"))
 
 #: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy.
 LONGEST = 1.5
@@ -57,7 +62,7 @@ def exchange(daemon: Daemon, data: bytes, answers: int) -> list[Box]:
     """Send bytes on a connection of their own, and read so many boxes, or until the daemon closes."""
     parser, found = BoxParser(Limits(keys=1000, size=1 << 30)), list[Box]()
     with suppress(ConnectionError), socket.create_connection((HOST, daemon.port), timeout=2 * PATIENCE) as peer:
-        sending = threading.Thread(target=lambda: suppressed(lambda: peer.sendall(data)))
+        sending = threading.Thread(target=lambda: send(peer, data))
         sending.start()
         while len(found) < answers and (received := peer.recv(1 << 20)):
             parser.feed(received)
@@ -69,10 +74,10 @@ def exchange(daemon: Daemon, data: bytes, answers: int) -> list[Box]:
     return found
 
 
-def suppressed(send: Callable[[], object]) -> None:
+def send(peer: socket.socket, data: bytes) -> None:
     """Send what the daemon may not take."""
     with suppress(OSError):
-        send()
+        peer.sendall(data)
 
 
 def at_once(daemon: Daemon, data: bytes, answers: int, connections: int) -> None:
@@ -105,15 +110,15 @@ def attacked(request: pytest.FixtureRequest, new_cluster: NewCluster) -> Cluster
 
 
 def test_pages_over_what_has_expired(attacked: Cluster) -> None:
-    """Fifty questions for keys, over many records that have expired together, take from the others what fifty take."""
+    """Questions for keys, over many records that have expired together, take from the others what others take."""
     (daemon,) = attacked.shards
-    ends = time.monotonic() + 6
-    store(daemon, [b"%d" % number for number in range(60_000)], ends)
+    ends = time.monotonic() + 2.5 + MORE
+    store(daemon, [b"%d" % number for number in range(20_000 * MORE)], ends)
     with honest_clients(attacked) as seen:
         time.sleep(max(0.0, ends + 0.1 - time.monotonic()))
-        answers = exchange(daemon, b"".join(keys_from(0) for _ in range(50)), 50)
+        answers = exchange(daemon, b"".join(keys_from(0) for _ in range(100)), 100)
         assert all(b"keys" in one for one in answers)
-    tell("expired keys", [seen])
+    seen.tell("expired keys")
     assert seen.longest < LONGEST
 
 
@@ -125,7 +130,7 @@ def crowded(slot: int) -> Iterator[bytes]:
 
 
 def test_pages_of_the_last_slot(new_cluster: NewCluster) -> None:
-    """Two thousand empty pages of a slot beside many keys don't have these keys put in order each time."""
+    """A thousand empty pages of a slot beside many keys don't have these keys put in order each time."""
     cluster, slot = new_cluster(2), 8192 * 600 - 1
     cluster.config[0]["end"] = cluster.config[1]["start"] = (slot + 1) / SLOTS
     cluster.write_config()
@@ -133,33 +138,33 @@ def test_pages_of_the_last_slot(new_cluster: NewCluster) -> None:
     daemon = cluster.shards[0]
     store(daemon, list(islice(crowded(slot), 1500)))
     with honest_clients(cluster) as seen:
-        answers = exchange(daemon, b"".join(keys_from(slot) for _ in range(2000)), 2000)
+        answers = exchange(daemon, b"".join(keys_from(slot) for _ in range(1000 * MORE)), 1000 * MORE)
         assert {one[b"keys.0"] for one in answers} == {b"\x90"}
-    tell("the last slot", [seen])
+    seen.tell("the last slot")
     assert seen.longest < LONGEST
 
 
 def test_conditions_on_large_documents(new_cluster: NewCluster) -> None:
-    """A thousand conditions that aren't met copy nothing of the documents that they are about."""
+    """Hundreds of conditions that aren't met copy nothing of the documents that they are about."""
     attacked = new_cluster(1)
     attacked.start()
     (daemon,) = attacked.shards
     big = document_encoding.encode("x" * (16 * 1024 * 1024 - 100))[0]
     exchange(daemon, apply(Write("", [b"big"], [big])), 1)
     with honest_clients(attacked) as seen:
-        answers = exchange(daemon, b"".join(apply(Pop("", [b"big"], [1])) for _ in range(1000)), 1000)
-        assert len(answers) == 1000
-    tell("conditions", [seen])
+        answers = exchange(daemon, b"".join(apply(Pop("", [b"big"], [1])) for _ in range(500 * MORE)), 500 * MORE)
+        assert len(answers) == 500 * MORE
+    seen.tell("conditions")
     assert seen.longest < LONGEST
 
 
 def test_batches_across_boxes(attacked: Cluster) -> None:
-    """Forty peers that each send hundreds of batches at once are served in turn, and others in between."""
+    """Forty peers that each send many batches at once are served in turn, and others in between."""
     (daemon,) = attacked.shards
     batch = Has("", [b"%d" % number for number in range(100)])
     with honest_clients(attacked) as seen:
-        at_once(daemon, b"".join(apply(batch) for _ in range(300)), 300, 40)
-    tell("batches", [seen])
+        at_once(daemon, b"".join(apply(batch) for _ in range(150 * MORE)), 150 * MORE, 40)
+    seen.tell("batches")
     assert seen.longest < LONGEST
 
 
@@ -184,14 +189,14 @@ def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
     pings = b"".join(command("Ping") for _ in range(4000))
     with honest_clients(guarded, guarded.token_file) as seen:
         at_once(daemon, pings, 4000, connections)
-    tell(f"{connections} strangers", [seen])
+    seen.tell(f"{connections} strangers")
     assert seen.longest < LONGEST
 
 
 def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
     """A hundred that redial all the time don't make a shard useless, and have few lines in its log."""
     (daemon,) = guarded.shards
-    ends = time.monotonic() + 3
+    ends = time.monotonic() + 1 + MORE
     dialed = count()
 
     def redial() -> None:
@@ -208,6 +213,6 @@ def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    tell(f"{next(dialed)} times dialed", [seen])
+    seen.tell(f"{next(dialed)} times dialed")
     assert seen.longest < LONGEST
     assert daemon.log()[logged:].count("\n") < 400

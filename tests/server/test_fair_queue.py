@@ -194,6 +194,29 @@ def test_leaving_is_no_way_to_the_front() -> None:
     assert not groups
 
 
+def test_the_only_one_that_waits_is_charged() -> None:
+    """One that was served alone has used something: whoever comes from its address comes before it."""
+    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups.add("busy", "here")
+    assert groups.take() == "busy"
+    groups.charge("busy", "here", 1.0)
+    groups.add("busy", "here")
+    groups.add("x", "here")
+    assert [groups.take() for _ in range(3)] == ["x", "busy", None]
+
+
+def test_addresses_are_forgotten() -> None:
+    """Addresses that came once leave nothing behind, be it while others always wait."""
+    groups: FairGroups[str] = FairGroups(CREDIT)
+    for number in range(10_000):
+        groups.add("waits", "there")
+        groups.add("once", f"address{number}")
+        for _ in range(2):
+            taken = str(groups.take())
+            groups.charge(taken, "there" if taken == "waits" else f"address{number}", 1.0)
+    assert len(groups._members) < 2000
+
+
 def test_members_that_are_gone() -> None:
     """Nothing is left of connections that have ended, and nobody is given who has gone."""
     groups: FairGroups[str] = FairGroups(CREDIT)
@@ -203,4 +226,5 @@ def test_members_that_are_gone() -> None:
     groups.remove("unknown", "nowhere")
     assert groups
     assert [groups.take(), groups.take()] == ["b", None]
+    groups.remove("b", "here")
     assert groups._members == {}

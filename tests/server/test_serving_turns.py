@@ -11,8 +11,9 @@ from pyshard.security.tokens_and_roles import Role
 from pyshard.server.serving_turns import ServingTurns
 from pyshard.settings import settings
 
-AT_ONCE, TURN, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_IN_TURN, settings.SERVED_SLICE
+AT_ONCE, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_SLICE
 STRANGERS = settings.STRANGERS_SERVED
+BOX = STRANGERS / 10  # seconds that a box takes where nothing else is said
 
 
 class Bench:
@@ -23,7 +24,7 @@ class Bench:
         self.turns: ServingTurns[Connection] = ServingTurns(self.clock)
         self.served: list[str] = []
 
-    def peer(self, name: str, boxes: int = 0, cost: float = 0.0001, **more: object) -> Connection:
+    def peer(self, name: str, boxes: int = 0, cost: float = BOX, **more: object) -> Connection:
         """A connection over which so many boxes have come, each of which takes `cost` seconds."""
         return Connection(self, name, boxes, cost, **more)  # type: ignore[arg-type]  # what the tests give
 
@@ -102,12 +103,12 @@ def test_a_burst_waits(bench: Bench) -> None:
     """Of many boxes some are served at once, and the rest in later turns, which end by themselves."""
     peer = bench.peer("a")
     peer.arrive(1000)
-    assert len(bench.served) == pytest.approx(AT_ONCE / 0.0001, abs=1)
+    assert len(bench.served) == pytest.approx(AT_ONCE / BOX, abs=2)
     assert peer.waits
     turns = []
     while peer.boxes:
         turns.append(len(bench.turn()))
-    assert max(turns) <= (TURN + SLICE) / 0.0001 + 1
+    assert max(turns) <= SLICE / BOX + 1
     assert bench.turn() == []
     assert bench.clock.getDelayedCalls() == []
 
@@ -117,7 +118,7 @@ def test_all_that_come_in_one_turn_share_what_is_served_at_once(bench: Bench) ->
     peers = [bench.peer(f"a{number}") for number in range(40)]
     for peer in peers:
         peer.arrive(1000)
-    assert len(bench.served) == pytest.approx(AT_ONCE / 0.0001, abs=1)
+    assert len(bench.served) == pytest.approx(AT_ONCE / BOX, abs=2)
     assert all(peer.waits for peer in peers)
 
 
@@ -126,15 +127,15 @@ def test_an_honest_peer_beside_many(bench: Bench, attackers: int, same_address: 
     """Who asks now and then waits for a slice, and not for all that others have sent."""
     for number in range(attackers):
         bench.peer(f"a{number}", origin="192.0.2.1").arrive(10_000)
-    for _ in range(20):
+    for _ in range(100):
         bench.turn()
     honest = bench.peer("honest", origin="192.0.2.1" if same_address else "192.0.2.2")
     for _ in range(20):
         began = bench.clock.seconds()
         honest.arrive(1)
         served = bench.turn()
-        assert served.index("honest") <= SLICE / 0.0001 + 1
-        assert bench.clock.seconds() - began <= TURN + SLICE + STRANGERS + 0.001
+        assert served.index("honest") <= SLICE / BOX + 1
+        assert bench.clock.seconds() - began <= SLICE + STRANGERS + 0.001
 
 
 def test_the_rest_is_shared(bench: Bench) -> None:
@@ -142,7 +143,7 @@ def test_the_rest_is_shared(bench: Bench) -> None:
     for name, cost in (("a", 0.0001), ("b", 0.0001), ("c", 0.0004)):
         bench.peer(name, cost=cost).arrive(100_000)
     before = Counter(bench.served)
-    for _ in range(300):
+    for _ in range(3000):
         bench.turn()
     count = Counter(bench.served) - before
     assert count["a"] / count["b"] == pytest.approx(1, rel=0.1)
@@ -165,16 +166,15 @@ def test_one_box_at_a_time_counts_too(bench: Bench) -> None:
     many = [bench.peer(f"a{number}", cost=SLICE * 0.9, origin="192.0.2.1") for number in range(40)]
     other = bench.peer("b", cost=SLICE * 0.9, origin="192.0.2.2")
     for peer in [*many, other]:
-        peer.arrive(100)
-    for _ in range(100):
+        peer.arrive(1000)
+    for _ in range(600):
         for peer in many:
             if not peer.waits:
                 peer.arrive(1)
         bench.turn()
         for peer in many:
             peer.boxes = min(peer.boxes, 1)
-    count = Counter(bench.served[200:])
-    assert count["b"] >= 100 or not other.boxes
+    assert Counter(bench.served)["b"] >= 250
 
 
 def test_strangers_come_behind(bench: Bench) -> None:
@@ -187,7 +187,7 @@ def test_strangers_come_behind(bench: Bench) -> None:
         served = bench.turn()
         first_stranger = next(at for at, name in enumerate(served) if name != "a")
         assert set(served[first_stranger:]).isdisjoint({"a"})
-        assert 1 <= len(served) - first_stranger <= STRANGERS / 0.0001 + SLICE / 0.0001 + 1
+        assert 1 <= len(served) - first_stranger <= STRANGERS / BOX + 1
 
 
 def test_a_stranger_that_waits_holds_up_nobody(bench: Bench) -> None:
