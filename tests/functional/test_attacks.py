@@ -196,10 +196,9 @@ def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
 def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
     """A hundred that redial all the time don't make a shard useless, and have few lines in its log."""
     (daemon,) = guarded.shards
-    ends = time.monotonic() + 1 + MORE
     dialed = count()
 
-    def redial() -> None:
+    def redial(ends: float) -> None:
         ping = command("Ping")
         while time.monotonic() < ends:
             with suppress(OSError), socket.create_connection((HOST, daemon.port), timeout=5) as peer:
@@ -208,11 +207,14 @@ def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
 
     logged = len(daemon.log())
     with honest_clients(guarded, guarded.token_file) as seen:
-        threads = [threading.Thread(target=redial) for _ in range(100)]
+        ends = time.monotonic() + 1 + MORE
+        threads = [threading.Thread(target=redial, args=(ends,)) for _ in range(100)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    seen.tell(f"{next(dialed)} times dialed")
+    times = next(dialed)
+    seen.tell(f"{times:,} times dialed")
+    assert times > 100
     assert seen.longest < LONGEST
     assert daemon.log()[logged:].count("\n") < 400
