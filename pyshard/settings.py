@@ -83,7 +83,7 @@ class Settings:
     #: Files that a daemon may have open besides those of its connections.
     OTHER_FILES: int = 200
     #: Seconds for which a daemon serves boxes as they come, before others must have had their chance to be read.
-    SERVED_AT_ONCE: float = 0.005
+    SERVED_AT_ONCE: float = 0.02
     #: Seconds for which it serves one peer of those that wait, before it reads what has come meanwhile; one box at the
     #: least. So long may others have to wait for each of theirs, and this costs a tenth of what such a slice gets done.
     SERVED_SLICE: float = 0.00025

@@ -5,8 +5,8 @@ Rules:
 - While little is asked, a box is served at once.
 - In one turn of the reactor boxes are served at once for a bounded time. Whoever has more then waits for its turn, and
   nothing more is read from it meanwhile.
-- Those that wait are served a slice at a time, one in each turn of the reactor, which reads in between what others ask.
-  The one comes first that has used least (`pyshard.server.fair_queue`). A slice has one box at least.
+- Those that wait are served for a slice of time in each turn of the reactor, which reads in between what others ask. The
+  one comes first that has used least (`pyshard.server.fair_queue`). A slice has one box at least.
 - Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
   has a token is a stranger at first.
 """
@@ -65,7 +65,7 @@ class _Class(Generic[_S]):
     """Peers of one class: those with a role, or strangers.
 
     :param at_once: seconds for which they are served at once, until the reactor's next turn.
-    :param in_turn: seconds for which one that waits is served.
+    :param in_turn: seconds for which those that wait are served, in each turn.
     :ivar left: what is left of `at_once`; 0 while anybody waits.
     """
 
@@ -100,10 +100,12 @@ class ServingTurns(Generic[_S]):
                 more = connection.serve_next()
                 used = self._clock.seconds() - connection.heard
             used = min(used, _LONGEST) if used >= 0 else most
-            if not its_turn:
-                peers.left -= used
         if its_turn or used >= most:
             peers.waiting.charge(connection, _group(connection), used)
+        if not its_turn:
+            peers.left -= used
+            if peers.left < peers.at_once / 2:  # in good time, so that what comes in one turn seldom has to wait
+                self._go_on_later()
         if used >= most:
             self._wait(connection)
 
@@ -121,22 +123,24 @@ class ServingTurns(Generic[_S]):
             peers = self._strangers if connection.role is None else self._known
             peers.waiting.add(connection, _group(connection))
             peers.left = 0.0
-        self._go_on_later()
+            self._go_on_later()
 
     def _go_on_later(self) -> None:
         if self._next is None:
             self._next = self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        """Serve the first of those that wait, of each class, for a slice."""
+        """Serve those that wait, of each class, for as long as a slice."""
         self._next = None
         for peers in (self._known, self._strangers):
-            self._turn_of = peers.waiting.take()
-            if self._turn_of is not None:
+            began, passed = self._clock.seconds(), 0.0
+            while 0 <= passed < peers.in_turn and (connection := peers.waiting.take()) is not None:
+                self._turn_of = connection
                 try:
-                    self._turn_of.take_turn()
+                    connection.take_turn()
                 finally:
                     self._turn_of = None
+                passed = self._clock.seconds() - began
             if peers.waiting:
                 self._go_on_later()
             else:

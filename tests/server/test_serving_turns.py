@@ -102,7 +102,7 @@ def test_one_long_box_is_served_to_its_end(bench: Bench) -> None:
 def test_a_burst_waits(bench: Bench) -> None:
     """Of many boxes some are served at once, and the rest in later turns, which end by themselves."""
     peer = bench.peer("a")
-    peer.arrive(1000)
+    peer.arrive(3000)
     assert len(bench.served) == pytest.approx(AT_ONCE / BOX, abs=2)
     assert peer.waits
     turns = []
@@ -113,11 +113,23 @@ def test_a_burst_waits(bench: Bench) -> None:
     assert bench.clock.getDelayedCalls() == []
 
 
+def test_those_that_ask_one_thing_at_a_time_seldom_wait(bench: Bench) -> None:
+    """What many peers ask in one turn is served at once, turn for turn, if it takes less than half of what may be."""
+    peers = [bench.peer(f"a{number}") for number in range(20)]
+    for peer in peers:
+        peer.cost = AT_ONCE * 0.45 / 20
+    for _ in range(50):
+        for peer in peers:
+            peer.arrive(1)
+            assert not peer.boxes
+        bench.turn()
+
+
 def test_all_that_come_in_one_turn_share_what_is_served_at_once(bench: Bench) -> None:
     """Forty peers can't have the reactor stay away for forty times as long."""
     peers = [bench.peer(f"a{number}") for number in range(40)]
     for peer in peers:
-        peer.arrive(1000)
+        peer.arrive(3000)
     assert len(bench.served) == pytest.approx(AT_ONCE / BOX, abs=2)
     assert all(peer.waits for peer in peers)
 
