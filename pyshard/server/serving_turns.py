@@ -5,8 +5,9 @@ Rules:
 - While little is asked, a box is served at once.
 - In one turn of the reactor boxes are served at once for a bounded time. Whoever has more then waits for its turn, and
   nothing more is read from it meanwhile.
-- Those that wait are served for a slice of time in each turn of the reactor, which reads in between what others ask. The
-  one comes first that has used least (`pyshard.server.fair_queue`). A slice has one box at least.
+- Those that wait are served in later turns, the one first that has used least (`pyshard.server.fair_queue`). Whoever
+  hasn't done with one box, or a slice of time, waits again. Then this turn ends, and the reactor reads what others ask.
+- Hundreds of clients that ask one thing at a time don't cost a turn each. While nobody waits again, a turn is longer.
 - Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
   has a token is a stranger at first.
 """
@@ -65,7 +66,7 @@ class _Class(Generic[_S]):
     """Peers of one class: those with a role, or strangers.
 
     :param at_once: seconds for which they are served at once, until the reactor's next turn.
-    :param in_turn: seconds for which those that wait are served, in each turn.
+    :param in_turn: seconds for which one that waits is served.
     :ivar left: what is left of `at_once`; 0 while anybody waits.
     """
 
@@ -86,6 +87,7 @@ class ServingTurns(Generic[_S]):
         self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
         self._turn_of: _S | None = None
+        self._waits_again = False  # whether that one has more than its slice
         self._next: IDelayedCall | None = None
 
     def serve(self, connection: _S) -> None:
@@ -120,6 +122,7 @@ class ServingTurns(Generic[_S]):
         """Have a connection wait, if it has more."""
         if connection.has_unserved:
             connection.wait_for_turn()
+            self._waits_again = self._waits_again or connection is self._turn_of
             peers = self._strangers if connection.role is None else self._known
             peers.waiting.add(connection, _group(connection))
             peers.left = 0.0
@@ -130,16 +133,18 @@ class ServingTurns(Generic[_S]):
             self._next = self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        """Serve those that wait, of each class, for as long as a slice."""
+        """Serve those that wait, of each class, for one turn of the reactor."""
         self._next = None
         for peers in (self._known, self._strangers):
-            began, passed = self._clock.seconds(), 0.0
-            while 0 <= passed < peers.in_turn and (connection := peers.waiting.take()) is not None:
-                self._turn_of = connection
+            began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
+            while 0 <= passed < most and (connection := peers.waiting.take()) is not None:
+                self._turn_of, self._waits_again = connection, False
                 try:
                     connection.take_turn()
                 finally:
                     self._turn_of = None
+                if self._waits_again:
+                    most = peers.in_turn
                 passed = self._clock.seconds() - began
             if peers.waiting:
                 self._go_on_later()

@@ -125,6 +125,19 @@ def test_those_that_ask_one_thing_at_a_time_seldom_wait(bench: Bench) -> None:
         bench.turn()
 
 
+def test_those_that_ask_one_thing_at_a_time_share_a_turn(bench: Bench) -> None:
+    """While each that waits has just one box, many are served in one turn; not while one has a slice more."""
+    bench.peer("busy").arrive(3000)
+    many = [bench.peer(f"a{number}", origin=f"192.0.2.{number}") for number in range(100)]
+    for peer in many:
+        peer.arrive(1)
+    served = bench.turn()
+    assert len([name for name in served if name != "busy"]) == 100
+    assert len(served) <= 100 + SLICE / BOX + 1
+    for _ in range(10):
+        assert len(bench.turn()) <= SLICE / BOX + 1
+
+
 def test_all_that_come_in_one_turn_share_what_is_served_at_once(bench: Bench) -> None:
     """Forty peers can't have the reactor stay away for forty times as long."""
     peers = [bench.peer(f"a{number}") for number in range(40)]
