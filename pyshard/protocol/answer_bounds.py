@@ -7,7 +7,7 @@ Rules:
 - there are as many answers as runs, and as many results in each as keys; it has no more errors than keys;
 - all records together are no more than fit into an answer (`settings.ANSWER_BYTES`, with room to spare), but for one,
   which may be as large as a document can be;
-- few bytes aren't looked at twice.
+- few bytes (`FEW`) needn't be looked at twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.message_pack_heads import array_length, map_length
 from pyshard.settings import settings
 
-_FEW = 64 * 1024  # bytes of answers that can't take much
+#: Bytes of answers that can't take much, so that they needn't be looked at twice.
+FEW = 64 * 1024
+
 _MOST_RECORDS = 2 * settings.ANSWER_BYTES
 _MAX_FIELDS = 16  # of an answer; today's have 2, a newer peer's may have more
 
@@ -37,7 +39,7 @@ def check_announced(data: bytes, runs: Sequence[Run]) -> None:
     :raises msgspec.DecodeError: they aren't answers.
     :raises BadRequest: they don't fit the runs.
     """
-    if len(data) <= _FEW:
+    if len(data) <= FEW:
         return
     answers = array_length(data)
     if answers != len(runs):

@@ -1,13 +1,32 @@
 """The boxes of `Apply` and of its answer, made and read without AMP's machinery, which costs more than a small batch.
 
-A test compares them with what AMP makes of `pyshard.protocol.commands.Apply`.
+Rules:
+
+- `apply_bytes` and `answers_bytes` give the bytes of a whole box at once. Their plain twins are `serialize` with
+  `apply_box` and `answers_box`.
+- Tests compare all of it with what AMP makes of `pyshard.protocol.commands.Apply`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+from struct import Struct
+
+from twisted.protocols import amp
+
 from pyshard.protocol.argument_types import take_integer
-from pyshard.protocol.boxes import Box
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, prefixed, serialize
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
+
+_APPLY = b"Apply"  # the command's name
+_EPOCHS = 8  # whose first bytes are kept
+_END = b"\0\0"
+_length = Struct(">H").pack  # of a value, before it
+
+# What stands between the batch and the tag, and between the answers and the tag.
+_APPLY_TAG = prefixed(amp.COMMAND) + prefixed(_APPLY) + prefixed(amp.ASK)
+_ANSWER_TAG = prefixed(amp.ANSWER)
 
 
 def apply_box(epoch: int, batch: bytes) -> Box:
@@ -17,12 +36,20 @@ def apply_box(epoch: int, batch: bytes) -> Box:
     return box
 
 
+def apply_bytes(epoch: int, batch: bytes, tag: bytes) -> bytes:
+    """The whole box of an `Apply`."""
+    if not 0 < len(batch) <= LONGEST_VALUE:
+        return serialize({**apply_box(epoch, batch), amp.COMMAND: _APPLY, amp.ASK: tag})
+    return b"".join((_apply_head(epoch), _length(len(batch)), batch, _APPLY_TAG, _length(len(tag)), tag, _END))
+
+
 def apply_arguments(box: Box) -> tuple[int, bytes]:
     """Epoch and batch out of the box of an `Apply`.
 
     :raises BadRequest: they aren't there.
     """
-    return take_integer(box, b"epoch"), take_chunks(box, b"batch")
+    batch = box.get(b"batch.0") if box.get(b"batch") == b"1" else None  # as is mostly so
+    return take_integer(box, b"epoch"), take_chunks(box, b"batch") if batch is None else batch
 
 
 def answers_box(epoch: int, answers: bytes) -> Box:
@@ -32,9 +59,27 @@ def answers_box(epoch: int, answers: bytes) -> Box:
     return box
 
 
-def answers_in(box: Box) -> bytes:
-    """The answers out of the box that answers an `Apply`.
+def answers_bytes(epoch: int, answers: bytes, tag: bytes) -> bytes:
+    """The whole box of the answer to an `Apply`."""
+    if not 0 < len(answers) <= LONGEST_VALUE:
+        return serialize({**answers_box(epoch, answers), amp.ANSWER: tag})
+    return b"".join((_answers_head(epoch), _length(len(answers)), answers, _ANSWER_TAG, _length(len(tag)), tag, _END))
 
-    :raises BadRequest: they aren't there.
-    """
-    return take_chunks(box, b"answers")
+
+#: The answers out of the box that answers an `Apply`; raises `BadRequest` when they aren't there.
+answers_in: Callable[[Box], bytes] = partial(take_chunks, name=b"answers")
+
+
+def _head(epoch: int, name: bytes) -> bytes:
+    """The bytes of a box before its only chunk."""
+    return serialize({b"epoch": b"%d" % epoch, name: b"1"})[: -len(_END)] + prefixed(name + b".0")
+
+
+@lru_cache(_EPOCHS)
+def _apply_head(epoch: int) -> bytes:
+    return _head(epoch, b"batch")
+
+
+@lru_cache(_EPOCHS)
+def _answers_head(epoch: int) -> bytes:
+    return _head(epoch, b"answers")

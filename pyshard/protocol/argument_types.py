@@ -25,6 +25,7 @@ LARGEST = 2**63 - 1
 
 _DIGITS = len(str(LARGEST))
 _ZERO = b"0"[0]
+_SMALL: dict[bytes | None, int] = {b"%d" % number: number for number in range(1000)}  # as most epochs are
 _SHOWN = 50  # characters of a value that a message quotes
 
 
@@ -118,7 +119,8 @@ def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:
 
     :raises BadRequest: it is missing, or no number.
     """
-    return _integer(name, box.get(name), 0, LARGEST)
+    value = box.get(name)
+    return _SMALL[value] if value in _SMALL else _integer(name, value, 0, LARGEST)
 
 
 def unfit(name: bytes, found: str, expected: str) -> BadRequest:

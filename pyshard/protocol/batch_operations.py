@@ -137,6 +137,11 @@ def changes(run: Run) -> bool:
     return not isinstance(run, _READING)
 
 
+def count_of(runs: Sequence[Run]) -> int:
+    """How many operations a batch has."""
+    return len(runs[0].keys) if len(runs) == 1 else sum([len(run.keys) for run in runs])
+
+
 def columns(run: Run) -> list[list[Any] | None]:
     """What a run gives for each key, besides index and keys, in the order of its fields."""
     return [getattr(run, name) for name in run.__struct_fields__[2:]]

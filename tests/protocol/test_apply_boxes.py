@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 from twisted.protocols import amp
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.apply_boxes import answers_box, answers_in, apply_arguments, apply_box
-from pyshard.protocol.boxes import LONGEST_VALUE
+from pyshard.protocol.apply_boxes import (
+    answers_box,
+    answers_bytes,
+    answers_in,
+    apply_arguments,
+    apply_box,
+    apply_bytes,
+)
+from pyshard.protocol.boxes import LONGEST_VALUE, serialize
 from pyshard.protocol.commands import Apply
 
 epochs = st.integers(0, 2**63 - 1)
@@ -34,6 +41,15 @@ def test_the_answer_is_amps(epoch: int, length: int) -> None:
     assert box == Apply.makeResponse({"epoch": epoch, "answers": answers}, amp.AMP())
     assert answers_in(box) == answers
     assert Apply.parseResponse(amp.AmpBox(box), amp.AMP()) == {"epoch": epoch, "answers": answers}
+
+
+@given(epochs, lengths, st.binary(min_size=1, max_size=30))
+def test_whole_boxes(epoch: int, length: int, tag: bytes) -> None:
+    """The bytes of a whole box are those of its dict, with command and tag behind the arguments."""
+    data = bytes(length)
+    asked = {**apply_box(epoch, data), b"_command": Apply.commandName, b"_ask": tag}
+    assert apply_bytes(epoch, data, tag) == serialize(asked)
+    assert answers_bytes(epoch, data, tag) == serialize({**answers_box(epoch, data), b"_answer": tag})
 
 
 def test_boxes_of_something_else() -> None:

@@ -74,6 +74,113 @@ def test_agrees_with_the_plain_parser(data: bytes, lengths: list[int], keys: int
     assert (boxes, breach) == (plain_boxes, plain_breach)
 
 
+def like(carried: bytes, tag: bytes, other: bytes = b"1") -> Box:
+    """A box like others that this gives: but for the third value and the last they are the same."""
+    return {b"epoch": b"3", b"batch": other, b"batch.0": carried, b"_command": b"Apply", b"_ask": tag}
+
+
+FIRST, NEXT = serialize(like(b"first", b"1")), serialize(like(b"next one", b"23"))
+DAMAGED = [
+    *(NEXT[:place] + bytes([byte]) + NEXT[place + 1 :] for place in range(len(NEXT)) for byte in (0, 1, 2, 9, 255)),
+    *(NEXT[:length] for length in range(len(NEXT))),
+    *(NEXT + more for more in (b"\0", b"\0\0", b"\0\1", NEXT, NEXT[:9])),
+    *(NEXT[:place] + NEXT[place + 1 :] for place in range(len(NEXT))),
+]
+LIMITS = [
+    *(Limits(size=len(NEXT) - less) for less in (0, 1)),
+    *(Limits(boxes=most) for most in (1, 2)),
+    Limits(keys=4),
+    Limits(),
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=str)
+@pytest.mark.parametrize("ask", [True, False])
+def test_boxes_of_a_kind_agree_with_the_plain_parser(limits: Limits, ask: bool) -> None:
+    """A box with the outline of the one before is what the plain parser finds, also damaged, cut or over its limits."""
+    for data in [NEXT, *DAMAGED]:
+        parser, found, breach, tls = BoxParser(Limits()), list[Box](), "", False
+        parser.feed(FIRST)
+        assert parser.next_box() == like(b"first", b"1")
+        parser.limits = limits
+        try:
+            if ask and (known := parser.only_box(data)) is not None:
+                found.append(known)
+                assert parser.size == len(data)
+            else:
+                parser.feed(data)
+            while (box := parser.next_box()) is not None:
+                found.append(box)
+        except BoxBreach as error:
+            breach, tls = str(error), isinstance(error, TlsFound)
+        plain, plain_breach = list[Box](), ""
+        more = None if limits.boxes is None else limits.boxes - 1
+        try:
+            plain.extend(parse_plainly(data, attrs.evolve(limits, boxes=more)))
+        except BoxBreach as error:
+            plain_breach = str(error)
+        if limits.boxes is not None:
+            plain_breach = plain_breach.replace(f"{more} boxes", f"{limits.boxes} boxes")
+        assert not tls
+        assert (list(map(pairs, found)), breach) == (list(map(pairs, plain)), plain_breach)
+        if not breach:
+            assert parser.boxes == 1 + len(found)
+            assert parser.begun is (sum(len(serialize(box)) for box in found) < len(data))
+
+
+def test_bytes_within_a_begun_box_are_no_box_of_a_kind() -> None:
+    """Though they look like one."""
+    parser = BoxParser(Limits())
+    parser.feed(FIRST)
+    assert parser.next_box() is not None
+    whole = serialize({b"k": NEXT})
+    begin = whole.index(NEXT)
+    parser.feed(whole[:begin])
+    assert parser.next_box() is None
+    assert parser.only_box(NEXT) is None
+    parser.feed(NEXT)
+    assert parser.next_box() is None
+    parser.feed(whole[begin + len(NEXT) :])
+    assert parser.next_box() == {b"k": NEXT}
+
+
+def test_one_key_many_times() -> None:
+    """Has no outline."""
+    parser = BoxParser(Limits())
+    for _ in range(2):
+        parser.feed(b"\0\1k\0\1x" * 4 + b"\0\0")
+        assert parser.next_box() == {b"k": b"x"}
+
+
+def pairs(box: Box) -> list[tuple[bytes, bytes]]:
+    """The pairs of a box, in order."""
+    return list(box.items())
+
+
+def test_the_next_box_of_a_kind_is_known_at_once() -> None:
+    """A box like the last one but for the third value and the last is known without being parsed."""
+    parser = BoxParser(Limits())
+    one, other = ({b"a": b"1", b"b": b"1", b"c": value * 9, b"d": value} for value in (b"x", b"yy"))
+    parser.feed(serialize(one) * 2)  # boxes that come together are parsed: their outline is of no use
+    assert (parser.next_box(), parser.next_box()) == (one, one)
+    assert parser.only_box(serialize(one)) is None
+    parser.feed(serialize(one))
+    assert parser.next_box() == one
+    assert parser.only_box(serialize(other)) == other
+    assert parser.only_box(serialize({**other, b"b": b"2"})) is None
+
+
+def test_no_long_outline_is_kept() -> None:
+    """A peer can't have many bytes kept for it as the outline of a box, nor by a value that changes."""
+    parser = BoxParser(Limits())
+    for value, kept in ((b"x" * 500, False), (b"x", True)):
+        parser.feed(serialize({b"a": value, b"b": b"1", b"c": b"z" * 60_000, b"d": b"1"}))
+        assert parser.next_box() is not None
+        assert (parser._outline is not None) is kept
+        if parser._outline is not None:
+            assert sum(map(len, parser._outline._pairs.values())) < 10
+
+
 @given(boxes_.filter(bool))
 def test_the_bytes_are_amps(box: Box) -> None:
     """Twisted's AMP reads what is written here, and writes what is read here."""
