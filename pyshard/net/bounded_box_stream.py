@@ -232,10 +232,13 @@ class BoxStream(amp.AMP):
             super().pauseProducing()
 
     def _send(self, box: Box) -> None:
-        """Write a box; a small one at once, which spares it a turn of the reactor."""
+        """Write a box."""
+        self._send_bytes(serialize(box))
+
+    def _send_bytes(self, data: bytes) -> None:
+        """Write the bytes of a box; those of a small one at once, which spares it a turn of the reactor."""
         transport = self.transport
         assert transport is not None
-        data = serialize(box)
         if self._sends_at_once and len(data) <= _AT_ONCE:
             data = send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
         if data:

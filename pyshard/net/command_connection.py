@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from pyshard.errors import BadRequest, InternalError, PyshardError
 from pyshard.net.bounded_box_stream import BoxStream
 from pyshard.net.twisted_internals import calls_in_flight
-from pyshard.protocol.boxes import Box, Limits
+from pyshard.protocol.boxes import Box, Limits, serialize
 from pyshard.protocol.error_answers import (
     error_box,
     error_from_box,
@@ -37,8 +37,8 @@ from pyshard.protocol.error_answers import (
 )
 
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
-#: answer's box of what the work's Deferred fires with.
-DirectResponder: TypeAlias = tuple[Callable[[Box], Deferred[Any]], Callable[[Any], Box]]
+#: bytes of the answer's box, given what the work's Deferred fires with and the tag.
+DirectResponder: TypeAlias = tuple[Callable[[Box], Deferred[Any]], Callable[[Any, bytes], bytes]]
 
 
 class BoundedAMP(BoxStream):
@@ -227,27 +227,30 @@ class BoundedAMP(BoxStream):
         return InternalError(f"{command} failed unexpectedly; the log of the peer, connection {self.id}, says why")
 
     def _respond_directly(self, box: Box) -> None:
-        name, size = box[amp.COMMAND], self._begun()
+        name = box[amp.COMMAND]
         begin, end = self._direct[name]
         try:
             refused = self.refusal(name)
             work = begin(box) if refused is None else fail(refused)
         except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
             work = fail()
-        work.addBoth(self._answer_directly, end, name, box[amp.ASK], size)
+        if work.called and not work.paused and not isinstance(work.result, Failure):  # it needs no callback
+            self._answer_directly(work.result, end, name, box[amp.ASK])
+        else:
+            size = self._begun()
+            work.addBoth(self._answer_directly, end, name, box[amp.ASK])
+            work.addBoth(self._answered, size)
 
-    def _answer_directly(self, outcome: object, end: Callable[[Any], Box], name: bytes, tag: bytes, size: int) -> None:
+    def _answer_directly(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
         if isinstance(outcome, Failure):
-            answer = error_box(self._public(outcome, name), tag)
+            answer = serialize(error_box(self._public(outcome, name), tag))
         else:
             try:
-                answer = end(outcome)
-                answer[amp.ANSWER] = tag
+                answer = end(outcome, tag)
             except Exception:  # noqa: BLE001  # as above
-                answer = error_box(self._public(Failure(), name), tag)
+                answer = serialize(error_box(self._public(Failure(), name), tag))
         if self.transport is not None:
-            self._send(answer)
-        self._ended(size)
+            self._send_bytes(answer)
 
     def _refuse_unknown(self, box: Box) -> None:
         if self.transport is not None:

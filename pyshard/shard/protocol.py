@@ -15,10 +15,10 @@ from pyshard.errors import PermissionDenied
 from pyshard.model import cluster_state
 from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
-from pyshard.protocol.apply_boxes import answers_box, apply_arguments
+from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments
 from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
-from pyshard.protocol.batch_operations import Run, changes
+from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.pages import encode_keys, encode_rows
@@ -79,14 +79,15 @@ class ShardProtocol(ServerConnection):
         if self.role is not None and self.role < Role.WRITE:
             return self._apply_reading(epoch, decode_readers_runs(batch), self.role)
         runs = decode_runs(batch)
-        self.operations += sum([len(run.keys) for run in runs])
+        self.operations += count_of(runs)
         applied = self._shard.apply(epoch, runs)
         if any(map(changes, runs)):
             applied = self.changes.add(applied)
         return applied
 
-    def applied(self, answers: list[Answer]) -> Box:
-        return answers_box(self._shard.configured().state.epoch, encode_answers(answers))
+    def applied(self, answers: list[Answer], tag: bytes) -> bytes:
+        assignment = self._shard.assignment or self._shard.configured()
+        return answers_bytes(assignment.state.epoch, encode_answers(answers), tag)
 
     def _apply_reading(self, epoch: int, runs: list[Run | int], role: Role) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.

@@ -38,7 +38,7 @@ from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Run, part
+from pyshard.protocol.batch_operations import Run, count_of, part
 from pyshard.settings import settings
 from pyshard.storage import IStore, Page, Task
 
@@ -140,11 +140,10 @@ class Shard:
         :raises NotConfigured, ShardBehind, BadRequest: nothing was applied.
         """
         assignment = self._current(epoch)
-        operations = sum([len(run.keys) for run in runs])
-        check_size(operations)
-        plan = _Plan(assignment, self._store)
-        for run in runs:
-            plan.add(run)
+        operations = count_of(runs)
+        if operations > settings.MAX_BATCH:
+            check_size(operations)
+        plan = _Plan(assignment, self._store, runs)
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES)
         return applied.addCallback(plan.merge) if plan.refuses else applied
@@ -212,7 +211,7 @@ class Shard:
         return assignment
 
     def _current(self, epoch: int) -> Assignment:
-        assignment = self.configured()
+        assignment = self.assignment or self.configured()
         if epoch > assignment.state.epoch:
             raise ShardBehind(
                 f"shard {assignment.name!r} has epoch {assignment.state.epoch} and the caller {epoch}; the bootstrap "
@@ -256,25 +255,25 @@ class _Refusal(NamedTuple):
 class _Plan:
     """A batch on its way to the store: which operations go there, and where their outcomes belong.
 
+    The operations that the shard owns are the tasks; the others are refused.
+
+    :ivar tasks: what goes to the store.
     :ivar refuses: whether anything doesn't go there, so that the store's answers aren't those to the batch.
     """
 
-    def __init__(self, assignment: Assignment, store: IStore) -> None:
+    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run]) -> None:
         self.assignment = assignment
-        self._store = store
         self.tasks: list[Task] = []
         self.refuses = False
         self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
-
-    def add(self, run: Run) -> None:
-        """Put the operations of a run that this shard owns among the tasks; refuse the others."""
-        slots = LazySlots(run.keys, run.index.encode())
-        try:
-            number = self.assignment.state.index_id(run.index)
-        except IndexNotFound as error:
-            self._refuse(len(run.keys), error, ())
-        else:
-            if self._store.surely_has_all(number, run.keys) or self._owns_all(slots):
+        for run in runs:
+            slots = LazySlots(run.keys, run.index.encode())
+            try:
+                number = assignment.state.index_id(run.index)
+            except IndexNotFound as error:
+                self._refuse(len(run.keys), error, ())
+                continue
+            if store.surely_has_all(number, run.keys) or self._owns_all(slots):
                 self.tasks.append(Task(run, number, slots))
                 self._runs.append(None)
             else:

@@ -150,7 +150,7 @@ class BatchExecutor:
         """Apply one task."""
         run, slots = task.run, task.slots
         index = self._index_of(task.index)
-        if index is None or self._full:
+        if index is None or self._room <= 0 or self._work <= 0:
             error: PyshardError = no_such_index(task.index) if index is None else _ANSWER_FULL
             refused = (error.code, str(error))
             return Answer([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refused))

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyshard.protocol.batch_answers import Answer
@@ -28,8 +29,7 @@ from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 
 
-@attrs.frozen
-class Task:
+class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
     """One run of a batch, with what a store needs to apply it.
 
     :param run: the run.

@@ -67,8 +67,9 @@ class MemoryStore:
         return len(self._indexes[index].records)
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        executor = BatchExecutor(self._indexes.get, self.used, limit, room, self._now(), self._next_versions)
-        return succeed([executor.answer(task) for task in tasks])
+        now = int(self._seconds() * 1000)
+        executor = BatchExecutor(self._indexes.get, self.used, limit, room, now, self._next_versions)
+        return succeed(list(map(executor.answer, tasks)))
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         memory_index = self._indexes.get(index)

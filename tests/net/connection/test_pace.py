@@ -14,7 +14,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.net.command_connection import BoundedAMP, DirectResponder
-from pyshard.protocol.boxes import Box
+from pyshard.protocol.boxes import Box, serialize
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command
 from pyshard.settings import settings
@@ -28,6 +28,10 @@ class Later(Command):
     commandName = b"Later"
     arguments = [(b"number", amp.Integer()), (b"data", ChunkedBytes(optional=True))]
     response = [(b"number", amp.Integer())]
+
+
+def _answer(box: Box, tag: bytes) -> bytes:
+    return serialize({b"number": box[b"number"], amp.ANSWER: tag})
 
 
 class Side(BoundedAMP):
@@ -48,7 +52,7 @@ class Side(BoundedAMP):
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
         if self._directly:
-            yield b"Later", (self._later_directly, lambda box: {b"number": box[b"number"]})
+            yield b"Later", (self._later_directly, _answer)
 
     def later(self, number: int, data: bytes | None) -> Deferred[Any]:
         return self._later(number).addCallback(lambda _: {"number": number})

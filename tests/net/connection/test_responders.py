@@ -16,14 +16,14 @@ from twisted.protocols import amp
 
 from pyshard.errors import AMP_ERRORS, InternalError, PyshardError, ShardFull
 from pyshard.net.command_connection import BoundedAMP, DirectResponder
-from pyshard.protocol.boxes import Box
+from pyshard.protocol.boxes import Box, serialize
 from pyshard.protocol.commands import Command
 
 
 class Direct(BoundedAMP):
     """Answers `Later` without AMP's machinery: begins with a Deferred, and makes the answer with a function."""
 
-    def __init__(self, work: Deferred[str], end: Callable[[str], Box]) -> None:
+    def __init__(self, work: Deferred[str], end: Callable[[str, bytes], bytes]) -> None:
         self._work, self._end = work, end
         super().__init__(Clock())
         self.wire = StringTransport()
@@ -41,11 +41,15 @@ class Direct(BoundedAMP):
 @pytest.mark.parametrize(
     ("outcome", "end", "expected"),
     [
-        ("x", lambda outcome: {b"said": outcome.encode()}, {b"said": b"x", b"_answer": b"7"}),
-        (ShardFull("no"), dict, {b"_error_code": b"SHARD_FULL", b"_error_description": b"no", b"_error": b"7"}),
+        (
+            "x",
+            lambda outcome, tag: serialize({b"said": outcome.encode(), b"_answer": tag}),
+            {b"said": b"x", b"_answer": b"7"},
+        ),
+        (ShardFull("no"), None, {b"_error_code": b"SHARD_FULL", b"_error_description": b"no", b"_error": b"7"}),
     ],
 )
-def test_direct_answers(at_once: bool, outcome: Any, end: Callable[[str], Box], expected: Box) -> None:
+def test_direct_answers(at_once: bool, outcome: Any, end: Any, expected: Box) -> None:
     """What the work fired with becomes the answer, be it there at once or later; what it failed with, the error."""
     work: Deferred[str] = Deferred()
     one = Direct(work, end)
@@ -63,7 +67,7 @@ def test_a_direct_answer_that_cannot_be_made(logged_errors: Callable[..., list[B
     """Is logged once and answered as `InternalError`, as whatever goes wrong in a responder."""
     unexpected = ValueError("secret")
 
-    def end(_: str) -> Box:
+    def end(_: str, tag: bytes) -> bytes:
         raise unexpected
 
     one = Direct(succeed("x"), end)
