@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 
 def _steady_clock() -> Callable[[], float]:
@@ -25,7 +26,7 @@ def _steady_clock() -> Callable[[], float]:
         except OSError:  # some sandboxes refuse it
             pass
         else:
-            return lambda: time.clock_gettime(number)
+            return partial(time.clock_gettime, number)  # no function of Python's: it is called all the time
     return time.monotonic
 
 

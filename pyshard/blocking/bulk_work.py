@@ -29,8 +29,7 @@ from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.operation_queue import Batch, OperationQueue
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
-from pyshard.protocol import commands
-from pyshard.protocol.apply_boxes import answers_in, apply_box
+from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import picker
@@ -194,8 +193,8 @@ class ShardWork:
                 return
             if entry.changes:
                 connection.begin_change()
-            box = apply_box(self._pool.epoch, encode_runs(batch.runs))
-            self._in_flight[connection.conversation.ask(commands.Apply.commandName, box)] = batch
+            tag = connection.conversation.apply(self._pool.epoch, encode_runs(batch.runs))
+            self._in_flight[tag] = batch
             connection.send_some()
             self._fill()
 

@@ -135,11 +135,13 @@ class BlockingCluster:
         try:
             while True:
                 pool = self.pool_for(operation.slot)
-                self.check_open()
+                if self.closed:
+                    raise ClientClosed(_CLOSED)
                 pool.apply(operation, nested)
                 if operation.attempt is None:
                     return operation.outcome
                 self._after_failure(operation, pool, operation.attempt, operation.outcome)
+                operation.begin()
         except BaseException as error:
             if operation.sent and operation.changes and operation.attempt not in _HARMLESS:
                 tell_doubt(error, f"{operation} was sent, but this call was interrupted")

@@ -6,14 +6,14 @@ Rule: two processes on one connection would mix up its answers. So nothing that 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 #: One element for each fork between the first process and this one.
 _forks: list[None] = []
 
 
-def fork_count() -> int:
-    """How many forks stand between the process that imported this and the one that asks."""
-    return len(_forks)
+#: How many forks stand between the process that imported this and the one that asks. It is asked with every call.
+fork_count: Callable[[], int] = _forks.__len__
 
 
 if hasattr(os, "register_at_fork"):

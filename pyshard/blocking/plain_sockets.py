@@ -16,7 +16,6 @@ Rules:
 from __future__ import annotations
 
 import errno
-import math
 import os
 import select
 import socket
@@ -24,6 +23,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from math import ceil
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
@@ -109,7 +109,8 @@ class SystemSocket:
         if mode != self._mode:
             self._poll.register(self._socket.fileno(), mode)
             self._mode = mode
-        return bool(self._poll.poll(_milliseconds(until)))
+        left = until - steady_seconds()
+        return bool(self._poll.poll(ceil(min(left * 1000, _LONGEST)) if left > 0 else 0))
 
     def shut_down(self) -> None:
         """See `PlainSocket`."""
@@ -127,9 +128,7 @@ class SystemSocket:
 class SystemNetwork:
     """The machine's own sockets and clock."""
 
-    def now(self) -> float:
-        """See `Network`."""
-        return steady_seconds()
+    now = staticmethod(steady_seconds)
 
     def sleep(self, until: float) -> None:
         """See `Network`."""
@@ -171,7 +170,7 @@ class SystemNetwork:
 def _milliseconds(until: float) -> int:
     """The time that is left, for `poll`."""
     left = until - steady_seconds()
-    return math.ceil(min(left * 1000, _LONGEST)) if left > 0 else 0
+    return ceil(min(left * 1000, _LONGEST)) if left > 0 else 0
 
 
 def _look_up(host: str, port: int) -> Sequence[_Found]:

@@ -70,7 +70,7 @@ class PooledConnection:
     def is_open(self) -> bool:
         """Whether it is connected and greeted, and asks may go over it."""
         socket = self._socket
-        return self.target is not None and not self.conversation.leaving and socket is not None and socket.is_current()
+        return socket is not None and self.target is not None and not self.conversation.leaving and socket.is_current()
 
     def open(self, target: ConnectionTarget, check: Callable[[Greeting], None], until: float) -> Steps[None]:
         """Connect, present the token, and hear who answers.
@@ -113,10 +113,12 @@ class PooledConnection:
             except TooLate:
                 raise Broken(f"it was silent, and gave no sign of life within {seconds:.3g} s") from None
 
-    @property
-    def idle_for_long(self) -> bool:
-        """Whether it is to be looked at before it is used (`freshen`)."""
-        return self._network.now() - self.conversation.heard >= _LOOK
+    def is_fresh(self, target: ConnectionTarget, now: float) -> bool:
+        """Whether it is open, leads to this target, and needn't be looked at before it is used (`freshen`)."""
+        socket = self._socket
+        if socket is None or self.target is not target or not socket.is_current():
+            return False
+        return not self.conversation.leaving and now - self.conversation.heard < _LOOK
 
     def answer_at_once(self, tag: bytes, until: float) -> Reply:
         """Send what is to be sent, and wait for an answer, in the quick way of a call that waits for nothing else.
@@ -242,7 +244,8 @@ class PooledConnection:
 
         :raises Broken: the connection ended, or the peer broke the protocol.
         """
-        self._check_process()
+        if self._forks != fork_count():
+            raise _forked()
         assert self._socket is not None
         try:
             data = self._socket.receive()
@@ -269,11 +272,17 @@ class PooledConnection:
 
         :raises Broken: the connection ended.
         """
-        self._check_process()
+        if self._forks != fork_count():
+            raise _forked()
         outgoing = self.conversation.outgoing
         data = b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]
         outgoing.clear()
         try:
+            if self._tls is None and not self._unsent and self._socket is not None and data:  # as is mostly so
+                sent = self._socket.send(data)
+                if sent < len(data):
+                    self._unsent.append(memoryview(data)[sent:])
+                return
             if self._tls is not None:
                 if data:
                     self._tls.write(data)
@@ -301,6 +310,6 @@ class PooledConnection:
                 return
             unsent.popleft()
 
-    def _check_process(self) -> None:
-        if self._forks != fork_count():
-            raise ClientClosed("this process was forked in the middle of the call; the parent goes on with it")
+
+def _forked() -> ClientClosed:
+    return ClientClosed("this process was forked in the middle of the call; the parent goes on with it")

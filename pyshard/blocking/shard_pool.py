@@ -18,6 +18,8 @@ import weakref
 from collections import deque
 from random import Random
 
+import msgspec
+
 from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
@@ -33,8 +35,7 @@ from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.shard_map import ShardRange
-from pyshard.protocol import commands
-from pyshard.protocol.apply_boxes import answers_in, apply_box
+from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Run
@@ -46,22 +47,22 @@ _MOST = 32  # connections to a shard that threads may open for want of patience,
 _EVER = float("inf")
 
 
-class SentBatch:
+class SentBatch(msgspec.Struct, eq=False):  # as its `__init__` is in C
     """Operations of one or more threads, on their way over a connection.
 
+    :param connection: which.
+    :param operations: the operations.
     :ivar tag: of the question; empty: it was not sent yet.
     :ivar due: the time from which the connection counts as dead when it has given no answer.
     :ivar session: the connection's when it was sent.
     """
 
-    __slots__ = ("connection", "due", "operations", "runs", "session", "tag")
-
-    def __init__(self, connection: PooledConnection, operation: GatheredOperation) -> None:
-        self.connection = connection
-        self.operations = [operation]
-        self.runs: list[Run] = []
-        self.tag = self.session = b""
-        self.due = _EVER
+    connection: PooledConnection
+    operations: list[GatheredOperation]
+    runs: list[Run] = []
+    tag: bytes = b""
+    session: bytes = b""
+    due: float = _EVER
 
     def failed(self, attempt: Attempt, error: Exception) -> None:
         """All of it came to nothing."""
@@ -121,7 +122,6 @@ class ShardPool(ConnectionPool):
 
         :param nested: whether this thread is in the middle of another call.
         """
-        operation.begin()
         if self.left:
             run(self.network, self.left.settle(((operation.index, operation.key),), operation.expires))
         connection = self.take()
@@ -133,7 +133,7 @@ class ShardPool(ConnectionPool):
         if connection is None:
             self._wait(operation)
         else:
-            self._lead(SentBatch(connection, operation), operation)
+            self._lead(SentBatch(connection, [operation]), operation)
 
     # ------------------------------------------------------------------ waiting
 
@@ -145,7 +145,7 @@ class ShardPool(ConnectionPool):
             connection = self.take()  # one may have been put back meanwhile
             if connection is not None:
                 if turn.claim():
-                    self._lead(SentBatch(connection, operation), operation)
+                    self._lead(SentBatch(connection, [operation]), operation)
                     return
                 self.put_back(connection)
                 self._promote()
@@ -176,7 +176,7 @@ class ShardPool(ConnectionPool):
                 if self.size >= _MOST:
                     patience = now + _PATIENCE
                 elif turn.claim():
-                    self._lead(SentBatch(self.new(), operation), operation)
+                    self._lead(SentBatch(self.new(), [operation]), operation)
                     return
                 else:
                     patience = _EVER  # it is on its way; only its deadline counts now
@@ -198,7 +198,8 @@ class ShardPool(ConnectionPool):
             if not batch.tag:
                 self._send(batch, own)
             reply = connection.answer_at_once(batch.tag, min(own.expires, batch.due))
-            connection.end_change()
+            if connection.changing:
+                connection.end_change()
             self._hand_out(batch, reply)
         except TooLate as error:
             if self.network.now() < batch.due and self._hand_on(batch, own):
@@ -227,22 +228,28 @@ class ShardPool(ConnectionPool):
     def _send(self, batch: SentBatch, own: GatheredOperation) -> None:
         connection = batch.connection
         changes = own.changes
-        if not connection.is_open or connection.idle_for_long or connection.target is not self.target or self.in_doubt:
+        now = self.network.now()
+        if not connection.is_fresh(self.target, now) or self.in_doubt:
             run(self.network, self.ready(connection, own.expires))
+            now = self.network.now()
         if self._waiting:
             changes = self._gather(batch, changes)
         batch.session = connection.session
-        for operation in batch.operations:
+        operations = batch.operations
+        left = False
+        for operation in operations:
             operation.batch = batch
-        operations = batch.operations = [operation for operation in batch.operations if not operation.left]
+            left = left or operation.left
+        if left:
+            operations = batch.operations = [operation for operation in operations if not operation.left]
         batch.runs = runs = runs_of(operations)
-        box = apply_box(self.epoch, encode_runs(runs))
-        batch.due = self.network.now() + settings.DEADLINE
+        encoded = encode_runs(runs)
+        batch.due = now + settings.DEADLINE
         if changes:
             connection.begin_change()
         for operation in operations:
             operation.sent = True
-        batch.tag = connection.conversation.ask(commands.Apply.commandName, box)
+        batch.tag = connection.conversation.apply(self.epoch, encoded)
 
     def _gather(self, batch: SentBatch, changes: bool) -> bool:
         """Take along what waits, as much as a box takes.
@@ -311,7 +318,7 @@ class ShardPool(ConnectionPool):
             except IndexError:
                 self.put_back(connection)
                 continue
-            turn.handed = SentBatch(connection, turn.operation)
+            turn.handed = SentBatch(connection, [turn.operation])
             if turn.claim():
                 turn.wake()
                 return

@@ -20,10 +20,13 @@ from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, NotTrusted, OutcomeUnknown, PyshardError
 from pyshard.protocol import commands
+from pyshard.protocol.apply_boxes import apply_bytes
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.protocol.commands import Command, UnreadableAnswer
 from pyshard.protocol.error_answers import error_from_box, unknown_command_box
 from pyshard.protocol.greeting import Greeting
+
+_ANSWER, _ERROR = amp.ANSWER, amp.ERROR
 
 #: What became of a question: the answer's box, or the error that came in its place.
 Reply = Box | Exception
@@ -80,6 +83,13 @@ class Conversation:
         self.outgoing.append(serialize(box))
         return tag
 
+    def apply(self, epoch: int, batch: bytes) -> bytes:
+        """As `ask`, an `Apply`."""
+        tag = b"%d" % next(self._tags)
+        self._asked.add(tag)
+        self.outgoing.append(apply_bytes(epoch, batch, tag))
+        return tag
+
     def call(self, command: type[Command], **arguments: object) -> bytes:
         """As `ask`, with the arguments as values."""
         return self.ask(command.commandName, command.makeArguments(arguments, None))
@@ -92,6 +102,9 @@ class Conversation:
         """
         self.heard = now
         parser = self._parser
+        if (box := parser.only_box(data)) is not None:  # as is mostly so
+            self._take(box)
+            return
         parser.feed(data)
         try:
             while (box := parser.next_box()) is not None:
@@ -118,12 +131,12 @@ class Conversation:
     # ------------------------------------------------------------------ inside
 
     def _take(self, box: Box) -> None:
-        tag = box.get(amp.ANSWER) or box.get(amp.ERROR)
+        tag = box.get(_ANSWER) or box.get(_ERROR)
         if tag is not None:
             if tag not in self._asked:
                 raise Broken("the peer broke the protocol: an answer to what was never asked")
             self._asked.discard(tag)
-            if amp.ANSWER in box:
+            if _ANSWER in box:
                 self.answers[tag] = box
             elif amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box:
                 self.answers[tag] = error_from_box(box)

@@ -20,7 +20,9 @@ _KIND = attrgetter("verb", "index")
 def runs_of(operations: Sequence[Operation]) -> list[Run]:
     """The runs of operations that travel together, in their order."""
     if len(operations) == 1:
-        return [_run(operations[0].verb, operations[0].index, operations)]
+        one = operations[0]
+        reading = READING_RUNS.get(one.verb)
+        return [_run(one.verb, one.index, operations) if reading is None else reading(one.index, [one.key])]
     return [_run(verb, index, list(neighbors)) for (verb, index), neighbors in groupby(operations, _KIND)]
 
 
@@ -54,6 +56,9 @@ def outcomes_of_runs(runs: Sequence[Run], operations: Sequence[Operation], answe
     :param runs: those of the operations (`runs_of`).
     :param answers: one for each run.
     """
+    if len(operations) == 1 and not answers[0].errors:
+        one = operations[0]
+        return outcomes_of(runs[0], (one.slot,), (one.size,), answers[0].results)
     found: list[object] = []
     for run, answer in zip(runs, answers, strict=True):
         found += _outcomes(run, operations[len(found) : len(found) + len(run.keys)], answer)

@@ -89,7 +89,9 @@ def _unreadable(run: Run, key: bytes, error: UnreadableRecord, record: bytes) ->
 
 
 def _records(run: Read | Pop, slots: Sequence[int], results: list[Result]) -> list[object]:
-    if len(results) > 1 and all(results):  # a result is never empty: it begins with the version
+    if len(results) == 1:
+        return [_record(run, run.keys[0], slots[0], results[0])]
+    if results and all(results):  # a result is never empty: it begins with the version
         try:
             found = decode_many(cast("list[bytes]", results), VERSION.size)
         except UnreadableRecord:

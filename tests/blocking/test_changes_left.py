@@ -38,7 +38,7 @@ class Registry:
         """An operation, and the batch that it is sent with."""
         made = GatheredOperation(verb, "", key, 0, 10.0, 1)
         if sent:
-            made.batch = SentBatch(PooledConnection(self.network, SESSION, self.in_doubt), made)
+            made.batch = SentBatch(PooledConnection(self.network, SESSION, self.in_doubt), [made])
             made.batch.session = SESSION
         return made
 

@@ -108,7 +108,7 @@ def test_what_its_thread_has_left_is_not_sent(app: Pyshard) -> None:
     app.has("test")
     pool, own, left = pool_of(app), operation_of(), operation_of("test")
     pool.left.leave(left)
-    batch = SentBatch(pool.take() or pool.new(), own)
+    batch = SentBatch(pool.take() or pool.new(), [own])
     batch.operations.append(left)
     pool._send(batch, own)
     assert batch.operations == [own]
