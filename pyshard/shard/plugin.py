@@ -15,6 +15,7 @@ from twisted.python import usage
 from pyshard.clocks import wall_seconds
 from pyshard.errors import ConfigError
 from pyshard.net.steady_clock import run_steadily
+from pyshard.net.twisted_internals import poll_lightly
 from pyshard.security.file_change import Reload
 from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
@@ -121,6 +122,7 @@ def makeService(options: ShardOptions) -> DaemonService:
     assert IReactorTime.providedBy(reactor)
     assert IReactorFromThreads.providedBy(reactor)
     run_steadily(reactor)
+    poll_lightly(reactor)
     reloads: list[Reload] = []
     try:
         endpoint = daemon_tls_options.listening(reactor, options, reloads)

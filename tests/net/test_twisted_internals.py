@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ from pyshard.net.twisted_internals import (
     calls_in_flight,
     discard_unwritten,
     goes_by_the_wall_clock,
+    poll_lightly,
     send_now,
     set_clock,
 )
@@ -40,6 +43,9 @@ from pyshard.protocol import commands
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
 PRIVATE = {
     "_tempDataBuffer": {"net/twisted_internals.py"},
+    "_doReadOrWrite": {"net/twisted_internals.py"},
+    "_poller": {"net/twisted_internals.py"},
+    "_selectables": {"net/twisted_internals.py"},
     "_tempDataLen": {"net/twisted_internals.py"},
     "_outstandingRequests": {"net/twisted_internals.py"},
 }
@@ -115,6 +121,73 @@ def test_calls_in_flight() -> None:
     assert calls_in_flight(connection) == 2
     connection.connectionLost(Failure(ConnectionDone()))
     assert calls_in_flight(connection) == 0
+
+
+class Ready(FileDescriptor):
+    """A descriptor that can be read when its pair was written to."""
+
+    def __init__(self, reactor: EPollReactor, then: Callable[[], object]) -> None:
+        super().__init__(reactor)
+        self.ours, self.theirs = socket.socketpair()
+        self.then, self.lost = then, ""
+        self.connected = 1
+        self.startReading()
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def doRead(self) -> None:  # Twisted's name
+        """Read one byte, then do what was wanted."""
+        self.ours.recv(1)
+        self.then()
+
+    def connectionLost(self, reason: Failure) -> None:  # Twisted's name
+        super().connectionLost(reason)
+        self.lost = reason.type.__name__ if reason.type else ""
+        self.ours.close()
+        self.theirs.close()
+
+
+def test_poll_lightly(logged_errors: Callable[..., list[BaseException]]) -> None:
+    """What is ready is served; what raises is logged and ended; what one before it has ended isn't served."""
+    reactor = EPollReactor()
+    poll_lightly(reactor)
+    served: list[str] = []
+    first: Ready = Ready(reactor, lambda: served.append("first"))
+    first.theirs.send(b"x")
+    reactor.doIteration(1)
+    reactor.doIteration(0)
+    assert served == ["first"]
+    failing = Ready(reactor, lambda: 1 / 0)
+    failing.theirs.send(b"x")
+    reactor.doIteration(1)
+    assert failing.lost == "ZeroDivisionError"
+    assert [type(error) for error in logged_errors()] == [ZeroDivisionError]
+
+    def end_the_other(other: list[Ready]) -> None:
+        served.append("one of two")
+        (both[1] if both[0] is other[0] else both[0]).stopReading()
+
+    both: list[Ready] = []
+    for _ in range(2):
+        mine: list[Ready] = []
+        mine.append(Ready(reactor, partial(end_the_other, mine)))
+        both += mine
+    for one in both:
+        one.theirs.send(b"x")
+    reactor.doIteration(1)
+    assert served == ["first", "one of two"]
+    for one in [first, *both]:
+        one.stopReading()
+        one.connectionLost(Failure(ConnectionDone()))
+
+
+def test_poll_lightly_on_other_reactors() -> None:
+    """Other reactors stay as they are."""
+    reactor = SelectReactor()
+    before = reactor.doIteration
+    poll_lightly(reactor)
+    assert reactor.doIteration == before
 
 
 REACTORS = pytest.mark.parametrize("kind", [EPollReactor, PollReactor, SelectReactor, AsyncioSelectorReactor])
