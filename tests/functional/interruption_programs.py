@@ -98,9 +98,11 @@ app.write("a", 1)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 ends, chance = Counter(), random.Random(2)
 for _ in range(100):
+    begun, begins = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            os.write(begins, b"x")
             while True:
                 app.read("a")
                 app.write("b", 1)
@@ -108,6 +110,9 @@ for _ in range(100):
             os._exit(error.code)
         except BaseException:
             os._exit(9)
+    os.read(begun, 1)  # Python drops signals that come while it forks
+    os.close(begun)
+    os.close(begins)
     time.sleep(0.03 + chance.random() * 0.02)
     os.kill(child, signal.SIGTERM)
     end = time.monotonic() + 20
