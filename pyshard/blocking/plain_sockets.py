@@ -8,7 +8,7 @@ Rules:
   replaced, before or after this module was imported.
 - A socket of the kind that was there before gevent replaced it isn't used any more: it would hold up all greenlets.
 - A socket that nobody holds any more gives its descriptor back. There is no finalizer in Python here, since Python
-  swallows what a signal's handler raises in one. Nor does the warning of such a socket run any (`_quiet`).
+  swallows what a signal's handler raises in one. Nor is there Python's own warning of such a socket (`_owner_of`).
 - A name that has to be asked of a server is looked up in a thread that ends with the answer, since nothing else ends
   that wait in time. Numbers and ``localhost`` need none.
 """
@@ -22,8 +22,8 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from math import ceil
+from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
@@ -39,16 +39,27 @@ _LOCAL = ("localhost", "localhost.")  # names that every machine knows by itself
 _Found = tuple[int, int, int, str, tuple[object, ...]]
 
 
-@lru_cache
-def _quiet(kind: type[socket.socket]) -> type[socket.socket]:
-    """A class of sockets whose text is made in C; gevent's class as it is.
+class Owner(Protocol):
+    """What closes a descriptor, at the latest when nobody holds it any more."""
 
-    Python warns of each socket that nobody closed, with the socket's text. `socket.socket` makes that text in Python,
-    and takes any OSError there for its own: a TimeoutError that a signal's handler raises just then would be swallowed.
+    def close(self) -> None:
+        """Close it now."""
+        ...
+
+
+def _owner_of(made: socket.socket) -> Owner:
+    """What is to own the descriptor of a socket from here on.
+
+    Python warns of each socket that nobody closed. To make the warning's text it looks for signals, and forgets what
+    their handlers raise. An epoll object owns any descriptor, and closes it without a word. Systems other than Linux
+    have none, and gevent takes it away: there the socket goes on to own it.
     """
-    if kind.__module__ != socket.__name__:
-        return kind
-    return type("QuietSocket", (kind,), {"__slots__": (), "__repr__": object.__repr__})
+    epoll = getattr(select, "epoll", None)
+    if epoll is None or type(made).__module__ != socket.__name__:
+        return made
+    owner: Owner = epoll.fromfd(made.fileno())
+    made.detach()
+    return owner
 
 
 class SystemSocket:
@@ -59,12 +70,13 @@ class SystemSocket:
     :raises OSError: the system refuses at once.
     """
 
-    __slots__ = ("_mode", "_poll", "_socket")
+    __slots__ = ("_kind", "_mode", "_number", "_owner", "_poll")
 
     def __init__(self, family: int, address: object) -> None:
         self._mode = 0
         self._poll = select.poll()
-        self._socket = made = _quiet(socket.socket)(family, socket.SOCK_STREAM)
+        self._kind = socket.socket
+        made = self._kind(family, socket.SOCK_STREAM)
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -75,39 +87,42 @@ class SystemSocket:
         except OSError:
             made.close()
             raise
+        self._number = made.fileno()
+        self._owner = _owner_of(made)
 
     def fileno(self) -> int:
         """The descriptor; -1 when it is closed."""
-        return self._socket.fileno()
+        return self._number
 
     def is_current(self) -> bool:
         """See `PlainSocket`."""
-        return type(self._socket) is _quiet(socket.socket)
+        return self._kind is socket.socket
 
     def send(self, data: bytes | memoryview) -> int:
         """See `PlainSocket`."""
         try:
-            return self._socket.send(data)
+            return os.write(self._number, data)
         except BlockingIOError:
             return 0
 
     def receive(self) -> bytes | None:
         """See `PlainSocket`."""
         try:
-            return self._socket.recv(_READ)
+            return os.read(self._number, _READ)
         except BlockingIOError:
             return None
 
     def failure(self) -> str | None:
         """See `PlainSocket`."""
-        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with self._socket() as same:
+            number = same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return os.strerror(number).lower() if number else None
 
     def wait(self, writing: bool, until: float) -> bool:
         """See `PlainSocket`."""
         mode = select.POLLOUT if writing else select.POLLIN
         if mode != self._mode:
-            self._poll.register(self._socket.fileno(), mode)
+            self._poll.register(self._number, mode)
             self._mode = mode
         left = until - steady_seconds()
         return bool(self._poll.poll(ceil(min(left * 1000, _LONGEST)) if left > 0 else 0))
@@ -115,14 +130,20 @@ class SystemSocket:
     def shut_down(self) -> None:
         """See `PlainSocket`."""
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            with self._socket() as same:
+                same.shutdown(socket.SHUT_RDWR)
         except OSError as error:
             if error.errno not in (errno.ENOTCONN, errno.EBADF):  # it is over already
                 raise
 
     def close(self) -> None:
         """See `PlainSocket`."""
-        self._socket.close()
+        self._number = -1
+        self._owner.close()
+
+    def _socket(self) -> socket.socket:
+        """The socket, by another descriptor."""
+        return socket.socket(fileno=os.dup(self._number))
 
 
 class SystemNetwork:
