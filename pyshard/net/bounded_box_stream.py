@@ -63,6 +63,7 @@ class BoxStream(amp.AMP):
         self._unread_bytes = 0
         self._full = False  # whether so much is under way that nothing more is taken up
         self._unread = False  # whether the transport holds so much that the peer hasn't read
+        self._reads = True  # whether the transport is to read
         self._waits = False  # whether it is others' turn to be served
         self._timer: IDelayedCall | None = None
         self._sends_at_once = False
@@ -96,7 +97,7 @@ class BoxStream(amp.AMP):
     def pauseProducing(self) -> None:
         """See `IPushProducer`: the peer doesn't read what is sent to it. Nothing is read from it, nor parsed on."""
         self._unread = True
-        super().pauseProducing()
+        self._stop_reading()
 
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the peer has read what was sent to it."""
@@ -139,11 +140,14 @@ class BoxStream(amp.AMP):
         self.heard = self._clock.seconds()
         parser = self._parser
         parser.feed(data)
-        try:
-            self.serve_arrived()
-        except BoxBreach as breach:
-            self._tls_found = isinstance(breach, TlsFound)
-            self._breach(str(breach))
+        if self._waits:  # what has come may do until its turn
+            self._stop_reading()
+        else:
+            try:
+                self.serve_arrived()
+            except BoxBreach as breach:
+                self._tls_found = isinstance(breach, TlsFound)
+                self._breach(str(breach))
         if parser.begun:
             self._holding = True
             self.box_bytes_held(parser.held)
@@ -180,9 +184,12 @@ class BoxStream(amp.AMP):
         return not self.paused and self.transport is not None and self._parser.begun
 
     def wait_for_turn(self) -> None:
-        """Serve and read nothing until `take_turn`: it is others' turn."""
-        self._waits = True
-        super().pauseProducing()
+        """Serve nothing until `take_turn`, and read at most once: it is others' turn.
+
+        Most peers send nothing more before they have an answer. To stop reading, and begin again, would cost half as
+        much as what they ask. A peer that ends the connection meanwhile hears no answer, and what waits isn't served.
+        """
+        self._waits = self.paused = True
 
     def take_turn(self) -> None:
         """Go on with what has come."""
@@ -222,14 +229,21 @@ class BoxStream(amp.AMP):
             return
         self.paused = False
         self.dataReceived(b"")  # while nothing is read yet: what has come may do for this turn
-        if not self.paused and self.transport is not None:
+        if not self.paused and not self._reads and self.transport is not None:
+            self._reads = True
             cast(IPushProducer, self.transport).resumeProducing()
 
     def _pause_reading(self) -> None:
         """Read nothing more until half of what waits has been answered."""
         self._full = True
-        if self.transport is not None:
-            super().pauseProducing()
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        """Read nothing more, nor serve what was read."""
+        self.paused = True
+        if self._reads and self.transport is not None:
+            self._reads = False
+            cast(IPushProducer, self.transport).pauseProducing()
 
     def _send(self, box: Box) -> None:
         """Write a box."""

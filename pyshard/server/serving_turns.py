@@ -95,13 +95,14 @@ class ServingTurns(Generic[_S]):
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of
         most = peers.in_turn if its_turn else peers.left
-        used = 0.0
-        if most > 0:
-            more = True
-            while more and 0 <= used < most:
-                more = connection.serve_next()
-                used = self._clock.seconds() - connection.heard
-            used = min(used, _LONGEST) if used >= 0 else most
+        if most <= 0:
+            self._wait(connection)
+            return
+        more, used = True, 0.0
+        while more and 0 <= used < most:
+            more = connection.serve_next()
+            used = self._clock.seconds() - connection.heard
+        used = min(used, _LONGEST) if used >= 0 else most
         if its_turn or used >= most:
             peers.waiting.charge(connection, _group(connection), used)
         if not its_turn:
