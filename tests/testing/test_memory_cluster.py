@@ -255,7 +255,7 @@ def test_cut(pair: tuple[MemoryCluster, Client]) -> None:
     before = [connection.id for connection in cluster.network.listeners[HIGH].connections]  # type: ignore[attr-defined]
     cluster.network.cut(*HIGH)
     cluster.network.settle()
-    assert cluster.network.listeners[HIGH].connections == []  # type: ignore[attr-defined]
+    assert cluster.network.listeners[HIGH].connections == {}  # type: ignore[attr-defined]
     assert cluster.run(client.has(HIGH_KEY))
     after = [connection.id for connection in cluster.network.listeners[HIGH].connections]  # type: ignore[attr-defined]
     assert set(before).isdisjoint(after)
