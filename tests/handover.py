@@ -15,7 +15,8 @@ from pyshard.testing import MemoryCluster
 def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
     """Put a new map into force at the shards, which are in memory, at one moment.
 
-    Documents move with their ranges, and keep their versions and expiries.
+    Documents move with their ranges, and keep their versions and expiries. Later versions are higher than all that any
+    of the shards gave before, also those of documents that are gone.
     """
     moving: list[tuple[str, int, bytes, int, StoredRecord]] = []
     stores: dict[str, MemoryStore] = {}
@@ -33,10 +34,10 @@ def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
                     index.delete(key, slot, stored)
                     moving.append((state.map.lookup(slot).name, number, key, slot, stored))
     for shard, number, key, slot, stored in moving:
-        store = stores[shard]
-        store._indexes[number].put(key, slot, stored, None)
-        store._version = max(store._version, stored.version)
+        stores[shard]._indexes[number].put(key, slot, stored, None)
+    newest = max([store._version for store in stores.values()])
     for shard, service in cluster.services.items():
+        stores[shard]._version = newest
         if state.map.named(shard) is not None:
             service.shard.assignment = Assignment(shard, state)
             service.shard.store.remember(msgspec.msgpack.encode((shard, to_json(state))))
