@@ -55,7 +55,7 @@ LISTINGS = ("keys", "items")
 #: Every verb.
 VERBS = (*SINGLE, *BULK, *LISTINGS, "stat", "create_index", "drop_index", "indexes")
 
-_WEIGHTS = {"write": 4, "read": 3, "get": 3, "item": 4, "increment": 3, "stat": 0.3, "keys": 0.3, "items": 0.3}
+_WEIGHTS = {"write": 4, "read": 3, "get": 3, "item": 4, "increment": 3, "stat": 0.7, "keys": 0.7, "items": 0.7}
 
 #: What is written differs by this much, so that increments never make one value into another.
 _APART = 1_000_000

@@ -76,8 +76,9 @@ class Calls:
             self._due[call] = self._seconds() + (self._deadline if call.deadline is None else call.deadline)
 
     def held_up(self, call: Call) -> None:
-        """Its thread does something else for a time."""
-        self._due.pop(call, None)
+        """Its thread did something else, up to now: a call whose deadline came meanwhile is to end at once."""
+        if call in self._due:
+            self._due[call] = max(self._due[call], self._seconds())
 
     def ended(self, call: Call, outcome: object) -> None:
         """It has come to its end."""
@@ -225,7 +226,7 @@ class BlockingFace:
         self._parts = parts
         self._threads = threads
         self._numbers = [parts.number("blocking") for _ in range(most)]
-        self._busy: dict[int, tuple[Call, GreenThread]] = {}
+        self._busy: dict[int, _CallingThread] = {}
         connecting = threads.start(self._app._cluster)
         while not connecting.dead:
             parts.cluster.advance(0.01)
@@ -236,22 +237,25 @@ class BlockingFace:
 
     def make(self, call: Call) -> None:
         """See `Face`."""
-        self._busy[call.client] = call, self._threads.start(partial(self._run, call))
+        calls: list[Call] = []
+        self._busy[call.client] = _CallingThread(calls, self._threads.start(partial(self._run, call, calls)))
 
-    def _run(self, call: Call) -> None:
+    def _run(self, call: Call, calls: list[Call]) -> None:
         try:
-            self._call(call)
+            self._call(call, calls)
         except Interruption:
             pass  # it came from this thread's own call
         finally:
             del self._busy[call.client]
 
-    def _call(self, call: Call) -> None:
+    def _call(self, call: Call, calls: list[Call]) -> None:
         """Make a call, and record it; what interrupts it also interrupts the call around it.
 
+        :param calls: the calls of this thread that are under way, each within the one before it.
         :raises Interruption: it was interrupted.
         """
         self._calls.began(call)
+        calls.append(call)
         try:
             outcome = invoke(self._app, call)
         except Interruption as interruption:
@@ -260,6 +264,8 @@ class BlockingFace:
             raise
         except PyshardError as error:
             outcome = error
+        finally:
+            calls.remove(call)
         assert not call.cut, f"{call} swallowed what interrupted it"
         self._calls.ended(call, outcome)
 
@@ -267,18 +273,19 @@ class BlockingFace:
         """See `Face`: raise in a thread, or have it make another call in the middle of the one that it makes."""
         if not self._busy:
             return
-        number = self._random.choice(list(self._busy))
-        call, thread = self._busy[number]
+        calling = self._busy[self._random.choice(list(self._busy))]
         points = self._random.choice([0, 0, 1, 3, 10, 30])
-        if self._random.random() < 0.7:
-            thread.strike(partial(_interrupt, call), points)
-        else:
-            thread.strike(partial(self._handle, call), points)
+        work = _interrupt if self._random.random() < 0.7 else self._handle
+        calling.thread.strike(partial(work, calling.calls), points)
 
-    def _handle(self, call: Call) -> None:
-        """What a signal's handler does in the middle of a call; each time it is another caller."""
-        self._calls.held_up(call)
-        self._call(self._calls.plan(self._parts.number("blocking")))
+    def _handle(self, calls: list[Call]) -> None:
+        """What a signal's handler does in the middle of calls; each time it is another caller."""
+        held_up = calls.copy()
+        try:
+            self._call(self._calls.plan(self._parts.number("blocking")), calls)
+        finally:
+            for call in held_up:
+                self._calls.held_up(call)
 
     def refresh(self) -> None:
         """See `Face`. It fetches the map when a shard's address is of no use any more."""
@@ -289,6 +296,18 @@ class BlockingFace:
         self._app.close()
 
 
-def _interrupt(call: Call) -> None:
-    call.cut = True
-    raise Interruption(call.number)
+@attrs.frozen
+class _CallingThread:
+    """A thread of a blocking client.
+
+    :param calls: its calls that are under way, each within the one before it.
+    """
+
+    calls: list[Call]
+    thread: GreenThread
+
+
+def _interrupt(calls: list[Call]) -> None:
+    for call in calls:
+        call.cut = True
+    raise Interruption(calls[-1].number)

@@ -260,6 +260,8 @@ def test_histories(first: int) -> None:
             raise AssertionError(f"seed {seed}: {error}") from error
     tally = total(tallies)
     print(f"\nseeds from {first}: {tally}")  # noqa: T201  # pytest shows it when it is asked to (-s)
+    if len(tallies) < BLOCK:  # so few may well have no answer to some verb
+        return
     assert tally.answers.keys() == set(product(["deferred", "blocking", "asyncio"], VERBS)), "every verb had an answer"
     assert tally.unknown, "no answer was lost"
     assert tally.cut, "no call was cut short"
