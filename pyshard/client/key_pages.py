@@ -10,9 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -84,5 +85,8 @@ async def next_answer(clock: IReactorTime, router: Router, walk: Walk[_T], secon
             return walk.take(await calling)
         except FOR_NOW as error:
             refusals.refused(error, asked, clock.seconds(), router.fetched, router.state.indexes)
-        await router.refresh()
+            refused = error
+        with suppress(TimeoutError):
+            await router.refresh().addTimeout(max(0.0, end - clock.seconds()), clock)
+        refusals.check_time(refused, clock.seconds())
         await deferLater(clock, PAUSE)

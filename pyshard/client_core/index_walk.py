@@ -84,5 +84,13 @@ class Refusals:
             self._missing_since = asked if self._missing_since is None else self._missing_since
             if fetched >= self._missing_since and self._walk.index not in known:
                 raise error
+        self.check_time(error, now)
+
+    def check_time(self, error: PyshardError, now: float) -> None:
+        """Make sure that there is time for a pause, and to ask again.
+
+        :param error: by which a shard refused.
+        :raises Unavailable: there isn't.
+        """
         if now + PAUSE >= self._end:
             raise Unavailable(f"{self._walk.what} within {self._seconds:g} s: {error}") from None

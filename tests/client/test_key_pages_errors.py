@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -140,6 +141,23 @@ def test_the_deadline_of_a_page_is_one_for_all_attempts(
     assert outcome == []
     cluster.advance(0.001)
     assert [type(one) for one in outcome] == [Unavailable]
+
+
+@pytest.mark.parametrize(
+    "call", [lambda client: client.keys(deadline=2).next_page(), lambda client: client.count(deadline=2)]
+)
+def test_a_map_that_is_not_to_be_had(
+    cluster: MemoryCluster, client: Client, call: Callable[[Client], Deferred[object]]
+) -> None:
+    """The wait for a newer map, after a shard has refused, ends by the deadline; the error has the shard's reason."""
+    fill(cluster, client, ["test"])
+    cluster.stop_bootstrap()
+    cluster.services["shard0"].shard.assignment = None
+    cluster.network.silence("127.0.0.1", 5051)
+    outcome = watch(call(client))
+    cluster.advance(2)
+    assert [type(one) for one in outcome] == [Unavailable]
+    assert "not configured" in str(outcome[0])
 
 
 def test_a_page_that_leads_nowhere_is_no_page(
