@@ -20,7 +20,7 @@ import attrs
 from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
 from pyshard.blocking.cluster import BlockingCluster, MapView
 from pyshard.blocking.interruption import tell_doubt
-from pyshard.blocking.thread_tasks import together
+from pyshard.blocking.thread_tasks import run, together
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
@@ -131,7 +131,7 @@ class BulkCall:
 
     def _round(self, works: dict[str, ShardWork]) -> None:
         """Do the work at all shards."""
-        for outcome in together(self._network, [work.run() for work in works.values()]):
+        for outcome in run(self._network, together(self._network, [work.run() for work in works.values()])):
             if isinstance(outcome, Exception):
                 raise outcome
         self._away.update(name for name, work in works.items() if work.away)
@@ -144,8 +144,9 @@ class BulkCall:
         if not left and not unsent:
             return again
         cluster = self._cluster
-        cluster.refresh(min([part.expires for part in left], default=self._network.now() + self._seconds))
-        self._network.sleep(self._network.now() + settings.RETRY_FIRST)
+        until = min([part.expires for part in left], default=self._network.now() + self._seconds)
+        cluster.refresh(until)
+        self._network.sleep(min(until, self._network.now() + settings.RETRY_FIRST))
         view = cluster.view
         shards = view.state.map
         for part in left:

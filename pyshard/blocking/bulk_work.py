@@ -97,6 +97,7 @@ class ShardWork:
         self._refused = refused
         self._queue = OperationQueue()
         self._stalled = False
+        self._waited = 0.0  # seconds before the first parts were issued, which count for their deadlines
         self._in_flight: dict[bytes, Batch] = {}
         self.unsent: deque[UnsentKeys] = deque()
         self.again: deque[BulkOperation] = deque()
@@ -113,9 +114,12 @@ class ShardWork:
             if self._pool.left:
                 runs = [keys.bulk_slice.run for keys in self.unsent]
                 places = {(run.index, key) for run in runs for key in run.keys}
-                yield from self._pool.left.settle(places, self._network.now() + self._seconds)
+                began = self._network.now()
+                yield from self._pool.left.settle(places, began + self._seconds)
+                self._waited = self._network.now() - began
             while not self._stalled and (self.unsent or self.again or not self._queue.idle):
                 yield from self._turn(connection)
+                self._waited = 0.0
         except BaseException:
             connection.close()
             raise
@@ -169,7 +173,7 @@ class ShardWork:
             if self.again:
                 part: BulkOperation | None = self.again.popleft()
             else:
-                part = self.unsent[0].next_part(self._network.now() + self._seconds, self._refused)
+                part = self.unsent[0].next_part(self._network.now() + self._seconds - self._waited, self._refused)
                 if not self.unsent[0].numbers:
                     self.unsent.popleft()
             if part is None:

@@ -30,7 +30,7 @@ from pyshard.blocking.interruption import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
-from pyshard.blocking.thread_tasks import Network
+from pyshard.blocking.thread_tasks import Interest, Network, Steps, run
 from pyshard.client_core import map_fetching
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
@@ -114,7 +114,7 @@ class BlockingCluster:
 
         :raises PyshardError: there was none within these seconds; the message says why, of each address.
         """
-        self.adopt(self.servers.first_map(seconds))
+        self.adopt(self.servers.first_map(self.network.now() + seconds, seconds))
 
     def pool_for(self, slot: int) -> ShardPool:
         """The pool of the shard that owns a slot."""
@@ -164,18 +164,22 @@ class BlockingCluster:
 
     def refresh(self, until: float) -> None:
         """Fetch the newest map, or wait until another thread has; for a moment at most."""
+        run(self.network, self.refreshing(until))
+
+    def refreshing(self, until: float) -> Steps[None]:
+        """As `refresh`, while the thread waits for other things, too."""
         network = self.network
         now = network.now()
         epoch = self.state.epoch
         if now < self._fetching_until:
             end = min(until, self._fetching_until, now + settings.TIMEOUT / 20)
             while network.now() < end and self._fetching_until > 0 and self.state.epoch == epoch:
-                network.sleep(min(end, network.now() + 0.005))
+                yield from Interest((), min(end, network.now() + 0.005))
             return
         self._fetching_until = min(until, now + settings.TIMEOUT / 2)
         try:
-            network.sleep(min(until, now + map_fetching.JITTER * self._random.random()))
-            self._fetch(min(until, network.now() + settings.TIMEOUT / 2))
+            yield from Interest((), min(until, now + map_fetching.JITTER * self._random.random()))
+            yield from self._fetch(min(until, network.now() + settings.TIMEOUT / 2))
         except PyshardError:
             pass  # who waits for a newer map tries again until its own deadline
         finally:
@@ -219,7 +223,7 @@ class BlockingCluster:
         if self._on_failure is not None:
             pool.on_failure = self._on_failure
 
-    def _fetch(self, until: float) -> None:
+    def _fetch(self, until: float) -> Steps[None]:
         pools: list[ConnectionPool] = self.servers.by_preference(list(self.view.pools))
         began = self.network.now()
 
@@ -228,7 +232,7 @@ class BlockingCluster:
             self.servers.check_cluster(state.cluster)
             return state
 
-        state = ask_first(self.network, pools, commands.GetMap, accept, until - began)
+        state = yield from ask_first(self.network, pools, commands.GetMap, accept, until, round(until - began, 2))
         self.fetched = began
         self.adopt(state)
 

@@ -57,26 +57,30 @@ class ClusterCalls:
 
     def indexes(self, *, deadline: float | None = None) -> list[str]:
         """The names of all indexes but the default one. See `pyshard.Client.indexes`."""
-        cluster = self._cluster()
-        answer = cluster.servers.call(commands.GetMap, self._seconds(deadline))
+        seconds = self._seconds(deadline)
+        cluster, until = self._begun(seconds)
+        answer = cluster.servers.call(commands.GetMap, until, seconds)
         state = cluster_state.from_json(answer["state"])
         cluster.adopt(state)
         return sorted(state.indexes)
 
     def stat(self, *, deadline: float | None = None) -> dict[str, object]:
         """How the cluster fares. See `pyshard.Client.stat`."""
-        cluster = self._cluster()
-        pools, seconds = cluster.view.pools, self._seconds(deadline)
-        calls = [pool.call(commands.Stat, seconds, unreached=cluster.refresh) for pool in pools]
+        seconds = self._seconds(deadline)
+        cluster, until = self._begun(seconds)
+        pools, network = cluster.view.pools, cluster.network
+        calls = [pool.call(commands.Stat, until, seconds, unreached=cluster.refreshing) for pool in pools]
         shards = [
             stat_of(pool.range, str(outcome) if isinstance(outcome, Exception) else outcome["stat"])
-            for pool, outcome in zip(pools, together(cluster.network, calls), strict=True)
+            for pool, outcome in zip(pools, run(network, together(network, calls)), strict=True)
         ]
         return stat_of_all(cluster.state, shards)
 
     def readiness(self, *, deadline: float | None = None) -> list[dict[str, str]]:
         """How ready each shard is, as the bootstrap sees it. See `pyshard.Client.readiness`."""
-        answer = self._cluster().servers.call(commands.Readiness, self._seconds(deadline))
+        seconds = self._seconds(deadline)
+        cluster, until = self._begun(seconds)
+        answer = cluster.servers.call(commands.Readiness, until, seconds)
         return readiness_of(answer["shards"])
 
     def count(self, index: str | None = None, *, deadline: float | None = None) -> int:
@@ -89,7 +93,15 @@ class ClusterCalls:
 
     # ------------------------------------------------------------------ what `Pyshard` has
 
-    def _cluster(self) -> BlockingCluster:
+    def _cluster(self, seconds: float | None = None) -> BlockingCluster:
+        """The cluster as this process reaches it, made at the first call.
+
+        :param seconds: how long that may take; None: the client's own deadline.
+        """
+        raise NotImplementedError
+
+    def _begun(self, seconds: float) -> tuple[BlockingCluster, float]:
+        """The cluster, and when a call must have ended that has these seconds from now, connecting included."""
         raise NotImplementedError
 
     def _seconds(self, deadline: float | None) -> float:
@@ -104,19 +116,19 @@ class ClusterCalls:
         seconds = self._seconds(deadline)
 
         def scan() -> Iterator[list[str]]:
-            cluster = self._cluster()
+            cluster, end = self._begun(seconds)
             cursor = KeyCursor(name)
-            while page := _next_page(cluster, cursor, seconds):
+            while page := _next_page(cluster, cursor, seconds, end):
                 yield page
-                if self._cluster() is not cluster:
+                if self._cluster(seconds) is not cluster:
                     raise ClientClosed("this scan belongs to the process that was forked; begin a new one")
+                end = cluster.network.now() + seconds
 
         return scan()
 
     def _count(self, index: str, seconds: float) -> int:
         """How many documents an index has, over all shards."""
-        cluster = self._cluster()
-        end = cluster.network.now() + seconds
+        cluster, end = self._begun(seconds)
         count = DocumentCount(index)
         while not count.ended:
             _next_answer(cluster, count, seconds, end)
@@ -129,12 +141,11 @@ class ClusterCalls:
         self, command: type[commands.CreateIndex] | type[commands.DropIndex], name: str, seconds: float
     ) -> None:
         name = check_index_name(name)
-        cluster = self._cluster()
-        end = cluster.network.now() + seconds
+        cluster, end = self._begun(seconds)
         try:
-            cluster.servers.call(command, seconds, changes=True, name=name)
+            cluster.servers.call(command, end, seconds, changes=True, name=name)
             try:
-                answer = cluster.servers.call(commands.GetMap, max(0.0, end - cluster.network.now()))
+                answer = cluster.servers.call(commands.GetMap, end, seconds)
             except PyshardError:
                 return  # the change is done all the same; a map without it is found out when the index is used
             cluster.adopt(cluster_state.from_json(answer["state"]))
@@ -145,13 +156,12 @@ class ClusterCalls:
             raise
 
 
-def _next_page(cluster: BlockingCluster, cursor: KeyCursor, seconds: float) -> list[str]:
+def _next_page(cluster: BlockingCluster, cursor: KeyCursor, seconds: float, end: float) -> list[str]:
     """The next keys; none at the end.
 
     :raises IndexNotFound: there is no such index.
     :raises Unavailable: the shard whose keys come next can't be reached.
     """
-    end = cluster.network.now() + seconds
     keys: list[bytes] = []
     while not cursor.ended and not keys:
         keys = _next_answer(cluster, cursor, seconds, end)
@@ -162,6 +172,7 @@ def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: 
     """What the next shard of a walk answers, asked again by newer maps where it must be."""
     network = cluster.network
     refusals = Refusals(walk, seconds, end)
+    refused: PyshardError | None = None
     while True:
         cluster.check_open()
         asked = network.now()
@@ -170,9 +181,13 @@ def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: 
             return walk.take(run(network, pool.attempt(walk.command, end, seconds, False, question)))
         except FOR_NOW as error:
             refusals.refused(error, asked, network.now(), cluster.fetched, cluster.state.indexes)
+            refused = error
         except NotSent:
             if network.now() >= end:
                 raise pool.gave_no_answer(seconds) from None
             network.sleep(min(end, pool.rested()))
+            refused = None
         cluster.refresh(end)
-        network.sleep(network.now() + PAUSE)
+        if refused is not None:
+            refusals.check_time(refused, network.now())
+        network.sleep(min(end, network.now() + PAUSE))

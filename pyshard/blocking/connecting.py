@@ -49,9 +49,14 @@ class Connector:
         self._random = random
         self._on_failure = on_failure
 
-    def connect(self) -> BlockingCluster:
+    def now(self) -> float:
+        """The time, by the clock of the networks that it gives."""
+        return self._network().now()
+
+    def connect(self, seconds: float | None = None) -> BlockingCluster:
         """Connect, and get the first map.
 
+        :param seconds: the deadline, from now; None: the client's own.
         :raises ConfigError: a file can't be used.
         :raises PyshardError: there is no map to be had.
         """
@@ -64,7 +69,7 @@ class Connector:
         random = self._random or SystemRandom()
         cluster = BlockingCluster(self._network(), random, servers, shards, given.address_mapping, self._on_failure)
         try:
-            cluster.start(given.deadline)
+            cluster.start(given.deadline if seconds is None else seconds)
         except BaseException:
             cluster.close()
             raise

@@ -162,29 +162,32 @@ class ConnectionPool:
     def call(
         self,
         command: type[Command],
+        until: float,
         seconds: float,
         changes: bool = False,
         arguments: Mapping[str, object] = _NONE,
-        unreached: Callable[[float], object] = lambda _until: None,
+        unreached: Callable[[float], Steps[None]] | None = None,
     ) -> Steps[dict[str, Any]]:
         """Call the daemon, again and again while it can't be reached.
 
-        :param seconds: the deadline, from now.
+        :param until: the end of the deadline.
+        :param seconds: the whole deadline, for messages.
         :param changes: whether the command may change something.
         :param arguments: the command's, by name.
-        :param unreached: called with the end of the deadline before each new attempt, such as to fetch a newer map.
+        :param unreached: given the end of the deadline, gives the steps before each new attempt, such as to fetch a
+            newer map.
         :return: the answer's arguments, by name.
         :raises Unavailable: no answer came by then, and nothing was changed.
         :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
         """
-        until = self.network.now() + seconds
         while True:
             try:
                 return (yield from self.attempt(command, until, seconds, changes, arguments))
             except NotSent:
                 if self.network.now() >= until:
                     raise self.gave_no_answer(seconds) from None
-            unreached(until)
+            if unreached is not None:
+                yield from unreached(until)
             yield from Interest((), min(until, self._rests_until))
 
     def attempt(

@@ -76,12 +76,15 @@ class MapServerPools:
         """
         map_fetching.check_cluster("".join(self._cluster[:1]), given)
 
-    def first_map(self, seconds: float) -> ClusterState:
+    def first_map(self, until: float, seconds: float) -> ClusterState:
         """The map, from the first address that has it.
 
+        :param until: the end of the deadline.
+        :param seconds: the whole deadline, for messages.
         :raises PyshardError: what each address failed with.
         """
-        state = ask_first(self._network, self.pools, commands.GetMap, _state, seconds)
+        asking = ask_first(self._network, self.pools, commands.GetMap, _state, until, seconds)
+        state = run(self._network, asking)
         self._cluster.append(state.cluster)
         return state
 
@@ -91,20 +94,23 @@ class MapServerPools:
         return map_fetching.by_preference(self._by_role(), connected, shards)
 
     def call(
-        self, command: type[Command], seconds: float, changes: bool = False, **arguments: object
+        self, command: type[Command], until: float, seconds: float, changes: bool = False, **arguments: object
     ) -> dict[str, Any]:
         """Call the bootstrap; see `ConnectionPool.call`.
 
         :raises ConfigError: none of the addresses is a bootstrap's.
         """
-        until = self._network.now() + seconds
+        return run(self._network, self._call(command, until, seconds, changes, arguments))
+
+    def _call(
+        self, command: type[Command], until: float, seconds: float, changes: bool, arguments: dict[str, object]
+    ) -> Steps[dict[str, Any]]:
         first = self.pools[0]
         pool: ConnectionPool = first
         if len(self.pools) > 1 or first.role == map_fetching.SHARD:
             ranked = map_fetching.bootstraps_first(self._by_role())
-            pool = ask_first(self._network, ranked, commands.Ping, _bootstrap, seconds)
-        left = max(0.0, round(until - self._network.now(), 2))
-        return run(self._network, pool.call(command, left, changes, arguments))
+            pool = yield from ask_first(self._network, ranked, commands.Ping, _bootstrap, until, seconds)
+        return (yield from pool.call(command, until, seconds, changes, arguments))
 
     def _by_role(self) -> list[tuple[str, ConnectionPool]]:
         return [(pool.role, pool) for pool in self.pools]
@@ -115,30 +121,31 @@ def ask_first(
     pools: Sequence[ConnectionPool],
     command: type[Command],
     accept: Callable[[ConnectionPool, dict[str, Any]], _T],
+    until: float,
     seconds: float,
-) -> _T:
+) -> Steps[_T]:
     """Ask several daemons the same, of whom one answer is enough.
 
     :param pools: whom to ask, in this order; at least one.
     :param command: it changes nothing.
     :param accept: given who answered and the answer, gives the result, or raises `PyshardError`.
-    :param seconds: the deadline, from now.
+    :param until: the end of the deadline.
+    :param seconds: the whole deadline, for messages.
     :raises PyshardError: what all of them failed with, if that was the same error, else `Unavailable`.
     """
-    until = network.now() + seconds
 
     def ask(pool: ConnectionPool) -> Steps[_T]:
         while True:
             try:
-                answer = yield from pool.call(command, max(0.0, round(until - network.now(), 2)))
+                answer = yield from pool.call(command, until, seconds)
                 return accept(pool, answer)
             except NotConfigured:
                 if network.now() + map_fetching.ASK_AGAIN >= until:
                     raise
-            yield from Interest((), network.now() + map_fetching.ASK_AGAIN)
+            yield from Interest((), min(until, network.now() + map_fetching.ASK_AGAIN))
 
     stagger = map_fetching.head_start(pools[0].connected)
-    outcomes = together(network, [ask(pool) for pool in pools], stagger, one_is_enough=True)
+    outcomes = yield from together(network, [ask(pool) for pool in pools], stagger, one_is_enough=True)
     errors: list[PyshardError] = []
     for outcome in outcomes:
         if not isinstance(outcome, Exception):

@@ -89,9 +89,9 @@ class PooledConnection:
             secret = None if target.secret is None else target.secret()
             self.conversation = Conversation(self.session, secret, self._network.now())
             self._flush()
-            while (greeting := self.conversation.greeted()) is None:
-                yield from self._more(until)
-            check(greeting)
+            yield from self._more_until(lambda: self.conversation.greeted() is not None, until)
+            assert self.conversation.greeting is not None
+            check(self.conversation.greeting)
             self.target = target
 
     def freshen(self, until: float, look: bool = False) -> Steps[None]:
@@ -107,11 +107,12 @@ class PooledConnection:
         self._pull()
         if silence >= settings.HEARTBEAT:
             tag = self.conversation.call(commands.Ping)
-            seconds = max(0.0, min(until - self._network.now(), settings.TIMEOUT))
+            now = self._network.now()
+            until = min(until, now + settings.TIMEOUT)
             try:
-                yield from self.answer(tag, self._network.now() + seconds)
+                yield from self.answer(tag, until)
             except TooLate:
-                raise Broken(f"it was silent, and gave no sign of life within {seconds:.3g} s") from None
+                raise Broken(f"it was silent, and gave no sign of life within {max(0.0, until - now):.3g} s") from None
 
     def is_fresh(self, target: ConnectionTarget, now: float) -> bool:
         """Whether it is open, leads to this target, and needn't be looked at before it is used (`freshen`)."""
@@ -139,15 +140,16 @@ class PooledConnection:
             if not arrived:
                 raise TooLate
             self._pull()
+            if tag not in answers and self._network.now() >= until:  # it may go on sending other things
+                raise TooLate
         return reply
 
     def answer(self, tag: bytes, until: float) -> Steps[Reply]:
         """As `answer_at_once`, while the thread waits for other things, too."""
         answers = self.conversation.answers
         self._flush()
-        while (reply := answers.pop(tag, None)) is None:
-            yield from self._more(until)
-        return reply
+        yield from self._more_until(lambda: tag in answers, until)
+        return answers.pop(tag)
 
     def any_answer(self, until: float) -> Steps[None]:
         """Send what is to be sent, and wait until some answer is there.
@@ -156,8 +158,7 @@ class PooledConnection:
         :raises Broken: the connection ended.
         """
         self._flush()
-        while not self.conversation.answers:
-            yield from self._more(until)
+        yield from self._more_until(lambda: bool(self.conversation.answers), until)
 
     def begin_change(self) -> None:
         """A change is about to be asked for."""
@@ -216,6 +217,8 @@ class PooledConnection:
         try:
             while not tls.shake_hands():
                 self._send(tls.take())
+                if self._network.now() >= until:
+                    raise TooLate
                 wanted = [(socket, False), (socket, True)] if self._unsent else [(socket, False)]
                 if not (yield from Interest(wanted, until)):
                     raise TooLate
@@ -228,6 +231,16 @@ class PooledConnection:
                 self._send(tls.take())  # tells the peer what is wrong with its certificate
             raise
         self._send(tls.take())
+
+    def _more_until(self, found: Callable[[], bool], until: float) -> Steps[None]:
+        """Take what arrives until something is there.
+
+        :raises TooLate: it wasn't in time, though other things may have come, and go on coming.
+        """
+        while not found():
+            yield from self._more(until)
+            if self._network.now() >= until and not found():
+                raise TooLate
 
     def _more(self, until: float) -> Steps[None]:
         """Wait until something has arrived, and take it; meanwhile send what is left."""

@@ -40,9 +40,8 @@ from pyshard.client_core.everyday_verbs import (
     replace_options,
     whether_removed,
 )
-from pyshard.client_core.operation import VerbOptions, options_for
+from pyshard.client_core.operation import options_for
 from pyshard.errors import ClientClosed
-from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
@@ -259,15 +258,15 @@ class Pyshard(RecordCalls):
         deadline: float | None = None,
     ) -> Any:
         """Have a function make a key's new document out of the old one; the new one. See `pyshard.Client.update`."""
-        cluster = self._cluster()
-        until = cluster.network.now() + self._seconds(deadline)
+        cluster, until = self._begun(self._seconds(deadline))
         plan = DocumentUpdate(function, default, ttl)
-        while (left := until - cluster.network.now()) > 0:
-            write = plan.write_after(self.item(key, index, deadline=left))
+        now = cluster.network.now
+        while now() < until:
+            write = plan.write_after(self._operate("item", key, index, None, until=until))
             if write is None:
                 return None
-            left = max(LEAST, until - cluster.network.now())
-            if self._operate("write", key, index, left, write.record, True, write.options):
+            end = max(until, now() + LEAST)
+            if self._operate("write", key, index, None, write.record, True, write.options, end):
                 return write.document
         raise outrun(key)
 
@@ -312,20 +311,22 @@ class Pyshard(RecordCalls):
     ) -> None:
         self.close()
 
-    def _write_where(
-        self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
-    ) -> bool:
-        found: bool = self._operate("write", key, index, deadline, document_encoding.encode(doc)[0], True, options)
-        return found
+    def _begun(self, seconds: float) -> tuple[BlockingCluster, float]:
+        """See `ClusterCalls`."""
+        made = self._made
+        if made is not None and made.forks == fork_count():
+            return made, made.network.now() + seconds
+        until = self._connector.now() + seconds
+        return self._cluster(seconds), until
 
-    def _cluster(self) -> BlockingCluster:
-        """The cluster as this process reaches it, made at the first call."""
+    def _cluster(self, seconds: float | None = None) -> BlockingCluster:
+        """See `ClusterCalls`."""
         made = self._made
         if made is not None and made.forks == fork_count():
             return made
         if self._closed:
             raise ClientClosed("this Pyshard is closed; make a new one")
-        made = self._connector.connect()
+        made = self._connector.connect(seconds)
         faster = self._made  # by another thread
         if faster is not None and faster.forks == fork_count():
             made.close()

@@ -180,7 +180,14 @@ class RecordCalls(ClusterCalls):
 
     def _bulk(self, changes: bool, deadline: float | None, progress: Progress | None) -> BulkCall:
         check_progress(progress)
-        return BulkCall(self._cluster(), changes, self._seconds(deadline), progress)
+        seconds = self._seconds(deadline)
+        return BulkCall(self._cluster(seconds), changes, seconds, progress)
+
+    def _write_where(
+        self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
+    ) -> bool:
+        found: bool = self._operate("write", key, index, deadline, document_encoding.encode(doc)[0], True, options)
+        return found
 
     def _operate(
         self,
@@ -191,11 +198,17 @@ class RecordCalls(ClusterCalls):
         record: bytes = b"",
         size: int = 0,
         options: VerbOptions = NO_OPTIONS,
+        until: float | None = None,
     ) -> Any:  # what the verb gives
+        """Do a verb on one key.
+
+        :param until: when it must have ended, by the cluster's clock; None: as `deadline` says.
+        """
         text = key_bytes(key)
         name = self._default_index if index is None else check_index_name(index)
-        cluster = self._cluster()
-        expires = cluster.network.now() + (self._deadline if deadline is None else deadline_seconds(deadline))
+        cluster, expires = self._begun(self._deadline if deadline is None else deadline_seconds(deadline))
+        if until is not None:
+            expires = until
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
         return cluster.operate(GatheredOperation(verb, name, text, slot, expires, weight, record, size, options))

@@ -163,8 +163,8 @@ class Stopped(Exception):
 
 def together(
     network: Network, several: Sequence[Steps[_T]], stagger: float = 0.0, one_is_enough: bool = False
-) -> list[_T | Exception]:
-    """Run several steps at once.
+) -> Steps[list[_T | Exception]]:
+    """Several steps at once, as steps.
 
     :param stagger: seconds between the starts of two; the next one starts at once when all before it have failed.
     :param one_is_enough: stop the others when one has returned something.
@@ -174,7 +174,7 @@ def together(
     tasks = [_ThreadTask(steps, begun + number * stagger) for number, steps in enumerate(several)]
     try:
         while not _done(tasks, one_is_enough):
-            _turn(network, tasks)
+            yield from _turn(network, tasks)
     except BaseException as error:
         for task in tasks:
             task.stop(error)
@@ -191,7 +191,7 @@ def _done(tasks: Sequence[_ThreadTask], one_is_enough: bool) -> bool:
     return all(task.outcome for task in tasks)
 
 
-def _turn(network: Network, tasks: Sequence[_ThreadTask]) -> None:
+def _turn(network: Network, tasks: Sequence[_ThreadTask]) -> Steps[None]:
     """Begin what is due, then wait once for all, and go on with those that have what they wait for."""
     now = network.now()
     failed = True  # whether all so far have failed
@@ -204,7 +204,7 @@ def _turn(network: Network, tasks: Sequence[_ThreadTask]) -> None:
     if not waiting:
         return
     until = min([interest.until for _, interest in waiting] + to_come)
-    ready = set(network.wait([wanted for _, interest in waiting for wanted in interest.wanted], until))
+    ready = set((yield from Interest([wanted for _, interest in waiting for wanted in interest.wanted], until)))
     now = network.now()
     for task, interest in waiting:
         mine = [socket for socket, _ in interest.wanted if socket in ready]
