@@ -35,12 +35,14 @@ class GreenThread(greenlet):  # type: ignore[misc]  # greenlet has no annotation
 
     :param clock: calls it.
     :param number: its own.
+    :ivar passed: how many places it has come to at which another thread may come in.
     """
 
     def __init__(self, clock: Clock, number: int, function: Callable[[], object]) -> None:
         super().__init__(function)
         self._clock = clock
         self.number = number
+        self.passed = 0
         self._strikes: list[Callable[[], object]] = []
         self._points = 0  # how many places the next strike waits for
         self._timer: IDelayedCall = clock.callLater(0, self.switch)
@@ -108,6 +110,7 @@ class GreenThreads:
         thread = self.current()
         if thread is None:
             return
+        thread.passed += 1
         if self._random.random() < self._yields:
             thread.sleep(0)
         else:

@@ -73,12 +73,18 @@ class Calls:
         """It is about to be made."""
         self._recorder.began(call)
         if call.verb not in (*BULK, *LISTINGS):
-            self._due[call] = self._seconds() + (self._deadline if call.deadline is None else call.deadline)
+            self._due[call] = self._seconds() + self._seconds_of(call)
 
-    def held_up(self, call: Call) -> None:
-        """Its thread did something else, up to now: a call whose deadline came meanwhile is to end at once."""
+    def held_up(self, call: Call, at_first: bool) -> None:
+        """Its thread did something else, up to now: a call whose deadline came meanwhile is to end at once.
+
+        :param at_first: it was so when the call was about to look at the clock for the first time.
+        """
         if call in self._due:
-            self._due[call] = max(self._due[call], self._seconds())
+            self._due[call] = max(self._due[call], self._seconds() + (self._seconds_of(call) if at_first else 0))
+
+    def _seconds_of(self, call: Call) -> float:
+        return self._deadline if call.deadline is None else call.deadline
 
     def ended(self, call: Call, outcome: object) -> None:
         """It has come to its end."""
@@ -227,6 +233,7 @@ class BlockingFace:
         self._threads = threads
         self._numbers = [parts.number("blocking") for _ in range(most)]
         self._busy: dict[int, _CallingThread] = {}
+        self._began: dict[Call, int] = {}  # how many places its thread had passed
         connecting = threads.start(self._app._cluster)
         while not connecting.dead:
             parts.cluster.advance(0.01)
@@ -256,6 +263,7 @@ class BlockingFace:
         """
         self._calls.began(call)
         calls.append(call)
+        self._began[call] = self._passed()
         try:
             outcome = invoke(self._app, call)
         except Interruption as interruption:
@@ -266,6 +274,7 @@ class BlockingFace:
             outcome = error
         finally:
             calls.remove(call)
+            del self._began[call]
         assert not call.cut, f"{call} swallowed what interrupted it"
         self._calls.ended(call, outcome)
 
@@ -281,11 +290,18 @@ class BlockingFace:
     def _handle(self, calls: list[Call]) -> None:
         """What a signal's handler does in the middle of calls; each time it is another caller."""
         held_up = calls.copy()
+        newest = held_up[-1]
+        first = newest if self._passed() - self._began[newest] <= 1 else None
         try:
             self._call(self._calls.plan(self._parts.number("blocking")), calls)
         finally:
             for call in held_up:
-                self._calls.held_up(call)
+                self._calls.held_up(call, call is first)
+
+    def _passed(self) -> int:
+        thread = self._threads.current()
+        assert thread is not None
+        return thread.passed
 
     def refresh(self) -> None:
         """See `Face`. It fetches the map when a shard's address is of no use any more."""
