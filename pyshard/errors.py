@@ -3,7 +3,7 @@
 Rules:
 
 - an exception is made of its message alone, because AMP carries an error as a code and one string;
-- each class has a ``code`` of its own, and every command declares all of them (`AMP_ERRORS`);
+- each class has a ``code`` of its own, in ASCII, and every command may answer with any of them;
 - the message says what was given, what was expected and what to do;
 - what a peer or a user wrote stands in a message in one printable line (`plain`), and cut (`shortened`);
 - a value of any type stands in a message as `shown_value` gives it.
@@ -276,17 +276,14 @@ class InternalError(PyshardError):
 
 
 def _public_errors(base: type[PyshardError]) -> list[type[PyshardError]]:
-    """`base` and all its subclasses, most derived first (AMP takes the first class that matches)."""
+    """`base` and all its subclasses."""
     found: list[type[PyshardError]] = []
     for subclass in base.__subclasses__():
         found.extend(_public_errors(subclass))
     return [*found, base]
 
 
-#: Exception class → AMP error code, for the ``errors`` of every command; a subclass stands before its base.
-AMP_ERRORS: dict[type[Exception], bytes] = {cls: cls.code.encode("ascii") for cls in _public_errors(PyshardError)}
-
-#: AMP error code → exception class, for errors that concern one operation of a batch.
+#: AMP error code → exception class.
 BY_CODE: dict[str, type[PyshardError]] = {cls.code: cls for cls in _public_errors(PyshardError)}
 
 

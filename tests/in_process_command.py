@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from twisted.internet.defer import Deferred
 
 from pyshard import Pyshard
-from pyshard.cli import cli
+from pyshard.cli import cli, deferred_call
 from pyshard.cli.common_options import Target
 from pyshard.client import Client
 from pyshard.testing import MemoryCluster
@@ -48,7 +48,7 @@ class Commands:
             return cluster.run(function(cluster.connect(deadline=target.deadline)))
 
         monkeypatch.setattr(Target, "connect", connect)
-        monkeypatch.setattr(Target, "call", call)
+        monkeypatch.setattr(deferred_call, "call", call)
 
     def __call__(self, *arguments: str, text: str | bytes = b"", env: dict[str, str] | None = None) -> Ended:
         """Run it to its end."""

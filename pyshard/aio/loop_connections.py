@@ -19,7 +19,6 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, DNSLookupError, getConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -28,6 +27,7 @@ from zope.interface import implementer
 
 from pyshard.aio.loop_clock import LoopClock
 from pyshard.aio.stream_transport import StreamProtocol
+from pyshard.model.address_text import is_ipv4, is_ipv6
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.security.tls.handshake_errors import handshake_error
@@ -173,7 +173,7 @@ class LoopEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # the interface's
         """See `IStreamClientEndpoint`."""
-        if isIPAddress(self._host) or isIPv6Address(self._host):
+        if is_ipv4(self._host) or is_ipv6(self._host):
             return self.attempt_at(self._host, protocolFactory)
         return Deferred.fromCoroutine(self._connect_by_name(protocolFactory))
 

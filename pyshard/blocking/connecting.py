@@ -18,7 +18,7 @@ from pyshard.blocking.plain_sockets import SystemNetwork
 from pyshard.blocking.thread_tasks import Network
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import split_endpoint
-from pyshard.net.client_endpoints import Address
+from pyshard.net.client_addresses import Address
 from pyshard.net.connection_parameters import ConnectionParameters
 from pyshard.security.tls import filtering
 from pyshard.security.token_file import client_token_file

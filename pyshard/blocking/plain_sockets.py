@@ -25,10 +25,9 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Protocol
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-
 from pyshard.blocking.thread_tasks import PlainSocket, Wanted
 from pyshard.clocks import steady_seconds
+from pyshard.model.address_text import is_ipv4, is_ipv6
 from pyshard.net.ipv6_zones import with_zone_number
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
@@ -159,7 +158,7 @@ class SystemNetwork:
 
     def addresses(self, host: str, port: int, until: float) -> Sequence[_Found]:
         """See `Network`."""
-        if isIPAddress(host) or isIPv6Address(host) or host.lower() in _LOCAL:
+        if is_ipv4(host) or is_ipv6(host) or host.lower() in _LOCAL:
             return _look_up(host, port)
         return _looked_up_apart(host, port, until)
 

@@ -45,7 +45,7 @@ from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
-from pyshard.net.client_endpoints import Servers
+from pyshard.net.client_addresses import Servers
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.protocol.batch_operations import ABSENT, Read, Remove
 from pyshard.security.tls import Tls

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.protocols import amp
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.model import cluster_state
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.commands import Command
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 
@@ -37,7 +37,7 @@ class BootstrapProtocol(ServerConnection):
         self._settle = settle
         super().__init__(factory, clock)
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [
             *super().responders(),
             (commands.Hello, self.hello),

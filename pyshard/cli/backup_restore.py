@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pyshard import backup as backups
+from pyshard.cli import deferred_call
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.standard_output import document_count, put
@@ -34,7 +33,7 @@ def backup(target: Target, directory: Path) -> None:
     """
     interruptible = interrupt_says(lambda: f"interrupted; what is in {directory} is no backup and can be deleted")
     with interruptible, progress("backed up") as show:
-        made = target.call(lambda client: backups.backup(client, directory, show))
+        made = deferred_call.call(target, lambda client: backups.backup(client, directory, show))
     put(f"{document_count(made.documents)} backed up")
 
 
@@ -54,7 +53,7 @@ def restore(target: Target, directory: Path) -> None:
         lambda: "interrupted; the cluster may have a part of the backup: begin again with an empty one"
     )
     with interruptible, progress("restored") as show:
-        done = target.call(lambda client: backups.restore(client, directory, show))
+        done = deferred_call.call(target, lambda client: backups.restore(client, directory, show))
     expired = f"; {done.expired} had expired" if done.expired else ""
     put(f"{document_count(done.documents)} restored{expired}")
     unreadable = UnreadableCount()
@@ -75,12 +74,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
-    columns = (
-        TextColumn(f"{{task.completed:,}} documents {what}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    from pyshard.cli.progress_bar import progress_bar
+
+    with progress_bar(f"{{task.completed:,}} documents {what}") as bar:
         task = bar.add_task("", total=None)  # the total isn't known until the first documents are done
         yield lambda done, total: bar.update(task, completed=done, total=total)

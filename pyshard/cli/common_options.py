@@ -17,24 +17,20 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import attrs
 import click
 from click.core import ParameterSource
-from twisted.internet.defer import Deferred
 
 from pyshard.blocking import Pyshard
 from pyshard.blocking.connecting import Connector
 from pyshard.blocking.pyshard import over
-from pyshard.cli import deferred_call
 from pyshard.cli.unreached_daemons import UnreachedDaemons
-from pyshard.client import Client
 from pyshard.errors import ConfigError
 from pyshard.model import address_mapping
 from pyshard.model.address_mapping import mapping_in
-from pyshard.net import client_endpoints
+from pyshard.net import client_addresses
 from pyshard.net.connection_parameters import connection_parameters, url_in
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
@@ -42,7 +38,6 @@ from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_V
 from pyshard.settings import settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_T = TypeVar("_T")
 
 #: The environment variable that holds the bootstrap's address.
 BOOTSTRAP_VARIABLE = "PYSHARD_BOOTSTRAP"
@@ -83,12 +78,6 @@ class Target:
         )
         return over(Connector(parameters, on_failure=UnreachedDaemons(self.deadline).add), at_once=True)
 
-    def call(self, function: Callable[[Client], Deferred[_T]]) -> _T:
-        """Call a function with a Deferred client of the cluster, and wait for its Deferred; once in a process."""
-        with suppress(ConfigError):  # this client knows fewer kinds of addresses, and no files that the other doesn't
-            self.connect().close()
-        return deferred_call.call(self.bootstrap, self.deadline, self.token_file, self.tls, self.addresses, function)
-
 
 class VerbCommand(click.Command):
     """A subcommand whose arguments may be negative numbers: ``pyshard write balance -5`` needs no ``--``."""
@@ -116,7 +105,7 @@ def _addresses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
     given = value[0] if len(value) == 1 else ",".join(value)
     try:
         if url_in(value) is None:
-            client_endpoints.parse_all(given)
+            client_addresses.parse_all(given)
     except ConfigError as error:
         raise click.BadParameter(str(error), ctx, param) from None
     return given

@@ -19,8 +19,6 @@ from itertools import islice
 from typing import TypeVar, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pyshard.blocking import Pyshard
 from pyshard.cli.common_options import Target, on_cluster
@@ -209,12 +207,8 @@ def _progress(file: BufferedReader) -> Iterator[Callable[[int, int], None]]:
         yield lambda _size, _written: None
         return
     about = os.fstat(file.fileno())
-    columns = (
-        TextColumn("{task.fields[written]:,} documents"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    from pyshard.cli.progress_bar import progress_bar
+
+    with progress_bar("{task.fields[written]:,} documents") as bar:
         task = bar.add_task("", total=about.st_size if stat.S_ISREG(about.st_mode) else None, written=0)
         yield lambda size, written: bar.update(task, advance=size, written=written)

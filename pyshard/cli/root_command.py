@@ -16,11 +16,10 @@ from typing import Any
 import click
 
 from pyshard import __version__
-from pyshard.cli import backup_restore, everyday_commands, keys_and_indexes, load_cat, stat, token, verbs
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.standard_output import abandon, flush, tell
-from pyshard.cli.up import up
+from pyshard.cli.subcommands import SUBCOMMANDS, ListedCommand
 from pyshard.errors import PyshardError
 
 
@@ -55,6 +54,13 @@ class RootCommand(click.Group):
             code = _end_with(f"{error.filename or 'input or output'}: {error.strerror or error}", ExitCode.FAILED)
             abandon()
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that is called, loaded."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found.load() if isinstance(found, ListedCommand) else found, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand and flush its output."""
@@ -99,29 +105,5 @@ def cli(ctx: click.Context, /, **_: object) -> None:
         ctx.exit(ExitCode.USAGE)
 
 
-for _subcommand in (
-    up,
-    verbs.read,
-    everyday_commands.get,
-    verbs.item,
-    verbs.write,
-    everyday_commands.add,
-    everyday_commands.replace,
-    verbs.pop,
-    verbs.remove,
-    verbs.has,
-    verbs.touch,
-    verbs.incr,
-    everyday_commands.locate,
-    keys_and_indexes.keys,
-    everyday_commands.count,
-    everyday_commands.clear,
-    stat.stat,
-    keys_and_indexes.index,
-    load_cat.load,
-    load_cat.cat,
-    backup_restore.backup,
-    backup_restore.restore,
-    token.token,
-):
+for _subcommand in SUBCOMMANDS:
     cli.add_command(_subcommand)

@@ -1,4 +1,4 @@
-"""Standard output and standard error of the command: lines and tables, in UTF-8 whatever the locale.
+"""Standard output and standard error of the command: in UTF-8 whatever the locale.
 
 Rules:
 
@@ -16,12 +16,10 @@ import sys
 from typing import BinaryIO, TextIO
 
 import click
-from rich.console import Console, RenderableType
 
 from pyshard.cli.exit_codes import one_line
 
 _STDERR = 2
-_WIDE = 200  # columns of a table, where the output is no terminal
 
 
 def _stdout() -> BinaryIO:
@@ -61,14 +59,6 @@ def put_bytes(content: bytes) -> None:
         put(content.hex(" "))
     else:
         _stdout().write(content)
-
-
-def show(*renderables: RenderableType) -> None:
-    """Write tables and other things that rich renders, as wide as the terminal."""
-    console = Console(highlight=False, markup=False, width=None if is_terminal() else _WIDE)
-    with console.capture() as text:
-        console.print(*renderables, sep="\n")
-    put(text.get().rstrip("\n"))
 
 
 def document_count(count: int) -> str:

@@ -30,7 +30,7 @@ from pyshard.cli.verb_arguments import (
     ttl_seconds,
     unmet_version,
 )
-from pyshard.client import Record
+from pyshard.client_core.result_decoding import Record
 from pyshard.errors import UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import Document

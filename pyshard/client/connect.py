@@ -16,7 +16,8 @@ from pyshard.client.router import Router
 from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
-from pyshard.net.client_endpoints import Dial, Servers
+from pyshard.net.client_addresses import Servers
+from pyshard.net.client_endpoints import Dial
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
 from pyshard.net.steady_clock import steady_clock
 from pyshard.security.tls import Tls, dialing

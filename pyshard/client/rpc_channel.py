@@ -18,7 +18,6 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.client_core.conversation import unknown_call
@@ -34,6 +33,7 @@ from pyshard.errors import (
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.commands import Command, UnreadableAnswer
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.settings import settings
 
 _T = TypeVar("_T")
@@ -179,7 +179,7 @@ class RpcChannel:
             self.why = str(error)
         elif isinstance(error, PyshardError):
             self._end(call, error)
-        elif isinstance(error, amp.UnhandledCommand | amp.UnknownRemoteError):
+        elif isinstance(error, UnknownCommand):
             name = call.command.commandName.decode()
             self._end(
                 call, BadRequest(f"{self._owner.peer_name()} can't answer {name}; is it the right kind of daemon?")

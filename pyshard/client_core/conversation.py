@@ -16,17 +16,26 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from twisted.protocols import amp
-
 from pyshard.errors import BadRequest, NotTrusted, OutcomeUnknown, PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import apply_bytes
-from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
+from pyshard.protocol.boxes import (
+    ANSWER,
+    ASK,
+    COMMAND,
+    ERROR,
+    ERROR_CODE,
+    ERROR_DESCRIPTION,
+    Box,
+    BoxBreach,
+    BoxParser,
+    Limits,
+    TlsFound,
+    serialize,
+)
 from pyshard.protocol.commands import Command, UnreadableAnswer
 from pyshard.protocol.error_answers import error_from_box, unknown_command_box
 from pyshard.protocol.greeting import Greeting
-
-_ANSWER, _ERROR = amp.ANSWER, amp.ERROR
 
 #: What became of a question: the answer's box, or the error that came in its place.
 Reply = Box | Exception
@@ -78,8 +87,8 @@ class Conversation:
         """
         tag = b"%d" % next(self._tags)
         self._asked.add(tag)
-        box[amp.COMMAND] = name
-        box[amp.ASK] = tag
+        box[COMMAND] = name
+        box[ASK] = tag
         self.outgoing.append(serialize(box))
         return tag
 
@@ -92,7 +101,7 @@ class Conversation:
 
     def call(self, command: type[Command], **arguments: object) -> bytes:
         """As `ask`, with the arguments as values."""
-        return self.ask(command.commandName, command.makeArguments(arguments, None))
+        return self.ask(command.commandName, command.question(arguments))
 
     def receive(self, data: bytes, now: float) -> None:
         """Take what has arrived: answers are put down in `answers`, and the peer's own questions are answered.
@@ -131,19 +140,19 @@ class Conversation:
     # ------------------------------------------------------------------ inside
 
     def _take(self, box: Box) -> None:
-        tag = box.get(_ANSWER) or box.get(_ERROR)
+        tag = box.get(ANSWER) or box.get(ERROR)
         if tag is not None:
             if tag not in self._asked:
                 raise Broken("the peer broke the protocol: an answer to what was never asked")
             self._asked.discard(tag)
-            if _ANSWER in box:
+            if ANSWER in box:
                 self.answers[tag] = box
-            elif amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box:
+            elif ERROR_CODE in box and ERROR_DESCRIPTION in box:
                 self.answers[tag] = error_from_box(box)
             else:
                 raise Broken("the peer broke the protocol: an error without its code or description")
-        elif amp.COMMAND in box and amp.ASK in box:
-            self._answer(box[amp.COMMAND], box[amp.ASK])
+        elif COMMAND in box and ASK in box:
+            self._answer(box[COMMAND], box[ASK])
         else:
             raise Broken("the peer broke the protocol: a box that is neither a question nor an answer")
 
@@ -153,14 +162,14 @@ class Conversation:
         elif name != commands.Ping.commandName:
             self.outgoing.append(serialize(unknown_command_box(name, tag)))
             return
-        self.outgoing.append(serialize({amp.ANSWER: tag}))
+        self.outgoing.append(serialize({ANSWER: tag}))
 
 
 def _greeting(reply: Reply) -> Greeting:
     if isinstance(reply, Exception):
         raise Broken("the peer is no pyshard daemon")
     try:
-        greeting = Greeting(**commands.Hello.parseResponse(amp.AmpBox(reply), None))
+        greeting = Greeting(**commands.Hello.answer_in(reply))
     except UnreadableAnswer as error:
         raise Broken(str(error)) from None
     if greeting.protocol != commands.PROTOCOL:
@@ -182,7 +191,7 @@ def read_answer(command: type[Command], reply: Reply, changes: bool, peer: str) 
     if isinstance(reply, Exception):
         raise BadRequest(f"{peer} can't answer {name}; is it the right kind of daemon?")
     try:
-        answer: dict[str, Any] = command.parseResponse(amp.AmpBox(reply), None)
+        answer = command.answer_in(reply)
     except UnreadableAnswer as error:
         raise unknown_call(name, peer, str(error)) if changes else BadRequest(f"{peer}: {error}") from None
     return answer

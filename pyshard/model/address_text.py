@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import re
+import socket
 
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?", re.ASCII)
 _SEPARATOR = re.compile(r"(?<!\\):")
@@ -58,3 +59,21 @@ def split_endpoint(description: str) -> tuple[str, list[tuple[str, str]]]:
         name, named, value = part.partition("=")
         found.append((name if named else "", _ESCAPED.sub(r"\1", value if named else part)))
     return kind, found
+
+
+def is_ipv4(host: str) -> bool:
+    """Whether a host is an IPv4 address, of four numbers with dots between."""
+    return host.count(".") == 3 and _is_address(socket.AF_INET, host)
+
+
+def is_ipv6(host: str) -> bool:
+    """Whether a host is an IPv6 address, be it with a zone behind it."""
+    return _is_address(socket.AF_INET6, host.partition("%")[0])
+
+
+def _is_address(family: int, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):  # ValueError: a NUL in it, or letters beyond Unicode
+        return False
+    return True

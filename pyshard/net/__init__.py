@@ -2,6 +2,7 @@
 
 From below: `bounded_box_stream` (boxes within limits), `command_connection` (calls and answers), `dialed_connection`
 and `heartbeat` (a dialed one), `reconnecting_dialer` (dial, greet, back off, dial again). Beside them:
-`connection_parameters` and `connection_url` (what a client is given), `client_endpoints` (addresses → endpoints),
-`happy_eyeballs` and `staggered_race`, `authenticating_endpoint` (a token first), `backoff`, `disconnect_reason`.
+`connection_parameters`, `connection_url` and `client_addresses` (what a client is given; without Twisted, for the
+blocking client), `client_endpoints` (addresses → endpoints), `happy_eyeballs` and `staggered_race`,
+`authenticating_endpoint` (a token first), `backoff`, `disconnect_reason`.
 """

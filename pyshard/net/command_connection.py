@@ -24,17 +24,12 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, InternalError, PyshardError
+from pyshard.errors import InternalError, PyshardError
 from pyshard.net.bounded_box_stream import BoxStream
-from pyshard.net.twisted_internals import calls_in_flight
-from pyshard.protocol.boxes import Box, Limits, serialize
-from pyshard.protocol.error_answers import (
-    error_box,
-    error_from_box,
-    parsing_error_text,
-    to_remote_error,
-    unknown_command_box,
-)
+from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, ERROR, ERROR_CODE, ERROR_DESCRIPTION, Box, Limits, serialize
+from pyshard.protocol.commands import Command
+from pyshard.protocol.error_answers import error_box, error_from_box, unknown_command_box
+from pyshard.protocol.error_texts import MAX_MESSAGE
 
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
 #: bytes of the answer's box, given what the work's Deferred fires with and the tag.
@@ -57,7 +52,7 @@ class BoundedAMP(BoxStream):
         self._tags = count(1)
         self._asked: dict[bytes, Callable[[Box | Failure], object]] = {}
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         """Each command that this side answers, and the function that does.
 
         The function takes the command's arguments by name and returns its answer's arguments (a mapping), or a
@@ -83,7 +78,7 @@ class BoundedAMP(BoxStream):
     @property
     def owed(self) -> int:
         """How many answers the peer owes."""
-        return len(self._asked) + calls_in_flight(self)
+        return len(self._asked)
 
     def call_directly(self, name: bytes, box: Box) -> Deferred[Box]:
         """Ask the peer without AMP's machinery for arguments, and without a deadline.
@@ -104,20 +99,20 @@ class BoundedAMP(BoxStream):
         if self.transport is None or self._broken:
             heard(Failure(ConnectionLost()))
             return
-        tag = b"+%d" % next(self._tags)  # AMP's own are hexadecimal
+        tag = b"%d" % next(self._tags)
         self._asked[tag] = heard
-        box[amp.COMMAND] = name
-        box[amp.ASK] = tag
+        box[COMMAND] = name
+        box[ASK] = tag
         self._send(box)
 
-    def call(self, command: type[amp.Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
+    def call(self, command: type[Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
         """Ask the peer.
 
         :param timeout: seconds after which the Deferred fails with TimeoutError; the answer is then ignored.
         :return: a Deferred of the answer's arguments by name; fails with what the peer raised, or with
             the reason for which the connection ended.
         """
-        asked: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
+        asked = self.callRemote(command, **arguments)
         result: Deferred[dict[str, Any]] = Deferred()
 
         def late() -> None:
@@ -137,6 +132,16 @@ class BoundedAMP(BoxStream):
         asked.addBoth(answered)
         return result
 
+    def callRemote(  # a name and an order of Twisted
+        self,
+        commandType: type[Command],  # noqa: N803  # likewise
+        *_: object,
+        **arguments: object,
+    ) -> Deferred[dict[str, Any]]:
+        """As `call`, without a deadline; takes our commands, not AMP's."""
+        asked = self.call_directly(commandType.commandName, commandType.question(arguments))
+        return asked.addCallback(commandType.answer_in)
+
     # ------------------------------------------------------------------ what Twisted calls
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -146,31 +151,28 @@ class BoundedAMP(BoxStream):
             heard(reason)
 
     def ampBoxReceived(self, box: Box) -> None:
-        if amp.ANSWER in box or amp.ERROR in box:
+        if ANSWER in box or ERROR in box:
             self._answer_received(box)
-        elif amp.COMMAND not in box:
+        elif COMMAND not in box:
             self._breach("a box that is neither a command nor an answer")
-        elif amp.ASK not in box:
+        elif ASK not in box:
             self._breach("a command that wants no answer")
-        elif box[amp.COMMAND] in self._direct:
+        elif box[COMMAND] in self._direct:
             self._respond_directly(box)
-        elif box[amp.COMMAND] not in self._responders:
+        elif box[COMMAND] not in self._responders:
             self._refuse_unknown(box)
         else:
             super().ampBoxReceived(box)
 
     def _answer_received(self, box: Box) -> None:
-        if amp.ANSWER not in box and not (amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box):
+        if ANSWER not in box and not (ERROR_CODE in box and ERROR_DESCRIPTION in box):
             self._breach("an error without its code or description")  # before AMP forgets whose error it is
             return
-        heard = self._asked.pop(box[amp.ANSWER] if amp.ANSWER in box else box[amp.ERROR], None)
+        heard = self._asked.pop(box[ANSWER] if ANSWER in box else box[ERROR], None)
         if heard is None:
-            try:
-                super().ampBoxReceived(box)
-            except KeyError:
-                self._breach("an answer to what was never asked")
+            self._breach("an answer to what was never asked")
         else:
-            heard(box if amp.ANSWER in box else Failure(error_from_box(box)))
+            heard(box if ANSWER in box else Failure(error_from_box(box)))
 
     def unhandledError(self, failure: Failure) -> None:
         self._log.failure("connection {connection}: unexpected error", failure, connection=self.id)
@@ -186,24 +188,15 @@ class BoundedAMP(BoxStream):
         def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
             size = self._begun()
             answer: Deferred[Any] = maybeDeferred(self._admitted, name)
-            answer.addCallback(lambda _: self._arguments(command, box))
+            answer.addCallback(lambda _: command.arguments_in(box))
             answer.addCallback(lambda arguments: function(**arguments))
-            answer.addCallback(command.makeResponse, self)
+            answer.addCallback(lambda values: amp.AmpBox(command.answer(values)))
             answer.addErrback(self._declared, name)
             return answer.addBoth(self._answered, size)
 
         return respond
 
     # ------------------------------------------------------------------ inside
-
-    def _arguments(self, command: type[amp.Command], box: amp.AmpBox) -> dict[str, object]:
-        try:
-            arguments: dict[str, object] = command.parseArguments(box, self)
-        except PyshardError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
-            raise BadRequest(f"the arguments can't be read: {parsing_error_text(error)}") from None
-        return arguments
 
     def _answered(self, outcome: object, size: int) -> object:
         self._ended(size)
@@ -215,7 +208,8 @@ class BoundedAMP(BoxStream):
             raise refused
 
     def _declared(self, failure: Failure, name: bytes) -> Failure:
-        return Failure(to_remote_error(self._public(failure, name), failure))
+        error = self._public(failure, name)
+        return Failure(amp.RemoteAmpError(error.code.encode(), str(error)[:MAX_MESSAGE], False, local=failure))
 
     def _public(self, failure: Failure, name: bytes) -> PyshardError:
         """The error that a command's failure is answered with."""
@@ -227,7 +221,7 @@ class BoundedAMP(BoxStream):
         return InternalError(f"{command} failed unexpectedly; the log of the peer, connection {self.id}, says why")
 
     def _respond_directly(self, box: Box) -> None:
-        name = box[amp.COMMAND]
+        name = box[COMMAND]
         begin, end = self._direct[name]
         try:
             refused = self.refusal(name)
@@ -235,10 +229,10 @@ class BoundedAMP(BoxStream):
         except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
             work = fail()
         if work.called and not work.paused and not isinstance(work.result, Failure):  # it needs no callback
-            self._answer_directly(work.result, end, name, box[amp.ASK])
+            self._answer_directly(work.result, end, name, box[ASK])
         else:
             size = self._begun()
-            work.addBoth(self._answer_directly, end, name, box[amp.ASK])
+            work.addBoth(self._answer_directly, end, name, box[ASK])
             work.addBoth(self._answered, size)
 
     def _answer_directly(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
@@ -254,4 +248,4 @@ class BoundedAMP(BoxStream):
 
     def _refuse_unknown(self, box: Box) -> None:
         if self.transport is not None:
-            self._send(self.unhandled(box[amp.COMMAND], box[amp.ASK]))
+            self._send(self.unhandled(box[COMMAND], box[ASK]))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -23,6 +22,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.commands import Command
 from pyshard.security.tls import handshake_errors
 
 
@@ -42,7 +42,7 @@ class DialedConnection(BoundedAMP):
         """See `IHandshakeListener`; called on connections with TLS only."""
         self._handshaken = True
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(commands.Ping, dict), (commands.GoAway, self.leave)]
 
     def leave(self) -> Arguments:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError, plain
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tls import handshake_errors
 
 
@@ -24,6 +24,6 @@ def _reason(error: BaseException | None) -> str:
         return "the connection was closed"
     if isinstance(error, handshake_errors.ERRORS):
         return handshake_errors.in_words(error)
-    if isinstance(error, amp.UnhandledCommand):
+    if isinstance(error, UnknownCommand):
         return "the peer is no pyshard daemon"
     return str(error) or type(error).__name__

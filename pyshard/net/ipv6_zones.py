@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
-from twisted.internet.abstract import isIPv6Address
+from pyshard.model.address_text import is_ipv6
 
 
 def with_zone_number(host: str) -> str:
@@ -18,7 +18,7 @@ def with_zone_number(host: str) -> str:
     :return: the host as it is, when it has no zone, or one that this machine has no interface for.
     """
     address, percent, zone = host.partition("%")
-    if percent and not zone.isdigit() and isIPv6Address(address):
+    if percent and not zone.isdigit() and is_ipv6(address):
         with suppress(OSError, ValueError):  # ValueError: a NUL in it
             return f"{address}%{socket.if_nametoindex(zone)}"
     return host

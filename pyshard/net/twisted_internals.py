@@ -2,7 +2,7 @@
 
 Rules:
 
-- No other module uses a private name of Twisted, but for `pyshard.blocking.private_reactor`, which is a reactor itself.
+- No other module uses a private name of Twisted.
 - Each name has a test that fails when Twisted changes it (tests/net/test_twisted_internals.py).
 """
 
@@ -17,7 +17,6 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall, ReactorBase
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.tcp import Port
-from twisted.protocols import amp
 from twisted.python import runtime
 
 if TYPE_CHECKING:
@@ -71,11 +70,6 @@ def bound_accepts(port: object, most: int) -> None:
         accept()
 
     port.doRead = accept_few  # type: ignore[method-assign]  # the reactor looks it up on the object
-
-
-def calls_in_flight(connection: amp.AMP) -> int:
-    """How many calls made by AMP's own `callRemote` wait for their answers; AMP has no public count."""
-    return len(connection._outstandingRequests or ())  # None once the connection is lost
 
 
 def goes_by_the_wall_clock(reactor: IReactorTime) -> bool:

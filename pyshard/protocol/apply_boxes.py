@@ -1,10 +1,11 @@
-"""The boxes of `Apply` and of its answer, made and read without AMP's machinery, which costs more than a small batch.
+"""The boxes of `Apply` and of its answer, made and read without the machinery for arguments, which costs more than a
+small batch.
 
 Rules:
 
 - `apply_bytes` and `answers_bytes` give the bytes of a whole box at once. Their plain twins are `serialize` with
   `apply_box` and `answers_box`.
-- Tests compare all of it with what AMP makes of `pyshard.protocol.commands.Apply`.
+- Tests compare all of it with what `pyshard.protocol.commands.Apply` makes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from struct import Struct
 
-from twisted.protocols import amp
-
 from pyshard.protocol.argument_types import take_integer
-from pyshard.protocol.boxes import LONGEST_VALUE, Box, prefixed, serialize
+from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, LONGEST_VALUE, Box, prefixed, serialize
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 
 _APPLY = b"Apply"  # the command's name
@@ -25,8 +24,8 @@ _END = b"\0\0"
 _length = Struct(">H").pack  # of a value, before it
 
 # What stands between the batch and the tag, and between the answers and the tag.
-_APPLY_TAG = prefixed(amp.COMMAND) + prefixed(_APPLY) + prefixed(amp.ASK)
-_ANSWER_TAG = prefixed(amp.ANSWER)
+_APPLY_TAG = prefixed(COMMAND) + prefixed(_APPLY) + prefixed(ASK)
+_ANSWER_TAG = prefixed(ANSWER)
 
 
 def apply_box(epoch: int, batch: bytes) -> Box:
@@ -39,7 +38,7 @@ def apply_box(epoch: int, batch: bytes) -> Box:
 def apply_bytes(epoch: int, batch: bytes, tag: bytes) -> bytes:
     """The whole box of an `Apply`."""
     if not 0 < len(batch) <= LONGEST_VALUE:
-        return serialize({**apply_box(epoch, batch), amp.COMMAND: _APPLY, amp.ASK: tag})
+        return serialize({**apply_box(epoch, batch), COMMAND: _APPLY, ASK: tag})
     return b"".join((_apply_head(epoch), _length(len(batch)), batch, _APPLY_TAG, _length(len(tag)), tag, _END))
 
 
@@ -62,7 +61,7 @@ def answers_box(epoch: int, answers: bytes) -> Box:
 def answers_bytes(epoch: int, answers: bytes, tag: bytes) -> bytes:
     """The whole box of the answer to an `Apply`."""
     if not 0 < len(answers) <= LONGEST_VALUE:
-        return serialize({**answers_box(epoch, answers), amp.ANSWER: tag})
+        return serialize({**answers_box(epoch, answers), ANSWER: tag})
     return b"".join((_answers_head(epoch), _length(len(answers)), answers, _ANSWER_TAG, _length(len(tag)), tag, _END))
 
 

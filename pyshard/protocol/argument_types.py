@@ -11,10 +11,8 @@ Bytes of any length have a type of their own, in `pyshard.protocol.chunked_argum
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Generic, TypeVar
-
-from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, plain, shortened
 
@@ -29,8 +27,32 @@ _SMALL: dict[bytes | None, int] = {b"%d" % number: number for number in range(10
 _SHOWN = 50  # characters of a value that a message quotes
 
 
-class WireArgument(amp.Argument, Generic[_T]):
-    """Base of the types. An optional argument that isn't in the box is None."""
+class WireArgument(Generic[_T]):
+    """Base of the types.
+
+    :param optional: whether it may be missing: it is None then.
+    """
+
+    def __init__(self, optional: bool = False) -> None:
+        self.optional = optional
+
+    def take(self, box: Mapping[bytes, bytes], name: bytes) -> _T | None:
+        """The argument of a name, out of a box.
+
+        :raises BadRequest: as `read`.
+        """
+        value = box.get(name)
+        return None if self.optional and value is None else self.read(name, value)
+
+    def put(self, box: MutableMapping[bytes, bytes], name: bytes, value: _T | None) -> None:
+        """Put the argument of a name into a box.
+
+        :raises KeyError: it is None, and not optional.
+        """
+        if value is not None:
+            box[name] = self.written(value)
+        elif not self.optional:
+            raise KeyError(name)
 
     def read(self, name: bytes, value: bytes | None) -> _T:
         """The argument out of its bytes.
@@ -41,9 +63,9 @@ class WireArgument(amp.Argument, Generic[_T]):
         """
         raise NotImplementedError
 
-    def fromBox(self, name: bytes, strings: Mapping[bytes, bytes], objects: dict[str, object], proto: object) -> None:
-        value = strings.get(name)
-        objects[name.decode()] = None if self.optional and value is None else self.read(name, value)
+    def written(self, value: _T) -> bytes:
+        """The argument as bytes."""
+        raise NotImplementedError
 
 
 class Integer(WireArgument[int]):
@@ -61,8 +83,8 @@ class Integer(WireArgument[int]):
     def read(self, name: bytes, value: bytes | None) -> int:
         return _integer(name, value, self._least, self._most)
 
-    def toString(self, inObject: int) -> bytes:  # noqa: N803  # Twisted's name
-        return b"%d" % inObject
+    def written(self, value: int) -> bytes:
+        return b"%d" % value
 
 
 class Boolean(WireArgument[bool]):
@@ -73,8 +95,8 @@ class Boolean(WireArgument[bool]):
             raise unfit(name, shown_bytes(value), "True or False")
         return value == b"True"
 
-    def toString(self, inObject: bool) -> bytes:  # noqa: N803  # Twisted's name
-        return b"True" if inObject else b"False"
+    def written(self, value: bool) -> bytes:
+        return b"True" if value else b"False"
 
 
 class Text(WireArgument[str]):
@@ -88,8 +110,8 @@ class Text(WireArgument[str]):
         except UnicodeDecodeError as error:
             raise unfit(name, f"bytes that are not UTF-8, at byte {error.start}", "a text in UTF-8") from None
 
-    def toString(self, inObject: str) -> bytes:  # noqa: N803  # Twisted's name
-        return inObject.encode()
+    def written(self, value: str) -> bytes:
+        return value.encode()
 
 
 class Bytes(WireArgument[bytes]):
@@ -110,8 +132,8 @@ class Bytes(WireArgument[bytes]):
             raise unfit(name, found, f"{self._least:,} to {self._most:,} bytes")
         return value
 
-    def toString(self, inObject: bytes) -> bytes:  # noqa: N803  # Twisted's name
-        return inObject
+    def written(self, value: bytes) -> bytes:
+        return value
 
 
 def take_integer(box: Mapping[bytes, bytes], name: bytes) -> int:

@@ -11,6 +11,7 @@ Rules:
 - whatever the pieces, the boxes are those that `parse_plainly` finds in all bytes together.
 
 Twisted's own parser has no limits, and calls Python functions for each string. This one is a loop over what has come.
+Twisted's module also imports all of TLS, which a client without it has no use for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ import attrs
 from pyshard.settings import settings
 
 Box: TypeAlias = dict[bytes, bytes]
+
+#: The keys to which AMP gives a meaning: a question has a name and a tag; its answer, or its error, has the tag.
+COMMAND, ASK, ANSWER, ERROR = b"_command", b"_ask", b"_answer", b"_error"
+ERROR_CODE, ERROR_DESCRIPTION = b"_error_code", b"_error_description"
+
+#: AMP's own code, for a command that the peer doesn't have.
+UNHANDLED_CODE = b"UNHANDLED"
 
 #: Bytes of the longest value.
 LONGEST_VALUE = 65_535

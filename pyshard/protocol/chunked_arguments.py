@@ -5,38 +5,35 @@ A value of AMP has 65,535 bytes at the most, so longer ones cross in chunks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import TypeAlias
 
-from twisted.protocols import amp
-
-from pyshard.protocol.argument_types import is_number, shown_bytes, unfit
+from pyshard.protocol.argument_types import WireArgument, is_number, shown_bytes, unfit
 from pyshard.protocol.boxes import LONGEST_VALUE
 
 #: The arguments of an answer, by name: what a responder gives back, now or later.
 Arguments: TypeAlias = Mapping[str, object]
 
 
-class ChunkedBytes(amp.Argument):
+class ChunkedBytes(WireArgument[bytes]):
     """Bytes of any length: the argument's own key holds how many chunks there are, as a decimal number.
 
     Chunk n (from 0) is the value of the key ``name.n``. Every chunk but the last has 65,535 bytes; empty bytes have no
     chunk.
     """
 
-    def fromBox(self, name: bytes, strings: Mapping[bytes, bytes], objects: dict[str, object], proto: object) -> None:
-        absent = self.optional and name not in strings and name + b".0" not in strings
-        objects[name.decode()] = None if absent else take_chunks(strings, name)
+    def take(self, box: Mapping[bytes, bytes], name: bytes) -> bytes | None:
+        absent = self.optional and name not in box and name + b".0" not in box
+        return None if absent else take_chunks(box, name)
 
-    def toBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, bytes | None], proto: object) -> None:
-        data = objects.get(name.decode())
-        if data is not None:
-            put_chunks(strings, name, data)
+    def put(self, box: MutableMapping[bytes, bytes], name: bytes, value: bytes | None) -> None:
+        if value is not None:
+            put_chunks(box, name, value)
         elif not self.optional:
             raise KeyError(name)
 
 
-def put_chunks(box: dict[bytes, bytes], name: bytes, data: bytes) -> None:
+def put_chunks(box: MutableMapping[bytes, bytes], name: bytes, data: bytes) -> None:
     """Put bytes of any length into a box, as `ChunkedBytes` does."""
     if len(data) <= LONGEST_VALUE:
         if data:

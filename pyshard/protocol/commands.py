@@ -18,19 +18,21 @@ Rules:
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
 
-from twisted.protocols import amp
-
-from pyshard.errors import AMP_ERRORS
+from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text
+from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text, WireArgument
+from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import ChunkedBytes
-from pyshard.protocol.error_answers import parsing_error_text
 from pyshard.security.tokens_and_roles import Role
 
+#: The arguments of a command, or of its answer: the name of each, and its type.
+ArgumentList: TypeAlias = Sequence[tuple[bytes, WireArgument[Any]]]
+
 #: For commands, and answers, without arguments.
-NOTHING: list[tuple[bytes, amp.Argument]] = []
+NOTHING: ArgumentList = ()
 
 #: The version of this protocol. A peer with another one is refused at `Hello`.
 PROTOCOL = 1
@@ -47,28 +49,69 @@ class UnreadableAnswer(Exception):
     """The peer answered, but its answer can't be read: nobody knows whether the command was carried out."""
 
 
-class Command(amp.Command):
-    """Base of every command. It declares all of pyshard's errors, since AMP closes the connection after any other.
+class Command:
+    """Base of every command: what crosses the wire for one, as values and as boxes.
 
+    :cvar commandName: its name on the wire.
     :cvar role: the least role that a peer must have; None: anyone may ask, authenticated or not.
     :cvar answered_by: which kind of daemon answers it.
     """
 
-    errors = AMP_ERRORS
+    commandName: ClassVar[bytes]
+    arguments: ClassVar[ArgumentList] = NOTHING
+    response: ClassVar[ArgumentList] = NOTHING
     role: ClassVar[Role | None]
     answered_by: ClassVar[str] = EITHER
 
     @classmethod
-    def parseResponse(cls, box: amp.AmpBox, protocol: object) -> dict[str, Any]:
-        """The answer's arguments.
+    def question(cls, values: Mapping[str, object]) -> Box:
+        """The box with these arguments.
+
+        :raises TypeError: the command has no such argument.
+        :raises KeyError: one is missing.
+        """
+        known = {name.decode() for name, _ in cls.arguments}
+        if not values.keys() <= known:
+            raise TypeError(f"{cls.__name__} has no argument {', '.join(sorted(values.keys() - known))}")
+        return _box_of(values, cls.arguments)
+
+    @classmethod
+    def arguments_in(cls, box: Mapping[bytes, bytes]) -> dict[str, Any]:
+        """The arguments, out of the box that asks.
+
+        :raises BadRequest: one is missing or malformed.
+        """
+        return _values_in(box, cls.arguments)
+
+    @classmethod
+    def answer(cls, values: Mapping[str, object]) -> Box:
+        """The box of the answer with these arguments.
+
+        :raises KeyError: one is missing.
+        """
+        return _box_of(values, cls.response)
+
+    @classmethod
+    def answer_in(cls, box: Mapping[bytes, bytes]) -> dict[str, Any]:
+        """The answer's arguments, out of its box.
 
         :raises UnreadableAnswer: one of them is missing or malformed.
         """
         try:
-            answer: dict[str, Any] = super().parseResponse(box, protocol)
-        except Exception as error:  # noqa: BLE001  # whatever an argument's parser raises about the peer's bytes
-            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {parsing_error_text(error)}") from None
-        return answer
+            return _values_in(box, cls.response)
+        except BadRequest as error:
+            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {error}") from None
+
+
+def _box_of(values: Mapping[str, object], kinds: ArgumentList) -> Box:
+    box: Box = {}
+    for name, kind in kinds:
+        kind.put(box, name, values.get(name.decode()))
+    return box
+
+
+def _values_in(box: Mapping[bytes, bytes], kinds: ArgumentList) -> dict[str, Any]:
+    return {name.decode(): kind.take(box, name) for name, kind in kinds}
 
 
 class Hello(Command):

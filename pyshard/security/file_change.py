@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from twisted.logger import Logger
-
 from pyshard.errors import ConfigError
 
 _T = TypeVar("_T")
@@ -44,8 +42,6 @@ class ReloadedValue(Generic[_T]):
     :raises ConfigError: what `make` raises.
     """
 
-    _log = Logger()
-
     def __init__(
         self, make: Callable[[], _T], signature: Callable[[], object], read: Callable[[_T], str], kept: str
     ) -> None:
@@ -64,10 +60,13 @@ class ReloadedValue(Generic[_T]):
 
     def reload(self) -> None:
         """See `Reload`."""
+        from twisted.logger import Logger  # by now: a client with files that stay as they are has no use for it
+
+        log = Logger()
         self._signature = self._signature_now()
         try:
             self._value = self._make()
         except ConfigError as error:
-            self._log.error("{error}; {kept}", error=error, kept=self._kept)
+            log.error("{error}; {kept}", error=error, kept=self._kept)
         else:
-            self._log.info("{line}", line=self._read(self._value))
+            log.info("{line}", line=self._read(self._value))

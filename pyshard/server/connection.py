@@ -22,7 +22,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection as TCPConnection
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
@@ -31,6 +30,7 @@ from pyshard.net.twisted_internals import discard_unwritten
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.commands import Command
 from pyshard.protocol.error_answers import error_box, unknown_command_box
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.accepted_connection import AcceptedConnection
@@ -77,7 +77,7 @@ class ServerConnection(AcceptedConnection):
             "operations": self.operations,
         }
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(commands.Authenticate, self.authenticate), (commands.Ping, self.ping)]
 
     def ping(self) -> Arguments:

@@ -8,7 +8,6 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import PermissionDenied
@@ -21,6 +20,7 @@ from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.commands import Command
 from pyshard.protocol.pages import encode_keys, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
@@ -44,7 +44,7 @@ class ShardProtocol(ServerConnection):
         self._snapshots = snapshots
         super().__init__(factory, clock)
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [
             *super().responders(),
             (commands.Hello, self.hello),

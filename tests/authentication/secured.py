@@ -8,7 +8,6 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
-from twisted.protocols import amp
 
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
@@ -18,6 +17,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.protocol.commands import Command
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -62,13 +62,13 @@ class Bench:
             self.ask(peer, commands.Authenticate, token=secret)
         return peer
 
-    def asked(self, peer: BoundedAMP, command: type[amp.Command], **arguments: object) -> Deferred[dict[str, Any]]:
+    def asked(self, peer: BoundedAMP, command: type[Command], **arguments: object) -> Deferred[dict[str, Any]]:
         """A question that has arrived."""
         asked = peer.call(command, 1000, **arguments)
         self.cluster.network.settle()
         return asked
 
-    def ask(self, peer: BoundedAMP, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
+    def ask(self, peer: BoundedAMP, command: type[Command], **arguments: object) -> dict[str, Any]:
         """The answer to a command; raises what it fails with."""
         return self.cluster.run(peer.call(command, 10, **arguments))
 
@@ -92,7 +92,7 @@ class Bench:
         """What becomes of a command."""
         try:
             return self.ask(peer, command, **self.arguments(command))
-        except (PyshardError, amp.UnhandledCommand, ConnectionLost, ConnectionDone) as error:
+        except (PyshardError, UnknownCommand, ConnectionLost, ConnectionDone) as error:
             return error
 
     def snapshot(self) -> object:

@@ -6,7 +6,6 @@ from typing import get_args
 
 import pytest
 from authentication.secured import DAEMONS, RUNS, SECRETS, SHARD, Bench, factory
-from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated, PermissionDenied, PyshardError
 from pyshard.protocol import commands
@@ -14,6 +13,7 @@ from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Read, ReadItem, Remove, Run, changes
 from pyshard.protocol.commands import Command
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tokens_and_roles import Role
 
 #: What each role may do, command by command: the least that it takes. None: even strangers may.
@@ -65,7 +65,7 @@ def test_command_and_role(bench: Bench, where: tuple[str, int], command: type[Co
     if role is None and needed is not None:
         assert isinstance(outcome, NotAuthenticated)
     elif command not in answered(where, bench):
-        assert isinstance(outcome, amp.UnhandledCommand)
+        assert isinstance(outcome, UnknownCommand)
         kind, other = ("shard", "bootstrap") if where == SHARD else ("bootstrap", "shard")
         assert outcome.args[-1] == f"{command.commandName.decode()} is for a {other}, and this is a {kind}"
     elif role is not None and needed is not None and role < needed:
@@ -74,7 +74,7 @@ def test_command_and_role(bench: Bench, where: tuple[str, int], command: type[Co
             f"{command.commandName.decode()} wants a token of role {needed.word}; this client's has role {role.word}"
         )
     else:
-        assert not isinstance(outcome, NotAuthenticated | PermissionDenied | amp.UnhandledCommand)
+        assert not isinstance(outcome, NotAuthenticated | PermissionDenied | UnknownCommand)
     if role is None or role < Role.WRITE:
         assert bench.snapshot() == before
     assert bench.ask(peer, commands.Ping) == {}  # the connection lives on

@@ -12,6 +12,7 @@ from twisted.protocols import amp
 from pyshard.errors import NotAuthenticated
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.stranger_limits import STRANGER
 from pyshard.settings import settings
@@ -91,7 +92,7 @@ def test_authenticating_again(bench: Bench, where: tuple[str, int]) -> None:
 
 def test_a_stranger_is_told_of_no_commands(bench: Bench) -> None:
     """A command that doesn't exist is refused to a stranger as any other; who has a role hears that there is none."""
-    for secret, expected in {None: NotAuthenticated, SECRETS[Role.READ]: amp.UnhandledCommand}.items():
+    for secret, expected in {None: NotAuthenticated, SECRETS[Role.READ]: UnknownCommand}.items():
         peer = bench.peer(SHARD, secret)
         for name in (b"Foo", b"Readiness", b"GoAway", b""):
             with pytest.raises(expected):

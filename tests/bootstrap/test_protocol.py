@@ -11,7 +11,6 @@ from deferreds import result
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.protocols import amp
 
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.protocol import BootstrapProtocol
@@ -19,6 +18,8 @@ from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndex
 from pyshard.model import cluster_state
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.server.factory import ServerFactory
 from pyshard.testing import MemoryNetwork
 
@@ -38,7 +39,7 @@ class Bench(Log):
         self.peer = BoundedAMP(self.clock)
         result(self.network.dial("localhost", 9192).connect(Factory.forProtocol(lambda: self.peer)))
 
-    def ask(self, command: type[amp.Command], **arguments: object) -> Deferred[dict[str, Any]]:
+    def ask(self, command: type[Command], **arguments: object) -> Deferred[dict[str, Any]]:
         """Ask, and let it arrive."""
         asked = self.peer.call(command, 5, **arguments)
         self.network.settle()
@@ -115,7 +116,7 @@ def test_change_is_answered_when_the_shards_have_it(bench: Bench) -> None:
         (commands.DropIndex, "", IndexNotFound),
     ],
 )
-def test_changes_refused(bench: Bench, command: type[amp.Command], name: str, error: type[PyshardError]) -> None:
+def test_changes_refused(bench: Bench, command: type[Command], name: str, error: type[PyshardError]) -> None:
     """What can't be changed is refused, and nothing changes."""
     with pytest.raises(PyshardError) as refused:
         result(bench.ask(command, name=name))
@@ -141,8 +142,8 @@ def test_change_that_cannot_be_saved_is_refused(bench: Bench) -> None:
         (commands.Stat, {}),
     ],
 )
-def test_commands_of_shards(bench: Bench, command: type[amp.Command], arguments: dict[str, object]) -> None:
+def test_commands_of_shards(bench: Bench, command: type[Command], arguments: dict[str, object]) -> None:
     """A bootstrap doesn't answer what only a shard can."""
-    with pytest.raises(amp.UnhandledCommand):
+    with pytest.raises(UnknownCommand):
         result(bench.ask(command, **arguments))
     assert result(bench.ask(commands.Ping)) == {}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from in_process_command import Commands, Ended
+from twisted.internet.task import Clock
 
 from pyshard.blocking.connecting import Connector
 from pyshard.cli import common_options, deferred_call
 from pyshard.cli.common_options import Target
+from pyshard.errors import ConfigError
 from pyshard.security.tls import Tls
 
 
@@ -167,12 +169,18 @@ def test_addresses_reach_the_clients(environment: dict[str, str], monkeypatch: p
         blocking.append(connector.parameters.address_mapping.texts)
         return Closes()
 
-    monkeypatch.setattr(deferred_call, "call", lambda *given: deferred.append(given[4]))
+    async def connect(reactor: object, server: object, *, addresses: object, **_: object) -> None:
+        deferred.append(addresses)
+        raise ConfigError("this will do")
+
+    monkeypatch.setattr(deferred_call, "connect", connect)
+    monkeypatch.setattr(deferred_call, "run", lambda work: work(Clock()).send(None))
     monkeypatch.setattr(common_options, "over", over)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for addresses in ({"c:1": "d:1"}, None):
-        Target(None, None, 10, addresses=addresses).call(lambda client: client.indexes())
+        with pytest.raises(ConfigError, match="this will do"):
+            deferred_call.call(Target(None, None, 10, addresses=addresses), lambda client: client.indexes())
     assert deferred == [{"c:1": "d:1"}, None]
     assert blocking == [{"c:1": "d:1"}, {"a:1": "b:2"} if environment else {}]
 

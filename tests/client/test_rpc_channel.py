@@ -9,7 +9,6 @@ from deferreds import watch
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.client.rpc_channel import RpcChannel
@@ -25,6 +24,8 @@ from pyshard.errors import (
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.settings import settings
 
 
@@ -32,10 +33,10 @@ class Connection:
     """A connection on which the test answers."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[type[amp.Command], dict[str, object]]] = []
+        self.asked: list[tuple[type[Command], dict[str, object]]] = []
         self.answers: list[Deferred[Any]] = []
 
-    def callRemote(self, command: type[amp.Command], **arguments: object) -> Deferred[Any]:
+    def callRemote(self, command: type[Command], **arguments: object) -> Deferred[Any]:
         """What `RpcChannel` calls."""
         self.asked.append((command, arguments))
         self.answers.append(Deferred())
@@ -253,7 +254,7 @@ def test_a_peer_of_the_wrong_kind_is_named(peer: Peer) -> None:
     """A peer that doesn't know the command gives `BadRequest`, even for a change: it did nothing."""
     connection = peer.up()
     outcome = watch(peer.rpc.call(commands.CreateIndex, 5, changes=True, name="pages"))
-    connection.answers[0].errback(Failure(amp.UnhandledCommand("UNHANDLED", "")))
+    connection.answers[0].errback(Failure(UnknownCommand("")))
     assert failure_in(outcome, BadRequest) == "the peer can't answer CreateIndex; is it the right kind of daemon?"
 
 

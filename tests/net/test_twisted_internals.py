@@ -22,23 +22,19 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 import pyshard
-from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.twisted_internals import (
     NO_TIMEOUT,
     bound_accepts,
     call_soon,
-    calls_in_flight,
     discard_unwritten,
     goes_by_the_wall_clock,
     poll_lightly,
     send_now,
     set_clock,
 )
-from pyshard.protocol import commands
 
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
 PRIVATE = {
@@ -47,7 +43,6 @@ PRIVATE = {
     "_poller": {"net/twisted_internals.py"},
     "_selectables": {"net/twisted_internals.py"},
     "_tempDataLen": {"net/twisted_internals.py"},
-    "_outstandingRequests": {"net/twisted_internals.py"},
 }
 
 
@@ -109,18 +104,6 @@ def test_discard_unwritten() -> None:
     descriptor.write(b"on")
     descriptor.doWrite()
     assert descriptor.sent == b"goon"
-
-
-def test_calls_in_flight() -> None:
-    """Calls count until their answers come, or the connection is lost."""
-    connection, transport = BoundedAMP(Clock()), StringTransport()
-    connection.makeConnection(transport)
-    called = [connection.callRemote(commands.Ping), connection.callRemote(commands.Ping)]
-    for deferred in called:
-        deferred.addErrback(lambda _: None)
-    assert calls_in_flight(connection) == 2
-    connection.connectionLost(Failure(ConnectionDone()))
-    assert calls_in_flight(connection) == 0
 
 
 class Ready(FileDescriptor):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.protocols import amp
 
 from pyshard.errors import BadRequest
 from pyshard.protocol.apply_boxes import (
@@ -28,9 +27,9 @@ def test_the_request_is_amps(epoch: int, length: int) -> None:
     """AMP makes the same box of the command's arguments, and reads the same arguments out of it."""
     batch = bytes(length)
     box = apply_box(epoch, batch)
-    assert box == Apply.makeArguments({"epoch": epoch, "batch": batch}, amp.AMP())
+    assert box == Apply.question({"epoch": epoch, "batch": batch})
     assert apply_arguments(box) == (epoch, batch)
-    assert Apply.parseArguments(amp.AmpBox(box), amp.AMP()) == {"epoch": epoch, "batch": batch}
+    assert Apply.arguments_in(box) == {"epoch": epoch, "batch": batch}
 
 
 @given(epochs, lengths)
@@ -38,9 +37,9 @@ def test_the_answer_is_amps(epoch: int, length: int) -> None:
     """AMP makes the same box of the answer, and reads the same answer out of it."""
     answers = bytes(length)
     box = answers_box(epoch, answers)
-    assert box == Apply.makeResponse({"epoch": epoch, "answers": answers}, amp.AMP())
+    assert box == Apply.answer({"epoch": epoch, "answers": answers})
     assert answers_in(box) == answers
-    assert Apply.parseResponse(amp.AmpBox(box), amp.AMP()) == {"epoch": epoch, "answers": answers}
+    assert Apply.answer_in(box) == {"epoch": epoch, "answers": answers}
 
 
 @given(epochs, lengths, st.binary(min_size=1, max_size=30))

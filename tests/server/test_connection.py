@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
@@ -44,7 +43,7 @@ class Connection(ServerConnection):
 
     waiting: list[Deferred[Mapping[str, object]]]
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         self.waiting = []
         return [(Ping, self.ping), (Later, self.later)]
 
@@ -79,7 +78,7 @@ class Bench:
         assert isinstance(peer, BoundedAMP)
         return peer
 
-    def ask(self, peer: BoundedAMP, command: type[amp.Command]) -> Deferred[dict[str, object]]:
+    def ask(self, peer: BoundedAMP, command: type[Command]) -> Deferred[dict[str, object]]:
         """Have a peer ask something, and let it arrive."""
         asked = peer.call(command, 1000)
         self.network.settle()

@@ -40,7 +40,7 @@ class Daemon(ServerConnection):
 
     waiting: list[Deferred[Any]]
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         self.waiting = []
         return [*super().responders(), (GetMap, lambda: {"state": b"a map"}), (Later, self.later)]
 
@@ -55,7 +55,7 @@ class Peer(BoundedAMP):
     stock = False
     pings = 0
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [] if self.stock else [(Ping, self.ping)]
 
     def ping(self) -> object:
@@ -93,7 +93,7 @@ class Bench:
         assert isinstance(peer, Peer), peer
         return peer
 
-    def ask(self, peer: BoundedAMP, command: type[amp.Command], **arguments: object) -> Any:
+    def ask(self, peer: BoundedAMP, command: type[Command], **arguments: object) -> Any:
         """What a peer's question comes to, or its error."""
         asked = peer.call(command, 1000, **arguments)
         self.network.settle()

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
 from pyshard.protocol.boxes import Box
-from pyshard.protocol.commands import GetMap, Ping
+from pyshard.protocol.commands import Command, GetMap, Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.server.held_bytes_limit import HeldBytes
@@ -44,7 +44,7 @@ class Transport(StringTransport):
 class Daemon(ServerConnection):
     """A daemon's side, which has a long answer, by either way to answer."""
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(Ping, self.ping), (GetMap, lambda: {"state": b"x" * 200_000})]
 
 

@@ -11,9 +11,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.protocols import amp
 
 from pyshard.net import bounded_box_stream
+from pyshard.protocol.argument_types import Boolean, WireArgument
 from pyshard.protocol.boxes import BoxParser, Limits, serialize
 from pyshard.protocol.commands import Command
 from pyshard.server.connection import ServerConnection
@@ -21,11 +21,22 @@ from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 
 
+class Seconds(WireArgument[float]):
+    """A time, as Python writes floats."""
+
+    def read(self, name: bytes, value: bytes | None) -> float:
+        assert value is not None
+        return float(value)
+
+    def written(self, value: float) -> bytes:
+        return repr(value).encode()
+
+
 class Work(Command):
     """Takes some time at once, and may be answered later."""
 
     commandName = b"Work"
-    arguments = [(b"cost", amp.Float()), (b"later", amp.Boolean())]
+    arguments = [(b"cost", Seconds()), (b"later", Boolean())]
 
 
 class Transport(StringTransport):
@@ -41,7 +52,7 @@ class Worker(ServerConnection):
 
     bench: Bench
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(Work, self.work)]
 
     def work(self, cost: float, later: bool) -> object:

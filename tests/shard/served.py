@@ -17,6 +17,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Run
+from pyshard.protocol.commands import Command
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
@@ -45,7 +46,7 @@ class Bench:
         self.network.settle()
         return peer
 
-    def ask(self, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
+    def ask(self, command: type[Command], **arguments: object) -> dict[str, Any]:
         """The answer to a command; raises what it fails with."""
         asked = self.peer.call(command, 5, **arguments)
         self.network.settle()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.endpoints import connectProtocol
-from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
 from pyshard.protocol.pages import Row, decode_rows, encode_rows
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, LmdbStore
@@ -50,7 +50,7 @@ class Caller:
             connectProtocol(cluster.network.dial("127.0.0.1", 5050), BoundedAMP(cluster.clock))
         )
 
-    def ask(self, command: type[amp.Command], **arguments: object) -> dict[str, Any]:
+    def ask(self, command: type[Command], **arguments: object) -> dict[str, Any]:
         """Ask the shard."""
         answer: dict[str, Any] = self.cluster.run(self.connection.callRemote(command, **arguments))
         return answer

@@ -30,6 +30,8 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import VERSION, Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Pop, Read, Write
+from pyshard.protocol.commands import Command
+from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys
 from pyshard.settings import settings
 from pyshard.shard.shard import Assignment
@@ -100,7 +102,7 @@ def test_get_map(bench: Bench) -> None:
 
 def test_nothing_works_before_it_is_configured(new: Bench) -> None:
     """Until it is configured it refuses all commands that need a range, and goes on answering."""
-    asks: list[tuple[type[amp.Command], dict[str, object]]] = [
+    asks: list[tuple[type[Command], dict[str, object]]] = [
         (commands.GetMap, {}),
         (commands.Apply, {"epoch": 0, "batch": encode_runs([])}),
         (commands.Keys, {"epoch": 0, "index": "", "slot": 0}),
@@ -113,11 +115,11 @@ def test_nothing_works_before_it_is_configured(new: Bench) -> None:
 
 
 @pytest.mark.parametrize("command", [commands.CreateIndex, commands.DropIndex])
-def test_commands_of_the_bootstrap(bench: Bench, command: type[amp.Command]) -> None:
+def test_commands_of_the_bootstrap(bench: Bench, command: type[Command]) -> None:
     """A shard doesn't answer what only a bootstrap can."""
-    with pytest.raises(amp.UnhandledCommand):
+    with pytest.raises(UnknownCommand):
         bench.ask(command, name="pages")
-    with pytest.raises(amp.UnhandledCommand):
+    with pytest.raises(UnknownCommand):
         bench.ask(commands.Readiness)
     assert bench.ask(commands.Ping) == {}
 
@@ -277,7 +279,7 @@ def test_pages_lead_through_all_keys(bench: Bench) -> None:
 )
 @pytest.mark.parametrize("command", [commands.Keys, commands.Count])
 def test_keys_and_count_refused(
-    bench: Bench, command: type[amp.Command], arguments: dict[str, object], error: type[PyshardError]
+    bench: Bench, command: type[Command], arguments: dict[str, object], error: type[PyshardError]
 ) -> None:
     """What can't be answered is refused with an error of its own."""
     with pytest.raises(PyshardError) as refused:

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
-
 from pyshard.clocks import wall_date
 from pyshard.errors import ConfigError
 from pyshard.security.file_change import Reload
 from pyshard.security.tls.config import SYSTEM, Tls, for_client, from_options, from_string, is_tls
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+
     from pyshard.security.tls.byte_filter import TlsFilter
 
 __all__ = [

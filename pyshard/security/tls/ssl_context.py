@@ -15,9 +15,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from twisted.internet.abstract import isIPv6Address
-
 from pyshard.errors import ConfigError
+from pyshard.model.address_text import is_ipv6
 from pyshard.security.tls import tls_files
 from pyshard.security.tls.config import Tls
 from pyshard.security.tls.handshake_errors import in_words
@@ -62,7 +61,7 @@ def dialing_context(tls: Tls) -> ssl.SSLContext:
 
 def server_hostname(host: str) -> str:
     """Whom the certificate of a peer that is dialed at a host must be for, as ssl takes it."""
-    return host.partition("%")[0] if isIPv6Address(host) else host.removesuffix(".")
+    return host.partition("%")[0] if is_ipv6(host) else host.removesuffix(".")
 
 
 def _load_certificates(context: ssl.SSLContext, path: Path) -> None:

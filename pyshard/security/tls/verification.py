@@ -20,9 +20,9 @@ from OpenSSL.crypto import X509
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from pyshard.errors import NotTrusted, shortened
+from pyshard.model.address_text import is_ipv4, is_ipv6
 from pyshard.security.tls.handshake_errors import UNTRUSTED, VERDICTS
 
 #: Who a peer must be: the name or IP address that its certificate must be for.
@@ -52,9 +52,9 @@ def name_of(host: str) -> PeerName:
 
     :raises NotTrusted: no certificate can be for such a name or address.
     """
-    plain = host.partition("%")[0] if isIPv6Address(host) else host.removesuffix(".")
+    plain = host.partition("%")[0] if is_ipv6(host) else host.removesuffix(".")
     try:
-        return IPAddress_ID(plain) if isIPAddress(plain) or isIPv6Address(plain) else DNS_ID(plain)
+        return IPAddress_ID(plain) if is_ipv4(plain) or is_ipv6(plain) else DNS_ID(plain)
     except ValueError as error:
         raise NotTrusted(f"host {host!r}: no certificate can be for it: {error}") from None
 

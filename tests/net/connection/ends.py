@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
 from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol.argument_types import Integer
 from pyshard.protocol.boxes import Limits
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command
@@ -30,8 +31,8 @@ class Add(Command):
     """Adds."""
 
     commandName = b"Add"
-    arguments = [(b"a", amp.Integer()), (b"b", amp.Integer(optional=True))]
-    response = [(b"sum", amp.Integer())]
+    arguments = [(b"a", Integer()), (b"b", Integer(optional=True))]
+    response = [(b"sum", Integer())]
 
 
 class Later(Command):
@@ -49,7 +50,7 @@ class Answering(BoundedAMP):
         self.gives: Any = ...
         self.waiting: list[Deferred[Mapping[str, object]]] = []
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(Echo, self.echo), (Add, self.add), (Later, self.later)]
 
     def echo(self, data: bytes) -> Mapping[str, object]:
@@ -74,7 +75,7 @@ class Pair:
     answering: Answering
     flush: Callable[[], object]
 
-    def ask(self, command: type[amp.Command], **arguments: object) -> Any:
+    def ask(self, command: type[Command], **arguments: object) -> Any:
         """The answer to a call; raises what it fails with."""
         asked = self.asking.call(command, 5, **arguments)
         self.flush()

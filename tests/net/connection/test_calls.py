@@ -166,8 +166,8 @@ def test_call_that_loses_its_connection(pair: Pair) -> None:
     pair.flush()
     pair.answering.abort()
     pair.flush()
-    for asked in (in_flight, pair.asking.call(Later, 5)):
-        with pytest.raises(ConnectionDone):
+    for asked, why in ((in_flight, ConnectionDone), (pair.asking.call(Later, 5), ConnectionLost)):
+        with pytest.raises(why):
             result(asked)
     assert pair.clock.getDelayedCalls() == []
 
@@ -187,7 +187,7 @@ def test_what_is_asked_is_heard_of_once(pair: Pair) -> None:
     pair.asking.ask(b"Add", {b"a": b"x"}, heard.append)
     pair.asking.ask(b"Later", {}, heard.append)
     pair.flush()
-    assert heard[0] == {b"_answer": b"+1", b"sum": b"3"}
+    assert heard[0] == {b"_answer": b"1", b"sum": b"3"}
     pair.asking.connectionLost(Failure(ConnectionDone()))
     pair.asking.ask(b"Add", {b"a": b"1"}, heard.append)
     failures = [one.value for one in heard[1:] if isinstance(one, Failure)]
@@ -203,7 +203,7 @@ def test_answer_that_cannot_be_read() -> None:
     first, second = asking.call(Add, 5, a=1), asking.call(Add, 5, a=2)
     one, other = amp.parseString(transport.value())
     asking.dataReceived(box(_answer=one[b"_ask"], sum="many") + box(_answer=other[b"_ask"], sum=2))
-    with pytest.raises(UnreadableAnswer, match=r"the answer to Add can't be read: ValueError: .*many"):
+    with pytest.raises(UnreadableAnswer, match=r'^the answer to Add can.t be read: sum: found "many"'):
         result(first)
     assert result(second) == {"sum": 2}
     assert not transport.disconnecting

@@ -14,6 +14,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.net.command_connection import BoundedAMP, DirectResponder
+from pyshard.protocol.argument_types import Integer
 from pyshard.protocol.boxes import Box, serialize
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.commands import Command
@@ -26,8 +27,8 @@ class Later(Command):
     """Is answered when the test says so."""
 
     commandName = b"Later"
-    arguments = [(b"number", amp.Integer()), (b"data", ChunkedBytes(optional=True))]
-    response = [(b"number", amp.Integer())]
+    arguments = [(b"number", Integer()), (b"data", ChunkedBytes(optional=True))]
+    response = [(b"number", Integer())]
 
 
 def _answer(box: Box, tag: bytes) -> bytes:
@@ -47,7 +48,7 @@ class Side(BoundedAMP):
         self.at_once = False
         super().__init__(Clock())
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(Later, self.later)]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -103,7 +104,7 @@ def call(number: int, size: int = 0) -> bytes:
     """A call of `Later` on the wire."""
     box = amp.AmpBox({b"_command": b"Later", b"_ask": b"%d" % number, b"number": b"%d" % number})
     if size:
-        ChunkedBytes().toBox(b"data", box, {"data": b"x" * size}, None)
+        ChunkedBytes().put(box, b"data", b"x" * size)
     serialized: bytes = box.serialize()
     return serialized
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from net.connection.ends import Add, Answering, Pair, add, box, line
+from net.connection.ends import Answering, Pair, add, box, line
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -195,9 +195,8 @@ def test_closing_without_a_connection() -> None:
 
 
 def test_unhandled_error_ends_the_connection(pair: Pair, logged_errors: Callable[..., list[BaseException]]) -> None:
-    """A caller that handles no error of a call loses the connection, and the log says why."""
-    pair.answering.failing = ShardFull("why")
-    pair.asking.callRemote(Add, a=1)
+    """What goes wrong in AMP's own code ends the connection, and the log says why."""
+    pair.asking.unhandledError(Failure(ShardFull("why")))
     pair.flush()
     (error,) = logged_errors()
     assert (type(error), str(error)) == (ShardFull, "why")

@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.protocols import amp
 from zope.interface import implementer
 
 from pyshard.errors import PyshardError
@@ -17,6 +16,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
 from pyshard.protocol.greeting import Greeting
 from pyshard.testing import MemoryNetwork
 
@@ -41,7 +41,7 @@ class Daemon(BoundedAMP):
         self._hello = hello
         super().__init__(clock)
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         if self._hello is not None:
             yield commands.Hello, self.hello
         yield commands.Ping, dict

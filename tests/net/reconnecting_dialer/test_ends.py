@@ -15,13 +15,13 @@ from twisted.internet.error import (
     DNSLookupError,
 )
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.protocol import commands
+from pyshard.protocol.error_answers import UnknownCommand
 
 # -- ends -----------------------------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ def test_closing_in_answer_to_bad_news(bench: Bench) -> None:
         (ConnectionDone(), "the connection was closed"),
         (ConnectionLost(), "the connection was closed"),
         (ConnectionAborted(), "the connection was closed"),
-        (amp.UnhandledCommand(b"UNHANDLED", "Unhandled Command: b'Hello'"), "the peer is no pyshard daemon"),
+        (UnknownCommand('this side has no command "Hello"'), "the peer is no pyshard daemon"),
         (BadRequest("why"), "why"),
         (BadRequest("why\n\x1b[2J"), r"why\n\x1b[2J"),
         (TimeoutError("no answer to Hello within 5 s"), "no answer to Hello within 5 s"),

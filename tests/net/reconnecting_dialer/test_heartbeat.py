@@ -9,12 +9,12 @@ import pytest
 from net.reconnecting_dialer.dialed import Owner
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.protocols import amp
 
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.heartbeat import Heartbeat
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
+from pyshard.protocol.commands import Command
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 
@@ -26,7 +26,7 @@ class Daemon(BoundedAMP):
 
     pings = 0
 
-    def responders(self) -> Iterable[tuple[type[amp.Command], Callable[..., object]]]:
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(commands.Hello, self.hello), (commands.Ping, self.ping)]
 
     def hello(self, protocol: int, session: bytes | None) -> object:

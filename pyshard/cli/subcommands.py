@@ -1,0 +1,78 @@
+"""The list of subcommands: each has a line for ``--help``, and is loaded when it is called.
+
+Rules:
+
+- A command loads no other one, since what `up` and `backup` need takes longer to load than to read a document;
+- the line is how the subcommand's own help begins (tests/cli/test_subcommands.py).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+import click
+
+
+class ListedCommand(click.Command):
+    """A subcommand as the list shows it.
+
+    :param module: of `pyshard.cli`, in which the subcommand is.
+    :param line: what it does.
+    """
+
+    def __init__(self, name: str, module: str, line: str) -> None:
+        super().__init__(name, help=line)
+        self._name = name
+        self._module = module
+
+    def load(self) -> click.Command:
+        """The subcommand itself."""
+        return cast("click.Command", getattr(import_module(f"pyshard.cli.{self._module}"), self._name))
+
+
+#: The subcommands of each module of `pyshard.cli`, with their lines.
+_LINES = {
+    "up": {
+        "up": "Run the bootstrap and all shards of a cluster, until Ctrl-C.",
+    },
+    "verbs": {
+        "read": "Print the document of KEY, as one line of JSON.",
+        "item": "Print everything about KEY, as one line of JSON.",
+        "write": "Store DOC under KEY, and print its size.",
+        "pop": "Remove KEY, and print the document that it had, as `read` does.",
+        "remove": "Remove KEY, and print the size of the document that it had.",
+        "has": "Print true when KEY exists, else false (exit code 1).",
+        "touch": "Let the document of KEY expire after SECONDS, or never.",
+        "incr": "Add to the integer of KEY, atomically, and print the new value.",
+    },
+    "everyday_commands": {
+        "get": "Print the document of KEY as `read` does, or a default.",
+        "add": "Store DOC under KEY where there is none, and print its size.",
+        "replace": "Store DOC in place of the document of KEY, and print its size.",
+        "locate": "Print where KEY lies, whether it exists or not, as one line of JSON.",
+        "count": "Print how many documents the index has.",
+        "clear": "Remove all documents of the index, and print how many there were.",
+    },
+    "keys_and_indexes": {
+        "keys": "Print all keys, one a line, in the order of their hashes.",
+        "index": "Create, drop or list indexes.",
+    },
+    "stat": {
+        "stat": "Show the state of each shard.",
+    },
+    "load_cat": {
+        "load": "Store the documents of FILE, or of standard input (-), one key|document a line.",
+        "cat": "Write all documents to standard output, one key|document a line, as `load` reads them.",
+    },
+    "backup_restore": {
+        "backup": "Write all documents of the cluster into DIR.",
+        "restore": "Write the backup in DIR into an empty cluster.",
+    },
+    "token": {
+        "token": "Print a new token, as a line for a token file.",
+    },
+}
+
+#: Every subcommand.
+SUBCOMMANDS = [ListedCommand(name, module, line) for module, lines in _LINES.items() for name, line in lines.items()]
