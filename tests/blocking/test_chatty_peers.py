@@ -50,7 +50,7 @@ class ChattySocket:
         if self._greets:
             self._greets = False
             greeting = Greeting(commands.PROTOCOL, "shard", "", "", "", 0, False, "")
-            return serialize({**commands.Hello.makeResponse(attrs.asdict(greeting), None), b"_answer": b"1"})
+            return serialize({**commands.Hello.answer(attrs.asdict(greeting)), b"_answer": b"1"})
         return serialize({b"_ask": b"%d" % next(self._pings), b"_command": b"Ping"})
 
     def failure(self) -> str | None:

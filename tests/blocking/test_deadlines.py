@@ -170,7 +170,7 @@ def test_a_bulk_verb_that_waits_for_a_change_before_it(cluster: MemoryCluster, a
     assert app._made is not None
     pool = app._made.pool_for(slot_of(b"test"))
     operation = GatheredOperation("write", "", b"test", slot_of(b"test"), 1e9, 4)
-    operation.batch = SentBatch(pool.new(), operation)
+    operation.batch = SentBatch(pool.new(), [operation])
     pool.left.leave(operation)
     cluster.network.silence(*SHARDS[0])
     began = cluster.clock.seconds()
