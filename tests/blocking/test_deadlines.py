@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -26,6 +27,7 @@ BOOTSTRAP = ("localhost", 9192)
 DEADLINE = 1.0
 LATEST = 0.001  # seconds
 MOST = 40  # looks at the clock
+EVERY = 1 if int(os.environ.get("PYSHARD_TEST_EXAMPLES", "0")) > 100 else 5  # one of so many is tried
 
 #: Makes something wrong with a cluster.
 Fault: TypeAlias = Callable[[MemoryCluster, pytest.MonkeyPatch], None]
@@ -137,7 +139,7 @@ def late(call: str, fault: Fault, monkeypatch: pytest.MonkeyPatch, after: int | 
 def test_a_call_ends_by_its_deadline(call: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with the daemons; and at once, when something else has held its thread up past that."""
     assert late(call, fault, monkeypatch, None)[0] < LATEST
-    for after in range(BEFORE.get(call, 1), MOST):
+    for after in range(BEFORE.get(call, 1), MOST, EVERY):
         seconds, held_up = late(call, fault, monkeypatch, after)
         assert seconds < LATEST, f"{seconds:g} s late when it was held up after {after} looks at the clock"
         if not held_up:
