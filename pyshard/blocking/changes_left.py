@@ -47,13 +47,13 @@ class ChangesLeft:
         operation.left = True
         if operation.changes:
             self._operations.add(operation)
-            if operation.batch is None:  # it isn't sent, or it is over by now
+            if not operation.session:  # it isn't sent, or it is over by now
                 self._operations.discard(operation)
 
     def over(self, operations: Iterable[GatheredOperation]) -> None:
         """The box of some operations is answered, or its connection is given up."""
         for operation in operations:
-            operation.batch = None
+            operation.session = b""
             self._operations.discard(operation)
 
     def settle(self, places: Container[Place], until: float) -> Steps[None]:
@@ -66,9 +66,8 @@ class ChangesLeft:
         while (found := self._of(places)) and (now := self._network.now()) < end:
             yield from Interest((), min(end, now + _LOOK))
         for operation in found:
-            batch = operation.batch
-            if batch is not None:
-                self._in_doubt.cut_short(batch.session)
+            if operation.session:
+                self._in_doubt.cut_short(operation.session)
             self._operations.discard(operation)
 
     def _of(self, places: Container[Place]) -> list[GatheredOperation]:

@@ -78,7 +78,8 @@ class GatheredOperation(Operation, eq=False, weakref=True):
     :ivar outcome: what the verb gives, or the error by which the attempt ended.
     :ivar sent: whether the last attempt was sent, so that it may have happened.
     :ivar turn: how its thread waits; None: it doesn't.
-    :ivar batch: the one that it is sent with, from before that until its end.
+    :ivar session: the connection's that it is sent over, from before that until its end; else empty. It isn't the
+        connection itself, which is gone when nobody is left who uses it.
     :ivar left: its thread has given it up, perhaps while others wait for the batch's answer.
     """
 
@@ -86,7 +87,7 @@ class GatheredOperation(Operation, eq=False, weakref=True):
     outcome: object = None
     sent: bool = False
     turn: Turn | None = None
-    batch: SentBatch | None = None
+    session: bytes = b""
     left: bool = False
 
     def tell(self, outcome: object) -> None:

@@ -52,6 +52,7 @@ class SentBatch(msgspec.Struct, eq=False):  # as its `__init__` is in C
 
     :param connection: which.
     :param operations: the operations.
+    :ivar leader: whose thread leads it; nobody else touches the connection.
     :ivar tag: of the question; empty: it was not sent yet.
     :ivar due: the time from which the connection counts as dead when it has given no answer.
     :ivar session: the connection's when it was sent.
@@ -59,6 +60,7 @@ class SentBatch(msgspec.Struct, eq=False):  # as its `__init__` is in C
 
     connection: PooledConnection
     operations: list[GatheredOperation]
+    leader: GatheredOperation | None = None
     runs: list[Run] = []
     tag: bytes = b""
     session: bytes = b""
@@ -194,32 +196,34 @@ class ShardPool(ConnectionPool):
     def _lead(self, batch: SentBatch, own: GatheredOperation) -> None:
         """Send a batch, unless it is sent, and hand out its answers."""
         connection = batch.connection
+        batch.leader = own
         try:
-            if not batch.tag:
-                self._send(batch, own)
-            reply = connection.answer_at_once(batch.tag, min(own.expires, batch.due))
-            if connection.changing:
-                connection.end_change()
-            self._hand_out(batch, reply)
-        except TooLate as error:
-            if self.network.now() < batch.due and self._hand_on(batch, own):
-                own.failed(Attempt.FAILED, error)
-                self.left.leave(own)
-                return
-            self._drop(batch, error)
-        except (NotSent, PyshardError) as error:
-            self._drop(batch, error)
-        except Broken as error:
-            self.rest()
-            self._drop(batch, error)
-        except BaseException:
-            if batch.tag and connection.at_rest and self._hand_on(batch, own):
-                own.done = True
-                self.left.leave(own)
-            else:
+            try:
+                if not batch.tag:
+                    self._send(batch, own)
+                reply = connection.answer_at_once(batch.tag, min(own.expires, batch.due))
+                if connection.changing:
+                    connection.end_change()
+                self._hand_out(batch, reply)
+            except TooLate as error:
+                if self.network.now() < batch.due and self._hand_on(batch, own):
+                    own.failed(Attempt.FAILED, error)
+                    self.left.leave(own)
+                    return
+                self._drop(batch, error)
+            except (NotSent, PyshardError) as error:
+                self._drop(batch, error)
+            except Broken as error:
+                self.rest()
+                self._drop(batch, error)
+        except BaseException:  # also one that came while the batch was given up for another reason
+            if batch.leader is own and not (batch.tag and connection.at_rest and self._hand_on(batch, own)):
                 self._drop(batch, Broken("the thread that waited for its answer was interrupted"))
                 self.put_back(connection)
                 self._promote()
+            elif not own.left:
+                own.done = True
+                self.left.leave(own)
             raise
         self.put_back(connection)
         if self._waiting:
@@ -238,7 +242,7 @@ class ShardPool(ConnectionPool):
         operations = batch.operations
         left = False
         for operation in operations:
-            operation.batch = batch
+            operation.session = batch.session
             left = left or operation.left
         if left:
             operations = batch.operations = [operation for operation in operations if not operation.left]
@@ -296,6 +300,7 @@ class ShardPool(ConnectionPool):
         for operation in batch.operations:
             turn = operation.turn
             if operation is not own and turn is not None and not operation.done and operation.expires > now:
+                batch.leader = operation
                 turn.handed = batch
                 turn.wake()
                 return True

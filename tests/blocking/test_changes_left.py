@@ -12,10 +12,8 @@ from pyshard import Pyshard
 from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connecting import Connector
 from pyshard.blocking.gathered_operation import GatheredOperation
-from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.pyshard import over
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.shard_pool import SentBatch
 from pyshard.blocking.thread_tasks import run
 from pyshard.errors import OutcomeUnknown
 from pyshard.net.connection_parameters import connection_parameters
@@ -35,11 +33,10 @@ class Registry:
         self.left = ChangesLeft(self.network, self.in_doubt)
 
     def operation(self, verb: str = "write", key: bytes = b"test", sent: bool = True) -> GatheredOperation:
-        """An operation, and the batch that it is sent with."""
+        """An operation, and the session that it is sent in."""
         made = GatheredOperation(verb, "", key, 0, 10.0, 1)
         if sent:
-            made.batch = SentBatch(PooledConnection(self.network, SESSION, self.in_doubt), [made])
-            made.batch.session = SESSION
+            made.session = SESSION
         return made
 
     def settled(self, key: bytes = b"test", seconds: float = 10.0) -> float:
@@ -73,7 +70,7 @@ def test_one_that_is_answered(cluster: MemoryCluster, registry: Registry) -> Non
     assert registry.settled() == pytest.approx(0.1, abs=0.01)
     assert not registry.in_doubt
     assert not registry.left
-    assert operation.batch is None
+    assert operation.session == b""
 
 
 def test_what_waits_for_nothing(registry: Registry) -> None:

@@ -15,7 +15,6 @@ from pyshard import Pyshard
 from pyshard.blocking.connecting import Connector
 from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.pyshard import over
-from pyshard.blocking.shard_pool import SentBatch
 from pyshard.errors import NotConfigured, OutcomeUnknown, PartialFailure, Unavailable
 from pyshard.model.key_slots import slot_of
 from pyshard.net.connection_parameters import connection_parameters
@@ -172,7 +171,7 @@ def test_a_bulk_verb_that_waits_for_a_change_before_it(cluster: MemoryCluster, a
     assert app._made is not None
     pool = app._made.pool_for(slot_of(b"test"))
     operation = GatheredOperation("write", "", b"test", slot_of(b"test"), 1e9, 4)
-    operation.batch = SentBatch(pool.new(), [operation])
+    operation.session = b"s" * 16
     pool.left.leave(operation)
     cluster.network.silence(*SHARDS[0])
     began = cluster.clock.seconds()
