@@ -22,8 +22,9 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil
-from typing import Protocol
+from typing import Protocol, cast
 
 from pyshard.blocking.thread_tasks import PlainSocket, Wanted
 from pyshard.clocks import steady_seconds
@@ -46,6 +47,14 @@ class Owner(Protocol):
         ...
 
 
+def _type_of(kind: type[socket.socket]) -> type[socket.socket]:
+    """What makes sockets of a kind: the type in C in place of Python's own class; gevent's class as it is.
+
+    A constructor in Python can be interrupted when the descriptor is there. Then nobody could close it.
+    """
+    return cast("type[socket.socket]", socket.SocketType) if kind.__module__ == socket.__name__ else kind
+
+
 def _owner_of(made: socket.socket) -> Owner:
     """What is to own the descriptor of a socket from here on.
 
@@ -54,7 +63,7 @@ def _owner_of(made: socket.socket) -> Owner:
     have none, and gevent takes it away: there the socket goes on to own it.
     """
     epoll = getattr(select, "epoll", None)
-    if epoll is None or type(made).__module__ != socket.__name__:
+    if epoll is None or type(made) is not socket.SocketType:
         return made
     owner: Owner = epoll.fromfd(made.fileno())
     made.detach()
@@ -75,19 +84,18 @@ class SystemSocket:
         self._mode = 0
         self._poll = select.poll()
         self._kind = socket.socket
-        made = self._kind(family, socket.SOCK_STREAM)
-        made.setblocking(False)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made = _type_of(self._kind)(family, socket.SOCK_STREAM)
         try:
-            made.connect(address)  # type: ignore[arg-type]  # what getaddrinfo gave
-        except BlockingIOError:
-            pass  # it is under way
-        except OSError:
+            made.setblocking(False)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            with suppress(BlockingIOError):  # it is under way
+                made.connect(address)  # type: ignore[arg-type]  # what getaddrinfo gave
+            self._number = made.fileno()
+            self._owner = _owner_of(made)
+        except BaseException:  # also an interruption: it must not be left to be found open
             made.close()
             raise
-        self._number = made.fileno()
-        self._owner = _owner_of(made)
 
     def fileno(self) -> int:
         """The descriptor; -1 when it is closed."""
@@ -113,8 +121,11 @@ class SystemSocket:
 
     def failure(self) -> str | None:
         """See `PlainSocket`."""
-        with self._socket() as same:
+        same = self._socket()
+        try:
             number = same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        finally:
+            same.close()
         return os.strerror(number).lower() if number else None
 
     def wait(self, writing: bool, until: float) -> bool:
@@ -129,8 +140,11 @@ class SystemSocket:
     def shut_down(self) -> None:
         """See `PlainSocket`."""
         try:
-            with self._socket() as same:
+            same = self._socket()
+            try:
                 same.shutdown(socket.SHUT_RDWR)
+            finally:
+                same.close()
         except OSError as error:
             if error.errno not in (errno.ENOTCONN, errno.EBADF):  # it is over already
                 raise
@@ -142,7 +156,7 @@ class SystemSocket:
 
     def _socket(self) -> socket.socket:
         """The socket, by another descriptor."""
-        return socket.socket(fileno=os.dup(self._number))
+        return _type_of(self._kind)(fileno=os.dup(self._number))
 
 
 class SystemNetwork:

@@ -20,6 +20,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -62,6 +63,14 @@ def listens(port: int) -> bool:
     """Whether somebody accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
+
+
+def answers(port: int) -> bool:
+    """Whether a daemon without TLS answers on a port: so its reactor runs, and its signals are handled."""
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1) as probe:
+        probe.sendall(b"\0\x04_ask\0\x011\0\x08_command\0\x04Ping\0\0")
+        return bool(probe.recv(1))
+    return False
 
 
 def run(

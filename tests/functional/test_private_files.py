@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from functional.cluster import HOST, Cluster, Daemon, NewCluster, listens, run, until
+from functional.cluster import HOST, Cluster, Daemon, NewCluster, answers, listens, run, until
 from functional.shell import COMMAND
 from ports import free_port
 
@@ -121,7 +121,7 @@ def test_a_directory_that_is_open(
         if mode is not None:
             data.chmod(mode)
         shard.start()
-        shard.wait_listening()
+        until(lambda: answers(port), "it answers")
         assert shard.end() == 0
         warnings = [line for line in shard.log().splitlines() if told in line]
         assert len(warnings) == (guarded and mode is not None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificates
-from functional.cluster import HOST, PATIENCE, TWISTD, Cluster, Daemon, NewCluster, listens, run, until
+from functional.cluster import HOST, PATIENCE, TWISTD, Cluster, Daemon, NewCluster, answers, listens, run, until
 from functional.load import Load
 from ports import free_port
 
@@ -208,7 +208,7 @@ def test_a_pid_file_that_names_the_daemon_itself(
     arguments = [options[plugin], *([listen] if plugin == "pyshard-bootstrap" else [])]
     process = subprocess.Popen(["sh", "-c", shell, "sh", *arguments], cwd=cluster.folder, env=environment)
     try:
-        until(lambda: listens(port) or process.poll() is not None, "it listens")
+        until(lambda: answers(port) or process.poll() is not None, "it answers")
         log = (cluster.folder / "own.log").read_text()
         assert "own.pid names this very process: removed, since its daemon was killed" in log
         assert (cluster.folder / "own.pid").read_text() == str(process.pid)
