@@ -7,7 +7,6 @@ is copied is counted where it could be much.
 from __future__ import annotations
 
 import json
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,8 +37,6 @@ from pyshard.protocol.pages import encode_keys
 from pyshard.security import token_file
 from pyshard.security.tls.byte_filter import TlsFilter
 from pyshard.server.held_bytes_limit import HeldBytes
-
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 12), reason="later Pythons tell of other bytecodes than run")
 
 LINEAR = 4.8
 
