@@ -16,7 +16,7 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.pages import Row, decode_rows
-from pyshard.storage import IStore, Task
+from pyshard.storage import IStore, PageBounds, Task
 from pyshard.testing import MemoryCluster
 
 #: Opens a store, given the shard's name and the time.
@@ -103,7 +103,7 @@ def stored_in(store: IStore, indexes: Mapping[str, int]) -> list[Row]:
     """The rows that a store has now, by its pages and `ReadItem`, in the order of `rows_in`."""
     rows = []
     for name, number in sorted({"": 0, **indexes}.items(), key=lambda pair: pair[1]):
-        keys = sorted(at_once(store.page(number, 0, None, SLOTS, 1 << 30, PLENTY)).keys)
+        keys = sorted(at_once(store.page(number, 0, None, SLOTS, PageBounds(1 << 30, PLENTY, 1 << 30))).keys)
         task = Task(ReadItem(name, keys), number, [slot_of(key, name.encode()) for key in keys])
         for key, found in zip(keys, at_once(store.apply([task], PLENTY, PLENTY))[0].results, strict=True):
             assert isinstance(found, bytes)

@@ -21,7 +21,7 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import Pop, Read, ReadItem, Run, Write
 from pyshard.settings import settings
-from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, Task
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, PageBounds, Task
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.slot_histogram import BUCKET_BITS, BUCKETS
@@ -211,7 +211,7 @@ class Bench:
         most_steps: int = settings.PAGE_STEPS,
     ) -> Page:
         """One page of an index."""
-        return self.result(self.store.page(INDEXES[index], start, after, end, most, most_bytes, most_steps))
+        return self.result(self.store.page(INDEXES[index], start, after, end, PageBounds(most, most_bytes, most_steps)))
 
     def scan(
         self, start: int = 0, end: int = SLOTS, most: int = 1000, most_bytes: int = PLENTY, index: str = ""

@@ -40,7 +40,7 @@ from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Run, count_of, part
 from pyshard.settings import settings
-from pyshard.storage import IStore, Page, Task
+from pyshard.storage import IStore, Page, PageBounds, Task
 
 
 @attrs.frozen(slots=False)  # for what is found out once
@@ -158,7 +158,8 @@ class Shard:
         number = assignment.state.index_id(index)
         self.operations += 1
         end = assignment.range.end
-        return self._store.page(number, slot, after, end, settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)
+        bounds = PageBounds(settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)
+        return self._store.page(number, slot, after, end, bounds)
 
     def count(self, epoch: int, index: str, slot: int) -> int:
         """How many documents of an index the shard has; see `pyshard.storage.interface.IStore.count`.

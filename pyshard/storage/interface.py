@@ -43,6 +43,21 @@ class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
 
 
 @attrs.frozen
+class PageBounds:
+    """What ends a page.
+
+    :param keys: how many it has at the most.
+    :param size: bytes of its keys; it ends with the key that reaches them.
+    :param steps: how many keys are looked at, with those that have expired or were removed; see
+        `pyshard.storage.page_walk`.
+    """
+
+    keys: int
+    size: int
+    steps: int = settings.PAGE_STEPS
+
+
+@attrs.frozen
 class Page:
     """Some keys of an index, in slot order.
 
@@ -128,25 +143,13 @@ class IStore(Protocol):
         """
         ...
 
-    def page(
-        self,
-        index: int,
-        start: int,
-        after: bytes | None,
-        end: int,
-        most: int,
-        most_bytes: int,
-        most_steps: int = settings.PAGE_STEPS,
-    ) -> Deferred[Page]:
+    def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         """The next keys of an index, by slot; within a slot in a fixed order of the store's own.
 
         :param start: the first slot.
         :param after: a key of the slot `start`; only the keys behind it are wanted. None: all keys of that slot.
         :param end: the slot behind the last one.
-        :param most: how many keys at the most.
-        :param most_bytes: bytes of keys; the page ends with the key that reaches them.
-        :param most_steps: how many keys are looked at, with those that have expired or were removed; see
-            `pyshard.storage.page_walk`.
+        :param bounds: what ends the page.
         :raises IndexNotFound: (in the Deferred) no index has this id.
         """
         ...

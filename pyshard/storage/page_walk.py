@@ -13,34 +13,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from pyshard.storage.interface import Page
+from pyshard.storage.interface import Page, PageBounds
 
 #: One entry that a walk comes by: its slot; its key, or None where a store has forgotten the key of what was removed;
 #: whether the key is to be in the page, which it isn't if it has expired, or was removed.
 Step: TypeAlias = tuple[int, bytes | None, bool]
 
 
-def page_of(steps: Iterable[Step], most: int, most_bytes: int, most_steps: int) -> Page:
+def page_of(steps: Iterable[Step], bounds: PageBounds) -> Page:
     """The page that a walk gives.
 
     :param steps: by slot, and within a slot in the store's order.
-    :param most: how many keys at the most.
-    :param most_bytes: bytes of keys; the page ends with the key that reaches them.
-    :param most_steps: how many entries are looked at before the page ends.
+    :param bounds: what ends it; each entry is a step.
     """
     keys: list[bytes] = []
-    left, last_slot, last_key = most_steps, None, None
+    room, left, last_slot, last_key = bounds.size, bounds.steps, None, None
     for slot, key, visible in steps:
-        if visible and (len(keys) >= most or most_bytes <= 0):
+        if visible and (len(keys) >= bounds.keys or room <= 0):
             return Page(keys, True)
         if left <= 0 and last_slot is not None:
             if slot != last_slot:
                 return Page(keys, False, slot)
-            if left <= -most_steps and last_key is not None:
+            if left <= -bounds.steps and last_key is not None:
                 return Page(keys, False, slot, last_key)
         left -= 1
         last_slot, last_key = slot, key
         if visible and key is not None:
             keys.append(key)
-            most_bytes -= len(key)
+            room -= len(key)
     return Page(keys, False)

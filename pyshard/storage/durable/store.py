@@ -23,7 +23,6 @@ from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Read, ReadItem
-from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -38,7 +37,7 @@ from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
 from pyshard.storage.durable.update_size import update_size
-from pyshard.storage.interface import Page, Task
+from pyshard.storage.interface import Page, PageBounds, Task
 from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
@@ -128,16 +127,7 @@ class LmdbStore:
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         return False  # database keys begin with the slot
 
-    def page(
-        self,
-        index: int,
-        start: int,
-        after: bytes | None,
-        end: int,
-        most: int,
-        most_bytes: int,
-        most_steps: int = settings.PAGE_STEPS,
-    ) -> Deferred[Page]:
+    def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         if index not in self._engine.counters.documents:
             return fail(no_such_index(index))
         now = self._now()
@@ -150,7 +140,7 @@ class LmdbStore:
             with self._engine.reading() as view:
                 entries = view.entries(first, lmdb_encoding.PREFIX.pack(index, end))
                 steps = (_step(db_key, value, now) for db_key, value in entries if after is None or db_key != first)
-                return succeed(page_of(steps, most, most_bytes, most_steps))
+                return succeed(page_of(steps, bounds))
         except lmdb.Error as error:
             return fail(_unreadable(error))
 

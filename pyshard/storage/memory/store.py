@@ -21,7 +21,7 @@ from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, cost, no_such_index
-from pyshard.storage.interface import Page, Task
+from pyshard.storage.interface import Page, PageBounds, Task
 from pyshard.storage.memory.index_records import KEPT_BYTES, MemoryIndex
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
@@ -75,20 +75,11 @@ class MemoryStore:
         memory_index = self._indexes.get(index)
         return memory_index is not None and all(map(memory_index.records.__contains__, keys))
 
-    def page(
-        self,
-        index: int,
-        start: int,
-        after: bytes | None,
-        end: int,
-        most: int,
-        most_bytes: int,
-        most_steps: int = settings.PAGE_STEPS,
-    ) -> Deferred[Page]:
+    def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         memory_index = self._indexes.get(index)
         if memory_index is None:
             return fail(no_such_index(index))
-        return succeed(page_of(memory_index.walk(start, after, end, self._now()), most, most_bytes, most_steps))
+        return succeed(page_of(memory_index.walk(start, after, end, self._now()), bounds))
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
         wanted = {DEFAULT_INDEX: b""} | {number: name.encode() for name, number in indexes.items()}

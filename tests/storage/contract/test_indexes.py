@@ -10,7 +10,7 @@ from stores import INDEXES, NAMED, PLENTY, Bench, Outcome, outcomes, weight
 from pyshard.errors import IndexNotFound
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, Write
-from pyshard.storage import Task
+from pyshard.storage import PageBounds, Task
 
 
 def test_indexes_are_apart(bench: Bench) -> None:
@@ -37,7 +37,7 @@ def test_unknown_index(bench: Bench) -> None:
 
 def test_page_of_unknown_index(bench: Bench) -> None:
     """A page of an id that no index has fails, in the Deferred."""
-    asked = bench.store.page(INDEXES["gone"], 0, None, SLOTS, 10, 10)
+    asked = bench.store.page(INDEXES["gone"], 0, None, SLOTS, PageBounds(10, 10))
     with pytest.raises(IndexNotFound, match=r"id 3 "):
         bench.result(asked)
 

@@ -33,7 +33,7 @@ from pyshard.protocol.batch_operations import (
     Write,
 )
 from pyshard.protocol.pages import Row
-from pyshard.storage import LmdbStore, Task
+from pyshard.storage import LmdbStore, PageBounds, Task
 
 _LONG = b"k" * 600
 _LARGE = 30_000
@@ -158,7 +158,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         name = name if name in self.ids else ""
         store, start, after, found = self.bench.store, 0, None, list[bytes]()
         while True:
-            page = self.bench.result(store.page(self.ids[name], start, after, SLOTS, most, most_bytes))
+            page = self.bench.result(store.page(self.ids[name], start, after, SLOTS, PageBounds(most, most_bytes)))
             found += page.keys
             if not page.more:
                 break

@@ -13,7 +13,7 @@ from pyshard.errors import IndexNotFound
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Remove, Run, Touch, Write
-from pyshard.storage import IStore, MemoryStore, Page
+from pyshard.storage import IStore, MemoryStore, Page, PageBounds
 from pyshard.storage.batch_executor import no_such_index
 
 
@@ -61,7 +61,7 @@ def test_every_method_answers_at_once() -> None:
     store = new_store()
     asked: list[Deferred[Any]] = [
         store.apply([], PLENTY, PLENTY),
-        store.page(0, 0, None, SLOTS, 1, 1),
+        store.page(0, 0, None, SLOTS, PageBounds(1, 1)),
         store.set_indexes({"pages": 1}),
         store.remember(b""),
         store.sweep(1),
@@ -90,7 +90,7 @@ def test_pages_with_many_dead_entries() -> None:
             apply(store, Write("", [FIRST_BUCKET[number]], [b""]))
         else:
             living.remove(FIRST_BUCKET[number])
-        assert at_once(store.page(0, 0, None, SLOTS, PLENTY, PLENTY)) == Page(living, False)
+        assert at_once(store.page(0, 0, None, SLOTS, PageBounds(PLENTY, PLENTY))) == Page(living, False)
         assert sum(store.histogram(0, SLOTS, 10)) == len(living)
 
 
@@ -115,7 +115,7 @@ def test_empty_buckets_go() -> None:
     assert entries(store) == 17
     apply(store, Pop("", FIRST_BUCKET[16:17]))
     assert entries(store) == 0
-    assert at_once(store.page(0, 0, None, SLOTS, PLENTY, PLENTY)) == Page([], False)
+    assert at_once(store.page(0, 0, None, SLOTS, PageBounds(PLENTY, PLENTY))) == Page([], False)
 
 
 def test_key_that_came_back_is_read_by_one_entry() -> None:
@@ -124,7 +124,7 @@ def test_key_that_came_back_is_read_by_one_entry() -> None:
     apply(store, Write("", [b"a"], [b"one"]))
     apply(store, Pop("", [b"a"]))
     apply(store, Write("", [b"a"], [b"two"]))
-    assert at_once(store.page(0, 0, None, SLOTS, 10, 10)) == Page([b"a"], False)
+    assert at_once(store.page(0, 0, None, SLOTS, PageBounds(10, 10))) == Page([b"a"], False)
     assert (store.documents, sum(store.histogram(0, SLOTS, 1))) == (1, 1)
     (answer,) = at_once(store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY))
     assert answer.results == [VERSION.pack(2) + b"two"]

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import StorageFailed
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Run, Touch, Write
-from pyshard.storage import Durability
+from pyshard.storage import Durability, PageBounds
 
 CHANGES: list[Run] = [
     Write("", [b"a", b"new"], [b"two", b""], None, [1000, 0]),
@@ -192,7 +192,7 @@ def test_data_that_cannot_be_read(bench: Bench) -> None:
     broken.reads = False
     asks: list[Callable[[], Deferred[Any]]] = [
         lambda: bench.store.apply([task(Read("", [b"a"]))], PLENTY, PLENTY),
-        lambda: bench.store.page(0, 0, None, 10, 10, 10),
+        lambda: bench.store.page(0, 0, None, 10, PageBounds(10, 10)),
     ]
     for ask in asks:
         with pytest.raises(StorageFailed, match="the shard's disk could not be read: MDB_PANIC"):

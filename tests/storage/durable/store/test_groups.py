@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Read, Run, Touch, Write
-from pyshard.storage import Durability, LmdbStore
+from pyshard.storage import Durability, LmdbStore, PageBounds
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
@@ -199,7 +199,7 @@ def test_reads_do_not_wait_for_changes(threaded: Bench) -> None:
     later = store.apply([task(Read("", [b"a"])), task(Write("", [b"b"], [b""]))], PLENTY, PLENTY)
     assert begun.wait(30)
     reading = store.apply([task(Read("", [b"a"])), task(Has("", [b"b"]))], PLENTY, PLENTY)
-    paging = store.page(0, 0, None, 10_000_000, 10, 1000)
+    paging = store.page(0, 0, None, 10_000_000, PageBounds(10, 1000))
     assert reading.called
     assert [answer.results for answer in at_once(reading)][1] == [False]
     assert at_once(paging).keys == [b"a"]
