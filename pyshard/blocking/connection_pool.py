@@ -24,7 +24,7 @@ from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.thread_tasks import Interest, Network, Steps
-from pyshard.client_core.conversation import Broken, Reply, read_answer, unknown_call
+from pyshard.client_core.conversation import Broken, read_answer, unknown_call
 from pyshard.errors import (
     ClientClosed,
     NotAuthenticated,
@@ -205,11 +205,37 @@ class ConnectionPool:
         :raises NotSent: nothing was done, and it can be tried again; `why` says why.
         :raises PyshardError: as `call`.
         """
+        name = command.commandName.decode()
+        connection = self.take() or self.new()
         try:
-            return (yield from self._called(command, until, seconds, changes, arguments))
-        except NotSent as error:
-            self.why = str(error)
+            yield from self.ready(connection, until, look=True)
+            if changes:
+                connection.begin_change()
+            tag = connection.conversation.call(command, **arguments)
+            reply = yield from connection.answer(tag, until)
+            connection.end_change()
+        except TooLate:
+            connection.close()
+            if changes:
+                raise unknown_call(name, self.peer_name(), f"no answer came within {seconds:g} s") from None
+            raise self.gave_no_answer(seconds) from None
+        except Broken as broken:
+            connection.close()
+            self.rest()
+            if changes:
+                raise unknown_call(name, self.peer_name(), "the connection was lost before the answer came") from None
+            self.why = str(broken)
+            raise NotSent(self.why) from None
+        except BaseException:
+            connection.close()
             raise
+        self.put_back(connection)
+        if isinstance(reply, ShuttingDown):
+            self.rest()
+            self.why = str(reply)
+            raise NotSent(self.why)
+        self.worked()
+        return read_answer(command, reply, changes, self.peer_name())
 
     def gave_no_answer(self, seconds: float) -> Unavailable:
         """The error for a deadline that passed while the daemon couldn't be reached."""
@@ -262,39 +288,3 @@ class ConnectionPool:
     def _greeted(self, greeting: Greeting) -> None:
         self.role = greeting.role
         self.check(greeting)
-
-    def _called(
-        self, command: type[Command], until: float, seconds: float, changes: bool, arguments: Mapping[str, object]
-    ) -> Steps[dict[str, Any]]:
-        name = command.commandName.decode()
-        connection = self.take() or self.new()
-        try:
-            yield from self.ready(connection, until, look=True)
-            if changes:
-                connection.begin_change()
-            tag = connection.conversation.call(command, **arguments)
-            reply = yield from connection.answer(tag, until)
-            connection.end_change()
-        except TooLate:
-            connection.close()
-            if changes:
-                raise unknown_call(name, self.peer_name(), f"no answer came within {seconds:g} s") from None
-            raise self.gave_no_answer(seconds) from None
-        except Broken as broken:
-            connection.close()
-            self.rest()
-            if changes:
-                raise unknown_call(name, self.peer_name(), "the connection was lost before the answer came") from None
-            raise NotSent(str(broken)) from None
-        except BaseException:
-            connection.close()
-            raise
-        self.put_back(connection)
-        self._check_ready(reply)
-        self.worked()
-        return read_answer(command, reply, changes, self.peer_name())
-
-    def _check_ready(self, reply: Reply) -> None:
-        if isinstance(reply, ShuttingDown):
-            self.rest()
-            raise NotSent(str(reply))

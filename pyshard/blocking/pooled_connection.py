@@ -291,11 +291,6 @@ class PooledConnection:
         data = b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]
         outgoing.clear()
         try:
-            if self._tls is None and not self._unsent and self._socket is not None and data:  # as is mostly so
-                sent = self._socket.send(data)
-                if sent < len(data):
-                    self._unsent.append(memoryview(data)[sent:])
-                return
             if self._tls is not None:
                 if data:
                     self._tls.write(data)

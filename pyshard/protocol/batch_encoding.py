@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
@@ -70,8 +70,12 @@ _ReadersRun: TypeAlias = (
     Read | Has | ReadItem | _UndecodedWrite | _UndecodedPop | _UndecodedRemove | _UndecodedTouch | _UndecodedIncrement
 )
 
-_runs = msgspec.msgpack.Decoder(Annotated[list[Run], MAX_LENGTH])
-_readers_runs = msgspec.msgpack.Decoder(Annotated[list[_ReadersRun], MAX_LENGTH])
+_R = TypeVar("_R")
+
+_runs: msgspec.msgpack.Decoder[list[Run]] = msgspec.msgpack.Decoder(Annotated[list[Run], MAX_LENGTH])
+_readers_runs: msgspec.msgpack.Decoder[list[_ReadersRun]] = msgspec.msgpack.Decoder(
+    Annotated[list[_ReadersRun], MAX_LENGTH]
+)
 
 #: A batch as MessagePack.
 encode_runs: Callable[[list[Run]], bytes] = msgspec.msgpack.Encoder().encode
@@ -83,12 +87,7 @@ def decode_runs(data: bytes) -> list[Run]:
     :param data: MessagePack.
     :raises BadRequest: it is no batch, or breaks a rule above; the message says what was found where.
     """
-    try:
-        if len(data) > settings.BOX_BYTES:
-            check_size(operations_announced(data))
-        runs: list[Run] = _runs.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the batch can't be read: {batch_fault(error, data)}") from None
+    runs = _decoded(_runs, data)
     for number, run in enumerate(runs):
         if isinstance(run, _READING):
             continue
@@ -107,14 +106,8 @@ def decode_readers_runs(data: bytes) -> list[Run | int]:
     :return: each run; of one that would change something, only how many operations it has.
     :raises BadRequest: as `decode_runs`; but into runs that would change something it doesn't look.
     """
-    try:
-        if len(data) > settings.BOX_BYTES:
-            check_size(operations_announced(data))
-        decoded: list[_ReadersRun] = _readers_runs.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the batch can't be read: {batch_fault(error, data)}") from None
     runs: list[Run | int] = []
-    for number, run in enumerate(decoded):
+    for number, run in enumerate(_decoded(_readers_runs, data)):
         if isinstance(run, _UndecodedRun):
             operations = array_length(run.keys)
             if operations is None:
@@ -125,6 +118,16 @@ def decode_readers_runs(data: bytes) -> list[Run | int]:
             runs.append(run)
     check_size(sum(run if isinstance(run, int) else len(run.keys) for run in runs))
     return runs
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[list[_R]], data: bytes) -> list[_R]:
+    """The runs in some bytes, unless they announce too many operations."""
+    try:
+        if len(data) > settings.BOX_BYTES:
+            check_size(operations_announced(data))
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the batch can't be read: {batch_fault(error, data)}") from None
 
 
 def check_size(operations: int) -> None:
