@@ -67,9 +67,16 @@ class AcceptedConnection(BoundedAMP):
         self.abort()
 
     def turn_away(self) -> None:
-        """End the connection at once, without a word to anybody."""
+        """End the connection at once, without a word to anybody.
+
+        One without TLS is closed, since to abort it would look to its peer as if nobody listened here. One with TLS
+        would wait for the peer to close it, too.
+        """
         self._turned_away = True
-        self.abort()
+        if INegotiated.providedBy(self.transport):
+            self.abort()
+        else:
+            self.close()
 
     def abort(self) -> None:
         self._silent = False  # it is this side that ends it
