@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from clusters import all_of, cluster_of
-from fuzzing import Hostile, Owed, owed
+from fuzzing import Hostile
+from owed_answers import Owed, owed
 from relay import between
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol, connectionDone

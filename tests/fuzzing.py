@@ -7,17 +7,15 @@ connection is to be closed. Everything comes from a `Random`, so that a seed rep
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-import attrs
 import msgspec
 
 from pyshard.errors import BY_CODE
 from pyshard.protocol import commands
-from pyshard.protocol.boxes import LONGEST_VALUE, Box, Limits, serialize
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, serialize
 from pyshard.protocol.chunked_arguments import ChunkedBytes, put_chunks
 
 #: A box under construction: what is wrong with it may be that a key comes twice.
@@ -336,48 +334,3 @@ class Hostile:
 def box_of(pairs: Pairs) -> bytes:
     """The bytes of pairs, of which a key may come twice."""
     return b"".join(serialize({key: value})[:-2] for key, value in pairs) + b"\0\0"
-
-
-@attrs.frozen
-class Owed:
-    """What a daemon owes to who sent some bytes.
-
-    :param tags: of the commands, each of which is answered once.
-    :param breach: whether the connection is closed.
-    :param tokens: how many tokens were presented.
-    """
-
-    tokens: int
-    tags: list[bytes]
-    breach: bool
-
-
-def owed(data: bytes, limits: Limits) -> Owed:
-    """The model: docs/protocol.md, "Boxes", read slowly and once."""
-    at, tags, tokens = 0, list[bytes](), 0
-    while True:
-        box, size, keys = Box(), 2, 0
-        while True:
-            if len(data) - at < 2:
-                return Owed(tokens, tags, False)
-            (length,) = struct.unpack_from(">H", data, at)
-            if length == 0:
-                break
-            if length > 255:
-                return Owed(tokens, tags, True)
-            if len(data) - at - 2 - length < 2:
-                return Owed(tokens, tags, False)
-            (value,) = struct.unpack_from(">H", data, at + 2 + length)
-            keys, size = keys + 1, size + 4 + length + value
-            if keys > limits.keys or size > limits.size:
-                return Owed(tokens, tags, True)
-            if len(data) < at + 4 + length + value:
-                return Owed(tokens, tags, False)
-            key = data[at + 2 : at + 2 + length]
-            box[key] = data[at + 4 + length : at + 4 + length + value]
-            at += 4 + length + value
-        at += 2
-        if b"_answer" in box or b"_error" in box or b"_command" not in box or b"_ask" not in box:
-            return Owed(tokens, tags, True)
-        tags.append(box[b"_ask"])
-        tokens += box[b"_command"] == b"Authenticate" and b"token" in box

@@ -14,9 +14,10 @@ from zlib import crc32
 
 import pytest
 from config_files import file_with
-from fuzzing import DOCUMENTS, Hostile, owed
+from fuzzing import DOCUMENTS, Hostile
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from owed_answers import owed
 from stores import folder
 from twisted.protocols import amp
 

@@ -6,35 +6,22 @@ is copied is counted where it could be much.
 
 from __future__ import annotations
 
-import json
 import tracemalloc
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from client_core.operation_queue.operations import operation
 from twisted.protocols import amp
-from work import Seen, growth, steps
+from work import Seen, assert_equal, growth, steps
 
-from pyshard.backup import manifest
-from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.client_core.conversation import Conversation
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
-from pyshard.client_core.map_fetching import losing_shards
-from pyshard.client_core.operation_queue import OperationQueue
-from pyshard.errors import ConfigError
-from pyshard.model import cluster_state, config_file
-from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.net.connection_url import parse_url
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 from pyshard.protocol.pages import encode_keys
-from pyshard.security import token_file
 from pyshard.security.tls.byte_filter import TlsFilter
 from pyshard.server.held_bytes_limit import HeldBytes
 
@@ -109,11 +96,6 @@ def test_chunks_of_a_long_argument() -> None:
         return lambda: assert_equal(len(take_chunks(seen, b"batch")), chunks * LONGEST_VALUE)
 
     assert growth(work, 20) < LINEAR
-
-
-def assert_equal(found: object, expected: object) -> None:
-    """As the statement, in a lambda."""
-    assert found == expected
 
 
 # -- batches, answers and pages ------------------------------------------------------------------------------------
@@ -236,123 +218,6 @@ def test_bytes_that_are_held() -> None:
 
     assert growth(under, 100) < LINEAR
     assert steps(over(400)) < 4 * 400
-
-
-# -- clients -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("keys", [1, 3, 100_000])
-def test_operations_that_wait(keys: int) -> None:
-    """Operations leave at the same cost each, however many wait, and however few may leave at a time."""
-
-    def work(number: int) -> Callable[[], None]:
-        issued = [operation(("read", "write")[one // keys % 2], str(one % keys)) for one in range(number)]
-
-        def send() -> None:
-            queue = OperationQueue()
-            for one in issued:
-                queue.add(one)
-            while not queue.idle:
-                while queue.next_batch(0.0) is not None:
-                    pass
-                queue.finished(queue.in_flight[0])
-
-        return send
-
-    assert growth(work, 200) < LINEAR
-
-
-def ranges(number: int, name: str) -> Iterator[ShardRange]:
-    """The ranges of a map with so many shards."""
-    width = SLOTS // number
-    for one in range(number):
-        end = SLOTS if one == number - 1 else (one + 1) * width
-        yield ShardRange(f"{name}{one}", one * width, end, 1, "h", one + 1)
-
-
-def test_maps_of_many_shards() -> None:
-    """A map is read, and compared with the one before, at the same cost for each shard."""
-
-    def work(number: int) -> Callable[[], None]:
-        old = ShardMap(ranges(number, "s"))
-        text = cluster_state.to_json(ClusterState("c", 2, ShardMap(ranges(number, "s")), {}))
-
-        def take() -> None:
-            new = cluster_state.from_json(text).map
-            assert losing_shards(old, new) == set()
-            assert all(new.named(shard.name) == shard for shard in old.ranges)
-
-        return take
-
-    assert growth(work, 100) < LINEAR
-
-
-def test_an_address_as_a_url() -> None:
-    """So many hosts cost so much."""
-
-    def work(number: int) -> Callable[[], None]:
-        url = "pyshard://" + ",".join(f"host:{one + 1}" for one in range(number))
-        return lambda: assert_equal(len(parse_url(url).hosts), number)
-
-    assert growth(work, 100) < LINEAR
-
-
-# -- files ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_token_file(tmp_path: Path) -> None:
-    """Each line costs the same."""
-
-    def work(number: int) -> Callable[[], None]:
-        path = tmp_path / str(number)
-        path.write_text("".join(f"read secret-{one:012}\n" for one in range(number)))
-        path.chmod(0o600)
-        return lambda: assert_equal(len(token_file.load(path).tokens), number)
-
-    assert growth(work, 50) < LINEAR
-
-
-@pytest.mark.parametrize("right", [True, False])
-def test_a_config_file(right: bool) -> None:
-    """Each shard costs the same, and so does a message about the last one."""
-
-    def work(number: int) -> Callable[[], None]:
-        shards = [
-            {
-                "name": f"s{one}",
-                "start": one / number,
-                "end": (one + 1) / number,
-                "size": 1,
-                "host": "h",
-                "port": one + 1,
-            }
-            for one in range(number)
-        ]
-        shards[-1]["port"] = number if right else 0
-        text = json.dumps({"shards": shards}).encode()
-
-        def parse() -> None:
-            if right:
-                assert len(config_file.parse(text).map.ranges) == number
-                return
-            with pytest.raises(ConfigError) as refused:
-                config_file.parse(text)
-            assert f"shards[{number - 1}].port: found 0" in str(refused.value)
-
-        return parse
-
-    assert growth(work, 250) < LINEAR
-
-
-def test_a_manifest() -> None:
-    """Each file of a backup costs the same."""
-
-    def work(number: int) -> Callable[[], None]:
-        files = tuple(FileEntry(f"{one}-s.records", "s", 1, 1, "0" * 64) for one in range(number))
-        text = manifest.encode(Manifest(1, "2026-01-01", "c", 1, FileEntry("cluster.json", "", 0, 1, ""), files))
-        return lambda: assert_equal(manifest.decode(text).documents, number)
-
-    assert growth(work, 50) < LINEAR
 
 
 # -- the count itself ----------------------------------------------------------------------------------------------

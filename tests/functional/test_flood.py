@@ -21,7 +21,8 @@ from random import Random
 
 import pytest
 from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
-from fuzzing import Hostile, owed
+from fuzzing import Hostile
+from owed_answers import owed
 
 from pyshard import Pyshard
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
