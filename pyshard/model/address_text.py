@@ -74,6 +74,8 @@ def is_ipv6(host: str) -> bool:
 def _is_address(family: int, text: str) -> bool:
     try:
         socket.inet_pton(family, text)
-    except (OSError, ValueError):  # ValueError: a NUL in it, or letters beyond Unicode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it, or letters beyond Unicode
+        if isinstance(error, TimeoutError):
+            raise  # a signal's handler did so here: inet_pton never times out
         return False
     return True
