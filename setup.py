@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+
+try:
+    from Cython.Build import cythonize
+except ImportError:  # built without pyproject.toml's requirements: pyshard is in plain Python then
+    compiled = []
+else:
+    # Optional: where there is no compiler, the same is done in plain Python (pyshard/compiled/__init__.py).
+    compiled = cythonize([Extension("pyshard.compiled.leaves", ["pyshard/compiled/leaves.pyx"])], build_dir="build")
+    for extension in compiled:
+        extension.optional = True  # `cythonize` forgets it
+
 
 readme = Path(__file__).with_name("README.md")
 
@@ -32,7 +43,8 @@ setup(
     python_requires=">=3.11",
     # "twisted.plugins" has no __init__.py here: the one module in it is installed beside Twisted's own plugins.
     packages=[*find_packages(include=["pyshard", "pyshard.*"]), "twisted.plugins"],
-    package_data={"pyshard": ["py.typed"]},
+    package_data={"pyshard": ["py.typed"], "pyshard.compiled": ["leaves.pyi"]},
+    ext_modules=compiled,
     install_requires=[
         "attrs>=23.2",
         "click>=8.1",
@@ -48,6 +60,7 @@ setup(
         "test": [
             "airportsdata",
             "celery>=5.4",
+            "cython>=3.1",
             "gevent>=24.11",
             "greenlet>=3.1",
             "gunicorn>=23",
@@ -55,6 +68,7 @@ setup(
             "pytest>=9",
             "pytest-twisted>=1.14.3",
             "pytest-xdist>=3.6",
+            "setuptools>=77",
             "trustme",
             "twisted[tls]",
             "uvloop>=0.21; platform_python_implementation == 'CPython' and sys_platform != 'win32'",

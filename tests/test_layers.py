@@ -18,6 +18,7 @@ LAYERS = [
     "errors",
     "settings",
     "clocks",
+    "compiled",
     "model",
     "security",
     "protocol",

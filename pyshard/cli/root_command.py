@@ -20,6 +20,7 @@ from pyshard.cli.common_options import BOOTSTRAP_VARIABLE, common_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.standard_output import abandon, flush, tell
 from pyshard.cli.subcommands import SUBCOMMANDS, ListedCommand
+from pyshard.compiled import IN_USE
 from pyshard.errors import PyshardError
 
 
@@ -80,6 +81,9 @@ def _end_with(message: str, code: int) -> int:
     return code
 
 
+_BUILD = "with compiled code" if IN_USE else "in plain Python"
+
+
 @click.group(
     cls=RootCommand,
     invoke_without_command=True,
@@ -88,7 +92,7 @@ def _end_with(message: str, code: int) -> int:
     "unknown, 5 refused, 6 failed, 7 a record can't be read.",
 )
 @common_options(variable=BOOTSTRAP_VARIABLE)
-@click.version_option(__version__, prog_name="pyshard")
+@click.version_option(__version__, prog_name="pyshard", message=f"%(prog)s, version %(version)s ({_BUILD})")
 @click.pass_context
 def cli(ctx: click.Context, /, **_: object) -> None:
     """A sharded key-value store: run a cluster, read and write its documents.

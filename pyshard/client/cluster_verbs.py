@@ -66,8 +66,8 @@ class ClusterVerbs:
 
         :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
             A shard's dict has name, address, range, limit, and: id, epoch, documents, bytes, histogram, connections,
-            operations, uptime, ephemeral (docs/protocol.md, "Stat"); a shard that can't be reached has ``error``, the
-            reason, in place of the latter.
+            operations, uptime, ephemeral, compiled (docs/protocol.md, "Stat"); a shard that can't be reached has
+            ``error``, the reason, in place of the latter.
         """
         return Deferred.fromCoroutine(self._stat(deadline))
 

@@ -15,13 +15,16 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypedDict, cast
 
 from pyshard.client_core.operation import shown
+from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import NotANumber, OutcomeUnknown, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import SLOTS, slot_to_hash
+from pyshard.model.strict_messagepack import quick_document
 from pyshard.protocol.batch_answers import ITEM, VERSION, Result
 from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write, verb_of
+from pyshard.settings import settings
 
 
 class Record(TypedDict):
@@ -89,6 +92,10 @@ def _unreadable(run: Run, key: bytes, error: UnreadableRecord, record: bytes) ->
 
 
 def _records(run: Read | Pop, slots: Sequence[int], results: list[Result]) -> list[object]:
+    if IN_USE:
+        compiled = leaves.found_records(results, slots, VERSION.size, quick_document, settings.MAX_ELEMENTS)
+        if compiled is not None:
+            return compiled
     if len(results) == 1:
         return [_record(run, run.keys[0], slots[0], results[0])]
     if results and all(results):  # a result is never empty: it begins with the version

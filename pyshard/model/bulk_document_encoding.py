@@ -17,6 +17,7 @@ from itertools import chain, repeat
 from operator import add, itemgetter
 from typing import cast
 
+from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import UnreadableRecord
 from pyshard.model.document_encoding import FORMAT, HEAD, Document, decode, encode, encode_body
 from pyshard.model.document_size import DIGIT, values_size, wide_size
@@ -29,7 +30,8 @@ def encode_many(documents: Sequence[object], room: int) -> tuple[list[bytes], li
 
     :param room: bytes of records after which it ends, with documents left over.
     """
-    return _encode_flat(documents, room) or encode_many_plainly(documents, room)
+    found = _encode_compiled(documents, room) if IN_USE else _encode_flat(documents, room)
+    return found or encode_many_plainly(documents, room)
 
 
 def encode_many_plainly(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]]:
@@ -80,6 +82,12 @@ def _bodies(records: Sequence[bytes], begin: int) -> list[bytes] | None:
 def decode_many_plainly(records: Sequence[bytes], begin: int = 0) -> list[Document]:
     """What `decode_many` gives, one by one."""
     return [decode(record, begin) for record in records]
+
+
+def _encode_compiled(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]] | None:
+    """What `encode_many` gives; None: one of the documents isn't of plain values, or can't be stored."""
+    most = settings.MAX_DOCUMENT_BYTES
+    return leaves.records_of(documents, room, encode_body, most, settings.MAX_NESTING, settings.MAX_ELEMENTS)
 
 
 def _encode_flat(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]] | None:

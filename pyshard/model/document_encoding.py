@@ -21,6 +21,7 @@ from typing import Protocol, TypeAlias, TypeVar, Union
 
 import msgspec
 
+from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import InvalidDocument, NotANumber, UnreadableRecord, plain
 from pyshard.model import document_faults
 from pyshard.model.document_elements import elements_fault
@@ -74,6 +75,17 @@ def encode(document: object) -> tuple[bytes, int]:
     :raises InvalidDocument: it names what can't be stored, and its place.
     :raises DocumentTooLarge: past `settings.MAX_DOCUMENT_BYTES`.
     """
+    if IN_USE:
+        found = leaves.record_of(
+            document, encode_body, settings.MAX_DOCUMENT_BYTES, settings.MAX_NESTING, settings.MAX_ELEMENTS
+        )
+        if found is not None:
+            return found
+    return encode_plainly(document)
+
+
+def encode_plainly(document: object) -> tuple[bytes, int]:
+    """What `encode` gives, for any document; it says what can't be stored."""
     size = flat_size(document) if type(document) is dict else None
     if size is None:
         walk = DocumentWalk()

@@ -6,16 +6,18 @@ Rules:
 - the hash is the original pyshard's, ``float(int(md5(text).hexdigest(), 16) % 1e7) / 1e7``, a number in [0, 1);
 - inside the code a hash is an integer, the *slot*: hash × 10⁷. There are floats at the edges only;
 - the original's arithmetic in floats leaves 78,125 distinct slots, the multiples of 128;
-- each function over many keys agrees with its plain twin, which is its fallback, or the function for one key.
+- each function over many keys agrees with its plain twin, which is its fallback, or the function for one key;
+- where `pyshard.compiled` is in use, slots and texts are made there.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, cast, overload
 
+from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import InvalidKey, shown_value
 from pyshard.settings import settings
 
@@ -71,20 +73,9 @@ def key_bytes(key: Key) -> bytes:
 
 
 def keys_bytes(keys: Sequence[Key]) -> list[bytes]:
-    """The texts of many keys; see `key_bytes`.
-
-    Keys that are all str are encoded in one call, joined by zeros. A zero in a key is noticed by their number.
-    """
-    if list(map(type, keys)).count(str) == len(keys):
-        try:
-            together = "\0".join(cast("Sequence[str]", keys)).encode()
-        except UnicodeEncodeError:
-            return keys_bytes_plainly(keys)
-        texts = together.split(b"\0")
-        longest = settings.MAX_KEY_BYTES
-        if len(texts) == len(keys) and (len(together) <= longest or max(map(len, texts)) <= longest):
-            return texts
-    return keys_bytes_plainly(keys)
+    """The texts of many keys; see `key_bytes`."""
+    texts = leaves.keys_bytes(keys, settings.MAX_KEY_BYTES) if IN_USE else _joined_keys_bytes(keys)
+    return keys_bytes_plainly(keys) if texts is None else texts
 
 
 def keys_bytes_plainly(keys: Sequence[Key]) -> list[bytes]:
@@ -92,24 +83,44 @@ def keys_bytes_plainly(keys: Sequence[Key]) -> list[bytes]:
     return [key_bytes(key) for key in keys]
 
 
-def slot_of(key: bytes, index: bytes = b"") -> int:
-    """The slot of a key, 0 … 9,999,999.
+def _joined_keys_bytes(keys: Sequence[Key]) -> list[bytes] | None:
+    """What `keys_bytes` gives for keys that are all str; None: they aren't, or one of them can't be a key.
 
-    :param key: the key's text, as `key_bytes` gives it.
-    :param index: the index's name in UTF-8; empty for the default index. In a named index the text that is hashed is
-        ``index:key``, in the default one the key alone.
+    They are encoded in one call, joined by zeros. A zero in a key is noticed by their number.
     """
+    if list(map(type, keys)).count(str) < len(keys):
+        return None
+    try:
+        together = "\0".join(cast("Sequence[str]", keys)).encode()
+    except UnicodeEncodeError:
+        return None
+    texts = together.split(b"\0")
+    longest = settings.MAX_KEY_BYTES
+    fit = len(texts) == len(keys) and (len(together) <= longest or max(map(len, texts)) <= longest)
+    return texts if fit else None
+
+
+def slot_of_plainly(key: bytes, index: bytes = b"") -> int:
+    """What `slot_of` gives, as the original pyshard computes it."""
     text = index + b":" + key if index else key
     return int(float(_from_bytes(md5(text).digest(), "big"))) % SLOTS
 
 
-def slots_of(keys: Iterable[bytes], index: bytes = b"") -> list[int]:
-    """The slot of each of many keys: what `slot_of` gives for each, by calls in C over all of them."""
+def slots_of_plainly(keys: Iterable[bytes], index: bytes = b"") -> list[int]:
+    """What `slots_of` gives, by calls in C over all keys."""
     if index:
         prefix = index + b":"
         keys = [prefix + key for key in keys]
     numbers = map(float, map(_from_bytes, map(_digest, map(md5, keys))))  # big-endian is the default
     return [number % SLOTS for number in map(_truncated, numbers)]
+
+
+#: The slot of a key, 0 … 9,999,999, given the key's text (`key_bytes`) and the index's name in UTF-8, which is empty
+#: for the default index. In a named index the text that is hashed is ``index:key``, in the default one the key alone.
+slot_of: Callable[..., int] = leaves.slot_of if IN_USE else slot_of_plainly
+
+#: The slot of each of many keys: what `slot_of` gives for each.
+slots_of: Callable[..., list[int]] = leaves.slots_of if IN_USE else slots_of_plainly
 
 
 class LazySlots(Sequence[int]):

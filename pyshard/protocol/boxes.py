@@ -21,6 +21,7 @@ from typing import NoReturn, TypeAlias
 
 import attrs
 
+from pyshard.compiled import IN_USE, leaves
 from pyshard.settings import settings
 
 Box: TypeAlias = dict[bytes, bytes]
@@ -190,7 +191,7 @@ class BoxParser:
                 self.boxes += 1
                 if self.limits.boxes is not None and self.boxes > self.limits.boxes:
                     raise BoxBreach(f"more than {self.limits.boxes:,} boxes")
-                if size == end and keys == len(box) and keys in _OUTLINED:
+                if not IN_USE and size == end and keys == len(box) and keys in _OUTLINED:
                     self._note_outline(box)
                 return box
             wanted = value + 2
@@ -214,15 +215,22 @@ class BoxParser:
         return None
 
     def _known_box(self, data: bytes) -> Box | None:
-        """The box that bytes are, if it has the outline and is within the limits; None: they are to be parsed."""
-        outline, limits = self._outline, self.limits
-        if outline is None or len(data) > limits.size or limits.keys < _OUTLINED[-1] or limits.boxes is not None:
+        """The box that bytes are, if they are a whole one within the limits; None: they are to be parsed."""
+        limits = self.limits
+        if limits.boxes is not None:
             return None
-        box = outline.box_in(data)
+        box = leaves.whole_box(data, limits.keys, limits.size) if IN_USE else self._outlined_box(data)
         if box is not None:
             self.size = len(data)
             self.boxes += 1
         return box
+
+    def _outlined_box(self, data: bytes) -> Box | None:
+        """The box that bytes are, if it has the outline and is within the limits."""
+        outline, limits = self._outline, self.limits
+        if outline is None or len(data) > limits.size or limits.keys < _OUTLINED[-1]:
+            return None
+        return outline.box_in(data)
 
     def _note_outline(self, box: Box) -> None:
         """Expect boxes like this one, which was all that had come."""

@@ -20,6 +20,7 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
 
+from pyshard.compiled import IN_USE
 from pyshard.errors import (
     BadRequest,
     ForeignCluster,
@@ -181,6 +182,7 @@ class Shard:
             "operations": self.operations,
             "uptime": round(self._seconds() - self._started, 3),
             "ephemeral": store.ephemeral,
+            "compiled": IN_USE,
         }
         if assignment is not None:
             own = assignment.range

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from pyshard.blocking.connecting import Connector
 from pyshard.cli import common_options, deferred_call
 from pyshard.cli.common_options import Target
+from pyshard.compiled import IN_USE
 from pyshard.errors import ConfigError
 from pyshard.security.tls import Tls
 
@@ -186,8 +187,9 @@ def test_addresses_reach_the_clients(environment: dict[str, str], monkeypatch: p
 
 
 def test_version(pyshard: Commands) -> None:
-    """--version prints the release."""
-    assert pyshard("--version") == Ended(0, "pyshard, version 0.3.0\n", "")
+    """--version prints the release, and whether its compiled code is in use."""
+    parts = "with compiled code" if IN_USE else "in plain Python"
+    assert pyshard("--version") == Ended(0, f"pyshard, version 0.3.0 ({parts})\n", "")
 
 
 def test_no_subcommand(pyshard: Commands) -> None:

@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.protocols import amp
 
+from pyshard.compiled import IN_USE
+from pyshard.protocol import boxes
 from pyshard.protocol.boxes import LONGEST_VALUE, Box, BoxBreach, BoxParser, Limits, TlsFound, parse_plainly, serialize
 
 boxes_ = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), max_size=8)
+
+
+@pytest.fixture
+def plain_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is parsed by compiled code."""
+    monkeypatch.setattr(boxes, "IN_USE", False)
 
 
 def parsing(pieces: list[bytes], limits: Limits) -> Iterator[Box]:
@@ -96,8 +104,12 @@ LIMITS = [
 
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
 @pytest.mark.parametrize("ask", [True, False])
-def test_boxes_of_a_kind_agree_with_the_plain_parser(limits: Limits, ask: bool) -> None:
+@pytest.mark.parametrize("compiled", [IN_USE, False])
+def test_boxes_of_a_kind_agree_with_the_plain_parser(
+    limits: Limits, ask: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A box with the outline of the one before is what the plain parser finds, also damaged, cut or over its limits."""
+    monkeypatch.setattr(boxes, "IN_USE", compiled)
     for data in [NEXT, *DAMAGED]:
         parser, found, breach, tls = BoxParser(Limits()), list[Box](), "", False
         parser.feed(FIRST)
@@ -157,7 +169,7 @@ def pairs(box: Box) -> list[tuple[bytes, bytes]]:
     return list(box.items())
 
 
-def test_the_next_box_of_a_kind_is_known_at_once() -> None:
+def test_the_next_box_of_a_kind_is_known_at_once(plain_parser: None) -> None:
     """A box like the last one but for the third value and the last is known without being parsed."""
     parser = BoxParser(Limits())
     one, other = ({b"a": b"1", b"b": b"1", b"c": value * 9, b"d": value} for value in (b"x", b"yy"))
@@ -170,7 +182,7 @@ def test_the_next_box_of_a_kind_is_known_at_once() -> None:
     assert parser.only_box(serialize({**other, b"b": b"2"})) is None
 
 
-def test_no_long_outline_is_kept() -> None:
+def test_no_long_outline_is_kept(plain_parser: None) -> None:
     """A peer can't have many bytes kept for it as the outline of a box, nor by a value that changes."""
     parser = BoxParser(Limits())
     for value, kept in ((b"x" * 500, False), (b"x", True)):

@@ -9,6 +9,7 @@ from deferreds import result
 from shard.states import HALF, LOW, A, B, C, D, E, X, answers, keys_of, with_low
 from twisted.internet.task import Clock
 
+from pyshard.compiled import IN_USE
 from pyshard.errors import BadRequest, IndexNotFound, PyshardError, WrongShard
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Read, Write
@@ -124,6 +125,7 @@ def test_stat_of_a_new_shard(new: Shard, clock: Clock) -> None:
         "operations": 0,
         "uptime": 2.5,
         "ephemeral": True,
+        "compiled": IN_USE,
     }
 
 
@@ -145,6 +147,7 @@ def test_stat(shard: Shard, clock: Clock) -> None:
         "operations": 5,
         "uptime": 100.0,
         "ephemeral": True,
+        "compiled": IN_USE,
         "name": "low",
         "range": [0.0, 0.5],
         "epoch": 7,

@@ -9,6 +9,7 @@ import pytest
 from shard.served import ROOMY, Bench
 from shard.states import LOW
 
+from pyshard.compiled import IN_USE
 from pyshard.errors import (
     BadRequest,
     ForeignCluster,
@@ -241,6 +242,7 @@ def test_stat(bench: Bench) -> None:
         "operations": 5,
         "uptime": 2.0,
         "ephemeral": True,
+        "compiled": IN_USE,
     }
     other.abort()
     bench.network.settle()

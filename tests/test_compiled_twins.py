@@ -1,0 +1,261 @@
+"""The compiled twins and the plain functions: each gives what the other gives, or leaves it to the other.
+
+Where nothing was compiled, there is nothing to compare. The last test says that only a compiler may be missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from model.document_samples import alike, flat_dicts, trees
+
+import pyshard
+from pyshard.client_core import result_decoding
+from pyshard.compiled import IN_USE, leaves
+from pyshard.errors import PyshardError
+from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots
+from pyshard.model.strict_messagepack import quick_document
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_operations import Read
+from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
+from pyshard.settings import settings
+
+built = pytest.mark.skipif(leaves is None, reason="no compiled twins were built")
+
+MOST_BYTES, MOST_NESTING, MOST_ELEMENTS = settings.MAX_DOCUMENT_BYTES, settings.MAX_NESTING, settings.MAX_ELEMENTS
+
+any_text = st.text() | st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010))
+any_key = any_text | st.integers() | st.floats() | st.none() | st.binary() | st.booleans()
+odd = st.sampled_from([object(), {1, 2}, 2**64, -(2**63) - 1, {1: 2}, "\ud800", {"\ud800": 1}, b"", (), ((),)])
+any_document = trees | flat_dicts | odd | st.lists(trees | odd) | st.dictionaries(any_text, trees | odd)
+
+
+class Text(str):
+    """A subclass of str."""
+
+
+class Number(int):
+    """A subclass of int."""
+
+
+# ---------------------------------------------------------------------- keys
+
+
+@built
+@given(st.lists(st.binary(max_size=300)), st.binary(max_size=80))
+@example([bytes(length) for length in range(200)], b"")
+@example([bytes(length) for length in range(200)], b"pages")
+def test_slots(keys: list[bytes], index: bytes) -> None:
+    """Keys of any length, in any index."""
+    expected = [key_slots.slot_of_plainly(key, index) for key in keys]
+    assert leaves.slots_of(keys, index) == expected
+    assert leaves.slots_of(iter(keys), index) == expected
+    assert [leaves.slot_of(key, index) for key in keys] == expected
+    assert key_slots.slots_of_plainly(keys, index) == expected
+
+
+@built
+def test_slots_of_many_keys() -> None:
+    """So many that each way of rounding a number of 128 bits to a float is among them."""
+    keys = [b"%d" % number for number in range(200_000)]
+    assert leaves.slots_of(keys) == key_slots.slots_of_plainly(keys)
+
+
+@built
+@pytest.mark.parametrize("key", [None, "text", 1, bytearray(b"x")])
+def test_what_is_no_text_of_a_key(key: object) -> None:
+    """Is refused by its type."""
+    with pytest.raises(TypeError):
+        leaves.slots_of([key])  # type: ignore[list-item]  # the test's point
+    with pytest.raises(TypeError):
+        leaves.slot_of(key)  # type: ignore[arg-type]  # the test's point
+
+
+@built
+@given(st.lists(any_key), st.integers(0, 8))
+@example(["a", Text("b")], 8)
+@example(["a\0b", ""], 8)
+def test_texts(keys: list[object], longest: int) -> None:
+    """The texts of keys that are all str and short enough; nothing where one is another thing."""
+    simple = all(type(key) is str and not any("\ud800" <= one <= "\udfff" for one in key) for key in keys)
+    fit = simple and all(len(str(key).encode()) <= longest for key in keys)
+    assert leaves.keys_bytes(keys, longest) == ([str(key).encode() for key in keys] if fit else None)
+
+
+# ---------------------------------------------------------------------- documents
+
+
+def plainly(document: object) -> tuple[bytes, int] | None:
+    """What the plain twin makes of a document; None: it refuses it."""
+    try:
+        return document_encoding.encode_plainly(document)
+    except PyshardError:
+        return None
+
+
+@built
+@given(any_document)
+@example([[[[[[[[[[[[]]]]]]]]]]]])
+@example(Number(1))
+@example({Text("a"): 1})
+def test_records(document: object) -> None:
+    """A record is the plain twin's; what has none is left to it, as is what holds subclasses and ints past 64 bits."""
+    expected = plainly(document)
+    found = leaves.record_of(document, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
+    size = leaves.plain_size(document, MOST_BYTES, MOST_NESTING)
+    assert found in (None, expected)
+    assert found is not None or expected is None or _is_special(document)
+    if expected is not None:
+        assert size == (None if _is_special(document) else expected[1])
+        assert document_encoding.encode(document) == expected
+
+
+def _is_special(document: object) -> bool:
+    """Whether a document holds what the compiled twin leaves to the plain one."""
+    walk = document_size.DocumentWalk()
+    walk.size(document, 0)
+    return walk.special
+
+
+@built
+@given(any_document, st.integers(0, 200), st.integers(0, 4))
+def test_limits_of_documents(document: object, most_bytes: int, most_nesting: int) -> None:
+    """Nothing past a limit is taken, and nothing within it is left."""
+    found = leaves.record_of(document, document_encoding.encode_body, most_bytes, most_nesting, MOST_ELEMENTS)
+    unlimited = leaves.record_of(document, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
+    fits = unlimited is not None and len(unlimited[0]) - 5 <= most_bytes and _depth(document) <= most_nesting
+    assert found == (unlimited if fits else None)
+
+
+def _depth(document: object) -> int:
+    """How many lists and dicts deep a document is."""
+    if isinstance(document, dict):
+        document = list(document.values())
+    return 1 + max(map(_depth, document), default=0) if isinstance(document, list | tuple) else 0
+
+
+@built
+def test_a_document_in_itself() -> None:
+    """Is left to the plain twin, which refuses it."""
+    document: list[object] = []
+    document.append(document)
+    assert leaves.plain_size(document, MOST_BYTES, MOST_NESTING) is None
+
+
+@built
+def test_one_huge_list_many_times() -> None:
+    """What is sure to be too large is left before it is written out."""
+    document: object = ["x" * 1000] * 1000
+    for _ in range(MOST_NESTING - 1):
+        document = [document] * 1000
+    assert leaves.plain_size(document, MOST_BYTES, MOST_NESTING) is None
+
+
+@built
+@given(alike() | st.lists(any_document), st.integers(0, 300))
+def test_many_records(documents: list[object], room: int) -> None:
+    """Many records are those of each, until there is no more room."""
+    found = leaves.records_of(documents, room, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
+    if found is not None:
+        assert found == bulk_document_encoding.encode_many_plainly(documents, room)
+
+
+# ---------------------------------------------------------------------- answers
+
+
+def records(documents: list[object]) -> Iterator[bytes | None]:
+    """What a shard answers for keys with these documents; None for those that have no record."""
+    for document in documents:
+        record = plainly(document)
+        yield None if record is None else bytes(VERSION.size) + record[0]
+
+
+@built
+@given(st.lists(any_document), st.lists(st.binary(max_size=20)))
+def test_found_records(documents: list[object], damaged: list[bytes]) -> None:
+    """What `read` gives for some answers, damaged ones too, is what the plain way gives."""
+    results = [*records(documents), *damaged]
+    slots = [number * 128 for number in range(len(results))]
+    run = Read("", [b"key"] * len(results))
+    expected = [result_decoding._record(run, b"key", *pair) for pair in zip(slots, results, strict=True)]
+    found = leaves.found_records(results, slots, VERSION.size, quick_document, MOST_ELEMENTS)
+    if found is None:
+        found = result_decoding.outcomes_of(run, slots, (), list(results))
+    assert list(map(repr, found)) == list(map(repr, expected))  # nan is a document, too
+
+
+@built
+def test_what_has_to_be_counted_is_left() -> None:
+    """A document of more bytes than needn't be counted isn't decoded."""
+    result = bytes(VERSION.size) + document_encoding.encode([1, 2, 3])[0]
+    assert leaves.found_records([result], [0], VERSION.size, quick_document, 4) == [{"hash_": 0.0, "record": [1, 2, 3]}]
+    assert leaves.found_records([result], [0], VERSION.size, quick_document, 3) is None
+    assert leaves.record_of([1, 2, 3], msgspec.msgpack.encode, MOST_BYTES, MOST_NESTING, 3) is None
+
+
+# ---------------------------------------------------------------------- boxes
+
+boxes = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), min_size=1, max_size=5)
+
+
+def only_box(data: bytes, limits: Limits) -> Box | None:
+    """The box that bytes are, by the plain parser; None: they are none, or not one alone."""
+    try:
+        (box,) = parse_plainly(data, limits)
+    except (BoxBreach, ValueError):
+        return None
+    # What was left over may begin the next box, and a key may have come twice: the size alone tells.
+    return box if _end(data) == len(data) else None
+
+
+def _end(data: bytes) -> int:
+    """Where the first box in some bytes ends."""
+    at = 0
+    while key := int.from_bytes(data[at : at + 2], "big"):
+        at += 2 + key
+        at += 2 + int.from_bytes(data[at : at + 2], "big")
+    return at + 2
+
+
+@built
+@given(boxes, st.integers(0, 6), st.integers(0, 900), st.integers(0, 900), st.binary(max_size=3))
+@example({b"k": b"v"}, 1, 8, 0, b"")
+@example({b"k": b"v"}, 0, 8, 0, b"")
+@example({b"k": b"v"}, 1, 7, 0, b"")
+def test_whole_boxes(box: Box, keys: int, size: int, cut: int, more: bytes) -> None:
+    """One whole box is found, also damaged and within limits; a part, or more than one, isn't."""
+    data = serialize(box)
+    for changed in (
+        data,
+        data + more,
+        data[: cut % len(data)],
+        data[: cut % len(data)] + more + data[cut % len(data) :],
+    ):
+        assert leaves.whole_box(changed, keys, size) == only_box(changed, Limits(keys=keys, size=size))
+        assert leaves.whole_box(changed, 9, 10_000) == only_box(changed, Limits(keys=9, size=10_000))
+
+
+@built
+def test_a_key_that_comes_twice() -> None:
+    """Each pair counts, and the last one stays."""
+    data = b"\0\1k\0\1x\0\1k\0\1y\0\0"
+    assert leaves.whole_box(data, 2, 100) == {b"k": b"y"}
+    assert leaves.whole_box(data, 1, 100) is None
+
+
+# ---------------------------------------------------------------------- whether they are there
+
+
+@pytest.mark.skipif(Path(pyshard.__file__).is_relative_to(Path(__file__).parent.parent), reason="it isn't installed")
+@pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="there is no compiler")
+def test_they_are_in_use() -> None:
+    """Where there is a compiler, an installed pyshard uses them, unless it is told not to."""
+    assert leaves is not None
+    assert IN_USE is (os.environ.get("PYSHARD_COMPILED") != "0")
