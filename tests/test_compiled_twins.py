@@ -20,7 +20,7 @@ import pyshard
 from pyshard.client_core import result_decoding
 from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import PyshardError
-from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots
+from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map
 from pyshard.model.strict_messagepack import quick_document
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Read
@@ -66,6 +66,14 @@ def test_slots_of_many_keys() -> None:
     """So many that each way of rounding a number of 128 bits to a float is among them."""
     keys = [b"%d" % number for number in range(200_000)]
     assert leaves.slots_of(keys) == key_slots.slots_of_plainly(keys)
+
+
+@built
+@given(st.lists(st.integers(0, 99)), st.sets(st.integers(1, 99)))
+def test_split(slots: list[int], bounds: set[int]) -> None:
+    """Each slot goes to the range that owns it, be there one range or many."""
+    starts = [0, *sorted(bounds)]
+    assert leaves.split(slots, starts) == shard_map.split_plainly(slots, starts)
 
 
 @built

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, overload
@@ -230,7 +231,7 @@ class Pyshard(RecordCalls):
         """Store each document whose key doesn't exist; whether each was stored. See `pyshard.Client.add_many`."""
         name, life = self._index_name(index), milliseconds(ttl)
         found = self._bulk(True, deadline, progress).all(
-            pairs_of(pairs), lambda window, size: writes(window, name, life, size, ABSENT), lambda pair: pair[0]
+            pairs_of(pairs), lambda window, size: writes(window, name, life, size, ABSENT), itemgetter(0)
         )
         return cast("list[bool]", found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, cast
 
 from pyshard.blocking.bulk_call import BulkCall
@@ -116,7 +117,7 @@ class RecordCalls(ClusterCalls):
         """
         name, life = self._index_name(index), milliseconds(ttl)
         found = self._bulk(True, deadline, progress).all(
-            pairs_of(pairs), lambda window, size: writes(window, name, life, size), lambda pair: pair[0]
+            pairs_of(pairs), lambda window, size: writes(window, name, life, size), itemgetter(0)
         )
         return cast("list[int]", found)
 

@@ -26,6 +26,8 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? -1
+    int PyGC_Disable()
+    int PyGC_Enable()
 
 
 # ---------------------------------------------------------------------- keys → texts and slots
@@ -202,6 +204,28 @@ def keys_bytes(keys, Py_ssize_t longest):
     return texts
 
 
+def split(slots, starts):
+    """Which range owns which of many slots; see `pyshard.model.shard_map.ShardMap.split`.
+
+    :param starts: a list: the first slot of each range, rising from 0.
+    :return: for each range the positions in `slots` of those that it owns, rising.
+    """
+    cdef list parts = [[] for _ in starts]
+    cdef Py_ssize_t low, high, middle, position = 0
+    cdef long slot
+    for slot in slots:
+        low, high = 0, len(starts)
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if slot < <long>starts[middle]:
+                high = middle
+            else:
+                low = middle
+        (<list>parts[low]).append(position)
+        position += 1
+    return parts
+
+
 # ---------------------------------------------------------------------- documents → records and sizes
 
 cdef enum:
@@ -369,12 +393,23 @@ def records_of(
 def found_records(results, slots, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
     """What `read` gives for each of some keys; see `pyshard.client_core.result_decoding`.
 
+    The collector of cycles rests meanwhile: documents have none, and it would look through them again and again.
+
     :param results: a list: for each key its record behind `begin` other bytes, or None.
     :param slots: a list or tuple: the slot of each key.
-    :param quick_document: makes a document of MessagePack; raises for what it doesn't know.
+    :param quick_document: makes a document of MessagePack, without running any Python; raises for what it doesn't know.
     :param most_uncounted: bytes of MessagePack up to which a document's elements needn't be counted.
     :return: None: one of them isn't what `quick_document` knows, or has to be counted.
     """
+    cdef bint collects = PyGC_Disable()
+    try:
+        return _found_records(results, slots, begin, quick_document, most_uncounted)
+    finally:
+        if collects:
+            PyGC_Enable()
+
+
+cdef list _found_records(results, slots, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
     cdef list found = []
     cdef const char* at
     cdef Py_ssize_t length, place = 0

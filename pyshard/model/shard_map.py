@@ -15,6 +15,7 @@ from operator import attrgetter
 
 import attrs
 
+from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
@@ -89,15 +90,23 @@ class ShardMap:
         :return: a shard's name → the positions in `slots` of those that it owns, rising. The shards stand in the order
             of their ranges; those that own none are left out.
         """
-        starts = self._starts
-        parts: list[list[int]] = [[] for _ in starts]
-        for position, slot in enumerate(slots):
-            parts[bisect_right(starts, slot) - 1].append(position)
+        parts = _split(slots, self._starts)
         return {shard.name: positions for shard, positions in zip(self.ranges, parts, strict=True) if positions}
 
     def named(self, name: str) -> ShardRange | None:
         """The range of the shard called `name`, or None."""
         return self._by_name.get(name)
+
+
+def split_plainly(slots: Sequence[int], starts: list[int]) -> list[list[int]]:
+    """For each range, given their first slots, the positions of the slots that it owns."""
+    parts: list[list[int]] = [[] for _ in starts]
+    for position, slot in enumerate(slots):
+        parts[bisect_right(starts, slot) - 1].append(position)
+    return parts
+
+
+_split = leaves.split if IN_USE else split_plainly
 
 
 def check_cover(ranges: tuple[ShardRange, ...]) -> None:
