@@ -53,6 +53,8 @@ class Settings:
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.
     ITEM_OVERHEAD: int = 128
+    #: Bytes that a shard counts besides for a document with a time to live, about what the store needs for that.
+    EXPIRY_OVERHEAD: int = 112
 
     # -- boxes and connections, at a daemon ------------------------------------------------------------------------
 

@@ -300,7 +300,7 @@ def _check_counters(counters: Counters, records: Mapping[bytes, bytes]) -> None:
         assert db_key == lmdb_encoding.database_key(index, slot, key)
         documents[index] += 1
         buckets[slot >> BUCKET_BITS] += 1
-        used += weight(key, stored.record)
+        used += weight(key, stored.record, stored.expires)
         newest = max(newest, stored.version)
     assert {index: documents[index] for index in counters.documents} == counters.documents
     dropped = sum(documents[index] for index in counters.dropped)
@@ -325,6 +325,9 @@ def bare(run: Run, outcome: Outcome) -> Outcome:
     return outcome[before:] if isinstance(outcome, bytes) else outcome
 
 
-def weight(key: bytes, record: bytes | memoryview) -> int:
-    """Bytes that a document counts."""
-    return len(key) + len(record) + OVERHEAD
+def weight(key: bytes, record: bytes | memoryview, expires: int = 0) -> int:
+    """Bytes that a document counts.
+
+    :param expires: its expiry or time to live; 0: none.
+    """
+    return len(key) + len(record) + OVERHEAD + (settings.EXPIRY_OVERHEAD if expires else 0)

@@ -156,6 +156,7 @@ def test_limits_in_protocol() -> None:
         settings.MAX_STATE_BYTES,
         settings.PAGE_KEYS,
         settings.ITEM_OVERHEAD,
+        settings.EXPIRY_OVERHEAD,
         LONGEST_TTL,
         settings.STRANGER_BOX_KEYS,
         settings.STRANGER_BOX_BYTES,

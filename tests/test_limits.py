@@ -46,6 +46,10 @@ TESTS = {
     ],
     "MAX_STATE_BYTES": ["model/cluster_state/test_text.py::test_bytes_of_a_state"],
     "ITEM_OVERHEAD": ["storage/contract/test_limit.py::test_used"],
+    "EXPIRY_OVERHEAD": [
+        "storage/contract/test_limit.py::test_an_expiry_counts",
+        "storage/contract/test_limit.py::test_an_expiry_needs_room",
+    ],
     "MAX_BOX_BYTES": ["net/connection/test_stream.py::test_bytes_of_a_box"],
     "MAX_BOX_KEYS": ["net/connection/test_stream.py::test_keys_of_a_box"],
     "UNFINISHED_BOX": [

@@ -108,9 +108,17 @@ class StoreIndex(Protocol):
         ...
 
 
-def cost(key: bytes, record: bytes | memoryview) -> int:
+def cost(key: bytes, stored: StoredRecord) -> int:
     """Bytes that a document counts against the limit."""
-    return len(key) + len(record) + settings.ITEM_OVERHEAD
+    return len(key) + len(stored.record) + settings.ITEM_OVERHEAD + (settings.EXPIRY_OVERHEAD if stored.expires else 0)
+
+
+def growth(key: bytes, new: StoredRecord, old: StoredRecord | None) -> int:
+    """By how many bytes `used` grows when a record takes the place of another, or of none."""
+    if old is None:
+        return cost(key, new)
+    expiries = bool(new.expires) - bool(old.expires)
+    return len(new.record) - len(old.record) + (expiries * settings.EXPIRY_OVERHEAD if expiries else 0)
 
 
 def no_such_index(index: int) -> IndexNotFound:
@@ -212,7 +220,7 @@ class BatchExecutor:
                     if result:
                         kept = run.ttls is not None and run.ttls[position] == KEEP and live is not None
                         expires = live.expires if live and kept else self._expiry(run.ttls, position)
-                        self._put(index, key, slot, run.records[position], expires, old)
+                        self._write(index, key, slot, run.records[position], expires, old)
                 elif isinstance(run, Pop | Remove):
                     result = (
                         self._delete(index, key, slot, live, whole=isinstance(run, Pop))
@@ -225,13 +233,13 @@ class BatchExecutor:
                     result = live is not None and _is_met(run.conditions, position, live)
                     if live is not None and result:
                         self._work -= len(live.record)
-                        index.put(key, slot, live._replace(expires=self._expiry(run.ttls, position)), live)
+                        self._put(index, key, slot, live._replace(expires=self._expiry(run.ttls, position)), live)
                 else:
                     assert isinstance(run, Increment)
                     self._work -= len(live.record) if live else 0
                     result = _sum(key, live, run.amounts[position], run.initials[position])
                     expires = live.expires if live else self._expiry(run.ttls, position)
-                    self._put(index, key, slot, result, expires, old)
+                    self._write(index, key, slot, result, expires, old)
             except PyshardError as error:
                 results.append(None)
                 answer.refuse(position, error)
@@ -240,17 +248,20 @@ class BatchExecutor:
                 if isinstance(result, bytes):
                     self._room -= len(result)
 
-    def _put(
+    def _write(
         self, index: StoreIndex, key: bytes, slot: int, record: bytes, expires: int, old: StoredRecord | None
     ) -> None:
-        growth = cost(key, record) if old is None else len(record) - len(old.record)
-        if growth > self._free_bytes and growth > 0:
+        self._put(index, key, slot, StoredRecord(self._next_versions(1)[0], expires, record), old)
+
+    def _put(self, index: StoreIndex, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
+        grows = growth(key, new, old)
+        if grows > self._free_bytes and grows > 0:
             raise ShardFull(
                 f"the shard holds {self._limit - self._free_bytes:,} of {self._limit:,} bytes and this write needs "
-                f"{growth:,} more; remove documents or raise the shard's size"
+                f"{grows:,} more; remove documents or raise the shard's size"
             )
-        self._free_bytes -= growth
-        index.put(key, slot, StoredRecord(self._next_versions(1)[0], expires, record), old)
+        self._free_bytes -= grows
+        index.put(key, slot, new, old)
 
     def _delete(self, index: StoreIndex, key: bytes, slot: int, live: StoredRecord | None, whole: bool) -> bytes | None:
         """Remove a record.
@@ -260,7 +271,7 @@ class BatchExecutor:
         if live is None:
             return None
         index.delete(key, slot, live)
-        self._free_bytes += cost(key, live.record)
+        self._free_bytes += cost(key, live)
         return VERSION.pack(live.version) + live.record if whole else bytes(live.record[:HEAD_BYTES])
 
     def _item(self, live: StoredRecord) -> bytes:

@@ -6,8 +6,8 @@ Rules that every store keeps (tests/storage/contract/ runs over all of them):
 - an answer is given when its effects are as safe as the store makes them;
 - each write gives its record a version above every version before it, also over restarts;
 - an expired record is never returned, from the very millisecond of its expiry on;
-- `used` is the sum of key bytes + record bytes + `settings.ITEM_OVERHEAD` over all records, also over expired and
-  dropped ones until they are swept away;
+- `used` is the sum of key bytes + record bytes + `settings.ITEM_OVERHEAD` over all records, and
+  `settings.EXPIRY_OVERHEAD` for each that has an expiry, also over expired and dropped ones until they are swept away;
 - an operation that would take `used` past the limit is refused with `ShardFull`, and the rest of the batch goes on;
 - when the answers are full, the rest of the batch is refused with `AnswerFull` and isn't applied;
 - a record is opaque bytes, except for `increment`;

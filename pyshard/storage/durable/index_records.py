@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, cost
+from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.memtable import Memtable, Value
@@ -50,16 +50,13 @@ class DurableIndex:
         assert self._memtable is not None
         db_key = lmdb_encoding.database_key(self._number, slot, key)
         self._memtable.put(db_key, lmdb_encoding.pack(key, new), new.expires)
-        if old is None:
-            self._count(slot, 1, cost(key, new.record))
-        else:
-            self._counters.used += len(new.record) - len(old.record)
+        self._count(slot, 1 if old is None else 0, growth(key, new, old))
 
     def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
         """See `StoreIndex`."""
         assert self._memtable is not None
         self._memtable.remove(lmdb_encoding.database_key(self._number, slot, key))
-        self._count(slot, -1, -cost(key, old.record))
+        self._count(slot, -1, -cost(key, old))
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
@@ -148,6 +145,9 @@ class DurableIndex:
         assert counters is not None
         replaced = [value for value in before if value is not None]
         counters.used += sum(map(len, records)) - lmdb_encoding.bytes_of_records(replaced)
+        if self._view.may_expire():
+            expiring = sum(1 for value in replaced if lmdb_encoding.expiry_of(value))
+            counters.used -= expiring * settings.EXPIRY_OVERHEAD
         new = len(keys) - len(replaced)
         if new:
             made = [(key, slot) for key, slot, value in zip(keys, slots, before, strict=True) if value is None]

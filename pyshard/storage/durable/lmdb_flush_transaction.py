@@ -101,12 +101,13 @@ class WriteTransaction:
         _count(self.lmdb_counters, before.keys() - after.keys(), -1)
 
     def _list_expiries(self, before: Mapping[bytes, Value], after: Mapping[bytes, bytes]) -> None:
-        """Bring the database of expiries in line; for the parameters see `_count_flushed`."""
+        """Bring the database of expiries in line, and count them; for the parameters see `_count_flushed`."""
         gone, new = [], []
         if self.lmdb.stat(db=self.databases.expiries)["entries"]:
             gone = [(expires, key) for key, value in before.items() if (expires := lmdb_encoding.expiry_of(value))]
         if self.memtable.first_expiry:
             new = [(expires, key) for key, value in after.items() if (expires := lmdb_encoding.expiry_of(value))]
+        self.lmdb_counters.used += (len(new) - len(gone)) * settings.EXPIRY_OVERHEAD
         for expires, db_key in gone:
             self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
         for expires, db_key in new:
@@ -131,6 +132,7 @@ class WriteTransaction:
         stored = self.lmdb.get(db_key, db=self.databases.records)
         assert stored is not None  # the caller has seen it
         used, expires = lmdb_encoding.bytes_of(db_key, stored), lmdb_encoding.expiry_of(stored)
+        used += settings.EXPIRY_OVERHEAD if expires else 0
         self.lmdb.delete(db_key, db=self.databases.records)
         for counters in (self.lmdb_counters, self.counters):
             counters.used -= used

@@ -11,22 +11,26 @@ Rules:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from operator import add
-from typing import Protocol
+from typing import Protocol, cast
 
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, cost
+from pyshard.storage.batch_executor import StoredRecord, cost, growth
+from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 #: Bytes of memory that a value takes beside its record, and a key beside its text.
 KEPT_BYTES = 45
+
+#: Bytes of memory that an expiry takes that a snapshot keeps.
+EXPIRY_BYTES = 32
 _LONG = 1024  # bytes of a value from which on a view costs less than a copy
 
 
@@ -34,17 +38,15 @@ class IndexOwner(Protocol):
     """The store of an index: what all its indexes share.
 
     :ivar used: bytes that count against the limit.
-    :ivar discarded: bytes of records that were ever replaced or removed: open snapshots keep them.
+    :ivar discarded: bytes of records and expiries that were ever replaced or removed: open snapshots keep them.
+    :ivar discarded_keys: bytes of keys that were ever removed.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
     used: int
     discarded: int
+    discarded_keys: int
     bucket_counts: array[int]
-
-    def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
-        """Have `sweep` remove a key when it has expired, unless it has another expiry by then."""
-        ...
 
     def grown(self) -> object:
         """Is told when there are many more lists of keys than before; see `SlotIndex`."""
@@ -55,17 +57,17 @@ class MemoryIndex:
     """`StoreIndex` in memory, of every batch that uses the index.
 
     :param store: the store of the index.
-    :param number: id of the index.
     :param name: name of the index, in UTF-8.
+    :param now: milliseconds since 1970.
     :ivar records: key → version and record.
     :ivar expiries: key → expiry, of the records that have one.
     """
 
-    def __init__(self, store: IndexOwner, number: int, name: bytes) -> None:
+    def __init__(self, store: IndexOwner, name: bytes, now: int = 0) -> None:
         self._store = store
-        self._number = number
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
+        self._schedule = ExpirySchedule(now)
         self.slot_of = partial(slot_of, index=name)
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
 
@@ -80,30 +82,36 @@ class MemoryIndex:
     def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
         """See `StoreIndex`."""
         store = self._store
+        store.used += growth(key, new, old)
         if old is None:
             store.bucket_counts[slot >> BUCKET_BITS] += 1
-            store.used += cost(key, new.record)
         else:
-            store.used += len(new.record) - len(old.record)
             store.discarded += len(old.record) + KEPT_BYTES
         self.records[key] = VERSION.pack(new.version) + new.record
         if old is None:
             self._slot_index.add([slot], [key])
-        if new.expires:
-            self.expiries[key] = new.expires
-            store.schedule_expiry(new.expires, self._number, key)
-        elif old is not None and old.expires:
-            del self.expiries[key]
+        before = old.expires if old is not None else 0
+        if new.expires != before:
+            self._set_expiry(key, new.expires, before, is_new=old is None)
 
     def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
         """See `StoreIndex`."""
+        if old.expires:
+            self._schedule.remove(key, old.expires)
+        self._forget(key, slot, old)
+
+    def _forget(self, key: bytes, slot: int, old: StoredRecord) -> None:
+        """Remove a key that isn't in the schedule of expiries."""
         store = self._store
         del self.records[key]
-        self.expiries.pop(key, None)
-        store.used -= cost(key, old.record)
-        store.discarded += len(key) + len(old.record) + 2 * KEPT_BYTES
+        if old.expires:
+            del self.expiries[key]
+            store.discarded += EXPIRY_BYTES
+        store.used -= cost(key, old)
+        store.discarded += len(old.record) + KEPT_BYTES
+        store.discarded_keys += len(key) + KEPT_BYTES
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
-        self._slot_index.note_removed(slot)
+        self._slot_index.note_removed(slot, len(key))
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
@@ -128,6 +136,26 @@ class MemoryIndex:
                 counts[slot >> BUCKET_BITS] += 1
             store.used += len(b"".join(keys)) + len(keys) * settings.ITEM_OVERHEAD
         return store.used - before
+
+    def _set_expiry(self, key: bytes, expires: int, before: int, is_new: bool) -> None:
+        """Give a key another expiry, or none (0).
+
+        :param before: the expiry that it has, or 0.
+        :param is_new: whether it is the very object that is in `records`: a long key isn't to be in memory twice.
+        """
+        if before:
+            self._store.discarded += EXPIRY_BYTES
+        if before and expires and self._schedule.is_in_place(key, expires):
+            self.expiries[key] = expires
+            return
+        if before:
+            self._schedule.remove(key, before)
+        if expires:
+            key = key if is_new else stored_key(self.records, key)
+            self._schedule.add(key, expires)
+            self.expiries[key] = expires
+        else:
+            del self.expiries[key]
 
     def write_plainly(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
@@ -165,13 +193,72 @@ class MemoryIndex:
 
         return ((slot, key, visible and not expired(key)) for slot, key, visible in steps)
 
+    def sweep(self, now: int, most: int) -> int:
+        """Remove records that have expired.
+
+        :param most: how many keys are looked at, at the most.
+        :return: how many were looked at.
+        """
+        looked_at = 0
+        while looked_at < most and (key := self._schedule.next_due(now)) is not None:
+            looked_at += 1
+            expires = self.expiries[key]
+            if expires > now:
+                self._schedule.add(key, expires)
+            else:
+                slot = self.slot_of(key)
+                expired = self.find(key, slot)
+                assert expired is not None  # a key with an expiry has a record
+                self._forget(key, slot, expired)
+        return looked_at
+
+    def may_be_swept(self, now: int) -> bool:
+        """Whether `sweep` has something to look at."""
+        return self._schedule.is_due(now)
+
     def count_expired(self, now: int) -> int:
         """How many records have expired and aren't swept away yet."""
         return sum(map(now.__ge__, self.expiries.values()))
 
     def leave_counts(self) -> None:
-        """Take a dropped index out of the store's histogram; its records still count as used."""
+        """Take a dropped index out of the store's histogram; its records still count as used, with their expiries."""
         for bucket, count in self._slot_index.bucket_counts():
             self._store.bucket_counts[bucket] -= count
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
-        self.expiries.clear()
+        self._schedule = ExpirySchedule()
+
+    def forget_one(self) -> bool:
+        """Remove some record of a dropped index; whether there was one."""
+        if not self.records:
+            return False
+        key, value = self.records.popitem()
+        old = StoredRecord(0, self.expiries.pop(key, 0), memoryview(value)[VERSION.size :])
+        self._store.used -= cost(key, old)
+        self._store.discarded += len(value) + KEPT_BYTES
+        self._store.discarded_keys += len(key) + KEPT_BYTES
+        return True
+
+
+class _Equal:
+    """Equal to a key, and knows what it was last compared with."""
+
+    __slots__ = ("_key", "other")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = self.other = key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, bytes)
+        self.other = other
+        return other == self._key
+
+
+def stored_key(records: Mapping[bytes, bytes], key: bytes) -> bytes:
+    """The very object that a dict has as this key."""
+    equal = _Equal(key)
+    found = cast("bytes", equal) in records  # a dict takes whatever has the hash and is equal
+    assert found
+    return equal.other

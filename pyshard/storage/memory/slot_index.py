@@ -5,7 +5,9 @@ Rules:
 - keys are in *bins*, one for each bucket of 8,192 slots; a bin is put in order when a page asks for it, not before;
 - a bin stays in order, so that the next page finds it nearly so, and computes the slots of new keys alone;
 - a bucket with many keys is divided: each of its slots gets its own bin, so a page orders few keys in any case;
-- a removed key stays in its bin as a dead entry; a bin with more dead entries than live ones is made anew;
+- a removed key stays in its bin as a dead entry. A bin is made anew when its dead entries take about as much memory as
+  its live ones at the least do, and goes with its last key: so the longest keys leave next to nothing;
+- of a key that was removed and added again, a bin that is made anew keeps the newer object, which the index has;
 - a walk comes by dead entries, too, so that whoever asked for it can count them;
 - every other question (is a key there, what is its record) is for the dict of the index.
 """
@@ -22,7 +24,9 @@ from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _MANY = 4096  # entries of a bucket's bin; with more, each slot gets its own
 _SOME_BINS = 500  # bins that are worth to be told of
-_FEW_DEAD = 16  # dead entries that never make a bin anew
+_LIVE = 64  # bytes that a live entry takes, with its key, at the least
+_DEAD = 41  # bytes that a dead entry takes beside its key's
+_FEW_DEAD = 256  # bytes of dead entries of a bucket that don't make its bin anew
 _SPARSE = 8  # with fewer than one bin in so many slots it is quicker to put the bins in order than to try all slots
 
 
@@ -31,14 +35,15 @@ class _Bin:
 
     :ivar keys: each key that was added; one that was removed and added again is there twice.
     :ivar dead: how many entries stand for removed keys.
+    :ivar dead_bytes: what these take.
     :ivar ordered: how many of the first keys are in order.
     """
 
-    __slots__ = ("dead", "keys", "ordered")
+    __slots__ = ("dead", "dead_bytes", "keys", "ordered")
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
-        self.dead = self.ordered = 0
+        self.dead = self.dead_bytes = self.ordered = 0
 
     def order(self) -> None:
         """Put the keys in order."""
@@ -58,6 +63,12 @@ class _Bucket(_Bin):
     def __init__(self) -> None:
         super().__init__()
         self.offsets = array("H")
+
+    def clear(self) -> None:
+        """Have no key any more."""
+        self.keys.clear()
+        self.offsets = array("H")
+        self.dead = self.dead_bytes = self.ordered = 0
 
     def order_by(self, offset_of: Callable[[bytes], int]) -> None:
         """Put the keys in order by slot.
@@ -97,6 +108,7 @@ class SlotIndex:
         self._bins = 0
         self._most_bins = _SOME_BINS
         self._buckets: dict[int, _Bucket] = {}
+        self._spare: _Bucket | None = None  # an empty one, so that a key that comes and goes costs little
         self._divided: dict[int, dict[int, _Bin]] = {}  # bucket → slot → bin
 
     def __len__(self) -> int:
@@ -117,19 +129,24 @@ class SlotIndex:
                 if len(keys_bin.keys) > _MANY:
                     self._divide(bucket)
 
-    def note_removed(self, slot: int) -> None:
-        """Count a key of this slot as removed."""
+    def note_removed(self, slot: int, size: int) -> None:
+        """Count a key of this slot as removed.
+
+        :param size: bytes of the key.
+        """
         bucket = slot >> BUCKET_BITS
-        bins: dict[int, _Bin] | dict[int, _Bucket]
-        bins, number = (self._divided[bucket], slot) if bucket in self._divided else (self._buckets, bucket)
-        keys_bin = bins[number]
+        keys_bin: _Bin | None = self._buckets.get(bucket)
+        few = _FEW_DEAD
+        if keys_bin is None:
+            keys_bin, few = self._divided[bucket][slot], 0
         keys_bin.dead += 1
-        if keys_bin.dead > _FEW_DEAD and keys_bin.dead * 2 > len(keys_bin.keys):
+        keys_bin.dead_bytes += size + _DEAD
+        live = len(keys_bin.keys) - keys_bin.dead
+        if not live:
+            self._drop_bin(slot)
+        elif keys_bin.dead_bytes > live * _LIVE + few:
             keys_bin.keys[:] = self._live(keys_bin.keys)
-            keys_bin.dead = keys_bin.ordered = 0
-            if not keys_bin.keys:
-                del bins[number]
-                self._bins -= 1
+            keys_bin.dead = keys_bin.dead_bytes = keys_bin.ordered = 0
 
     def walk(self, start: int, after: bytes | None, end: int) -> Iterator[Step]:
         """The entries of the slots [start, end), in order of slot and key; those of removed keys, too.
@@ -186,12 +203,23 @@ class SlotIndex:
                 return found
             made = self._divided[bucket][slot] = _Bin()
         else:
-            made = self._buckets[bucket] = _Bucket()
+            made = self._buckets[bucket] = self._spare or _Bucket()
+            self._spare = None
         self._bins += 1
         if self._bins > self._most_bins:
             self._most_bins = self._bins + self._bins // 8 + _SOME_BINS
             self._grown()
         return made
+
+    def _drop_bin(self, slot: int) -> None:
+        """Let go of the bin of a slot, or of its bucket, of which no key is left."""
+        bucket = slot >> BUCKET_BITS
+        self._bins -= 1
+        if bucket in self._divided:
+            del self._divided[bucket][slot]
+        else:
+            self._spare = spare = self._buckets.pop(bucket)
+            spare.clear()
 
     def _divide(self, bucket: int) -> None:
         """Give each slot of a bucket its own bin."""
@@ -201,8 +229,8 @@ class SlotIndex:
         self.add(map(self._slot_of, live), live)
 
     def _live(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Those keys that the index has, each once."""
-        return [key for key in dict.fromkeys(keys) if key in self._present]
+        """Those keys that the index has, each once, and the last of equal ones."""
+        return list({key: key for key in keys if key in self._present}.values())
 
 
 def _slots_of(bins: dict[int, _Bin], start: int, end: int) -> Iterable[int]:

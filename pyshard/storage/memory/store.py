@@ -9,7 +9,6 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -20,14 +19,13 @@ from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import BatchExecutor, cost, no_such_index
+from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.interface import Page, PageBounds, Task
-from pyshard.storage.memory.index_records import KEPT_BYTES, MemoryIndex
+from pyshard.storage.memory.index_records import EXPIRY_BYTES, KEPT_BYTES, MemoryIndex
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 
-_FEW_EXPIRING = 1000  # entries of the heap of expiries that never make it anew
 _REFERENCE = 8  # bytes that a snapshot has for a key, a record or an expiry
 
 
@@ -47,15 +45,13 @@ class MemoryStore:
         self.grown = grown
         self._seconds = seconds
         self._version = int(seconds() * 1_000_000)
-        self._indexes = {DEFAULT_INDEX: MemoryIndex(self, DEFAULT_INDEX, b"")}
+        self._indexes = {DEFAULT_INDEX: MemoryIndex(self, b"", self._now())}
         self._dropped: list[MemoryIndex] = []
         self._remembered: bytes | None = None
         self.used = 0
         self.discarded = 0
+        self.discarded_keys = 0
         self.bucket_counts: array[int] = new_bucket_counts()
-        # A heap: expiry, index, key. An expiry that was changed stays in it until there are too many of them.
-        self._expiring: list[tuple[int, int, bytes]] = []
-        self._most_expiring = _FEW_EXPIRING
 
     @property
     def documents(self) -> int:
@@ -88,42 +84,19 @@ class MemoryStore:
             dropped.leave_counts()
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
-            self._indexes[number] = MemoryIndex(self, number, wanted[number])
+            self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
         return succeed(None)
 
     def sweep(self, most: int) -> Deferred[bool]:
         now = self._now()
-        while most > 0 and self._expiring and self._expiring[0][0] <= now:
-            expires, number, key = heapq.heappop(self._expiring)
-            index = self._indexes.get(number)
-            if index is not None and index.expiries.get(key) == expires:
-                slot = index.slot_of(key)
-                expired = index.find(key, slot)
-                assert expired is not None  # a key with an expiry has a record
-                index.delete(key, slot, expired)
-            most -= 1
+        for index in self._indexes.values():
+            most -= index.sweep(now, most)
         while most > 0 and self._dropped:
-            records = self._dropped[-1].records
-            if records:
-                key, value = records.popitem()
-                self.used -= cost(key, value) - VERSION.size
-                self.discarded += len(value) + KEPT_BYTES
+            if self._dropped[-1].forget_one():
                 most -= 1
             else:
                 self._dropped.pop()
-        return succeed(bool(self._dropped) or bool(self._expiring and self._expiring[0][0] <= now))
-
-    def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
-        """See `pyshard.storage.memory.index_records.IndexOwner`."""
-        heapq.heappush(self._expiring, (expires, index, key))
-        if len(self._expiring) > self._most_expiring:
-            self._expiring[:] = [
-                (expires, number, key)
-                for number, memory_index in self._indexes.items()
-                for key, expires in memory_index.expiries.items()
-            ]
-            heapq.heapify(self._expiring)
-            self._most_expiring = 2 * len(self._expiring) + _FEW_EXPIRING
+        return succeed(bool(self._dropped) or any(index.may_be_swept(now) for index in self._indexes.values()))
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
         return histogram(self.bucket_counts, start, end, bars)
@@ -132,13 +105,16 @@ class MemoryStore:
         now = self._now()
         copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
         documents = self.documents - sum(index.count_expired(now) for index in self._indexes.values())
-        total, discarded = max(1, self.documents), self.discarded
+        total, discarded, discarded_keys = max(1, self.documents), self.discarded, self.discarded_keys
+        expiring = sum(len(index.expiries) for index in self._indexes.values())
         everything = self.used - total * (settings.ITEM_OVERHEAD - KEPT_BYTES)
+        everything -= expiring * (settings.EXPIRY_OVERHEAD - EXPIRY_BYTES)
 
         def pinned() -> int:
             left = sum(len(copy.keys) for copy in copies.values())
             references = sum(map(len, (column for copy in copies.values() for column in attrs.astuple(copy))))
-            return references * _REFERENCE + min(self.discarded - discarded, everything) * left // total
+            kept = min(self.discarded - discarded, everything) + self.discarded_keys - discarded_keys
+            return references * _REFERENCE + min(kept, everything + total * KEPT_BYTES) * left // total
 
         return Snapshot(documents, _live_rows(copies, now), pinned=pinned)
 
@@ -152,7 +128,6 @@ class MemoryStore:
     def close(self) -> Deferred[None]:
         self._indexes = {}
         self._dropped = []
-        self._expiring = []
         self.used = 0
         return succeed(None)
 

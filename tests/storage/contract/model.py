@@ -53,7 +53,7 @@ class Model:
     @property
     def used(self) -> int:
         held = [*self.indexes.values(), *self.dropped]
-        return sum(weight(key, stored.record) for index in held for key, stored in index.items())
+        return sum(weight(key, stored.record, stored.expires) for index in held for key, stored in index.items())
 
     @property
     def documents(self) -> int:
@@ -97,9 +97,13 @@ class Model:
             self._check_record(outcome, old, VERSION.size, tail)
         elif isinstance(run, Touch):
             met = old is not None and self._met(run.conditions, position, old)
+            expires = now + run.ttls[position] if run.ttls[position] else 0
+            if old is not None and met and self._is_full(index, key, old.record, expires, limit):
+                assert outcome == "SHARD_FULL"
+                return
             assert outcome is met
             if old is not None and met:
-                index[key] = attrs.evolve(old, expires=now + run.ttls[position] if run.ttls[position] else 0)
+                index[key] = attrs.evolve(old, expires=expires)
         elif isinstance(run, Pop | Remove):
             met = old is not None and self._met(run.conditions, position, old)
             if isinstance(run, Pop):
@@ -156,11 +160,15 @@ class Model:
         expected: Outcome,
         limit: int,
     ) -> None:
-        there = index.get(key)
-        grows = weight(key, record) - (0 if there is None else weight(key, there.record))
-        if grows > 0 and self.used + grows > limit:
+        if self._is_full(index, key, record, expires, limit):
             assert outcome == "SHARD_FULL"
             return
         assert outcome == expected
         self.order += 1
         index[key] = Stored(self.order, expires, record)
+
+    def _is_full(self, index: dict[bytes, Stored], key: bytes, record: bytes, expires: int, limit: int) -> bool:
+        there = index.get(key)
+        grows = weight(key, record, expires)
+        grows -= 0 if there is None else weight(key, there.record, there.expires)
+        return grows > 0 and self.used + grows > limit

@@ -153,7 +153,7 @@ def test_expired_uses_room_until_it_is_swept_away(bench: Bench) -> None:
     keys = [b"%02d" % each for each in range(30)]
     bench.fill(dict.fromkeys(keys[:20], b"12345"), ttl=1000)
     bench.fill(dict.fromkeys(keys[20:], b"12345"), "pages", ttl=1250)
-    each = weight(b"00", b"12345")
+    each = weight(b"00", b"12345", expires=1)
     bench.clock.advance(1)
     limit = bench.store.used
     assert (bench.store.documents, limit) == (30, 30 * each)
@@ -173,9 +173,9 @@ def test_expired_uses_room_until_it_is_swept_away(bench: Bench) -> None:
 def test_expired_room_goes_to_the_same_key(bench: Bench) -> None:
     """A key whose record has expired may be written in its place, at the limit too."""
     bench.fill({b"a": b"12345"}, ttl=1000)
-    limit = bench.store.used
     bench.clock.advance(1)
-    assert bench.one(Write("", [b"a"], [b"123456"]), limit) == "SHARD_FULL"
+    limit = weight(b"a", b"12345")
+    assert bench.one(Write("", [b"a"], [b"x" * 200]), limit) == "SHARD_FULL"
     assert bench.one(Write("", [b"a"], [b"54321"]), limit) is True
     bench.sweep()
     assert (bench.store.documents, bench.store.used) == (1, limit)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from storage.contract.samples import add
-from stores import PLENTY, Bench, task, weight
+from stores import INDEXES, PLENTY, Bench, task, weight
 
-from pyshard.protocol.batch_operations import Pop, Read, Remove, Write
+from pyshard.protocol.batch_operations import PRESENT, Pop, Read, Remove, Touch, Write
 
 
 def test_used(bench: Bench) -> None:
@@ -16,6 +16,40 @@ def test_used(bench: Bench) -> None:
     bench.fill({b"a": b"one", b"bcd": b""})
     bench.fill({b"a": b"12345678"}, "pages")
     assert bench.store.used == (1 + 3 + 128) + (3 + 0 + 128) + (1 + 8 + 128)
+
+
+def test_an_expiry_counts(bench: Bench) -> None:
+    """A document with a time to live counts 112 bytes more, as long as it has one, whatever gave or took it."""
+    bench.fill({b"a": b"one"}, ttl=1000)
+    bench.fill({b"b": b"one"}, "pages", ttl=1000)
+    bench.fill({b"c": b"one"})
+    each = 1 + 3 + 128
+    assert bench.store.used == 3 * each + 2 * 112
+    bench.fill({b"a": b"two"}, ttl=5000)
+    bench.answers(Touch("pages", [b"b"], [500]))
+    assert bench.store.used == 3 * each + 2 * 112
+    bench.answers(Touch("", [b"a", b"c"], [0, 1000]))
+    assert bench.store.used == 3 * each + 2 * 112
+    bench.answers(Write("", [b"c"], [b"six"]))
+    assert bench.store.used == 3 * each + 112
+    bench.answers(Write("", [b"a"], [b"six"], [PRESENT], [1000]), Pop("", [b"a"]))
+    assert bench.store.used == 2 * each + 112
+    bench.result(bench.store.set_indexes({"links": INDEXES["links"]}))
+    assert bench.store.used == 2 * each + 112
+    bench.sweep()
+    assert bench.store.used == each
+
+
+def test_an_expiry_needs_room(bench: Bench) -> None:
+    """To touch a document that had no time to live is refused at the limit; any other touch isn't."""
+    bench.fill({b"a": b"one"})
+    limit = bench.store.used + 112
+    assert bench.one(Touch("", [b"a"], [1000]), limit - 1) == "SHARD_FULL"
+    assert bench.store.used == limit - 112
+    assert bench.one(Touch("", [b"a"], [1000]), limit) is True
+    assert bench.one(Touch("", [b"a"], [2000]), 0) is True
+    assert bench.one(Touch("", [b"a"], [0]), 0) is True
+    assert bench.store.used == limit - 112
 
 
 @pytest.mark.parametrize("verb", [Write, add])

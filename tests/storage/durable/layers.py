@@ -75,7 +75,7 @@ def counted(records: Stored) -> Counters:
     counters = Counters.first(0)
     counters.documents[INDEX] = len(records)
     for key, record in records.items():
-        counters.used += len(key) + len(record.record) + 128
+        counters.used += len(key) + len(record.record) + 128 + (112 if record.expires else 0)
         counters.bucket_counts[slot_of(key) // 8192] += 1
     return counters
 

@@ -27,12 +27,8 @@ class Owner:
     def __init__(self) -> None:
         self.used = 0
         self.discarded = 0
+        self.discarded_keys = 0
         self.bucket_counts: array[int] = new_bucket_counts()
-        self.scheduled: list[tuple[int, int, bytes]] = []
-
-    def schedule_expiry(self, expires: int, index: int, key: bytes) -> None:
-        """Note it."""
-        self.scheduled.append((expires, index, key))
 
     def grown(self) -> None:
         """Nobody needs to know."""
@@ -41,7 +37,7 @@ class Owner:
 def filled(records: Mapping[bytes, StoredRecord]) -> tuple[Owner, MemoryIndex]:
     """An index with these records, each put by itself."""
     owner = Owner()
-    index = MemoryIndex(owner, 7, b"pages")
+    index = MemoryIndex(owner, b"pages")
     for key, stored in records.items():
         index.put(key, index.slot_of(key), stored, None)
     return owner, index
@@ -50,7 +46,15 @@ def filled(records: Mapping[bytes, StoredRecord]) -> tuple[Owner, MemoryIndex]:
 def everything(owner: Owner, index: MemoryIndex) -> object:
     """All that an index and its owner have."""
     in_order = [key for _, key, visible in index.walk(0, None, SLOTS, 0) if visible]
-    return owner.used, owner.discarded, owner.bucket_counts, owner.scheduled, index.records, index.expiries, in_order
+    return (
+        owner.used,
+        owner.discarded,
+        owner.discarded_keys,
+        owner.bucket_counts,
+        index.records,
+        index.expiries,
+        in_order,
+    )
 
 
 @given(contents, st.lists(st.sampled_from(KEYS), unique=True), st.data())
@@ -64,11 +68,13 @@ def test_write(before: dict[bytes, StoredRecord], keys: list[bytes], data: st.Da
         owner, index = filled(before)
         growth = getattr(index, name)(keys, slots, records, versions)
         results.append((growth, everything(owner, index)))
-        after = {key: stored.record for key, stored in before.items()} | dict(zip(keys, records, strict=True))
-        assert owner.used == sum(cost(key, record) for key, record in after.items())
+        written = {key: StoredRecord(1, 0, record) for key, record in zip(keys, records, strict=True)}
+        after = before | written
+        assert owner.used == sum(cost(key, stored) for key, stored in after.items())
         assert sum(owner.bucket_counts) == len(after)
+        assert len(index._schedule) == len(index.expiries) == sum(1 for stored in after.values() if stored.expires)
         assert all(owner.bucket_counts[slot >> BUCKET_BITS] for slot in slots)
-        assert growth == owner.used - sum(cost(key, stored.record) for key, stored in before.items())
+        assert growth == owner.used - sum(cost(key, stored) for key, stored in before.items())
     assert results[0] == results[1]
 
 

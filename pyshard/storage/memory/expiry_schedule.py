@@ -1,0 +1,84 @@
+"""Which keys of one index expire next: sets of keys, the nearer in time the finer. Pure.
+
+Rules:
+
+- each key is in one set alone, and in none once it is removed, so nothing is left of expiries that were changed;
+- a set is known by its *start*: no key in it expires earlier. Its start is the key's expiry without some of its lowest
+  digits (of 64): the digits in which it differs from the time that was reached, all but the first of these;
+- a set whose start has come is taken apart key by key: what is not due yet goes on into a finer set, a few times;
+- no step looks at all keys, but for the growth of a set itself (some 60 ms at a million, half of what a dict takes).
+"""
+
+from __future__ import annotations
+
+_DIGIT = 6  # bits
+_SHIFTS = range(0, 64, _DIGIT)
+
+
+class ExpirySchedule:
+    """The keys of an index that expire.
+
+    :param reached: milliseconds since 1970 of about now. Expiries near to it cost least.
+    """
+
+    def __init__(self, reached: int = 0) -> None:
+        self._reached = reached
+        self._sets: dict[int, set[bytes]] = {}  # start → keys
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sets.values()))
+
+    def add(self, key: bytes, expires: int) -> None:
+        """Put in a key that isn't there.
+
+        :param expires: milliseconds since 1970.
+        """
+        start = self._start(expires)
+        keys = self._sets.get(start)
+        if keys is None:
+            self._sets[start] = {key}
+        else:
+            keys.add(key)
+
+    def is_in_place(self, key: bytes, expires: int) -> bool:
+        """Whether a key is where `add` would put it with this expiry. Then its expiry may simply become this one."""
+        return key in self._sets.get(self._start(expires), ())
+
+    def remove(self, key: bytes, expires: int) -> None:
+        """Take out a key.
+
+        :param expires: the expiry that it was added with.
+        """
+        for shift in _SHIFTS:
+            start = expires >> shift << shift
+            keys = self._sets.get(start)
+            if keys is not None and key in keys:
+                keys.remove(key)
+                if not keys:
+                    del self._sets[start]
+                return
+        raise KeyError(key)
+
+    def next_due(self, now: int) -> bytes | None:
+        """Take out a key that has expired, or that must be looked at: its caller adds it again if it hasn't expired.
+
+        :param now: milliseconds since 1970.
+        """
+        if self._reached > now or self._reached not in self._sets:
+            self._reached = min(now, min(self._sets, default=now))
+        keys = self._sets.get(self._reached)
+        if keys is None:
+            return None
+        key = keys.pop()
+        if not keys:
+            del self._sets[self._reached]
+        return key
+
+    def is_due(self, now: int) -> bool:
+        """Whether `next_due` gives a key."""
+        return min(self._sets, default=now + 1) <= now
+
+    def _start(self, expires: int) -> int:
+        differing = (expires ^ self._reached).bit_length()
+        shift = (differing - 1) // _DIGIT * _DIGIT if differing else 0
+        return expires >> shift << shift

@@ -1,0 +1,70 @@
+"""Which keys expire next: each comes when it is due, whatever was added and removed, in few steps."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.storage.memory.expiry_schedule import ExpirySchedule
+
+times = st.integers(1, 1 << 20) | st.integers(1, 1 << 62)
+moves = st.one_of(
+    st.tuples(st.just("expires"), st.sampled_from([b"a", b"b", b"c", b"d"]), times),
+    st.tuples(st.just("removed"), st.sampled_from([b"a", b"b", b"c", b"d"]), st.just(0)),
+    st.tuples(st.just("time"), st.just(b""), times),
+)
+
+
+def due(schedule: ExpirySchedule, expiries: dict[bytes, int], now: int) -> tuple[set[bytes], int]:
+    """The keys that have expired, which are taken out, and how many steps that took."""
+    found, steps = set(), 0
+    while (key := schedule.next_due(now)) is not None:
+        steps += 1
+        if expiries[key] > now:
+            schedule.add(key, expiries[key])
+        else:
+            found.add(key)
+            del expiries[key]
+    assert not schedule.is_due(now)
+    return found, steps
+
+
+@given(times, st.lists(moves, max_size=40))
+def test_keys_come_when_they_are_due(begin: int, changes: list[tuple[str, bytes, int]]) -> None:
+    """At each time exactly those keys come whose expiry has come, also when the clock goes backwards."""
+    schedule, expiries = ExpirySchedule(begin), dict[bytes, int]()
+    for what, key, time in changes:
+        if what == "time":
+            expected = {key for key, expires in expiries.items() if expires <= time}
+            assert due(schedule, expiries, time)[0] == expected
+        else:
+            if key in expiries:
+                schedule.remove(key, expiries.pop(key))
+            if what == "expires":
+                schedule.add(key, time)
+                expiries[key] = time
+        assert len(schedule) == len(expiries)
+
+
+@pytest.mark.parametrize("ttl", [1_000, 3_600_000, 30 * 24 * 3_600_000])
+def test_few_steps(ttl: int) -> None:
+    """However many keys there are, and however late they expire, each is looked at a few times in all."""
+    begin = 1_700_000_000_000
+    schedule = ExpirySchedule(begin)
+    expiries = {b"%d" % number: begin + ttl + number * 7 for number in range(1000)}
+    for key, expires in expiries.items():
+        schedule.add(key, expires)
+    steps, now = 0, begin
+    while expiries:
+        now += max(500, ttl // 1000)
+        steps += due(schedule, expiries, now)[1]
+    assert steps <= 7 * 1000
+
+
+def test_a_key_that_is_not_there() -> None:
+    """To remove what isn't there is an error, and not passed over."""
+    schedule = ExpirySchedule()
+    schedule.add(b"a", 70)
+    with pytest.raises(KeyError):
+        schedule.remove(b"a", 7000)
