@@ -164,7 +164,7 @@ def test_room_comes_back_in_small_steps(kind: str) -> None:
             sizes.append(used(cluster)[1])
         steps = [before - after for before, after in pairwise(sizes) if before != after]
         one = max(steps) / 500
-        assert one < 128 + 10 + 8
+        assert one < 128 + 112 + 10 + 8
         assert len(steps) >= 3 + 3  # what was dropped, and what expired
         assert used(cluster)[0] == 700
         assert len(all_keys(cluster, client)) == 700
