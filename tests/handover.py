@@ -8,7 +8,7 @@ from pyshard.model.cluster_state import ClusterState, to_json
 from pyshard.model.key_slots import slot_of
 from pyshard.shard.shard import Assignment
 from pyshard.storage import MemoryStore
-from pyshard.storage.batch_executor import StoredRecord
+from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.testing import MemoryCluster
 
 
@@ -31,10 +31,10 @@ def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
                 stored = index.find(key, slot)
                 assert stored is not None
                 if state.map.lookup(slot).name != shard:
-                    index.delete(key, slot, stored)
+                    index.delete(key, slot, stored, cost(key, stored))
                     moving.append((state.map.lookup(slot).name, number, key, slot, stored))
     for shard, number, key, slot, stored in moving:
-        stores[shard]._indexes[number].put(key, slot, stored, None)
+        stores[shard]._indexes[number].put(key, slot, stored, None, cost(key, stored))
     newest = max([store._version for store in stores.values()])
     for shard, service in cluster.services.items():
         stores[shard]._version = newest

@@ -16,7 +16,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from pyshard.errors import (
     AnswerFull,
@@ -49,7 +51,7 @@ from pyshard.settings import settings
 from pyshard.storage.interface import Task
 
 
-class StoredRecord(NamedTuple):
+class StoredRecord(msgspec.Struct, frozen=True, gc=False):  # as its `__init__` is in C
     """A record, with what a store keeps beside it.
 
     :param version: rises with every write to the store.
@@ -72,17 +74,20 @@ class StoreIndex(Protocol):
         """The record of a key."""
         ...
 
-    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
+    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None, grows: int) -> None:
         """Store a record.
 
+        :param new: with the version of `old` it has the record of `old`, too, and at the most another expiry.
         :param old: what `find` gives for the key.
+        :param grows: what `growth` gives for these.
         """
         ...
 
-    def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
+    def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """Remove a key.
 
         :param old: what `find` gives for the key.
+        :param size: its `cost`.
         """
         ...
 
@@ -117,8 +122,10 @@ def growth(key: bytes, new: StoredRecord, old: StoredRecord | None) -> int:
     """By how many bytes `used` grows when a record takes the place of another, or of none."""
     if old is None:
         return cost(key, new)
-    expiries = bool(new.expires) - bool(old.expires)
-    return len(new.record) - len(old.record) + (expiries * settings.EXPIRY_OVERHEAD if expiries else 0)
+    grows = len(new.record) - len(old.record)
+    if new.expires:
+        return grows if old.expires else grows + settings.EXPIRY_OVERHEAD
+    return grows - settings.EXPIRY_OVERHEAD if old.expires else grows
 
 
 def no_such_index(index: int) -> IndexNotFound:
@@ -180,11 +187,6 @@ class BatchExecutor:
             self._apply_each(answer, index, task)
         return answer
 
-    @property
-    def _full(self) -> bool:
-        """Whether the rest of the batch is refused: an operation must not overtake one that is asked for again."""
-        return self._room <= 0 or self._work <= 0
-
     def _surely_fits(self, run: Write) -> bool:
         """Whether all records of a run fit under the limit, even if they replace none."""
         most = len(b"".join(run.keys)) + sum(map(len, run.records)) + len(run.keys) * settings.ITEM_OVERHEAD
@@ -207,21 +209,22 @@ class BatchExecutor:
 
     def _apply_each(self, answer: Answer, index: StoreIndex, task: Task) -> None:
         """Apply the operations of a task one by one."""
-        run, results = task.run, answer.results
+        run, results, now = task.run, answer.results, self._now
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
             try:
-                if self._full:
-                    raise _ANSWER_FULL
+                if self._room <= 0 or self._work <= 0:
+                    raise _ANSWER_FULL  # all the rest, for none may overtake one that is asked for again
                 old = index.find(key, slot)
-                live = old if old is not None and not self._expired(old) else None
+                live = old if old is not None and not 0 < old.expires <= now else None
                 result: Result
                 if isinstance(run, Write):
                     result = _is_met(run.conditions, position, live)
                     if result:
                         kept = run.ttls is not None and run.ttls[position] == KEEP and live is not None
                         expires = live.expires if live and kept else self._expiry(run.ttls, position)
-                        self._write(index, key, slot, run.records[position], expires, old)
-                elif isinstance(run, Pop | Remove):
+                        stored = StoredRecord(self._next_versions(1)[0], expires, run.records[position])
+                        self._put(index, key, slot, stored, old)
+                elif isinstance(run, _REMOVING):
                     result = (
                         self._delete(index, key, slot, live, whole=isinstance(run, Pop))
                         if _is_met(run.conditions, position, live)
@@ -233,13 +236,14 @@ class BatchExecutor:
                     result = live is not None and _is_met(run.conditions, position, live)
                     if live is not None and result:
                         self._work -= len(live.record)
-                        self._put(index, key, slot, live._replace(expires=self._expiry(run.ttls, position)), live)
+                        touched = StoredRecord(live.version, self._expiry(run.ttls, position), live.record)
+                        self._put(index, key, slot, touched, live)
                 else:
                     assert isinstance(run, Increment)
                     self._work -= len(live.record) if live else 0
                     result = _sum(key, live, run.amounts[position], run.initials[position])
                     expires = live.expires if live else self._expiry(run.ttls, position)
-                    self._write(index, key, slot, result, expires, old)
+                    self._put(index, key, slot, StoredRecord(self._next_versions(1)[0], expires, result), old)
             except PyshardError as error:
                 results.append(None)
                 answer.refuse(position, error)
@@ -247,11 +251,6 @@ class BatchExecutor:
                 results.append(result)
                 if isinstance(result, bytes):
                     self._room -= len(result)
-
-    def _write(
-        self, index: StoreIndex, key: bytes, slot: int, record: bytes, expires: int, old: StoredRecord | None
-    ) -> None:
-        self._put(index, key, slot, StoredRecord(self._next_versions(1)[0], expires, record), old)
 
     def _put(self, index: StoreIndex, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
         grows = growth(key, new, old)
@@ -261,7 +260,7 @@ class BatchExecutor:
                 f"{grows:,} more; remove documents or raise the shard's size"
             )
         self._free_bytes -= grows
-        index.put(key, slot, new, old)
+        index.put(key, slot, new, old, grows)
 
     def _delete(self, index: StoreIndex, key: bytes, slot: int, live: StoredRecord | None, whole: bool) -> bytes | None:
         """Remove a record.
@@ -270,16 +269,14 @@ class BatchExecutor:
         """
         if live is None:
             return None
-        index.delete(key, slot, live)
-        self._free_bytes += cost(key, live)
+        size = cost(key, live)
+        index.delete(key, slot, live, size)
+        self._free_bytes += size
         return VERSION.pack(live.version) + live.record if whole else bytes(live.record[:HEAD_BYTES])
 
     def _item(self, live: StoredRecord) -> bytes:
         remaining = live.expires - self._now if live.expires else 0
         return ITEM.pack(live.version, live.expires, remaining) + live.record
-
-    def _expired(self, stored: StoredRecord) -> bool:
-        return 0 < stored.expires <= self._now
 
     def _expiry(self, ttls: Sequence[int] | None, position: int) -> int:
         return self._now + ttls[position] if ttls is not None and ttls[position] > 0 else 0
@@ -308,4 +305,5 @@ def _sum(key: bytes, live: StoredRecord | None, amount: bytes, initial: bytes) -
     return document_encoding.encode(sum(values))[0]
 
 
+_REMOVING = (Pop, Remove)  # a union would be made anew for each key
 _ANSWER_FULL = AnswerFull("the answer is full and this operation was not applied; ask for it again")

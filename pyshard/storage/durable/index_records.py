@@ -14,12 +14,14 @@ from collections.abc import Sequence
 
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, cost, growth
+from pyshard.storage.batch_executor import StoredRecord, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.memtable import Memtable, Value
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.slot_histogram import BUCKET_BITS
+
+_FEW = 16  # values: to look at each of so many takes no longer than to ask whether any can have an expiry
 
 
 class DurableIndex:
@@ -44,19 +46,22 @@ class DurableIndex:
         value = self._view.get(lmdb_encoding.database_key(self._number, slot, key))
         return None if value is None else lmdb_encoding.unpack(key, value)
 
-    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
+    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None, grows: int) -> None:
         """See `StoreIndex`."""
         assert self._counters is not None
         assert self._memtable is not None
         db_key = lmdb_encoding.database_key(self._number, slot, key)
         self._memtable.put(db_key, lmdb_encoding.pack(key, new), new.expires)
-        self._count(slot, 1 if old is None else 0, growth(key, new, old))
+        if old is None:
+            self._count(slot, 1, grows)
+        else:
+            self._counters.used += grows
 
-    def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
+    def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
         assert self._memtable is not None
         self._memtable.remove(lmdb_encoding.database_key(self._number, slot, key))
-        self._count(slot, -1, -cost(key, old))
+        self._count(slot, -1, -size)
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
@@ -80,7 +85,8 @@ class DurableIndex:
         assert self._counters is not None
         used = self._counters.used
         for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
-            self.put(key, slot, StoredRecord(version, 0, record), self.find(key, slot))
+            new, old = StoredRecord(version, 0, record), self.find(key, slot)
+            self.put(key, slot, new, old, growth(key, new, old))
         return self._counters.used - used
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
@@ -145,9 +151,8 @@ class DurableIndex:
         assert counters is not None
         replaced = [value for value in before if value is not None]
         counters.used += sum(map(len, records)) - lmdb_encoding.bytes_of_records(replaced)
-        if self._view.may_expire():
-            expiring = sum(1 for value in replaced if lmdb_encoding.expiry_of(value))
-            counters.used -= expiring * settings.EXPIRY_OVERHEAD
+        if len(replaced) <= _FEW or self._view.may_expire():
+            counters.used -= lmdb_encoding.expiring(replaced) * settings.EXPIRY_OVERHEAD
         new = len(keys) - len(replaced)
         if new:
             made = [(key, slot) for key, slot, value in zip(keys, slots, before, strict=True) if value is None]

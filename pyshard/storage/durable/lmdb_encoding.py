@@ -117,6 +117,11 @@ def bytes_of_records(values: Sequence[bytes | memoryview]) -> int:
     return sum(map(len, values)) - len(values) * _HEAD.size
 
 
+def expiring(values: Sequence[bytes | memoryview]) -> int:
+    """How many of many records have an expiry. Plain twin: `expiry_of`."""
+    return len(values) - list(map(_EXPIRY.unpack_from, values, repeat(VERSION.size))).count((0,))
+
+
 def is_live(key: bytes, value: bytes | memoryview, now: int) -> bool:
     """Whether a value is that of `key` and hasn't expired.
 

@@ -5,6 +5,7 @@ A group says what has become of each record, not how. So a record that LMDB has 
 
 from __future__ import annotations
 
+from pyshard.storage.batch_executor import cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.index_records import DurableIndex
@@ -30,6 +31,6 @@ def replay(view: MergedView, counters: Counters, memtable: Memtable, logged: dic
         new = lmdb_encoding.unpack(key, memoryview(value)) if value else None
         index = DurableIndex(view, number, counters, memtable)
         if new is not None:
-            index.put(key, slot, new, old)
+            index.put(key, slot, new, old, growth(key, new, old))
         elif old is not None:
-            index.delete(key, slot, old)
+            index.delete(key, slot, old, cost(key, old))

@@ -22,7 +22,7 @@ from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
-from pyshard.protocol.batch_operations import Has, Read, ReadItem
+from pyshard.protocol.batch_operations import changes
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -113,7 +113,7 @@ class LmdbStore:
         return self._engine.counters.used
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        if all(isinstance(task.run, Read | Has | ReadItem) for task in tasks):
+        if not any(changes(task.run) for task in tasks):
             try:
                 with self._engine.reading() as view:
                     return succeed(self._execute(view, self._engine.counters, None, tasks, limit, room))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 _DIGIT = 6  # bits
 _SHIFTS = range(0, 64, _DIGIT)
+_SHIFT_OF = [0, *(bit // _DIGIT * _DIGIT for bit in range(64))]  # by how many bits two times differ in
 
 
 class ExpirySchedule:
@@ -42,22 +43,22 @@ class ExpirySchedule:
 
     def is_in_place(self, key: bytes, expires: int) -> bool:
         """Whether a key is where `add` would put it with this expiry. Then its expiry may simply become this one."""
-        return key in self._sets.get(self._start(expires), ())
+        keys = self._sets.get(self._start(expires))
+        return keys is not None and key in keys
 
     def remove(self, key: bytes, expires: int) -> None:
         """Take out a key.
 
         :param expires: the expiry that it was added with.
         """
-        for shift in _SHIFTS:
-            start = expires >> shift << shift
-            keys = self._sets.get(start)
-            if keys is not None and key in keys:
-                keys.remove(key)
-                if not keys:
-                    del self._sets[start]
-                return
-        raise KeyError(key)
+        start = self._start(expires)
+        keys = self._sets.get(start)
+        if keys is None or key not in keys:
+            start = self._start_before(key, expires)
+            keys = self._sets[start]
+        keys.remove(key)
+        if not keys:
+            del self._sets[start]
 
     def next_due(self, now: int) -> bytes | None:
         """Take out a key that has expired, or that must be looked at: its caller adds it again if it hasn't expired.
@@ -78,7 +79,14 @@ class ExpirySchedule:
         """Whether `next_due` gives a key."""
         return min(self._sets, default=now + 1) <= now
 
+    def _start_before(self, key: bytes, expires: int) -> int:
+        """The start of the set that a key is in since another time was reached."""
+        for shift in _SHIFTS:
+            start = expires >> shift << shift
+            if key in self._sets.get(start, ()):
+                return start
+        raise KeyError(key)
+
     def _start(self, expires: int) -> int:
-        differing = (expires ^ self._reached).bit_length()
-        shift = (differing - 1) // _DIGIT * _DIGIT if differing else 0
+        shift = _SHIFT_OF[(expires ^ self._reached).bit_length()]
         return expires >> shift << shift

@@ -5,7 +5,7 @@ Rules:
 - a value of the dict is version and record in one (`VERSION`, record), so that a read copies nothing;
 - operations touch the dict alone as far as they can, and in columns where a run has many keys;
 - each change keeps the store's `used` and `bucket_counts` right at once;
-- `write` has a plain twin, `write_plainly`, which it falls back to (tests/storage/memory/test_index_records.py).
+- `write` in columns does what `put` does key by key (tests/storage/memory/test_index_records.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, cost, growth
+from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import Step
@@ -79,35 +79,38 @@ class MemoryIndex:
         record = value[VERSION.size :] if len(value) < _LONG else memoryview(value)[VERSION.size :]
         return StoredRecord(VERSION.unpack_from(value)[0], self.expiries.get(key, 0), record)
 
-    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None) -> None:
+    def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None, grows: int) -> None:
         """See `StoreIndex`."""
         store = self._store
-        store.used += growth(key, new, old)
+        store.used += grows
         if old is None:
             store.bucket_counts[slot >> BUCKET_BITS] += 1
-        else:
+            self.records[key] = VERSION.pack(new.version) + new.record
+            self._slot_index.add((slot,), (key,))
+            if new.expires:
+                self._schedule.add(key, new.expires)
+                self.expiries[key] = new.expires
+            return
+        if new.version != old.version:
             store.discarded += len(old.record) + KEPT_BYTES
-        self.records[key] = VERSION.pack(new.version) + new.record
-        if old is None:
-            self._slot_index.add([slot], [key])
-        before = old.expires if old is not None else 0
-        if new.expires != before:
-            self._set_expiry(key, new.expires, before, is_new=old is None)
+            self.records[key] = VERSION.pack(new.version) + new.record
+        if new.expires != old.expires:
+            self._change_expiry(key, new.expires, old.expires)
 
-    def delete(self, key: bytes, slot: int, old: StoredRecord) -> None:
+    def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
         if old.expires:
             self._schedule.remove(key, old.expires)
-        self._forget(key, slot, old)
+        self._forget(key, slot, old, size)
 
-    def _forget(self, key: bytes, slot: int, old: StoredRecord) -> None:
-        """Remove a key that isn't in the schedule of expiries."""
+    def _forget(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
+        """Remove a key that isn't in the schedule of expiries; for the parameters see `delete`."""
         store = self._store
         del self.records[key]
         if old.expires:
             del self.expiries[key]
             store.discarded += EXPIRY_BYTES
-        store.used -= cost(key, old)
+        store.used -= size
         store.discarded += len(old.record) + KEPT_BYTES
         store.discarded_keys += len(key) + KEPT_BYTES
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
@@ -117,9 +120,12 @@ class MemoryIndex:
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
     ) -> int:
         """See `StoreIndex`."""
-        if not self.expiries.keys().isdisjoint(keys):
-            return self.write_plainly(keys, slots, records, versions)
         store, before = self._store, self._store.used
+        if not self.expiries.keys().isdisjoint(keys):
+            for key in filter(self.expiries.__contains__, keys):
+                self._schedule.remove(key, self.expiries.pop(key))
+                store.used -= settings.EXPIRY_OVERHEAD
+                store.discarded += EXPIRY_BYTES
         old = list(map(self.records.get, keys))
         replaced = list(filter(None, old))  # no value is empty: each begins with its version
         replaced_bytes = sum(map(len, replaced)) - len(replaced) * VERSION.size
@@ -137,34 +143,23 @@ class MemoryIndex:
             store.used += len(b"".join(keys)) + len(keys) * settings.ITEM_OVERHEAD
         return store.used - before
 
-    def _set_expiry(self, key: bytes, expires: int, before: int, is_new: bool) -> None:
-        """Give a key another expiry, or none (0).
+    def _change_expiry(self, key: bytes, expires: int, before: int) -> None:
+        """Give a key that is here another expiry, or none (0).
 
         :param before: the expiry that it has, or 0.
-        :param is_new: whether it is the very object that is in `records`: a long key isn't to be in memory twice.
         """
         if before:
             self._store.discarded += EXPIRY_BYTES
-        if before and expires and self._schedule.is_in_place(key, expires):
-            self.expiries[key] = expires
-            return
-        if before:
+            if expires and self._schedule.is_in_place(key, expires):
+                self.expiries[key] = expires
+                return
             self._schedule.remove(key, before)
         if expires:
-            key = key if is_new else stored_key(self.records, key)
+            key = stored_key(self.records, key)  # a long key isn't to be in memory twice
             self._schedule.add(key, expires)
             self.expiries[key] = expires
         else:
             del self.expiries[key]
-
-    def write_plainly(
-        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
-    ) -> int:
-        """As `write`, key by key, also for keys that have an expiry."""
-        before = self._store.used
-        for key, slot, record, version in zip(keys, slots, records, versions, strict=True):
-            self.put(key, slot, StoredRecord(version, 0, record), self.find(key, slot))
-        return self._store.used - before
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """See `StoreIndex`."""
@@ -209,7 +204,7 @@ class MemoryIndex:
                 slot = self.slot_of(key)
                 expired = self.find(key, slot)
                 assert expired is not None  # a key with an expiry has a record
-                self._forget(key, slot, expired)
+                self._forget(key, slot, expired, cost(key, expired))
         return looked_at
 
     def may_be_swept(self, now: int) -> bool:

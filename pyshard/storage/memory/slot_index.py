@@ -30,6 +30,9 @@ _FEW_DEAD = 256  # bytes of dead entries of a bucket that don't make its bin ane
 _SPARSE = 8  # with fewer than one bin in so many slots it is quicker to put the bins in order than to try all slots
 
 
+_NO_OFFSETS = array("H")  # never changed
+
+
 class _Bin:
     """The keys of a slot. Their list stays the same object (see `SlotIndex`).
 
@@ -61,13 +64,14 @@ class _Bucket(_Bin):
     __slots__ = ("offsets",)
 
     def __init__(self) -> None:
-        super().__init__()
-        self.offsets = array("H")
+        self.keys = []
+        self.dead = self.dead_bytes = self.ordered = 0
+        self.offsets = _NO_OFFSETS
 
     def clear(self) -> None:
         """Have no key any more."""
         self.keys.clear()
-        self.offsets = array("H")
+        self.offsets = _NO_OFFSETS
         self.dead = self.dead_bytes = self.ordered = 0
 
     def order_by(self, offset_of: Callable[[bytes], int]) -> None:
@@ -139,12 +143,12 @@ class SlotIndex:
         few = _FEW_DEAD
         if keys_bin is None:
             keys_bin, few = self._divided[bucket][slot], 0
-        keys_bin.dead += 1
-        keys_bin.dead_bytes += size + _DEAD
-        live = len(keys_bin.keys) - keys_bin.dead
+        keys_bin.dead = dead = keys_bin.dead + 1
+        keys_bin.dead_bytes = dead_bytes = keys_bin.dead_bytes + size + _DEAD
+        live = len(keys_bin.keys) - dead
         if not live:
             self._drop_bin(slot)
-        elif keys_bin.dead_bytes > live * _LIVE + few:
+        elif dead_bytes > live * _LIVE + few:
             keys_bin.keys[:] = self._live(keys_bin.keys)
             keys_bin.dead = keys_bin.dead_bytes = keys_bin.ordered = 0
 

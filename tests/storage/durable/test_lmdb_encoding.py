@@ -136,3 +136,12 @@ def test_bytes_of_records(pairs: list[tuple[bytes, StoredRecord]]) -> None:
     """Bytes of many records are the sum of those of each."""
     values = [lmdb_encoding.pack(key, stored) for key, stored in pairs]
     assert lmdb_encoding.bytes_of_records(values) == sum(len(stored.record) for _, stored in pairs)
+
+
+@given(st.lists(st.tuples(KEYS, stored_records | st.builds(StoredRecord, NUMBERS, st.just(0), st.binary(max_size=50)))))
+def test_expiring(pairs: list[tuple[bytes, StoredRecord]]) -> None:
+    """As many of many records expire as have an expiry, in bytes and in views of them."""
+    values = [lmdb_encoding.pack(key, stored) for key, stored in pairs]
+    expected = sum(1 for value in values if lmdb_encoding.expiry_of(value))
+    assert lmdb_encoding.expiring(values) == expected
+    assert lmdb_encoding.expiring([memoryview(value) for value in values]) == expected
