@@ -27,7 +27,8 @@ def bounded(errors: Iterable[dict[int, tuple[str, str]]]) -> list[dict[int, tupl
 
     :param errors: for each run position → code and text.
     """
-    room, sizes = settings.ERROR_BYTES, dict[str, int]()
+    room = settings.ERROR_BYTES
+    sizes: dict[str, int] = {}
     found: list[dict[int, tuple[str, str]]] = []
     for refusals in errors:
         kept: dict[int, tuple[str, str]] = {}

@@ -122,7 +122,8 @@ class GroupCommit(Generic[_U]):
 
     def _take(self) -> list[_Waiting[_U]]:
         """Take what is committed together next. The caller holds the lock."""
-        waiting, taken = self._waiting, list[_Waiting[_U]]()
+        waiting = self._waiting
+        taken: list[_Waiting[_U]] = []
         changes, weight = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES
         while waiting and len(taken) < MOST_UPDATES:
             changes -= waiting[0][3]
