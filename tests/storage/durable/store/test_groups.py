@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from storage.contract.samples import neighbors
 from storage.durable.store.opened import lmdb_of, opened
@@ -16,7 +17,8 @@ from twisted.python.failure import Failure
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Read, Run, Touch, Write
-from pyshard.storage import Durability, LmdbStore, PageBounds
+from pyshard.settings import settings
+from pyshard.storage import Durability, LmdbStore, PageBounds, batch_executor
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
@@ -76,6 +78,25 @@ def test_groups_of_many_bytes(path: Path) -> None:
     assert 30 * mib < sum(log_sizes(path))
     assert max(log_sizes(path)) <= 33 * mib
     check_consistent(store)
+    at_once(store.close())
+
+
+def test_the_most_that_one_batch_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One batch writes at the most what a box brings, what it may have copied, and one document: here, per mille."""
+    box, copied, document = 18_000, 64_000, 16_000
+    monkeypatch.setattr(batch_executor, "settings", attrs.evolve(settings, BATCH_WORK=copied))
+    store = opened(path, durability=Durability.NONE)
+    large = [b"large%d" % number for number in range(9)]
+    store._engine.commit(updates_of(store, [Write("", large, [b"x" * (document - 1)] * 9)]))
+    before = store._engine.log.size
+    both = [task(Write("", [b"new"], [b"x" * box])), task(Touch("", large, [9] * 9))]
+    (outcome,) = store._engine.commit(
+        [LoggedUpdate(lambda view, counters, memtable: store._execute(view, counters, memtable, both, PLENTY, PLENTY))]
+    )
+    assert isinstance(outcome, list)
+    assert [len(answer.errors) for answer in outcome] == [0, 9 - 5]
+    written = store._engine.log.size - before
+    assert copied + document < written - 500 < box + copied + document
     at_once(store.close())
 
 
