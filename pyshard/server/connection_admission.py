@@ -6,6 +6,8 @@ Rules:
 - Where there are tokens, a peer that hasn't presented one yet is a *stranger*. Strangers have places of their own, so
   that they take nobody's.
 - A stranger that does nothing with its place loses it to the next one.
+- Before that, the address with most strangers gives a place to another address. So nobody keeps others from presenting
+  their tokens by connecting again and again.
 - An admin always has a place, so that the bootstrap reaches a shard that is full of clients.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from ipaddress import IPv6Address
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import attrs
@@ -95,6 +98,8 @@ class Admission(Generic[_C]):
         self._serving: set[_C] = set()
         self._origins: Counter[str] = Counter()
         self.strangers: dict[_C, float] = {}
+        self._stranger_origins: dict[_C, str | None] = {}
+        self._strangers_from: Counter[str | None] = Counter()
 
     def refusal(self, origin: str | None, now: float) -> TooManyConnections | None:
         """Why nobody more may connect from there; None: they may."""
@@ -106,22 +111,23 @@ class Admission(Generic[_C]):
             )
         if not self._guarded:
             return self._full()
-        if self._crowded and self._evictable(now) is None:
+        if self._crowded and self._evictable(origin, now) is None:
             return TooManyConnections(
                 f"{limits.strangers:,} peers are about to present their tokens already, as many as may at a time; "
                 "try again"
             )
         return None
 
-    def evict_stranger(self, now: float) -> _C | None:
-        """Take the place of the oldest stranger for one more, if there is no other.
+    def evict_stranger(self, origin: str | None, now: float) -> _C | None:
+        """Take the place of a stranger for one more, if there is no other.
 
+        :param origin: where that one comes from.
         :return: whose place it was, to be ended; None: nobody's.
         """
-        oldest = self._evictable(now) if self._guarded and self._crowded else None
-        if oldest is not None:
-            del self.strangers[oldest]
-        return oldest
+        evicted = self._evictable(origin, now) if self._guarded and self._crowded else None
+        if evicted is not None:
+            self._forget_stranger(evicted)
+        return evicted
 
     def add(self, connection: _C, origin: str | None, now: float) -> None:
         """Count a connection that was not refused."""
@@ -129,6 +135,8 @@ class Admission(Generic[_C]):
             self._origins[origin] += 1
         if self._guarded:
             self.strangers[connection] = now
+            self._stranger_origins[connection] = origin
+            self._strangers_from[origin] += 1
         else:
             self._serving.add(connection)
 
@@ -140,13 +148,13 @@ class Admission(Generic[_C]):
         if connection not in self._serving:
             if role is not Role.ADMIN and (refused := self._full()) is not None:
                 return refused
-            self.strangers.pop(connection, None)
+            self._forget_stranger(connection)
             self._serving.add(connection)
         return None
 
     def remove(self, connection: _C, origin: str | None) -> None:
         """Forget a connection that is lost."""
-        self.strangers.pop(connection, None)
+        self._forget_stranger(connection)
         self._serving.discard(connection)
         if origin is not None:
             self._origins[origin] -= 1
@@ -157,10 +165,25 @@ class Admission(Generic[_C]):
     def _crowded(self) -> bool:
         return len(self.strangers) >= self.limits.strangers
 
-    def _evictable(self, now: float) -> _C | None:
-        """The stranger that has been there longest, if it has had its time."""
+    def _evictable(self, origin: str | None, now: float) -> _C | None:
+        """The stranger that has been there longest, if it has had its time; else of those from the heaviest address.
+
+        :param origin: where somebody comes from; it isn't to be the heaviest itself.
+        """
         oldest = next(iter(self.strangers))
-        return oldest if now - self.strangers[oldest] >= _STRANGER_TIME else None
+        if now - self.strangers[oldest] >= _STRANGER_TIME:
+            return oldest
+        heaviest, most = max(self._strangers_from.items(), key=itemgetter(1))
+        if most <= self._strangers_from[origin] + 1:
+            return None
+        return next(stranger for stranger in self.strangers if self._stranger_origins[stranger] == heaviest)
+
+    def _forget_stranger(self, connection: _C) -> None:
+        if self.strangers.pop(connection, None) is not None:
+            origin = self._stranger_origins.pop(connection)
+            self._strangers_from[origin] -= 1
+            if not self._strangers_from[origin]:
+                del self._strangers_from[origin]
 
     def _full(self) -> TooManyConnections | None:
         if len(self._serving) < self.limits.total:

@@ -92,7 +92,7 @@ class ServerFactory(Factory):
         refused = self.admission.refusal(connection.origin, connection.heard)
         if refused is None:
             self._closed_at_once = False
-            stranger = self.admission.evict_stranger(connection.heard)
+            stranger = self.admission.evict_stranger(connection.origin, connection.heard)
             if stranger is not None:
                 stranger.evict()
             self.connections[connection] = None

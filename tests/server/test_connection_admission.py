@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ def comes(admission: Admission[int], connection: int, origin: str | None = None,
     """Have a connection come, if it may; whether it may."""
     if admission.refusal(origin, now) is not None:
         return False
-    admission.evict_stranger(now)
+    admission.evict_stranger(origin, now)
     admission.add(connection, origin, now)
     return True
 
@@ -88,14 +90,28 @@ def test_who_does_nothing_with_his_place_loses_it() -> None:
     assert comes(admission, 0, now=0.0)
     assert comes(admission, 1, now=0.5)
     assert not comes(admission, 2, now=0.9)
-    assert admission.evict_stranger(0.9) is None
+    assert admission.evict_stranger(None, 0.9) is None
     assert admission.refusal(None, 1.1) is None
-    assert admission.evict_stranger(1.1) == 0
-    assert admission.evict_stranger(1.1) is None
+    assert admission.evict_stranger(None, 1.1) == 0
+    assert admission.evict_stranger(None, 1.1) is None
     admission.add(2, None, 1.1)
     assert list(admission.strangers) == [1, 2]
     admission.remove(0, None)  # when it is really gone
     assert list(admission.strangers) == [1, 2]
+
+
+def test_the_heaviest_address_gives_way_at_once() -> None:
+    """Who connects again and again keeps out its own address alone: another one gets a place, however new all are."""
+    admission: Admission[int] = Admission(ConnectionLimits(9, 9, 4, 9), guarded=True)
+    for number, origin in enumerate([THERE, HERE, HERE, HERE]):
+        assert comes(admission, number, origin)
+    assert not comes(admission, 4, HERE)
+    assert admission.evict_stranger(HERE, 0.0) is None
+    assert admission.refusal(None, 0.0) is None
+    assert admission.evict_stranger(None, 0.0) == 1  # the oldest of the address that has most
+    admission.add(5, None, 0.0)
+    assert list(admission.strangers) == [0, 2, 3, 5]
+    assert [comes(admission, 6, origin) for origin in (THERE, None, HERE)] == [False] * 3  # none has more than another
 
 
 def test_no_room_is_made_without_need() -> None:
@@ -103,7 +119,7 @@ def test_no_room_is_made_without_need() -> None:
     for guarded in (True, False):
         admission: Admission[int] = Admission(LIMITS, guarded)
         comes(admission, 0)
-        assert admission.evict_stranger(100.0) is None
+        assert admission.evict_stranger(None, 100.0) is None
 
 
 @given(
@@ -119,7 +135,7 @@ def test_counts_hold(guarded: bool, steps: list[tuple[str, int, str | None]]) ->
     serving: set[int] = set()
     for now, (step, number, origin) in enumerate(steps):
         if step == "come" and number not in there and admission.refusal(origin, now) is None:
-            admission.evict_stranger(now)
+            admission.evict_stranger(origin, now)
             admission.add(number, origin, now)
             there[number] = origin
             serving |= set() if guarded else {number}
@@ -130,11 +146,14 @@ def test_counts_hold(guarded: bool, steps: list[tuple[str, int, str | None]]) ->
             serving.add(number)
         assert len(serving) <= LIMITS.total
         assert len(admission.strangers) <= LIMITS.strangers
+        assert list(admission._stranger_origins) == list(admission.strangers)
+        assert admission._strangers_from == Counter(admission._stranger_origins.values())
         origins = list(there.values())
         assert max(origins.count(HERE), origins.count(THERE)) <= LIMITS.address
     for number, origin in there.items():
         admission.remove(number, origin)
     assert (admission._serving, admission.strangers, dict(admission._origins)) == (set(), {}, {})
+    assert (admission._stranger_origins, dict(admission._strangers_from)) == ({}, {})
 
 
 @pytest.mark.parametrize(
