@@ -33,6 +33,9 @@ _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 _SPACE = " \t\n\r"
 
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
+_NAMED = {"null", "true", "false", "NaN", "Infinity", "-Infinity"}
+
 
 class TextError(ValueError):
     """Text that is no document.
@@ -54,8 +57,10 @@ def parse(text: str) -> Document:
 
     :raises TextError: it starts like JSON and isn't, or its JSON holds something that is no document.
     """
+    if not may_be_json(text):
+        return text
     try:
-        return cast("Document", _decoder.decode(text))
+        return cast("Document", decoder.decode(text))
     except TextError:
         raise
     except json.JSONDecodeError as error:
@@ -74,28 +79,48 @@ def parse(text: str) -> Document:
         raise TextError('an int has too many digits; write it as {"$int": "0x…"}, in hexadecimal') from None
 
 
+def may_be_json(text: str) -> bool:
+    """Whether a text may be JSON, by its first character, and a number or word by all of them.
+
+    Most texts that aren't are known by that; to have the decoder refuse them takes ten times as long.
+    """
+    text = text.strip(_SPACE)
+    first = text[:1]
+    if first in ('"', "{", "["):
+        return True
+    if first == "-" or first.isdigit():
+        return _NUMBER.fullmatch(text) is not None or text in _NAMED
+    return text in _NAMED
+
+
 def as_json(document: Document) -> str:
     """A document as one line of JSON."""
     try:
-        text = _encoder.encode(document)
-    except (TypeError, ValueError):  # bytes, or an int that is too long
-        text = _encoder.encode(_escaped(document))
+        text = encoder.encode(document)
+    except ValueError:  # an int that is too long
+        text = encoder.encode(_escaped(document))
     else:
-        if '{"$' in text:
-            text = _encoder.encode(_escaped(document))
+        if TAGGED in text:
+            text = encoder.encode(_escaped(document))
+    return without_unseen(text)
+
+
+def without_unseen(text: str) -> str:
+    """JSON in which the characters that some programs take for a line's end or a command are escaped."""
+    if text.isprintable():  # as is mostly so, and known sooner
+        return text
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_text(document: Document) -> str:
     """A document as `parse` reads it: a str as it is where `parse` gives it back, everything else as JSON."""
-    if isinstance(document, str) and document.isprintable() and _is_plain(document):
-        return document
-    return as_json(document)
+    return document if isinstance(document, str) and is_plain(document) else as_json(document)
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Whether a str is written as it is: on one line, and `parse` gives it back."""
     try:
-        return parse(text) == text
+        return text.isprintable() and parse(text) == text
     except TextError:
         return False
 
@@ -160,5 +185,8 @@ def _unescaped(pairs: list[tuple[str, object]]) -> object:
     raise TextError(f'an object with the one field "{key}" must hold {expected}; to store it as it is, write "${key}"')
 
 
-_encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False)
-_decoder = json.JSONDecoder(object_pairs_hook=_unescaped, parse_float=_finite)
+#: What may be in JSON that `_escaped` has to write in another way; of bytes nothing else comes out.
+TAGGED = '{"$'
+
+encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=lambda _: {"$bytes": ""})
+decoder = json.JSONDecoder(object_pairs_hook=_unescaped, parse_float=_finite)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import click
 
+from pyshard.cli.bulk_document_text import as_json_many
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.standard_output import put
+from pyshard.cli.standard_output import put, put_all
+
+_TOGETHER = 500  # keys that are written at a time
 
 
 @click.command()
@@ -21,11 +24,18 @@ def keys(target: Target, quoted: bool) -> None:
       pyshard keys | head
       pyshard keys --index pages | wc -l
     """
+    found: list[str] = []
     with target.connect() as app:
-        for key in app.keys(target.index):
-            if not quoted and "\n" in key:
-                raise CommandFailed(f"key {as_json(key)} takes more than one line; use --json", ExitCode.USAGE)
-            put(as_json(key) if quoted else key)
+        try:
+            for key in app.keys(target.index):
+                if not quoted and "\n" in key:
+                    raise CommandFailed(f"key {as_json(key)} takes more than one line; use --json", ExitCode.USAGE)
+                found.append(key)
+                if len(found) >= _TOGETHER:
+                    lines, found = found, []
+                    put_all(as_json_many(lines) if quoted else lines)
+        finally:
+            put_all(as_json_many(found) if quoted else found)
 
 
 @click.group(no_args_is_help=False)

@@ -4,7 +4,8 @@ Rules:
 
 - the operations of a window are in flight together;
 - no pipe is read or written meanwhile, so a slow pipe can't use up their deadlines;
-- only one window is held in memory.
+- only one window is held in memory;
+- lines are parsed and made many at a time (`pyshard.cli.bulk_document_text`).
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.input_text import InputFile
-from pyshard.cli.line_formats import WINDOW, format_line, parse_line, windows
+from pyshard.cli.line_formats import WINDOW, format_line, format_lines, parse_line, parse_lines, windows
 from pyshard.cli.signals import interrupt_says
-from pyshard.cli.standard_output import document_count, put
+from pyshard.cli.standard_output import document_count, put, put_all
 from pyshard.cli.unreadable_records import UnreadableCount
 from pyshard.errors import IndexExists, PartialFailure, PyshardError, UnreadableRecord
 from pyshard.model.document_encoding import Document
-from pyshard.model.key_slots import Key
 
 _T = TypeVar("_T")
 
 #: Bytes of documents that `cat` wants in flight together, as far as it can tell beforehand.
 _CAT_BYTES = 16 * 1024 * 1024
 _CAT_FIRST = 10  # reads of the first window
+_TOGETHER = 200  # documents that are made lines of at a time
 
 
 @click.command()
@@ -102,27 +103,31 @@ class LoadRun:
 
     def _store(self, lines: list[bytes]) -> None:
         """Write the documents of a window; those before a line that can't be read are written, too."""
-        writes: list[tuple[int, Key, Document]] = []
+        first = self._line + 1
+        numbers = [number for number, line in enumerate(lines, first) if line.strip()]
         refused: TextError | None = None
-        for line in lines:
-            self._line += 1
-            if not line.strip():
-                continue
-            try:
-                writes.append((self._line, *parse_line(line, self._jsonl)))
-            except TextError as error:
-                refused = error
-                break
-        outcomes = outcomes_of(lambda: self._app.write_many([(key, doc) for _, key, doc in writes], self._index))
+        writes = parse_lines([lines[number - first] for number in numbers], self._jsonl)
+        if writes is None:
+            writes = []
+            for number in numbers:
+                self._line = number
+                try:
+                    writes.append(parse_line(lines[number - first], self._jsonl))
+                except TextError as error:
+                    refused = error
+                    break
+        if refused is None:
+            self._line = first + len(lines) - 1
+        outcomes = outcomes_of(lambda: self._app.write_many(writes, self._index))
         failed = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, PyshardError)]
         self.written += len(writes) - len(failed)
         if failed:
-            first = outcomes[failed[0]]
-            assert isinstance(first, PyshardError)
+            refusal = outcomes[failed[0]]
+            assert isinstance(refusal, PyshardError)
             more = (
                 f", as did {len(failed) - 1:,} of the next {len(writes) - 1 - failed[0]:,}" if len(failed) > 1 else ""
             )
-            raise self._ended(writes[failed[0]][0], f"{first}{more}", exit_code_of(first))
+            raise self._ended(numbers[failed[0]], f"{refusal}{more}", exit_code_of(refusal))
         if refused is not None:
             column = f", column {refused.column}" if refused.column else ""
             raise self._ended(self._line, refused.reason, ExitCode.USAGE, column)
@@ -161,22 +166,36 @@ def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool
     """
     outcomes = outcomes_of(lambda: app.read_many(keys, index))
     printed = 0
-    for key, outcome in zip(keys, outcomes, strict=True):
-        if isinstance(outcome, UnreadableRecord):
-            unreadable.add(str(outcome))
-            printed += len(outcome.record)
-            continue
-        if isinstance(outcome, PyshardError):
-            raise outcome
-        if outcome is None:
-            continue
+    for start in range(0, len(keys), _TOGETHER):
+        found: list[tuple[str, Document]] = []
+        for key, outcome in zip(keys[start : start + _TOGETHER], outcomes[start : start + _TOGETHER], strict=True):
+            if isinstance(outcome, PyshardError):
+                printed += _print(found, jsonl)
+                found = []
+                if not isinstance(outcome, UnreadableRecord):
+                    raise outcome
+                unreadable.add(str(outcome))
+                printed += len(outcome.record)
+            elif outcome is not None:
+                found.append((key, outcome["record"]))
+        printed += _print(found, jsonl)
+    return printed
+
+
+def _print(found: Sequence[tuple[str, Document]], jsonl: bool) -> int:
+    """Print keys with their documents.
+
+    :return: the characters printed.
+    :raises CommandFailed: one can't be printed; those before it were.
+    """
+    lines = format_lines([key for key, _ in found], [document for _, document in found], jsonl)
+    put_all(lines)
+    if len(lines) < len(found):
         try:
-            line = format_line(key, outcome["record"], jsonl)
+            format_line(*found[len(lines)], jsonl)
         except TextError as error:
             raise CommandFailed(str(error), ExitCode.USAGE) from None
-        put(line)
-        printed += len(line)
-    return printed
+    return sum(map(len, lines))
 
 
 def next_count(count: int, keys: int, size: int) -> int:

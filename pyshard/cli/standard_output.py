@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO, TextIO
 
 import click
@@ -51,6 +52,12 @@ def is_terminal() -> bool:
 def put(line: str) -> None:
     """Write one line."""
     _stdout().write(line.encode("utf-8") + b"\n")
+
+
+def put_all(lines: Sequence[str]) -> None:
+    """Write many lines at once."""
+    if lines:
+        put("\n".join(lines))
 
 
 def put_bytes(content: bytes) -> None:

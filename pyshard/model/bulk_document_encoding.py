@@ -123,7 +123,7 @@ def sizes_by_columns(documents: Sequence[dict[str, object]], room: int) -> list[
     """What `values_size` gives for each of many dicts that are alike.
 
     :param room: characters that a column of texts may have, as they are looked at together.
-    :return: None unless each column has values of one type: str, float, or int with one digit at the most.
+    :return: None unless each column has values of one type: str, float, bool, or int with one digit at the most.
     """
     same = 0  # what each document counts
     others: list[Iterable[int]] = []  # for some columns, what each document counts beside it
@@ -143,7 +143,7 @@ def sizes_by_columns(documents: Sequence[dict[str, object]], room: int) -> list[
                     others.append([49 + len(text) if text.isascii() else wide_size(text) for text in column])
             elif kind is float:
                 same += 24
-            elif kind is int and min(column) > -DIGIT and max(column) < DIGIT:
+            elif kind is bool or (kind is int and min(column) > -DIGIT and max(column) < DIGIT):
                 same += 28
                 if not all(column):
                     others.append([0 if value else -4 for value in column])

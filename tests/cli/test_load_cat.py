@@ -107,8 +107,8 @@ def test_load_keeps_one_window_in_flight(pyshard: Commands, monkeypatch: pytest.
         return real(self, pairs, index)
 
     monkeypatch.setattr(Pyshard, "write_many", write_many)
-    assert pyshard("load", "-", text="".join(f"{number}|x\n" for number in range(2300))).code == 0
-    assert issued == [1000, 1000, 300]
+    assert pyshard("load", "-", text="".join(f"{number}|x\n" for number in range(23_000))).code == 0
+    assert issued == [10_000, 10_000, 3000]
 
 
 def test_cat_and_load(pyshard: Commands) -> None:
@@ -174,7 +174,7 @@ def test_cat_without_a_shard(pyshard: Commands) -> None:
     ("count", "keys", "size", "expected"),
     [
         (100, 100, 5000, 200),
-        (800, 800, 5000, 1000),
+        (8000, 8000, 50_000, 10_000),
         (100, 7, 0, 200),
         (100, 100, 1600 * 1024 * 1024, 1),
         (100, 100, 160 * 1024 * 1024, 10),
