@@ -81,7 +81,7 @@ class ShardProtocol(ServerConnection):
         runs = decode_runs(batch)
         self.operations += count_of(runs)
         applied = self._shard.apply(epoch, runs)
-        if any(map(changes, runs)):
+        if changes(runs[0]) if len(runs) == 1 else any(map(changes, runs)):
             applied = self.changes.add(applied)
         return applied
 

@@ -22,6 +22,7 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 import pyshard
@@ -39,6 +40,7 @@ from pyshard.net.twisted_internals import (
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
 PRIVATE = {
     "_tempDataBuffer": {"net/twisted_internals.py"},
+    "_disconnectSelectable": {"net/twisted_internals.py"},
     "_doReadOrWrite": {"net/twisted_internals.py"},
     "_poller": {"net/twisted_internals.py"},
     "_selectables": {"net/twisted_internals.py"},
@@ -76,6 +78,29 @@ def test_send_now(takes: int, left: bytes) -> None:
 def test_send_now_on_a_lost_connection() -> None:
     """An error of the system leaves everything to the reactor's own attempt."""
     assert send_now(Descriptor(ConnectionDone()), b"abc") == b"abc"
+
+
+@pytest.mark.parametrize("size", [1000, 10_000_000])
+def test_send_now_over_tcp(size: int) -> None:
+    """What a connection's socket takes is sent at once, and where it takes no more, the rest is given back."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        connection = Connection(ours, Protocol(), EPollReactor())
+        left = send_now(connection, b"x" * size)
+        assert (left == b"") is (size == 1000)
+        if left:
+            assert send_now(connection, left) == left
+        ours.close()
+        assert len(theirs.recv(size, socket.MSG_WAITALL)) == size - len(left)
+
+
+def test_send_now_over_a_lost_tcp_connection() -> None:
+    """An error of the system leaves everything to the reactor's own attempt."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        assert send_now(Connection(ours, Protocol(), EPollReactor()), b"abc") == b"abc"
 
 
 def test_what_waits_goes_first() -> None:
