@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from random import Random
 
 import corpus
 import machine
+import msgspec
 import pytest
 import ratios
 import threaded_calls
 import workload
 import ycsb
 import zipf
+from peers import messagepack
 from peers.interface import Side, Timed
 from ratios import Round, Sample
 from rounds import alternate
@@ -289,3 +292,25 @@ def test_client_and_servers_have_processors_of_their_own() -> None:
         if number > 1:
             expected = f"client on 1 processor, servers on {number - 1}"
         assert (done.stdout, done.stderr) == (f"{expected}\n", "")
+
+
+# -- peers ------------------------------------------------------------------------------------------------------------
+
+_PEERS = Path(workload.__file__).parent / "peers"
+
+
+def test_records_of_peers() -> None:
+    """A peer stores plain MessagePack as msgspec makes it, without a head, a check or a measure of pyshard's."""
+    assert messagepack.encode({"a": [1, "b", None]}) == b"\x81\xa1a\x93\x01\xa1b\xc0"
+    assert messagepack.decode(b"\x81\xa1a\x93\x01\xa1b\xc0") == {"a": [1, "b", None]}
+    assert messagepack.encode("\x00" * 10) == msgspec.msgpack.encode("\x00" * 10)
+
+
+@pytest.mark.parametrize("path", sorted(set(_PEERS.glob("*.py")) - {_PEERS / "pyshard.py"}), ids=lambda path: path.stem)
+def test_peers_are_used_without_pyshard(path: Path) -> None:
+    """No module of a peer imports from pyshard's modules; the type `Document` is all that they take from it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not str(node.module).startswith("pyshard."), node.module
+            if node.module == "pyshard":
+                assert [name.name for name in node.names] == ["Document"]

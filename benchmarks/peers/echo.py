@@ -15,8 +15,8 @@ from twisted.protocols.amp import AMP
 
 from peers import echo_server
 from peers.interface import Deferring, Side
+from peers.messagepack import decode, encode
 from pyshard import Document
-from pyshard.model.document_encoding import decode, encode
 
 
 class EchoDeferring(Deferring):
@@ -30,7 +30,7 @@ class EchoDeferring(Deferring):
 
     def write(self, key: str, doc: Document) -> Deferred[object]:
         """See `Deferring`."""
-        return self._call(encode(doc)[0])
+        return self._call(encode(doc))
 
     def read(self, key: str) -> Deferred[object]:
         """See `Deferring`."""
@@ -71,7 +71,7 @@ class EchoSide(Side):
 
     def fill(self, calls: Iterable[list[Pair]]) -> None:
         """See `Side`; the server keeps nothing, so the records are kept here."""
-        self._records.update((key, encode(doc)[0]) for pairs in calls for key, doc in pairs)
+        self._records.update((key, encode(doc)) for pairs in calls for key, doc in pairs)
 
     def close(self) -> None:
         """See `Side`."""

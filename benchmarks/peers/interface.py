@@ -3,7 +3,8 @@
 Rules:
 
 - the loops that are timed are the same code for every side;
-- a side's own part of a loop is as thin as its library allows: encode with pyshard's codec, call, decode.
+- a side's own part of a loop is as thin as its library allows: encode, call, decode;
+- a peer is used as its own users use it: its documents are encoded by `messagepack`, never by pyshard's codec.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""memcached: two servers through pymemcache's HashClient, which stores records of pyshard's codec."""
+"""memcached: two servers through pymemcache's HashClient, which stores what `messagepack` makes of documents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from processes import HOST, Processes, Unavailable, free_port
 from pymemcache.client.hash import HashClient
 
 from peers.interface import Blocking, Side
+from peers.messagepack import decode, encode
 from pyshard import Document
-from pyshard.model.document_encoding import decode, encode
 
 _MEGABYTES = 2048
 
@@ -27,7 +27,7 @@ class MemcachedBlocking(Blocking):
 
     def write(self, key: str, doc: Document) -> None:
         """See `Blocking`."""
-        self._client.set(key, encode(doc)[0])
+        self._client.set(key, encode(doc))
 
     def read(self, key: str) -> Document | None:
         """See `Blocking`."""
@@ -36,7 +36,7 @@ class MemcachedBlocking(Blocking):
 
     def write_many(self, pairs: list[Pair]) -> None:
         """See `Blocking`."""
-        self._client.set_many({key: encode(doc)[0] for key, doc in pairs})
+        self._client.set_many({key: encode(doc) for key, doc in pairs})
 
     def read_many(self, keys: list[str]) -> list[Document | None]:
         """See `Blocking`."""

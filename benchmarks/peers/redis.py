@@ -1,7 +1,7 @@
 """Redis: one server or a cluster of two masters, through redis-py and redis.asyncio with hiredis, and
 through txredisapi.
 
-Redis keeps bytes, so it is given records of pyshard's codec: both sides encode and decode alike.
+Redis keeps bytes: what `messagepack` makes of a document.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from redis.cluster import ClusterNode, RedisCluster
 from twisted.internet.defer import Deferred
 
 from peers.interface import Awaiting, Blocking, Deferring, Side
+from peers.messagepack import decode, encode
 from pyshard import Document
-from pyshard.model.bulk_document_encoding import decode_many, encode_many
-from pyshard.model.document_encoding import decode, encode
 
 _SLOTS = 16_384
 _CONNECTIONS = 50  # of redis.asyncio; with more or with fewer it was slower
-_NO_LIMIT = 1 << 40
 
 
 class RedisBlocking(Blocking):
@@ -39,7 +37,7 @@ class RedisBlocking(Blocking):
 
     def write(self, key: str, doc: Document) -> None:
         """See `Blocking`."""
-        self._client.set(key, encode(doc)[0])
+        self._client.set(key, encode(doc))
 
     def read(self, key: str) -> Document | None:
         """See `Blocking`."""
@@ -87,7 +85,7 @@ class TxRedis(Deferring):
 
     def write(self, key: str, doc: Document) -> Deferred[object]:
         """See `Deferring`."""
-        return cast("Deferred[object]", self._connection.set(key, encode(doc)[0]))
+        return cast("Deferred[object]", self._connection.set(key, encode(doc)))
 
     def read(self, key: str) -> Deferred[object]:
         """See `Deferring`."""
@@ -115,7 +113,7 @@ class AsyncioRedis(Awaiting):
 
     def write(self, key: str, doc: Document) -> Awaitable[object]:
         """See `Awaiting`."""
-        return self._client.set(key, encode(doc)[0])
+        return self._client.set(key, encode(doc))
 
     def read(self, key: str) -> Awaitable[object]:
         """See `Awaiting`."""
@@ -233,11 +231,8 @@ def _knows_all(node: redis.Redis) -> bool:
 
 
 def _records(pairs: list[Pair]) -> dict[Any, Any]:
-    records, _ = encode_many([doc for _, doc in pairs], _NO_LIMIT)
-    return dict(zip([key for key, _ in pairs], records, strict=True))
+    return {key: encode(doc) for key, doc in pairs}
 
 
 def _documents(records: list[bytes | None]) -> list[Document | None]:
-    if None in records:
-        return [None if record is None else decode(record) for record in records]
-    return decode_many(cast("list[bytes]", records))
+    return [None if record is None else decode(record) for record in records]
