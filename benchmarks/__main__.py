@@ -16,8 +16,9 @@ import machine
 import processors
 import report
 import results
+from amounts import FULL, QUICK, Amounts
 from awaited_calls import LoopThread
-from comparisons import FULL, QUICK, Amounts, Comparison, comparisons
+from comparisons import Comparison, comparisons
 from fleet import Fleet
 from in_flight_calls import ReactorThread
 from results import Result, Results, Scale
@@ -153,12 +154,12 @@ def write(found: Results, folder: Path) -> None:
 def line(result: Result) -> str:
     """A result in one line."""
     if result.skipped is not None:
-        return f"{result.name:34} skipped: {result.skipped}"
+        return f"{result.name:40} skipped: {result.skipped}"
     found = result.outcome
     ratio = found.ratio
     aim = "" if result.target is None else f"  target {result.target:g}{'' if result.met else ' MISSED'}"
     return (
-        f"{result.name:34} {ratio.median:6.2f} ({ratio.least:.2f} – {ratio.most:.2f})  "
+        f"{result.name:40} {ratio.median:6.2f} ({ratio.least:.2f} – {ratio.most:.2f})  "
         f"{found.ours:10,.0f} / {found.peers:10,.0f} per second  "
         f"CPU {found.our_cpu:6.1f} / {found.peers_cpu:6.1f} s per million{aim}"
     )

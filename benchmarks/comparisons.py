@@ -1,12 +1,22 @@
-"""The comparisons: which workload against which peer, how much of it, and the targets of the project."""
+"""The comparisons: which workload against which peer, and the targets of the project.
+
+Rules:
+
+- a workload has the mix of all shapes, and where it is there for each shape, that one's target is `SHAPE_SHARE` of the
+  mix's;
+- a name is workload, peer, store and shape, and none is the beginning of another one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import attrs
+from amounts import Amounts
 from awaited_calls import LoopThread
 from in_flight_calls import ReactorThread
+from shapes import MIX, SHAPES, Shape
 from workload import Workload
 from workloads import (
     Large,
@@ -23,69 +33,11 @@ from workloads import (
 )
 from ycsb import MIXES, Ycsb
 
-
-@attrs.frozen
-class Amounts:
-    """The amounts of a run.
-
-    :param rounds: of each comparison, after the warm-up.
-    :param documents: in a store when the work begins.
-    :param few: likewise, where single calls have to fill the store.
-    :param calls: bulk calls of a round.
-    :param call: documents of one bulk call.
-    :param in_flight: single calls of a round with many in flight; `width`: how many.
-    :param each: single blocking calls of a round; `durable_each`: writes that wait for the disk.
-    :param threaded: calls of all threads together.
-    :param large: operations on large documents.
-    :param users: YCSB documents.
-    :param ycsb: YCSB operations of a round.
-    :param scale_rounds: rounds of each step of the scaling, with so many documents or shards.
-    """
-
-    rounds: int = 7
-    documents: int = 100_000
-    few: int = 10_000
-    calls: int = 60
-    call: int = 1000
-    in_flight: int = 20_000
-    width: int = 500
-    each: int = 1500
-    durable_each: int = 500
-    threaded: int = 4000
-    threads: int = 16
-    large: int = 400
-    users: int = 10_000
-    ycsb: int = 5000
-    scale_rounds: int = 3
-    scale_documents: tuple[int, ...] = (10_000, 100_000, 1_000_000)
-    scale_shards: tuple[int, ...] = (1, 2, 4)
-
-
-FULL = Amounts()
-
-#: For the smoke test: it runs every line of code, and its figures mean nothing.
-QUICK = Amounts(
-    rounds=1,
-    documents=300,
-    few=100,
-    calls=2,
-    call=100,
-    in_flight=200,
-    width=50,
-    each=20,
-    durable_each=10,
-    threaded=64,
-    large=4,
-    users=50,
-    ycsb=64,
-    scale_rounds=1,
-    scale_documents=(300,),
-    scale_shards=(2,),
-)
-
-
 #: The kinds of clients that sides have.
 Kind: TypeAlias = Literal["blocking", "deferring", "awaiting"]
+
+#: The share of a target that each shape by itself has to reach.
+SHAPE_SHARE = 0.6
 
 
 @attrs.frozen
@@ -105,64 +57,103 @@ class Comparison:
     target: float | None = None
 
     @property
+    def shape(self) -> str | None:
+        """The name of its documents' shape; None: they are of the workload alone."""
+        return None if self.workload.shape is None else self.workload.shape.name
+
+    @property
     def name(self) -> str:
-        """What `--only` takes: workload, peer, store."""
-        return f"{self.workload.name}/{self.peer}/{'durable' if self.durable else 'memory'}"
+        """What `--only` takes: workload, peer, store, shape."""
+        name = f"{self.workload.name}/{self.peer}/{'durable' if self.durable else 'memory'}"
+        return name if self.shape is None else f"{name}/{self.shape}"
 
 
 def comparisons(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> list[Comparison]:
     """All comparisons, in the order in which they run."""
-    found: list[Comparison] = []
-    documents, few, calls, call = amounts.documents, amounts.few, amounts.calls, amounts.call
-    for durable in (False, True):
-        each = amounts.durable_each if durable else amounts.each
-        threaded = amounts.threaded // 4 if durable else amounts.threaded
-        writes, reads = WriteMany(documents, calls, call), ReadMany(documents, calls, call)
-        found += [
-            Comparison(writes, "redis", durable, target=1.0),
-            Comparison(reads, "redis", durable, target=None if durable else 1.0),
-        ]
-        if not durable:
-            fewer = max(calls // 3, 1)  # these peers are slow
-            writes, reads = WriteMany(documents, fewer, call), ReadMany(documents, fewer, call)
-            found += [
-                Comparison(writes, "redis-cluster", target=6),
-                Comparison(reads, "redis-cluster", target=6),
-                Comparison(writes, "memcached"),
-                Comparison(reads, "memcached"),
-            ]
-        tx_writes = WriteInFlight(documents, amounts.in_flight, amounts.width, thread)
-        tx_reads = ReadInFlight(documents, amounts.in_flight, amounts.width, thread)
-        found += [
-            Comparison(tx_writes, "redis", durable, clients="deferring"),
-            Comparison(tx_reads, "redis", durable, clients="deferring", target=None if durable else 5),
-        ]
-        aio_writes = WriteAwaited(documents, amounts.in_flight, amounts.width, loop)
-        aio_reads = ReadAwaited(documents, amounts.in_flight, amounts.width, loop)
-        found += [
-            Comparison(aio_writes, "redis", durable, clients="awaiting"),
-            Comparison(aio_reads, "redis", durable, clients="awaiting", target=None if durable else 5),
-        ]
-        if not durable:
-            found.append(Comparison(tx_reads, "echo", clients="deferring", target=10))
-        found += [
-            Comparison(WriteEach(few, each), "redis", durable),
-            Comparison(ReadEach(few, amounts.each), "redis", durable, target=None if durable else 1.0),
-        ]
-        if not durable:
-            found += [
-                Comparison(ReadEach(few, amounts.each), "original", target=1.5),
-                Comparison(ReadEach(few, amounts.each), "memcached"),
-            ]
-        found += [
-            Comparison(WriteThreads(few, threaded, amounts.threads), "redis", durable),
-            Comparison(
-                ReadThreads(few, amounts.threaded, amounts.threads), "redis", durable, target=None if durable else 1.0
-            ),
-            Comparison(
-                Large(max(amounts.large // 4, 2), amounts.large), "redis", durable, target=None if durable else 0.7
-            ),
-        ]
-        ycsb = amounts.ycsb // 4 if durable else amounts.ycsb
-        found += [Comparison(Ycsb(mix, amounts.users, ycsb, amounts.threads), "redis", durable) for mix in MIXES]
-    return found
+    return [*_in_memory(amounts, thread, loop), *_durable(amounts, thread, loop)]
+
+
+def _in_memory(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Iterator[Comparison]:
+    few, each, threads = amounts.few, amounts.each, amounts.threads
+    fewer = attrs.evolve(amounts, calls=max(amounts.calls // 3, 1), shape_calls=max(amounts.shape_calls // 3, 1))
+    yield from _bulk(amounts, "redis", False, 1.0, 1.0)
+    yield from _bulk(fewer, "redis-cluster", False, 6, 6)  # slow, as the next one is
+    yield from _bulk_of(fewer, "memcached", False, MIX)
+    yield from _in_flight(amounts, False, 5, thread, loop)
+    echoed = ReadInFlight(MIX, amounts.documents, amounts.in_flight, amounts.width, thread)
+    yield Comparison(echoed, "echo", clients="deferring", target=10)
+    yield Comparison(WriteEach(MIX, few, each), "redis")
+    yield from _each_shape(lambda shape: ReadEach(shape, few, each), "redis", False, 1.0)
+    yield from _each_shape(lambda shape: ReadEach(shape, few, each), "original", False, 1.5)
+    yield Comparison(ReadEach(MIX, few, each), "memcached")
+    yield Comparison(WriteThreads(MIX, few, amounts.threaded, threads), "redis")
+    yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", target=1.0)
+    yield Comparison(Large(max(amounts.large // 4, 2), amounts.large), "redis", target=0.7)
+    for mix in MIXES:
+        yield Comparison(Ycsb(mix, amounts.users, amounts.ycsb, threads), "redis")
+
+
+def _durable(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Iterator[Comparison]:
+    few, threads = amounts.few, amounts.threads
+    yield from _bulk(amounts, "redis", True, 1.0, None)
+    yield from _in_flight(amounts, True, None, thread, loop)
+    yield Comparison(WriteEach(MIX, few, amounts.durable_each), "redis", True)
+    yield Comparison(ReadEach(MIX, few, amounts.each), "redis", True)
+    yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads), "redis", True)
+    yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", True)
+    yield Comparison(Large(max(amounts.large // 4, 2), amounts.large), "redis", True)
+    for mix in MIXES:
+        yield Comparison(Ycsb(mix, amounts.users, amounts.ycsb // 4, threads), "redis", True)
+
+
+def _bulk(
+    amounts: Amounts, peer: str, durable: bool, write_target: float | None, read_target: float | None
+) -> Iterator[Comparison]:
+    """Bulk writes and reads: of the mix, and of each shape by itself."""
+    yield from _bulk_of(amounts, peer, durable, MIX, write_target, read_target)
+    shaped = attrs.evolve(amounts, documents=min(amounts.few, amounts.documents), calls=amounts.shape_calls)
+    for shape in SHAPES:
+        yield from _bulk_of(shaped, peer, durable, shape, _share(write_target), _share(read_target))
+
+
+def _bulk_of(
+    amounts: Amounts,
+    peer: str,
+    durable: bool,
+    shape: Shape,
+    write_target: float | None = None,
+    read_target: float | None = None,
+) -> Iterator[Comparison]:
+    documents, calls, call = amounts.documents, amounts.calls, amounts.call
+    yield Comparison(WriteMany(shape, documents, calls, call), peer, durable, target=write_target)
+    yield Comparison(ReadMany(shape, documents, calls, call), peer, durable, target=read_target)
+
+
+def _each_shape(
+    made: Callable[[Shape], Workload[Any]], peer: str, durable: bool, target: float | None
+) -> Iterator[Comparison]:
+    """A workload of the mix, and of each shape by itself."""
+    yield Comparison(made(MIX), peer, durable, target=target)
+    for shape in SHAPES:
+        yield Comparison(made(shape), peer, durable, target=_share(target))
+
+
+def _in_flight(
+    amounts: Amounts, durable: bool, read_target: float | None, thread: ReactorThread, loop: LoopThread
+) -> Iterator[Comparison]:
+    """Single calls, many of them in flight, through the Deferred clients and through those on asyncio."""
+    documents, count, width = amounts.documents, amounts.in_flight, amounts.width
+    writes, reads = (
+        WriteInFlight(MIX, documents, count, width, thread),
+        ReadInFlight(MIX, documents, count, width, thread),
+    )
+    yield Comparison(writes, "redis", durable, clients="deferring")
+    yield Comparison(reads, "redis", durable, clients="deferring", target=read_target)
+    awaited_writes = WriteAwaited(MIX, documents, count, width, loop)
+    awaited_reads = ReadAwaited(MIX, documents, count, width, loop)
+    yield Comparison(awaited_writes, "redis", durable, clients="awaiting")
+    yield Comparison(awaited_reads, "redis", durable, clients="awaiting", target=read_target)
+
+
+def _share(target: float | None) -> float | None:
+    return None if target is None else round(SHAPE_SHARE * target, 3)

@@ -1,18 +1,10 @@
-"""Makes the documents of the benchmarks from their numbers and versions, the same for both sides. Pure.
-
-The version is the number of the round that wrote the document. So the check after a round notices a value that an
-earlier round wrote.
-"""
+"""Makes large documents and those of YCSB, as `shapes` makes the usual ones; draws in which order they come. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
-from typing import TypeAlias
 
 from pyshard import Document
-
-Pair: TypeAlias = tuple[str, Document]
 
 #: Characters of a large document's text.
 LARGE = 100 * 1024
@@ -23,22 +15,6 @@ FIELD = 100
 
 _LETTERS = Random(1).choices("abcdefghijklmnopqrstuvwxyz    ", k=2 * LARGE)
 _TEXT = "".join(_LETTERS)
-
-
-def key(number: int) -> str:
-    """The key of a small document."""
-    return f"https://example.com/pages/{number:07d}"
-
-
-def small(number: int, version: int) -> Document:
-    """A document that takes about 90 bytes as it is stored: what a crawler notes about a page."""
-    return {
-        "url": f"https://example.com/pages/{number:07d}",
-        "status": 200,
-        "length": 40_000 + number % 20_000,
-        "fetched": 1_764_000_000.25 + number,
-        "version": version,
-    }
 
 
 def large_key(number: int) -> str:
@@ -62,12 +38,6 @@ def user(number: int, version: int) -> Document:
     begin = (number * 7919 + version * 104_729) % LARGE
     fields = {f"field{place}": _TEXT[begin + place * FIELD : begin + (place + 1) * FIELD] for place in range(FIELDS)}
     return {"number": number, "version": version, **fields}
-
-
-def small_pairs(documents: int, version: int, call: int) -> Iterator[list[Pair]]:
-    """All small documents, in parts of `call` documents."""
-    for begin in range(0, documents, call):
-        yield [(key(number), small(number, version)) for number in range(begin, min(begin + call, documents))]
 
 
 def some(documents: int, count: int, seed: int) -> list[int]:

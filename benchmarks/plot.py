@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from report import by_axis
-from results import Result, Results, Scale
+from markdown_cells import workload
+from results import Results, Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ def draw(results: Results, path: Path) -> None:
 
     figure = pyplot.figure(figsize=(13, 10), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[1.3, 1])
-    _ratios(figure.add_subplot(grid[:, 0]), results.ran())
-    by_documents, by_shards = by_axis(results)
+    _ratios(figure.add_subplot(grid[:, 0]), results)
+    by_documents, by_shards = results.by_documents(), results.by_shards()
     amounts, counts = [scale.documents for scale in by_documents], [scale.shards for scale in by_shards]
     _rates(figure.add_subplot(grid[0, 1]), by_documents, "documents, on two shards", amounts)
     _rates(figure.add_subplot(grid[1, 1]), by_shards, "shards", counts)
@@ -35,9 +35,10 @@ def draw(results: Results, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _ratios(axes: Axes, results: list[Result]) -> None:
+def _ratios(axes: Axes, found: Results) -> None:
     """A bar for each comparison, from 1 to the ratio's median, with a whisker from least to most."""
-    axes.set_title("pyshard's rate / the peer's (median, least and most; ◆ target)")
+    axes.set_title("pyshard's rate / the peer's (median, least and most; ◆ target, × worst shape)")
+    results = found.main()
     if not results:
         return
     axes.set_xscale("log")
@@ -49,8 +50,11 @@ def _ratios(axes: Axes, results: list[Result]) -> None:
         axes.plot([ratio.least, ratio.most], [place, place], color="black", linewidth=1)
         if result.target is not None:
             axes.plot([result.target], [place], marker="D", color=_TARGET, markersize=5)
+        worst = found.worst_shape(result)
+        if worst is not None:
+            axes.plot([worst.ratio], [place], marker="x", color=_TARGET, markersize=5)
     axes.axvline(1, color="black", linewidth=1)
-    labels = [f"{result.workload}{', durable' if result.durable else ''}\n{result.peer}" for result in results]
+    labels = [f"{workload(result)}\n{result.peer}" for result in results]
     axes.set_yticks(list(places), labels)
     axes.tick_params(axis="y", labelsize=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import attrs
 import msgspec
 from ratios import Outcome, Round, outcome
+from shapes import MIX
 
 
 @attrs.frozen
 class Result:
     """The result of a comparison.
 
-    :param name: workload, peer and store, as `--only` takes them.
+    :param name: workload, peer, store and shape, as `--only` takes them.
     :param workload: its title.
     :param peer: the title of the other side.
     :param durable: whether both sides had their data on the disk.
+    :param shape: the name of the documents' shape; None: they are of the workload alone.
     :param target: the least ratio that the project aims at; None: no target.
     :param rounds: empty when it was skipped.
     :param skipped: why it was; None: it wasn't.
@@ -24,6 +26,7 @@ class Result:
     workload: str
     peer: str
     durable: bool
+    shape: str | None
     target: float | None
     rounds: list[Round]
     skipped: str | None = None
@@ -34,6 +37,16 @@ class Result:
         return self.name.partition("/")[0]
 
     @property
+    def common(self) -> tuple[str, ...]:
+        """The part of its name that the same comparison of another shape has, too: workload, peer, store."""
+        return tuple(self.name.split("/")[:3])
+
+    @property
+    def alone(self) -> bool:
+        """Whether its documents are of one shape, of several that there are."""
+        return self.shape not in (None, MIX.name)
+
+    @property
     def outcome(self) -> Outcome:
         """The figures of its rounds.
 
@@ -42,9 +55,14 @@ class Result:
         return outcome(self.rounds)
 
     @property
+    def ratio(self) -> float:
+        """The median of its ratios."""
+        return self.outcome.ratio.median
+
+    @property
     def met(self) -> bool | None:
         """Whether the target is reached; None without a target."""
-        return None if self.target is None or not self.rounds else self.outcome.ratio.median >= self.target
+        return None if self.target is None or not self.rounds else self.ratio >= self.target
 
 
 @attrs.frozen
@@ -94,6 +112,38 @@ class Results:
     def ran(self) -> list[Result]:
         """The comparisons that were not skipped."""
         return [result for result in self.comparisons if result.rounds]
+
+    def main(self) -> list[Result]:
+        """Those that were not skipped, without what one shape did by itself."""
+        return [result for result in self.ran() if not result.alone]
+
+    def shapes_of(self, result: Result) -> list[Result]:
+        """What each shape did by itself, in the comparison that a result has of all shapes together."""
+        return [other for other in self.ran() if other.alone and other.common == result.common]
+
+    def worst_shape(self, result: Result) -> Result | None:
+        """The one of `shapes_of` with the lowest ratio; None where the shapes did nothing by themselves."""
+        return min(self.shapes_of(result), key=lambda other: other.ratio, default=None)
+
+    def reached(self, result: Result) -> bool | None:
+        """Whether all shapes together reach the target, and each by itself its own; None without a target."""
+        if result.met is None:
+            return None
+        return result.met and all(other.met for other in self.shapes_of(result))
+
+    def by_documents(self) -> list[Scale]:
+        """The scales with two shards, by documents."""
+        found = [scale for scale in self.scales if scale.results and scale.shards == 2]
+        return sorted(found, key=lambda scale: scale.documents)
+
+    def by_shards(self) -> list[Scale]:
+        """The scales with the usual number of documents, by shards."""
+        found = [scale for scale in self.scales if scale.results and scale.documents == self.documents]
+        return sorted(found, key=lambda scale: scale.shards)
+
+    def largest(self) -> Scale | None:
+        """The scale whose memory the page reports: two shards, most documents."""
+        return self.by_documents()[-1] if self.by_documents() else None
 
 
 def to_json(results: Results) -> bytes:

@@ -80,6 +80,7 @@ def _result(comparison: Comparison, peer: str, rounds: list[Round], skipped: str
         comparison.workload.title,
         peer,
         comparison.durable,
+        comparison.shape,
         comparison.target,
         rounds,
         skipped,

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import corpus
-from comparisons import Amounts
+from amounts import Amounts
 from fleet import Fleet
 from in_flight_calls import ReactorThread
 from peers.interface import Side
@@ -17,6 +16,7 @@ from processes import Unavailable, resident_bytes
 from ratios import per_document
 from results import Result, Scale
 from rounds import alternate
+from shapes import FLAT
 from workload import Workload
 from workloads import (
     Large,
@@ -66,7 +66,9 @@ def _scale(
             for side in sides:
                 workload.prepare(side)
         rounds = alternate(workload, sides, clients, amounts.scale_rounds)
-        results.append(Result(f"{workload.name}/redis/memory", workload.title, clients[1].title, False, None, rounds))
+        results.append(
+            Result(f"{workload.name}/redis/memory", workload.title, clients[1].title, False, None, None, rounds)
+        )
         for client in clients:
             if deferring:
                 fleet.end_deferring(client)
@@ -76,14 +78,14 @@ def _scale(
 
 
 def _fill(side: Side, documents: int) -> float:
-    """Store the documents.
+    """Store the documents, flat rows.
 
     :return: the resident bytes of the servers per document.
     """
     first = min(_FIRST, documents // 2)
-    side.fill([[(corpus.key(number), corpus.small(number, 0)) for number in range(first)]])
+    side.fill(FLAT.parts(first, 0, first))
     before = resident_bytes(side.pids)
-    side.fill(corpus.small_pairs(documents, 0, 1000))
+    side.fill(FLAT.parts(documents, 0, 1000))
     return per_document(before, resident_bytes(side.pids), documents - first)
 
 
@@ -93,12 +95,12 @@ def _workloads(amounts: Amounts, documents: int, thread: ReactorThread) -> Itera
     in_flight = amounts.in_flight // 2
     each = amounts.each // 2
     threaded = amounts.threaded // 2
-    yield ReadMany(documents, calls, amounts.call), False
-    yield ReadInFlight(documents, in_flight, amounts.width, thread), True
-    yield ReadEach(documents, each), False
-    yield ReadThreads(documents, threaded, amounts.threads), False
-    yield WriteMany(documents, calls, amounts.call), False
-    yield WriteInFlight(documents, in_flight, amounts.width, thread), True
-    yield WriteEach(documents, each), False
-    yield WriteThreads(documents, threaded, amounts.threads), False
+    yield ReadMany(FLAT, documents, calls, amounts.call), False
+    yield ReadInFlight(FLAT, documents, in_flight, amounts.width, thread), True
+    yield ReadEach(FLAT, documents, each), False
+    yield ReadThreads(FLAT, documents, threaded, amounts.threads), False
+    yield WriteMany(FLAT, documents, calls, amounts.call), False
+    yield WriteInFlight(FLAT, documents, in_flight, amounts.width, thread), True
+    yield WriteEach(FLAT, documents, each), False
+    yield WriteThreads(FLAT, documents, threaded, amounts.threads), False
     yield Large(max(amounts.large // 4, 2), amounts.large // 2), False

@@ -6,8 +6,8 @@ import abc
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-import corpus
 from peers.interface import Side
+from shapes import Shape
 
 from pyshard import Document
 
@@ -38,16 +38,19 @@ class Workload(abc.ABC, Generic[_C]):
 
     :ivar name: on the command line.
     :ivar title: in tables.
+    :ivar shape: of its documents; None: it has documents of its own, and its own `prepare`.
     :ivar documents: how many are stored.
     """
 
     name: str
     title: str
+    shape: Shape | None = None
     documents: int
 
     def prepare(self, side: Side) -> None:
         """Store the documents that rounds expect, in version 0."""
-        side.fill(corpus.small_pairs(self.documents, 0, 1000))
+        assert self.shape is not None
+        side.fill(self.shape.parts(self.documents, 0, 1000))
 
     @abc.abstractmethod
     def run(self, client: _C, number: int) -> tuple[int, float]:

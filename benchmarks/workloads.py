@@ -16,9 +16,9 @@ from typing import TypeVar
 import attrs
 import corpus
 from awaited_calls import LoopThread, read_awaited, write_awaited
-from corpus import Pair
 from in_flight_calls import ReactorThread, read_in_flight, write_in_flight
 from peers.interface import Awaiting, Blocking, Deferring, Side
+from shapes import Pair, Shape
 from threaded_calls import in_threads
 from workload import SAMPLE, Workload, check
 
@@ -30,6 +30,7 @@ class WriteMany(Workload[Blocking]):
     :param call: documents of one call.
     """
 
+    shape: Shape
     documents: int
     calls: int
     call: int
@@ -39,7 +40,7 @@ class WriteMany(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.calls * self.call, number)
-        calls = [[_small(document, number) for document in part] for part in _calls(numbers, self.call)]
+        calls = [[self.shape.pair(document, number) for document in part] for part in _calls(numbers, self.call)]
         write = client.write_many
         begin = time.perf_counter()
         for pairs in calls:
@@ -56,6 +57,7 @@ class WriteMany(Workload[Blocking]):
 class ReadMany(Workload[Blocking]):
     """Bulk reads; see `WriteMany`."""
 
+    shape: Shape
     documents: int
     calls: int
     call: int
@@ -65,13 +67,13 @@ class ReadMany(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.calls * self.call, number)
-        calls = [[corpus.key(document) for document in part] for part in _calls(numbers, self.call)]
+        calls = [[self.shape.key(document) for document in part] for part in _calls(numbers, self.call)]
         read = client.read_many
         begin = time.perf_counter()
         answers = [read(keys) for keys in calls]
         seconds = time.perf_counter() - begin
         for keys, part, found in zip(calls, _calls(numbers, self.call), answers, strict=True):
-            check(keys, [corpus.small(document, 0) for document in part], found)
+            check(keys, [self.shape.make(document, 0) for document in part], found)
         return len(numbers), seconds
 
 
@@ -79,6 +81,7 @@ class ReadMany(Workload[Blocking]):
 class WriteEach(Workload[Blocking]):
     """One blocking write at a time."""
 
+    shape: Shape
     documents: int
     count: int
     name = "write-each"
@@ -86,7 +89,7 @@ class WriteEach(Workload[Blocking]):
 
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
+        pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
         seconds = client.write_each(pairs).seconds
         _check_written(client, pairs)
         return self.count, seconds
@@ -96,6 +99,7 @@ class WriteEach(Workload[Blocking]):
 class ReadEach(Workload[Blocking]):
     """One blocking read at a time."""
 
+    shape: Shape
     documents: int
     count: int
     name = "read-each"
@@ -104,9 +108,9 @@ class ReadEach(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
-        keys = [corpus.key(document) for document in numbers]
+        keys = [self.shape.key(document) for document in numbers]
         timed = client.read_each(keys)
-        check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
+        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
         return self.count, timed.seconds
 
 
@@ -114,6 +118,7 @@ class ReadEach(Workload[Blocking]):
 class WriteThreads(Workload[Blocking]):
     """Threads that share a client; each makes one blocking write at a time."""
 
+    shape: Shape
     documents: int
     count: int
     threads: int
@@ -122,7 +127,7 @@ class WriteThreads(Workload[Blocking]):
 
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
+        pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
         shares = [pairs[first :: self.threads] for first in range(self.threads)]
         seconds = in_threads(lambda place: client.write_each(shares[place]), self.threads).seconds
         _check_written(client, pairs)
@@ -133,6 +138,7 @@ class WriteThreads(Workload[Blocking]):
 class ReadThreads(Workload[Blocking]):
     """Threads that share a client; each makes one blocking read at a time."""
 
+    shape: Shape
     documents: int
     count: int
     threads: int
@@ -143,9 +149,9 @@ class ReadThreads(Workload[Blocking]):
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
         shares = [numbers[first :: self.threads] for first in range(self.threads)]
-        keys = [[corpus.key(document) for document in share] for share in shares]
+        keys = [[self.shape.key(document) for document in share] for share in shares]
         timed = in_threads(lambda place: client.read_each(keys[place]), self.threads)
-        expected = [corpus.small(document, 0) for share in shares for document in share]
+        expected = [self.shape.make(document, 0) for share in shares for document in share]
         check([key for share in keys for key in share], expected, timed.values)
         return self.count, timed.seconds
 
@@ -182,6 +188,7 @@ class Large(Workload[Blocking]):
 class WriteInFlight(Workload[Deferring]):
     """Single writes through a Deferred client, many of them in flight."""
 
+    shape: Shape
     documents: int
     count: int
     width: int
@@ -191,7 +198,7 @@ class WriteInFlight(Workload[Deferring]):
 
     def run(self, client: Deferring, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
+        pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
         seconds = self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds
         keys = [key for key, _ in pairs[::SAMPLE]]
         found = self.thread.call(lambda: read_in_flight(client, keys, self.width)).values
@@ -203,6 +210,7 @@ class WriteInFlight(Workload[Deferring]):
 class ReadInFlight(Workload[Deferring]):
     """Single reads through a Deferred client, many of them in flight."""
 
+    shape: Shape
     documents: int
     count: int
     width: int
@@ -213,9 +221,9 @@ class ReadInFlight(Workload[Deferring]):
     def run(self, client: Deferring, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
-        keys = [corpus.key(document) for document in numbers]
+        keys = [self.shape.key(document) for document in numbers]
         timed = self.thread.call(lambda: read_in_flight(client, keys, self.width))
-        check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
+        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
         return self.count, timed.seconds
 
 
@@ -223,6 +231,7 @@ class ReadInFlight(Workload[Deferring]):
 class WriteAwaited(Workload[Awaiting]):
     """Single writes through an asyncio client, many of them in flight."""
 
+    shape: Shape
     documents: int
     count: int
     width: int
@@ -232,7 +241,7 @@ class WriteAwaited(Workload[Awaiting]):
 
     def run(self, client: Awaiting, number: int) -> tuple[int, float]:
         """See `Workload`."""
-        pairs = [_small(document, number) for document in corpus.some(self.documents, self.count, number)]
+        pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
         seconds = self.thread.call(lambda: write_awaited(client, pairs, self.width)).seconds
         keys = [key for key, _ in pairs[::SAMPLE]]
         found = self.thread.call(lambda: read_awaited(client, keys, self.width)).values
@@ -244,6 +253,7 @@ class WriteAwaited(Workload[Awaiting]):
 class ReadAwaited(Workload[Awaiting]):
     """Single reads through an asyncio client, many of them in flight."""
 
+    shape: Shape
     documents: int
     count: int
     width: int
@@ -254,14 +264,10 @@ class ReadAwaited(Workload[Awaiting]):
     def run(self, client: Awaiting, number: int) -> tuple[int, float]:
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
-        keys = [corpus.key(document) for document in numbers]
+        keys = [self.shape.key(document) for document in numbers]
         timed = self.thread.call(lambda: read_awaited(client, keys, self.width))
-        check(keys, [corpus.small(document, 0) for document in numbers], timed.values)
+        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
         return self.count, timed.seconds
-
-
-def _small(number: int, version: int) -> Pair:
-    return corpus.key(number), corpus.small(number, version)
 
 
 def _check_written(client: Blocking, pairs: list[Pair]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from random import Random
+from unittest.mock import Mock
 
 import corpus
 import machine
@@ -21,10 +22,13 @@ import threaded_calls
 import workload
 import ycsb
 import zipf
+from amounts import QUICK
+from comparisons import comparisons
 from peers import messagepack
 from peers.interface import Side, Timed
 from ratios import Round, Sample
 from rounds import alternate
+from shapes import FLAT, MIX, SHAPES, Shape
 
 from pyshard.model import document_encoding
 
@@ -98,12 +102,50 @@ def test_hash_is_ycsb() -> None:
     assert len({zipf.scattered(rank, 10**6) for rank in range(1000)}) > 990
 
 
-def test_small_documents() -> None:
-    """A small document takes about 90 bytes as it is stored, and differs by number and version."""
-    sizes = {len(document_encoding.encode(corpus.small(number, 3))[0]) for number in range(0, 100_000, 997)}
-    assert min(sizes) >= 85
-    assert max(sizes) <= 95
-    assert len({str(corpus.small(number, version)) for number in range(10) for version in range(10)}) == 100
+#: The least and the most bytes that a document of each shape takes as it is stored.
+_SIZES = {
+    "int": (1, 15),
+    "str": (15, 35),
+    "flat": (85, 95),
+    "nested": (90, 130),
+    "page": (3900, 4250),
+    "wide": (450, 700),
+    "unicode": (300, 600),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_shapes(shape: Shape) -> None:
+    """Every document of a shape has about the same size, is another one by number and version, and can be stored."""
+    least, most = _SIZES[shape.name]
+    for number in range(0, 100_000, 997):
+        record, _ = document_encoding.encode(shape.make(number, 3))
+        assert least <= len(record) <= most
+        assert document_encoding.decode(record) == shape.make(number, 3)
+    assert len({str(shape.make(number, version)) for number in range(10) for version in range(10)}) == 100
+    assert len({shape.key(number) for number in range(1000)}) == 1000
+
+
+def test_what_shapes_hold() -> None:
+    """A nested row has a list and a dict, a page headers and links, a wide row 40 fields."""
+    found = {shape.name: shape.make(1, 1) for shape in SHAPES}
+    assert [type(value) for value in found.values()] == [int, str, *[dict] * 5]
+    nested, page, wide = found["nested"], found["page"], found["wide"]
+    assert isinstance(nested, dict)
+    assert {list, dict} <= {type(value) for value in nested.values()}
+    assert isinstance(page, dict)
+    assert (type(page["headers"]), type(page["links"])) == (dict, list)
+    assert isinstance(wide, dict)
+    assert len(wide) == 40
+
+
+def test_mix_has_all_shapes_alike() -> None:
+    """All shapes together: as many documents of each as of the others, under keys that no shape by itself has."""
+    found = Counter(
+        shape.name for number in range(700) for shape in SHAPES if MIX.make(number, 2) == shape.make(number, 2)
+    )
+    assert found == {shape.name: 100 for shape in SHAPES}
+    assert len({shape.key(5) for shape in [*SHAPES, MIX]}) == len(SHAPES) + 1
 
 
 def test_other_documents() -> None:
@@ -118,10 +160,10 @@ def test_other_documents() -> None:
 
 def test_pairs() -> None:
     """All documents come once, so many to a call."""
-    calls = list(corpus.small_pairs(25, 1, 10))
+    calls = list(FLAT.parts(25, 1, 10))
     assert [len(call) for call in calls] == [10, 10, 5]
     assert [pair for call in calls for pair in call] == [
-        (corpus.key(number), corpus.small(number, 1)) for number in range(25)
+        (FLAT.key(number), FLAT.make(number, 1)) for number in range(25)
     ]
 
 
@@ -175,11 +217,25 @@ def test_popular_documents_are_scattered() -> None:
     assert hits / 20_000 == pytest.approx(1 / zipf.zeta(1000), rel=0.1)
 
 
+def test_comparisons() -> None:
+    """No name is the beginning of another one, so `--only` can choose each; a shape's target is 0.6 of the mix's."""
+    found = comparisons(QUICK, Mock(), Mock())
+    names = [comparison.name for comparison in found]
+    for name in names:
+        assert [other for other in names if name in other] == [name]
+    shaped = [comparison for comparison in found if comparison.shape not in (None, "mix")]
+    mixes = {comparison.name: comparison for comparison in found if comparison.shape == "mix"}
+    assert {comparison.workload.name for comparison in shaped} == {"write-many", "read-many", "read-each"}
+    for comparison in shaped:
+        mix = mixes[comparison.name.rpartition("/")[0] + "/mix"]
+        assert comparison.target == (None if mix.target is None else pytest.approx(0.6 * mix.target))
+
+
 def test_wrong_values_are_noticed() -> None:
     """A missing document, an older version and another one's document all end a run."""
-    keys, expected = ["a", "b"], [corpus.small(1, 3), corpus.small(2, 3)]
+    keys, expected = ["a", "b"], [FLAT.make(1, 3), FLAT.make(2, 3)]
     workload.check(keys, expected, list(expected))
-    for wrong in (None, corpus.small(2, 2), corpus.small(1, 3)):
+    for wrong in (None, FLAT.make(2, 2), FLAT.make(1, 3)):
         with pytest.raises(workload.WrongValue, match="'b'"):
             workload.check(keys, expected, [expected[0], wrong])
     with pytest.raises(ValueError, match="shorter"):

@@ -11,10 +11,13 @@ from ratios import Round, Sample
 from results import Result, Results, Scale
 
 
-def result(name: str, ratio: float, target: float | None = None, durable: bool = False) -> Result:
+def result(
+    name: str, ratio: float, target: float | None = None, durable: bool = False, shape: str | None = None
+) -> Result:
     """A comparison in which pyshard did 1,000 operations a second in each round, and the peer so much less."""
     rounds = [Round(Sample(1000, 1.0, 0.002), Sample(1000, ratio * change, 0.001)) for change in (0.9, 1.0, 1.2)]
-    return Result(f"{name}/peer/memory", name, "the peer", durable, target, rounds)
+    named = f"{name}/peer/{'durable' if durable else 'memory'}" + (f"/{shape}" if shape else "")
+    return Result(named, name, "the peer", durable, shape, target, rounds)
 
 
 def run(*comparisons: Result, scales: tuple[Scale, ...] = ()) -> Results:
@@ -58,8 +61,41 @@ def test_targets(ratio: float, reached: str) -> None:
     text = section(report.page(run(result("sorting", ratio, target=1.5), result("adding", 3.0))), "The targets")
     assert f"This run reaches {int(reached == 'yes')} of 1." in text
     spread = f"{ratio:.2f} ({ratio * 0.9:.2f} – {ratio * 1.2:.2f})"
-    assert f"| sorting | the peer | 1.5 | {spread} | {reached} |" in text
+    assert f"| sorting | the peer | 1.5 | {spread} |  | {reached} |" in text
     assert "adding" not in text
+
+
+@pytest.mark.parametrize(("nested", "reached"), [(0.6, "yes"), (0.59, "**no**")])
+def test_worst_shape(nested: float, reached: str) -> None:
+    """A shape that by itself has too little keeps a target from being reached; the worst one stands beside it."""
+    found = [
+        result("sorting", 2.0, target=1.0, shape="mix"),
+        result("sorting", 0.9, target=0.6, shape="flat"),
+        result("sorting", nested, target=0.6, shape="nested"),
+        result("sorting", 0.1, target=0.6, shape="wide", durable=True),
+    ]
+    text = section(report.page(run(*found)), "The targets")
+    assert f"This run reaches {int(reached == 'yes')} of 1." in text
+    worst = f"nested: {nested:.2f} ({nested * 0.9:.2f} – {nested * 1.2:.2f})"
+    assert f"| sorting | the peer | 1 | 2.00 (1.80 – 2.40) | {worst} | {reached} |" in text
+
+
+def test_shapes() -> None:
+    """Each shape has a column, beside all of them together; one that wasn't measured leaves its place empty."""
+    found = [result("sorting", 2.0, shape="mix"), result("sorting", 0.9, shape="wide"), result("adding", 1.0)]
+    text = section(report.page(run(*found)), "Shape by shape")
+    assert "| workload | peer | all together | int | str | flat | nested | page | wide | unicode |" in text
+    assert "| sorting | the peer | 2.00 |  |  |  |  |  | 0.90 |  |" in text
+    assert "adding" not in text
+
+
+def test_shapes_are_no_comparisons() -> None:
+    """A shape by itself is no row of the tables of all comparisons; where it alone loses, that is said."""
+    page = report.page(run(result("sorting", 2.0, shape="mix"), result("sorting", 0.8, shape="wide")))
+    assert section(page, "In memory").count("| sorting |") == 1
+    text = section(page, "Where pyshard loses")
+    assert "In none of 1 comparisons" in text
+    assert "- sorting, in memory, the peer: wide (0.80)" in text
 
 
 @pytest.mark.parametrize(("ours", "reached"), [(300.0, "yes"), (301.0, "**no**")])
@@ -71,7 +107,7 @@ def test_memory(ours: float, reached: str) -> None:
         Scale(1000, 4, 1.0, 200.0, [result("sorting", 2.0)]),
     )
     page = report.page(run(scales=steps))
-    assert f"| at most 1.5 | {ours / 200:.2f} | {reached} |" in section(page, "The targets")
+    assert f"| at most 1.5 | {ours / 200:.2f} |  | {reached} |" in section(page, "The targets")
     assert "1.50 times the memory" in section(page, "Where pyshard loses")
 
 

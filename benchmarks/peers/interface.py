@@ -16,7 +16,7 @@ from contextlib import closing
 from typing import Any, ClassVar
 
 import attrs
-from corpus import Pair
+from shapes import Pair
 from twisted.internet.defer import Deferred
 
 from pyshard import Document

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import cast
 
-from corpus import Pair
 from processes import HOST, Processes, Unavailable, free_port
 from pymemcache.client.hash import HashClient
+from shapes import Pair
 
 from peers.interface import Blocking, Side
 from peers.messagepack import decode, encode

@@ -16,8 +16,8 @@ import venv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from corpus import Pair
 from processes import HOST, PATIENCE, Processes, Unavailable, free_port
+from shapes import Pair
 
 from peers.interface import Blocking, Side, Timed
 from pyshard import Document

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, cast
 
-from corpus import Pair
 from processes import HOST, PATIENCE, Processes, Unavailable, free_port
+from shapes import Pair
 from twisted.internet.defer import Deferred
 
 from peers.interface import Awaiting, Blocking, Deferring, Side

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import redis
 import redis.asyncio
-from corpus import Pair
 from processes import HOST, PATIENCE, Processes, Unavailable, free_port
 from redis.cluster import ClusterNode, RedisCluster
+from shapes import Pair
 from twisted.internet.defer import Deferred
 
 from peers.interface import Awaiting, Blocking, Deferring, Side

@@ -11,7 +11,8 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from comparisons import QUICK, comparisons
+from amounts import QUICK
+from comparisons import comparisons
 
 pytestmark = pytest.mark.functional
 
