@@ -24,12 +24,36 @@ from in_flight_calls import ReactorThread
 from results import Result, Results, Scale
 from rounds import compare
 from scaling import scale, steps
+from variants import VARIANTS, Failed, Variant, chosen, measure
 from workload import WrongValue
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 #: What `--only` calls the scaling.
 _SCALING = "scaling"
+
+
+@attrs.frozen
+class Plan:
+    """What a run does.
+
+    :param scales: pairs of documents and shards.
+    :param variants: other ways in which some of the comparisons are measured, too.
+    :param varied: the names of those comparisons.
+    """
+
+    amounts: Amounts
+    quick: bool
+    comparisons: list[Comparison]
+    scales: list[tuple[int, int]]
+    variants: list[Variant]
+    varied: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all of it, as `--only` takes them."""
+        names = [*(one.name for one in self.comparisons), *(variant.name for variant in self.variants)]
+        return names + ([_SCALING] if self.scales else [])
 
 
 @click.command()
@@ -41,11 +65,7 @@ _SCALING = "scaling"
 )
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of each comparison, behind the warm-up.  [default: 7]")
 @click.option("--documents", type=click.IntRange(1), help="Documents in the stores.  [default: 100000]")
-@click.option(
-    "--together",
-    is_flag=True,
-    help="Let the system place client and servers; without, the client has a processor of its own.",
-)
+@click.option("--pin", is_flag=True, help="Give the client a processor of its own, and the servers the others.")
 @click.option("--quick", is_flag=True, help="A tiny run, to see that everything works; its figures say nothing.")
 @click.option(
     "--out",
@@ -65,7 +85,7 @@ def main(
     only: tuple[str, ...],
     rounds: int | None,
     documents: int | None,
-    together: bool,
+    pin: bool,
     quick: bool,
     out: Path | None,
     source: Path | None,
@@ -73,15 +93,22 @@ def main(
 ) -> None:
     """Compare pyshard with its peers, which are started on loopback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if not together:
+    if pin:
         processors.pin_client()
     amounts = QUICK if quick else FULL
     amounts = attrs.evolve(amounts, rounds=rounds or amounts.rounds, documents=documents or amounts.documents)
     thread, loop = ReactorThread(), LoopThread()
-    wanted = [comparison for comparison in comparisons(amounts, thread, loop) if _chosen(comparison.name, only)]
-    scales = steps(amounts) if _chosen(_SCALING, only) else []
+    every = comparisons(amounts, thread, loop)
+    plan = Plan(
+        amounts,
+        quick,
+        [comparison for comparison in every if _chosen(comparison.name, only)],
+        steps(amounts) if _chosen(_SCALING, only) else [],
+        [one for one in VARIANTS if _chosen(one.name, only) and one.possible() and not pin],
+        chosen(every),
+    )
     if listing:
-        print("\n".join([*(comparison.name for comparison in wanted), *([_SCALING] if scales else [])]))
+        print("\n".join(plan.names))
         return
     if source is not None:
         write(results.from_json(source.read_bytes()), out or source.parent)
@@ -89,17 +116,18 @@ def main(
     if out is None and not (quick or only):
         out = _DOCS
     try:
-        found = run(amounts, wanted, scales, thread, loop)
+        found = run(plan, thread, loop)
     except WrongValue as error:
         raise click.ClickException(f"a wrong value: {error}") from None
+    except Failed as error:
+        raise click.ClickException(str(error)) from None
     if out is not None:
         write(found, out)
 
 
-def run(
-    amounts: Amounts, wanted: list[Comparison], scales: list[tuple[int, int]], thread: ReactorThread, loop: LoopThread
-) -> Results:
-    """Do the comparisons and the scaling, and print each result as it comes."""
+def run(plan: Plan, thread: ReactorThread, loop: LoopThread) -> Results:
+    """Do what is planned, and print each result as it comes."""
+    amounts = plan.amounts
     begun = datetime.now(UTC)
     gc.collect()
     gc.freeze()  # objects made so far are not looked through before each sample
@@ -107,23 +135,27 @@ def run(
     others = machine.OtherPrograms()
     compared: list[Result] = []
     scaled: list[Scale] = []
+    varied: dict[str, list[Result]] = {}
     with tempfile.TemporaryDirectory(prefix="pyshard-bench-", dir=_disk()) as name:
         folder = Path(name)
         about = machine.describe(folder)
         fleet = Fleet(folder, thread, loop)
         try:
-            for comparison in wanted:
+            for comparison in plan.comparisons:
                 compared.append(compare(comparison, fleet, amounts.rounds))
                 print(line(compared[-1]), flush=True)
         finally:
             fleet.close()
-        for documents, shards in scales:
+        for documents, shards in plan.scales:
             fleet = Fleet(folder / f"scaling-{documents}-{shards}", thread, loop)
             try:
                 scaled.append(scale(amounts, documents, shards, fleet, thread))
             finally:
                 fleet.close()
             print(scale_lines(scaled[-1]), flush=True)
+        for variant in plan.variants:
+            print(f"{variant.name}:", flush=True)
+            varied[variant.name] = measure(variant, plan.varied, amounts, plan.quick, folder / variant.name)
     return Results(
         f"{begun:%Y-%m-%d %H:%M} UTC",
         time.monotonic() - clock,
@@ -137,6 +169,7 @@ def run(
         amounts.documents,
         compared,
         scaled,
+        varied,
     )
 
 
@@ -145,7 +178,7 @@ def write(found: Results, folder: Path) -> None:
     from plot import draw
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmarks.json").write_bytes(results.to_json(found))
+    (folder / results.FILE).write_bytes(results.to_json(found))
     (folder / "benchmarks.md").write_text(report.page(found), encoding="utf-8")
     draw(found, folder / "benchmarks.png")
     print(f"wrote {folder / 'benchmarks.md'}")

@@ -20,6 +20,7 @@ class Amounts:
     :param large: operations on large documents.
     :param users: YCSB documents.
     :param ycsb: YCSB operations of a round.
+    :param variant_rounds: rounds of each comparison that is measured in another way, too.
     :param scale_rounds: rounds of each step of the scaling, with so many documents or shards.
     """
 
@@ -38,6 +39,7 @@ class Amounts:
     large: int = 400
     users: int = 10_000
     ycsb: int = 5000
+    variant_rounds: int = 5
     scale_rounds: int = 3
     scale_documents: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     scale_shards: tuple[int, ...] = (1, 2, 4)
@@ -61,6 +63,7 @@ QUICK = Amounts(
     large=4,
     users=50,
     ycsb=64,
+    variant_rounds=1,
     scale_rounds=1,
     scale_documents=(300,),
     scale_shards=(2,),

@@ -1,8 +1,8 @@
-"""Gives the client a processor of its own, and the others to all servers, so that rates stay comparable.
+"""Gives the client a processor of its own, and the others to all servers, where that is asked for (`--pin`).
 
 Left to the system, a server that the client's request wakes often takes the client's processor, though another one is
 idle. And the threads of one Python program, which run in turns, do worse on several processors than on one. Both
-effects change from run to run, for pyshard and for its peers.
+effects change from run to run, for pyshard and for its peers. But it is what users have, who pin nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from contextlib import contextmanager
 _ALL = os.sched_getaffinity(0)
 
 
+def are_several() -> bool:
+    """Whether client and servers can have different processors."""
+    return len(_ALL) > 1
+
+
 def pin_client() -> None:
     """Keep this thread, and those that it starts, to one processor, if there are several."""
-    if len(_ALL) > 1:
+    if are_several():
         os.sched_setaffinity(0, {min(_ALL)})
 
 

@@ -14,6 +14,7 @@ from report_method import METHOD
 from report_scales import scales
 from report_shapes import shapes
 from report_targets import targets
+from report_variants import pinned
 from results import Results
 
 
@@ -26,6 +27,7 @@ def page(results: Results) -> str:
         losses(results),
         shapes(results),
         *(_all_comparisons(results, durable) for durable in (False, True)),
+        pinned(results),
         scales(results),
         _skipped(results),
         METHOD,
@@ -91,6 +93,12 @@ def _all_comparisons(results: Results, durable: bool) -> str:
 
 def _skipped(results: Results) -> str:
     lines = [f"- {result.name}: {result.skipped}" for result in results.comparisons if result.skipped]
+    lines += [
+        f"- {result.name}, {name}: {result.skipped}"
+        for name, found in results.variants.items()
+        for result in found
+        if result.skipped
+    ]
     lines += [
         f"- {scale.documents:,} documents on {scale.shards} shards: {scale.skipped}"
         for scale in results.scales

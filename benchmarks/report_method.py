@@ -19,9 +19,8 @@ METHOD = """\
 - A round is pyshard, then its peer, with the same calls, after one round of each to warm up. Documents, keys and
   their order are made before the clock starts. Whatever else the machine does in a round slows both sides, so the
   ratio stays while the rates move.
-- The client's process has one processor to itself, where there are several, and all servers share the others. Left to
-  the system (`--together`), a server that is woken often takes the client's processor from it, and rates jump between
-  rounds, on both sides.
+- The system places client and servers, as it does for users; rates jump between rounds then, on both sides. The table
+  of the comparisons with processors of their own is the exception.
 - Values are checked on both sides: every document that was read is compared with the expected one, and one written
   document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
 - *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`

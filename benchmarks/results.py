@@ -7,6 +7,9 @@ import msgspec
 from ratios import Outcome, Round, outcome
 from shapes import MIX
 
+#: The name of the file.
+FILE = "benchmarks.json"
+
 
 @attrs.frozen
 class Result:
@@ -98,6 +101,7 @@ class Results:
     :param rounds: of each comparison.
     :param documents: how many the stores held.
     :param scales: by documents, then by shards.
+    :param variants: what the same comparisons gave in other ways; see `variants`.
     """
 
     date: str
@@ -108,6 +112,7 @@ class Results:
     documents: int
     comparisons: list[Result]
     scales: list[Scale]
+    variants: dict[str, list[Result]] = attrs.Factory(dict)
 
     def ran(self) -> list[Result]:
         """The comparisons that were not skipped."""

@@ -19,6 +19,7 @@ import msgspec
 import pytest
 import ratios
 import threaded_calls
+import variants
 import workload
 import ycsb
 import zipf
@@ -229,6 +230,15 @@ def test_comparisons() -> None:
     for comparison in shaped:
         mix = mixes[comparison.name.rpartition("/")[0] + "/mix"]
         assert comparison.target == (None if mix.target is None else pytest.approx(0.6 * mix.target))
+
+
+def test_varied_comparisons() -> None:
+    """What is measured in other ways, too, are the comparisons with a target, of all shapes together."""
+    found = comparisons(QUICK, Mock(), Mock())
+    assert {"write-many/redis/memory/mix", "large/redis/memory"} <= set(variants.chosen(found))
+    for comparison in found:
+        alone = comparison.shape not in (None, "mix")
+        assert (comparison.name in variants.chosen(found)) == (comparison.target is not None and not alone)
 
 
 def test_wrong_values_are_noticed() -> None:

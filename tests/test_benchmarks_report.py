@@ -140,6 +140,17 @@ def test_skipped() -> None:
     assert section(page, "The targets") == ""
 
 
+def test_pinned() -> None:
+    """What processors of their own change stands beside what the system's placement gave, and is no comparison more."""
+    usual = run(result("sorting", 2.0, target=3.0, shape="mix"), result("adding", 1.0))
+    found = attrs.evolve(usual, variants={"pinned": [result("sorting", 3.0, target=3.0, shape="mix")]})
+    text = section(report.page(found), "With processors of their own")
+    assert "| sorting | the peer | 2.00 (1.80 – 2.40) | 3.00 (2.70 – 3.60) |" in text
+    assert "adding" not in text
+    assert "This run reaches 0 of 1." in report.page(found)
+    assert section(report.page(usual), "With processors of their own") == ""
+
+
 def test_whole_page_of_nothing() -> None:
     """A run in which everything was skipped has a page, too."""
     assert "In none of 0 comparisons" in report.page(run())

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 from amounts import QUICK
 from comparisons import comparisons
+from variants import VARIANTS, Failed, Variant, measure
 
 pytestmark = pytest.mark.functional
 
@@ -28,7 +29,7 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
     """What the command prints."""
     command = [sys.executable, str(_BENCHMARKS), *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=220, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr  # but a library may warn: matplotlib does when it builds its cache
@@ -47,8 +48,9 @@ def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
             assert f"skipped: there is no {_PROGRAMS[peer]}" in line
         elif not (peer == "original" and "skipped: pip can't install" in line):
             assert _FIGURES.fullmatch(line), line
-    (head,) = [line for line in lines[len(names) : -1] if not line.startswith("  ")]
-    assert head.startswith("300 documents, 2 shards: ")
+    heads = [line for line in lines[len(names) : -1] if not line.startswith("  ")]
+    assert heads[0].startswith("300 documents, 2 shards: ")
+    assert heads[1:] == [f"{variant.name}:" for variant in VARIANTS if variant.possible()]
     assert lines[-1] == "wrote out/benchmarks.md"
     assert (tmp_path / "out" / "benchmarks.md").read_text().startswith("# Benchmarks\n")
     assert (tmp_path / "out" / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
@@ -57,5 +59,12 @@ def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
 def test_without_peers(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """Where no server of a peer is installed, that is said, and nothing fails."""
     bare = {**environment, "PATH": str(Path(sys.executable).parent)}
-    (line,) = run(tmp_path, bare, "--quick", "--only", "write-many/redis/memory").splitlines()
+    (line,) = run(tmp_path, bare, "--quick", "--only", "write-many/redis/memory/mix").splitlines()
     assert line.endswith("skipped: there is no redis-server; Debian's package is redis-server")
+
+
+def test_failed_variant(tmp_path: Path) -> None:
+    """A run in another way that ends with an error ends the whole one: no page is made of what is left."""
+    wrong = Variant("wrong", lambda: True, options=["--no-such-option"])
+    with pytest.raises(Failed, match="the variant 'wrong' ended with code 2"):
+        measure(wrong, ["write-many/redis/memory/mix"], QUICK, True, tmp_path)
