@@ -55,7 +55,16 @@ setup(
         "zope.interface>=6",
     ],
     extras_require={
-        "bench": ["matplotlib>=3.9", "pymemcache>=4", "redis[hiredis]>=5.1", "txredisapi>=1.4.10"],
+        "bench": [
+            "diskcache>=5.6",
+            "emcache>=1.3",
+            "etcd3gw>=2.5",
+            "matplotlib>=3.9",
+            "pymemcache>=4",
+            "redis[hiredis]>=5.1",
+            "requests>=2.32",
+            "txredisapi>=1.4.10",
+        ],
         "examples": ["airportsdata"],
         "test": [
             "airportsdata",

@@ -21,6 +21,7 @@ from awaited_calls import LoopThread
 from comparisons import Comparison, comparisons
 from fleet import Fleet
 from in_flight_calls import ReactorThread
+from markdown_cells import cpu
 from results import Result, Results, Scale
 from rounds import compare
 from scaling import scale, steps
@@ -194,7 +195,7 @@ def line(result: Result) -> str:
     return (
         f"{result.name:40} {ratio.median:6.2f} ({ratio.least:.2f} – {ratio.most:.2f})  "
         f"{found.ours:10,.0f} / {found.peers:10,.0f} per second  "
-        f"CPU {found.our_cpu:6.1f} / {found.peers_cpu:6.1f} s per million{aim}"
+        f"CPU {cpu(found.our_cpu):>6} / {cpu(found.peers_cpu):>6} s per million{aim}"
     )
 
 

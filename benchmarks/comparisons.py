@@ -80,6 +80,9 @@ def _in_memory(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Ite
     yield from _bulk(fewer, "redis-cluster", False, 6, 6)  # slow, as the next one is
     yield from _bulk_of(fewer, "memcached", False, MIX)
     yield from _in_flight(amounts, False, 5, thread, loop)
+    for awaited in (WriteAwaited, ReadAwaited):
+        workload = awaited(MIX, amounts.documents, amounts.in_flight, amounts.width, loop)
+        yield Comparison(workload, "memcached-one", clients="awaiting")
     echoed = ReadInFlight(MIX, amounts.documents, amounts.in_flight, amounts.width, thread)
     yield Comparison(echoed, "echo", clients="deferring", target=10)
     yield Comparison(WriteEach(MIX, few, each), "redis")
@@ -100,10 +103,16 @@ def _durable(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Itera
     yield Comparison(WriteEach(MIX, few, amounts.durable_each), "redis", True)
     yield Comparison(ReadEach(MIX, few, amounts.each), "redis", True)
     yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads), "redis", True)
+    yield Comparison(WriteEach(MIX, few, amounts.durable_each), "etcd", True)
+    yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads), "etcd", True)
     yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", True)
     yield Comparison(Large(max(amounts.large // 4, 2), amounts.large), "redis", True)
     for mix in MIXES:
         yield Comparison(Ycsb(mix, amounts.users, amounts.ycsb // 4, threads), "redis", True)
+    for peer in ("sqlite", "diskcache"):
+        yield from _bulk_of(attrs.evolve(amounts, calls=max(amounts.calls // 3, 1)), peer, True, MIX)
+        yield Comparison(WriteEach(MIX, few, amounts.durable_each), peer, True)
+        yield Comparison(ReadEach(MIX, few, amounts.each), peer, True)
 
 
 def _bulk(

@@ -19,8 +19,12 @@ _SIDES = {
     "redis": ("peers.redis", "RedisSide"),
     "redis-cluster": ("peers.redis", "RedisClusterSide"),
     "memcached": ("peers.memcached", "MemcachedSide"),
+    "memcached-one": ("peers.memcached", "OneMemcachedSide"),
     "original": ("peers.original", "OriginalSide"),
     "echo": ("peers.echo", "EchoSide"),
+    "sqlite": ("peers.sqlite", "SqliteSide"),
+    "diskcache": ("peers.diskcache", "DiskcacheSide"),
+    "etcd": ("peers.etcd", "EtcdSide"),
 }
 
 #: The sides that take ``durable``.

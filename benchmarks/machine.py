@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import sqlite3
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,19 @@ from pathlib import Path
 
 from peers.original import VERSION as ORIGINAL
 
-_PACKAGES = ("pyshard", "twisted", "lmdb", "msgspec", "redis", "hiredis", "txredisapi", "pymemcache")
+_PACKAGES = (
+    "pyshard",
+    "twisted",
+    "lmdb",
+    "msgspec",
+    "redis",
+    "hiredis",
+    "txredisapi",
+    "pymemcache",
+    "emcache",
+    "diskcache",
+    "etcd3gw",
+)
 
 
 def describe(folder: Path) -> list[tuple[str, str]]:
@@ -74,8 +87,8 @@ def versions() -> list[tuple[str, str]]:
             found.append((package, version(package)))
         except PackageNotFoundError:
             found.append((package, "not installed"))
-    found.append(("original pyshard", ORIGINAL))
-    return found + [(program, _program(program)) for program in ("redis-server", "memcached")]
+    found += [("original pyshard", ORIGINAL), ("sqlite", sqlite3.sqlite_version)]
+    return found + [(program, _program(program)) for program in ("redis-server", "memcached", "etcd")]
 
 
 def _program(name: str) -> str:

@@ -19,6 +19,11 @@ def with_spread(ratio: Spread) -> str:
     return f"{ratio.median:.2f} ({ratio.least:.2f} – {ratio.most:.2f})"
 
 
+def cpu(seconds: float | None) -> str:
+    """CPU seconds; a dash where there are no servers that would use any."""
+    return "–" if seconds is None else f"{seconds:.1f}"
+
+
 def workload(result: Result) -> str:
     """The workload, and whether it is durable."""
     return f"{result.workload}{', durable' if result.durable else ''}"

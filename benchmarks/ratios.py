@@ -22,12 +22,12 @@ class Sample:
 
     :param operations: documents that were written or read.
     :param seconds: how long that took the client.
-    :param cpu: CPU seconds that the servers used meanwhile.
+    :param cpu: CPU seconds that the servers used meanwhile; None: there are no servers.
     """
 
     operations: int
     seconds: float
-    cpu: float
+    cpu: float | None
 
     @property
     def rate(self) -> float:
@@ -76,14 +76,14 @@ class Outcome:
     :param ours: pyshard's operations per second; median.
     :param peers: the peer's.
     :param our_cpu: CPU seconds of pyshard's servers per million operations, over all rounds.
-    :param peers_cpu: of the peer's.
+    :param peers_cpu: of the peer's; None: it has no servers.
     """
 
     ratio: Spread
     ours: float
     peers: float
-    our_cpu: float
-    peers_cpu: float
+    our_cpu: float | None
+    peers_cpu: float | None
 
 
 def outcome(rounds: Sequence[Round]) -> Outcome:
@@ -100,9 +100,12 @@ def outcome(rounds: Sequence[Round]) -> Outcome:
     )
 
 
-def cpu_per_million(samples: Sequence[Sample]) -> float:
-    """CPU seconds of the servers per million operations."""
-    return sum(sample.cpu for sample in samples) / sum(sample.operations for sample in samples) * 1e6
+def cpu_per_million(samples: Sequence[Sample]) -> float | None:
+    """CPU seconds of the servers per million operations; None: there are no servers."""
+    known = [sample for sample in samples if sample.cpu is not None]
+    if not known:
+        return None
+    return sum(sample.cpu or 0.0 for sample in known) / sum(sample.operations for sample in known) * 1e6
 
 
 def per_document(before: int, after: int, documents: int) -> float:

@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from markdown_cells import table, with_spread
+from markdown_cells import cpu, table, with_spread
 from report_losses import losses
 from report_method import METHOD
 from report_scales import scales
@@ -71,7 +71,8 @@ def _all_comparisons(results: Results, durable: bool) -> str:
         return ""
     head = (
         "## Durable: what is acknowledged is on the disk\n\n"
-        "pyshard's shards with `--data-dir` and their default, fsync; Redis with `appendfsync always`."
+        "pyshard's shards with `--data-dir` and their default, fsync; Redis with `appendfsync always`;\n"
+        "etcd as it is; sqlite3 and diskcache, which are files of the program that measures, with `synchronous=FULL`."
         if durable
         else "## In memory"
     )
@@ -82,8 +83,8 @@ def _all_comparisons(results: Results, durable: bool) -> str:
             with_spread(result.outcome.ratio),
             f"{result.outcome.ours:,.0f}",
             f"{result.outcome.peers:,.0f}",
-            f"{result.outcome.our_cpu:.1f}",
-            f"{result.outcome.peers_cpu:.1f}",
+            cpu(result.outcome.our_cpu),
+            cpu(result.outcome.peers_cpu),
         ]
         for result in chosen
     ]

@@ -57,8 +57,9 @@ def _memory(results: Results) -> list[str]:
 
 
 def _cpu(results: Results) -> list[str]:
-    ran = results.main()
-    more = [result for result in ran if result.outcome.our_cpu > result.outcome.peers_cpu]
+    pairs = [(result.outcome.our_cpu, result.outcome.peers_cpu) for result in results.main()]
+    served = [(ours, peers) for ours, peers in pairs if ours is not None and peers is not None]
+    more = [ours for ours, peers in served if ours > peers]
     if not more:
         return []
-    return [f"The servers of pyshard use more CPU time than the peer's in {len(more)} of {len(ran)} comparisons."]
+    return [f"The servers of pyshard use more CPU time than the peer's in {len(more)} of {len(served)} comparisons."]

@@ -7,8 +7,9 @@ METHOD = """\
 
 - The servers of every side are processes of their own on loopback, started for the run: pyshard's daemons by
   `twistd`, from the installed package; Redis without snapshots, and with its append-only file where it must be
-  durable; memcached with one thread a server. All clients run in the process that measures. Only the original
-  pyshard, whose package has the same name, has an environment of its own, with a worker that times its calls.
+  durable; memcached with one thread a server; etcd as it is. sqlite3 and diskcache have no server: they are files of
+  the program that measures, and no CPU time is given for them. All clients run in the process that measures. Only the
+  original pyshard, whose package has the same name, has an environment of its own, with a worker that times its calls.
 - Both sides store the same documents under the same keys in the same order. The peers are used as their own users
   would: documents are encoded and decoded by msgspec's MessagePack, called directly, which checks and measures nothing.
   pyshard does that by itself, and its time counts. The original uses JSON; it can't do otherwise.
@@ -24,7 +25,8 @@ METHOD = """\
 - Values are checked on both sides: every document that was read is compared with the expected one, and one written
   document in twenty is read back. The version in each document is the round's number. A wrong value ends the run.
 - *Bulk* is 1,000 documents a call: `write_many` and `read_many`, MSET and MGET, `mset_nonatomic` and `mget_nonatomic`
-  of redis-py's cluster client, `set_many` and `get_many` of pymemcache.
+  of redis-py's cluster client, `set_many` and `get_many` of pymemcache, `executemany` and a SELECT with 1,000 keys in
+  sqlite3, a transaction of `set` or `get` in diskcache.
 - *500 in flight*: a Deferred client, in a process with the epoll reactor. Each answer is decoded, and makes the
   next call. *On asyncio* it is an asyncio client on the loop that Python has, and 500 tasks that await their calls.
 - *16 threads* share one client, and each makes one call at a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markdown_cells import table
+from markdown_cells import cpu, table
 from results import Results, Scale
 
 #: The workloads that keep the shards busy: the tables give their CPU time, too.
@@ -37,6 +37,6 @@ def _rows(found: Sequence[Scale]) -> list[list[str]]:
         outcomes = [scale.results[place].outcome for scale in found]
         rows.append([first.workload, *(f"{one.ours:,.0f} ({one.ratio.median:.2f})" for one in outcomes)])
         if first.verb in _WITH_CPU:
-            rows.append([f"CPU of {first.workload}", *(f"{one.our_cpu:.1f}" for one in outcomes)])
+            rows.append([f"CPU of {first.workload}", *(cpu(one.our_cpu) for one in outcomes)])
     rows.append(["memory", *(f"{scale.our_bytes:.0f} ({scale.bytes_ratio:.2f})" for scale in found)])
     return rows

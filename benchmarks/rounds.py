@@ -71,7 +71,7 @@ def _sample(workload: Workload[Any], side: Side, client: Any, number: int) -> Sa
     gc.collect()
     before = cpu_seconds(side.pids)
     operations, seconds = workload.run(client, number)
-    return Sample(operations, seconds, cpu_seconds(side.pids) - before)
+    return Sample(operations, seconds, cpu_seconds(side.pids) - before if side.pids else None)
 
 
 def _result(comparison: Comparison, peer: str, rounds: list[Round], skipped: str | None) -> Result:

@@ -48,6 +48,13 @@ def test_ratio_and_spread() -> None:
     assert found.peers_cpu == pytest.approx(0.6 / 300 * 1e6)
 
 
+def test_no_servers() -> None:
+    """A peer without servers has no CPU time of theirs: none is not a little."""
+    found = ratios.outcome([Round(Sample(100, 1.0, 0.5), Sample(100, 2.0, None))])
+    assert found.our_cpu == pytest.approx(5000.0)
+    assert found.peers_cpu is None
+
+
 def test_spread_of_nothing() -> None:
     """No figure has no median."""
     with pytest.raises(ValueError, match="at least one"):

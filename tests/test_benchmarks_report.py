@@ -140,6 +140,14 @@ def test_skipped() -> None:
     assert section(page, "The targets") == ""
 
 
+def test_no_servers() -> None:
+    """Where the peer has no servers, the page gives no CPU time for them, and compares none."""
+    found = attrs.evolve(result("sorting", 2.0), rounds=[Round(Sample(1000, 1.0, 0.002), Sample(1000, 2.0, None))])
+    page = report.page(run(found))
+    assert "| 2.0 | – |" in section(page, "In memory")
+    assert "CPU time" not in section(page, "Where pyshard loses")
+
+
 def test_pinned() -> None:
     """What processors of their own change stands beside what the system's placement gave, and is no comparison more."""
     usual = run(result("sorting", 2.0, target=3.0, shape="mix"), result("adding", 1.0))

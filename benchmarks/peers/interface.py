@@ -122,9 +122,9 @@ class Awaiting(abc.ABC):
 
 
 class Side(abc.ABC):
-    """Servers, and clients for them.
+    """Servers, or files alone, and clients for them.
 
-    :ivar pids: the processes that store documents.
+    :ivar pids: the processes that store documents; empty where the client's own does.
     """
 
     pids: list[int]

@@ -1,20 +1,27 @@
-"""memcached: two servers through pymemcache's HashClient, which stores what `messagepack` makes of documents."""
+"""memcached: two servers through pymemcache's HashClient, and one through emcache on asyncio.
+
+One, since the two libraries would look for a key on different servers, and what is filled by one is read by the other.
+memcached keeps bytes: what `messagepack` makes of a document.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
-from processes import HOST, Processes, Unavailable, free_port
+import emcache
+from processes import HOST, PATIENCE, Processes, Unavailable, free_port
 from pymemcache.client.hash import HashClient
 from shapes import Pair
 
-from peers.interface import Blocking, Side
+from peers.interface import Awaiting, Blocking, Side
 from peers.messagepack import decode, encode
 from pyshard import Document
 
 _MEGABYTES = 2048
+_CONNECTIONS = 8  # of emcache; with more or with fewer it was slower
 
 
 class MemcachedBlocking(Blocking):
@@ -48,14 +55,44 @@ class MemcachedBlocking(Blocking):
         self._client.close()
 
 
+class AsyncioMemcached(Awaiting):
+    """emcache, which sends reads that wait at the same time together: its option for speed."""
+
+    title = "emcache, autobatching, one memcached"
+
+    def __init__(self, client: emcache.Client) -> None:
+        self._client = client
+
+    def write(self, key: str, doc: Document) -> Awaitable[object]:
+        """See `Awaiting`."""
+        return self._client.set(key.encode(), encode(doc))
+
+    def read(self, key: str) -> Awaitable[object]:
+        """See `Awaiting`."""
+        return self._client.get(key.encode())
+
+    def value(self, answer: object) -> Document | None:
+        """See `Awaiting`."""
+        return None if answer is None else decode(cast("emcache.Item", answer).value)
+
+    async def close(self) -> None:
+        """See `Awaiting`."""
+        await self._client.close()
+
+
 class MemcachedSide(Side):
-    """Two memcached servers, each with one thread like the other servers."""
+    """Two memcached servers, each with one thread like the other servers.
+
+    :cvar servers: how many there are.
+    """
+
+    servers: ClassVar[int] = 2
 
     def __init__(self, folder: Path) -> None:
         server = shutil.which("memcached")
         if server is None:
             raise Unavailable("there is no memcached; Debian's package is memcached")
-        self._ports = [free_port(), free_port()]
+        self._ports = [free_port() for _ in range(self.servers)]
         self._processes = Processes(folder)
         try:
             self.pids = [
@@ -88,3 +125,20 @@ class MemcachedSide(Side):
     def close(self) -> None:
         """See `Side`."""
         self._processes.close()
+
+
+class OneMemcachedSide(MemcachedSide):
+    """One memcached server."""
+
+    servers = 1
+
+    async def awaiting(self) -> Awaiting:
+        """See `Side`."""
+        client = await emcache.create_client(
+            [emcache.MemcachedHostAddress(HOST, port) for port in self._ports],
+            timeout=PATIENCE,
+            min_connections=_CONNECTIONS,
+            max_connections=_CONNECTIONS,
+            autobatching=True,
+        )
+        return AsyncioMemcached(client)

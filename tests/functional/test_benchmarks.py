@@ -7,12 +7,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from amounts import QUICK
 from comparisons import comparisons
+from fleet import Fleet
+from peers.diskcache import DiskcacheBlocking
+from peers.sqlite import SqliteBlocking
+from shapes import MIX
 from variants import VARIANTS, Failed, Variant, measure
 
 pytestmark = pytest.mark.functional
@@ -20,7 +25,13 @@ pytestmark = pytest.mark.functional
 _BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 #: What a comparison needs, by the name of its peer.
-_PROGRAMS = {"redis": "redis-server", "redis-cluster": "redis-server", "memcached": "memcached"}
+_PROGRAMS = {
+    "redis": "redis-server",
+    "redis-cluster": "redis-server",
+    "memcached-one": "memcached",
+    "memcached": "memcached",
+    "etcd": "etcd",
+}
 
 _FIGURES = re.compile(r"\S+ +\d+\.\d\d \(\d+\.\d\d – \d+\.\d\d\) .*per second.*")
 
@@ -68,3 +79,38 @@ def test_failed_variant(tmp_path: Path) -> None:
     wrong = Variant("wrong", lambda: True, options=["--no-such-option"])
     with pytest.raises(Failed, match="the variant 'wrong' ended with code 2"):
         measure(wrong, ["write-many/redis/memory/mix"], QUICK, True, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["redis", "memcached", "memcached-one", "sqlite", "diskcache", "etcd"])
+def test_peers_give_back_what_they_were_given(name: str, tmp_path: Path) -> None:
+    """A peer's client stores and finds documents of every shape, singly and in bulk, and None where there is none."""
+    if name in _PROGRAMS and shutil.which(_PROGRAMS[name]) is None:
+        pytest.skip(f"there is no {_PROGRAMS[name]}")
+    pairs = [pair for part in MIX.parts(300, 1, 300) for pair in part]
+    keys = [key for key, _ in pairs]
+    fleet = Fleet(tmp_path / "peers", Mock(), Mock())
+    try:
+        client = fleet.blocking(name)
+        client.write_many(pairs)
+        assert client.read_many([*keys, "missing"]) == [*(doc for _, doc in pairs), None]
+        for key, doc in pairs[:7]:
+            client.write(key, [doc])
+            assert client.read(key) == [doc]
+        assert client.read("missing") is None
+        with closing(fleet.side(name).blocking()) as another:
+            assert another.read(keys[0]) == [pairs[0][1]]
+    finally:
+        fleet.close()
+
+
+def test_commits_are_on_the_disk(tmp_path: Path) -> None:
+    """What runs in the program that measures syncs each commit, as durable shards do."""
+    fleet = Fleet(tmp_path / "peers", Mock(), Mock())
+    try:
+        sqlite, cache = fleet.blocking("sqlite"), fleet.blocking("diskcache")
+        assert isinstance(sqlite, SqliteBlocking)
+        assert isinstance(cache, DiskcacheBlocking)
+        for ask in (sqlite._connection.execute, cache._cache._sql):
+            assert [ask(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")] == ["wal", 2]
+    finally:
+        fleet.close()
