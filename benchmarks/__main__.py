@@ -53,8 +53,8 @@ class Plan:
     @property
     def names(self) -> list[str]:
         """Of all of it, as `--only` takes them."""
-        names = [*(one.name for one in self.comparisons), *(variant.name for variant in self.variants)]
-        return names + ([_SCALING] if self.scales else [])
+        scaling = [_SCALING] if self.scales else []
+        return [*(one.name for one in self.comparisons), *scaling, *(variant.name for variant in self.variants)]
 
 
 @click.command()

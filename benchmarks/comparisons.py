@@ -77,32 +77,32 @@ def _in_memory(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Ite
     few, each, threads = amounts.few, amounts.each, amounts.threads
     fewer = attrs.evolve(amounts, calls=max(amounts.calls // 3, 1), shape_calls=max(amounts.shape_calls // 3, 1))
     yield from _bulk(amounts, "redis", False, 1.0, 1.0)
-    yield from _bulk(fewer, "redis-cluster", False, 6, 6)  # slow, as the next one is
+    yield from _bulk(fewer, "redis-cluster", False, 6, 7)  # slow, as the next one is
     yield from _bulk_of(fewer, "memcached", False, MIX)
     yield from _in_flight(amounts, False, 5, thread, loop)
     for awaited in (WriteAwaited, ReadAwaited):
         workload = awaited(MIX, amounts.documents, amounts.in_flight, amounts.width, loop)
         yield Comparison(workload, "memcached-one", clients="awaiting")
     echoed = ReadInFlight(MIX, amounts.documents, amounts.in_flight, amounts.width, thread)
-    yield Comparison(echoed, "echo", clients="deferring", target=10)
+    yield Comparison(echoed, "echo", clients="deferring")
     yield Comparison(WriteEach(MIX, few, each), "redis")
-    yield from _each_shape(lambda shape: ReadEach(shape, few, each), "redis", False, 1.0)
-    yield from _each_shape(lambda shape: ReadEach(shape, few, each), "original", False, 1.5)
+    yield from _each_shape(lambda shape: ReadEach(shape, few, each), "redis", False, 0.7)
+    yield from _each_shape(lambda shape: ReadEach(shape, few, each), "original", False, 1.6)
     yield Comparison(ReadEach(MIX, few, each), "memcached")
     yield Comparison(WriteThreads(MIX, few, amounts.threaded, threads), "redis")
-    yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", target=1.0)
-    yield Comparison(Large(max(amounts.large // 4, 2), amounts.large), "redis", target=0.7)
+    yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", target=1.3)
+    yield Comparison(Large(max(amounts.large // 4, 2), amounts.large), "redis", target=0.8)
     for mix in MIXES:
         yield Comparison(Ycsb(mix, amounts.users, amounts.ycsb, threads), "redis")
 
 
 def _durable(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Iterator[Comparison]:
     few, threads = amounts.few, amounts.threads
-    yield from _bulk(amounts, "redis", True, 1.0, None)
+    yield from _bulk(amounts, "redis", True, 0.6, 0.8)
     yield from _in_flight(amounts, True, None, thread, loop)
     yield Comparison(WriteEach(MIX, few, amounts.durable_each), "redis", True)
     yield Comparison(ReadEach(MIX, few, amounts.each), "redis", True)
-    yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads), "redis", True)
+    yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads), "redis", True, target=0.7)
     yield Comparison(WriteEach(MIX, few, amounts.durable_each), "etcd", True)
     yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads), "etcd", True)
     yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", True)
@@ -148,7 +148,7 @@ def _each_shape(
 
 
 def _in_flight(
-    amounts: Amounts, durable: bool, read_target: float | None, thread: ReactorThread, loop: LoopThread
+    amounts: Amounts, durable: bool, target: float | None, thread: ReactorThread, loop: LoopThread
 ) -> Iterator[Comparison]:
     """Single calls, many of them in flight, through the Deferred clients and through those on asyncio."""
     documents, count, width = amounts.documents, amounts.in_flight, amounts.width
@@ -156,12 +156,12 @@ def _in_flight(
         WriteInFlight(MIX, documents, count, width, thread),
         ReadInFlight(MIX, documents, count, width, thread),
     )
-    yield Comparison(writes, "redis", durable, clients="deferring")
-    yield Comparison(reads, "redis", durable, clients="deferring", target=read_target)
+    yield Comparison(writes, "redis", durable, clients="deferring", target=target)
+    yield Comparison(reads, "redis", durable, clients="deferring", target=target)
     awaited_writes = WriteAwaited(MIX, documents, count, width, loop)
     awaited_reads = ReadAwaited(MIX, documents, count, width, loop)
-    yield Comparison(awaited_writes, "redis", durable, clients="awaiting")
-    yield Comparison(awaited_reads, "redis", durable, clients="awaiting", target=read_target)
+    yield Comparison(awaited_writes, "redis", durable, clients="awaiting", target=target)
+    yield Comparison(awaited_reads, "redis", durable, clients="awaiting", target=target)
 
 
 def _share(target: float | None) -> float | None:

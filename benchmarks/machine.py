@@ -14,6 +14,8 @@ from pathlib import Path
 
 from peers.original import VERSION as ORIGINAL
 
+from pyshard.compiled import IN_USE
+
 _PACKAGES = (
     "pyshard",
     "twisted",
@@ -40,6 +42,7 @@ def describe(folder: Path) -> list[tuple[str, str]]:
         ("processor", f"{processor[1] if processor else platform.machine()}, {os.cpu_count()} cores"),
         ("memory", f"{int(memory[1]) / 1024**2:.0f} GiB" if memory else "unknown"),
         ("system", f"{platform.system()} {platform.release()}"),
+        ("inner loops of pyshard", "compiled" if IN_USE else "plain Python"),
         ("file system of durable stores", file_system(folder)),
     ]
 

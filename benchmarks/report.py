@@ -14,7 +14,7 @@ from report_method import METHOD
 from report_scales import scales
 from report_shapes import shapes
 from report_targets import targets
-from report_variants import pinned
+from report_variants import pinned, plain
 from results import Results
 
 
@@ -27,6 +27,7 @@ def page(results: Results) -> str:
         losses(results),
         shapes(results),
         *(_all_comparisons(results, durable) for durable in (False, True)),
+        plain(results),
         pinned(results),
         scales(results),
         _skipped(results),

@@ -13,22 +13,33 @@ Rates change less from round to round then: left to the system, a server that is
 processor from it, and the threads of one Python program, which run in turns, do worse on several processors than on
 one. No target goes by these."""
 
+_PLAIN = """\
+## Without a compiler
+
+The same with pyshard in plain Python, as it is installed where there is no C compiler (docs/development.md, "Compiled
+code"). The last column is what is left of the ratio."""
+
 
 def pinned(results: Results) -> str:
     """The section on placement; empty where it wasn't measured."""
-    return _section(results, "pinned", _PINNED, "pinned")
+    rows = [
+        [workload(usual), usual.peer, with_spread(usual.outcome.ratio), with_spread(other.outcome.ratio)]
+        for usual, other in results.varied("pinned")
+    ]
+    return "\n".join([_PINNED, "", *table(["workload", "peer", "ratio", "ratio, pinned"], rows)]) if rows else ""
 
 
-def _section(results: Results, name: str, text: str, title: str) -> str:
-    usual = {result.name: result for result in results.main()}
+def plain(results: Results) -> str:
+    """The section on plain Python; empty where it wasn't measured."""
     rows = [
         [
-            workload(result),
-            result.peer,
-            with_spread(usual[result.name].outcome.ratio),
-            with_spread(result.outcome.ratio),
+            workload(usual),
+            usual.peer,
+            with_spread(usual.outcome.ratio),
+            with_spread(other.outcome.ratio),
+            f"{other.ratio / usual.ratio:.2f}",
         ]
-        for result in results.variants.get(name, [])
-        if result.rounds and result.name in usual
+        for usual, other in results.varied("plain")
     ]
-    return "\n".join([text, "", *table(["workload", "peer", "ratio", f"ratio, {title}"], rows)]) if rows else ""
+    titles = ["workload", "peer", "ratio, compiled", "ratio, plain", "plain of compiled"]
+    return "\n".join([_PLAIN, "", *table(titles, rows)]) if rows else ""

@@ -136,6 +136,12 @@ class Results:
             return None
         return result.met and all(other.met for other in self.shapes_of(result))
 
+    def varied(self, name: str) -> list[tuple[Result, Result]]:
+        """What a variant measured: each comparison in the usual way, and in the other one."""
+        usual = {result.name: result for result in self.main()}
+        found = [result for result in self.variants.get(name, []) if result.rounds]
+        return [(usual[result.name], result) for result in found if result.name in usual]
+
     def by_documents(self) -> list[Scale]:
         """The scales with two shards, by documents."""
         found = [scale for scale in self.scales if scale.results and scale.shards == 2]

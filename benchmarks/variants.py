@@ -1,6 +1,7 @@
 """Measures some comparisons once more, in another way: in a process of its own, with other options.
 
-A process, since what is varied can't be changed in one that runs: where its threads may run, for instance.
+A process, since what is varied can't be changed in one that runs: where its threads may run, or whether pyshard's
+compiled code is in use.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from comparisons import Comparison
 from results import Result
 from shapes import MIX
 
+from pyshard.compiled import IN_USE
+
 
 @attrs.frozen
 class Variant:
@@ -35,7 +38,10 @@ class Variant:
     environment: Mapping[str, str] = attrs.Factory(dict)
 
 
-VARIANTS = (Variant("pinned", processors.are_several, options=["--pin"]),)
+VARIANTS = (
+    Variant("pinned", processors.are_several, options=["--pin"]),
+    Variant("plain", lambda: IN_USE, environment={"PYSHARD_COMPILED": "0"}),
+)
 
 
 class Failed(Exception):

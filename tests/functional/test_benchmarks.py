@@ -51,6 +51,8 @@ def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """A tiny run does every comparison, or says that its peer isn't installed; and writes page and plot."""
     names = [comparison.name for comparison in comparisons(QUICK, Mock(), Mock())]
     assert len(set(names)) == len(names) > 30
+    listed = run(tmp_path, environment, "--list").splitlines()
+    assert listed[: len(names) + 1] == [*names, "scaling"]
     lines = run(tmp_path, environment, "--quick", "--out", "out").splitlines()
     assert [line.split()[0] for line in lines[: len(names)]] == names
     for line in lines[: len(names)]:
@@ -61,9 +63,14 @@ def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
             assert _FIGURES.fullmatch(line), line
     heads = [line for line in lines[len(names) : -1] if not line.startswith("  ")]
     assert heads[0].startswith("300 documents, 2 shards: ")
-    assert heads[1:] == [f"{variant.name}:" for variant in VARIANTS if variant.possible()]
+    assert heads[1:] == [f"{variant}:" for variant in listed[len(names) + 1 :]]
+    assert {f"{variant.name}:" for variant in VARIANTS} >= set(heads[1:])
     assert lines[-1] == "wrote out/benchmarks.md"
-    assert (tmp_path / "out" / "benchmarks.md").read_text().startswith("# Benchmarks\n")
+    page = (tmp_path / "out" / "benchmarks.md").read_text()
+    assert page.startswith("# Benchmarks\n")
+    assert "| placement | client and servers on any processor |" in page
+    assert ("## With processors of their own" in page) == ("pinned:" in heads)
+    assert ("## Without a compiler" in page) == ("plain:" in heads)
     assert (tmp_path / "out" / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
 
 
