@@ -18,8 +18,8 @@ from workload import Workload
 #: Rounds that are done in any case.
 LEAST_ROUNDS = 3
 
-#: Seconds after which no further round is begun.
-PATIENCE = 15.0
+#: Seconds after which no further round is begun: it bounds how long a whole run takes.
+PATIENCE = 10.0
 
 
 def compare(comparison: Comparison, fleet: Fleet, rounds: int) -> Result:
