@@ -24,7 +24,7 @@ def draw(results: Results, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure = pyplot.figure(figsize=(13, 10), layout="constrained")
+    figure = pyplot.figure(figsize=(13, 16), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[1.3, 1])
     _ratios(figure.add_subplot(grid[:, 0]), results)
     by_documents, by_shards = results.by_documents(), results.by_shards()
