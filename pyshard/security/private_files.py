@@ -3,7 +3,8 @@
 Rules:
 
 - a directory is made with mode 0700, a file with mode 0600; what exists already keeps its mode;
-- no link is followed to a file that is made or written: another user may have planted it;
+- no link is followed to a file that is made or written: another user may have planted it. Where somebody else's code
+  opens the file, `planted` is asked before;
 - a file that replaces another is whole or not there: written beside it, synced, and renamed.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 _DIRECTORY = 0o700
@@ -69,6 +71,26 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def planted(path: Path, owners: Collection[int], links: bool = False) -> str | None:
+    """Why what is at a path may be another user's doing, in words behind the path; None: it isn't, or isn't there.
+
+    :param owners: the ids of the users who may have put it there.
+    :param links: whether a link of theirs may be there, which leads to what is theirs.
+    :raises OSError: nobody knows, since it can't be looked at.
+    """
+    try:
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            if not links:
+                return "is a symbolic link, which could have another file overwritten; expected the file itself"
+            found = path.stat() if found.st_uid in owners else found
+    except FileNotFoundError:
+        return None
+    if found.st_uid not in owners:
+        return f"belongs to another user ({found.st_uid}), who could have planted it; expected one of your own"
+    return None
 
 
 def open_to_others(path: Path) -> str | None:

@@ -4,7 +4,7 @@ Rules:
 
 - one `up` at a time holds a directory, by a lock on a file in it;
 - a run directory that nobody named is temporary, and removed at the end;
-- a run directory must be this user's, since daemons are told to write files in it;
+- both must be this user's, and nobody else may write in them, since daemons are told to write files there;
 - they are made for their owner alone, and no link at a file's place is followed;
 - no shard's files take the name of another file in these directories.
 """
@@ -84,21 +84,20 @@ def run_directory(given: Path | None) -> Iterator[Path]:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return
-    with held_directory(given, "--run-dir", own=True):
+    with held_directory(given, "--run-dir"):
         yield given.absolute()
 
 
 @contextmanager
-def held_directory(directory: Path, option: str, own: bool = False) -> Iterator[None]:
+def held_directory(directory: Path, option: str) -> Iterator[None]:
     """Make a directory if there is none, and hold it for this process.
 
     :param option: the option that named it, for messages.
-    :param own: whether nobody but this user may be able to put files into it.
     :raises CommandFailed: it can't be used, others can put files into it, or another `up` holds it.
     """
     try:
         make_private_directory(directory)
-        if own and (why := shared(directory.lstat(), directory.stat(), os.geteuid())):
+        if why := shared(directory.lstat(), directory.stat(), os.geteuid()):
             raise CommandFailed(f"{option}: {directory} {why}", ExitCode.USAGE)
         lock = os.fdopen(private_descriptor(directory / LOCK, os.O_WRONLY), "w")
     except OSError as error:

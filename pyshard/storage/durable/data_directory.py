@@ -8,7 +8,9 @@ Rules:
 - a directory that is missing or empty becomes a data directory; any other one without ``shard.json`` is refused, and
   nothing is written to it;
 - ``shard.json`` is whole or not there;
-- what is made here is its owner's alone (`pyshard.security.private_files`). So nobody else can hold the lock.
+- what is made here is its owner's alone (`pyshard.security.private_files`). So nobody else can hold the lock;
+- what another user has put here is refused, and so is a link at the place of a file. Root's is as good as one's own,
+  and root uses a directory of any user, who owns what is in it, too. The directory and ``records/`` may be links.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import IO
 import msgspec
 
 from pyshard.errors import ConfigError
-from pyshard.security.private_files import make_private_directory, private_descriptor, replace_privately
+from pyshard.security.private_files import make_private_directory, planted, private_descriptor, replace_privately
 from pyshard.security.regular_file import read_regular
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
@@ -31,6 +33,7 @@ FORMAT = 1
 _MARK = "shard.json"
 _NEW_MARK = "shard.json.new"
 _LOCK = "lock"
+_LMDB_FILES = ("data.mdb", "lock.mdb")
 _LONGEST_MARK = 64 * 1024  # bytes
 
 
@@ -51,7 +54,8 @@ class DataDirectory:
         self.path = path
         try:
             make_private_directory(path)
-            _refuse_foreign(path)  # before anything is written there
+            self.refuse_planted()  # before anything is written there
+            _refuse_foreign(path)
             lock = os.fdopen(private_descriptor(path / _LOCK, os.O_WRONLY | os.O_APPEND), "a")
         except OSError as error:
             raise ConfigError(f"{path}: can't be used as a data directory ({error.strerror})") from None
@@ -61,6 +65,20 @@ class DataDirectory:
         except ConfigError:
             lock.close()
             raise
+
+    def refuse_planted(self) -> None:
+        """Refuse files and links that another user may have put here. LMDB, which opens its own, follows any link.
+
+        :raises ConfigError: there is one.
+        :raises OSError: nobody knows, since it can't be looked at.
+        """
+        user = os.geteuid()
+        owners = {user, 0} if user else {0, self.path.stat().st_uid}
+        files = [self.path / _LOCK, self.path / _MARK, *self.log_files, *map(self.records.joinpath, _LMDB_FILES)]
+        for path in (self.path, self.records, *files):
+            why = planted(path, owners, links=path not in files)
+            if why:
+                raise ConfigError(f"{path}: {why}")
 
     @property
     def records(self) -> Path:

@@ -104,6 +104,7 @@ class StorageEngine:
         self.lock = threading.Lock()
         self._committing = threading.Lock()  # held while `counters` and those in LMDB change together
         self.memtable = Memtable()
+        directory.refuse_planted()  # whoever has daemonized since it was made has waited meanwhile
         self.environment = lmdb.open(
             str(directory.records),
             map_size=max(first_map, directory.record_bytes * 2),

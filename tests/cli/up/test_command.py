@@ -44,7 +44,7 @@ def test_data_directory_of_a_shard(tmp_path: Path) -> None:
 
 def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
     """A config file with other ranges than those of the documents is refused, and not remembered."""
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data").mkdir(0o700)
     open_state(tmp_path / "data" / "cluster.state", DEFAULT.map)
     path = tmp_path / "c.json"
     path.write_text(as_file(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))

@@ -78,10 +78,12 @@ def test_whose_directory(named: int, owner: int, mode: int, why: str | None) -> 
 
 
 def test_a_directory_that_others_can_write(tmp_path: Path) -> None:
-    """Such a run directory is refused before anything is written into it."""
+    """Such a directory is refused before anything is written into it."""
     tmp_path.chmod(0o777)
-    with pytest.raises(CommandFailed, match="has mode 0777, with which others could"), run_directory(tmp_path):
-        pass
+    for option in ("--run-dir", "--data-dir"):
+        refused = pytest.raises(CommandFailed, match=f"{option}: .* has mode 0777, with which others could")
+        with refused, held_directory(tmp_path, option):
+            pass
     assert list(tmp_path.iterdir()) == []
 
 

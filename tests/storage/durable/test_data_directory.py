@@ -17,6 +17,7 @@ import pytest
 from stores import at_once
 
 from pyshard.errors import ConfigError
+from pyshard.security.private_files import planted
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.durable.data_directory import FORMAT
 
@@ -166,7 +167,71 @@ def test_planted_links(tmp_path: Path, name: str) -> None:
     victim.write_text("precious")
     (path / name).symlink_to(victim)
     if name == "lock":
-        assert "can't be used as a data directory (Too many levels of symbolic links)" in refusal(path)
+        assert "lock: is a symbolic link" in refusal(path)
     else:
         DataDirectory(path).close()
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["lock", "shard.json", "log-a", "log-b", "records/data.mdb", "records/lock.mdb"])
+def test_links_in_a_planted_directory(tmp_path: Path, name: str) -> None:
+    """A link at the place of any file is refused in one line, before a file is opened."""
+    path, victim = tmp_path / "data", tmp_path / "victim"
+    (path / "records").mkdir(parents=True)
+    victim.write_text("precious")
+    if name != "shard.json":
+        (path / "shard.json").write_text(json.dumps({"format": FORMAT, "identity": "0" * 32}))
+    (path / name).symlink_to(victim)
+    line = f"{path / name}: is a symbolic link, which could have another file overwritten; expected the file itself"
+    assert refusal(path) == line
+    assert victim.read_text() == "precious"
+
+
+def test_a_link_that_comes_later(tmp_path: Path) -> None:
+    """The files are looked at again before LMDB opens them, which is later than the directory is made."""
+    directory, victim = DataDirectory(tmp_path / "data"), tmp_path / "victim"
+    victim.write_text("precious")
+    directory.records.mkdir()
+    (directory.records / "lock.mdb").symlink_to(victim)
+    with pytest.raises(ConfigError, match=r"lock\.mdb: is a symbolic link"):
+        LmdbStore.check(directory)
+    directory.close()
+    assert victim.read_text() == "precious"
+
+
+def test_own_links(tmp_path: Path) -> None:
+    """The directory and its records may be links of one's own, to what is one's own."""
+    for name in ("named", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "named" / "records").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(tmp_path / "named")
+    (tmp_path / "named" / "shard.json").write_text(json.dumps({"format": FORMAT, "identity": "0" * 32}))
+    directory = DataDirectory(tmp_path / "link")
+    LmdbStore.check(directory)
+    directory.close()
+    assert (tmp_path / "elsewhere" / "data.mdb").exists()
+
+
+def test_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever isn't root refuses another user's directory; root refuses what is neither its own nor the owner's."""
+    path = tmp_path / "data"
+    DataDirectory(path).close()
+    user = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    if user:
+        assert "belongs to another user" in refusal(path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    DataDirectory(path).close()
+
+
+def test_whose_files(tmp_path: Path) -> None:
+    """What belongs to nobody of those who may have put it there is named as another's; what isn't there is nobody's."""
+    file, link = tmp_path / "file", tmp_path / "link"
+    assert planted(file, []) is None
+    file.touch()
+    link.symlink_to(file)
+    user = os.geteuid()
+    for path in (file, link):
+        assert planted(path, [user], links=True) is None
+        why = planted(path, [user + 1], links=True) or ""
+        assert why.startswith(f"belongs to another user ({user}), who could have planted it")
