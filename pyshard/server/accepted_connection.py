@@ -28,6 +28,7 @@ from zope.interface import implementer
 from pyshard.errors import TooManyConnections
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
+from pyshard.server.connection_admission import origin_of
 from pyshard.settings import settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 class AcceptedConnection(BoundedAMP):
     """A connection that a daemon accepted, whoever the peer is.
 
-    :ivar origin: the address that the peer comes from, where there is such a thing.
+    :ivar origin: what counts as the address that the peer comes from (`pyshard.server.connection_admission.origin_of`).
     :ivar operations: how many operations came over it.
     :ivar refused: why nothing is done for the peer, if so.
     """
@@ -48,7 +49,7 @@ class AcceptedConnection(BoundedAMP):
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
         super().__init__(clock)
         self.factory = factory
-        self.origin: str | None = None
+        self.origin = origin_of(None)  # until its factory says it
         self.operations = 0
         self.refused: TooManyConnections | None = None
         self._peer = "?"

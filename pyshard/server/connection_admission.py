@@ -30,6 +30,8 @@ from pyshard.settings import settings
 _STRANGER_TIME = 1.0  # seconds after which a stranger's place may be given to another
 _NETWORK = 64  # bits of an IPv6 address that name one customer's network
 
+_UNIX = "Unix sockets"
+
 _C = TypeVar("_C", bound=Hashable)
 
 
@@ -71,17 +73,18 @@ class ConnectionLimits:
         )
 
 
-def origin_of(peer: object) -> str | None:
-    """What counts as the one address that a peer comes from; None where there is no such thing.
+def origin_of(peer: object) -> str:
+    """What counts as the one address that a peer comes from: for turns, places, bytes that are held, and snapshots.
 
-    All addresses of an IPv6 network of 64 bits count as one, since whoever has one of them has them all.
+    All addresses of an IPv6 network of 64 bits count as one, since whoever has one of them has them all. So do all
+    peers of Unix sockets: they have no addresses, and whatever name one may give itself says nothing.
     """
     if isinstance(peer, IPv6Peer):
         address = IPv6Address(peer.host.partition("%")[0])
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
         return f"{IPv6Address(int(address) >> _NETWORK << _NETWORK)}/{_NETWORK}"
-    return str(peer.host) if isinstance(peer, IPv4Address) else None
+    return str(peer.host) if isinstance(peer, IPv4Address) else _UNIX
 
 
 class Admission(Generic[_C]):

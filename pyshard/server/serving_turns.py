@@ -14,7 +14,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -31,12 +30,12 @@ class Served(Protocol):
     """A connection as it is served.
 
     :ivar role: what the peer may do; None: it is a stranger.
-    :ivar origin: the address that the peer comes from, where there is such a thing.
+    :ivar origin: what counts as the address that the peer comes from; whoever has the same shares its time.
     :ivar heard: when what is to be served was given to `ServingTurns.serve`, in the clock's seconds.
     """
 
     role: Role | None
-    origin: str | None
+    origin: str
     heard: float
 
     def __hash__(self) -> int: ...
@@ -104,7 +103,7 @@ class ServingTurns(Generic[_S]):
             used = self._clock.seconds() - connection.heard
         used = min(used, _LONGEST) if used >= 0 else most
         if its_turn or used >= most:
-            peers.waiting.charge(connection, _group(connection), used)
+            peers.waiting.charge(connection, connection.origin, used)
         if not its_turn:
             peers.left -= used
             if peers.left < peers.at_once / 2:  # in good time, so that what comes in one turn seldom has to wait
@@ -115,7 +114,7 @@ class ServingTurns(Generic[_S]):
     def forget(self, connection: _S) -> None:
         """Forget a connection that has ended."""
         for peers in (self._known, self._strangers):
-            peers.waiting.remove(connection, _group(connection))
+            peers.waiting.remove(connection, connection.origin)
 
     # ------------------------------------------------------------------ inside
 
@@ -125,7 +124,7 @@ class ServingTurns(Generic[_S]):
             connection.wait_for_turn()
             self._waits_again = self._waits_again or connection is self._turn_of
             peers = self._strangers if connection.role is None else self._known
-            peers.waiting.add(connection, _group(connection))
+            peers.waiting.add(connection, connection.origin)
             peers.left = 0.0
             self._go_on_later()
 
@@ -151,8 +150,3 @@ class ServingTurns(Generic[_S]):
                 self._go_on_later()
             else:
                 peers.left = peers.at_once
-
-
-def _group(connection: Served) -> Hashable:
-    """Whoever shares the time of a connection."""
-    return connection.origin if connection.origin is not None else connection

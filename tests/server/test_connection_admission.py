@@ -165,12 +165,13 @@ def test_counts_hold(guarded: bool, steps: list[tuple[str, int, str | None]]) ->
         (IPv6Address("TCP", "fe80::1%eth0", 40_000), "fe80::/64"),
         (IPv6Address("TCP", "::1", 40_000), "::/64"),
         (IPv6Address("TCP", f"::ffff:{HERE}", 40_000), HERE),
-        (UNIXAddress(b"/run/shard"), None),
-        (None, None),
+        (UNIXAddress(None), "Unix sockets"),
+        (UNIXAddress(b"/a/name/that/the/peer/has/chosen"), "Unix sockets"),
+        (None, "Unix sockets"),
     ],
 )
-def test_origins(peer: object, origin: str | None) -> None:
-    """What counts as one address: an IPv4 address, also within IPv6; of IPv6 a network."""
+def test_origins(peer: object, origin: str) -> None:
+    """What counts as one address: an IPv4 address, also within IPv6; of IPv6 a network; all Unix sockets."""
     assert origin_of(peer) == origin
 
 

@@ -46,7 +46,7 @@ class Connection:
         self, bench: Bench, name: str, boxes: int, cost: float, origin: str | None = None, role: Role | None = Role.READ
     ) -> None:
         self.bench, self.name, self.boxes, self.cost = bench, name, boxes, cost
-        self.origin, self.role = origin, role
+        self.origin, self.role = origin or name, role
         self.waits = False
         self.heard = 0.0
 

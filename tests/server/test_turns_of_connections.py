@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -67,14 +68,14 @@ class Worker(ServerConnection):
 class Bench:
     """A daemon's connections over transports in memory, and what is to be answered later."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, address: IAddress | None = None) -> None:
         self.clock = Clock()
         self.later: list[Deferred[object]] = []
         self.factory = ServerFactory(self._make, self.clock)
         self.sides: list[ServerConnection] = []
         self.sent = [0] * count
         for number in range(count):
-            side = self.factory.buildProtocol(IPv4Address("TCP", f"192.0.2.{number // 2}", 1))
+            side = self.factory.buildProtocol(address or IPv4Address("TCP", f"192.0.2.{number // 2}", 1))
             assert side is not None
             side.makeConnection(Transport())
             self.sides.append(side)
@@ -194,3 +195,19 @@ def test_a_daemon_that_stops_waits_for_turns() -> None:
     (side,) = bench.sides
     assert (side.answering, side.has_unanswered) == (0, True)
     assert len(bench.answered(0)) == pytest.approx(settings.SERVED_AT_ONCE / 0.001, abs=1)
+
+
+def test_connections_of_a_unix_socket_share_one_turn() -> None:
+    """Forty of them get no more of the daemon's time than one peer with an address."""
+    bench = Bench(40, UNIXAddress(b""))
+    other = bench.factory.buildProtocol(IPv4Address("TCP", "192.0.2.9", 1))
+    other.makeConnection(Transport())
+    bench.sides.append(other)
+    bench.sent.append(0)
+    for number in range(41):
+        bench.arrive(number, 2000, 0.001, False, 0)
+    before = [len(bench.answered(number)) for number in range(41)]
+    for _ in range(400):
+        bench.turn()
+    *unix, of_other = (len(bench.answered(number)) - before[number] for number in range(41))
+    assert sum(unix) == pytest.approx(of_other, rel=0.2)
