@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from pyshard.net.twisted_internals import send_now
@@ -125,6 +126,8 @@ class BoxStream(amp.AMP):
         """Have the transport read at most so many bytes at a time, where it lets itself be told."""
         self._read_size = size
         transport: object = self.transport
+        if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
+            transport = transport.transport
         if isinstance(transport, FileDescriptor):
             transport.bufferSize = size
 

@@ -32,7 +32,10 @@ _MAX_SHOWN = 200  # characters of a peer's certificate that a message shows
 
 
 class TlsConnection(SSL.Connection):
-    """OpenSSL's connection.
+    """OpenSSL's connection, which gives what has come in as few pieces as may be.
+
+    OpenSSL gives the bytes of one TLS record at a time, and Twisted hands each such piece to the protocol. A peer that
+    puts every byte into a record of its own would have the daemon look for a box thousands of times for each read.
 
     :ivar refusal: why the peer's certificate was refused, if it was.
     :ivar received: whether anything came from the peer.
@@ -40,11 +43,32 @@ class TlsConnection(SSL.Connection):
 
     refusal: str | None = None
     received = False
+    _failure: SSL.Error | None = None  # what OpenSSL said behind the bytes that were given last
 
     def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
         """Take what came from the peer."""
         self.received = True
         return super().bio_write(buf)
+
+    def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
+        """Take what has come, of as many records as there are, up to so many bytes.
+
+        :raises SSL.Error: as OpenSSL does, when all that came before was given.
+        """
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        found = super().recv(bufsiz, flags)
+        pieces, left = [found], bufsiz - len(found)
+        try:
+            while left > 0:
+                pieces.append(super().recv(left, flags))
+                left -= len(pieces[-1])
+        except SSL.WantReadError:
+            pass  # it is asked again, since more may have come by then
+        except SSL.Error as error:
+            self._failure = error
+        return b"".join(pieces) if len(pieces) > 1 else found
 
 
 def name_of(host: str) -> PeerName:

@@ -1,0 +1,132 @@
+"""TLS records of one byte: they cost a daemon one piece for each read, and nothing is lost of them, nor of an end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from certificates import Certificates
+from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from pyshard.net.bounded_box_stream import BoxStream
+from pyshard.protocol.boxes import BoxParser, Limits, serialize
+from pyshard.protocol.commands import Ping
+from pyshard.security import tls
+from pyshard.security.tls import Tls
+from pyshard.security.tls.byte_filter import TlsFilter
+from pyshard.security.tls.contexts import TlsContext
+from pyshard.security.tls.verification import TlsConnection
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
+from pyshard.testing import MemoryNetwork
+
+WHERE = ("127.0.0.1", 5050)
+
+
+class CountingConnection(ServerConnection):
+    """A daemon's connection that counts the pieces in which bytes come."""
+
+    pieces = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        if data:
+            self.pieces += 1
+        super().dataReceived(data)
+
+
+class RawPeer(Protocol):
+    """A peer that does its own TLS."""
+
+    def __init__(self, filtering: TlsFilter) -> None:
+        self.filter = filtering
+        self.shaken = False
+        self.parser = BoxParser(Limits(keys=10, size=1 << 20))
+        self.answers = 0
+
+    def connectionMade(self) -> None:
+        self.dataReceived(b"")
+
+    def dataReceived(self, data: bytes) -> None:
+        if data:
+            self.filter.feed(data)
+        if not self.shaken:
+            self.shaken = self.filter.shake_hands()
+        if self.shaken:
+            self.parser.feed(self.filter.read() or b"")
+            while self.parser.next_box() is not None:
+                self.answers += 1
+        self.send()
+
+    def send(self) -> None:
+        """Send what waits to be sent, at once."""
+        assert self.transport is not None
+        if data := self.filter.take():
+            self.transport.write(data)
+
+
+def test_small_records_come_as_one_piece(made: Certificates) -> None:
+    """Boxes whose bytes have a record each come in as many pieces as reads bring them, and all are answered."""
+    network = MemoryNetwork(Clock())
+    clock, served = network.clock, list[CountingConnection]()
+
+    def make(factory: ServerFactory) -> ServerConnection:
+        served.append(CountingConnection(factory, clock))
+        return served[-1]
+
+    tls.listening(network.listen(*WHERE), made.daemon, True, clock).listen(ServerFactory(make, clock))
+    peer = RawPeer(tls.filtering(Tls(made.ca))(WHERE[0]))
+    network.dial(*WHERE).connect(Factory.forProtocol(lambda: peer))
+    network.settle()
+    assert peer.shaken
+    for number in range(20):
+        for byte in serialize({b"_command": Ping.commandName, b"_ask": b"%d" % number}):
+            peer.filter.write(bytes([byte]))
+    peer.send()
+    network.settle()
+    assert peer.answers == 20
+    assert served[0].pieces <= 2
+
+
+def test_all_before_an_end_is_given(made: Certificates) -> None:
+    """Bytes before the peer's end of TLS are given first, then the end; what doesn't fit comes with the next call."""
+    now = datetime.now(UTC)
+    client = TlsFilter(TlsContext(Tls(made.ca), True, lambda: now), WHERE[0])
+    daemon = TlsConnection(TlsContext(made.daemon, False, lambda: now).current())
+    daemon.set_accept_state()
+    while not client.shake_hands():
+        daemon.bio_write(client.take())
+        with suppress(SSL.WantReadError):
+            daemon.do_handshake()
+        client.feed(daemon.bio_read(1 << 20))
+    daemon.bio_write(client.take())
+    daemon.do_handshake()
+    with pytest.raises(SSL.WantReadError):
+        daemon.recv(100)
+    for byte in b"abcdef":
+        client.write(bytes([byte]))
+    daemon.bio_write(client.take())
+    assert [daemon.recv(4), daemon.recv(4)] == [b"abcd", b"ef"]
+    with pytest.raises(SSL.WantReadError):
+        daemon.recv(4)
+    client.write(b"g")
+    client._tls.shutdown()
+    daemon.bio_write(client.take())
+    assert daemon.recv(100) == b"g"
+    for _ in range(2):
+        with pytest.raises(SSL.ZeroReturnError):
+            daemon.recv(100)
+
+
+def test_what_is_read_at_a_time_below_tls() -> None:
+    """The bound of a read holds for the transport from which TLS reads."""
+    descriptor, stream = FileDescriptor(), BoxStream(Clock())
+    factory = WrappingFactory(Factory.forProtocol(lambda: stream))
+    ProtocolWrapper(factory, stream).makeConnection(descriptor)
+    for size in (4096, 128 * 1024):
+        stream.read_at_a_time(size)
+        assert descriptor.bufferSize == size
