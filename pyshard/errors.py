@@ -296,14 +296,16 @@ def from_code(code: str, message: str) -> PyshardError:
     return PyshardError(f"{code}: {message}") if cls is None else cls(message)
 
 
+#: Characters of a message that `plain` looks at: well over what any message of pyshard's own has.
+MOST_PLAIN = 10_000
+
+
 def plain(message: str) -> str:
-    """A message as one line of printable characters, for logs and terminals, since a peer may have written it."""
+    """The beginning of a message as one line of printable characters, since a peer may have written it."""
+    message = shortened(message, MOST_PLAIN)
     if message.isprintable():
         return message
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in message
-    )
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in message)
 
 
 def shortened(text: str, length: int = 60) -> str:

@@ -9,21 +9,24 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from twisted.protocols import amp
 from work import Seen, assert_equal, growth, steps
 
 from pyshard.client_core.conversation import Conversation
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
+from pyshard.errors import MOST_PLAIN, BadRequest, plain
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
-from pyshard.protocol.batch_encoding import decode_runs, encode_runs
+from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 from pyshard.protocol.pages import encode_keys
 from pyshard.security.tls.byte_filter import TlsFilter
 from pyshard.server.held_bytes_limit import HeldBytes
+from pyshard.settings import settings
 
 LINEAR = 4.8
 
@@ -218,6 +221,35 @@ def test_bytes_that_are_held() -> None:
 
     assert growth(under, 100) < LINEAR
     assert steps(over(400)) < 4 * 400
+
+
+# -- texts of errors -----------------------------------------------------------------------------------------------
+
+
+def test_a_long_text_of_a_peer_in_a_message() -> None:
+    """Only the beginning of a text is made printable: one of 17,000,000 characters blocked a daemon for 19 s."""
+    assert growth(lambda length: lambda: plain("\x01" * length), MOST_PLAIN) < 1.1
+    assert len(plain("\x01" * 10 * MOST_PLAIN)) <= 4 * MOST_PLAIN
+
+
+@pytest.mark.parametrize("decode", [decode_runs, decode_readers_runs], ids=["any peer's", "a reader's"])
+def test_a_long_verb_of_a_batch(decode: Callable[[bytes], object]) -> None:
+    """A verb of any length is refused in one short line, which says where it stands."""
+
+    def work(length: int) -> Callable[[], None]:
+        data = msgspec.msgpack.encode([["\x01" * length, "", [b"a"]]])
+
+        def refuse() -> None:
+            with pytest.raises(BadRequest) as refused:
+                decode(data)
+            assert len(str(refused.value)) < 1000
+            assert str(refused.value).startswith(r"the batch can't be read: run 0, verb: found '\x01\x01")
+            assert str(refused.value).endswith("expected one of read, has, item, write, pop, remove, touch, increment")
+
+        return refuse
+
+    assert growth(work, 1000) < 1.1
+    assert steps(work(2 * settings.BOX_BYTES)) < 2 * steps(work(1000))
 
 
 # -- the count itself ----------------------------------------------------------------------------------------------

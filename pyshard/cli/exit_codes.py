@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from pyshard.errors import (
+    MOST_PLAIN,
     BackupDamaged,
     ConfigError,
     IndexExists,
@@ -30,6 +31,7 @@ from pyshard.errors import (
     Unavailable,
     UnreadableRecord,
     plain,
+    shortened,
 )
 
 
@@ -95,4 +97,4 @@ class CommandFailed(Exception):
 
 def one_line(message: str) -> str:
     """A message as the command's last line: ``pyshard: …``."""
-    return "pyshard: " + plain(" ".join(message.split()))
+    return "pyshard: " + plain(" ".join(shortened(message, MOST_PLAIN).split()))

@@ -7,6 +7,7 @@ Rules:
 
 - an outline costs a bounded amount of memory, whatever the batch announces;
 - every column is counted, not only the keys: any of them can take 40 times its bytes when it is decoded;
+- of a text that stands in a batch only the beginning is looked at: it may be as long as the batch;
 - a fault is told in the words of docs/protocol.md: run, column, element, and MessagePack's names of types. msgspec
   itself has paths (``$[0][2][1]``) and Python's types.
 """
@@ -19,10 +20,11 @@ from typing import Annotated, get_args
 
 import msgspec
 
-from pyshard.errors import BadRequest, plain
+from pyshard.errors import BadRequest, plain, shortened
 from pyshard.protocol.batch_operations import MAX_LENGTH, Run, columns, verb_of
 from pyshard.protocol.message_pack_heads import array_length
 
+_MOST_TEXT = 200  # characters of what msgspec says, and bytes of a verb, that are looked at
 _MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
 
 _outline = msgspec.msgpack.Decoder(
@@ -66,11 +68,11 @@ def batch_fault(error: Exception, data: bytes) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a text in it is not UTF-8"
     message, place = str(error), ""
-    found = _PLACE.search(message)
+    found = _PLACE.search(message, max(0, len(message) - _MOST_TEXT))
     if found is not None:
         message, steps = message[: found.start()], [int(step) for step in re.findall(r"\d+", found[1])]
         place = f"{_place(steps, data)}: "
-    return plain(place + _in_words(message))
+    return plain(place + _in_words(shortened(message, _MOST_TEXT)))
 
 
 def uneven(number: int, run: Run) -> str:
@@ -131,7 +133,9 @@ def _verb_of(run: int, data: bytes) -> str:
 
 
 def _text(value: msgspec.Raw) -> str:
-    """A text; empty: it is none."""
+    """A text; empty: it is none, or is longer than any verb."""
+    if len(value) > _MOST_TEXT:
+        return ""
     try:
         text: str = _verb.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
