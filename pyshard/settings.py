@@ -136,6 +136,9 @@ class Settings:
 
     #: Operations of one batch, since a shard does nothing else while it applies one.
     MAX_BATCH: int = 10_000
+    #: Runs of one batch, empty ones as well, since each costs a shard as much as ten operations: as many as a client's
+    #: box has if no two operations share one.
+    MAX_RUNS: int = 1000
     #: Bytes of keys and records after which an answer takes no further operation.
     ANSWER_BYTES: int = 1024 * 1024
     #: Bytes of messages of the errors in an answer: with them, the largest document still fits into the box.

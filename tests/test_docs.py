@@ -149,6 +149,7 @@ def test_limits_in_protocol() -> None:
         settings.MAX_BOX_KEYS,
         settings.MAX_BOX_BYTES,
         settings.MAX_BATCH,
+        settings.MAX_RUNS,
         settings.MAX_DOCUMENT_BYTES,
         settings.MAX_KEY_BYTES,
         settings.MAX_NAME,

@@ -58,7 +58,11 @@ TESTS = {
     ],
     "MAX_BATCH": [
         "shard/test_apply.py::test_most_operations_of_a_batch",
-        "protocol/batch_operations/test_limits.py::test_many_empty_runs",
+        "protocol/batch_operations/test_limits.py::test_many_runs_of_many_keys",
+    ],
+    "MAX_RUNS": [
+        "protocol/batch_operations/test_limits.py::test_many_runs",
+        "client_core/operation_queue/test_batches.py::test_a_run_for_each_operation",
     ],
     "ANSWER_BYTES": ["shard/test_apply.py::test_answers_are_bounded"],
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],

@@ -52,6 +52,7 @@ def test_box_has_keys_for_all_its_bytes() -> None:
 def test_client_keeps_the_shards_limits() -> None:
     """What a client puts into one box is within what a shard takes."""
     assert settings.BOX_OPERATIONS <= settings.MAX_BATCH
+    assert settings.BOX_OPERATIONS <= settings.MAX_RUNS
     assert settings.BOX_OPERATIONS <= settings.MAX_WAITING
     assert settings.BOX_BYTES + settings.MAX_DOCUMENT_BYTES + settings.MAX_KEY_BYTES < settings.MAX_BOX_BYTES
     assert settings.BOX_BYTES * settings.BOXES_IN_FLIGHT <= settings.MAX_WAITING_BYTES

@@ -2,7 +2,8 @@
 
 Rules:
 
-- a batch with too many operations is refused before it is decoded, since decoded runs take up to 40 times the memory;
+- a batch with too many runs is refused before it is decoded, since each run is work, an empty one as well;
+- so is one with too many operations, since decoded runs take up to 40 times the memory;
 - of a peer that may only read, nothing is decoded that would change something;
 - a column has as many elements as the run has keys;
 - a key that is stored is UTF-8 and not too long, and what is written is a record, as far as its outline shows
@@ -13,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,7 +23,6 @@ from pyshard.model.record_outline import are_records, record_fault
 from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.batch_operations import (
     HEAD_BYTES,
-    MAX_LENGTH,
     READING_RUNS,
     Has,
     Increment,
@@ -72,10 +72,8 @@ _ReadersRun: TypeAlias = (
 
 _R = TypeVar("_R")
 
-_runs: msgspec.msgpack.Decoder[list[Run]] = msgspec.msgpack.Decoder(Annotated[list[Run], MAX_LENGTH])
-_readers_runs: msgspec.msgpack.Decoder[list[_ReadersRun]] = msgspec.msgpack.Decoder(
-    Annotated[list[_ReadersRun], MAX_LENGTH]
-)
+_runs: msgspec.msgpack.Decoder[list[Run]] = msgspec.msgpack.Decoder(list[Run])
+_readers_runs: msgspec.msgpack.Decoder[list[_ReadersRun]] = msgspec.msgpack.Decoder(list[_ReadersRun])
 
 #: A batch as MessagePack.
 encode_runs: Callable[[list[Run]], bytes] = msgspec.msgpack.Encoder().encode
@@ -121,7 +119,13 @@ def decode_readers_runs(data: bytes) -> list[Run | int]:
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[list[_R]], data: bytes) -> list[_R]:
-    """The runs in some bytes, unless they announce too many operations."""
+    """The runs in some bytes, unless they announce that they are too many, or have too many operations."""
+    announced = array_length(data) or 0
+    if announced > settings.MAX_RUNS:
+        raise BadRequest(
+            f"the batch can't be read: found {announced:,} runs, expected at most {settings.MAX_RUNS:,}; put "
+            "operations of one verb and index into one run"
+        )
     try:
         if len(data) > settings.BOX_BYTES:
             check_size(operations_announced(data))

@@ -5,7 +5,7 @@ found.
 
 Rules:
 
-- an outline costs a bounded amount of memory, whatever the batch announces;
+- an outline costs a bounded amount of memory, whatever a run announces; the caller has looked how many runs there are;
 - every column is counted, not only the keys: any of them can take 40 times its bytes when it is decoded;
 - of a text that stands in a batch only the beginning is looked at: it may be as long as the batch;
 - a fault is told in the words of docs/protocol.md: run, column, element, and MessagePack's names of types. msgspec
@@ -21,15 +21,13 @@ from typing import Annotated, get_args
 import msgspec
 
 from pyshard.errors import BadRequest, plain, shortened
-from pyshard.protocol.batch_operations import MAX_LENGTH, Run, columns, verb_of
+from pyshard.protocol.batch_operations import Run, columns, verb_of
 from pyshard.protocol.message_pack_heads import array_length
 
 _MOST_TEXT = 200  # characters of what msgspec says, and bytes of a verb, that are looked at
 _MAX_FIELDS = 16  # of a run in a large batch; today's verbs have 6 at the most, a newer peer's may have more
 
-_outline = msgspec.msgpack.Decoder(
-    Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]], MAX_LENGTH]
-)
+_outline = msgspec.msgpack.Decoder(list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]])
 _verb = msgspec.msgpack.Decoder(str)
 
 _PLACE = re.compile(r" - at `\$((?:\[\d+\])+)`$")

@@ -17,6 +17,7 @@ from client_core.operation_queue.operations import (
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions
 from pyshard.client_core.operation_queue import Batch
 from pyshard.errors import Unavailable
+from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batch_operations import (
     ABSENT,
     ALWAYS,
@@ -30,6 +31,7 @@ from pyshard.protocol.batch_operations import (
     Touch,
     Write,
 )
+from pyshard.settings import settings
 
 
 def test_operations_leave_in_the_order_of_issue() -> None:
@@ -53,6 +55,15 @@ def test_operations_leave_in_the_order_of_issue() -> None:
     assert queue.in_flight[0].sent == 3.5
     assert len(queue) == 0
     assert queue.next_batch(4.0) is None
+
+
+def test_a_run_for_each_operation() -> None:
+    """A box in which no two neighbors share a run has no more runs than a shard takes."""
+    verbs = ["read", "has"] * settings.MAX_RUNS
+    queue = queue_of(*(operation(verb, str(number)) for number, verb in enumerate(verbs)))
+    first = next_batch(queue)
+    assert len(first.runs) == len(first.operations) == settings.MAX_RUNS
+    assert decode_runs(encode_runs(first.runs)) == first.runs
 
 
 def test_runs_join_neighbors_only() -> None:
