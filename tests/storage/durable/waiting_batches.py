@@ -53,7 +53,7 @@ SHAPES: dict[str, tuple[int, list[Run]]] = {
     "documents of 1 kB": (20, writes(1000, 20, 1000)),
     "documents of 100 kB": (20, writes(10, 20, 100_000)),
     "one by one": (15_000, writes(1, 8, 1)),
-    "runs of one": (6, writes(1, 8, 1) * 5000),
+    "runs of one": (30, writes(1, 8, 1) * 1000),
     "of an unknown index": (40, [Remove("nowhere", keys(BATCH - 1, 8)), Remove("", [b"key"])]),
     OF_OTHER_SHARDS: (40, [Remove("", keys(BATCH, 8))]),
 }
