@@ -188,9 +188,6 @@ def test_results_in_a_file() -> None:
     assert results.from_json(results.to_json(given)) == given
 
 
-@pytest.mark.xfail(
-    strict=True, reason="docs/ has the figures and the page of an older way to measure; the next run writes both anew"
-)
 def test_page_in_docs() -> None:
     """docs/benchmarks.md is what its figures, docs/benchmarks.json, make; `--from docs/benchmarks.json` repairs it."""
     given = results.from_json((CHECKOUT / "docs" / "benchmarks.json").read_bytes())
