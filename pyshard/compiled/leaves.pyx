@@ -11,11 +11,10 @@ Rules:
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_CheckExact, PyDict_Next
 from cpython.float cimport PyFloat_CheckExact
-from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.list cimport PyList_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.tuple cimport PyTuple_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -26,6 +25,8 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? -1
+    Py_ssize_t PySequence_Fast_GET_SIZE(object list_or_tuple)
+    PyObject* PySequence_Fast_GET_ITEM(object list_or_tuple, Py_ssize_t place)
     int PyGC_Disable()
     int PyGC_Enable()
 
@@ -292,17 +293,11 @@ cdef int64_t size_of(object value, int depth, Walk* walk) except? -1:
             if size < 0:
                 return -1
             total += size
-    elif PyList_CheckExact(value):
-        walk.least_bytes += PyList_GET_SIZE(value)
-        for place in range(PyList_GET_SIZE(value)):
-            size = size_of(<object>PyList_GET_ITEM(value, place), depth + 1, walk)
-            if size < 0:
-                return -1
-            total += size
-    elif PyTuple_CheckExact(value):
-        walk.least_bytes += PyTuple_GET_SIZE(value)
-        for place in range(PyTuple_GET_SIZE(value)):
-            size = size_of(<object>PyTuple_GET_ITEM(value, place), depth + 1, walk)
+    elif PyList_CheckExact(value) or PyTuple_CheckExact(value):
+        count = PySequence_Fast_GET_SIZE(value)
+        walk.least_bytes += count
+        for place in range(count):
+            size = size_of(<object>PySequence_Fast_GET_ITEM(value, place), depth + 1, walk)
             if size < 0:
                 return -1
             total += size
