@@ -28,6 +28,9 @@ WHERE = ("127.0.0.1", 5050)
 #: The state by which the shard goes, in which it may store much.
 ROOMY = with_low(limit=10**9)
 
+#: A record.
+ONE = b"\x01\x00\x00\x00\x34\xa3one"
+
 
 class Bench:
     """A shard that listens on a network in memory, and peers of it."""

@@ -6,7 +6,7 @@ import json
 
 import attrs
 import pytest
-from shard.served import ROOMY, Bench
+from shard.served import ONE, ROOMY, Bench
 from shard.states import LOW
 
 from pyshard.compiled import IN_USE
@@ -32,23 +32,6 @@ from pyshard.protocol.commands import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys
 from pyshard.shard.shard import Assignment
-
-#: A record.
-ONE = b"\x01\x00\x00\x00\x34\xa3one"
-
-
-@pytest.fixture
-def new() -> Bench:
-    """A shard that was told nothing yet."""
-    return Bench()
-
-
-@pytest.fixture
-def bench(new: Bench) -> Bench:
-    """The shard called low of `ROOMY`."""
-    new.configure()
-    return new
-
 
 # -- who it is ------------------------------------------------------------------------------------------------------
 

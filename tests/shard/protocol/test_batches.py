@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from deferreds import result
-from shard.served import ROOMY, Bench
+from shard.served import ONE, ROOMY, Bench
 from shard.states import LOW
 from twisted.protocols import amp
 
@@ -19,22 +19,6 @@ from pyshard.protocol.batch_answers import VERSION, Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Pop, Read, Write
 from pyshard.settings import settings
-
-#: A record.
-ONE = b"\x01\x00\x00\x00\x34\xa3one"
-
-
-@pytest.fixture
-def new() -> Bench:
-    """A shard that was told nothing yet."""
-    return Bench()
-
-
-@pytest.fixture
-def bench(new: Bench) -> Bench:
-    """The shard called low of `ROOMY`."""
-    new.configure()
-    return new
 
 
 def test_apply_as_bytes(bench: Bench) -> None:
