@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from functional.cluster import HOST, Cluster, Daemon, NewCluster, answers, listens, run, until
+from functional.cluster import HOST, Cluster, Daemon, NewCluster, answers, listens, run, shard, until, write_config
 from functional.shell import COMMAND
 from ports import free_port
 
@@ -52,7 +52,7 @@ def test_daemons_and_backups(new_cluster: NewCluster, umask: int) -> None:
 
 @pytest.fixture
 def up(environment: Mapping[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts `up` with options, on ports of its own."""
+    """Starts `up` with options."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*options: str) -> subprocess.Popen[bytes]:
@@ -72,7 +72,9 @@ def up(environment: Mapping[str, str], tmp_path: Path) -> Iterator[Callable[...,
 
 def test_up(up: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, umask: int) -> None:
     """What `up` and its daemons write into their two directories is their owner's alone."""
-    process = up("--run-dir", "run", "--data-dir", "data")
+    shards = [shard("a", 0.0, 0.5, free_port()), shard("b", 0.5, 1.0, free_port())]
+    write_config(tmp_path / "etc" / "shards.json", shards, free_port())
+    process = up("--config", "etc/shards.json", "--run-dir", "run", "--data-dir", "data")
     assert process.stdout is not None
     text = b""
     while b"Ctrl-C ends the cluster" not in text:
