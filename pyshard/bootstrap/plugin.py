@@ -22,6 +22,7 @@ from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.steady_clock import run_steadily
+from pyshard.net.twisted_internals import poll_lightly
 from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.token_file import TokenFile
@@ -124,6 +125,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
 
     assert IReactorTime.providedBy(reactor)
     run_steadily(reactor)
+    poll_lightly(reactor)
     reloads: list[Reload] = []
     try:
         endpoint = daemon_tls_options.listening(reactor, options, reloads)

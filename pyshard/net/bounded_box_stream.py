@@ -102,6 +102,7 @@ class BoxStream(amp.AMP):
 
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the peer has read what was sent to it."""
+        self.heard = self._clock.seconds()
         self._unread = False
         if self._unread_bytes:
             self._unread_bytes = 0
@@ -194,8 +195,13 @@ class BoxStream(amp.AMP):
         """
         self._waits = self.paused = True
 
+    def wait_unread(self) -> None:
+        """Serve nothing and read nothing at all until `take_turn`."""
+        self._waits = True
+        self._stop_reading()
+
     def take_turn(self) -> None:
-        """Go on with what has come."""
+        """Go on with what has come, and read on."""
         self._waits = False
         self._resume()
 
@@ -231,7 +237,8 @@ class BoxStream(amp.AMP):
         if self.transport is None or self._full or self._unread or self._waits or self._broken:
             return
         self.paused = False
-        self.dataReceived(b"")  # while nothing is read yet: what has come may do for this turn
+        if self._parser.begun:
+            self.dataReceived(b"")  # while nothing is read yet: what has come may do for this turn
         if not self.paused and not self._reads and self.transport is not None:
             self._reads = True
             cast(IPushProducer, self.transport).resumeProducing()

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall, ReactorBase
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.tcp import Connection, Port
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python import runtime
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The timeout of an endpoint that is to set no timer. Connectors take None, though endpoints declare a number.
 NO_TIMEOUT = cast(int, None)
+
+_TURNS = "pyshard_turns"  # the name of an attribute of the reactor that `poll_lightly` has set
 
 _log = Logger()
 
@@ -66,21 +69,58 @@ def discard_unwritten(transport: FileDescriptor) -> None:
     transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = b"", [], 0
 
 
-def bound_accepts(port: object, most: int) -> None:
-    """Have a port accept at most so many connections in one turn of the reactor.
+def bound_accepts(
+    port: object,
+    most: Callable[[], int],
+    around: Callable[[Callable[[], None]], None],
+    may_connect: Callable[[IAddress], bool],
+) -> None:
+    """Have a port accept at most so many connections in one turn of the reactor, and close some of them at once.
 
     A `tcp.Port` accepts 100 at first, and 20 more in each turn that brings as many. While hundreds dial again and
-    again, nobody else would be served.
+    again, nobody else would be served. A connection for which its factory makes no protocol costs a tenth of another
+    one; but factories of TLS always make one.
+
+    :param most: says how many are accepted.
+    :param around: is given the function that accepts them, and calls it.
+    :param may_connect: whether a peer may connect; if not, the connection is closed.
     """
-    if not isinstance(port, Port):
+    if not isinstance(port, Port) or port.factory is None:
         return
-    accept = port.doRead
+    accept, build = port.doRead, port.factory.buildProtocol
 
     def accept_few() -> None:
-        port.numberAccepts = most
-        accept()
+        port.numberAccepts = most()
+        around(accept)
 
     port.doRead = accept_few  # type: ignore[method-assign]  # the reactor looks it up on the object
+    vars(port.factory)["buildProtocol"] = lambda addr: build(addr) if may_connect(addr) else None
+
+
+def call_around(
+    transport: object, reads: Callable[[Callable[[], object]], object], writes: Callable[[Callable[[], object]], object]
+) -> Callable[[], None]:
+    """Have functions called whenever the reactor has a transport read or write something.
+
+    They see all that this takes, with the work of TLS, before and behind the protocol's own. The reactor looks both
+    methods up on the transport.
+
+    :param reads: is given the function that reads, and calls it or not; returns what that returned, or None.
+    :param writes: the same for the one that writes.
+    :return: ends it.
+    """
+    if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
+        transport = transport.transport
+    if not isinstance(transport, FileDescriptor):
+        return lambda: None
+    own, read, write = vars(transport), transport.doRead, transport.doWrite
+    own["doRead"], own["doWrite"] = lambda: reads(read), lambda: writes(write)
+
+    def end() -> None:
+        own.pop("doRead", None)
+        own.pop("doWrite", None)
+
+    return end
 
 
 def goes_by_the_wall_clock(reactor: IReactorTime) -> bool:
@@ -107,6 +147,15 @@ def call_soon(reactor: ReactorBase, function: Callable[..., object], *args: obje
     return call
 
 
+def turn_number(reactor: object) -> Callable[[], int] | None:
+    """The number of a reactor's turn: what it calls in a turn, and what it reads then, have the same.
+
+    :return: gives it; None: the turns aren't counted (`poll_lightly`).
+    """
+    turns: list[int] | None = vars(reactor).get(_TURNS)
+    return None if turns is None else lambda: turns[0]
+
+
 def poll_lightly(reactor: object) -> None:
     """Have an `EPollReactor` spare what it does for Twisted's old log around each event.
 
@@ -115,12 +164,12 @@ def poll_lightly(reactor: object) -> None:
     `twisted.logger`, which takes nothing from there. What a selectable raises is caught and logged in either case.
 
     Where an event says no more than that there is something to be read, it is read at once. All others go the reactor's
-    own way.
+    own way. And each turn is counted (`turn_number`).
     """
     epoll = sys.modules.get("twisted.internet.epollreactor")  # Linux alone has it
     if epoll is None or type(reactor) is not epoll.EPollReactor:
         return
-    made = cast("EPollReactor", reactor)
+    made, turns = cast("EPollReactor", reactor), [0]
     poll, selectables, serve = made._poller.poll, made._selectables, made._doReadOrWrite
     readable = select.EPOLLIN
 
@@ -144,5 +193,7 @@ def poll_lightly(reactor: object) -> None:
                 why = error
             if why is not None:
                 made._disconnectSelectable(selectable, why, True)
+        turns[0] += 1
 
+    vars(made)[_TURNS] = turns
     made.doIteration = do_poll  # type: ignore[method-assign]  # the reactor looks it up on itself

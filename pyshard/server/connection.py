@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import discard_unwritten
+from pyshard.net.twisted_internals import call_around, discard_unwritten
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
@@ -67,6 +67,7 @@ class ServerConnection(AcceptedConnection):
         self._wrong_tokens = 0
         self._session: bytes | None = None
         self._since = clock.seconds()
+        self._end_calls: Callable[[], None] | None = None
 
     def described(self) -> dict[str, object]:
         """What `stat` tells of a connection: id, peer, seconds since it was opened, operations."""
@@ -223,7 +224,16 @@ class ServerConnection(AcceptedConnection):
 
     # ------------------------------------------------------------------ what Twisted calls
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        turns = self.factory.turns
+        self._end_calls = call_around(
+            self.transport, lambda read: turns.around(self, read), lambda write: turns.around_write(self, write)
+        )
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._end_calls is not None:
+            self._end_calls()
         self.factory.connection_lost(self)
         super().connectionLost(reason)
         if self._session is not None:

@@ -12,12 +12,14 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 
+from pyshard.net.twisted_internals import turn_number
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens_and_roles import Tokens
@@ -31,6 +33,9 @@ from pyshard.server.serving_turns import ServingTurns
 from pyshard.server.session_fence import SessionFence
 from pyshard.server.silent_connections import SilentConnectionLog
 from pyshard.settings import settings
+
+_ACCEPTED_BESIDE = 2  # connections that are accepted in one turn while several addresses ask
+_MOST_DEBT = 0.25  # seconds that an address may have to wait, and still connect
 
 
 class ServerFactory(Factory):
@@ -60,7 +65,7 @@ class ServerFactory(Factory):
         self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
-        self.turns: ServingTurns[ServerConnection] = ServingTurns(clock)
+        self.turns: ServingTurns[ServerConnection] = ServingTurns(clock, turn_number(clock))
         self.log = paced_log(clock, settings.CONNECTION_LINES, "connections")
         self.stranger_log = paced_log(clock, settings.STRANGER_LINES, "peers without a role")
         self.sessions = SessionFence()
@@ -72,13 +77,38 @@ class ServerFactory(Factory):
         self.failed_handshakes = HandshakeFailureLog(self.stranger_log)
         self.silent = SilentConnectionLog()
         self.draining = False
+        self._clock = clock
+        self._accepted: list[str] = []  # the addresses of those that were accepted in this turn of the reactor
         self._closed_at_once = False
+
+    @property
+    def accepts_at_once(self) -> int:
+        """How many connections are accepted in one turn of the reactor."""
+        return _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
+
+    def around_accepts(self, accept: Callable[[], None]) -> None:
+        """Accept connections; what that takes is time spent for their addresses."""
+        began = self._clock.seconds()
+        self._accepted = []
+        accept()
+        seconds = self._clock.seconds() - began
+        for origin, times in Counter(self._accepted).items():
+            self.turns.count(origin, seconds * times / len(self._accepted))
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)
         connection.id = f"c{next(self._ids)}"
         connection.origin = origin_of(addr)
         return connection
+
+    def may_connect(self, peer: IAddress) -> bool:
+        """Whether anybody may connect from an address: not if too much was done for it of late."""
+        origin = origin_of(peer)
+        self._accepted.append(origin)
+        if self.turns.debt(origin) <= _MOST_DEBT:
+            return True
+        self._tell_closed_at_once(f"{origin} has taken up too much of this daemon's time, by connecting or otherwise")
+        return False
 
     def handshake_begun(self, connection: AcceptedConnection) -> None:
         """Give a handshake of TLS a place, if need be another one's."""
@@ -102,9 +132,7 @@ class ServerFactory(Factory):
             self.refused.add(connection)
             connection.refuse(refused)
         else:
-            if not self._closed_at_once:
-                self.stranger_log.warn("further connections are closed without a word: {why}", why=refused)
-            self._closed_at_once = True
+            self._tell_closed_at_once(str(refused))
             connection.turn_away()
 
     def update_held(self, connection: ServerConnection, size: int) -> None:
@@ -121,3 +149,9 @@ class ServerFactory(Factory):
         if connection in self.connections:
             del self.connections[connection]
             self.admission.remove(connection, connection.origin)
+
+    def _tell_closed_at_once(self, why: str) -> None:
+        """Log that connections are closed without a word, until one isn't."""
+        if not self._closed_at_once:
+            self.stranger_log.warn("further connections are closed without a word: {why}", why=why)
+        self._closed_at_once = True

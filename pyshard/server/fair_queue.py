@@ -12,13 +12,18 @@ Rules:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from typing import Generic, TypeVar
 
 _K = TypeVar("_K", bound=Hashable)
+_G = TypeVar("_G", bound=Hashable)
 
 _FEW = 1000  # notes of who has used what that are never looked through
+
+
+def _everyone(_: object) -> bool:
+    return True
 
 
 class FairQueue(Generic[_K]):
@@ -46,17 +51,32 @@ class FairQueue(Generic[_K]):
             self._used[key] = self._used_by(key)
             self._enter(key)
 
-    def take(self) -> _K | None:
-        """The one to be served next, which waits no longer; None: nobody waits."""
-        while self._entries:
-            used, number, key = heapq.heappop(self._entries)
-            if self._waiting.get(key) == number:
-                del self._waiting[key]
-                self._level = max(self._level, used)
-                if not self._waiting:
-                    self._forget_all()
-                return key
-        return None
+    def take(self, may: Callable[[_K], bool] = _everyone) -> _K | None:
+        """The one to be served next, which waits no longer; None: nobody waits who may be served.
+
+        :param may: whether one may be served now; those that mayn't keep their place.
+        """
+        passed: list[tuple[float, int, _K]] = []
+        taken: _K | None = None
+        while self._entries and taken is None:
+            entry = used, number, key = heapq.heappop(self._entries)
+            if self._waiting.get(key) != number:
+                continue
+            if not may(key):
+                passed.append(entry)
+                continue
+            taken = key
+            del self._waiting[key]
+            self._level = max(self._level, used)
+        for entry in passed:
+            heapq.heappush(self._entries, entry)
+        if not self._waiting:
+            self._forget_all()
+        return taken
+
+    def waiting(self) -> Iterable[_K]:
+        """Those that wait."""
+        return self._waiting
 
     def charge(self, key: _K, amount: float) -> None:
         """Count what one has used, waiting or not."""
@@ -98,7 +118,7 @@ class FairQueue(Generic[_K]):
         self._most_notes = 2 * len(self._used) + _FEW  # so that each look is paid for by as many notes
 
 
-class FairGroups(Generic[_K]):
+class FairGroups(Generic[_K, _G]):
     """A fair queue of groups, and in each group a fair queue of its members.
 
     :param credit: as of `FairQueue`.
@@ -106,22 +126,25 @@ class FairGroups(Generic[_K]):
 
     def __init__(self, credit: float) -> None:
         self._credit = credit
-        self._groups: FairQueue[Hashable] = FairQueue(credit)
-        self._members: dict[Hashable, FairQueue[_K]] = {}  # also of some groups of which nobody waits
+        self._groups: FairQueue[_G] = FairQueue(credit)
+        self._members: dict[_G, FairQueue[_K]] = {}  # also of some groups of which nobody waits
         self._most_notes = _FEW
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
         return bool(self._groups)
 
-    def add(self, member: _K, group: Hashable) -> None:
+    def add(self, member: _K, group: _G) -> None:
         """Have a member wait."""
         self._members_of(group).add(member)
         self._groups.add(group)
 
-    def take(self) -> _K | None:
-        """The member to be served next, which waits no longer; None: nobody waits."""
-        group = self._groups.take()
+    def take(self, may: Callable[[_G], bool] = _everyone) -> _K | None:
+        """The member to be served next, which waits no longer; None: nobody waits who may be served.
+
+        :param may: whether members of a group may be served now.
+        """
+        group = self._groups.take(may)
         if group is None:
             return None
         members = self._members[group]
@@ -130,12 +153,16 @@ class FairGroups(Generic[_K]):
             self._groups.add(group)
         return member
 
-    def charge(self, member: _K, group: Hashable, amount: float) -> None:
+    def waiting_groups(self) -> Iterable[_G]:
+        """The groups of those that wait."""
+        return self._groups.waiting()
+
+    def charge(self, member: _K, group: _G, amount: float) -> None:
         """Count what a member has used."""
         self._groups.charge(group, amount)
         self._members_of(group).charge(member, amount)
 
-    def remove(self, member: _K, group: Hashable) -> None:
+    def remove(self, member: _K, group: _G) -> None:
         """Forget a member that never comes back; what it has used still counts for its group."""
         members = self._members.get(group)
         if members is not None:
@@ -144,7 +171,7 @@ class FairGroups(Generic[_K]):
                 del self._members[group]
                 self._groups.leave(group)
 
-    def _members_of(self, group: Hashable) -> FairQueue[_K]:
+    def _members_of(self, group: _G) -> FairQueue[_K]:
         members = self._members.get(group)
         if members is None:
             if len(self._members) >= self._most_notes:

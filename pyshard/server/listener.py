@@ -81,7 +81,8 @@ class Listener(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
-        bound_accepts(port, settings.ACCEPTED_AT_ONCE)
+        factory = self._factory
+        bound_accepts(port, lambda: factory.accepts_at_once, factory.around_accepts, factory.may_connect)
         self._log.info("listening on {address}", address=port.getHost())
         if self._factory.tokens is None:
             self._log.info("there is no token file: whoever can connect may do everything")

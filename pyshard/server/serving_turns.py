@@ -7,6 +7,8 @@ Rules:
   nothing more is read from it meanwhile.
 - Those that wait are served in later turns, the one first that has used least (`pyshard.server.fair_queue`). Whoever
   hasn't done with one box, or a slice of time, waits again. Then this turn ends, and the reactor reads what others ask.
+- While several addresses ask, none has more than its share (`pyshard.server.address_shares`). Before it has some again,
+  nothing is read from its connections.
 - Hundreds of clients that ask one thing at a time don't cost a turn each. While nobody waits again, a turn is longer.
 - Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
   has a token is a stranger at first.
@@ -14,16 +16,19 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.security.tokens_and_roles import Role
+from pyshard.server.address_shares import AddressShares
 from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
+_TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
 
 
 class Served(Protocol):
@@ -53,8 +58,12 @@ class Served(Protocol):
         """Serve and read nothing until `take_turn`."""
         ...
 
+    def wait_unread(self) -> None:
+        """Serve nothing and read nothing at all until `take_turn`."""
+        ...
+
     def take_turn(self) -> None:
-        """Give what has come to `ServingTurns.serve` again."""
+        """Give what has come to `ServingTurns.serve` again, and read on."""
         ...
 
 
@@ -72,38 +81,95 @@ class _Class(Generic[_S]):
     def __init__(self, at_once: float, in_turn: float) -> None:
         self.at_once = self.left = at_once
         self.in_turn = in_turn
-        self.waiting: FairGroups[_S] = FairGroups(_CREDIT)
+        self.waiting: FairGroups[_S, str] = FairGroups(_CREDIT)
 
 
 class ServingTurns(Generic[_S]):
     """Serves the boxes of all connections of one daemon.
 
     :param clock: the reactor: measures how long boxes take, and calls back in its next turn.
+    :param turn: the number of the reactor's turn; without it, time is divided into turns.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, turn: Callable[[], int] | None = None) -> None:
         self._clock = clock
+        self._turn = turn or (lambda: int(clock.seconds() / _TURN))
         self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
+        self._shares = AddressShares()
+        self._unread: set[_S] = set()  # those of which nothing is read until their turn
+        self._read_on: set[str] = set()  # addresses of which one such connection is read in this turn
         self._turn_of: _S | None = None
         self._waits_again = False  # whether that one has more than its slice
         self._next: IDelayedCall | None = None
+        self._counted = 0.0  # seconds that were counted since `around` has begun
+
+    def around(self, connection: _S, read: Callable[[], object]) -> object:
+        """Have a connection read, unless its address has had its share; count all the time that this takes.
+
+        :param read: reads, and has `serve` called for what has come.
+        :return: what `read` returned; None, if it has to wait.
+        """
+        began = self._clock.seconds()
+        shares, origin = self._shares, connection.origin
+        if began < shares.contended_until and shares.room(origin, began, self._turn()) <= 0:
+            connection.wait_unread()
+            self._unread.add(connection)
+            self._wait_in_line(connection)
+            return None
+        self._counted = 0.0
+        result = read()
+        now = self._clock.seconds()
+        rest = now - began - self._counted
+        if rest > 0:
+            shares.charge(origin, rest, now, self._turn())
+        return result
+
+    def around_write(self, connection: _S, write: Callable[[], object]) -> object:
+        """Have a connection write; count the time that this takes.
+
+        :return: what `write` returned.
+        """
+        began = self._clock.seconds()
+        result = write()
+        self.count(connection.origin, self._clock.seconds() - began)
+        return result
+
+    def count(self, origin: str, used: float) -> None:
+        """Count time that was spent for an address in another way."""
+        self._shares.charge(origin, used, self._clock.seconds(), self._turn())
+
+    def debt(self, origin: str) -> float:
+        """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
+        return self._shares.debt(origin, self._clock.seconds())
+
+    @property
+    def contended(self) -> bool:
+        """Whether several addresses ask."""
+        return self._clock.seconds() < self._shares.contended_until
 
     def serve(self, connection: _S) -> None:
         """Serve what has come over a connection: now, or when it is its turn."""
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of
         most = peers.in_turn if its_turn else peers.left
+        shares, origin, began = self._shares, connection.origin, connection.heard
+        if began < shares.contended_until:  # who has had little needn't wait for those that have had much
+            room = shares.room(origin, began, self._turn())
+            most = min(most, room) if its_turn or connection.role is None else room
         if most <= 0:
             self._wait(connection)
             return
-        more, used = True, 0.0
+        more, used, boxes = True, 0.0, 0
         while more and 0 <= used < most:
             more = connection.serve_next()
-            used = self._clock.seconds() - connection.heard
+            boxes += 1
+            used = self._clock.seconds() - began
         used = min(used, _LONGEST) if used >= 0 else most
+        self._counted += used
+        shares.charge(origin, used, began + used, self._turn(), boxes)
         if its_turn or used >= most:
-            peers.waiting.charge(connection, connection.origin, used)
+            peers.waiting.charge(connection, origin, used)
         if not its_turn:
             peers.left -= used
             if peers.left < peers.at_once / 2:  # in good time, so that what comes in one turn seldom has to wait
@@ -113,6 +179,7 @@ class ServingTurns(Generic[_S]):
 
     def forget(self, connection: _S) -> None:
         """Forget a connection that has ended."""
+        self._unread.discard(connection)
         for peers in (self._known, self._strangers):
             peers.waiting.remove(connection, connection.origin)
 
@@ -122,23 +189,33 @@ class ServingTurns(Generic[_S]):
         """Have a connection wait, if it has more."""
         if connection.has_unserved:
             connection.wait_for_turn()
-            self._waits_again = self._waits_again or connection is self._turn_of
-            peers = self._strangers if connection.role is None else self._known
-            peers.waiting.add(connection, connection.origin)
-            peers.left = 0.0
-            self._go_on_later()
+            self._wait_in_line(connection)
 
-    def _go_on_later(self) -> None:
+    def _wait_in_line(self, connection: _S) -> None:
+        self._waits_again = self._waits_again or connection is self._turn_of
+        peers = self._strangers if connection.role is None else self._known
+        peers.waiting.add(connection, connection.origin)
+        peers.left = 0.0
+        self._go_on_later()
+
+    def _go_on_later(self, seconds: float = 0) -> None:
+        if self._next is not None and seconds < self._next.getTime() - self._clock.seconds():
+            self._next.cancel()
+            self._next = None
         if self._next is None:
-            self._next = self._clock.callLater(0, self._go_on)
+            self._next = self._clock.callLater(seconds, self._go_on)
 
     def _go_on(self) -> None:
         """Serve those that wait, of each class, for one turn of the reactor."""
         self._next = None
+        self._read_on.clear()
         for peers in (self._known, self._strangers):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
-            while 0 <= passed < most and (connection := peers.waiting.take()) is not None:
+            while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
                 self._turn_of, self._waits_again = connection, False
+                if connection in self._unread:
+                    self._unread.remove(connection)
+                    self._read_on.add(connection.origin)
                 try:
                     connection.take_turn()
                 finally:
@@ -146,7 +223,18 @@ class ServingTurns(Generic[_S]):
                 if self._waits_again:
                     most = peers.in_turn
                 passed = self._clock.seconds() - began
-            if peers.waiting:
-                self._go_on_later()
-            else:
+            if not peers.waiting:
                 peers.left = peers.at_once
+            elif 0 <= passed < most:  # all that wait have had their share
+                self._go_on_later(min(map(self._wait_of, peers.waiting.waiting_groups())))
+            else:
+                self._go_on_later()
+
+    def _may_be_served(self, origin: str) -> bool:
+        now = self._clock.seconds()
+        if now >= self._shares.contended_until:
+            return True
+        return origin not in self._read_on and self._shares.room(origin, now, self._turn()) > 0
+
+    def _wait_of(self, origin: str) -> float:
+        return self._shares.wait(origin, self._clock.seconds())

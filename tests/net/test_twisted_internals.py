@@ -21,20 +21,25 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 import pyshard
 from pyshard.net.twisted_internals import (
     NO_TIMEOUT,
     bound_accepts,
+    call_around,
     call_soon,
     discard_unwritten,
     goes_by_the_wall_clock,
     poll_lightly,
     send_now,
     set_clock,
+    turn_number,
 )
 
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
@@ -262,18 +267,31 @@ def test_only_these_modules_use_them() -> None:
     assert used == PRIVATE
 
 
-def test_bound_accepts() -> None:
-    """In one turn of the reactor a port accepts so many connections, also after turns that brought as many."""
+@pytest.mark.parametrize("tls", [False, True])
+def test_bound_accepts(tls: bool) -> None:
+    """In one turn a port accepts so many connections, also when more come again and again; some are closed."""
     made: list[object] = []
     factory = Factory()
     factory.buildProtocol = made.append  # type: ignore[method-assign,assignment]  # which closes each at once
     reactor = EPollReactor()
-    port = reactor.listenTCP(0, factory, backlog=100, interface="127.0.0.1")
-    bound_accepts(port, 3)
+    around: list[str] = []
+
+    def timed(accept: Callable[[], None]) -> None:
+        around.append("begun")
+        accept()
+        around.append("ended")
+
+    outer = TLSMemoryBIOFactory(CertificateOptions(), False, factory) if tls else factory
+    port = reactor.listenTCP(0, outer, backlog=100, interface="127.0.0.1")
+    bound_accepts(port, lambda: 3, timed, lambda _: not tls and len(made) < 12)
     peers = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(20)]
     for turn in range(1, 6):
         port.doRead()
-        assert len(made) == 3 * turn
+        assert len(made) == (0 if tls else min(12, 3 * turn))
+        assert around == ["begun", "ended"] * turn
+    assert peers[14].recv(1) == b""
+    with pytest.raises(BlockingIOError):
+        peers[15].recv(1, socket.MSG_DONTWAIT)
     for peer in peers:
         peer.close()
     port.stopReading()
@@ -282,4 +300,61 @@ def test_bound_accepts() -> None:
 
 def test_other_ports_are_left_alone() -> None:
     """What is no port of TCP isn't touched, such as one in memory."""
-    bound_accepts(object(), 3)
+    bound_accepts(object(), lambda: 3, lambda accept: accept(), lambda _: True)
+    call_around(object(), lambda read: read(), lambda write: write())()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_call_around(tls: bool) -> None:
+    """Whatever the reactor has a transport read or write can be seen, and left undone; until that is ended."""
+    reactor = EPollReactor()
+    ready = Ready(reactor, lambda: calls.append("read"))
+    transport: object = ready
+    if tls:
+        transport = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
+        transport.makeConnection(ready)
+    calls: list[str] = []
+
+    def around(read: Callable[[], object]) -> object:
+        calls.append("around")
+        return read() if len(calls) < 3 else None
+
+    end = call_around(transport, around, around)
+    ready.theirs.send(b"xx")
+    for _ in range(2):
+        reactor.doIteration(1)
+    assert calls == ["around", "read", "around"]
+    ready.doWrite()
+    assert calls[3:] == ["around"]
+    end()
+    reactor.doIteration(1)
+    assert calls[4:] == ["read"]
+    end()
+    ready.stopReading()
+    ready.connectionLost(Failure(ConnectionDone()))
+
+
+def test_turn_number(poll_in_turns: EPollReactor) -> None:
+    """What is called in a turn of the reactor and what is read in it have one number; the next turn has another."""
+    turn = turn_number(poll_in_turns)
+    assert turn is not None
+    numbers: list[int] = []
+    ready = Ready(poll_in_turns, lambda: numbers.append(turn()))
+    for _ in range(3):
+        ready.theirs.send(b"x")
+        poll_in_turns.callLater(0, lambda: numbers.append(turn()))
+        poll_in_turns.runUntilCurrent()
+        poll_in_turns.doIteration(1)
+    first = numbers[0]
+    assert numbers == [first, first, first + 1, first + 1, first + 2, first + 2]
+    assert turn_number(SelectReactor()) is None
+    ready.stopReading()
+    ready.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.fixture
+def poll_in_turns() -> EPollReactor:
+    """A reactor whose turns are counted."""
+    reactor = EPollReactor()
+    poll_lightly(reactor)
+    return reactor

@@ -154,7 +154,7 @@ def test_notes_are_seldom_looked_through(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_address_gets_one_share() -> None:
     """Forty connections from one address get together what one from another gets."""
-    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
     members = {f"many{number}": "192.0.2.1" for number in range(40)} | {"one": "192.0.2.2"}
     for member, group in members.items():
         groups.add(member, group)
@@ -170,7 +170,7 @@ def test_an_address_gets_one_share() -> None:
 
 def test_within_an_address() -> None:
     """Of one address, too, whoever has used least comes first."""
-    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
     for member in ("a", "b"):
         groups.add(member, "here")
     for _ in range(20):
@@ -183,7 +183,7 @@ def test_within_an_address() -> None:
 
 def test_leaving_is_no_way_to_the_front() -> None:
     """An address whose connections end and come anew keeps what it has used."""
-    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
     groups.add("honest", "there")
     for number in range(5):
         groups.add(f"redialing{number}", "here")
@@ -196,7 +196,7 @@ def test_leaving_is_no_way_to_the_front() -> None:
 
 def test_the_only_one_that_waits_is_charged() -> None:
     """One that was served alone has used something: whoever comes from its address comes before it."""
-    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
     groups.add("busy", "here")
     assert groups.take() == "busy"
     groups.charge("busy", "here", 1.0)
@@ -207,7 +207,7 @@ def test_the_only_one_that_waits_is_charged() -> None:
 
 def test_addresses_are_forgotten() -> None:
     """Addresses that came once leave nothing behind, be it while others always wait."""
-    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
     for number in range(10_000):
         groups.add("waits", "there")
         groups.add("once", f"address{number}")
@@ -219,7 +219,7 @@ def test_addresses_are_forgotten() -> None:
 
 def test_members_that_are_gone() -> None:
     """Nothing is left of connections that have ended, and nobody is given who has gone."""
-    groups: FairGroups[str] = FairGroups(CREDIT)
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
     for member in ("a", "b"):
         groups.add(member, "here")
     groups.remove("a", "here")
@@ -228,3 +228,15 @@ def test_members_that_are_gone() -> None:
     assert [groups.take(), groups.take()] == ["b", None]
     groups.remove("b", "here")
     assert groups._members == {}
+
+
+def test_who_may_not_be_served_keeps_its_place() -> None:
+    """Those that mayn't be served now are passed over, pay nothing for that, and come first when they may."""
+    groups: FairGroups[str, str] = FairGroups(CREDIT)
+    for member, group in (("a1", "a"), ("b1", "b"), ("a2", "a"), ("c1", "c")):
+        groups.add(member, group)
+    assert groups.take(lambda group: group != "a") == "b1"
+    assert groups.take(lambda group: group == "b") is None
+    assert set(groups.waiting_groups()) == {"a", "c"}
+    groups.charge("c1", "c", CREDIT / 2)
+    assert [groups.take() for _ in range(4)] == ["a1", "a2", "c1", None]

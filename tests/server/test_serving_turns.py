@@ -13,6 +13,7 @@ from pyshard.settings import settings
 
 AT_ONCE, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_SLICE
 STRANGERS = settings.STRANGERS_SERVED
+AWAY = 0.00007  # seconds for which whoever asks one thing at a time isn't there
 BOX = STRANGERS / 10  # seconds that a box takes where nothing else is said
 
 
@@ -21,16 +22,36 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.turns: ServingTurns[Connection] = ServingTurns(self.clock)
+        self.number = 0  # of the reactor's turn
+        self.turns: ServingTurns[Connection] = ServingTurns(self.clock, lambda: self.number)
         self.served: list[str] = []
 
     def peer(self, name: str, boxes: int = 0, cost: float = BOX, **more: object) -> Connection:
         """A connection over which so many boxes have come, each of which takes `cost` seconds."""
         return Connection(self, name, boxes, cost, **more)  # type: ignore[arg-type]  # what the tests give
 
+    def ask(self, peer: Connection) -> None:
+        """Have a peer ask one thing, and think about the answer for `AWAY`, while the daemon goes on."""
+        asked = self.clock.seconds()
+        peer.arrive(1)
+        while peer.served_at <= asked:
+            self.turn()
+        self.away(AWAY, peer.served_at)
+
+    def away(self, seconds: float, since: float | None = None) -> None:
+        """Let some time go by in which nothing comes."""
+        end = (self.clock.seconds() if since is None else since) + seconds
+        while self.clock.calls and min(call.getTime() for call in self.clock.calls) <= end > self.clock.seconds():
+            self.turn()
+        self.clock.rightNow = max(end, self.clock.seconds())
+        self.number += 1
+
     def turn(self) -> list[str]:
         """Who is served in the reactor's next turn."""
         before = len(self.served)
+        self.number += 1
+        if self.clock.calls and (wait := min(call.getTime() for call in self.clock.calls) - self.clock.seconds()) > 0:
+            self.clock.rightNow += wait  # nothing else comes meanwhile
         due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
         for call in due:
             function = call.func
@@ -47,8 +68,9 @@ class Connection:
     ) -> None:
         self.bench, self.name, self.boxes, self.cost = bench, name, boxes, cost
         self.origin, self.role = origin or name, role
+        self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.waits = False
-        self.heard = 0.0
+        self.heard = self.served_at = 0.0
 
     @property
     def has_unserved(self) -> bool:
@@ -66,10 +88,14 @@ class Connection:
             return False
         self.boxes -= 1
         self.bench.served.append(self.name)
-        self.bench.clock.rightNow += self.cost
+        self.bench.clock.rightNow += self.costs[self.boxes % len(self.costs)] if self.costs else self.cost
+        self.served_at = self.bench.clock.seconds()
         return True
 
     def wait_for_turn(self) -> None:
+        self.waits = True
+
+    def wait_unread(self) -> None:
         self.waits = True
 
     def take_turn(self) -> None:
@@ -156,15 +182,15 @@ def test_an_honest_peer_beside_many(bench: Bench, attackers: int, same_address: 
         bench.turn()
     honest = bench.peer("honest", origin="192.0.2.1" if same_address else "192.0.2.2")
     for _ in range(20):
-        began = bench.clock.seconds()
+        began, before = bench.clock.seconds(), len(bench.served)
         honest.arrive(1)
-        served = bench.turn()
-        assert served.index("honest") <= SLICE / BOX + 1
+        bench.turn()
+        assert bench.served[before:].index("honest") <= SLICE / BOX + 1
         assert bench.clock.seconds() - began <= SLICE + STRANGERS + 0.001
 
 
 def test_the_rest_is_shared(bench: Bench) -> None:
-    """Those that always wait get as much each: by time, not by boxes."""
+    """Of those that always wait, who sends like boxes gets as much of the time, and who sends longer ones a fifth."""
     for name, cost in (("a", 0.0001), ("b", 0.0001), ("c", 0.0004)):
         bench.peer(name, cost=cost).arrive(100_000)
     before = Counter(bench.served)
@@ -172,7 +198,71 @@ def test_the_rest_is_shared(bench: Bench) -> None:
         bench.turn()
     count = Counter(bench.served) - before
     assert count["a"] / count["b"] == pytest.approx(1, rel=0.1)
-    assert count["a"] / count["c"] == pytest.approx(4, rel=0.1)
+    assert 0.0004 * count["c"] / (0.0001 * (count["a"] + count["b"])) == pytest.approx(1 / 4, rel=0.2)
+
+
+def test_time_is_left_between_boxes_that_take_long(bench: Bench) -> None:
+    """Who asks one small thing at a time keeps most of its rate beside large things, with pings between them or not."""
+    honest = bench.peer("honest", cost=0.00003)
+    for pings in (0, 1, 20):
+        attack = bench.peer(f"attack{pings}", origin="192.0.2.1")
+        attack.costs = [0.005, *[0.00002] * pings]
+        attack.arrive(1_000_000)
+        for _ in range(20):  # who was alone hasn't been judged yet
+            bench.ask(honest)
+        began, asked = bench.clock.seconds(), 2000
+        for _ in range(asked):
+            bench.ask(honest)
+        alone = asked * (honest.cost + AWAY)
+        assert alone / (bench.clock.seconds() - began) >= 0.7
+        bench.turns.forget(attack)
+        attack.boxes = 0
+
+
+@pytest.mark.parametrize(("cost", "connections"), [(0.00002, 1), (0.00002, 40), (0.00009, 16), (0.001, 4)])
+def test_small_boxes_are_no_way_round(bench: Bench, cost: float, connections: int) -> None:
+    """Nor does it help an attack to send thousands of small boxes, over one connection or over many."""
+    honest = bench.peer("honest", cost=0.00003)
+    for number in range(connections):
+        bench.peer(f"a{number}", boxes=0, cost=cost, origin="192.0.2.1").arrive(1_000_000)
+    for _ in range(20):
+        bench.ask(honest)
+    began, asked = bench.clock.seconds(), 2000
+    for _ in range(asked):
+        bench.ask(honest)
+    assert asked * (honest.cost + AWAY) / (bench.clock.seconds() - began) >= 0.7
+    assert len(bench.served) > asked * 1.02  # and the others aren't stopped
+
+
+def test_nobody_waits_while_an_address_asks_alone(bench: Bench) -> None:
+    """Large things have all of the time when nobody else asks, and soon after somebody has."""
+    honest, attack = bench.peer("honest", cost=0.00003), bench.peer("attack", cost=0.005)
+    attack.arrive(1_000_000)
+    for _ in range(100):
+        bench.ask(honest)
+    bench.away(0.1)
+    before, began = len(bench.served), bench.clock.seconds()
+    for _ in range(100):
+        bench.turn()
+    assert (len(bench.served) - before) * attack.cost == pytest.approx(bench.clock.seconds() - began, rel=0.05)
+
+
+def test_what_is_read_is_charged(bench: Bench) -> None:
+    """A peer whose bytes cost time before they are boxes is left waiting, and read from again when it is its turn."""
+    honest, attack = bench.peer("honest", cost=0.00003), bench.peer("attack")
+    reads = []
+
+    def read() -> str:
+        reads.append(bench.clock.seconds())
+        bench.clock.rightNow += 0.002  # to decrypt them, as it may be
+        return "closed"
+
+    for _ in range(4000):
+        bench.ask(honest)
+        if not attack.waits:
+            before = len(reads)
+            assert bench.turns.around(attack, read) == ("closed" if len(reads) > before else None)
+    assert 0.1 < 20 * 0.002 / (reads[-1] - reads[-21]) < 0.3  # at first nobody has been judged yet
 
 
 def test_boxes_that_take_seconds_count(bench: Bench) -> None:

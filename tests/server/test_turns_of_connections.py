@@ -19,6 +19,7 @@ from pyshard.protocol.boxes import BoxParser, Limits, serialize
 from pyshard.protocol.commands import Command
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
+from pyshard.server.serving_turns import ServingTurns
 from pyshard.settings import settings
 
 
@@ -71,7 +72,9 @@ class Bench:
     def __init__(self, count: int, address: IAddress | None = None) -> None:
         self.clock = Clock()
         self.later: list[Deferred[object]] = []
+        self.number = 0  # of the reactor's turn
         self.factory = ServerFactory(self._make, self.clock)
+        self.factory.turns = ServingTurns(self.clock, lambda: self.number)
         self.sides: list[ServerConnection] = []
         self.sent = [0] * count
         for number in range(count):
@@ -110,6 +113,9 @@ class Bench:
 
     def turn(self) -> None:
         """Let the reactor have one turn."""
+        self.number += 1
+        if self.clock.calls and (wait := min(call.getTime() for call in self.clock.calls) - self.clock.seconds()) > 0:
+            self.clock.rightNow += wait  # nothing else comes meanwhile
         due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
         for call in due:
             function = call.func

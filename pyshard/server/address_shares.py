@@ -1,0 +1,163 @@
+"""Shares: how much of a daemon's time each address has had, and which one waits now for the sake of the others. Pure.
+
+Whoever asks one small thing at a time isn't there to be served while its answer travels. So a daemon that goes on with
+another's things whenever nobody waits has each small thing come in the middle of those.
+
+Rules:
+
+- An address that asks alone has all of the time.
+- Beside others, an address that has had as much of a turn of the reactor as is usual waits for the next turn. So whoever
+  asks a small thing waits for a box or two of another address, while busy addresses share long turns.
+- A box that takes long can't be divided. So after it the time is left to those who ask smaller things, for up to four
+  times as long as it took. How long depends on what they use: a busy client counts fully, a ping now and then hardly.
+- How long an address's boxes take is judged by its time, not by their number. Small boxes between large ones change
+  nothing, nor do new connections.
+- All time counts that is spent for an address: to accept, to read, to decrypt, to serve and to write.
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+
+#: Seconds of a turn of the reactor that one address has at once beside others, if those have no more.
+QUANTUM = 0.00003
+
+#: Seconds after which an address that was read from counts no longer as one that asks.
+ASKS = 0.02
+
+_MEMORY = 0.1  # seconds in which what was used loses its weight, to a third
+_USUAL = 1.2  # times what an address has on the average in a turn, one may have
+_LONG_TURN = 0.001  # seconds in a turn that count in the average at the most
+_OF_ONE_TURN = 0.02  # weight of one turn of one address in that average
+_PAUSE = 4.0  # times as long as a long box took, the address waits at the most: so a fifth of the time is its own
+_COUNTS = 0.03  # part of the time from which those who ask smaller things count fully
+_SMALLEST = 0.00002  # seconds of a box; those that take less count as equal
+_LEVEL = log(1.25)  # boxes that take a quarter longer are a level higher
+_LEVELS = 50
+_SMALLER = 3  # levels by which others' boxes must be smaller, to be left the time
+_LONGEST = 1.0  # seconds that anything counts, and that an address waits, at the most
+_FEW = 1000  # accounts that are never looked through
+
+
+class _Account:
+    """What one address has used.
+
+    :ivar used: the seconds of late, older ones with less weight.
+    :ivar squares: the same of the seconds times the length of what they were part of.
+    :ivar at: when that was so.
+    :ivar due: when it may be served again.
+    :ivar turn: the turn of the reactor in which it was served last.
+    :ivar in_turn: seconds that it has had in that turn.
+    """
+
+    __slots__ = ("at", "due", "in_turn", "squares", "turn", "used")
+
+    def __init__(self) -> None:
+        self.used = self.squares = self.at = self.due = self.in_turn = 0.0
+        self.turn = -1
+
+
+class AddressShares:
+    """The shares of all addresses in one daemon's time. All times are in seconds of one clock.
+
+    :ivar contended_until: until then there are several addresses that ask; before it has passed, `room` must be asked.
+    """
+
+    def __init__(self) -> None:
+        self.contended_until = 0.0
+        self._accounts: dict[str, _Account] = {}
+        self._most_accounts = _FEW
+        self._last = ""  # the address that was charged last, and when
+        self._last_at = -ASKS
+        self._latest_due = 0.0
+        self._usual = QUANTUM  # seconds that an address may have in one turn
+        self._average = 0.0  # seconds that one has had
+        self._use = [0.0] * _LEVELS  # seconds of late, by the level of the address's boxes
+        self._use_at = 0.0
+
+    def charge(self, origin: str, used: float, now: float, turn: int, boxes: int = 1) -> None:
+        """Count what was done for an address.
+
+        :param used: the seconds that it took.
+        :param turn: the number of the reactor's turn.
+        :param boxes: how many boxes it was; 1 for anything else that can't be divided.
+        """
+        if origin == self._last and used < QUANTUM and now >= self.contended_until:
+            self._last_at = now  # alone, and nothing that took long: so there is nothing to be fair about
+            return
+        used = min(used, _LONGEST)
+        account = self._account_of(origin)
+        beside = origin != self._last and now - used - self._last_at < ASKS
+        if beside or account.due <= now < self._latest_due:  # somebody waits for this one
+            self.contended_until = now + ASKS
+        self._last, self._last_at = origin, now
+        weight = exp(min(0.0, account.at - now) / _MEMORY)
+        account.used = account.used * weight + used
+        account.squares = account.squares * weight + used * used / boxes
+        account.at = now
+        if account.turn != turn:
+            self._average += (min(account.in_turn, _LONG_TURN) - self._average) * _OF_ONE_TURN
+            self._usual = max(QUANTUM, self._average * _USUAL)
+            account.turn, account.in_turn = turn, 0.0
+        account.in_turn += used
+        level = _level(account.squares / account.used if account.used else 0.0)
+        smaller = self._use_below(level - _SMALLER, now)
+        self._use[level] += used
+        if smaller:
+            pause = used * _PAUSE * min(1.0, (smaller / _COUNTS) ** 2)
+            account.due = min(max(account.due, now) + pause, now + _LONGEST)
+            self._latest_due = max(self._latest_due, account.due)
+
+    def room(self, origin: str, now: float, turn: int) -> float:
+        """Seconds for which an address may be served in this turn; 0: it waits."""
+        account = self._accounts.get(origin)
+        if account is None or now >= self.contended_until:
+            return _LONGEST
+        if account.due > now:
+            return 0.0
+        return max(0.0, self._usual - account.in_turn) if account.turn == turn else self._usual
+
+    def wait(self, origin: str, now: float) -> float:
+        """Seconds until an address may be served again, if nobody asks anything until then; 0: in the next turn."""
+        account = self._accounts.get(origin)
+        return 0.0 if account is None else max(0.0, min(account.due, self.contended_until) - now)
+
+    def debt(self, origin: str, now: float) -> float:
+        """Seconds that an address has yet to wait for what it had; 0 if no others ask."""
+        return self.wait(origin, now) and self._accounts[origin].due - now
+
+    # ------------------------------------------------------------------ inside
+
+    def _account_of(self, origin: str) -> _Account:
+        account = self._accounts.get(origin)
+        if account is None:
+            if len(self._accounts) >= self._most_accounts:
+                self._forget_some()
+            account = self._accounts[origin] = _Account()
+        return account
+
+    def _forget_some(self) -> None:
+        """Forget the addresses of which nothing counts any more."""
+        late = self._last_at - 10 * _MEMORY
+        self._accounts = {
+            origin: account
+            for origin, account in self._accounts.items()
+            if account.at > late or account.due > self._last_at
+        }
+        self._most_accounts = 2 * len(self._accounts) + _FEW  # so that each look is paid for by as many accounts
+
+    def _use_below(self, level: int, now: float) -> float:
+        """Which part of the time is used for boxes of this level or below."""
+        passed = now - self._use_at
+        if passed > _MEMORY / 100 or passed < 0:
+            weight = exp(-passed / _MEMORY) if passed > 0 else 1.0
+            self._use = [seconds * weight for seconds in self._use]
+            self._use_at = now
+        return sum(self._use[: level + 1]) / _MEMORY if level >= 0 else 0.0
+
+
+def _level(seconds: float) -> int:
+    """The level of boxes that take so long."""
+    if seconds <= _SMALLEST:
+        return 0
+    return min(_LEVELS - 1, int(log(seconds / _SMALLEST) / _LEVEL))

@@ -1,0 +1,178 @@
+"""Shares of the time, by value: who may be served when, given what each address has used."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyshard.server.address_shares import ASKS, QUANTUM, AddressShares
+
+SMALL, LARGE = QUANTUM * 0.9, 0.005
+
+
+class Day:
+    """Shares, and a clock that goes on by what is charged."""
+
+    def __init__(self) -> None:
+        self.shares = AddressShares()
+        self.now = 0.0
+        self.turn = 0
+
+    def use(self, origin: str, seconds: float, boxes: int = 1) -> None:
+        """Serve an address."""
+        self.now += seconds
+        self.shares.charge(origin, seconds, self.now, self.turn, boxes)
+
+    def room(self, origin: str) -> float:
+        """What an address has left in this turn."""
+        return self.shares.room(origin, self.now, self.turn)
+
+    def busy(self, seconds: float) -> None:
+        """Have two addresses ask small things for some time."""
+        end = self.now + seconds
+        while self.now < end:
+            self.turn += 1
+            self.use("b", SMALL)
+            self.use("c", SMALL)
+            self.now += SMALL
+
+
+@pytest.fixture
+def day() -> Day:
+    """Shares of which nobody has used anything."""
+    return Day()
+
+
+def test_who_asks_alone_has_all_of_the_time(day: Day) -> None:
+    """One address never waits, whatever it asks."""
+    for seconds in (SMALL, LARGE, SMALL, 1.0, LARGE):
+        day.use("a", seconds)
+        assert day.room("a") >= LARGE
+        assert day.shares.debt("a", day.now) == 0
+
+
+def test_beside_others_a_turn_is_shared(day: Day) -> None:
+    """In one turn an address gets so much, and in the next one again; another one isn't kept waiting for that."""
+    day.busy(0.01)
+    for _ in range(3):
+        day.use("a", SMALL)
+    assert (day.room("a"), day.shares.wait("a", day.now)) == (0, 0)
+    assert day.room("unknown") > 0
+    day.turn += 1
+    assert day.room("a") >= QUANTUM
+
+
+def test_time_is_left_after_a_long_box(day: Day) -> None:
+    """After a box that took long the address waits four times as long, and asks the others nothing of their turns."""
+    day.busy(0.5)
+    day.use("a", LARGE)
+    assert day.shares.wait("a", day.now) == pytest.approx(4 * LARGE, rel=0.01)
+    assert day.shares.debt("a", day.now) == pytest.approx(4 * LARGE, rel=0.01)
+    day.turn += 1
+    assert (day.room("a"), day.room("b") > 0) == (0, True)
+    day.busy(4 * LARGE)
+    assert day.room("a") > 0
+
+
+def test_nobody_waits_for_those_who_have_gone(day: Day) -> None:
+    """Once the others ask nothing for a moment, the address goes on, though its time hasn't come."""
+    day.busy(0.5)
+    day.use("a", 0.1)
+    assert day.shares.wait("a", day.now) == pytest.approx(ASKS)
+    day.now += ASKS
+    assert day.room("a") > LARGE
+    assert day.shares.debt("a", day.now) == 0
+
+
+def test_who_asks_as_long_things_is_left_no_time(day: Day) -> None:
+    """Two addresses that ask large things alike wait for each other's turns, and no longer."""
+    for _ in range(100):
+        day.turn += 1
+        day.use("a", LARGE)
+        day.use("b", LARGE * 1.2)
+    day.turn += 1
+    assert day.room("a") > 0
+    assert day.room("b") > 0
+
+
+@pytest.mark.parametrize(("pings", "least", "most"), [(20, 0.0, 0.01), (100, 0.0, 0.2), (5_000, 3.9, 4.1)])
+def test_those_who_ask_now_and_then_hardly_count(day: Day, pings: int, least: float, most: float) -> None:
+    """What is left to others depends on what they use: some pings a second cost a bulk load next to nothing."""
+    for _ in range(pings):
+        day.use("b", SMALL)
+        day.use("a", LARGE / 1000)  # while one asks alone nobody counts
+        day.now += 1 / pings - SMALL - LARGE / 1000
+    day.use("a", LARGE)
+    account = day.shares._accounts["a"]
+    assert least <= max(0.0, account.due - day.now) / LARGE <= most
+
+
+def test_small_boxes_between_large_ones_change_nothing(day: Day) -> None:
+    """An address that pings all the time has its large boxes counted as what they are."""
+    day.busy(0.5)
+    for _ in range(3):
+        for _ in range(50):
+            day.use("a", SMALL / 2)
+        day.use("a", LARGE)
+        assert day.shares.wait("a", day.now) > 2.5 * LARGE
+        day.busy(5 * LARGE)
+
+
+def test_many_boxes_at_once_are_no_long_box(day: Day) -> None:
+    """Who was alone, and had many small boxes served in one go, is judged by these."""
+    day.use("a", 0.02, boxes=1000)
+    day.busy(0.1)
+    day.use("a", QUANTUM)
+    assert day.shares.wait("a", day.now) == 0
+
+
+def test_busy_addresses_share_long_turns(day: Day) -> None:
+    """Where all have a lot to ask, what one may have in a turn grows."""
+    for _ in range(2000):
+        day.turn += 1
+        for origin in "abcd":
+            for _ in range(30):
+                if day.room(origin) > 0:
+                    day.use(origin, SMALL)
+    day.turn += 1
+    assert day.room("a") > 5 * QUANTUM
+
+
+def test_one_alone_cannot_make_turns_long(day: Day) -> None:
+    """Beside others that ask one thing at a time, an address that asks thousands gets little more than they do."""
+    for _ in range(2000):
+        day.turn += 1
+        day.use("b", SMALL)
+        day.use("c", SMALL)
+        for _ in range(100):
+            if day.room("a") > 0:
+                day.use("a", SMALL)
+    day.turn += 1
+    assert day.room("a") < 3 * QUANTUM
+
+
+def test_what_counts_no_longer_is_forgotten(day: Day) -> None:
+    """A million addresses that come and go leave next to nothing."""
+    for number in range(20_000):
+        day.use(f"2001:db8:{number:x}::/64", LARGE)
+    assert len(day.shares._accounts) < 3000
+
+
+def test_a_clock_that_is_set_back(day: Day) -> None:
+    """Nobody waits for longer than a second, and nothing fails."""
+    day.busy(0.5)
+    day.use("a", LARGE)
+    day.now -= 1000
+    day.use("b", SMALL)
+    day.use("a", LARGE)
+    day.now += 2000
+    day.busy(0.1)
+    day.turn += 1
+    assert day.room("a") > 0
+
+
+def test_a_box_that_takes_a_minute(day: Day) -> None:
+    """However long a box took, its address is left waiting for a second at the most."""
+    day.busy(0.5)
+    day.use("a", 60.0)
+    day.busy(0.01)
+    assert day.shares.debt("a", day.now) <= 1.0
