@@ -6,8 +6,8 @@ another's things whenever nobody waits has each small thing come in the middle o
 Rules:
 
 - An address that asks alone has all of the time.
-- Beside others, an address that has had as much of a turn of the reactor as is usual waits for the next turn. So whoever
-  asks a small thing waits for a box or two of another address, while busy addresses share long turns.
+- Beside others, an address that has had as much of a turn of the reactor as is usual waits for the next turn. So for a
+  small thing others wait for a box or two of it, while busy addresses share long turns.
 - A box that takes long can't be divided. So after it the time is left to those who ask smaller things, for up to four
   times as long as it took. How long depends on what they use: a busy client counts fully, a ping now and then hardly.
 - How long an address's boxes take is judged by its time, not by their number. Small boxes between large ones change
@@ -21,6 +21,9 @@ from math import exp, log
 
 #: Seconds of a turn of the reactor that one address has at once beside others, if those have no more.
 QUANTUM = 0.00003
+
+#: Seconds of a box that aren't worth to be noted while an address asks alone.
+SHORT = 0.0003
 
 #: Seconds after which an address that was read from counts no longer as one that asks.
 ASKS = 0.02
@@ -60,15 +63,18 @@ class _Account:
 class AddressShares:
     """The shares of all addresses in one daemon's time. All times are in seconds of one clock.
 
-    :ivar contended_until: until then there are several addresses that ask; before it has passed, `room` must be asked.
+    :ivar contended: whether several addresses ask; if so, `room` must be asked. It may be so for longer than it holds.
+    :ivar last: the address that was charged last.
+    :ivar last_at: when that was.
     """
 
     def __init__(self) -> None:
-        self.contended_until = 0.0
+        self.contended = False
+        self._contended_until = 0.0
         self._accounts: dict[str, _Account] = {}
         self._most_accounts = _FEW
-        self._last = ""  # the address that was charged last, and when
-        self._last_at = -ASKS
+        self.last = ""
+        self.last_at = -ASKS
         self._latest_due = 0.0
         self._usual = QUANTUM  # seconds that an address may have in one turn
         self._average = 0.0  # seconds that one has had
@@ -82,15 +88,17 @@ class AddressShares:
         :param turn: the number of the reactor's turn.
         :param boxes: how many boxes it was; 1 for anything else that can't be divided.
         """
-        if origin == self._last and used < QUANTUM and now >= self.contended_until:
-            self._last_at = now  # alone, and nothing that took long: so there is nothing to be fair about
-            return
+        if now >= self._contended_until:
+            self.contended = False
+            if origin == self.last and used < SHORT:  # alone, and nothing that took long
+                self.last_at = now
+                return
         used = min(used, _LONGEST)
         account = self._account_of(origin)
-        beside = origin != self._last and now - used - self._last_at < ASKS
+        beside = origin != self.last and now - used - self.last_at < ASKS
         if beside or account.due <= now < self._latest_due:  # somebody waits for this one
-            self.contended_until = now + ASKS
-        self._last, self._last_at = origin, now
+            self.contended, self._contended_until = True, now + ASKS
+        self.last, self.last_at = origin, now
         weight = exp(min(0.0, account.at - now) / _MEMORY)
         account.used = account.used * weight + used
         account.squares = account.squares * weight + used * used / boxes
@@ -111,7 +119,7 @@ class AddressShares:
     def room(self, origin: str, now: float, turn: int) -> float:
         """Seconds for which an address may be served in this turn; 0: it waits."""
         account = self._accounts.get(origin)
-        if account is None or now >= self.contended_until:
+        if account is None or now >= self._contended_until:
             return _LONGEST
         if account.due > now:
             return 0.0
@@ -120,7 +128,7 @@ class AddressShares:
     def wait(self, origin: str, now: float) -> float:
         """Seconds until an address may be served again, if nobody asks anything until then; 0: in the next turn."""
         account = self._accounts.get(origin)
-        return 0.0 if account is None else max(0.0, min(account.due, self.contended_until) - now)
+        return 0.0 if account is None else max(0.0, min(account.due, self._contended_until) - now)
 
     def debt(self, origin: str, now: float) -> float:
         """Seconds that an address has yet to wait for what it had; 0 if no others ask."""
@@ -138,11 +146,11 @@ class AddressShares:
 
     def _forget_some(self) -> None:
         """Forget the addresses of which nothing counts any more."""
-        late = self._last_at - 10 * _MEMORY
+        late = self.last_at - 10 * _MEMORY
         self._accounts = {
             origin: account
             for origin, account in self._accounts.items()
-            if account.at > late or account.due > self._last_at
+            if account.at > late or account.due > self.last_at
         }
         self._most_accounts = 2 * len(self._accounts) + _FEW  # so that each look is paid for by as many accounts
 

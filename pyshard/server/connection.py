@@ -228,7 +228,7 @@ class ServerConnection(AcceptedConnection):
         super().connectionMade()
         turns = self.factory.turns
         self._end_calls = call_around(
-            self.transport, lambda read: turns.around(self, read), lambda write: turns.around_write(self, write)
+            self.transport, lambda read: turns.reading(self, read), lambda write: turns.writing(self, write)
         )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

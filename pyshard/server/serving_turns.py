@@ -22,7 +22,7 @@ from typing import Generic, Protocol, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.address_shares import AddressShares
+from pyshard.server.address_shares import SHORT, AddressShares
 from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 
@@ -104,36 +104,44 @@ class ServingTurns(Generic[_S]):
         self._next: IDelayedCall | None = None
         self._counted = 0.0  # seconds that were counted since `around` has begun
 
-    def around(self, connection: _S, read: Callable[[], object]) -> object:
-        """Have a connection read, unless its address has had its share; count all the time that this takes.
+    def reading(self, connection: _S, read: Callable[[], object]) -> Callable[[], object]:
+        """What a connection's reading is to be, so that its address has no more than its share of the time.
 
         :param read: reads, and has `serve` called for what has come.
-        :return: what `read` returned; None, if it has to wait.
         """
-        began = self._clock.seconds()
-        shares, origin = self._shares, connection.origin
-        if began < shares.contended_until and shares.room(origin, began, self._turn()) <= 0:
-            connection.wait_unread()
-            self._unread.add(connection)
-            self._wait_in_line(connection)
-            return None
-        self._counted = 0.0
-        result = read()
-        now = self._clock.seconds()
-        rest = now - began - self._counted
-        if rest > 0:
-            shares.charge(origin, rest, now, self._turn())
-        return result
+        shares, clock = self._shares, self._clock
 
-    def around_write(self, connection: _S, write: Callable[[], object]) -> object:
-        """Have a connection write; count the time that this takes.
+        def read_in_turn() -> object:
+            if not shares.contended:  # `serve` counts enough to notice when another address asks
+                return read()
+            origin, began = connection.origin, clock.seconds()
+            if shares.room(origin, began, self._turn()) <= 0:
+                connection.wait_unread()
+                self._unread.add(connection)
+                self._wait_in_line(connection)
+                return None
+            self._counted = 0.0
+            result = read()
+            now = clock.seconds()
+            rest = now - began - self._counted
+            if rest > 0:
+                shares.charge(origin, rest, now, self._turn())
+            return result
 
-        :return: what `write` returned.
-        """
-        began = self._clock.seconds()
-        result = write()
-        self.count(connection.origin, self._clock.seconds() - began)
-        return result
+        return read_in_turn
+
+    def writing(self, connection: _S, write: Callable[[], object]) -> Callable[[], object]:
+        """What a connection's writing is to be, so that the time that it takes is counted."""
+
+        def write_counted() -> object:
+            if not self._shares.contended:
+                return write()
+            began = self._clock.seconds()
+            result = write()
+            self.count(connection.origin, self._clock.seconds() - began)
+            return result
+
+        return write_counted
 
     def count(self, origin: str, used: float) -> None:
         """Count time that was spent for an address in another way."""
@@ -146,7 +154,7 @@ class ServingTurns(Generic[_S]):
     @property
     def contended(self) -> bool:
         """Whether several addresses ask."""
-        return self._clock.seconds() < self._shares.contended_until
+        return self._shares.contended
 
     def serve(self, connection: _S) -> None:
         """Serve what has come over a connection: now, or when it is its turn."""
@@ -154,7 +162,7 @@ class ServingTurns(Generic[_S]):
         its_turn = connection is self._turn_of
         most = peers.in_turn if its_turn else peers.left
         shares, origin, began = self._shares, connection.origin, connection.heard
-        if began < shares.contended_until:  # who has had little needn't wait for those that have had much
+        if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(origin, began, self._turn())
             most = min(most, room) if its_turn or connection.role is None else room
         if most <= 0:
@@ -166,8 +174,11 @@ class ServingTurns(Generic[_S]):
             boxes += 1
             used = self._clock.seconds() - began
         used = min(used, _LONGEST) if used >= 0 else most
-        self._counted += used
-        shares.charge(origin, used, began + used, self._turn(), boxes)
+        if shares.contended or used >= SHORT or origin != shares.last:
+            self._counted += used
+            shares.charge(origin, used, began + used, self._turn(), boxes)
+        else:  # what `charge` would do, without a call
+            shares.last_at = began + used
         if its_turn or used >= most:
             peers.waiting.charge(connection, origin, used)
         if not its_turn:
@@ -231,10 +242,10 @@ class ServingTurns(Generic[_S]):
                 self._go_on_later()
 
     def _may_be_served(self, origin: str) -> bool:
-        now = self._clock.seconds()
-        if now >= self._shares.contended_until:
+        shares = self._shares
+        if not shares.contended:
             return True
-        return origin not in self._read_on and self._shares.room(origin, now, self._turn()) > 0
+        return origin not in self._read_on and shares.room(origin, self._clock.seconds(), self._turn()) > 0
 
     def _wait_of(self, origin: str) -> float:
         return self._shares.wait(origin, self._clock.seconds())

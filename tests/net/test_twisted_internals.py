@@ -301,7 +301,7 @@ def test_bound_accepts(tls: bool) -> None:
 def test_other_ports_are_left_alone() -> None:
     """What is no port of TCP isn't touched, such as one in memory."""
     bound_accepts(object(), lambda: 3, lambda accept: accept(), lambda _: True)
-    call_around(object(), lambda read: read(), lambda write: write())()
+    call_around(object(), lambda read: read, lambda write: write)()
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -315,9 +315,12 @@ def test_call_around(tls: bool) -> None:
         transport.makeConnection(ready)
     calls: list[str] = []
 
-    def around(read: Callable[[], object]) -> object:
-        calls.append("around")
-        return read() if len(calls) < 3 else None
+    def around(read: Callable[[], object]) -> Callable[[], object]:
+        def called() -> object:
+            calls.append("around")
+            return read() if len(calls) < 3 else None
+
+        return called
 
     end = call_around(transport, around, around)
     ready.theirs.send(b"xx")

@@ -257,11 +257,13 @@ def test_what_is_read_is_charged(bench: Bench) -> None:
         bench.clock.rightNow += 0.002  # to decrypt them, as it may be
         return "closed"
 
+    in_turn = bench.turns.reading(attack, read)
+    bench.turns.count(attack.origin, BOX)  # for it was accepted
     for _ in range(4000):
         bench.ask(honest)
         if not attack.waits:
             before = len(reads)
-            assert bench.turns.around(attack, read) == ("closed" if len(reads) > before else None)
+            assert in_turn() == ("closed" if len(reads) > before else None)
     assert 0.1 < 20 * 0.002 / (reads[-1] - reads[-21]) < 0.3  # at first nobody has been judged yet
 
 
