@@ -23,9 +23,9 @@ _CODE = """
 import socket, sys, time
 from pathlib import Path
 
-from pyshard import Pyshard
+from pyshard import Pyshard, Tls
 
-server, writes, stop, address, token_file = sys.argv[1:]
+server, writes, stop, address, token_file, *certificate = sys.argv[1:]
 dialed = []
 
 class FromAddress(socket.socket):  # the client makes sockets of the kind that stands in the module
@@ -36,7 +36,8 @@ class FromAddress(socket.socket):  # the client makes sockets of the kind that s
         super().connect(to)
 
 socket.socket = FromAddress
-with Pyshard(server, deadline=60, token_file=token_file or None) as app:
+tls = Tls(*certificate) if certificate else None
+with Pyshard(server, deadline=60, token_file=token_file or None, tls=tls) as app:
     app.write("honest", 0)
     assert dialed, "the client has come from an address that is none of these clients'"
     print("ready", flush=True)
@@ -76,13 +77,16 @@ class Seen:
 
 
 @contextmanager
-def honest_clients(cluster: Cluster, token_file: Path | None = None) -> Iterator[Seen]:
-    """Two clients at work: one reads, one reads and writes. What they have seen is there after the context."""
+def honest_clients(cluster: Cluster, token_file: Path | None = None, *certificate: str) -> Iterator[Seen]:
+    """Two clients at work: one reads, one reads and writes. What they have seen is there after the context.
+
+    :param certificate: the files of the authority, of their certificate and of its key; without, there is no TLS.
+    """
     stop, seen = cluster.folder / "stop", Seen()
     command = [sys.executable, "-c", _CODE, cluster.server]
     clients = [
         subprocess.Popen(
-            [*command, str(writes), str(stop), address, str(token_file or "")],
+            [*command, str(writes), str(stop), address, str(token_file or ""), *certificate],
             cwd=cluster.folder,
             env=cluster.environment,
             stdin=subprocess.PIPE,

@@ -1,0 +1,126 @@
+"""Attacks from one address that take as much of a daemon's time as they can: what honest clients keep of their rate.
+
+On a quiet machine they keep 70 % or more; with ``pytest -s`` the figures are printed. Before the shares of the time
+(`pyshard.server.address_shares`) they kept 3 to 20 %. What is asserted leaves room for a machine that is busy.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from certificates import Certificates
+from functional.cluster import HOST, PATIENCE, Daemon, NewCluster
+from functional.honest import Seen, honest_clients
+from functional.test_attacks import apply, command, exchange
+
+from pyshard.protocol.batch_operations import Has
+
+pytestmark = pytest.mark.functional
+
+SECONDS = 1.5
+
+#: What must be left to the others of their rate.
+LEAST = 0.25
+
+LARGE = apply(Has("", [b"%d" % number for number in range(10_000)]))
+PING = command("Ping")
+
+
+def attack_with(dial: Callable[[], socket.socket], data: bytes, threads: int) -> int:
+    """Send the same bytes over and over, each time when something was answered; how often that was."""
+    ended, times = time.monotonic() + SECONDS, list[int]()
+
+    def one() -> None:
+        with suppress(OSError), dial() as peer:
+            while time.monotonic() < ended:
+                peer.sendall(data)
+                if not peer.recv(1 << 20):
+                    return
+                times.append(1)
+
+    working = [threading.Thread(target=one) for _ in range(threads)]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join()
+    return len(times)
+
+
+def check(seen: Seen, what: str, times: int) -> None:
+    """Print what was seen; the others kept their rate, and the attack was served, too."""
+    seen.tell(what)
+    sys.stdout.write(f"the attack was answered {times:,} times\n")
+    assert times > 0
+    assert seen.longest < 1.5
+    assert seen.beside / seen.before > LEAST
+
+
+def test_boxes(new_cluster: NewCluster) -> None:
+    """Large boxes, with small ones in between or not, thousands of small ones, and a connection for each large one."""
+    cluster = new_cluster(1)
+    cluster.start()
+    (daemon,) = cluster.shards
+
+    def dial() -> socket.socket:
+        return socket.create_connection((HOST, daemon.port), timeout=PATIENCE)
+
+    for what, data in (("large boxes", LARGE), ("and pings", LARGE + PING), ("a flood of pings", 4000 * PING)):
+        with honest_clients(cluster) as seen:
+            times = attack_with(dial, data, 4)
+        check(seen, what, times)
+    with honest_clients(cluster) as seen:
+        ended, times = time.monotonic() + SECONDS, 0
+        while time.monotonic() < ended:
+            times += len(exchange(daemon, LARGE, 1))
+    check(seen, "a connection for each box", times)
+
+
+def start_with_tls(daemon: Daemon, files: Certificates) -> None:
+    """Start a daemon with the certificates' options."""
+    own = files.daemon
+    for option in (f"--tls-ca={own.ca}", f"--tls-certificate={own.certificate}", f"--tls-key={own.key}"):
+        daemon.add_option(option)
+    daemon.start()
+    daemon.wait_listening()
+
+
+def test_records_of_one_byte(new_cluster: NewCluster, tmp_path: Path) -> None:
+    """Bytes that cost time to decrypt, each in a record of TLS of its own, are their sender's to pay for."""
+    cluster, certificates = new_cluster(1), Certificates(tmp_path)
+    for daemon in cluster.daemons:
+        start_with_tls(daemon, certificates)
+    own, (shard,) = certificates.client, cluster.shards
+    context = ssl.create_default_context(cafile=own.ca)
+    assert own.certificate is not None
+    context.load_cert_chain(own.certificate, own.key)
+    context.check_hostname = False
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    box = b"".join(b"\0\2%02d\xff\xff" % number + b"x" * 65535 for number in range(99))  # it never ends
+
+    with (
+        honest_clients(cluster, None, str(own.ca), str(own.certificate), str(own.key)) as seen,
+        socket.create_connection((HOST, shard.port), timeout=PATIENCE) as peer,
+    ):
+        tls, done = context.wrap_bio(incoming, outgoing), False
+        while not done:
+            try:
+                tls.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                peer.sendall(outgoing.read())
+                incoming.write(peer.recv(1 << 16))
+        sent, ended = 0, time.monotonic() + SECONDS
+        while time.monotonic() < ended:
+            for byte in box[sent : sent + 2000]:
+                tls.write(bytes([byte]))
+            sent += 2000
+            peer.sendall(outgoing.read())
+    check(seen, f"{sent:,} bytes in as many records", sent)
