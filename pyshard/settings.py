@@ -66,7 +66,7 @@ class Settings:
     UNFINISHED_BOX: float = 30.0
     #: Boxes of one connection that wait for their answers at the same time; then the daemon stops reading from it.
     BOXES_UNDER_WAY: int = 32
-    #: Bytes of those boxes: more than the largest box has.
+    #: Bytes of those boxes, and of large documents that their answers will have: more than the largest box has.
     BYTES_UNDER_WAY: int = 32 * 1024 * 1024
     #: Bytes that a daemon holds for all peers together: of begun boxes, and of answers that weren't read.
     HELD_BYTES: int = 1024 * 1024 * 1024
@@ -156,7 +156,8 @@ class Settings:
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
     #: Changes that a durable shard commits together: as many as the largest batch has.
     MAX_GROUP_CHANGES: int = 10_000
-    #: Bytes of memory that those take, and bytes that they write to the log: as many as let a checkpoint begin.
+    #: Bytes of memory that those take, bytes that they write to the log, as many as let a checkpoint begin, and bytes of
+    #: documents that their answers give: as many may also wait for the reactor.
     MAX_GROUP_BYTES: int = 16 * 1024 * 1024
     #: Snapshots that a shard may have open, since each keeps old records from being dropped. One is for role admin.
     MAX_SNAPSHOTS: int = 4

@@ -92,6 +92,8 @@ TESTS = {
     "MAX_GROUP_BYTES": [
         "storage/durable/test_group_commit.py::test_what_is_committed_together_is_bounded",
         "storage/durable/store/test_groups.py::test_groups_of_many_bytes",
+        "storage/durable/store/test_groups.py::test_groups_of_many_bytes_that_are_given",
+        "storage/durable/test_group_commit.py::test_the_thread_waits_for_the_reactor",
     ],
     "MAX_SNAPSHOTS": [
         "shard/test_open_snapshots.py::test_a_few_at_a_time",
@@ -120,7 +122,11 @@ TESTS = {
     "LISTEN_BACKLOG": ["server/test_listen_address.py::test_backlog"],
     "OTHER_FILES": ["server/test_connection_admission.py::test_fewer_files"],
     "BOXES_UNDER_WAY": ["net/connection/test_pace.py::test_boxes_under_way"],
-    "BYTES_UNDER_WAY": ["net/connection/test_pace.py::test_bytes_under_way"],
+    "BYTES_UNDER_WAY": [
+        "net/connection/test_pace.py::test_bytes_under_way",
+        "net/connection/test_pace.py::test_bytes_of_answers",
+        "functional/test_attacks.py::test_answers_of_large_documents",
+    ],
     "LOG_BYTES": ["server/test_daemon_log.py::test_size"],
     "LOG_FILES": ["server/test_daemon_log.py::test_count"],
     "IDLE": ["server/test_limits.py::test_peers_that_are_gone"],

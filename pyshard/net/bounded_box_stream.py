@@ -13,9 +13,10 @@ Rules:
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -30,6 +31,8 @@ from pyshard.settings import settings
 #: Bytes that are read at a time: the most that the C library gives without mapping memory.
 READ = 128 * 1024 - 64
 
+_T = TypeVar("_T")
+
 _BOXES, _BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY
 _AT_ONCE = 256 * 1024  # bytes of the largest box that is begun to be written in the turn in which it was made
 
@@ -43,7 +46,7 @@ class BoxStream(amp.AMP):
     :param limits: what one box may be.
     :ivar id: names this connection in logs and `stat`; its maker may set it.
     :ivar answering: how many commands of the peer wait for their answer.
-    :ivar under_way: how many bytes the boxes of these commands have.
+    :ivar under_way: how many bytes the boxes of these commands have, and those of their answers that are known of.
     :ivar heard: when anything was last heard from the peer, in the clock's seconds.
     """
 
@@ -211,6 +214,20 @@ class BoxStream(amp.AMP):
         if self._unread:
             self._unread_bytes += sum(map(len, box.values()))
             self.answer_bytes_held(self._unread_bytes)
+
+    def count_owed(self, answer: Deferred[_T], size: int) -> Deferred[_T]:
+        """Count what an answer will have with what is under way, until it is there: few bytes may ask for many.
+
+        :param size: its bytes, more or less.
+        :return: the same Deferred.
+        """
+        self.under_way += size
+
+        def counted(outcome: _T) -> _T:
+            self.under_way -= size
+            return outcome
+
+        return answer.addBoth(counted)
 
     # ------------------------------------------------------------------ inside
 

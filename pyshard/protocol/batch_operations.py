@@ -123,6 +123,7 @@ Run: TypeAlias = Read | Has | ReadItem | Write | Pop | Remove | Touch | Incremen
 READING_RUNS: Final[dict[str, type[Read | Has | ReadItem]]] = {"read": Read, "has": Has, "item": ReadItem}
 
 _READING: Final = tuple(READING_RUNS.values())
+_GIVING: Final = (Read, ReadItem, Pop)
 
 
 def verb_of(run: Run) -> str:
@@ -135,6 +136,11 @@ def verb_of(run: Run) -> str:
 def changes(run: Run) -> bool:
     """Whether a run may change anything."""
     return not isinstance(run, _READING)
+
+
+def gives(run: Run) -> bool:
+    """Whether the results of a run may be whole records."""
+    return isinstance(run, _GIVING)
 
 
 def count_of(runs: Sequence[Run]) -> int:

@@ -80,10 +80,11 @@ class ShardProtocol(ServerConnection):
             return self._apply_reading(epoch, decode_readers_runs(batch), self.role)
         runs = decode_runs(batch)
         self.operations += count_of(runs)
-        applied = self._shard.apply(epoch, runs)
-        if changes(runs[0]) if len(runs) == 1 else any(map(changes, runs)):
-            applied = self.changes.add(applied)
-        return applied
+        if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
+            return self._shard.apply(epoch, runs)
+        owed = self._shard.will_give(runs)
+        applied = self.changes.add(self._shard.apply(epoch, runs))
+        return self.count_owed(applied, owed) if owed else applied
 
     def applied(self, answers: list[Answer], tag: bytes) -> bytes:
         assignment = self._shard.assignment or self._shard.configured()

@@ -39,7 +39,7 @@ from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Run, count_of, part
+from pyshard.protocol.batch_operations import Run, count_of, gives, part
 from pyshard.settings import settings
 from pyshard.storage import IStore, Page, PageBounds, Task
 
@@ -148,6 +148,17 @@ class Shard:
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES)
         return applied.addCallback(plan.merge) if plan.refuses else applied
+
+    def will_give(self, runs: Sequence[Run]) -> int:
+        """About how many bytes the answers to a batch that changes something will have; see `IStore.will_give`."""
+        giving = list(filter(gives, runs))
+        if not giving or self.assignment is None:
+            return 0
+        state = self.assignment.state
+        known = [run for run in giving if not run.index or run.index in state.indexes]
+        return self._store.will_give(
+            [Task(run, state.index_id(run.index), LazySlots(run.keys, run.index.encode())) for run in known]
+        )
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
         """One page of keys; see `pyshard.storage.interface.IStore.page`.

@@ -161,6 +161,11 @@ class BatchExecutor:
         self._now = now
         self._next_versions = next_versions
 
+    @property
+    def room(self) -> int:
+        """Bytes of records that the answers still have room for; below 0 if the last record crossed the limit."""
+        return self._room
+
     def answer(self, task: Task) -> Answer:
         """Apply one task."""
         run, slots = task.run, task.slots

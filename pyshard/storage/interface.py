@@ -134,6 +134,14 @@ class IStore(Protocol):
         """
         ...
 
+    def will_give(self, tasks: Sequence[Task]) -> int:
+        """About how many bytes of records the answers to a batch will have, if it is applied next and not at once.
+
+        :param tasks: runs of a batch that changes something: those that give records.
+        :return: 0 where they can't be many, or are given at once.
+        """
+        ...
+
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         """Whether the store knows at once, without the slots of the keys, that it has each of these keys.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from functional.honest import honest_clients
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import SLOTS, slots_of
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has, Pop, Run, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Run, Write
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.protocol.chunked_arguments import put_chunks
 
@@ -34,6 +35,9 @@ MORE = int(os.environ.get("PYSHARD_TEST_ATTACKS", "1"))
 
 #: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy.
 LONGEST = 1.5
+
+#: Bytes of memory that the answers to one connection may take, as docs/limits.md says.
+ANSWERS = 150 * 1024 * 1024
 
 NONE = document_encoding.encode(None)[0]
 
@@ -218,3 +222,55 @@ def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
     assert times > 100
     assert seen.longest < LONGEST
     assert daemon.log()[logged:].count("\n") < 400
+
+
+# -- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """How much more memory a process has than now, at the most: its own, without files that it maps.
+
+    :ivar most: so many bytes.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._status = Path(f"/proc/{pid}/status")
+        self._before = self._bytes()
+        self.most = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _bytes(self) -> int:
+        (line,) = [line for line in self._status.read_text().splitlines() if line.startswith("RssAnon:")]
+        return int(line.split()[1]) * 1024
+
+    def _look(self) -> None:
+        while not self._over.wait(0.002):
+            self.most = max(self.most, self._bytes() - self._before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells how much memory a process has for itself")
+def test_answers_of_large_documents(attacked: Cluster) -> None:
+    """A few bytes on one connection that ask for many large documents never have a shard hold many of them."""
+    (daemon,) = attacked.shards
+    big = document_encoding.encode("x" * (16 * 1024 * 1024 - 100))[0]
+    keys = [b"%d" % number for number in range(12 * MORE)]
+    for verb, reads in ((Read, True), (ReadItem, False), (Pop, False), (Pop, True)):
+        for key in keys:
+            exchange(daemon, apply(Write("", [key], [big])), 1)
+        with Memory(daemon.pid) as memory, socket.create_connection((HOST, daemon.port), timeout=PATIENCE) as peer:
+            peer.sendall(b"".join(apply(verb("", [key])) for key in keys))
+            left = len(keys) * len(big) if reads else 1
+            while left > 0:
+                left -= len(peer.recv(1 << 20))
+            time.sleep(0 if reads else 1)
+        sys.stdout.write(f"\n{verb.__name__}: {memory.most / 1e6:,.0f} MB for answers\n")
+        assert memory.most < ANSWERS

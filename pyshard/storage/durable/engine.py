@@ -6,7 +6,8 @@ one write and one sync, for all batches that wait.
 Rules:
 
 - a `LoggedUpdate` (a batch) is done when the log has its group; from then on readers see it, in the memtable;
-- a group has a bounded number of changes, and of bytes, however many batches wait; only its last batch may cross them;
+- a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
+  its last batch may cross them;
 - a `DirectUpdate` is done in a transaction of LMDB, and sees everything that was done before it;
 - a checkpoint begins when the memtable has many records or the log is long: the log rotates, and each later group
   flushes about twice as much as the group before it brought, so no update waits for long;
@@ -42,6 +43,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.file_use import FileUse
+from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
@@ -98,6 +100,7 @@ class StorageEngine:
         self._pages_due = 0  # pages that the checkpoint must flush to keep up with the groups
         self._checkpoint: Checkpoint | None = None
         self._last_sync = steady()
+        self._given_bytes = 0  # of records that the outcomes of the present commit have
         self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
         self.unsynced = False
         self.on_growth: Callable[[], None] = lambda: None
@@ -161,13 +164,20 @@ class StorageEngine:
         :return: the outcome of each: what its work returned, or a Failure. Nothing of a failed update is done.
         """
         outcomes: list[object] = []
-        for kind, alike in groupby(updates, type):
-            if kind is LoggedUpdate:
-                outcomes += self._commit_logged(cast("list[LoggedUpdate]", list(alike)))
-            else:
-                outcomes += self._commit_direct(cast("list[DirectUpdate]", list(alike)))
-        self._sync_if_due()
+        while len(outcomes) < len(updates):
+            outcomes += self.commit_first(updates[len(outcomes) :]).outcomes
         return outcomes
+
+    def commit_first(self, updates: Sequence[Update]) -> Committed:
+        """Do those updates from the front that fit into a group, or into a transaction; one at the least."""
+        kind, alike = next(groupby(updates, type))
+        self._given_bytes = 0
+        if kind is LoggedUpdate:
+            outcomes = self._commit_group(cast("list[LoggedUpdate]", list(alike)))
+        else:
+            outcomes = self._commit_direct(cast("list[DirectUpdate]", list(alike)))
+        self._sync_if_due()
+        return Committed(outcomes, self._given_bytes)
 
     def flush_all(self) -> None:
         """Write the whole memtable to LMDB, so that the next start has nothing to replay."""
@@ -194,13 +204,6 @@ class StorageEngine:
         elif not self._lmdb_counters.sequence:
             self._transact([])
 
-    def _commit_logged(self, updates: Sequence[LoggedUpdate]) -> list[object]:
-        """Do updates, in groups."""
-        outcomes: list[object] = []
-        while len(outcomes) < len(updates):
-            outcomes += self._commit_group(updates[len(outcomes) :])
-        return outcomes
-
     def _commit_group(self, updates: Sequence[LoggedUpdate]) -> list[object]:
         """Do updates, write what they change to the log as one group, then show it to readers.
 
@@ -215,8 +218,10 @@ class StorageEngine:
                 view = MergedView(self.databases, transaction, memtable, self.memtable)
                 for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
                     outcomes.append(update.work(view, counters, memtable))
-                    if len(memtable.records) >= most_changes or memtable.put_bytes >= most_bytes:
+                    most = max(memtable.put_bytes, memtable.given_bytes)
+                    if len(memtable.records) >= most_changes or most >= most_bytes:
                         break  # what an update writes is known only when it is done
+            self._given_bytes += memtable.given_bytes
             if memtable.records:
                 payload = msgspec.msgpack.encode((counters.version, memtable.records))
                 self.log.append(payload, self._durability is Durability.FSYNC)
@@ -226,7 +231,7 @@ class StorageEngine:
                     self.memtable.merge(memtable)
                     self.counters = counters
         except Exception:  # noqa: BLE001  # see `_failed`
-            return self._failed(self._commit_logged, updates[:tried] or updates)
+            return self._failed(self._commit_group, updates[:tried] or updates)
         return outcomes
 
     def _advance_checkpoint(self) -> None:

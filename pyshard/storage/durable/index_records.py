@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.settings import settings
@@ -21,6 +22,7 @@ from pyshard.storage.durable.memtable import Memtable, Value
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
+_SOME = 100  # keys whose values are looked for at a time, where few may be enough
 _FEW = 16  # values: to look at each of so many takes no longer than to ask whether any can have an expiry
 
 
@@ -75,7 +77,7 @@ class DurableIndex:
         used = counters.used
         db_keys = lmdb_encoding.database_keys(self._number, slots, keys)
         self._count_written(keys, slots, records, self._view.get_many(db_keys))
-        memtable.put_many(db_keys, lmdb_encoding.pack_many(versions, records), lmdb_encoding.bytes_of_values(records))
+        memtable.put_many(db_keys, lmdb_encoding.pack_many(versions, records), *lmdb_encoding.bytes_of_values(records))
         return counters.used - used
 
     def write_plainly(
@@ -129,6 +131,21 @@ class DurableIndex:
                 results.append(VERSION.pack(stored.version) + stored.record)
                 room -= VERSION.size + len(stored.record)
         return results
+
+    def size(self, keys: Sequence[bytes], slots: Sequence[int], enough: int) -> int:
+        """How many bytes the values of some keys have, more or less.
+
+        :param enough: from so many bytes on no further ones are counted, but for the rest of a value.
+        """
+        size = 0
+        for begin in range(0, len(keys), _SOME):
+            some = slice(begin, begin + _SOME)
+            db_keys = list(map(lmdb_encoding.database_key, repeat(self._number), slots[some], keys[some]))
+            for value in filter(None, self._view.get_many(db_keys)):
+                size += len(value)
+                if size >= enough:
+                    return size
+        return size
 
     def _live_values(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Value | None]:
         """The values of keys of which none is long; None for a record that isn't there or has expired."""

@@ -107,9 +107,10 @@ def bytes_of_many(db_keys: Collection[bytes], values: Collection[bytes | memoryv
     return sum(map(len, db_keys)) + sum(map(len, values)) - heads
 
 
-def bytes_of_values(records: Sequence[bytes]) -> int:
-    """How many bytes the values of many records have together, without long keys. Plain twin: `pack`."""
-    return sum(map(len, records)) + len(records) * _HEAD.size
+def bytes_of_values(records: Sequence[bytes]) -> tuple[int, int]:
+    """Bytes of the values of many records, without long keys: together, and of the longest. Plain twin: `pack`."""
+    sizes = list(map(len, records))
+    return sum(sizes) + len(sizes) * _HEAD.size, max(sizes, default=0) + _HEAD.size
 
 
 def bytes_of_records(values: Sequence[bytes | memoryview]) -> int:

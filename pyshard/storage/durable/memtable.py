@@ -28,29 +28,36 @@ class Memtable:
     """Changed records, in memory.
 
     :ivar records: database key → value, or `REMOVED`.
+    :ivar longest: no value that is or was here has more bytes.
     :ivar put_bytes: bytes of all values that were ever put here, also of those that others took the place of.
+    :ivar given_bytes: bytes of the records that the answers to these changes give, such as those of `pop`.
     :ivar first_expiry: no value expires earlier, in milliseconds since 1970; 0: no value expires.
     """
 
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
         self.first_expiry = 0
+        self.longest = 0
         self.put_bytes = 0
+        self.given_bytes = 0
         self._sorted_keys: list[bytes] = []
 
     def put(self, db_key: bytes, value: bytes, expires: int) -> None:
         """Set the value of a record."""
         self.records[db_key] = value
         self.put_bytes += len(value)
+        self.longest = max(self.longest, len(value))
         self._note_expiry(expires)
 
-    def put_many(self, db_keys: Sequence[bytes], values: Iterable[bytes], size: int) -> None:
+    def put_many(self, db_keys: Sequence[bytes], values: Iterable[bytes], size: int, longest: int) -> None:
         """Set the values of many records without expiry. Plain twin: `put`.
 
         :param size: bytes that the values have together.
+        :param longest: bytes that none of them is longer than.
         """
         self.records.update(zip(db_keys, values, strict=True))
         self.put_bytes += size
+        self.longest = max(self.longest, longest)
 
     def remove(self, db_key: bytes) -> None:
         """Mark a record as removed."""
@@ -59,6 +66,7 @@ class Memtable:
     def merge(self, newer: Memtable) -> None:
         """Put newer changes over these."""
         self.records.update(newer.records)
+        self.longest = max(self.longest, newer.longest)
         self._note_expiry(newer.first_expiry)
 
     def discard(self, flushed: dict[bytes, bytes]) -> None:

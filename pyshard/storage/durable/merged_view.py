@@ -20,6 +20,7 @@ import attrs
 import lmdb
 
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.memtable import Memtable, Value
 
 
@@ -73,6 +74,12 @@ class MergedView:
         """Whether any record may have an expiry."""
         return any(memtable.first_expiry for memtable in self._memtables) or bool(
             self._transaction.stat(db=self._databases.expiries)["entries"]
+        )
+
+    def may_be_longer(self, size: int) -> bool:
+        """Whether any value may have more bytes than these. LMDB has each long one on pages of its own."""
+        return any(memtable.longest > size for memtable in self._memtables) or (
+            self._transaction.stat(db=self._databases.records)["overflow_pages"] * PAGE > size
         )
 
     def first_expiry(self) -> int:

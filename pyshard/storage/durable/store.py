@@ -23,6 +23,7 @@ from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import changes
+from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -88,7 +89,9 @@ class LmdbStore:
             directory.close()
             raise ConfigError(f"{directory.records}: the data can't be opened ({error})") from None
         self._engine.on_growth = self._end_snapshots_for_growth
-        self._writer: GroupCommit[Update] = GroupCommit(self._engine.commit, call_from_thread, self._engine.flush_all)
+        self._writer: GroupCommit[Update] = GroupCommit(
+            self._engine.commit_first, call_from_thread, self._engine.flush_all
+        )
 
     @classmethod
     def check(cls, directory: DataDirectory) -> None:
@@ -123,6 +126,15 @@ class LmdbStore:
             lambda view, counters, memtable: self._execute(view, counters, memtable, tasks, limit, room)
         )
         return self._writer.submit(update, *update_size(tasks))
+
+    def will_give(self, tasks: Sequence[Task]) -> int:
+        size, enough = 0, settings.ANSWER_BYTES
+        with self._engine.reading() as view:
+            if view.may_be_longer(enough):
+                for task in tasks:
+                    if size < enough:
+                        size += DurableIndex(view, task.index).size(task.run.keys, task.slots, enough - size)
+        return size
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         return False  # database keys begin with the slot
@@ -233,7 +245,10 @@ class LmdbStore:
             return DurableIndex(view, number, counters, memtable)
 
         executor = BatchExecutor(index_of, counters.used, limit, room, self._now(), counters.next_versions)
-        return [executor.answer(task) for task in tasks]
+        answers = [executor.answer(task) for task in tasks]
+        if memtable is not None:
+            memtable.given_bytes += room - executor.room
+        return answers
 
     def _end_snapshots_for_growth(self) -> None:
         self._end_snapshots("the shard's data outgrew its map, which can't grow under a snapshot")

@@ -39,6 +39,7 @@ class Side(BoundedAMP):
     """The side that answers.
 
     :param direct: whether it answers without AMP's machinery.
+    :ivar answer_bytes: bytes that each answer will have, as far as it knows.
     """
 
     def __init__(self, direct: bool = False) -> None:
@@ -46,6 +47,7 @@ class Side(BoundedAMP):
         self.begun: list[int] = []
         self.waiting: dict[int, Deferred[Any]] = {}
         self.at_once = False
+        self.answer_bytes = 0
         super().__init__(Clock())
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
@@ -66,7 +68,7 @@ class Side(BoundedAMP):
         self.waiting[number] = Deferred()
         if self.at_once:
             self.answer(number)
-        return self.waiting.get(number) or self.done
+        return self.count_owed(self.waiting.get(number) or self.done, self.answer_bytes)
 
     def answer(self, number: int) -> None:
         """Answer the call with a number."""
@@ -138,6 +140,25 @@ def test_bytes_under_way(line: Line, spare: int) -> None:
     assert line.reading is (spare > 0)
     line.send(14)
     assert len(line.side.begun) == (5 if spare else 4)
+
+
+def test_bytes_of_answers(line: Line) -> None:
+    """What answers will have counts with the boxes, until they are there: few bytes may ask for many."""
+    line.side.answer_bytes = MOST_BYTES // 2
+    line.send(1)
+    assert line.reading
+    line.send(2, 3, 4)
+    assert (line.side.begun, line.reading) == ([1, 2], False)
+    line.side.answer(1)
+    assert (line.side.begun, line.reading) == ([1, 2], False)
+    line.side.answer(2)
+    assert line.side.begun == [1, 2, 3, 4]
+    line.side.answer(4)
+    line.side.answer(3)
+    assert (line.side.answering, line.side.under_way, line.reading) == (0, 0, True)
+    line.side.at_once = True
+    line.send(5, 6, 7)
+    assert (line.side.under_way, line.reading) == (0, True)
 
 
 def test_all_are_answered_once_and_in_order(line: Line) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -14,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
-from pyshard.storage.durable.group_commit import MOST_UPDATES, GroupCommit
+from pyshard.storage.durable.group_commit import MOST_UPDATES, Committed, GroupCommit
 
 
 class Reactor:
@@ -37,19 +39,28 @@ class Reactor:
         return outcome[0]
 
 
-class Disk:
-    """Commits numbers, while it isn't blocked."""
+class Outcome:
+    """What may be looked after."""
 
-    def __init__(self) -> None:
+
+class Disk:
+    """Commits numbers, while it isn't blocked.
+
+    :param size: bytes that the outcomes of each commit keep.
+    """
+
+    def __init__(self, size: int = 0) -> None:
+        self._size = size
         self.commits: list[list[int]] = []
         self.unblocked = threading.Event()
         self.unblocked.set()
 
-    def commit(self, updates: Sequence[int]) -> Sequence[object]:
+    def commit(self, updates: Sequence[int]) -> Committed:
         """Each update's outcome is its double; a negative one fails."""
         self.unblocked.wait(10)
         self.commits.append(list(updates))
-        return [Failure(ValueError(update)) if update < 0 else update * 2 for update in updates]
+        outcomes: list[object] = [Failure(ValueError(update)) if update < 0 else update * 2 for update in updates]
+        return Committed(outcomes, self._size)
 
 
 def test_without_a_thread_each_update_is_committed_alone() -> None:
@@ -72,6 +83,56 @@ def test_what_waits_is_committed_together_in_order() -> None:
     assert [reactor.until(answered) for answered in done] == [number * 2 for number in range(500)]
     assert list(chain.from_iterable(disk.commits)) == list(range(500))
     assert len(disk.commits) <= 3
+    reactor.until(writer.close())
+
+
+def test_what_is_committed_is_handed_out_first() -> None:
+    """Where not all that was taken is committed, that part is answered at once, and the rest keeps its place."""
+    disk, reactor = Disk(), Reactor()
+    writer: GroupCommit[int] = GroupCommit(lambda updates: disk.commit(updates[:2]), reactor.call_from_thread)
+    disk.unblocked.clear()
+    done = [writer.submit(number) for number in range(5)]
+    disk.unblocked.set()
+    assert [reactor.until(answered) for answered in done] == [0, 2, 4, 6, 8]
+    assert list(chain.from_iterable(disk.commits)) == list(range(5))
+    reactor.until(writer.close())
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_thread_waits_for_the_reactor(over: int) -> None:
+    """While more than `MAX_GROUP_BYTES` of outcomes are handed out and not taken, nothing more is committed."""
+    disk, reactor = Disk(settings.MAX_GROUP_BYTES // 2 + over), Reactor()
+    writer: GroupCommit[int] = GroupCommit(lambda updates: disk.commit(updates[:1]), reactor.call_from_thread)
+    done = [writer.submit(number) for number in range(20)]
+    most = 2 if over else 3  # the last of them crosses the limit
+    for taken, answered in enumerate(done):
+        expected = min(taken + most, len(done))
+        for _ in range(1000):
+            time.sleep(0.01)
+            if len(disk.commits) >= expected:
+                break
+        assert len(disk.commits) == expected
+        assert reactor.until(answered) == taken * 2
+    reactor.until(writer.close())
+
+
+def test_what_is_answered_is_let_go() -> None:
+    """Outcomes that were handed out together aren't kept until the last of them is answered."""
+    reactor = Reactor()
+    writer: GroupCommit[int] = GroupCommit(
+        lambda updates: Committed([Outcome() for _ in updates]), reactor.call_from_thread
+    )
+    made: list[weakref.ref[Outcome]] = []
+    kept: list[int] = []
+
+    def answered(outcome: Outcome) -> None:
+        kept.append(sum(one() is not None for one in made))
+        made.append(weakref.ref(outcome))
+
+    done = [writer.submit(number).addCallback(answered) for number in range(10)]
+    for one in done:
+        reactor.until(one)
+    assert max(kept) <= 1
     reactor.until(writer.close())
 
 
@@ -173,8 +234,8 @@ def test_closing_what_never_worked() -> None:
 def test_a_commit_that_fails_altogether(threaded: bool) -> None:
     """A commit that raises, though it never should, fails its own updates, and later ones are done."""
 
-    def commit(updates: Sequence[int]) -> Sequence[object]:
-        return [1 / update for update in updates]
+    def commit(updates: Sequence[int]) -> Committed:
+        return Committed([1 / update for update in updates])
 
     reactor = Reactor()
     writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread if threaded else None)
