@@ -156,8 +156,8 @@ class Settings:
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
     #: Changes that a durable shard commits together: as many as the largest batch has.
     MAX_GROUP_CHANGES: int = 10_000
-    #: Bytes of memory that those take, bytes that they write to the log, as many as let a checkpoint begin, and bytes of
-    #: documents that their answers give: as many may also wait for the reactor.
+    #: Bytes of memory that those take, bytes that they write to the log (as many as let a checkpoint begin), and bytes
+    #: of documents that their answers give: as many may also wait for the reactor.
     MAX_GROUP_BYTES: int = 16 * 1024 * 1024
     #: Snapshots that a shard may have open, since each keeps old records from being dropped. One is for role admin.
     MAX_SNAPSHOTS: int = 4
@@ -201,6 +201,8 @@ class Settings:
 
     # -- statistics ------------------------------------------------------------------------------------------------
 
+    #: Connections that `stat` tells of, the busiest ones: to tell of ten thousand takes longer than a hundred reads.
+    STAT_CONNECTIONS: int = 100
     #: Bars of the histogram in `stat`.
     HISTOGRAM_BARS: int = 10
 

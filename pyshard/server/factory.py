@@ -24,6 +24,7 @@ from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.accepted_connection import AcceptedConnection
+from pyshard.server.busiest_connections import BusiestConnections
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.handshake_places import HandshakePlaces
@@ -48,6 +49,7 @@ class ServerFactory(Factory):
     :param connections: how many there may be.
     :ivar handshakes: those whose handshake of TLS isn't complete.
     :ivar connections: those that are served, and strangers; the oldest first.
+    :ivar busiest: those of them that `stat` tells of.
     :ivar refused: those that are only told that there are too many.
     """
 
@@ -72,6 +74,7 @@ class ServerFactory(Factory):
         self.admission: Admission[ServerConnection] = Admission(connections or ConnectionLimits(), tokens is not None)
         self.handshakes: HandshakePlaces[AcceptedConnection] = HandshakePlaces(self.admission.limits.handshakes)
         self.connections: dict[ServerConnection, None] = {}
+        self.busiest = BusiestConnections(self.connections, clock.seconds)
         self.refused: set[ServerConnection] = set()
         self.held: HeldBytes[ServerConnection] = HeldBytes(settings.HELD_BYTES)
         self.failed_handshakes = HandshakeFailureLog(self.stranger_log)

@@ -125,8 +125,8 @@ class ShardProtocol(ServerConnection):
         return {"documents": self._shard.count(epoch, index, slot), "end": end}
 
     def stat(self) -> Arguments:
-        connections = [connection.described() for connection in self.factory.connections]
-        return {"stat": msgspec.json.encode({**self._shard.stat(), "connections": connections})}
+        connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}
+        return {"stat": msgspec.json.encode(self._shard.stat() | connections)}
 
     def open_snapshot(self) -> Arguments:
         opened = self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN))

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 
 from pyshard.model.key_slots import SLOTS
 
@@ -34,9 +35,9 @@ def histogram(bucket_counts: array[int], start: int, end: int, bars: int) -> lis
     :param bars: how many bars; at least 1.
     :return: documents in each bar.
     """
-    result = [0] * bars
-    for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
-        middle = (bucket << BUCKET_BITS) + (1 << (BUCKET_BITS - 1))
-        bar = (middle - start) * bars // (end - start)
-        result[max(0, min(bar, bars - 1))] += bucket_counts[bucket]
-    return result
+
+    firsts = [start - (start - end) * bar // bars for bar in range(1, bars)]  # slots of the bars behind the first one
+    up_to_middle = (1 << (BUCKET_BITS - 1)) - 1
+    inner = [(slot + up_to_middle) >> BUCKET_BITS for slot in firsts]
+    bounds = [start >> BUCKET_BITS, *inner, ((end - 1) >> BUCKET_BITS) + 1]
+    return [sum(bucket_counts[begin:behind]) for begin, behind in pairwise(bounds)]

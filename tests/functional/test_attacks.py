@@ -8,12 +8,13 @@ environment variable PYSHARD_TEST_ATTACKS makes each attack so many times as lar
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count, islice
 from pathlib import Path
 
@@ -35,6 +36,9 @@ MORE = int(os.environ.get("PYSHARD_TEST_ATTACKS", "1"))
 
 #: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy.
 LONGEST = 1.5
+
+#: Connections of one address that say nothing, nearly as many as it may have.
+CONNECTIONS = 3900
 
 #: Bytes of memory that the answers to one connection may take, as docs/limits.md says.
 ANSWERS = 150 * 1024 * 1024
@@ -169,6 +173,27 @@ def test_batches_across_boxes(attacked: Cluster) -> None:
     with honest_clients(attacked) as seen:
         at_once(daemon, b"".join(apply(batch) for _ in range(150 * MORE)), 150 * MORE, 40)
     seen.tell("batches")
+    assert seen.longest < LONGEST
+
+
+def test_statistics_of_many_connections(new_cluster: NewCluster) -> None:
+    """Who asks for statistics all the time, beside thousands of connections, leaves the others most of their rate."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files[1] < CONNECTIONS + 500:
+        pytest.skip(f"the system allows {files[1]:,} open files, the test needs {CONNECTIONS + 500:,}")
+    cluster = new_cluster(1)
+    cluster.start()
+    (daemon,) = cluster.shards
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, files)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(files[0], CONNECTIONS + 500), files[1]))
+        for _ in range(CONNECTIONS):
+            stack.enter_context(socket.create_connection((HOST, daemon.port), timeout=PATIENCE))
+        seen, ends, answered = stack.enter_context(honest_clients(cluster)), time.monotonic() + 1 + MORE, 0
+        while time.monotonic() < ends:
+            answered += len(exchange(daemon, b"".join(command("Stat") for _ in range(10)), 10))
+    seen.tell(f"{answered:,} statistics")
+    assert answered > 10
     assert seen.longest < LONGEST
 
 

@@ -226,6 +226,7 @@ def test_stat(bench: Bench) -> None:
         "uptime": 2.0,
         "ephemeral": True,
         "compiled": IN_USE,
+        "connected": 2,
     }
     other.abort()
     bench.network.settle()
