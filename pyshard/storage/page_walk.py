@@ -3,7 +3,8 @@
 Rules:
 
 - A page has a bounded number of keys, a bounded number of bytes, and looks at a bounded number of entries. So what
-  nobody may see any more, such as a million keys that have expired, can't make a page long in coming.
+  nobody may see any more, such as a million keys that have expired, can't make a page long in coming. A long key counts
+  as several entries.
 - A page that has looked at enough says where it stopped. Nothing is left out: the next one begins there.
 - It stops between two slots if it can, and within a slot only where that alone has as many entries again.
 """
@@ -18,6 +19,9 @@ from pyshard.storage.interface import Page, PageBounds
 #: One entry that a walk comes by: its slot; its key, or None where a store has forgotten the key of what was removed;
 #: whether the key is to be in the page, which it isn't if it has expired, or was removed.
 Step: TypeAlias = tuple[int, bytes | None, bool]
+
+
+_LONG = 1024  # bytes of a key, for each of which it counts as one more entry
 
 
 def page_of(steps: Iterable[Step], bounds: PageBounds) -> Page:
@@ -36,7 +40,7 @@ def page_of(steps: Iterable[Step], bounds: PageBounds) -> Page:
                 return Page(keys, False, slot)
             if left <= -bounds.steps and last_key is not None:
                 return Page(keys, False, slot, last_key)
-        left -= 1
+        left -= 1 if key is None else 1 + len(key) // _LONG
         last_slot, last_key = slot, key
         if visible and key is not None:
             keys.append(key)

@@ -41,6 +41,13 @@ def test_what_nobody_may_see_counts(most_steps: int) -> None:
     assert walk.looked == most_steps + 1
 
 
+def test_a_long_key_is_several_steps() -> None:
+    """A thousand expired keys of 64 KiB aren't looked at for one page, as a thousand short ones may be."""
+    walk = Walk([(slot, b"x" * 65_536, False) for slot in range(1000)])
+    assert page_of(walk.steps(0, None), PageBounds(50, 1000, 650)) == Page([], False, 10)
+    assert walk.looked == 11
+
+
 def test_it_ends_between_slots() -> None:
     """The slot that was begun is looked at to its end, if it has no more than as many entries again."""
     walk = Walk([(7, b"a%d" % number, number == 3) for number in range(4)] + [(9, b"b", True)])

@@ -114,7 +114,7 @@ class MemoryIndex:
         store.discarded += len(old.record) + KEPT_BYTES
         store.discarded_keys += len(key) + KEPT_BYTES
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
-        self._slot_index.note_removed(slot, len(key))
+        self._slot_index.note_removed(slot, key)
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]

@@ -2,9 +2,9 @@
 
 Rules:
 
-- keys are in *bins*, one for each bucket of 8,192 slots; a bin is put in order when a page asks for it, not before;
-- a bin stays in order, so that the next page finds it nearly so, and computes the slots of new keys alone;
-- a bucket with many keys is divided: each of its slots gets its own bin, so a page orders few keys in any case;
+- keys are in *bins*, one for each bucket of 8,192 slots, or several where a bucket has many (`key_bins`). So a page
+  puts few keys in order in any case, also where somebody has made up a million of one slot;
+- what a key costs when it is added or removed is bounded, too: at the most a bin is made anew, or divided;
 - a removed key stays in its bin as a dead entry. A bin is made anew when its dead entries take about as much memory as
   its live ones at the least do, and goes with its last key: so the longest keys leave next to nothing;
 - of a key that was removed and added again, a bin that is made anew keeps the newer object, which the index has;
@@ -14,78 +14,16 @@ Rules:
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import chain
 
+from pyshard.storage.memory.key_bins import LIVE, LONG, MOST, DividedBucket, KeyBin, Place
 from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
-_MANY = 4096  # entries of a bucket's bin; with more, each slot gets its own
 _SOME_BINS = 500  # bins that are worth to be told of
-_LIVE = 64  # bytes that a live entry takes, with its key, at the least
 _DEAD = 41  # bytes that a dead entry takes beside its key's
-_FEW_DEAD = 256  # bytes of dead entries of a bucket that don't make its bin anew
-_SPARSE = 8  # with fewer than one bin in so many slots it is quicker to put the bins in order than to try all slots
-
-
-_NO_OFFSETS = array("H")  # never changed
-
-
-class _Bin:
-    """The keys of a slot. Their list stays the same object (see `SlotIndex`).
-
-    :ivar keys: each key that was added; one that was removed and added again is there twice.
-    :ivar dead: how many entries stand for removed keys.
-    :ivar dead_bytes: what these take.
-    :ivar ordered: how many of the first keys are in order.
-    """
-
-    __slots__ = ("dead", "dead_bytes", "keys", "ordered")
-
-    def __init__(self) -> None:
-        self.keys: list[bytes] = []
-        self.dead = self.dead_bytes = self.ordered = 0
-
-    def order(self) -> None:
-        """Put the keys in order."""
-        if self.ordered < len(self.keys):
-            self.keys.sort()
-            self.ordered = len(self.keys)
-
-
-class _Bucket(_Bin):
-    """The keys of a bucket.
-
-    :ivar offsets: the slots of the keys that are in order, from the bucket's first slot on.
-    """
-
-    __slots__ = ("offsets",)
-
-    def __init__(self) -> None:
-        self.keys = []
-        self.dead = self.dead_bytes = self.ordered = 0
-        self.offsets = _NO_OFFSETS
-
-    def clear(self) -> None:
-        """Have no key any more."""
-        self.keys.clear()
-        self.offsets = _NO_OFFSETS
-        self.dead = self.dead_bytes = self.ordered = 0
-
-    def order_by(self, offset_of: Callable[[bytes], int]) -> None:
-        """Put the keys in order by slot.
-
-        :param offset_of: the slot of a key, from the bucket's first slot on.
-        """
-        if self.ordered < len(self.keys):
-            offsets = self.offsets[: self.ordered]
-            offsets.extend(map(offset_of, self.keys[self.ordered :]))
-            pairs = sorted(zip(offsets, self.keys, strict=True))
-            self.offsets = array("H", [offset for offset, _ in pairs])
-            self.keys[:] = [key for _, key in pairs]
-            self.ordered = len(pairs)
+_FEW_DEAD = 256  # bytes of dead entries that don't make a bin anew
 
 
 class SlotIndex:
@@ -111,46 +49,45 @@ class SlotIndex:
         self._grown = grown
         self._bins = 0
         self._most_bins = _SOME_BINS
-        self._buckets: dict[int, _Bucket] = {}
-        self._spare: _Bucket | None = None  # an empty one, so that a key that comes and goes costs little
-        self._divided: dict[int, dict[int, _Bin]] = {}  # bucket → slot → bin
+        self._buckets: dict[int, KeyBin] = {}
+        self._spare: KeyBin | None = None  # an empty one, so that a key that comes and goes costs little
+        self._divided: dict[int, DividedBucket] = {}
 
     def __len__(self) -> int:
         """How many entries all bins have."""
-        bins_of_slots = (keys_bin for bins in self._divided.values() for keys_bin in bins.values())
-        return sum(len(keys_bin.keys) for keys_bin in chain(self._buckets.values(), bins_of_slots))
+        divided = (keys_bin for bucket in self._divided.values() for keys_bin in bucket.bins)
+        return sum(len(keys_bin.keys) for keys_bin in chain(self._buckets.values(), divided))
 
     def add(self, slots: Iterable[int], keys: Iterable[bytes]) -> None:
         """Add keys that the index has now and didn't have before."""
         buckets = self._buckets
         for slot, key in zip(slots, keys, strict=True):
-            bucket = slot >> BUCKET_BITS
-            keys_bin = buckets.get(bucket)
+            keys_bin = buckets.get(slot >> BUCKET_BITS)
             if keys_bin is None:
-                self._bin_of(slot).keys.append(key)
-            else:
-                keys_bin.keys.append(key)
-                if len(keys_bin.keys) > _MANY:
-                    self._divide(bucket)
+                keys_bin = self._bin_of(slot, key)
+            keys_bin.keys.append(key)
+            if len(key) > LONG:
+                keys_bin.long += len(key) // LIVE
+            if len(keys_bin.keys) + keys_bin.long > MOST:
+                self._lighten(keys_bin, slot, key)
 
-    def note_removed(self, slot: int, size: int) -> None:
-        """Count a key of this slot as removed.
-
-        :param size: bytes of the key.
-        """
+    def note_removed(self, slot: int, key: bytes) -> None:
+        """Count a key of this slot as removed."""
         bucket = slot >> BUCKET_BITS
-        keys_bin: _Bin | None = self._buckets.get(bucket)
-        few = _FEW_DEAD
+        keys_bin, number = self._buckets.get(bucket), 0
         if keys_bin is None:
-            keys_bin, few = self._divided[bucket][slot], 0
+            divided = self._divided[bucket]
+            number = divided.place_of(slot, key)
+            keys_bin = divided.bins[number]
         keys_bin.dead = dead = keys_bin.dead + 1
-        keys_bin.dead_bytes = dead_bytes = keys_bin.dead_bytes + size + _DEAD
+        keys_bin.dead_bytes = dead_bytes = keys_bin.dead_bytes + len(key) + _DEAD
         live = len(keys_bin.keys) - dead
         if not live:
-            self._drop_bin(slot)
-        elif dead_bytes > live * _LIVE + few:
-            keys_bin.keys[:] = self._live(keys_bin.keys)
-            keys_bin.dead = keys_bin.dead_bytes = keys_bin.ordered = 0
+            self._drop_bin(bucket, number)
+        elif dead_bytes > live * LIVE + _FEW_DEAD:
+            keys_bin.forget_dead(self._present)
+            if bucket in self._divided:
+                self._merge(bucket, number)
 
     def walk(self, start: int, after: bytes | None, end: int) -> Iterator[Step]:
         """The entries of the slots [start, end), in order of slot and key; those of removed keys, too.
@@ -166,82 +103,79 @@ class SlotIndex:
     def bucket_counts(self) -> Iterator[tuple[int, int]]:
         """Each bucket with how many keys it has."""
         for bucket, keys_bin in self._buckets.items():
-            yield bucket, len(keys_bin.keys) - keys_bin.dead
-        for bucket, bins in self._divided.items():
-            yield bucket, sum(len(keys_bin.keys) - keys_bin.dead for keys_bin in bins.values())
+            yield bucket, keys_bin.live
+        for bucket, divided in self._divided.items():
+            yield bucket, sum(keys_bin.live for keys_bin in divided.bins)
 
-    def _entries(self, start: int, after: bytes | None, end: int) -> Iterator[tuple[int, bytes]]:
+    def _entries(self, start: int, after: bytes | None, end: int) -> Iterator[Place]:
         """Slot and key of the entries; for the parameters see `walk`."""
         for bucket in range(start >> BUCKET_BITS, ((end - 1) >> BUCKET_BITS) + 1):
+            bins: Iterable[KeyBin] = ()
             if bucket in self._divided:
-                bins = self._divided[bucket]
-                for slot in _slots_of(bins, max(start, bucket << BUCKET_BITS), min(end, (bucket + 1) << BUCKET_BITS)):
-                    bins[slot].order()
-                    keys = bins[slot].keys
-                    at = bisect_right(keys, after) if after is not None and slot == start else 0
-                    for position in range(at, len(keys)):
-                        yield slot, keys[position]
+                bins = self._divided[bucket].from_place(start, after or b"", end)
             elif bucket in self._buckets:
-                yield from self._entries_of(bucket, start, after, end)
+                bins = (self._buckets[bucket],)
+            for keys_bin in bins:
+                self._put_in_order(keys_bin, bucket)
+                yield from keys_bin.entries(bucket << BUCKET_BITS, start, after, end)
 
-    def _entries_of(self, bucket: int, start: int, after: bytes | None, end: int) -> Iterator[tuple[int, bytes]]:
-        """The entries of a bucket that isn't divided."""
-        keys_bin, first = self._buckets[bucket], bucket << BUCKET_BITS
+    def _put_in_order(self, keys_bin: KeyBin, bucket: int) -> None:
+        first = bucket << BUCKET_BITS
         keys_bin.order_by(lambda key: self._slot_of(key) - first)
-        keys, offsets = keys_bin.keys, keys_bin.offsets
-        at = bisect_left(offsets, start - first) if start > first else 0
-        if after is not None and start >= first:
-            at = bisect_right(keys, after, at, bisect_right(offsets, start - first, at))
-        for position in range(at, len(keys)):
-            slot = first + offsets[position]
-            if slot >= end:
-                break
-            yield slot, keys[position]
 
-    def _bin_of(self, slot: int) -> _Bin:
-        """The bin of a slot that has one of its own, or of a bucket that had none; made if it isn't there."""
+    def _bin_of(self, slot: int, key: bytes) -> KeyBin:
+        """The bin for a key of a bucket that is divided, or that has none: then it is made."""
         bucket = slot >> BUCKET_BITS
         if bucket in self._divided:
-            found = self._divided[bucket].get(slot)
-            if found is not None:
-                return found
-            made = self._divided[bucket][slot] = _Bin()
-        else:
-            made = self._buckets[bucket] = self._spare or _Bucket()
-            self._spare = None
+            divided = self._divided[bucket]
+            return divided.bins[divided.place_of(slot, key)]
+        made = self._buckets[bucket] = self._spare or KeyBin()
+        self._spare = None
+        self._count_bin()
+        return made
+
+    def _count_bin(self) -> None:
         self._bins += 1
         if self._bins > self._most_bins:
             self._most_bins = self._bins + self._bins // 8 + _SOME_BINS
             self._grown()
-        return made
 
-    def _drop_bin(self, slot: int) -> None:
-        """Let go of the bin of a slot, or of its bucket, of which no key is left."""
+    def _lighten(self, keys_bin: KeyBin, slot: int, key: bytes) -> None:
+        """Have a bin that is too heavy forget dead entries, or divide it.
+
+        :param key: what it has got last.
+        """
+        if keys_bin.dead:
+            keys_bin.forget_dead(self._present)
+            if keys_bin.weight <= MOST // 2:  # so that it isn't to be done soon again
+                return
         bucket = slot >> BUCKET_BITS
+        self._put_in_order(keys_bin, bucket)
+        divided = self._divided.get(bucket)
+        number = 0 if divided is None else divided.place_of(slot, key)
+        other = keys_bin.split()
+        if divided is None:
+            divided = self._divided[bucket] = DividedBucket(self._buckets.pop(bucket))
+        divided.insert(number + 1, other, ((bucket << BUCKET_BITS) + other.offsets[0], other.keys[0]))
+        self._count_bin()
+
+    def _drop_bin(self, bucket: int, number: int) -> None:
+        """Let go of a bin of which no key is left."""
         self._bins -= 1
         if bucket in self._divided:
-            del self._divided[bucket][slot]
+            self._divided[bucket].remove(number)
+            self._undivide(bucket)
         else:
             self._spare = spare = self._buckets.pop(bucket)
             spare.clear()
 
-    def _divide(self, bucket: int) -> None:
-        """Give each slot of a bucket its own bin."""
-        live = self._live(self._buckets.pop(bucket).keys)
-        self._bins -= 1
-        self._divided[bucket] = {}
-        self.add(map(self._slot_of, live), live)
+    def _merge(self, bucket: int, number: int) -> None:
+        """Merge a bin that has become lighter with a neighbor, if that is light, too."""
+        if self._divided[bucket].merge(number):
+            self._bins -= 1
+            self._undivide(bucket)
 
-    def _live(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Those keys that the index has, each once, and the last of equal ones."""
-        return list({key: key for key in keys if key in self._present}.values())
-
-
-def _slots_of(bins: dict[int, _Bin], start: int, end: int) -> Iterable[int]:
-    """Those of the slots [start, end) that have a bin, in order.
-
-    Few bins are put in order. Of many the slots are tried one by one, so that a walk that ends soon costs little.
-    """
-    if len(bins) * _SPARSE < end - start:
-        return sorted(slot for slot in bins if start <= slot < end)
-    return filter(bins.__contains__, range(start, end))
+    def _undivide(self, bucket: int) -> None:
+        """Divide a bucket no more that has one bin left."""
+        if len(self._divided[bucket].bins) == 1:
+            (self._buckets[bucket],) = self._divided.pop(bucket).bins
