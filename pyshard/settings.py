@@ -173,6 +173,8 @@ class Settings:
     SNAPSHOT_PINS: int = 256 * 1024 * 1024
     #: Times these bytes for the snapshots of role admin: its backup is to be had while others write all the time.
     ADMIN_SNAPSHOT_PINS: int = 4
+    #: Documents that a shard looks at in one go to open a snapshot, or for a page of one, with those that have expired.
+    SNAPSHOT_STEPS: int = 2000
     #: Bytes of one page of a snapshot.
     SNAPSHOT_BYTES: int = 1024 * 1024
 

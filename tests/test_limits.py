@@ -95,6 +95,10 @@ TESTS = {
         "storage/durable/store/test_groups.py::test_groups_of_many_bytes_that_are_given",
         "storage/durable/test_group_commit.py::test_the_thread_waits_for_the_reactor",
     ],
+    "SNAPSHOT_STEPS": [
+        "storage/snapshots/test_any_store.py::test_each_call_looks_at_few",
+        "shard/test_open_snapshots.py::test_others_are_served_meanwhile",
+    ],
     "STAT_CONNECTIONS": ["server/test_busiest_connections.py::test_all_while_they_are_few"],
     "MAX_SNAPSHOTS": [
         "shard/test_open_snapshots.py::test_a_few_at_a_time",

@@ -17,6 +17,8 @@ from pyshard.settings import settings
 MOST_KEYS = 10 * settings.PAGE_KEYS
 MOST_ROWS = settings.SNAPSHOT_BYTES // 8
 
+_ROW_OVERHEAD = 32  # bytes of a row beside its key and its record, in MessagePack, at the most
+
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One record of a snapshot.
@@ -31,6 +33,11 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     key: bytes
     expires: int
     record: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a page, at the most."""
+        return len(self.key) + len(self.record) + _ROW_OVERHEAD
 
 
 _encode = msgspec.msgpack.Encoder().encode

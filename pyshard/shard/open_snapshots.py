@@ -8,22 +8,29 @@ Rules:
 - One that was read to its end ends.
 - An id is never given twice, so that nobody reads on in another snapshot.
 - Who goes on reading in a snapshot that has ended is told why it has.
+- Where many records must be looked at for an answer, such as a million that have expired, others are served meanwhile
+  (`pyshard.shard.paced_turns`). So there is one question about a snapshot at a time. That time isn't the reader's.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.errors import SnapshotEnded, TooManySnapshots, shown_value
+from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, shown_value
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
+from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer, heaviest, overdue, refusal
 from pyshard.storage import ISnapshot
+
+_T = TypeVar("_T")
 
 _LOOK_EVERY = 0.25  # seconds between looks at what is kept for open snapshots
 _MOST_ENDED = 16  # snapshots that have ended of which the reason is remembered
@@ -37,6 +44,7 @@ class _SnapshotInUse:
     opened: float
     last_read: float
     given: int = 0
+    busy: bool = False  # with an answer
 
 
 @attrs.frozen
@@ -76,18 +84,33 @@ class OpenSnapshots:
         self._open: dict[str, _SnapshotInUse] = {}
         self._ended: dict[str, tuple[Hashable, str]] = {}  # id → whose it was, and why it has ended
         self._next_look: IDelayedCall | None = None
+        self._turns = PacedTurns(clock)
 
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
 
-    def open(self, owner: Hashable, peer: SnapshotPeer) -> SnapshotTicket:
+    def open(self, owner: Hashable, peer: SnapshotPeer) -> Deferred[SnapshotTicket]:
         """Take a snapshot of the store.
 
         :param owner: the connection.
         :param peer: who is at its other end.
-        :raises NotConfigured, TooManySnapshots:
+        :return: a Deferred of what the caller is told, when the documents are counted.
+        :raises NotConfigured, TooManySnapshots: (in the Deferred)
+        :raises SnapshotEnded: (in the Deferred) it had to end meanwhile.
         """
+        return Deferred.fromCoroutine(self._open_and_count(owner, peer))
+
+    def read(self, owner: Hashable, number: str) -> Deferred[list[Row]]:
+        """The next page of a snapshot: at least one row, or none at the end.
+
+        :param number: its id.
+        :raises SnapshotEnded: (in the Deferred) the owner has no such snapshot (any more).
+        :raises BadRequest: (in the Deferred) the page before it isn't answered yet.
+        """
+        return Deferred.fromCoroutine(self._read(owner, number))
+
+    async def _open_and_count(self, owner: Hashable, peer: SnapshotPeer) -> SnapshotTicket:
         assignment = self._shard.configured()
         why = refusal([found.peer for found in self._open.values()], peer, self._limits)
         if why:
@@ -97,33 +120,52 @@ class OpenSnapshots:
         self._open[number] = _SnapshotInUse(owner, peer, snapshot, now, now)
         if self._next_look is None:
             self._next_look = self._clock.callLater(_LOOK_EVERY, self._look)
-        return SnapshotTicket(number, snapshot.documents, assignment.state.epoch)
+        documents = await self._in_turns(owner, number, snapshot.count)
+        return SnapshotTicket(number, documents, assignment.state.epoch)
 
-    def read(self, owner: Hashable, number: str) -> list[Row]:
-        """The next page of a snapshot; see `pyshard.storage.interface.ISnapshot.page`.
-
-        :param number: its id.
-        :raises SnapshotEnded: the owner has no such snapshot (any more).
-        """
-        found = self._open.get(number)
-        if found is None or found.owner != owner:
-            whose, why = self._ended.get(number, (None, ""))
-            if whose is owner:
-                raise SnapshotEnded(f"the snapshot has ended: {why}; start the backup again")
-            raise SnapshotEnded(
-                f"the shard has no snapshot {shown_value(number)} for this connection: the connection was lost, or the "
-                "shard was restarted; start the backup again"
-            )
-        try:
-            page = found.snapshot.page(settings.SNAPSHOT_BYTES)
-        except SnapshotEnded:
-            self._end(number, "")
-            raise
-        found.last_read = self._clock.seconds()
-        found.given += sum([len(row.key) + len(row.record) for row in page])
+    async def _read(self, owner: Hashable, number: str) -> list[Row]:
+        snapshot = self._found(owner, number).snapshot
+        page = await self._in_turns(owner, number, lambda: snapshot.page(settings.SNAPSHOT_BYTES))
+        self._found(owner, number).given += sum([row.size for row in page])
         if not page:
             self._end(number, "all of it was read")
         return page
+
+    async def _in_turns(self, owner: Hashable, number: str, step: Callable[[], _T | None]) -> _T:
+        """What a step gives, which is taken until it gives something: at once, then in turns."""
+        found, began = self._found(owner, number), self._clock.seconds()
+        if found.busy:
+            raise BadRequest("the answer to the last question about this snapshot is still to come; ask one at a time")
+        found.busy = True
+        try:
+            while (outcome := step()) is None:
+                await self._turns.next()
+                self._found(owner, number)
+        except SnapshotEnded:
+            if number in self._open:  # it is its store that has ended it
+                self._end(number, "")
+            raise
+        finally:
+            found.busy = False
+        found.last_read = self._clock.seconds()
+        found.opened += found.last_read - began
+        return outcome
+
+    def _found(self, owner: Hashable, number: str) -> _SnapshotInUse:
+        """An owner's snapshot.
+
+        :raises SnapshotEnded: there is none (any more).
+        """
+        found = self._open.get(number)
+        if found is not None and found.owner == owner:
+            return found
+        whose, why = self._ended.get(number, (None, ""))
+        if whose is owner:
+            raise SnapshotEnded(f"the snapshot has ended: {why}; start the backup again")
+        raise SnapshotEnded(
+            f"the shard has no snapshot {shown_value(number)} for this connection: the connection was lost, or the "
+            "shard was restarted; start the backup again"
+        )
 
     def close(self, owner: Hashable, number: str) -> None:
         """Close a snapshot; one that there isn't (any more) is closed."""
@@ -141,7 +183,7 @@ class OpenSnapshots:
         self._next_look = None
         for number, found in list(self._open.items()):
             left, why = overdue(found.opened, found.last_read, found.given, self._clock.seconds(), self._limits)
-            if left <= 0:
+            if left <= 0 and not found.busy:
                 self._end(number, why)
         while True:
             pinned = {number: (found.peer, found.snapshot.pinned) for number, found in self._open.items()}

@@ -128,12 +128,13 @@ class ShardProtocol(ServerConnection):
         connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}
         return {"stat": msgspec.json.encode(self._shard.stat() | connections)}
 
-    def open_snapshot(self) -> Arguments:
-        opened = self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN))
-        return {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
+    def open_snapshot(self) -> Deferred[Arguments]:
+        return self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN)).addCallback(
+            lambda opened: {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
+        )
 
-    def read_snapshot(self, snapshot: str) -> Arguments:
-        return {"rows": encode_rows(self._snapshots.read(self, snapshot))}
+    def read_snapshot(self, snapshot: str) -> Deferred[Arguments]:
+        return self._snapshots.read(self, snapshot).addCallback(lambda page: {"rows": encode_rows(page)})
 
     def close_snapshot(self, snapshot: str) -> Arguments:
         self._snapshots.close(self, snapshot)

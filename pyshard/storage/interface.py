@@ -76,19 +76,28 @@ class Page:
 class ISnapshot(Protocol):
     """All records that a store had at one moment, read page by page while the store goes on changing."""
 
-    #: How many records the snapshot has. Records that had expired at its moment aren't in it.
-    documents: int
-
     @property
     def pinned(self) -> int:
         """Bytes of memory, or of disk, that the store keeps for the snapshot by now, more or less."""
         ...
 
-    def page(self, most_bytes: int) -> list[Row]:
+    def count(self, most_steps: int = settings.SNAPSHOT_STEPS) -> int | None:
+        """How many records the snapshot has. Those that had expired at its moment aren't in it.
+
+        It is to be called until it knows, before the first page.
+
+        :param most_steps: how many records are looked at for it, at the most.
+        :return: None: that wasn't enough; call again.
+        :raises SnapshotEnded: as of `page`.
+        """
+        ...
+
+    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Row] | None:
         """The next records, in an order of the store's own.
 
         :param most_bytes: encoded bytes that the page may have; a single record may have more.
-        :return: at least one row, or an empty list at the end.
+        :param most_steps: how many records are looked at for it, at the most.
+        :return: at least one row, or an empty list at the end; None: none of those looked at is a row, call again.
         :raises SnapshotEnded: the snapshot was closed, or the store had to end it.
         """
         ...

@@ -3,6 +3,7 @@
 Rules:
 
 - a page has whole rows, and at least one until the end;
+- each call looks at a bounded number of records, with those that had expired: where that gives nothing yet, it says so;
 - a snapshot that has ended gives no row any more, and says why it ended;
 - one that has given its last row keeps nothing any more.
 """
@@ -11,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 
 from pyshard.errors import SnapshotEnded
 from pyshard.protocol.pages import Row
-
-#: Bytes of a row beside its key and its record, in MessagePack, at the most.
-_ROW_OVERHEAD = 32
+from pyshard.settings import settings
 
 
 def _nothing() -> None:
@@ -26,24 +26,27 @@ def _nothing() -> None:
 class Snapshot:
     """`ISnapshot` over an iterator of rows.
 
-    :param documents: how many rows there are.
-    :param rows: the rows; each is read when a page wants it.
-    :param lock: held while rows are read.
+    :param records: how many records there are, with those that had expired.
+    :param expired: of some of them, whether they had; those that aren't among these hadn't.
+    :param rows: the rows, and None for each record that is none; each is read when a page wants it.
+    :param lock: held while records are looked at.
     :param release: called once, with the lock held, when no more rows are wanted.
     :param pinned: how many bytes the store keeps for it by now.
     """
 
     def __init__(
         self,
-        documents: int,
-        rows: Iterator[Row],
+        records: int,
+        expired: Iterator[bool],
+        rows: Iterator[Row | None],
         lock: AbstractContextManager[object] | None = None,
         release: Callable[[], None] = _nothing,
         pinned: Callable[[], int] = int,
     ) -> None:
-        self.documents = documents
+        self._documents = records
+        self._expired: Iterator[bool] | None = expired
         self._pinned = pinned
-        self._rows: Iterator[Row] | None = rows
+        self._rows: Iterator[Row | None] | None = rows
         self._next: Row | None = None  # was read, and did not fit on the last page
         self._lock = lock or nullcontext()
         self._release = release
@@ -54,23 +57,42 @@ class Snapshot:
         """See `ISnapshot`."""
         return 0 if self._rows is None else self._pinned()
 
-    def page(self, most_bytes: int) -> list[Row]:
+    def count(self, most_steps: int = settings.SNAPSHOT_STEPS) -> int | None:
+        """See `ISnapshot`."""
+        with self._lock:
+            self._refuse_ended()
+            if self._expired is not None:
+                looked_at = list(islice(self._expired, most_steps))
+                self._documents -= sum(looked_at)
+                if len(looked_at) == most_steps:
+                    return None
+                self._expired = None
+            return self._documents
+
+    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Row] | None:
         """See `ISnapshot`."""
         page: list[Row] = []
         with self._lock:
             if self._rows is None:
-                if not self._why_ended:
-                    return page
-                raise SnapshotEnded(f"the snapshot has ended: {self._why_ended}; start the backup again")
-            while (row := self._next or next(self._rows, None)) is not None:
-                self._next = row
-                most_bytes -= len(row.key) + len(row.record) + _ROW_OVERHEAD
-                if page and most_bytes < 0:
-                    break
-                page.append(row)
+                self._refuse_ended()
+                return page
+            if self._next is not None:
+                most_bytes -= self._next.size
+                page.append(self._next)
                 self._next = None
-            if row is None:
-                self._let_go()
+            looked_at = 0
+            for row in islice(self._rows, most_steps):
+                looked_at += 1
+                if row is None:
+                    continue
+                most_bytes -= row.size
+                if page and most_bytes < 0:
+                    self._next = row
+                    return page
+                page.append(row)
+            if looked_at == most_steps:
+                return page or None
+            self._let_go()
         return page
 
     def close(self) -> None:
@@ -86,9 +108,13 @@ class Snapshot:
         self._why_ended = self._why_ended or why
         self._let_go()
 
+    def _refuse_ended(self) -> None:
+        if self._why_ended:
+            raise SnapshotEnded(f"the snapshot has ended: {self._why_ended}; start the backup again")
+
     def _let_go(self) -> None:
-        # The rows' cursor must be gone before its transaction is. LMDB frees a reader's place only then.
-        self._rows = self._next = None
+        # All cursors must be gone before their transaction is. LMDB frees a reader's place only then.
+        self._rows = self._next = self._expired = None
         self._pinned = int
         release, self._release = self._release, _nothing
         release()

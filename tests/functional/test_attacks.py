@@ -130,6 +130,37 @@ def test_pages_over_what_has_expired(attacked: Cluster) -> None:
     assert seen.longest < LONGEST
 
 
+def test_snapshots_of_what_has_expired(attacked: Cluster) -> None:
+    """Who opens and reads snapshots all the time, over many expired records, leaves others most of the time."""
+    (daemon,) = attacked.shards
+    ends = time.monotonic() + 6 * MORE
+    store(daemon, [b"%d" % number for number in range(50_000 * MORE)], ends)
+    with honest_clients(attacked) as seen:
+        time.sleep(max(0.0, ends + 0.1 - time.monotonic()))
+        ends, opened = time.monotonic() + 1 + MORE, 0
+        while time.monotonic() < ends:
+            with socket.create_connection((HOST, daemon.port), timeout=PATIENCE) as peer:
+                peer.sendall(command("OpenSnapshot"))
+                snapshot = next_box(peer)[b"snapshot"]
+                peer.sendall(command("ReadSnapshot", snapshot=snapshot))
+                assert b"rows" in next_box(peer)
+            opened += 1
+    seen.tell(f"{opened} snapshots")
+    assert seen.longest < LONGEST
+
+
+def next_box(peer: socket.socket) -> Box:
+    """The next answer on a connection, on which there is none behind it."""
+    parser = BoxParser(Limits(keys=1000, size=1 << 30))
+    while True:
+        received = peer.recv(1 << 20)
+        assert received
+        parser.feed(received)
+        box = parser.next_box()
+        if box is not None:
+            return box
+
+
 def crowded(slot: int) -> Iterator[bytes]:
     """Keys of the bucket that ends with a slot, but for the slot itself."""
     for begin in count(0, 10_000):

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from deferreds import result
+from shard.reactor_turns import TurningClock
+from stores import PLENTY
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
+from twisted.internet.task import deferLater
 
 from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
+from pyshard.model import document_encoding
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
+from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.commands import Command
 from pyshard.protocol.pages import Row, decode_rows, encode_rows
 from pyshard.settings import settings
-from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.shard import Shard
+from pyshard.shard.snapshot_limits import SnapshotPeer
+from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
 from pyshard.testing import MemoryCluster
+
+_T = TypeVar("_T")
+
+ONE = document_encoding.encode(1)[0]
 
 # -- rows on the wire -----------------------------------------------------------------------------------------------
 
@@ -36,6 +53,101 @@ def test_garbage_is_no_page(data: bytes) -> None:
     """Anything else is refused."""
     with pytest.raises(BadRequest, match="page can't be read"):
         decode_rows(data)
+
+
+# -- many records to be looked at ----------------------------------------------------------------------------------
+
+
+EXPIRED = 5 * settings.SNAPSHOT_STEPS
+READER = SnapshotPeer("203.0.113.9", admin=False)
+
+
+class Crowd:
+    """A shard with one document beside thousands that have expired, and its snapshots."""
+
+    def __init__(self, store: IStore, clock: TurningClock) -> None:
+        self.clock = clock
+        self.shard = Shard(store, clock.seconds)
+        own = ShardRange("only", 0, SLOTS, PLENTY, "host", 1, store.identity, not store.ephemeral)
+        result(self.shard.configure("only", ClusterState("c", 1, ShardMap([own]))))
+        keys = [b"%d" % number for number in range(EXPIRED)]
+        for begin in range(0, EXPIRED, settings.MAX_BATCH):
+            some = keys[begin : begin + settings.MAX_BATCH]
+            result(self.shard.apply(1, [Write("", some, [ONE] * len(some), None, [1000] * len(some))]))
+        result(self.shard.apply(1, [Write("", [b"stays"], [ONE])]))
+        clock.advance(2)
+        self.snapshots = OpenSnapshots(self.shard, clock)
+
+    def until(self, work: Deferred[_T]) -> tuple[_T, int]:
+        """What some work comes to, and how many turns of the reactor it takes."""
+        for turns in range(100):
+            if work.called:
+                return result(work), turns
+            self.clock.turn()
+        raise AssertionError("it has no end")
+
+
+@pytest.fixture(params=["memory", "durable"])
+def crowd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crowd]:
+    """It, with either store."""
+    clock = TurningClock()
+    clock.advance(1_000_000)
+    store: IStore = MemoryStore("1d", clock.seconds)
+    if request.param == "durable":
+        store = LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE)
+    made = Crowd(store, clock)
+    yield made
+    result(store.close())
+
+
+def test_others_are_served_meanwhile(crowd: Crowd) -> None:
+    """To open, and to pass over what has expired, takes several turns of the reactor, none of which is long."""
+    ticket, turns = crowd.until(crowd.snapshots.open("peer", READER))
+    assert (ticket.documents, turns) == (1, 5)
+    page, turns = crowd.until(crowd.snapshots.read("peer", ticket.id))
+    assert ([row.key for row in page], turns) in (([b"stays"], 0), ([b"stays"], 5))
+    end, more_turns = crowd.until(crowd.snapshots.read("peer", ticket.id))
+    assert end == []
+    assert turns + more_turns in (4, 5)
+    assert len(crowd.snapshots) == 0
+
+
+def test_one_question_at_a_time(crowd: Crowd) -> None:
+    """While a page is looked for, another one is refused, so that few bytes can't ask for many pages at once."""
+    ticket, _ = crowd.until(crowd.snapshots.open("peer", READER))
+    crowd.until(crowd.snapshots.read("peer", ticket.id))
+    first = crowd.snapshots.open("peer", READER)
+    assert not first.called
+    (number,) = [number for number, found in crowd.snapshots._open.items() if found.busy]
+    with pytest.raises(BadRequest, match="ask one at a time"):
+        result(crowd.snapshots.read("peer", number))
+    assert crowd.until(first)[0].id == number
+
+
+def test_the_connection_is_lost_meanwhile(crowd: Crowd) -> None:
+    """Nothing more is looked at for a peer that is gone, and its place is free."""
+    opening = crowd.snapshots.open("peer", READER)
+    crowd.snapshots.close_all("peer")
+    assert len(crowd.snapshots) == 0
+    with pytest.raises(SnapshotEnded):
+        crowd.until(opening)
+    assert [call for call in crowd.clock.getDelayedCalls() if call.active()] == []
+
+
+def test_the_shards_time_is_not_the_readers(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot doesn't end for the time in which the shard itself looks for an answer."""
+    monkeypatch.setattr(crowd.snapshots._turns, "next", lambda: deferLater(crowd.clock, 100))
+    opening = crowd.snapshots.open("peer", READER)
+    for _ in range(6000):  # in short steps, so that there are looks
+        if not opening.called:
+            crowd.clock.advance(0.1)
+    assert crowd.clock.seconds() > 1_000_500
+    ticket = result(opening)
+    crowd.clock.advance(59)
+    assert len(crowd.snapshots) == 1
+    crowd.clock.advance(2)
+    with pytest.raises(SnapshotEnded, match="nothing was read from it for 60 s"):
+        result(crowd.snapshots.read("peer", ticket.id))
 
 
 # -- a shard's snapshots --------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def read_slowly(bench: Bench, ticket: str, most: int) -> SnapshotEnded:
     for _ in range(most):
         bench.overwrite(45)
         try:
-            bench.snapshots.read("peer", ticket)
+            result(bench.snapshots.read("peer", ticket))
         except SnapshotEnded as error:
             return error
     raise AssertionError("it never ends")
@@ -86,7 +86,7 @@ def read_slowly(bench: Bench, ticket: str, most: int) -> SnapshotEnded:
 def test_a_snapshot_that_pins_much(bench: Bench) -> None:
     """What it keeps on the disk is bounded by what the shard has in use; who reads on is told what to do."""
     before, used = bench.disk, bench.store.used
-    ticket = bench.snapshots.open("peer", READER).id
+    ticket = result(bench.snapshots.open("peer", READER)).id
     error = read_slowly(bench, ticket, 5)
     assert "more than" in str(error)
     assert "of old documents for it and others; take the backup when less is written, or with a token of" in str(error)
@@ -99,32 +99,32 @@ def test_again_and_again(bench: Bench) -> None:
     """Who opens the next one when one has ended costs no more."""
     before, used = bench.disk, bench.store.used
     for _ in range(8):
-        read_slowly(bench, bench.snapshots.open("peer", READER).id, 5)
+        read_slowly(bench, result(bench.snapshots.open("peer", READER)).id, 5)
     assert bench.disk <= before + used + 5 * MIB
 
 
 def test_a_slow_reader(bench: Bench) -> None:
     """One that reads a little now and then has its time, however little is written."""
-    ticket = bench.snapshots.open("peer", READER).id
+    ticket = result(bench.snapshots.open("peer", READER)).id
     for _ in range(3):
         for _ in range(400):
             bench.clock.advance(0.1)
         if len(bench.snapshots):
-            bench.snapshots.read("peer", ticket)
+            result(bench.snapshots.read("peer", ticket))
     assert len(bench.snapshots) == 0
     with pytest.raises(SnapshotEnded, match=r"read too slowly, \S+ bytes in \S+ s, expected at least 262,144 a second"):
-        bench.snapshots.read("peer", ticket)
+        result(bench.snapshots.read("peer", ticket))
 
 
 def test_an_admins_backup(bench: Bench) -> None:
     """It has a place though others took all that they may, and gets every document while all are overwritten."""
     for address in ("a", "a", "b"):
-        bench.snapshots.open(address, SnapshotPeer(address, admin=False))
+        result(bench.snapshots.open(address, SnapshotPeer(address, admin=False)))
     with pytest.raises(TooManySnapshots, match="3 snapshots open, the most it may have for other roles than admin"):
-        bench.snapshots.open("c", SnapshotPeer("c", admin=False))
-    ticket = bench.snapshots.open("admin", ADMIN)
+        result(bench.snapshots.open("c", SnapshotPeer("c", admin=False)))
+    ticket = result(bench.snapshots.open("admin", ADMIN))
     rows: list[Row] = []
-    while page := bench.snapshots.read("admin", ticket.id):
+    while page := result(bench.snapshots.read("admin", ticket.id)):
         rows += page
         bench.overwrite(0.1, STEP)
     assert ticket.documents == len(rows) == DOCUMENTS

@@ -3,7 +3,8 @@
 Rules:
 
 - a record that is in the memtable counts as it is there, whatever LMDB has;
-- records that had expired at the snapshot's moment, and those of dropped indexes, are left out.
+- records that had expired at the snapshot's moment, and those of dropped indexes, are left out;
+- whatever is looked at is told, so that whoever asks can count it: None stands for a record that is no row.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.memtable import Memtable
 
 
-def live_rows(cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], now: int) -> Iterator[Row]:
+def live_rows(cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], now: int) -> Iterator[Row | None]:
     """The rows: those of records that only LMDB has, then those of the memtable.
 
     :param cursor: on LMDB's records, in a transaction with buffers.
@@ -32,15 +33,15 @@ def live_rows(cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], n
                 db_key, value = bytes(key), memoryview(buffer)
                 if db_key[:4] != prefix[:4]:
                     break
-                if db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now:
-                    yield _row(db_key, value)
+                live = db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now
+                yield _row(db_key, value) if live else None
     for db_key, changed in memtable.records.items():
-        if (
-            changed
+        live = (
+            bool(changed)
             and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
             and not 0 < lmdb_encoding.expiry_of(changed) <= now
-        ):
-            yield _row(db_key, memoryview(changed))
+        )
+        yield _row(db_key, memoryview(changed)) if live else None
 
 
 def _row(db_key: bytes, value: memoryview) -> Row:
@@ -50,20 +51,18 @@ def _row(db_key: bytes, value: memoryview) -> Row:
     return Row(lmdb_encoding.PREFIX.unpack_from(db_key)[0], key, stored.expires, bytes(stored.record))
 
 
-def count_expired(cursor: lmdb.Cursor, memtable: Memtable, indexes: Collection[int], now: int) -> int:
-    """How many records of these indexes have expired and aren't swept away yet.
+def expired_records(cursor: lmdb.Cursor, memtable: Memtable, indexes: Collection[int], now: int) -> Iterator[bool]:
+    """Of each record that may have expired, whether it is of these indexes, has, and isn't swept away yet.
 
     :param cursor: on LMDB's expiries, in a transaction with buffers.
     :param memtable: see `live_rows`, as for the other parameters.
     """
-    count = 0
     for entry, stored in cursor.iternext():
         if not lmdb_encoding.is_due(entry, now):
             break
         db_key = bytes(stored)
-        count += db_key not in memtable.records and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+        yield db_key not in memtable.records and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
     if memtable.first_expiry:
         for db_key, value in memtable.records.items():
-            if value and 0 < lmdb_encoding.expiry_of(value) <= now:
-                count += lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
-    return count
+            expired = bool(value) and 0 < lmdb_encoding.expiry_of(value) <= now
+            yield expired and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes

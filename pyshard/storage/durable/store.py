@@ -36,7 +36,7 @@ from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.snapshot_rows import count_expired, live_rows
+from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
 from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.interface import Page, PageBounds, Task
 from pyshard.storage.page_walk import Step, page_of
@@ -186,7 +186,7 @@ class LmdbStore:
         now, databases, use = self._now(), self._engine.databases, self._engine.file_use()
         with self._engine.frozen() as (transaction, counters, memtable):
             indexes = sorted(counters.documents)
-            expired = count_expired(transaction.cursor(db=databases.expiries), memtable, indexes, now)
+            expired = expired_records(transaction.cursor(db=databases.expiries), memtable, indexes, now)
             rows = live_rows(transaction.cursor(db=databases.records), memtable, indexes, now)
 
             def release() -> None:
@@ -198,7 +198,8 @@ class LmdbStore:
             def pinned() -> int:
                 return memtable_bytes + self._engine.file_use().kept_since(use)
 
-            opened = Snapshot(sum(counters.documents.values()) - expired, rows, self._engine.lock, release, pinned)
+            records = sum(counters.documents.values())
+            opened = Snapshot(records, expired, rows, self._engine.lock, release, pinned)
             self._snapshots.add(opened)
         return opened
 

@@ -211,10 +211,6 @@ class MemoryIndex:
         """Whether `sweep` has something to look at."""
         return self._schedule.is_due(now)
 
-    def count_expired(self, now: int) -> int:
-        """How many records have expired and aren't swept away yet."""
-        return sum(map(now.__ge__, self.expiries.values()))
-
     def leave_counts(self) -> None:
         """Take a dropped index out of the store's histogram; its records still count as used, with their expiries."""
         for bucket, count in self._slot_index.bucket_counts():

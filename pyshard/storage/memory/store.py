@@ -4,13 +4,15 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 - every Deferred has fired when it is returned;
 - versions begin with the time in microseconds, so that they rise over a restart as well;
-- a snapshot copies references to keys and records when it is taken, and lets go of each as it is read.
+- a snapshot copies references to keys, records and expiries when it is taken, by three calls in C (some 80 ms for a
+  million), and lets go of keys and records as they are read.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from sys import getsizeof
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -26,7 +28,7 @@ from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 
-_REFERENCE = 8  # bytes that a snapshot has for a key, a record or an expiry
+_REFERENCE = 8  # bytes that a snapshot has for a key or a record
 
 
 class MemoryStore:
@@ -107,7 +109,7 @@ class MemoryStore:
     def snapshot(self) -> Snapshot:
         now = self._now()
         copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
-        documents = self.documents - sum(index.count_expired(now) for index in self._indexes.values())
+        expired = (0 < expires <= now for copy in copies.values() for expires in copy.expiries.values())
         total, discarded, discarded_keys = max(1, self.documents), self.discarded, self.discarded_keys
         expiring = sum(len(index.expiries) for index in self._indexes.values())
         everything = self.used - total * (settings.ITEM_OVERHEAD - KEPT_BYTES)
@@ -115,11 +117,12 @@ class MemoryStore:
 
         def pinned() -> int:
             left = sum(len(copy.keys) for copy in copies.values())
-            references = sum(map(len, (column for copy in copies.values() for column in attrs.astuple(copy))))
+            references = sum(len(copy.keys) + len(copy.values) for copy in copies.values())
+            tables = sum(getsizeof(copy.expiries) for copy in copies.values())
             kept = min(self.discarded - discarded, everything) + self.discarded_keys - discarded_keys
-            return references * _REFERENCE + min(kept, everything + total * KEPT_BYTES) * left // total
+            return references * _REFERENCE + tables + min(kept, everything + total * KEPT_BYTES) * left // total
 
-        return Snapshot(documents, _live_rows(copies, now), pinned=pinned)
+        return Snapshot(self.documents, expired, _live_rows(copies, now), pinned=pinned)
 
     def remember(self, text: bytes) -> Deferred[None]:
         self._remembered = text
@@ -144,25 +147,24 @@ class MemoryStore:
 
 @attrs.frozen
 class _Copy:
-    """What an index had at one moment, in columns.
+    """What an index had at one moment: keys, and beside them their values; and expiries.
 
     :param values: see `MemoryIndex.records`.
-    :param expiries: 0 where there is none; empty: there is none at all.
+    :param expiries: see there, too.
     """
 
     keys: list[bytes]
     values: list[bytes]
-    expiries: list[int]
+    expiries: dict[bytes, int]
 
     @classmethod
     def of(cls, index: MemoryIndex) -> _Copy:
-        """The columns of an index."""
-        expiries = [index.expiries.get(key, 0) for key in index.records] if index.expiries else []
-        return cls(list(index.records), list(index.records.values()), expiries)
+        """What an index has."""
+        return cls(list(index.records), list(index.records.values()), index.expiries.copy())
 
 
-def _live_rows(copies: Mapping[int, _Copy], now: int) -> Iterator[Row]:
-    """The rows of a snapshot, each of which the copies forget.
+def _live_rows(copies: Mapping[int, _Copy], now: int) -> Iterator[Row | None]:
+    """The rows of a snapshot, each of which the copies forget; None for a record that had expired.
 
     :param copies: by the ids of the indexes.
     :param now: milliseconds since 1970.
@@ -170,6 +172,5 @@ def _live_rows(copies: Mapping[int, _Copy], now: int) -> Iterator[Row]:
     for index, copy in copies.items():
         while copy.keys:
             key, value = copy.keys.pop(), copy.values.pop()
-            expires = copy.expiries.pop() if copy.expiries else 0
-            if not 0 < expires <= now:
-                yield Row(index, key, expires, value[VERSION.size :])
+            expires = copy.expiries.get(key, 0)
+            yield None if 0 < expires <= now else Row(index, key, expires, value[VERSION.size :])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from storage.contract.model import Model
 from storage.contract.samples import neighbors, number
+from storage.snapshots.bench import count_of, next_page
 from stores import FAST_KINDS, PLENTY, Bench, check_consistent, folder, outcomes, weight
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
@@ -179,11 +180,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
             assert 0 <= used - store.used <= most * weight(_LONG + b"2", bytes(_LARGE))
         self.model.sweep(self.bench.now)
 
-    @rule(most_bytes=st.integers(1, 3000))
-    def snapshot(self, most_bytes: int) -> None:
+    @rule(most_bytes=st.integers(1, 3000), most_steps=st.integers(1, 30))
+    def snapshot(self, most_bytes: int, most_steps: int) -> None:
         """A snapshot has what can be seen."""
         snapshot, found = self.bench.store.snapshot(), list[Row]()
-        while page := snapshot.page(most_bytes):
+        count = count_of(snapshot, most_steps)
+        while page := next_page(snapshot, most_bytes, most_steps):
             found += page
         snapshot.close()
         expected = [
@@ -191,7 +193,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             for name, each in self.ids.items()
             for key, stored in self.model.live(name, self.bench.now).items()
         ]
-        assert snapshot.documents == len(found)
+        assert count == len(found)
         assert sorted(found, key=lambda row: (row.index, row.key)) == sorted(
             expected, key=lambda row: (row.index, row.key)
         )

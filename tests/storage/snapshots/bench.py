@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Remove, Run, Write
 from pyshard.protocol.pages import Row
+from pyshard.settings import settings
 from pyshard.storage import ISnapshot, IStore, Task
 
 PLENTY = 1 << 40
@@ -62,6 +63,20 @@ def in_order(rows: Iterator[Row] | list[Row]) -> list[Row]:
 def all_of(snapshot: ISnapshot, most_bytes: int = PLENTY) -> list[Row]:
     """All rows of a snapshot, in order."""
     rows: list[Row] = []
-    while page := snapshot.page(most_bytes):
+    while page := next_page(snapshot, most_bytes):
         rows += page
     return in_order(rows)
+
+
+def next_page(snapshot: ISnapshot, most_bytes: int = PLENTY, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Row]:
+    """The next rows of a snapshot, if there are any."""
+    while (page := snapshot.page(most_bytes, most_steps)) is None:
+        pass
+    return page
+
+
+def count_of(snapshot: ISnapshot, most_steps: int = settings.SNAPSHOT_STEPS) -> int:
+    """How many rows a snapshot has."""
+    while (count := snapshot.count(most_steps)) is None:
+        pass
+    return count

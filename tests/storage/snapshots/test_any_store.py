@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from deferreds import result
-from storage.snapshots.bench import INDEXES, PLENTY, Bench, all_of, in_order
+from storage.snapshots.bench import INDEXES, PLENTY, Bench, all_of, count_of, in_order, next_page
 from twisted.internet.task import Clock
 
 from pyshard.errors import SnapshotEnded
@@ -34,7 +34,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
 def test_empty_store(bench: Bench) -> None:
     """The snapshot of an empty store has no rows, however often it is asked."""
     snapshot = bench.store.snapshot()
-    assert (snapshot.documents, snapshot.page(PLENTY), snapshot.page(PLENTY)) == (0, [], [])
+    assert (count_of(snapshot), snapshot.page(PLENTY), snapshot.page(PLENTY)) == (0, [], [])
     snapshot.close()
 
 
@@ -47,7 +47,7 @@ def test_rows(bench: Bench) -> None:
     for length in (501, 502, 503, 65_536):
         bench.write(b"k" * length, b"r" * length, ttl=length)
     snapshot = bench.store.snapshot()
-    assert snapshot.documents == 8
+    assert count_of(snapshot) == 8
     assert all_of(snapshot) == bench.live()
     snapshot.close()
 
@@ -66,8 +66,37 @@ def test_expired_are_left_out(bench: Bench) -> None:
     assert [row.key for row in expected] == [b"late", b"stays"]
     bench.clock.advance(10)
     result(bench.store.sweep(100))
-    assert snapshot.documents == 2
+    assert count_of(snapshot) == 2
     assert all_of(snapshot) == expected
+    snapshot.close()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_each_call_looks_at_few(bench: Bench, flushed: bool) -> None:
+    """Over a hundred records that have expired, a call that looks at ten gives nothing yet, and says so."""
+    for number in range(100):
+        bench.write(b"%d" % number, b"1", ttl=1000)
+    bench.write(b"stays", b"1")
+    bench.clock.advance(2)
+    if flushed and isinstance(bench.store, LmdbStore):
+        bench.store._engine.flush_all()
+    snapshot = bench.store.snapshot()
+    counts = [snapshot.count(10) for _ in range(11)]
+    assert counts == [*[None] * 10, 1]
+    assert snapshot.count(1) == 1
+    pages = [snapshot.page(PLENTY, 10) for _ in range(11)]
+    assert pages.count(None) in (9, 10)
+    assert [page for page in pages if page] == [bench.live()]
+    assert snapshot.page(PLENTY, 10) == []
+    snapshot.close()
+
+
+def test_a_page_of_many_small_records_is_short(bench: Bench) -> None:
+    """A page ends after so many records as may be looked at, however small they are."""
+    for number in range(25):
+        bench.write(b"%d" % number, b"1")
+    snapshot = bench.store.snapshot()
+    assert [len(next_page(snapshot, PLENTY, 10)) for _ in range(4)] == [10, 10, 5, 0]
     snapshot.close()
 
 
@@ -113,6 +142,7 @@ def test_writes_go_on(bench: Bench) -> None:
     for step in range(400):
         if step % 100 == 0:
             snapshots.append((bench.store.snapshot(), bench.live(), []))
+            assert count_of(snapshots[-1][0], 7) == len(snapshots[-1][1])
         index = chance.choice(indexes)
         if chance.random() < 0.5:
             bench.write(chance.choice(keys), b"%d" % step, index, chance.choice([0, 0, 5_000]))
@@ -126,12 +156,11 @@ def test_writes_go_on(bench: Bench) -> None:
             bench.clock.advance(0.5)
             result(bench.store.sweep(40))
         for snapshot, _, found in snapshots:
-            found += snapshot.page(chance.choice([1, 100, 300]))
+            found += next_page(snapshot, chance.choice([1, 100, 300]), chance.choice([1, 5, 50]))
     assert len(snapshots) == 4
     for snapshot, expected, found in snapshots:
         found += all_of(snapshot)
         assert in_order(found) == expected
-        assert snapshot.documents == len(expected)
         snapshot.close()
 
 
@@ -148,10 +177,10 @@ def test_dropped_index(bench: Bench) -> None:
     while result(bench.store.sweep(7)):
         pass
     after = bench.store.snapshot()
-    assert (before.documents, all_of(before)) == (40, expected)
+    assert (count_of(before), all_of(before)) == (40, expected)
     links = [row for row in expected if row.index == 2]
     for snapshot in (between, late, after):
-        assert (snapshot.documents, all_of(snapshot)) == (20, links)
+        assert (count_of(snapshot), all_of(snapshot)) == (20, links)
     for snapshot in (before, between, late, after):
         snapshot.close()
 
@@ -173,7 +202,7 @@ def test_closing_gives_everything_back(bench: Bench) -> None:
     try:
         for number in range(300):  # LMDB has places for 126 readers
             snapshot = bench.store.snapshot()
-            assert len(snapshot.page(PLENTY)) == 1
+            assert len(next_page(snapshot)) == 1
             assert number % 2 or snapshot.page(PLENTY) == []
             snapshot.close()
     finally:

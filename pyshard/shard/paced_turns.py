@@ -1,0 +1,48 @@
+"""Turns of the reactor for work that takes many steps, so that others are served between them.
+
+Rules:
+
+- All that wait have one turn after the other, each for one step.
+- Between two turns others have some times as long as the first of them took. So all such work of a shard together
+  leaves them most of its time, however much of it there is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+_REST = 3  # times that a turn took
+
+
+class PacedTurns:
+    """Turns of one shard.
+
+    :param clock: the reactor: measures turns, and times them.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: deque[Deferred[None]] = deque()
+        self._scheduled = False  # whether the next turn is, or one is being taken
+
+    def next(self) -> Deferred[None]:
+        """Wait for a turn.
+
+        :return: a Deferred that fires when it has come. The turn is what its callbacks do.
+        """
+        turn: Deferred[None] = Deferred()
+        self._waiting.append(turn)
+        if not self._scheduled:
+            self._scheduled = True
+            self._clock.callLater(0, self._take)
+        return turn
+
+    def _take(self) -> None:
+        began = self._clock.seconds()
+        self._waiting.popleft().callback(None)
+        self._scheduled = bool(self._waiting)
+        if self._scheduled:
+            self._clock.callLater(max(0.0, _REST * (self._clock.seconds() - began)), self._take)

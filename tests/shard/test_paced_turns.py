@@ -1,0 +1,45 @@
+"""Turns for long work: one step at a time, with rests that leave others most of the time."""
+
+from __future__ import annotations
+
+from shard.reactor_turns import TurningClock
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from pyshard.shard.paced_turns import PacedTurns
+
+
+def test_one_after_the_other() -> None:
+    """Two works have turns alternately, one in each turn of the reactor, and no timer is left when both are done."""
+    clock, seen = TurningClock(), list[str]()
+    turns = PacedTurns(clock)
+
+    async def work(name: str, steps: int) -> None:
+        for _ in range(steps):
+            await turns.next()
+            seen.append(name)
+
+    for name, steps in (("a", 3), ("b", 2)):
+        Deferred.fromCoroutine(work(name, steps))
+    for number in range(5):
+        assert len(seen) == number
+        clock.turn()
+    assert seen == ["a", "b", "a", "b", "a"]
+    assert clock.getDelayedCalls() == []
+
+
+def test_rests() -> None:
+    """After a turn the others have three times as long as it took, whoever has the next one."""
+    clock, began = Clock(), list[float]()
+    turns = PacedTurns(clock)
+
+    async def work() -> None:
+        for _ in range(3):
+            await turns.next()
+            began.append(clock.seconds())
+            clock.rightNow += 0.5
+
+    for _ in range(2):
+        Deferred.fromCoroutine(work())
+    clock.pump([0.25] * 100)
+    assert began == [2.0 * number + 0.25 for number in range(6)]
