@@ -135,15 +135,20 @@ def test_snapshots_of_what_has_expired(attacked: Cluster) -> None:
     (daemon,) = attacked.shards
     ends = time.monotonic() + 6 * MORE
     store(daemon, [b"%d" % number for number in range(50_000 * MORE)], ends)
-    with honest_clients(attacked) as seen:
+    opened = 0
+    with (
+        socket.create_connection((HOST, daemon.port), timeout=PATIENCE) as peer,
+        honest_clients(attacked) as seen,
+    ):
         time.sleep(max(0.0, ends + 0.1 - time.monotonic()))
-        ends, opened = time.monotonic() + 1 + MORE, 0
+        ends = time.monotonic() + 1 + MORE
         while time.monotonic() < ends:
-            with socket.create_connection((HOST, daemon.port), timeout=PATIENCE) as peer:
-                peer.sendall(command("OpenSnapshot"))
-                snapshot = next_box(peer)[b"snapshot"]
-                peer.sendall(command("ReadSnapshot", snapshot=snapshot))
-                assert b"rows" in next_box(peer)
+            peer.sendall(command("OpenSnapshot"))
+            snapshot = next_box(peer)[b"snapshot"]
+            peer.sendall(command("ReadSnapshot", snapshot=snapshot))
+            assert b"rows" in next_box(peer)
+            peer.sendall(command("CloseSnapshot", snapshot=snapshot))
+            next_box(peer)
             opened += 1
     seen.tell(f"{opened} snapshots")
     assert seen.longest < LONGEST
