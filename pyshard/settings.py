@@ -190,6 +190,10 @@ class Settings:
     MAX_WAITING: int = 100_000
     #: Bytes of those operations.
     MAX_WAITING_BYTES: int = 256 * 1024 * 1024
+    #: Questions of one daemon that a client answers at once, on one connection: an honest one asks one in ten minutes.
+    PEER_QUESTIONS: int = 20
+    #: Questions a second that it answers besides, so that no flood of them takes the time of other connections.
+    PEER_QUESTIONS_PACE: float = 1.0
     #: Questions to one peer that aren't operations, such as pages of keys, that may wait for their answers.
     MAX_QUESTIONS: int = 1000
     #: Operations that a bulk verb prepares at a time; meanwhile the shards apply those before them.

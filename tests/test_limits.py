@@ -161,6 +161,8 @@ TESTS = {
     "MAX_WAITING": ["client_core/operation_queue/test_bounds.py::test_only_so_many_operations_wait"],
     "MAX_WAITING_BYTES": ["client_core/operation_queue/test_bounds.py::test_only_so_many_bytes_wait"],
     "MAX_QUESTIONS": ["client/test_rpc_channel.py::test_questions_that_wait_are_bounded"],
+    "PEER_QUESTIONS": ["client_core/test_question_allowance.py::test_questions_at_once"],
+    "PEER_QUESTIONS_PACE": ["client_core/test_question_allowance.py::test_questions_a_second"],
     "BULK_STEP": ["client/test_bulk.py::test_only_so_much_is_in_flight"],
     "BULK_STEP_DURABLE": ["client_core/test_bulk_input.py::test_durable_shards_are_changed_by_larger_steps"],
     "BULK_OPERATIONS": ["client/test_bulk.py::test_only_so_much_is_in_flight"],

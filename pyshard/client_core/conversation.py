@@ -7,7 +7,8 @@ Rules:
 - Answers are matched to questions by their tags, never by their order.
 - A connection opens with the token, if there is one, and ``Hello``, in one go. Nothing else is asked before it is
   greeted.
-- The peer may ask for a sign of life (``Ping``), and may ask this side to leave (``GoAway``); both are answered.
+- The peer may ask for a sign of life (``Ping``), and may ask this side to leave (``GoAway``); both are answered. It may
+  not ask much (`pyshard.client_core.question_allowance`).
 - What breaks the protocol ends the conversation (`Broken`), since what comes after it can't be understood.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
+from pyshard.client_core.question_allowance import QuestionAllowance
 from pyshard.errors import BadRequest, NotTrusted, OutcomeUnknown, PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import apply_bytes
@@ -58,12 +60,16 @@ class Conversation:
     :ivar heard: when anything last came.
     """
 
-    __slots__ = ("_asked", "_hello", "_parser", "_tags", "answers", "greeting", "heard", "leaving", "outgoing")
+    __slots__ = (
+        "_allowance", "_asked", "_hello", "_parser", "_tags",
+        "answers", "greeting", "heard", "leaving", "outgoing",
+    )  # fmt: skip
 
     def __init__(self, session: bytes | None, secret: bytes | None, now: float, limits: Limits | None = None) -> None:
         self._parser = BoxParser(limits or Limits())
         self._tags = count(1)
         self._asked: set[bytes] = set()
+        self._allowance = QuestionAllowance(now)
         self.answers: dict[bytes, Reply] = {}
         self.outgoing: list[bytes] = []
         self.greeting: Greeting | None = None
@@ -157,6 +163,8 @@ class Conversation:
             raise Broken("the peer broke the protocol: a box that is neither a question nor an answer")
 
     def _answer(self, name: bytes, tag: bytes) -> None:
+        if (breach := self._allowance.breach(self._parser.size, self.heard)) is not None:
+            raise Broken(f"the peer broke the protocol: {breach}")
         if name == commands.GoAway.commandName:
             self.leaving = True
         elif name != commands.Ping.commandName:

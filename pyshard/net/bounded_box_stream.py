@@ -60,6 +60,7 @@ class BoxStream(amp.AMP):
         self.heard = clock.seconds()
         self._parser = BoxParser(limits or Limits())
         self._broken = False
+        self._broken_by = ""  # how the peer broke the protocol
         self._tls_found = False  # whether the peer speaks TLS on this connection, which is none of TLS
         self.answering = 0
         self.under_way = 0
@@ -290,7 +291,7 @@ class BoxStream(amp.AMP):
 
     def _breach(self, what: str) -> None:
         if not self._broken:
-            self._broken = True
+            self._broken, self._broken_by = True, what
             self.paused = True  # ends the loop over boxes
             self._log.warn(
                 "connection {connection}: closed, the peer broke the protocol: {what}", connection=self.id, what=what

@@ -71,6 +71,10 @@ class BoundedAMP(BoxStream):
         """Why a command isn't answered now, if so; a subclass may have reasons."""
         return None
 
+    def excess(self) -> str | None:
+        """Count a question of the peer: how it broke the protocol by it, if it did. A subclass may have a limit."""
+        return None
+
     def unhandled(self, name: bytes, tag: bytes) -> Box:
         """The answer to a command that this side doesn't have; a subclass may know better why."""
         return unknown_command_box(name, tag)
@@ -159,6 +163,8 @@ class BoundedAMP(BoxStream):
             self._breach("a command that wants no answer")
         elif box[COMMAND] in self._direct:
             self._respond_directly(box)
+        elif (excess := self.excess()) is not None:
+            self._breach(excess)
         elif box[COMMAND] not in self._responders:
             self._refuse_unknown(box)
         else:

@@ -2,21 +2,25 @@
 
 Rules:
 
-- The peer may ask for a sign of life (`Ping`), and may ask this side to leave (`GoAway`).
+- The peer may ask for a sign of life (`Ping`), and may ask this side to leave (`GoAway`). It may not ask much
+  (`pyshard.client_core.question_allowance`).
 - A connection that is leaving takes no new calls. It closes when its last answer is there.
 - Its owner hears of the loss before its calls fail, so that nobody makes the next call on a dead connection.
-- Where TLS failed, calls fail with `NotTrusted` and the reason in words.
+- Where TLS failed, calls fail with `NotTrusted` and the reason in words. Where the peer broke the protocol, the owner
+  and the calls are told how.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyshard.client_core.conversation import Broken
+from pyshard.client_core.question_allowance import QuestionAllowance
 from pyshard.errors import NotTrusted, PyshardError
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
@@ -38,12 +42,19 @@ class DialedConnection(BoundedAMP):
     leaving = False
     _handshaken = False
 
+    def __init__(self, clock: IReactorTime) -> None:
+        super().__init__(clock)
+        self._allowance = QuestionAllowance(self.heard)
+
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`; called on connections with TLS only."""
         self._handshaken = True
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [(commands.Ping, dict), (commands.GoAway, self.leave)]
+
+    def excess(self) -> str | None:
+        return self._allowance.breach(self._parser.size, self.heard)
 
     def leave(self) -> Arguments:
         """Close the connection when the other side owes no answer any more."""
@@ -52,6 +63,8 @@ class DialedConnection(BoundedAMP):
         return {}
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._broken_by and not self._tls_found:
+            reason = Failure(Broken(f"the peer broke the protocol: {self._broken_by}"))
         if self.lost is not None:
             lost, self.lost = self.lost, None
             lost(reason)

@@ -9,6 +9,8 @@ Rules:
 - Every attempt, the greeting included, ends within `settings.TIMEOUT` seconds.
 - An idle connection is pinged before it is used (`pyshard.net.heartbeat`), so that no call is lost on a dead one.
 - A connection whose peer is about to stop takes no new calls.
+- The pauses between attempts begin anew after a connection that lasted. A peer that greets, and then breaks the
+  protocol or hangs up, is dialed as seldom as one that isn't there.
 - The states, and which may follow which, stand in `FOLLOWS`; `Dialer` changes its state in one method.
 """
 
@@ -24,6 +26,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from pyshard.client_core.conversation import Broken
 from pyshard.errors import BadRequest, NotAuthenticated, NotTrusted, PermissionDenied, PyshardError
 from pyshard.net.backoff import Backoff
 from pyshard.net.dialed_connection import DialedConnection
@@ -121,8 +124,9 @@ class Dialer:
         self.state = DialerState.IDLE
         self._attempt: Deferred[DialedConnection] | None = None  # while DIALING and GREETING
         self._greeted: DialedConnection | None = None  # while GREETING
-        self.connection: DialedConnection | None = None  # while CONNECTED, as are the next two
+        self.connection: DialedConnection | None = None  # while CONNECTED, as are the next three
         self._heartbeat: Heartbeat | None = None
+        self._since = 0.0  # when it was connected
         self._awaited = False  # whether the owner is told `connected` after the ping
         self._redial: IDelayedCall | None = None  # while BACKING_OFF
 
@@ -223,7 +227,7 @@ class Dialer:
             self._disconnected("the connection was lost")
         else:
             self._become(DialerState.CONNECTED)
-            self._backoff.reset()
+            self._since = self._clock.seconds()
             self.connection = connection
             self._heartbeat = Heartbeat(connection, self._clock, self)
             connection.lost = self._lost
@@ -248,7 +252,9 @@ class Dialer:
         self.drop(TimeoutError(f"it was silent, and gave no sign of life within {seconds:g} s"))
 
     def _lost(self, failure: Failure) -> None:
-        left = self.connection is not None and self.connection.leaving
+        if self._clock.seconds() - self._since >= settings.RETRY_LONGEST:
+            self._backoff.reset()
+        left = self.connection is not None and self.connection.leaving and not isinstance(failure.value, Broken)
         self._disconnected("it shut down" if left else reason_of(failure))
 
     def _disconnected(self, reason: str) -> None:

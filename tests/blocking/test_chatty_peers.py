@@ -1,12 +1,12 @@
 """Peers that always have something to say, and never what they are asked for: no wait lasts longer for it.
 
-Since something has always arrived, none of the waits for it ever ends because of its time.
+Since something has always arrived, none of the waits for it ever ends because of its time. What they say is a box that
+never ends, byte by byte: to ask on and on would end the connection (tests/test_questions_of_daemons.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 
 import attrs
 import pytest
@@ -25,7 +25,7 @@ DEADLINE = 1.0
 
 
 class ChattySocket:
-    """A peer that sends one `Ping` after the other, and answers nothing but the first question, if it is told to.
+    """A peer that sends a box without end, and answers nothing but the first question, if it is told to.
 
     :param sockets: where time passes.
     :param greets: whether it answers the first question, which is `Hello`.
@@ -34,7 +34,7 @@ class ChattySocket:
     def __init__(self, sockets: ChattySockets, greets: bool) -> None:
         self._sockets = sockets
         self._greets = greets
-        self._pings = count(1)
+        self._begun = False
 
     def is_current(self) -> bool:
         """See `PlainSocket`."""
@@ -51,7 +51,10 @@ class ChattySocket:
             self._greets = False
             greeting = Greeting(commands.PROTOCOL, "shard", "", "", "", 0, False, "")
             return serialize({**commands.Hello.answer(attrs.asdict(greeting)), b"_answer": b"1"})
-        return serialize({b"_ask": b"%d" % next(self._pings), b"_command": b"Ping"})
+        if self._begun:
+            return b"x"
+        self._begun = True
+        return b"\0\x01k\xff\xff"
 
     def failure(self) -> str | None:
         """See `PlainSocket`."""

@@ -128,6 +128,7 @@ def test_looks_are_regular(bench: Bench, monkeypatch: pytest.MonkeyPatch, cuts: 
         bench.network.cut(*HIGH)
         bench.network.cut(*LOW)
         bench.network.advance(0.1)
+    bench.network.advance(2)  # until both are connected again
     pings.clear()
     bench.network.advance(10)
     assert len(pings) == 20

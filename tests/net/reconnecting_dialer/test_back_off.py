@@ -67,6 +67,23 @@ def test_back_off_begins_anew(bench: Bench) -> None:
     assert 0.025 <= bench.dials[-1] - lost <= 0.05
 
 
+def test_back_off_from_a_peer_that_hangs_up(bench: Bench) -> None:
+    """A peer that greets and hangs up is dialed with growing pauses; one that stayed for a second, with a short one."""
+    bench.listen()
+    bench.dialer.dial()
+    bench.network.settle()
+    for _ in range(400):
+        bench.network.cut(*WHERE)
+        bench.network.advance(0.05)
+    assert 20 < len(bench.dials) < 50
+    assert min(gaps(bench.dials)[6:]) > 0.4
+    bench.network.advance(2)
+    bench.network.cut(*WHERE)
+    before = len(bench.dials)
+    bench.network.advance(0.06)
+    assert len(bench.dials) == before + 1
+
+
 def test_wanting_does_not_shorten_the_pause(bench: Bench) -> None:
     """Who wants the connection during a pause waits for its end."""
     bench.dialer.dial()
