@@ -49,7 +49,9 @@ class Settings:
     MAX_NAME: int = 100
     #: Named indexes of a cluster, since each costs every shard and every client some memory.
     MAX_INDEXES: int = 1000
-    #: Bytes of a cluster state's JSON text: room for `MAX_INDEXES` indexes, and 5,000 shards at the least.
+    #: Shards of a cluster, since each costs every client some memory, and some time with each new map.
+    MAX_SHARDS: int = 5000
+    #: Bytes of a cluster state's JSON text: room for `MAX_INDEXES` indexes and `MAX_SHARDS` shards.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.
     ITEM_OVERHEAD: int = 128

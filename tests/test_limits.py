@@ -44,6 +44,10 @@ TESTS = {
         "model/cluster_state/test_state.py::test_most_indexes",
         "model/cluster_state/test_text.py::test_indexes_of_a_state",
     ],
+    "MAX_SHARDS": [
+        "model/cluster_state/test_text.py::test_shards_of_a_state",
+        "model/test_shard_map.py::test_most_shards",
+    ],
     "MAX_STATE_BYTES": ["model/cluster_state/test_text.py::test_bytes_of_a_state"],
     "ITEM_OVERHEAD": ["storage/contract/test_limit.py::test_used"],
     "EXPIRY_OVERHEAD": [

@@ -29,7 +29,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-_READ = 128 * 1024  # bytes that are read at a time, at most
+_FIRST_READ = 16 * 1024  # bytes that are read at a time, at first: there may be thousands of connections
+_READ = 128 * 1024  # and at most, after reads that brought as many as they could
 
 
 @implementer(ITCPTransport)
@@ -180,7 +181,7 @@ class StreamProtocol(asyncio.BufferedProtocol):
     def __init__(self, factory: IProtocolFactory, ended: Callable[[StreamProtocol], object]) -> None:
         self._factory = factory
         self._ended = ended
-        self._buffer = memoryview(bytearray(_READ))
+        self._buffer = memoryview(bytearray(_FIRST_READ))
         self._over = False
         self.protocol: IProtocol | None = None
         self.transport: StreamTransport | None = None
@@ -204,7 +205,10 @@ class StreamProtocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See `asyncio.BufferedProtocol`."""
         assert self.protocol is not None
-        self.protocol.dataReceived(bytes(self._buffer[:nbytes]))
+        data = bytes(self._buffer[:nbytes])
+        if nbytes == len(self._buffer) < _READ:
+            self._buffer = memoryview(bytearray(2 * nbytes))
+        self.protocol.dataReceived(data)
 
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""

@@ -91,9 +91,11 @@ class BlockingCluster:
         self._addresses = addresses
         self._pools: dict[str, ShardPool] = {}
         self._views: dict[int, MapView] = {}  # by epoch: the newest, and what a thread is about to take up
-        # By the shard's name, for as long as the client lives: a shard that comes back into the map may still have
-        # bytes of a connection that was given up when it went.
+        # By the shard's name, also of one that isn't in the map any more, while there are any: it may come back, and
+        # still have bytes of a connection that was given up when it went.
         self._in_doubt: dict[str, SessionsInDoubt] = {}
+        self._gone: dict[str, weakref.ref[ShardPool]] = {}
+        self._pace = map_fetching.MapPace()
         self._inside: dict[int, weakref.ref[GatheredOperation]] = {}
         self._fetching_until = 0.0
         self.fetched = 0.0
@@ -178,7 +180,8 @@ class BlockingCluster:
             return
         self._fetching_until = min(until, now + settings.TIMEOUT / 2)
         try:
-            yield from Interest((), min(until, now + map_fetching.JITTER * self._random.random()))
+            pause = max(now + map_fetching.JITTER * self._random.random(), self._pace.earliest)
+            yield from Interest((), min(until, pause))
             yield from self._fetch(min(until, network.now() + settings.TIMEOUT / 2))
         except PyshardError:
             pass  # who waits for a newer map tries again until its own deadline
@@ -196,7 +199,9 @@ class BlockingCluster:
         for epoch in [epoch for epoch in list(self._views) if epoch < newest.state.epoch]:
             self._views.pop(epoch, None)
         for name in self._pools.keys() - newest.by_name.keys():
-            self._pools.pop(name, None)  # calls that it answers already go on to their end
+            if (pool := self._pools.pop(name, None)) is not None:  # calls that it answers already go on to their end
+                self._gone[name] = weakref.ref(pool)
+        self._forget_gone()
 
     def close(self) -> None:
         """End all connections; calls that wait for an answer fail."""
@@ -206,6 +211,15 @@ class BlockingCluster:
             pool.close()
 
     # ------------------------------------------------------------------ inside
+
+    def _forget_gone(self) -> None:
+        """Forget shards that aren't in the map, once nothing there is in doubt: maps may name shards without end."""
+        for name, pool in self._gone.copy().items():
+            if name in self._pools:
+                self._gone.pop(name, None)
+            elif pool() is None and not self._in_doubt.get(name):
+                self._gone.pop(name, None)
+                self._in_doubt.pop(name, None)
 
     def _pool_of(self, own: ShardRange, state: ClusterState) -> ShardPool:
         host, port = self._addresses.dialed(own.host, own.port)
@@ -228,13 +242,19 @@ class BlockingCluster:
         began = self.network.now()
 
         def accept(_: ConnectionPool, answer: dict[str, bytes]) -> ClusterState:
-            state = cluster_state.from_json(answer["state"])
-            self.servers.check_cluster(state.cluster)
+            read = self.network.now()
+            try:
+                state = cluster_state.from_json(answer["state"])
+                self.servers.check_cluster(state.cluster)
+            finally:
+                self._pace.took(read, self.network.now())
             return state
 
         state = yield from ask_first(self.network, pools, commands.GetMap, accept, until, round(until - began, 2))
         self.fetched = began
+        read = self.network.now()
         self.adopt(state)
+        self._pace.took(read, self.network.now())
 
     def _after_failure(self, operation: GatheredOperation, pool: ShardPool, attempt: Attempt, error: object) -> None:
         """Raise what the caller is to hear; or wait until the operation can be tried again."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -52,7 +51,6 @@ class Router:
     :param dial: leads to shards.
     :param random: jitter, and the ids of sessions.
     :param addresses: where shards are dialed in place of where the map says.
-    :ivar links: the link to each shard, in slot order.
     """
 
     state: ClusterState
@@ -69,13 +67,11 @@ class Router:
         self._clock = clock
         self._dial = dial
         self._random = random
-        self._links: dict[str, ShardLink] = {}
-        self._starts: list[int] = []  # of the ranges in the map
-        self.links: list[ShardLink] = []
-        # By the shard's name, for as long as the client lives: a shard that comes back into the map may still have a
-        # connection that was given up when it went. And no shard can name the sessions with the others.
-        self._sessions: dict[str, bytes] = {}
+        self._links: dict[str, ShardLink] = {}  # of those shards that something was asked of
+        self._secret = random.randbytes(commands.OWN_SESSION_ID)
         self._pending: ClusterState | None = None
+        self._losing: Set[str] = frozenset()  # the shards that lose slots by the map that is pending
+        self._pace = map_fetching.MapPace()
         self._waiters: list[Deferred[None]] = []
         self._refreshing: IDelayedCall | None = None
         self._known = False
@@ -84,9 +80,14 @@ class Router:
         _routers.add(self)
         self.bootstrap = MapServers(clock, servers, self._check_greeting, random)
 
+    @property
+    def links(self) -> list[ShardLink]:
+        """The link to each shard, in slot order."""
+        return [self._link(own) for own in self.state.map.ranges]
+
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
-        return self.links[bisect_right(self._starts, slot) - 1]
+        return self._link(self.state.map.lookup(slot))
 
     def submit(self, operation: Operation) -> None:
         """Send an operation to the shard that owns its key; its caller is told."""
@@ -112,7 +113,9 @@ class Router:
         if self.closed:
             part.fail(ClientClosed(_CLOSED))
         else:
-            self._links[name].submit(part)
+            own = self.state.map.named(name)
+            assert own is not None, "the part is one by the present map"
+            self._link(own).submit(part)
 
     def check_open(self) -> None:
         """Make sure that something can be asked.
@@ -140,7 +143,8 @@ class Router:
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         if len(self._waiters) == 1:
-            self._refreshing = self._clock.callLater(map_fetching.JITTER * self._random.random(), self._start_fetch)
+            pause = max(map_fetching.JITTER * self._random.random(), self._pace.earliest - self._clock.seconds())
+            self._refreshing = self._clock.callLater(pause, self._start_fetch)
         return waiter
 
     def link_idle(self) -> None:
@@ -155,7 +159,8 @@ class Router:
         if newest is not None and state.epoch <= newest.epoch:
             return
         if self._known:
-            for name in map_fetching.losing_shards(self.state.map, state.map):
+            self._losing = map_fetching.losing_shards(self.state.map, state.map)
+            for name in self._losing & self._links.keys():
                 self._links[name].quiesced = True
         self._pending = state
         self.link_idle()
@@ -173,10 +178,9 @@ class Router:
         return gatherResults(closing).addCallback(lambda _: None)
 
     def _switch(self, state: ClusterState) -> None:
-        self.state, self._known = state, True
+        self.state, self._known, self._losing = state, True, frozenset()
         old = self._links
-        self._links = {own.name: old.get(own.name) or self._new_link(own) for own in state.map.ranges}
-        self.links, self._starts = list(self._links.values()), [own.start for own in state.map.ranges]
+        self._links = {name: link for name, link in old.items() if state.map.named(name) is not None}
         stranded: list[Entry] = []
         for link in old.values():
             if link.quiesced:
@@ -193,9 +197,15 @@ class Router:
             else:
                 self.submit(entry)
 
-    def _new_link(self, own: ShardRange) -> ShardLink:
-        session = self._sessions.setdefault(own.name, self._random.randbytes(commands.OWN_SESSION_ID))
-        return ShardLink(self, own, self._clock, self._dial, self._random, session)
+    def _link(self, own: ShardRange) -> ShardLink:
+        """The link to a shard, which is made when it is first needed."""
+        link = self._links.get(own.name)
+        if link is None:
+            session = map_fetching.session_of(own.name, self._secret)
+            link = ShardLink(self, own, self._clock, self._dial, self._random, session)
+            link.quiesced = own.name in self._losing
+            self._links[own.name] = link
+        return link
 
     def _check_greeting(self, greeting: Greeting) -> None:
         self._check_cluster(greeting.cluster)
@@ -214,10 +224,14 @@ class Router:
 
     def _accept_map(self, _: RpcChannel, answer: dict[str, Any], began: float) -> None:
         """Take up the map that a peer has, if it is this cluster's."""
-        state = cluster_state.from_json(answer["state"])
-        self._check_cluster(state.cluster)
-        self.fetched = began
-        self.adopt(state)
+        read = self._clock.seconds()
+        try:
+            state = cluster_state.from_json(answer["state"])
+            self._check_cluster(state.cluster)
+            self.fetched = began
+            self.adopt(state)
+        finally:
+            self._pace.took(read, self._clock.seconds())
 
     def _refreshed(self) -> None:
         waiters, self._waiters = self._waiters, []

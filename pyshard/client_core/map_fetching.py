@@ -6,15 +6,19 @@ Rules:
 - The next peer is asked too when the one before it is silent for a little.
 - An older map never replaces a newer one, and another cluster's map none.
 - What only a bootstrap can do is called at one address, once.
+- To read maps takes a bounded part of a client's time, however large they are, and however often they change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from hashlib import blake2b
 from typing import TypeVar
 
 from pyshard.errors import ConfigError, ForeignCluster
 from pyshard.model.shard_map import ShardMap
+from pyshard.protocol import commands
+from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
@@ -28,6 +32,22 @@ JITTER = 0.05
 
 _CONNECTED = 1.0  # seconds that a peer has to answer, where there is a connection, before the next is asked too
 _DIALED = 0.1  # where there is none
+
+_SHARE = 10  # times as long as it took to read a map, until the next one is asked for
+
+
+class MapPace:
+    """When a newer map may be asked for again.
+
+    :ivar earliest: that time, in seconds of any clock that never goes back.
+    """
+
+    def __init__(self) -> None:
+        self.earliest = 0.0
+
+    def took(self, began: float, ended: float) -> None:
+        """A map was read, or taken up, within this time."""
+        self.earliest = max(self.earliest, ended) + min(_SHARE * max(0.0, ended - began), settings.RETRY_LONGEST)
 
 
 def head_start(connected: bool) -> float:
@@ -59,6 +79,19 @@ def bootstraps_first(servers: Sequence[tuple[str, _T]]) -> list[_T]:
     """
     ranked = sorted(servers, key=lambda server: (BOOTSTRAP, "", SHARD).index(server[0]))
     return [peer for _, peer in ranked]
+
+
+def session_of(shard: str, secret: bytes) -> bytes:
+    """The id of a client's session with a shard (`pyshard.server.session_fence`).
+
+    It is the same for as long as the client lives: a shard that comes back into the map may still have a connection
+    that was given up when it went. It isn't kept, since maps may name shards without end. No shard can tell it of
+    another one.
+
+    :param shard: its name.
+    :param secret: the client's own, at random.
+    """
+    return blake2b(shard.encode(), key=secret, digest_size=commands.OWN_SESSION_ID).digest()
 
 
 def check_bootstrap(role: str, address: str) -> None:
@@ -96,7 +129,7 @@ def check_cluster(known: str, given: str) -> None:
 
 def losing_shards(old: ShardMap, new: ShardMap) -> Set[str]:
     """The names of the shards that have slots in one map which they don't have in a newer one."""
-    losing = set()
+    losing: set[str] = set()
     for shard in old.ranges:
         own = new.named(shard.name)
         if own is None or own.start > shard.start or own.end < shard.end:

@@ -173,7 +173,7 @@ class _JsonState(msgspec.Struct):
     format: int
     cluster: _Id
     epoch: _Large
-    shards: list[_JsonShard]
+    shards: Annotated[list[_JsonShard], msgspec.Meta(max_length=settings.MAX_SHARDS)]
     indexes: dict[_Name, _IndexId]
     next_index: _IndexId
 

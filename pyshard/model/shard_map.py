@@ -4,7 +4,8 @@ Rules; a set of ranges that breaks one can't become a map:
 
 - ranges are half-open, ``[start, end)``, in slots;
 - the ranges of a map cover [0, SLOTS) with no gap and no overlap;
-- each name and each address is used once.
+- each name and each address is used once;
+- there are at most `settings.MAX_SHARDS`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pyshard.compiled import IN_USE, leaves
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
+from pyshard.settings import settings
 
 
 @attrs.frozen
@@ -90,6 +92,11 @@ class ShardMap:
         :return: a shard's name → the positions in `slots` of those that it owns, rising. The shards stand in the order
             of their ranges; those that own none are left out.
         """
+        if len(slots) < len(self.ranges):  # else a few keys would cost a look at thousands of shards
+            few: dict[int, list[int]] = {}
+            for position, slot in enumerate(slots):
+                few.setdefault(bisect_right(self._starts, slot) - 1, []).append(position)
+            return {self.ranges[number].name: few[number] for number in sorted(few)}
         parts = _split(slots, self._starts)
         return {shard.name: positions for shard, positions in zip(self.ranges, parts, strict=True) if positions}
 
@@ -116,6 +123,8 @@ def check_cover(ranges: tuple[ShardRange, ...]) -> None:
     """
     if not ranges:
         raise ConfigError("shards: found none, expected at least one")
+    if len(ranges) > settings.MAX_SHARDS:
+        raise ConfigError(f"shards: found {len(ranges):,}, expected at most {settings.MAX_SHARDS:,}")
     names: set[str] = set()
     addresses: dict[str, str] = {}
     reached, before = 0, "the start of the keyspace"

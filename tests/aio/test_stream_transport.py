@@ -32,9 +32,10 @@ class _Noting(Protocol):
     """Notes all that it is told."""
 
     transport: StreamTransport
+    connections: LoopConnections
 
     def __init__(self) -> None:
-        self.received = b""
+        self.received = bytearray()
         self.told: list[str] = []
         self.lost: list[BaseException | None] = []
 
@@ -81,6 +82,7 @@ def _connected(test: Callable[[_Noting, _Peer], Awaitable[None]], loop: str = "a
         made = await future_of(connections.clock.loop, endpoint.connect(Factory.forProtocol(_Noting)))
         await arrived.wait()
         noting = cast(_Noting, made)
+        noting.connections = connections
         await test(noting, peer)
         peer.writer.close()
         noting.transport.abortConnection()
@@ -103,6 +105,24 @@ def test_bytes(loop: str) -> None:
         await until(lambda: len(noting.received) == 1_000_000, "all has arrived")
 
     _connected(test, loop)
+
+
+@LOOPS
+def test_memory_for_what_is_read(loop: str) -> None:
+    """A connection that has read little takes little: 5,000 of them took 640 MB. One that reads much grows."""
+    sizes = []
+
+    async def test(noting: _Noting, peer: _Peer) -> None:
+        peer.writer.write(b"x" * 1000)
+        await until(lambda: len(noting.received) == 1000, "a little has arrived")
+        (stream,) = noting.connections._open
+        sizes.append(len(stream.get_buffer(0)))
+        peer.writer.write(b"x" * _MUCH)
+        await until(lambda: len(noting.received) == _MUCH + 1000, "all has arrived")
+        sizes.append(len(stream.get_buffer(0)))
+
+    _connected(test, loop)
+    assert sizes == [16 * 1024, 128 * 1024]
 
 
 @LOOPS

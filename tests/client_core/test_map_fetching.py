@@ -65,3 +65,21 @@ def test_losing_shards() -> None:
     assert map_fetching.losing_shards(old, shard_map(a=(0, half + 1), b=(half + 1, size))) == {"b"}
     assert map_fetching.losing_shards(old, shard_map(a=(0, half - 1), b=(half - 1, size))) == {"a"}
     assert map_fetching.losing_shards(old, shard_map(a=(0, size))) == {"b"}
+
+
+def test_pauses_between_maps() -> None:
+    """The next map is asked for ten times as long after the last one as that took to read, and a second at the most."""
+    pace = map_fetching.MapPace()
+    found = []
+    for began, ended in [(5.0, 5.0), (5.0, 5.04), (5.04, 5.05), (7.0, 7.1), (9.0, 20.0), (30.0, 29.0)]:
+        pace.took(began, ended)
+        found.append(round(pace.earliest, 3))
+    assert found == [5.0, 5.44, 5.54, 8.1, 21.0, 29.0]
+
+
+def test_sessions_with_shards() -> None:
+    """A client's session with a shard is the same each time, and another one than that of any other shard or client."""
+    ids = {map_fetching.session_of(name, secret) for name in ("a", "b", "ü" * 100) for secret in (b"1" * 16, b"2" * 16)}
+    assert len(ids) == 6
+    assert {len(one) for one in ids} == {16}
+    assert map_fetching.session_of("a", b"1" * 16) in ids

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from work import assert_equal, growth
 
 from pyshard.errors import ConfigError
 from pyshard.model.key_slots import SLOTS, key_bytes, slot_of
 from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.settings import settings
 
 QUARTER = SLOTS // 4
 
@@ -233,3 +236,25 @@ def test_split(boundaries: set[int], given_slots: list[int]) -> None:
         for shard in shards.ranges
     ]
     assert list(shards.split(given_slots).items()) == [(name, positions) for name, positions in expected if positions]
+
+
+def test_split_of_few_slots_among_many_shards() -> None:
+    """The cost of a key doesn't grow with the number of shards: a bulk verb of few keys took seconds with thousands."""
+
+    def work(number: int) -> Callable[[], None]:
+        shards = ShardMap(ranges_at({SLOTS * one // number for one in range(1, number)}))
+        return lambda: assert_equal(sum(map(len, shards.split([0, SLOTS - 1, 5]).values())), 3)
+
+    assert growth(work, 1000) < 1.1
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_most_shards(over: int) -> None:
+    """A map has at most 5,000 shards; the message says so."""
+    number = settings.MAX_SHARDS + over
+    ranges = ranges_at({SLOTS * one // number for one in range(1, number)})
+    if not over:
+        assert len(ShardMap(ranges).ranges) == number
+    else:
+        with pytest.raises(ConfigError, match="shards: found 5,001, expected at most 5,000"):
+            ShardMap(ranges)

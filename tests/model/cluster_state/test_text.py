@@ -158,6 +158,13 @@ def test_bytes_of_a_state(over: int) -> None:
             from_json(text)
 
 
+def test_shards_of_a_state() -> None:
+    """A state has at most 5,000 shards, whoever sends it; more aren't even looked at."""
+    first, _ = json.loads(TEXT)["shards"]
+    with pytest.raises(BadRequest, match="this is no cluster state: Expected `array` of length <= 5000"):
+        from_json(text_with(shards=[first] * (settings.MAX_SHARDS + 1)))
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_indexes_of_a_state(over: int) -> None:
     """A state has at most 1,000 indexes, whoever sends it: each costs memory wherever it is taken up."""
