@@ -20,7 +20,7 @@ def dial(network: Network, host: str, port: int, until: float) -> Steps[PlainSoc
     :raises Broken: none does; the message says why.
     :raises TooLate: none did in time.
     """
-    left = deque(network.addresses(host, port, until))
+    left = deque((yield from network.addresses(host, port, until)))
     trying: list[PlainSocket] = []
     next_start, why = 0.0, "it has no address"
     try:

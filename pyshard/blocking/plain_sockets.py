@@ -9,8 +9,7 @@ Rules:
 - A socket of the kind that was there before gevent replaced it isn't used any more: it would hold up all greenlets.
 - A socket that nobody holds any more gives its descriptor back. There is no finalizer in Python here, since Python
   swallows what a signal's handler raises in one. Nor is there Python's own warning of such a socket (`_owner_of`).
-- A name that has to be asked of a server is looked up in a thread that ends with the answer, since nothing else ends
-  that wait in time. Numbers and ``localhost`` need none.
+- Names are looked up by `pyshard.blocking.name_look_up`.
 """
 
 from __future__ import annotations
@@ -19,24 +18,18 @@ import errno
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from math import ceil
 from typing import Protocol, cast
 
-from pyshard.blocking.thread_tasks import PlainSocket, Wanted
+from pyshard.blocking.name_look_up import FoundAddress, look_up
+from pyshard.blocking.thread_tasks import PlainSocket, Steps, Wanted
 from pyshard.clocks import steady_seconds
-from pyshard.model.address_text import is_ipv4, is_ipv6
-from pyshard.net.ipv6_zones import with_zone_number
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
 _LONGEST = 2**31 - 1  # milliseconds that `poll` can wait: 24 days
-_LOCAL = ("localhost", "localhost.")  # names that every machine knows by itself
-
-#: What `socket.getaddrinfo` gives for one address.
-_Found = tuple[int, int, int, str, tuple[object, ...]]
 
 
 class Owner(Protocol):
@@ -170,15 +163,13 @@ class SystemNetwork:
         if left > 0:
             time.sleep(left)
 
-    def addresses(self, host: str, port: int, until: float) -> Sequence[_Found]:
+    def addresses(self, host: str, port: int, until: float) -> Steps[Sequence[FoundAddress]]:
         """See `Network`."""
-        if is_ipv4(host) or is_ipv6(host) or host.lower() in _LOCAL:
-            return _look_up(host, port)
-        return _looked_up_apart(host, port, until)
+        return look_up(host, port, until)
 
     def open(self, address: object) -> SystemSocket:
         """See `Network`."""
-        found: _Found = address  # type: ignore[assignment]  # one of `addresses`
+        found: FoundAddress = address  # type: ignore[assignment]  # one of `addresses`
         return SystemSocket(found[0], found[4])
 
     def wait(self, wanted: Sequence[Wanted], until: float) -> list[PlainSocket]:
@@ -205,52 +196,3 @@ def _milliseconds(until: float) -> int:
     """The time that is left, for `poll`."""
     left = until - steady_seconds()
     return ceil(min(left * 1000, _LONGEST)) if left > 0 else 0
-
-
-def _look_up(host: str, port: int) -> Sequence[_Found]:
-    try:
-        found = socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM)
-    except (UnicodeError, ValueError) as error:  # what can't be a name at all
-        raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error})") from None
-    except socket.gaierror as error:
-        raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error.strerror})") from None
-    return found
-
-
-class _LookUp:
-    """One look-up, in a thread that ends with it."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._where = host, port
-        self._ended = threading.Event()
-        self._outcome: list[Sequence[_Found] | OSError] = []
-
-    def run(self) -> None:
-        """Look up; in the thread."""
-        try:
-            self._outcome.append(_look_up(*self._where))
-        except OSError as error:
-            self._outcome.append(error)
-        self._ended.set()
-
-    def outcome(self, seconds: float) -> Sequence[_Found]:
-        """What was found.
-
-        :raises OSError: nothing, or not in time.
-        """
-        self._ended.wait(seconds)
-        if not self._outcome:
-            raise OSError(errno.EHOSTUNREACH, f"{self._where[0]!r} was not looked up within {seconds:.3g} s")
-        (found,) = self._outcome
-        if isinstance(found, OSError):
-            raise found
-        return found
-
-
-def _looked_up_apart(host: str, port: int, until: float) -> Sequence[_Found]:
-    look_up = _LookUp(host, port)
-    try:
-        threading.Thread(target=look_up.run, name=f"pyshard looks up {host}", daemon=True).start()
-    except RuntimeError:  # the interpreter is about to end, and starts no thread any more
-        look_up.run()
-    return look_up.outcome(max(0.0, until - steady_seconds()))

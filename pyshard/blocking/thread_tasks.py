@@ -67,8 +67,8 @@ class Network(Protocol):
         """Do nothing until a time."""
         ...
 
-    def addresses(self, host: str, port: int, until: float) -> Sequence[object]:
-        """The addresses of a name, the best first.
+    def addresses(self, host: str, port: int, until: float) -> Steps[Sequence[object]]:
+        """The addresses of a name, the best first; other steps go on meanwhile.
 
         :raises OSError: there is none, or it wasn't found by then.
         """

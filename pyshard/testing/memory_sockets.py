@@ -18,7 +18,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from pyshard.blocking.thread_tasks import PlainSocket, Wanted
+from pyshard.blocking.thread_tasks import PlainSocket, Steps, Wanted
 from pyshard.testing.memory_network import MemoryNetwork
 
 _IDLE = 0.05  # seconds that pass at a time when nothing is due
@@ -127,8 +127,9 @@ class MemorySockets:
         """See `Network`."""
         self.wait([], until)
 
-    def addresses(self, host: str, port: int, until: float) -> Sequence[tuple[str, int]]:
+    def addresses(self, host: str, port: int, until: float) -> Steps[Sequence[tuple[str, int]]]:
         """See `Network`."""
+        yield from ()
         return [(host, port)]
 
     def open(self, address: object) -> MemorySocket:

@@ -89,8 +89,9 @@ class ChattySockets:
         """See `Network`."""
         self.time = max(self.time, until)
 
-    def addresses(self, host: str, port: int, until: float) -> Sequence[object]:
+    def addresses(self, host: str, port: int, until: float) -> Steps[Sequence[object]]:
         """See `Network`."""
+        yield from ()
         return [host]
 
     def open(self, address: object) -> ChattySocket:
