@@ -149,9 +149,7 @@ class ShardWork:
             yield from Interest((), min(self._pool.rested(), self._next_deadline()))
             self.left += [one for one in self._queue.take_waiting() if isinstance(one, BulkOperation)]
             self._stalled = not self.away
-        except REFUSALS as error:
-            self._fail_waiting(error)
-        except ClientClosed as error:
+        except (*REFUSALS, ClientClosed) as error:
             connection.close()
             self._lose(str(error))
             self._fail_waiting(error)

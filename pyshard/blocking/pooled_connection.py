@@ -24,7 +24,7 @@ from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, Steps, run
 from pyshard.client_core.conversation import Broken, Conversation, Reply
-from pyshard.errors import ClientClosed, PyshardError
+from pyshard.errors import ClientClosed, NotTrusted, PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
@@ -267,6 +267,10 @@ class PooledConnection:
                 data = self._tls.read()
         except OSError as error:
             raise broken(error) from None
+        except NotTrusted as error:
+            if self.target is None:
+                raise
+            raise Broken(str(error)) from None  # it was trusted, and may be again
         if data is None:
             return
         if not data:

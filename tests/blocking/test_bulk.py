@@ -10,7 +10,17 @@ import pytest
 
 from pyshard import Key, Pyshard, Storable
 from pyshard.blocking import bulk_call
-from pyshard.errors import IndexNotFound, InvalidArgument, InvalidKey, PartialFailure, Unavailable
+from pyshard.blocking.pooled_connection import PooledConnection
+from pyshard.blocking.thread_tasks import Interest, Steps
+from pyshard.errors import (
+    IndexNotFound,
+    InvalidArgument,
+    InvalidKey,
+    NotTrusted,
+    OutcomeUnknown,
+    PartialFailure,
+    Unavailable,
+)
 from pyshard.testing import MemoryCluster
 
 
@@ -137,3 +147,26 @@ def test_mistakes(app: Pyshard) -> None:
         app.write_many(["ab"])  # type: ignore[list-item]  # that is the mistake
     with pytest.raises(ZeroDivisionError):
         app.read_many(1 // number for number in (1, 0))
+
+
+def test_a_connection_that_is_not_trusted_any_more(
+    cluster: MemoryCluster, app: Pyshard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bulk verb ends when TLS breaks with all of its boxes in flight: it went round for ever.
+
+    What was sent is in doubt, and the rest fails with the reason.
+    """
+    looks = 0
+
+    def broken(_: PooledConnection, until: float) -> Steps[None]:
+        nonlocal looks
+        looks += 1
+        assert looks < 100
+        yield Interest((), 0.0)
+        raise NotTrusted("a record was changed on the way")
+
+    monkeypatch.setattr(PooledConnection, "any_answer", broken)
+    with pytest.raises(PartialFailure) as caught:
+        app.write_many((str(number), number) for number in range(8000))
+    kinds = {type(error) for _, error in caught.value.failed}
+    assert (len(caught.value.failed), kinds) == (8000, {OutcomeUnknown, NotTrusted})

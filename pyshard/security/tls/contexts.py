@@ -17,6 +17,7 @@ from pyshard.errors import ConfigError
 from pyshard.security.tls import certificate_checks, tls_files
 from pyshard.security.tls.config import Tls
 from pyshard.security.tls.handshake_errors import in_words
+from pyshard.security.tls.verification import count_message
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; all of 1.3's are good
 
@@ -51,6 +52,7 @@ class TlsContext:
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_info_callback(count_message)
         context.set_cipher_list(_CIPHERS)
         try:
             if tls.certificate is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import is_ipv6
 from pyshard.security.tls import tls_files
+from pyshard.security.tls.bounded_ssl_object import BoundedSslContext
 from pyshard.security.tls.config import Tls
 from pyshard.security.tls.handshake_errors import in_words
 
@@ -44,7 +45,7 @@ def dialing_context(tls: Tls) -> ssl.SSLContext:
     :raises ConfigError: a file is missing or holds something else; others than its owner can get at the key; or the
         key isn't the certificate's.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = BoundedSslContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.hostname_checks_common_name = False
