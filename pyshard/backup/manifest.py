@@ -4,18 +4,20 @@ Rules:
 
 - it is written last, so a directory with a manifest holds a whole backup;
 - it carries its own checksum, so a change of any byte is noticed;
-- it names files of its own directory only.
+- it names files of its own directory only, each once, and no more than there can be shards.
 """
 
 from __future__ import annotations
 
 import re
 from hashlib import sha256
+from typing import Annotated
 
 import attrs
 import msgspec
 
 from pyshard.errors import BackupDamaged, shown_value
+from pyshard.settings import settings
 
 #: The format of backups that this version writes and reads.
 FORMAT = 1
@@ -63,7 +65,7 @@ class Manifest:
     cluster: str
     epoch: int
     state: FileEntry
-    files: tuple[FileEntry, ...]
+    files: Annotated[tuple[FileEntry, ...], msgspec.Meta(max_length=settings.MAX_SHARDS)]
 
     @property
     def documents(self) -> int:
@@ -108,10 +110,14 @@ def decode(text: bytes) -> Manifest:
         raise BackupDamaged(
             f"{MANIFEST}: the backup has format {manifest.format}, and this version of pyshard knows format {FORMAT}"
         )
+    names: set[str] = set()
     for entry in (manifest.state, *manifest.files):
         if _UNSAFE.search(entry.name) or entry.name.startswith("."):
             name = shown_value(entry.name)
             raise BackupDamaged(f"{MANIFEST}: found the file name {name}, expected one in the same directory")
+        if entry.name in names:
+            raise BackupDamaged(f"{MANIFEST}: found the file {shown_value(entry.name)} twice, expected each once")
+        names.add(entry.name)
     return manifest
 
 

@@ -6,7 +6,7 @@ Rules:
 - a record is written only where its key is absent, so a write whose answer was lost can be repeated;
 - so a key that another client wrote meanwhile keeps that client's document;
 - only a bounded number of records is in flight;
-- a record that has expired is left out; the others keep the rest of their time to live;
+- a record that has expired is left out; the others keep the rest of their time to live, 100 years at the most;
 - what no shard would take, since it is no record, is left out and counted. Where only its size is wrong, as some other
   program wrote it, it is put right.
 """
@@ -43,7 +43,7 @@ from pyshard.errors import (
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.document_encoding import with_its_size
 from pyshard.model.record_outline import are_records, record_fault
-from pyshard.protocol.batch_operations import ABSENT, Write
+from pyshard.protocol.batch_operations import ABSENT, LONGEST_TTL, Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 
@@ -182,7 +182,7 @@ class _RecordWriter:
                     [row.key for row in part],
                     [row.record for row in part],
                     [ABSENT] * len(part),
-                    [max(1, self._left(row)) if row.expires else 0 for row in part],
+                    [min(max(1, self._left(row)), LONGEST_TTL) if row.expires else 0 for row in part],
                 )
                 yield BulkSlice(part, run, range(len(part)), {}, [1] * len(part))
 

@@ -2,18 +2,20 @@
 
 Rules:
 
-- nothing is trusted: lengths, checksums, counts and indexes are compared with the manifest;
+- nothing is trusted: lengths, checksums, counts and indexes are compared with the manifest, and no row is let through
+  that a shard would refuse for its key or its length;
+- what is read again to be restored is checked again, since it may have been changed meanwhile;
 - each error names the damaged file;
-- at most one block of each file is in memory;
+- one block is in memory, and a few files are open, however many there are;
 - only files are read, no pipes or devices, and no more of one than it may have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Generator, Set
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
 from zlib import crc32
 
 import attrs
@@ -24,12 +26,16 @@ from pyshard.backup.new_backup import BLOCK
 from pyshard.errors import BackupDamaged, BadRequest, plain, shortened
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
+from pyshard.protocol.batch_operations import HEAD_BYTES
 from pyshard.protocol.pages import Row, decode_rows
 from pyshard.security.regular_file import open_regular, read_regular
 from pyshard.settings import settings
 
 #: Bytes that a manifest may have: room for tens of thousands of shards.
 _LONGEST_MANIFEST = 16 * 1024 * 1024
+
+#: Files that are read in turn: so many shards have work at a time.
+_OPEN = 16
 
 
 @attrs.frozen
@@ -45,20 +51,28 @@ class VerifiedBackup:
     manifest: Manifest
     state: ClusterState
 
-    def blocks(self) -> Iterator[list[Row]]:
-        """All records, block by block, one block of each file in turn.
+    def blocks(self) -> Generator[list[Row], None, None]:
+        """All records, block by block, one block of some files in turn.
 
         :raises BackupDamaged: a file was changed since it was checked.
         """
-        files = [(block.rows for block in _blocks(self.directory, entry)) for entry in self.manifest.files]
-        while files:
-            unfinished = []
-            for file in files:
-                rows = next(file, None)
-                if rows is not None:
-                    unfinished.append(file)
-                    yield rows
-            files = unfinished
+        waiting, reading = deque(self.manifest.files), deque[_RecordsReader]()
+        indexes = _indexes(self.state)
+        try:
+            while reading or waiting:
+                while waiting and len(reading) < _OPEN:
+                    reading.append(_RecordsReader(self.directory, waiting.popleft(), indexes))
+                reader = reading[0]
+                block = reader.next_block()
+                reading.popleft()
+                if block is None:
+                    reader.close()
+                else:
+                    reading.append(reader)
+                    yield block.rows
+        finally:
+            for reader in reading:
+                reader.close()
 
 
 def verify(directory: str | Path) -> Manifest:
@@ -84,16 +98,17 @@ def check(directory: Path) -> Generator[None, None, VerifiedBackup]:
     """
     made = _read_manifest(directory)
     state = _read_state(directory, made)
-    indexes = {DEFAULT_INDEX, *state.indexes.values()}
+    indexes = _indexes(state)
     for entry in made.files:
         digest, documents = sha256(), 0
-        for block in _blocks(directory, entry):
-            digest.update(block.data)
-            documents += len(block.rows)
-            unknown = {row.index for row in block.rows} - indexes
-            if unknown:
-                raise _damaged(entry, f"found a record of index {min(unknown)}, which isn't in {manifest.STATE}")
-            yield
+        reader = _RecordsReader(directory, entry, indexes)
+        try:
+            while (block := reader.next_block()) is not None:
+                digest.update(block.data)
+                documents += len(block.rows)
+                yield
+        finally:
+            reader.close()
         if documents != entry.documents:
             raise _damaged(entry, f"found {documents:,} documents, expected {entry.documents:,}")
         if digest.hexdigest() != entry.sha256:
@@ -109,37 +124,88 @@ class _Block:
     rows: list[Row]
 
 
-def _blocks(directory: Path, entry: FileEntry) -> Iterator[_Block]:
-    """The blocks of a file, each with its length and checksum checked."""
-    try:
-        with open_regular(directory / entry.name) as file:
-            left = entry.bytes
-            while left:
-                block = _next_block(file, entry, left)
-                left -= len(block.data)
-                yield block
-            if file.read(1):
-                raise _damaged(entry, f"it is longer than {entry.bytes:,} bytes")
-    except OSError as error:
-        raise _damaged(entry, f"it can't be read ({error.strerror or error})") from None
+class _RecordsReader:
+    """Reads a file block by block, and keeps none.
+
+    :param indexes: the ids of the indexes that there are.
+    :raises BackupDamaged: it can't be read; as all its methods.
+    """
+
+    def __init__(self, directory: Path, entry: FileEntry, indexes: Set[int]) -> None:
+        self._entry = entry
+        self._indexes = indexes
+        self._left = entry.bytes
+        try:
+            self._file = open_regular(directory / entry.name)
+        except OSError as error:
+            raise self._unreadable(error) from None
+
+    def next_block(self) -> _Block | None:
+        """The next block, which was checked; None at the end."""
+        try:
+            if self._left:
+                return self._block()
+            if self._file.read(1):
+                raise _damaged(self._entry, f"it is longer than {self._entry.bytes:,} bytes")
+        except OSError as error:
+            raise self._unreadable(error) from None
+        return None
+
+    def close(self) -> None:
+        """Read no further."""
+        self._file.close()
+
+    def _block(self) -> _Block:
+        entry = self._entry
+        head = self._file.read(BLOCK.size)
+        if len(head) < BLOCK.size:
+            raise _damaged(entry, f"it is shorter than {entry.bytes:,} bytes")
+        length, checksum = BLOCK.unpack(head)
+        if length > min(self._left - BLOCK.size, settings.MAX_BOX_BYTES):
+            raise _damaged(entry, f"found a block of {length:,} bytes, which has no room in it")
+        payload = self._file.read(length)
+        if len(payload) < length:
+            raise _damaged(entry, f"it is shorter than {entry.bytes:,} bytes")
+        if crc32(payload) != checksum:
+            raise _damaged(entry, "the checksum of a block doesn't fit it")
+        try:
+            rows = decode_rows(payload)
+        except BadRequest as error:
+            raise _damaged(entry, f"a block holds no records: {error}") from None
+        fault = _fault(rows, self._indexes)
+        if fault is not None:
+            raise _damaged(entry, fault)
+        self._left -= len(head) + length
+        return _Block(head + payload, rows)
+
+    def _unreadable(self, error: OSError) -> BackupDamaged:
+        return _damaged(self._entry, f"it can't be read ({error.strerror or error})")
 
 
-def _next_block(file: IO[bytes], entry: FileEntry, left: int) -> _Block:
-    head = file.read(BLOCK.size)
-    if len(head) < BLOCK.size:
-        raise _damaged(entry, f"it is shorter than {entry.bytes:,} bytes")
-    length, checksum = BLOCK.unpack(head)
-    if length > min(left - BLOCK.size, settings.MAX_BOX_BYTES):
-        raise _damaged(entry, f"found a block of {length:,} bytes, which has no room in it")
-    payload = file.read(length)
-    if len(payload) < length:
-        raise _damaged(entry, f"it is shorter than {entry.bytes:,} bytes")
-    if crc32(payload) != checksum:
-        raise _damaged(entry, "the checksum of a block doesn't fit it")
+def _fault(rows: list[Row], indexes: Set[int]) -> str | None:
+    """Why rows can't be from a snapshot; None: they can."""
+    unknown = {row.index for row in rows} - indexes
+    if unknown:
+        return f"found a record of index {min(unknown)}, which isn't in {manifest.STATE}"
+    longest = max([len(row.key) for row in rows], default=0)
+    if longest > settings.MAX_KEY_BYTES:
+        return f"found a key of {longest:,} bytes; one has at most {settings.MAX_KEY_BYTES:,}"
+    largest = max([len(row.record) for row in rows], default=0)
+    if largest > settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:
+        return f"found a record of {largest:,} bytes; one has at most {settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:,}"
     try:
-        return _Block(head + payload, decode_rows(payload))
-    except BadRequest as error:
-        raise _damaged(entry, f"a block holds no records: {error}") from None
+        for row in rows:
+            row.key.decode()
+    except UnicodeDecodeError as error:
+        return f"found a key that is not UTF-8, at byte {error.start}"
+    soonest = min([row.expires for row in rows], default=0)
+    if soonest < 0:
+        return f"found a record that expires at {soonest} ms, expected 0 or a time since 1970"
+    return None
+
+
+def _indexes(state: ClusterState) -> Set[int]:
+    return {DEFAULT_INDEX, *state.indexes.values()}
 
 
 def _read_manifest(directory: Path) -> Manifest:
