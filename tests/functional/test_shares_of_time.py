@@ -1,7 +1,8 @@
 """Attacks from one address that take as much of a daemon's time as they can: what honest clients keep of their rate.
 
 On a quiet machine they keep 70 % or more; with ``pytest -s`` the figures are printed. Before the shares of the time
-(`pyshard.server.address_shares`) they kept 3 to 20 %. What is asserted leaves room for a machine that is busy.
+(`pyshard.server.address_shares`) they kept 3 to 20 %. On a busy machine the attack's own process takes as much of them
+as the daemon, so here nothing is asserted of rates: tests/server/test_serving_turns.py does that, by its own clock.
 """
 
 from __future__ import annotations
@@ -19,16 +20,13 @@ import pytest
 from certificates import Certificates
 from functional.cluster import HOST, PATIENCE, Daemon, NewCluster
 from functional.honest import Seen, honest_clients
-from functional.test_attacks import apply, command, exchange
+from functional.test_attacks import LONGEST, apply, command, exchange
 
 from pyshard.protocol.batch_operations import Has
 
 pytestmark = pytest.mark.functional
 
 SECONDS = 1.5
-
-#: What must be left to the others of their rate.
-LEAST = 0.25
 
 LARGE = apply(Has("", [b"%d" % number for number in range(10_000)]))
 PING = command("Ping")
@@ -55,12 +53,12 @@ def attack_with(dial: Callable[[], socket.socket], data: bytes, threads: int) ->
 
 
 def check(seen: Seen, what: str, times: int) -> None:
-    """Print what was seen; the others kept their rate, and the attack was served, too."""
+    """Print what was seen; the others were served in time, and so was the attack."""
     seen.tell(what)
     sys.stdout.write(f"the attack was answered {times:,} times\n")
     assert times > 0
-    assert seen.longest < 1.5
-    assert seen.beside / seen.before > LEAST
+    assert seen.beside > 0
+    assert seen.longest < LONGEST
 
 
 def test_boxes(new_cluster: NewCluster) -> None:
