@@ -17,7 +17,7 @@ Rules:
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, inf, log
 
 #: Seconds of a turn of the reactor that one address has at once beside others, if those have no more.
 QUANTUM = 0.00003
@@ -32,8 +32,9 @@ _MEMORY = 0.1  # seconds in which what was used loses its weight, to a third
 _USUAL = 1.2  # times what an address has on the average in a turn, one may have
 _LONG_TURN = 0.001  # seconds in a turn that count in the average at the most
 _OF_ONE_TURN = 0.02  # weight of one turn of one address in that average
+_MOST_OF_A_BOX = 2 * QUANTUM  # seconds that count: a small box may seem to take more where processors are few
 _PAUSE = 4.0  # times as long as a long box took, the address waits at the most: so a fifth of the time is its own
-_COUNTS = 0.03  # part of the time from which those who ask smaller things count fully
+_LEFT = 12.0  # times what those who ask smaller things use, the time is left to them
 _SMALLEST = 0.00002  # seconds of a box; those that take less count as equal
 _LEVEL = log(1.25)  # boxes that take a quarter longer are a level higher
 _LEVELS = 50
@@ -110,17 +111,20 @@ class AddressShares:
         account.in_turn += used
         level = _level(account.squares / account.used if account.used else 0.0)
         smaller = self._use_below(level - _SMALLER, now)
-        self._use[level] += used
+        self._use[level] += min(used, _MOST_OF_A_BOX)
         if smaller:
-            pause = used * _PAUSE * min(1.0, (smaller / _COUNTS) ** 2)
+            left = min(smaller * _LEFT, _PAUSE / (_PAUSE + 1))  # which part of the time
+            pause = used * left / (1 - left)
             account.due = min(max(account.due, now) + pause, now + _LONGEST)
             self._latest_due = max(self._latest_due, account.due)
 
     def room(self, origin: str, now: float, turn: int) -> float:
-        """Seconds for which an address may be served in this turn; 0: it waits."""
+        """Seconds for which an address may be served in this turn; 0: it waits; infinity: nobody else asks."""
         account = self._accounts.get(origin)
-        if account is None or now >= self._contended_until:
-            return _LONGEST
+        if now >= self._contended_until:
+            return inf
+        if account is None:
+            return self._usual
         if account.due > now:
             return 0.0
         return max(0.0, self._usual - account.in_turn) if account.turn == turn else self._usual

@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -164,7 +165,7 @@ class ServingTurns(Generic[_S]):
         shares, origin, began = self._shares, connection.origin, connection.heard
         if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(origin, began, self._turn())
-            most = min(most, room) if its_turn or connection.role is None else room
+            most = min(most, room) if its_turn or connection.role is None or room == inf else room
         if most <= 0:
             self._wait(connection)
             return

@@ -208,7 +208,7 @@ def test_time_is_left_between_boxes_that_take_long(bench: Bench) -> None:
         attack = bench.peer(f"attack{pings}", origin="192.0.2.1")
         attack.costs = [0.005, *[0.00002] * pings]
         attack.arrive(1_000_000)
-        for _ in range(20):  # who was alone hasn't been judged yet
+        for _ in range(2000):  # who was alone hasn't been judged yet
             bench.ask(honest)
         began, asked = bench.clock.seconds(), 2000
         for _ in range(asked):
@@ -225,13 +225,13 @@ def test_small_boxes_are_no_way_round(bench: Bench, cost: float, connections: in
     honest = bench.peer("honest", cost=0.00003)
     for number in range(connections):
         bench.peer(f"a{number}", boxes=0, cost=cost, origin="192.0.2.1").arrive(1_000_000)
-    for _ in range(20):
+    for _ in range(2000):
         bench.ask(honest)
     began, asked = bench.clock.seconds(), 2000
     for _ in range(asked):
         bench.ask(honest)
     assert asked * (honest.cost + AWAY) / (bench.clock.seconds() - began) >= 0.7
-    assert len(bench.served) > asked * 1.02  # and the others aren't stopped
+    assert len(bench.served) > 2 * asked * 1.01  # and the others aren't stopped
 
 
 def test_nobody_waits_while_an_address_asks_alone(bench: Bench) -> None:
@@ -245,6 +245,16 @@ def test_nobody_waits_while_an_address_asks_alone(bench: Bench) -> None:
     for _ in range(100):
         bench.turn()
     assert (len(bench.served) - before) * attack.cost == pytest.approx(bench.clock.seconds() - began, rel=0.05)
+
+
+def test_a_burst_after_others_have_gone(bench: Bench) -> None:
+    """Who asks much when the others have just gone isn't served for longer at once than ever."""
+    first, later = bench.peer("first"), bench.peer("later", cost=0.002)
+    for peer in (first, bench.peer("second"), first):
+        peer.arrive(1)
+    bench.away(0.05)
+    later.arrive(2000)
+    assert bench.served.count("later") <= AT_ONCE / later.cost + 1
 
 
 def test_what_is_read_is_charged(bench: Bench) -> None:
@@ -304,7 +314,7 @@ def test_strangers_come_behind(bench: Bench) -> None:
         served = bench.turn()
         first_stranger = next(at for at, name in enumerate(served) if name != "a")
         assert set(served[first_stranger:]).isdisjoint({"a"})
-        assert 1 <= len(served) - first_stranger <= STRANGERS / BOX + 1
+        assert 1 <= len(served) - first_stranger <= STRANGERS / BOX + 2
 
 
 def test_a_stranger_that_waits_holds_up_nobody(bench: Bench) -> None:
