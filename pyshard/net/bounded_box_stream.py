@@ -69,6 +69,7 @@ class BoxStream(amp.AMP):
         self._full = False  # whether so much is under way that nothing more is taken up
         self._unread = False  # whether the transport holds so much that the peer hasn't read
         self._reads = True  # whether the transport is to read
+        self._drops = False  # whether all that is read is dropped
         self._waits = False  # whether it is others' turn to be served
         self._timer: IDelayedCall | None = None
         self._sends_at_once = False
@@ -209,6 +210,11 @@ class BoxStream(amp.AMP):
         self._waits = False
         self._resume()
 
+    def read_and_drop(self) -> None:
+        """Serve nothing more, but read on, so that the peer can end the connection."""
+        self._broken = self._drops = True
+        self._resume()
+
     def sendBox(self, box: Box) -> None:
         """See `IBoxSender`: what AMP's machinery answers and asks."""
         super().sendBox(box)
@@ -252,12 +258,18 @@ class BoxStream(amp.AMP):
 
     def _resume(self) -> None:
         """Go on with what has come, and read on, unless there is still a reason not to."""
+        if self._drops and not self._waits:
+            self._read_on()
         if self.transport is None or self._full or self._unread or self._waits or self._broken:
             return
         self.paused = False
         if self._parser.begun:
             self.dataReceived(b"")  # while nothing is read yet: what has come may do for this turn
-        if not self.paused and not self._reads and self.transport is not None:
+        if not self.paused:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._reads and self.transport is not None:
             self._reads = True
             cast(IPushProducer, self.transport).resumeProducing()
 

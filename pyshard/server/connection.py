@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import call_around, discard_unwritten
+from pyshard.net.twisted_internals import discard_unwritten, call_around
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
@@ -199,10 +199,10 @@ class ServerConnection(AcceptedConnection):
         """Answer nothing more: end this side when all is written, and read on until the other side ends."""
         transport: object = self.transport
         if isinstance(transport, TCPConnection):
-            self._sends_at_once, self._broken = False, True  # what is read is dropped
+            self._sends_at_once = False
             transport.unregisterProducer()
             transport.loseWriteConnection()
-            transport.resumeProducing()
+            self.read_and_drop()
         else:  # TLS closes so by itself
             self.close()
 

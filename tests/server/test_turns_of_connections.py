@@ -203,6 +203,25 @@ def test_a_daemon_that_stops_waits_for_turns() -> None:
     assert len(bench.answered(0)) == pytest.approx(settings.SERVED_AT_ONCE / 0.001, abs=1)
 
 
+@pytest.mark.parametrize("first", ["waits", "drops"])
+def test_what_comes_at_the_end_is_read_and_dropped(first: str) -> None:
+    """A connection that answers nothing more still reads when it is its turn, so that its peer can end it."""
+    bench = Bench(1)
+    (side,), transport = bench.sides, bench.transport(0)
+    side.pauseProducing()
+    if first == "drops":
+        side.read_and_drop()
+        assert transport.producerState == "producing"
+    side.wait_unread()
+    if first == "waits":
+        side.read_and_drop()
+    assert transport.producerState == "paused"
+    side.take_turn()
+    assert transport.producerState == "producing"
+    bench.arrive(0, 5, 0.001, False, 0)
+    assert bench.answered(0) == []
+
+
 def test_connections_of_a_unix_socket_share_one_turn() -> None:
     """Forty of them get no more of the daemon's time than one peer with an address."""
     bench = Bench(40, UNIXAddress(b""))
