@@ -78,7 +78,7 @@ TESTS = {
     ],
     "SERVED_AT_ONCE": ["server/test_serving_turns.py::test_a_burst_waits"],
     "SERVED_SLICE": ["server/test_serving_turns.py::test_an_honest_peer_beside_many"],
-    "ACCEPTED_AT_ONCE": ["net/test_twisted_internals.py::test_bound_accepts"],
+    "ACCEPTED_AT_ONCE": ["net/test_twisted_reads_and_accepts.py::test_bound_accepts"],
     "STRANGERS_SERVED": ["server/test_serving_turns.py::test_strangers_come_behind"],
     "STRANGER_LINES": ["server/test_paced_log.py::test_thousands_of_connections"],
     "CONNECTION_LINES": ["server/test_paced_log.py::test_thousands_of_connections"],

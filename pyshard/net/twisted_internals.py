@@ -3,7 +3,8 @@
 Rules:
 
 - No other module uses a private name of Twisted.
-- Each name has a test that fails when Twisted changes it (tests/net/test_twisted_internals.py).
+- Each name has a test that fails when Twisted changes it (tests/net/test_twisted_internals.py and
+  test_twisted_reads_and_accepts.py).
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def bound_accepts(
     vars(port.factory)["buildProtocol"] = lambda addr: build(addr) if may_connect(addr) else None
 
 
-def call_around(
+def wrap_reads_and_writes(
     transport: object,
     reads: Callable[[Callable[[], object]], Callable[[], object]],
     writes: Callable[[Callable[[], object]], Callable[[], object]],

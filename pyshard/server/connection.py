@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import discard_unwritten, call_around
+from pyshard.net.twisted_internals import discard_unwritten, wrap_reads_and_writes
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
@@ -227,7 +227,7 @@ class ServerConnection(AcceptedConnection):
     def connectionMade(self) -> None:
         super().connectionMade()
         turns = self.factory.turns
-        self._end_calls = call_around(
+        self._end_calls = wrap_reads_and_writes(
             self.transport, lambda read: turns.reading(self, read), lambda write: turns.writing(self, write)
         )
 

@@ -1,6 +1,7 @@
 """Private names of Twisted: each is there, and does what pyshard takes it to do.
 
-A failure here means that Twisted has changed something inside. Look at what uses the name, and mend that.
+A failure here, or in test_twisted_reads_and_accepts.py, means that Twisted has changed something inside. Look at what
+uses the name, and mend that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from net.ready_descriptor import Ready
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.base import ReactorBase
@@ -21,25 +23,19 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
-from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 import pyshard
 from pyshard.net.twisted_internals import (
     NO_TIMEOUT,
-    bound_accepts,
-    call_around,
     call_soon,
     discard_unwritten,
     goes_by_the_wall_clock,
     poll_lightly,
     send_now,
     set_clock,
-    turn_number,
 )
 
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
@@ -134,31 +130,6 @@ def test_discard_unwritten() -> None:
     descriptor.write(b"on")
     descriptor.doWrite()
     assert descriptor.sent == b"goon"
-
-
-class Ready(FileDescriptor):
-    """A descriptor that can be read when its pair was written to."""
-
-    def __init__(self, reactor: EPollReactor, then: Callable[[], object]) -> None:
-        super().__init__(reactor)
-        self.ours, self.theirs = socket.socketpair()
-        self.then, self.lost = then, ""
-        self.connected = 1
-        self.startReading()
-
-    def fileno(self) -> int:
-        return self.ours.fileno()
-
-    def doRead(self) -> None:  # Twisted's name
-        """Read one byte, then do what was wanted."""
-        self.ours.recv(1)
-        self.then()
-
-    def connectionLost(self, reason: Failure) -> None:  # Twisted's name
-        super().connectionLost(reason)
-        self.lost = reason.type.__name__ if reason.type else ""
-        self.ours.close()
-        self.theirs.close()
 
 
 def test_poll_lightly(logged_errors: Callable[..., list[BaseException]]) -> None:
@@ -265,99 +236,3 @@ def test_only_these_modules_use_them() -> None:
             if name in PRIVATE:
                 used.setdefault(name, set()).add(str(path.relative_to(package)))
     assert used == PRIVATE
-
-
-@pytest.mark.parametrize("tls", [False, True])
-def test_bound_accepts(tls: bool) -> None:
-    """In one turn a port accepts so many connections, also when more come again and again; some are closed."""
-    made: list[object] = []
-    factory = Factory()
-    factory.buildProtocol = made.append  # type: ignore[method-assign,assignment]  # which closes each at once
-    reactor = EPollReactor()
-    around: list[str] = []
-
-    def timed(accept: Callable[[], None]) -> None:
-        around.append("begun")
-        accept()
-        around.append("ended")
-
-    outer = TLSMemoryBIOFactory(CertificateOptions(), False, factory) if tls else factory
-    port = reactor.listenTCP(0, outer, backlog=100, interface="127.0.0.1")
-    bound_accepts(port, lambda: 3, timed, lambda _: not tls and len(made) < 12)
-    peers = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(20)]
-    for turn in range(1, 6):
-        port.doRead()
-        assert len(made) == (0 if tls else min(12, 3 * turn))
-        assert around == ["begun", "ended"] * turn
-    assert peers[14].recv(1) == b""
-    with pytest.raises(BlockingIOError):
-        peers[15].recv(1, socket.MSG_DONTWAIT)
-    for peer in peers:
-        peer.close()
-    port.stopReading()
-    port.socket.close()
-
-
-def test_other_ports_are_left_alone() -> None:
-    """What is no port of TCP isn't touched, such as one in memory."""
-    bound_accepts(object(), lambda: 3, lambda accept: accept(), lambda _: True)
-    call_around(object(), lambda read: read, lambda write: write)()
-
-
-@pytest.mark.parametrize("tls", [False, True])
-def test_call_around(tls: bool) -> None:
-    """Whatever the reactor has a transport read or write can be seen, and left undone; until that is ended."""
-    reactor = EPollReactor()
-    ready = Ready(reactor, lambda: calls.append("read"))
-    transport: object = ready
-    if tls:
-        transport = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
-        transport.makeConnection(ready)
-    calls: list[str] = []
-
-    def around(read: Callable[[], object]) -> Callable[[], object]:
-        def called() -> object:
-            calls.append("around")
-            return read() if len(calls) < 3 else None
-
-        return called
-
-    end = call_around(transport, around, around)
-    ready.theirs.send(b"xx")
-    for _ in range(2):
-        reactor.doIteration(1)
-    assert calls == ["around", "read", "around"]
-    ready.doWrite()
-    assert calls[3:] == ["around"]
-    end()
-    reactor.doIteration(1)
-    assert calls[4:] == ["read"]
-    end()
-    ready.stopReading()
-    ready.connectionLost(Failure(ConnectionDone()))
-
-
-def test_turn_number(poll_in_turns: EPollReactor) -> None:
-    """What is called in a turn of the reactor and what is read in it have one number; the next turn has another."""
-    turn = turn_number(poll_in_turns)
-    assert turn is not None
-    numbers: list[int] = []
-    ready = Ready(poll_in_turns, lambda: numbers.append(turn()))
-    for _ in range(3):
-        ready.theirs.send(b"x")
-        poll_in_turns.callLater(0, lambda: numbers.append(turn()))
-        poll_in_turns.runUntilCurrent()
-        poll_in_turns.doIteration(1)
-    first = numbers[0]
-    assert numbers == [first, first, first + 1, first + 1, first + 2, first + 2]
-    assert turn_number(SelectReactor()) is None
-    ready.stopReading()
-    ready.connectionLost(Failure(ConnectionDone()))
-
-
-@pytest.fixture
-def poll_in_turns() -> EPollReactor:
-    """A reactor whose turns are counted."""
-    reactor = EPollReactor()
-    poll_lightly(reactor)
-    return reactor
