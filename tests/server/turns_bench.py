@@ -1,0 +1,98 @@
+"""Turns of connections by a clock that goes on while boxes are served."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from pyshard.security.tokens_and_roles import Role
+from pyshard.server.serving_turns import ServingTurns
+from pyshard.settings import settings
+
+AWAY = 0.00007  # seconds for which whoever asks one thing at a time isn't there
+BOX = settings.STRANGERS_SERVED / 10  # seconds that a box takes where nothing else is said
+
+
+class Bench:
+    """Turns, by a clock that goes on while boxes are served; and who was served, in order."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.number = 0  # of the reactor's turn
+        self.turns: ServingTurns[Connection] = ServingTurns(self.clock, lambda: self.number)
+        self.served: list[str] = []
+
+    def peer(self, name: str, boxes: int = 0, cost: float = BOX, **more: object) -> Connection:
+        """A connection over which so many boxes have come, each of which takes `cost` seconds."""
+        return Connection(self, name, boxes, cost, **more)  # type: ignore[arg-type]  # what the tests give
+
+    def ask(self, peer: Connection) -> None:
+        """Have a peer ask one thing, and think about the answer for `AWAY`, while the daemon goes on."""
+        asked = self.clock.seconds()
+        peer.arrive(1)
+        while peer.served_at <= asked:
+            self.turn()
+        self.away(AWAY, peer.served_at)
+
+    def away(self, seconds: float, since: float | None = None) -> None:
+        """Let some time go by in which nothing comes."""
+        end = (self.clock.seconds() if since is None else since) + seconds
+        while self.clock.calls and min(call.getTime() for call in self.clock.calls) <= end > self.clock.seconds():
+            self.turn()
+        self.clock.rightNow = max(end, self.clock.seconds())
+        self.number += 1
+
+    def turn(self) -> list[str]:
+        """Who is served in the reactor's next turn."""
+        before = len(self.served)
+        self.number += 1
+        if self.clock.calls and (wait := min(call.getTime() for call in self.clock.calls) - self.clock.seconds()) > 0:
+            self.clock.rightNow += wait  # nothing else comes meanwhile
+        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
+        for call in due:
+            function = call.func
+            call.cancel()
+            function()
+        return self.served[before:]
+
+
+class Connection:
+    """A connection as `ServingTurns` sees it."""
+
+    def __init__(
+        self, bench: Bench, name: str, boxes: int, cost: float, origin: str | None = None, role: Role | None = Role.READ
+    ) -> None:
+        self.bench, self.name, self.boxes, self.cost = bench, name, boxes, cost
+        self.origin, self.role = origin or name, role
+        self.costs: list[float] = []  # of its next boxes, one after the other, again and again
+        self.waits = False
+        self.heard = self.served_at = 0.0
+
+    @property
+    def has_unserved(self) -> bool:
+        return not self.waits and self.boxes > 0
+
+    def arrive(self, boxes: int = 0) -> None:
+        """Have so many more boxes come."""
+        self.boxes += boxes
+        if not self.waits:
+            self.heard = self.bench.clock.seconds()
+            self.bench.turns.serve(self)
+
+    def serve_next(self) -> bool:
+        if self.waits or not self.boxes:
+            return False
+        self.boxes -= 1
+        self.bench.served.append(self.name)
+        self.bench.clock.rightNow += self.costs[self.boxes % len(self.costs)] if self.costs else self.cost
+        self.served_at = self.bench.clock.seconds()
+        return True
+
+    def wait_for_turn(self) -> None:
+        self.waits = True
+
+    def wait_unread(self) -> None:
+        self.waits = True
+
+    def take_turn(self) -> None:
+        self.waits = False
+        self.arrive()
