@@ -136,7 +136,7 @@ class AddressShares:
 
     def debt(self, origin: str, now: float) -> float:
         """Seconds that an address has yet to wait for what it had; 0 if no others ask."""
-        return self.wait(origin, now) and self._accounts[origin].due - now
+        return self._accounts[origin].due - now if self.wait(origin, now) > 0 else 0.0
 
     # ------------------------------------------------------------------ inside
 

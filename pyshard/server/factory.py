@@ -110,7 +110,7 @@ class ServerFactory(Factory):
         self._accepted.append(origin)
         if self.turns.debt(origin) <= _MOST_DEBT:
             return True
-        self._tell_closed_at_once(f"{origin} has taken up too much of this daemon's time, by connecting or otherwise")
+        self._tell_closed_at_once(f"{origin} has had more than its share of this daemon's time while others ask")
         return False
 
     def handshake_begun(self, connection: AcceptedConnection) -> None:

@@ -103,7 +103,7 @@ class ServingTurns(Generic[_S]):
         self._turn_of: _S | None = None
         self._waits_again = False  # whether that one has more than its slice
         self._next: IDelayedCall | None = None
-        self._counted = 0.0  # seconds that were counted since `around` has begun
+        self._counted = 0.0  # seconds of serving that were counted since a connection is being read
 
     def reading(self, connection: _S, read: Callable[[], object]) -> Callable[[], object]:
         """What a connection's reading is to be, so that its address has no more than its share of the time.
