@@ -26,6 +26,7 @@ from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Read
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
 from pyshard.settings import settings
+from pyshard.storage.durable import lmdb_encoding
 
 built = pytest.mark.skipif(leaves is None, reason="no compiled twins were built")
 
@@ -206,6 +207,60 @@ def test_what_has_to_be_counted_is_left() -> None:
     assert leaves.found_records([result], [0], VERSION.size, quick_document, 4) == [{"hash_": 0.0, "record": [1, 2, 3]}]
     assert leaves.found_records([result], [0], VERSION.size, quick_document, 3) is None
     assert leaves.record_of([1, 2, 3], msgspec.msgpack.encode, MOST_BYTES, MOST_NESTING, 3) is None
+
+
+# ---------------------------------------------------------------------- what lies in LMDB
+
+stored = st.binary(max_size=40)
+
+
+def view_of(value: bytes) -> memoryview:
+    """A view, as LMDB gives them."""
+    return memoryview(value)
+
+
+@built
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), stored)), st.integers(0, 2**32 - 1))
+def test_database_keys(pairs: list[tuple[int, bytes]], index: int) -> None:
+    """The database keys of any slots and keys."""
+    slots, keys = [slot for slot, _ in pairs], [key for _, key in pairs]
+    assert leaves.database_keys(index, slots, keys) == lmdb_encoding.database_keys_plainly(index, slots, keys)
+
+
+@built
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), stored)))
+def test_stored_values(pairs: list[tuple[int, bytes]]) -> None:
+    """The values of any versions and records."""
+    versions, records = [version for version, _ in pairs], [record for _, record in pairs]
+    assert leaves.stored_values(versions, records) == lmdb_encoding.pack_many_plainly(versions, records)
+
+
+@built
+@given(
+    st.lists(st.none() | stored | stored.map(view_of)),
+    st.integers(-1, 90),
+    st.integers(0, 9),
+    st.integers(0, 50),
+)
+def test_stored_results(values: list[bytes | memoryview | None], room: int, kept: int, begin: int) -> None:
+    """The results of any values, also of such as are too short."""
+    expected = lmdb_encoding.results_plainly(values, room, kept, begin)
+    assert leaves.stored_results(values, room, kept, begin) == expected
+
+
+@built
+def test_what_lmdb_does_not_take() -> None:
+    """A number that has no room where it belongs, and what is no bytes, is refused by its type or size."""
+    for index, slot in ((2**32, 0), (0, 2**32), (0, -1)):
+        with pytest.raises(OverflowError):
+            leaves.database_keys(index, [slot], [b"k"])
+    for nothing in (None, "text"):
+        with pytest.raises(TypeError):
+            leaves.database_keys(0, [0], [nothing])  # type: ignore[list-item]  # the test's point
+        with pytest.raises(TypeError):
+            leaves.stored_values([0], [nothing])  # type: ignore[list-item]  # the test's point
+    with pytest.raises(TypeError):
+        leaves.stored_results(["text"], 9, 8, 16)  # type: ignore[list-item]  # the test's point
 
 
 # ---------------------------------------------------------------------- boxes

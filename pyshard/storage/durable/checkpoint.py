@@ -37,11 +37,14 @@ class Checkpoint:
         :param pages: how many pages of LMDB the flush may change, at the worst.
         :return: the keys, and what `done` is when they are flushed.
         """
-        keys, done = [], self.done
-        while done < len(self.keys) and pages > 0:
+        keys: list[bytes] = []
+        value_of = memtable.records.get
+        for done in range(self.done, len(self.keys)):
+            if pages <= 0:
+                return keys, done
             db_key = self.keys[done]
-            if db_key in memtable.records:
+            value = value_of(db_key)
+            if value is not None:
                 keys.append(db_key)
-                pages -= 1 + len(memtable.records[db_key]) // PAGE
-            done += 1
-        return keys, done
+                pages -= 1 + len(value) // PAGE
+        return keys, len(self.keys)

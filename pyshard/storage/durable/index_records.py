@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
 from pyshard.protocol.batch_answers import VERSION, Result
@@ -109,14 +109,7 @@ class DurableIndex:
         """See `StoreIndex`."""
         if not _none_is_long(keys):
             return self.read_plainly(keys, slots, now, room)
-        results: list[Result] = []
-        for value in self._live_values(keys, slots, now):
-            if room <= 0:
-                break
-            result = None if value is None else lmdb_encoding.result(value)
-            room -= len(result or b"")
-            results.append(result)
-        return results
+        return list[Result](lmdb_encoding.results(self._live_values(keys, slots, now), room))
 
     def read_plainly(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
         """As `read`, key by key, also for long keys."""
@@ -147,18 +140,18 @@ class DurableIndex:
                     return size
         return size
 
-    def _live_values(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Value | None]:
-        """The values of keys of which none is long; None for a record that isn't there or has expired."""
+    def _live_values(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> Iterator[Value | None]:
+        """The values of keys of which none is long, each when it is asked for; None where there is no live record."""
         values = self._view.get_many(lmdb_encoding.database_keys(self._number, slots, keys))
         if not self._view.may_expire():
             return values
-        return [
+        return (
             value if value is not None and lmdb_encoding.is_live(key, value, now) else None
             for key, value in zip(keys, values, strict=True)
-        ]
+        )
 
     def _count_written(
-        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], before: Sequence[Value | None]
+        self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], before: Iterable[Value | None]
     ) -> None:
         """Count records that are written, of keys of which none is long.
 
@@ -166,13 +159,15 @@ class DurableIndex:
         """
         counters = self._counters
         assert counters is not None
-        replaced = [value for value in before if value is not None]
-        counters.used += sum(map(len, records)) - lmdb_encoding.bytes_of_records(replaced)
-        if len(replaced) <= _FEW or self._view.may_expire():
-            counters.used -= lmdb_encoding.expiring(replaced) * settings.EXPIRY_OVERHEAD
-        new = len(keys) - len(replaced)
+        if len(keys) <= _FEW or self._view.may_expire():
+            before = list(before)
+            expiring = lmdb_encoding.expiring([value for value in before if value is not None])
+            counters.used -= expiring * settings.EXPIRY_OVERHEAD
+        sizes = lmdb_encoding.sizes_of_values(before)
+        counters.used += sum(map(len, records)) - lmdb_encoding.bytes_of_records(sizes)
+        new = sizes.count(0)
         if new:
-            made = [(key, slot) for key, slot, value in zip(keys, slots, before, strict=True) if value is None]
+            made = [(key, slot) for key, slot, size in zip(keys, slots, sizes, strict=True) if not size]
             counters.used += sum([len(key) for key, _ in made]) + new * settings.ITEM_OVERHEAD
             bucket_counts = counters.bucket_counts
             for _, slot in made:

@@ -9,17 +9,19 @@ Rules:
 - a value is version and expiry (8 bytes each), for a long key its length (4 bytes) and the key, then the record;
 - whoever finds the value of a long key compares the whole key, since two keys may share a digest;
 - functions of many keys work in columns, by calls in C; each names its plain twin, which does one key
-  (tests/storage/durable/test_lmdb_encoding.py compares them).
+  (tests/storage/durable/test_lmdb_encoding.py compares them);
+- where `pyshard.compiled` is in use, many keys, values and results are made there.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from itertools import repeat
 from operator import add, itemgetter
 
+from pyshard.compiled import IN_USE, leaves
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.storage.batch_executor import StoredRecord
 
@@ -46,8 +48,8 @@ def database_key(index: int, slot: int, key: bytes) -> bytes:
     return PREFIX.pack(index, slot) + _LONG + blake2b(key, digest_size=_DIGEST).digest()
 
 
-def database_keys(index: int, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes]:
-    """The database keys of many records without long keys. Plain twin: `database_key`."""
+def database_keys_plainly(index: int, slots: Iterable[int], keys: Iterable[bytes]) -> list[bytes]:
+    """What `database_keys` gives."""
     return list(map(add, map(_SHORT_PREFIX.pack, repeat(index), slots, repeat(0)), keys))
 
 
@@ -62,9 +64,20 @@ def pack(key: bytes, stored: StoredRecord) -> bytes:
     return head + stored.record if len(key) <= LONGEST else head + _LENGTH.pack(len(key)) + key + stored.record
 
 
-def pack_many(versions: Iterable[int], records: Iterable[bytes]) -> Iterator[bytes]:
-    """The values of many records without expiry and without long keys. Plain twin: `pack`."""
-    return map(add, map(_HEAD.pack, versions, repeat(0)), records)
+def pack_many_plainly(versions: Iterable[int], records: Iterable[bytes]) -> list[bytes]:
+    """What `pack_many` gives."""
+    return list(map(add, map(_HEAD.pack, versions, repeat(0)), records))
+
+
+#: The database keys of many records without long keys, given their index, slots and keys. Plain twin: `database_key`.
+database_keys: Callable[[int, Iterable[int], Iterable[bytes]], list[bytes]] = (
+    leaves.database_keys if IN_USE else database_keys_plainly
+)
+
+#: The values of many records without expiry and without long keys, given versions and records. Plain twin: `pack`.
+pack_many: Callable[[Iterable[int], Iterable[bytes]], list[bytes]] = (
+    leaves.stored_values if IN_USE else pack_many_plainly
+)
 
 
 def whole_key(db_key: memoryview, value: memoryview) -> bytes:
@@ -89,9 +102,28 @@ def unpack(key: bytes, value: memoryview) -> StoredRecord | None:
     return StoredRecord(version, expires, value[begin:])
 
 
-def result(value: bytes | memoryview) -> bytes:
-    """Version and record (`VERSION`, record) in the value of a key that isn't long. Plain twin: `unpack`."""
-    return bytes(value[: VERSION.size]) + bytes(value[_HEAD.size :])
+def results(values: Iterable[bytes | memoryview | None], room: int) -> list[bytes | None]:
+    """Version and record (`VERSION`, record) in each of many values of keys that aren't long. Plain twin: `unpack`.
+
+    :param room: bytes of results; once they are reached, it ends.
+    """
+    return (leaves.stored_results if IN_USE else results_plainly)(values, room, VERSION.size, _HEAD.size)
+
+
+def results_plainly(
+    values: Iterable[bytes | memoryview | None], room: int, kept: int, begin: int
+) -> list[bytes | None]:
+    """The parts of each value that its result has: the first `kept` bytes, and those from `begin` on."""
+    found: list[bytes | None] = []
+    if room <= 0:
+        return found
+    for value in values:
+        result = None if value is None else bytes(value[:kept]) + bytes(value[begin:])
+        found.append(result)
+        room -= len(result or b"")
+        if room <= 0:
+            break
+    return found
 
 
 def bytes_of(db_key: bytes, value: bytes | memoryview) -> int:
@@ -100,11 +132,20 @@ def bytes_of(db_key: bytes, value: bytes | memoryview) -> int:
     return len(db_key) - _SHORT_PREFIX.size + len(value) - _HEAD.size - long_key
 
 
-def bytes_of_many(db_keys: Collection[bytes], values: Collection[bytes | memoryview]) -> int:
-    """How many bytes many keys and their records have together. Plain twin: `bytes_of`."""
+def bytes_of_many(db_keys: Collection[bytes], values: int) -> int:
+    """How many bytes many keys and their records have together. Plain twin: `bytes_of`.
+
+    :param values: bytes that their values have together.
+    """
     long = sum(map(_LONG_FLAG, db_keys))
-    heads = len(values) * (_SHORT_PREFIX.size + _HEAD.size) + long * (_LONG_DB_KEY + _LENGTH.size - _SHORT_PREFIX.size)
-    return sum(map(len, db_keys)) + sum(map(len, values)) - heads
+    heads = len(db_keys) * (_SHORT_PREFIX.size + _HEAD.size)
+    heads += long * (_LONG_DB_KEY + _LENGTH.size - _SHORT_PREFIX.size)
+    return sum(map(len, db_keys)) + values - heads
+
+
+def sizes_of_values(values: Iterable[bytes | memoryview | None]) -> list[int]:
+    """How many bytes each of many values has; 0 for none. Plain twin: `len`."""
+    return [0 if value is None else len(value) for value in values]
 
 
 def bytes_of_values(records: Sequence[bytes]) -> tuple[int, int]:
@@ -113,9 +154,12 @@ def bytes_of_values(records: Sequence[bytes]) -> tuple[int, int]:
     return sum(sizes) + len(sizes) * _HEAD.size, max(sizes, default=0) + _HEAD.size
 
 
-def bytes_of_records(values: Sequence[bytes | memoryview]) -> int:
-    """How many bytes the records of many keys that aren't long have together. Plain twin: `unpack`."""
-    return sum(map(len, values)) - len(values) * _HEAD.size
+def bytes_of_records(sizes: Sequence[int]) -> int:
+    """How many bytes the records of many keys that aren't long have together. Plain twin: `unpack`.
+
+    :param sizes: of their values, or 0; see `sizes_of_values`.
+    """
+    return sum(sizes) - (len(sizes) - sizes.count(0)) * _HEAD.size
 
 
 def expiring(values: Sequence[bytes | memoryview]) -> int:

@@ -13,7 +13,9 @@ Rules:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator
+from itertools import repeat
+from typing import TypeAlias
 
 import attrs
 import lmdb
@@ -21,9 +23,11 @@ import lmdb
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.memtable import Memtable, Value
+from pyshard.storage.durable.memtable import REMOVED, Memtable, Value
 from pyshard.storage.durable.merged_view import Databases
 from pyshard.storage.slot_histogram import BUCKET_BITS
+
+_Expiry: TypeAlias = tuple[int, bytes]  # when a record expires, and its database key
 
 
 @attrs.define
@@ -52,14 +56,22 @@ class WriteTransaction:
         records = self.databases.records
         ordered = sorted(keys)
         changed = dict(zip(ordered, map(self.memtable.records.__getitem__, ordered), strict=True))
-        before = {bytes(key): value for key, value in self.lmdb.cursor(db=records).getmulti(changed)}
-        after = {db_key: value for db_key, value in changed.items() if value}
-        self._count_flushed(before, after)
-        self._list_expiries(before, after)  # LMDB's buffers, such as those in `before`, mean nothing from here on
-        for db_key in changed.keys() - after.keys():
+        removed = [db_key for db_key, value in changed.items() if not value]
+        before: Iterable[Value | None] = map(self.lmdb.cursor(db=records).get, ordered)  # as they are asked for
+        gone: list[_Expiry] = []
+        if self.lmdb.stat(db=self.databases.expiries)["entries"]:
+            before = list(before)
+            gone = list(_expiries(ordered, before))
+        new = list(_expiries(ordered, changed.values())) if self.memtable.first_expiry else []
+        self._count_flushed(changed, lmdb_encoding.sizes_of_values(before))
+        del before  # LMDB's buffers mean nothing from here on
+        self._list_expiries(gone, new)
+        for db_key in removed:
             self.lmdb.delete(db_key, db=records)
-        self.lmdb.cursor(db=records).putmulti(after.items())
+            del changed[db_key]
+        self.lmdb.cursor(db=records).putmulti(changed.items())
         self.flushed.update(changed)
+        self.flushed.update(zip(removed, repeat(REMOVED)))
 
     def flush_all(self) -> None:
         """Write all records of the memtable to LMDB."""
@@ -89,24 +101,26 @@ class WriteTransaction:
                 self.counters.dropped.remove(index)
         return most <= 0
 
-    def _count_flushed(self, before: Mapping[bytes, Value], after: Mapping[bytes, bytes]) -> None:
+    def _count_flushed(self, changed: dict[bytes, bytes], before: list[int]) -> None:
         """Count that LMDB has some records in place of others.
 
-        :param before: what it had of them.
-        :param after: what it has of them.
+        :param changed: what the memtable has of them.
+        :param before: the sizes of the values that LMDB has of them; 0: none.
         """
-        self.lmdb_counters.used += lmdb_encoding.bytes_of_many(after.keys(), after.values())
-        self.lmdb_counters.used -= lmdb_encoding.bytes_of_many(before.keys(), before.values())
-        _count(self.lmdb_counters, after.keys() - before.keys(), 1)
-        _count(self.lmdb_counters, before.keys() - after.keys(), -1)
+        after = list(map(len, changed.values()))
+        grown = sum(after) - sum(before)
+        if 0 in before or 0 in after:
+            sizes = list(zip(changed, before, after, strict=True))
+            for each, db_keys in (
+                (1, [db_key for db_key, was, size in sizes if not was and size]),
+                (-1, [db_key for db_key, was, size in sizes if was and not size]),
+            ):
+                _count(self.lmdb_counters, db_keys, each)
+                grown += each * lmdb_encoding.bytes_of_many(db_keys, 0)
+        self.lmdb_counters.used += grown
 
-    def _list_expiries(self, before: Mapping[bytes, Value], after: Mapping[bytes, bytes]) -> None:
-        """Bring the database of expiries in line, and count them; for the parameters see `_count_flushed`."""
-        gone, new = [], []
-        if self.lmdb.stat(db=self.databases.expiries)["entries"]:
-            gone = [(expires, key) for key, value in before.items() if (expires := lmdb_encoding.expiry_of(value))]
-        if self.memtable.first_expiry:
-            new = [(expires, key) for key, value in after.items() if (expires := lmdb_encoding.expiry_of(value))]
+    def _list_expiries(self, gone: list[_Expiry], new: list[_Expiry]) -> None:
+        """Bring the database of expiries in line, and count them."""
         self.lmdb_counters.used += (len(new) - len(gone)) * settings.EXPIRY_OVERHEAD
         for expires, db_key in gone:
             self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
@@ -141,7 +155,14 @@ class WriteTransaction:
             self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
 
 
-def _count(counters: Counters, db_keys: Set[bytes], each: int) -> None:
+def _expiries(db_keys: Iterable[bytes], values: Iterable[Value | None]) -> Iterator[_Expiry]:
+    """The expiries of those records that have one."""
+    for db_key, value in zip(db_keys, values, strict=True):
+        if value and (expires := lmdb_encoding.expiry_of(value)):
+            yield expires, db_key
+
+
+def _count(counters: Counters, db_keys: Collection[bytes], each: int) -> None:
     """Count records, with the overhead of each but without the bytes of their keys and themselves.
 
     :param each: 1 for records that are new, -1 for records that are gone.

@@ -74,9 +74,10 @@ class Memtable:
 
         :param flushed: database key → value as it was flushed; each key is in `records`.
         """
+        records = self.records
         for db_key, value in flushed.items():
-            if self.records[db_key] is value:
-                del self.records[db_key]
+            if records[db_key] is value:
+                del records[db_key]
         self._sorted_keys = []
         if self.first_expiry and any(
             value and lmdb_encoding.expiry_of(value) == self.first_expiry for value in flushed.values()

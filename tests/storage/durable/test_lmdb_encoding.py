@@ -97,28 +97,47 @@ stored_records = st.builds(StoredRecord, NUMBERS, NUMBERS, st.binary(max_size=50
 
 @given(st.lists(st.tuples(SLOTS, SHORT_KEYS)), st.integers(0, 2**32 - 1))
 def test_database_keys(pairs: list[tuple[int, bytes]], index: int) -> None:
-    """`database_keys` gives what `database_key` gives for each."""
+    """`database_keys` gives what `database_key` gives for each, compiled or not."""
     slots, keys = [slot for slot, _ in pairs], [key for _, key in pairs]
     expected = [lmdb_encoding.database_key(index, slot, key) for slot, key in pairs]
     assert lmdb_encoding.database_keys(index, slots, keys) == expected
+    assert lmdb_encoding.database_keys_plainly(index, slots, keys) == expected
 
 
 @given(st.lists(st.tuples(SHORT_KEYS, NUMBERS, st.binary(max_size=50))))
 def test_pack_many(written: list[tuple[bytes, int, bytes]]) -> None:
-    """`pack_many` gives what `pack` gives for each, without expiry."""
-    packed = lmdb_encoding.pack_many([version for _, version, _ in written], [record for _, _, record in written])
-    assert list(packed) == [
-        lmdb_encoding.pack(key, StoredRecord(version, 0, record)) for key, version, record in written
-    ]
+    """`pack_many` gives what `pack` gives for each, without expiry, compiled or not."""
+    versions, records = [version for _, version, _ in written], [record for _, _, record in written]
+    expected = [lmdb_encoding.pack(key, StoredRecord(version, 0, record)) for key, version, record in written]
+    assert lmdb_encoding.pack_many(versions, records) == expected
+    assert lmdb_encoding.pack_many_plainly(versions, records) == expected
 
 
-@given(SHORT_KEYS, stored_records)
-def test_result(key: bytes, stored: StoredRecord) -> None:
-    """`result` gives the version and the record that `unpack` finds."""
-    value = memoryview(lmdb_encoding.pack(key, stored))
-    found = lmdb_encoding.unpack(key, value)
-    assert found is not None
-    assert lmdb_encoding.result(value) == found.version.to_bytes(8, "big") + found.record
+@given(st.lists(st.none() | st.tuples(SHORT_KEYS, stored_records)), st.integers(0, 300), st.booleans())
+def test_results(pairs: list[tuple[bytes, StoredRecord] | None], room: int, views: bool) -> None:
+    """`results` gives the version and the record that `unpack` finds, as long as there is room, compiled or not."""
+    values: list[bytes | memoryview | None] = []
+    expected: list[bytes | None] = []
+    left = room
+    for pair in pairs:
+        value = None if pair is None else memoryview(lmdb_encoding.pack(*pair))
+        values.append(value if views or value is None else bytes(value))
+        if left > 0:
+            found = None if pair is None or value is None else lmdb_encoding.unpack(pair[0], value)
+            expected.append(None if found is None else found.version.to_bytes(8, "big") + found.record)
+            left -= len(expected[-1] or b"")
+    assert lmdb_encoding.results(iter(values), room) == expected
+    assert lmdb_encoding.results_plainly(iter(values), room, 8, 16) == expected
+
+
+def test_results_look_at_no_more_than_has_room() -> None:
+    """Once the room is full, the next value isn't even looked for."""
+    value = lmdb_encoding.pack(b"k", StoredRecord(1, 0, b"r"))
+    for make in (lmdb_encoding.results, lambda values, room: lmdb_encoding.results_plainly(values, room, 8, 16)):
+        values = iter([value] * 3)
+        assert len(make(values, 9)) == 1
+        assert len(list(values)) == 2
+        assert make(iter([value]), 0) == []
 
 
 @given(st.lists(st.tuples(KEYS, stored_records)))
@@ -128,14 +147,15 @@ def test_bytes_of_many(pairs: list[tuple[bytes, StoredRecord]]) -> None:
     values = [lmdb_encoding.pack(key, stored) for key, stored in pairs]
     each = list(map(lmdb_encoding.bytes_of, db_keys, values))
     assert each == [len(key) + len(stored.record) for key, stored in pairs]
-    assert lmdb_encoding.bytes_of_many(db_keys, values) == sum(each)
+    assert lmdb_encoding.bytes_of_many(db_keys, sum(map(len, values))) == sum(each)
 
 
-@given(st.lists(st.tuples(SHORT_KEYS, stored_records)))
-def test_bytes_of_records(pairs: list[tuple[bytes, StoredRecord]]) -> None:
-    """Bytes of many records are the sum of those of each."""
-    values = [lmdb_encoding.pack(key, stored) for key, stored in pairs]
-    assert lmdb_encoding.bytes_of_records(values) == sum(len(stored.record) for _, stored in pairs)
+@given(st.lists(st.none() | st.tuples(SHORT_KEYS, stored_records)))
+def test_bytes_of_records(pairs: list[tuple[bytes, StoredRecord] | None]) -> None:
+    """Bytes of many records are the sum of those of each; what isn't there has none."""
+    sizes = lmdb_encoding.sizes_of_values(None if pair is None else lmdb_encoding.pack(*pair) for pair in pairs)
+    assert [size == 0 for size in sizes] == [pair is None for pair in pairs]
+    assert lmdb_encoding.bytes_of_records(sizes) == sum(len(pair[1].record) for pair in pairs if pair)
 
 
 @given(st.lists(st.tuples(KEYS, stored_records | st.builds(StoredRecord, NUMBERS, st.just(0), st.binary(max_size=50)))))
