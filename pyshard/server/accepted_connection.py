@@ -40,6 +40,7 @@ class AcceptedConnection(BoundedAMP):
     """A connection that a daemon accepted, whoever the peer is.
 
     :ivar origin: what counts as the address that the peer comes from (`pyshard.server.connection_admission.origin_of`).
+    :ivar account: what its time is counted for (`pyshard.server.serving_turns`).
     :ivar operations: how many operations came over it.
     :ivar refused: why nothing is done for the peer, if so.
     """
@@ -50,6 +51,7 @@ class AcceptedConnection(BoundedAMP):
         super().__init__(clock)
         self.factory = factory
         self.origin = origin_of(None)  # until its factory says it
+        self.account = ""
         self.operations = 0
         self.refused: TooManyConnections | None = None
         self._peer = "?"

@@ -10,20 +10,26 @@ Rules:
   small thing others wait for a box or two of it, while busy addresses share long turns.
 - A box that takes long can't be divided. So after it the time is left to those who ask smaller things, for up to four
   times as long as it took. How long depends on what they use: a busy client counts fully, a ping now and then hardly.
-- How long an address's boxes take is judged by its time, not by their number. Small boxes between large ones change
-  nothing, nor do new connections.
+  It is more than in proportion, since who is held up uses little.
+- How long boxes take is judged by the time that goes into them, not by their number. Small boxes between large ones
+  change nothing, nor do new connections.
+- Connections whose boxes take long have an account of their own in each address. So they leave time to the others of
+  that address, too.
 - All time counts that is spent for an address: to accept, to read, to decrypt, to serve and to write.
 """
 
 from __future__ import annotations
 
-from math import exp, inf, log
+from math import exp, inf, log, sqrt
 
 #: Seconds of a turn of the reactor that one address has at once beside others, if those have no more.
 QUANTUM = 0.00003
 
-#: Seconds of a box that aren't worth to be noted while an address asks alone.
-SHORT = 0.0003
+#: Seconds of a box that isn't worth to be noted while an address asks alone. One that takes longer may be a long one.
+SHORT = 0.00015
+
+#: The part of what an address's long boxes take that a box of it must take to be one of them.
+ALIKE = 0.25
 
 #: Seconds after which an address that was read from counts no longer as one that asks.
 ASKS = 0.02
@@ -34,13 +40,38 @@ _LONG_TURN = 0.001  # seconds in a turn that count in the average at the most
 _OF_ONE_TURN = 0.02  # weight of one turn of one address in that average
 _MOST_OF_A_BOX = 2 * QUANTUM  # seconds that count: a small box may seem to take more where processors are few
 _PAUSE = 4.0  # times as long as a long box took, the address waits at the most: so a fifth of the time is its own
-_LEFT = 12.0  # times what those who ask smaller things use, the time is left to them
+_LEFT = 4.0  # the time that is left to those who ask smaller things: the root of this times what their boxes use
 _SMALLEST = 0.00002  # seconds of a box; those that take less count as equal
 _LEVEL = log(1.25)  # boxes that take a quarter longer are a level higher
 _LEVELS = 50
 _SMALLER = 3  # levels by which others' boxes must be smaller, to be left the time
 _LONGEST = 1.0  # seconds that anything counts, and that an address waits, at the most
 _FEW = 1000  # accounts that are never looked through
+
+
+class BoxTimes:
+    """How long the boxes of one connection took of late: on the average of the time, not of the boxes.
+
+    :ivar used: the seconds of late, older ones with less weight.
+    """
+
+    __slots__ = ("_at", "_squares", "used")
+
+    def __init__(self) -> None:
+        self.used = self._squares = self._at = 0.0
+
+    def add(self, used: float, boxes: int, now: float) -> None:
+        """Count boxes, and the seconds that they took together."""
+        used = min(used, _LONGEST)
+        weight = exp(min(0.0, self._at - now) / _MEMORY)
+        self.used = self.used * weight + used
+        self._squares = self._squares * weight + used * used / boxes
+        self._at = now
+
+    @property
+    def average(self) -> float:
+        """Seconds."""
+        return self._squares / self.used if self.used else 0.0
 
 
 class _Account:
@@ -87,7 +118,7 @@ class AddressShares:
 
         :param used: the seconds that it took.
         :param turn: the number of the reactor's turn.
-        :param boxes: how many boxes it was; 1 for anything else that can't be divided.
+        :param boxes: how many boxes it was; 0 for anything else that can't be divided.
         """
         if now >= self._contended_until:
             self.contended = False
@@ -102,7 +133,7 @@ class AddressShares:
         self.last, self.last_at = origin, now
         weight = exp(min(0.0, account.at - now) / _MEMORY)
         account.used = account.used * weight + used
-        account.squares = account.squares * weight + used * used / boxes
+        account.squares = account.squares * weight + used * used / max(boxes, 1)
         account.at = now
         if account.turn != turn:
             self._average += (min(account.in_turn, _LONG_TURN) - self._average) * _OF_ONE_TURN
@@ -111,9 +142,10 @@ class AddressShares:
         account.in_turn += used
         level = _level(account.squares / account.used if account.used else 0.0)
         smaller = self._use_below(level - _SMALLER, now)
-        self._use[level] += min(used, _MOST_OF_A_BOX)
+        if boxes:
+            self._use[level] += min(used, _MOST_OF_A_BOX)
         if smaller:
-            left = min(smaller * _LEFT, _PAUSE / (_PAUSE + 1))  # which part of the time
+            left = min(sqrt(smaller * _LEFT), _PAUSE / (_PAUSE + 1))  # which part of the time
             pause = used * left / (1 - left)
             account.due = min(max(account.due, now) + pause, now + _LONGEST)
             self._latest_due = max(self._latest_due, account.due)
@@ -137,6 +169,18 @@ class AddressShares:
     def debt(self, origin: str, now: float) -> float:
         """Seconds that an address has yet to wait for what it had; 0 if no others ask."""
         return self._accounts[origin].due - now if self.wait(origin, now) > 0 else 0.0
+
+    def move(self, before: str, origin: str) -> None:
+        """Have one that was counted for an address count for another one: that isn't somebody else who asks."""
+        if self.last == before:
+            self.last = origin
+
+    def average(self, origin: str, now: float) -> float:
+        """How long the boxes of an address took of late, in seconds: on the average of the time; 0: it had none."""
+        account = self._accounts.get(origin)
+        if account is None or not account.used or now - account.at > 10 * _MEMORY:
+            return 0.0
+        return account.squares / account.used
 
     # ------------------------------------------------------------------ inside
 

@@ -8,7 +8,7 @@ Rules:
 - Those that wait are served in later turns, the one first that has used least (`pyshard.server.fair_queue`). Whoever
   hasn't done with one box, or a slice of time, waits again. Then this turn ends, and the reactor reads what others ask.
 - While several addresses ask, none has more than its share (`pyshard.server.address_shares`). Before it has some again,
-  nothing is read from its connections.
+  nothing is read from its connections. The connections of one address whose boxes take long count apart.
 - Hundreds of clients that ask one thing at a time don't cost a turn each. While nobody waits again, a turn is longer.
 - Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
   has a token is a stranger at first.
@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from math import inf
 from typing import Generic, Protocol, TypeVar
@@ -23,11 +24,12 @@ from typing import Generic, Protocol, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.address_shares import SHORT, AddressShares
+from pyshard.server.address_shares import ALIKE, SHORT, AddressShares, BoxTimes
 from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
+_WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
 
@@ -37,11 +39,13 @@ class Served(Protocol):
 
     :ivar role: what the peer may do; None: it is a stranger.
     :ivar origin: what counts as the address that the peer comes from; whoever has the same shares its time.
+    :ivar account: what its time is counted for: its address, or the long boxes of that; `ServingTurns` sets it.
     :ivar heard: when what is to be served was given to `ServingTurns.serve`, in the clock's seconds.
     """
 
     role: Role | None
     origin: str
+    account: str
     heard: float
 
     def __hash__(self) -> int: ...
@@ -90,16 +94,27 @@ class ServingTurns(Generic[_S]):
 
     :param clock: the reactor: measures how long boxes take, and calls back in its next turn.
     :param turn: the number of the reactor's turn; without it, time is divided into turns.
+    :param processor: seconds of a processor that this thread has had. Where others want it, too, a short box may seem
+        to take long.
     """
 
-    def __init__(self, clock: IReactorTime, turn: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        turn: Callable[[], int] | None = None,
+        processor: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._clock = clock
+        self._processor = processor
         self._turn = turn or (lambda: int(clock.seconds() / _TURN))
         self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
         self._shares = AddressShares()
+        self._box_times: dict[_S, BoxTimes] = {}  # of those that have had a long box
+        self._watched_until = 0.0
+        self._in_line: dict[_S, str] = {}  # those that wait, and for which account
         self._unread: set[_S] = set()  # those of which nothing is read until their turn
-        self._read_on: set[str] = set()  # addresses of which one such connection is read in this turn
+        self._read_on: set[str] = set()  # accounts of which one such connection is read in this turn
         self._turn_of: _S | None = None
         self._waits_again = False  # whether that one has more than its slice
         self._next: IDelayedCall | None = None
@@ -115,8 +130,8 @@ class ServingTurns(Generic[_S]):
         def read_in_turn() -> object:
             if not shares.contended:  # `serve` counts enough to notice when another address asks
                 return read()
-            origin, began = connection.origin, clock.seconds()
-            if shares.room(origin, began, self._turn()) <= 0:
+            account, began = connection.account or self._first_account(connection), clock.seconds()
+            if shares.room(account, began, self._turn()) <= 0:
                 connection.wait_unread()
                 self._unread.add(connection)
                 self._wait_in_line(connection)
@@ -126,7 +141,7 @@ class ServingTurns(Generic[_S]):
             now = clock.seconds()
             rest = now - began - self._counted
             if rest > 0:
-                shares.charge(origin, rest, now, self._turn())
+                shares.charge(connection.account, rest, now, self._turn(), 0)
             return result
 
         return read_in_turn
@@ -139,22 +154,23 @@ class ServingTurns(Generic[_S]):
                 return write()
             began = self._clock.seconds()
             result = write()
-            self.count(connection.origin, self._clock.seconds() - began)
+            self.count(connection.account or connection.origin, self._clock.seconds() - began)
             return result
 
         return write_counted
 
     def count(self, origin: str, used: float) -> None:
         """Count time that was spent for an address in another way."""
-        self._shares.charge(origin, used, self._clock.seconds(), self._turn())
+        self._shares.charge(origin, used, self._clock.seconds(), self._turn(), 0)
 
     def debt(self, origin: str) -> float:
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
-        return self._shares.debt(origin, self._clock.seconds())
+        now = self._clock.seconds()
+        return max(self._shares.debt(origin, now), self._shares.debt(_long_of(origin), now))
 
     @property
     def contended(self) -> bool:
-        """Whether several addresses ask."""
+        """Whether several accounts are asked for: addresses, or one's long boxes beside its short ones."""
         return self._shares.contended
 
     def serve(self, connection: _S) -> None:
@@ -162,26 +178,34 @@ class ServingTurns(Generic[_S]):
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of
         most = peers.in_turn if its_turn else peers.left
-        shares, origin, began = self._shares, connection.origin, connection.heard
+        shares, began = self._shares, connection.heard
+        account = connection.account or self._first_account(connection)
         if shares.contended:  # who has had little needn't wait for those that have had much
-            room = shares.room(origin, began, self._turn())
+            room = shares.room(account, began, self._turn())
             most = min(most, room) if its_turn or connection.role is None or room == inf else room
         if most <= 0:
             self._wait(connection)
             return
+        watched = began < self._watched_until
+        had = self._processor() if watched else 0.0
         more, used, boxes = True, 0.0, 0
         while more and 0 <= used < most:
             more = connection.serve_next()
             boxes += 1
             used = self._clock.seconds() - began
         used = min(used, _LONGEST) if used >= 0 else most
-        if shares.contended or used >= SHORT or origin != shares.last:
+        if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += used
-            shares.charge(origin, used, began + used, self._turn(), boxes)
+            long = used >= SHORT * boxes
+            if long or connection in self._box_times:
+                account = self._account_of(connection, boxes, began + used, self._processor() - had if watched else 0.0)
+            shares.charge(account, used, began + used, self._turn(), boxes)
+            if long:
+                self._watched_until = began + used + _WATCHED
         else:  # what `charge` would do, without a call
             shares.last_at = began + used
         if its_turn or used >= most:
-            peers.waiting.charge(connection, origin, used)
+            peers.waiting.charge(connection, account, used)
         if not its_turn:
             peers.left -= used
             if peers.left < peers.at_once / 2:  # in good time, so that what comes in one turn seldom has to wait
@@ -192,10 +216,38 @@ class ServingTurns(Generic[_S]):
     def forget(self, connection: _S) -> None:
         """Forget a connection that has ended."""
         self._unread.discard(connection)
+        self._box_times.pop(connection, None)
+        account = self._in_line.pop(connection, connection.account)
         for peers in (self._known, self._strangers):
-            peers.waiting.remove(connection, connection.origin)
+            peers.waiting.remove(connection, account)
 
     # ------------------------------------------------------------------ inside
+
+    def _first_account(self, connection: _S) -> str:
+        """What a new connection counts for: while its address waits for long boxes, it may be for another one."""
+        origin = connection.origin
+        waits = self._shares.wait(_long_of(origin), self._clock.seconds()) > 0
+        connection.account = _long_of(origin) if waits else origin
+        return connection.account
+
+    def _account_of(self, connection: _S, boxes: int, now: float, used: float) -> str:
+        """What a connection counts for, given the boxes that were just served.
+
+        :param used: seconds of a processor.
+        """
+        times = self._box_times.get(connection)
+        if times is None:
+            times = self._box_times[connection] = BoxTimes()
+        times.add(used, boxes, now)
+        long, before = _long_of(connection.origin), connection.account
+        if times.average >= max(SHORT, ALIKE * self._shares.average(long, now)):
+            connection.account = long
+        else:
+            connection.account = connection.origin
+            if times.used < SHORT:  # nothing of it counts any more
+                del self._box_times[connection]
+        self._shares.move(before, connection.account)
+        return connection.account
 
     def _wait(self, connection: _S) -> None:
         """Have a connection wait, if it has more."""
@@ -206,7 +258,8 @@ class ServingTurns(Generic[_S]):
     def _wait_in_line(self, connection: _S) -> None:
         self._waits_again = self._waits_again or connection is self._turn_of
         peers = self._strangers if connection.role is None else self._known
-        peers.waiting.add(connection, connection.origin)
+        account = self._in_line.setdefault(connection, connection.account)
+        peers.waiting.add(connection, account)
         peers.left = 0.0
         self._go_on_later()
 
@@ -225,9 +278,10 @@ class ServingTurns(Generic[_S]):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
                 self._turn_of, self._waits_again = connection, False
+                account = self._in_line.pop(connection)
                 if connection in self._unread:
                     self._unread.remove(connection)
-                    self._read_on.add(connection.origin)
+                    self._read_on.add(account)
                 try:
                     connection.take_turn()
                 finally:
@@ -242,11 +296,16 @@ class ServingTurns(Generic[_S]):
             else:
                 self._go_on_later()
 
-    def _may_be_served(self, origin: str) -> bool:
+    def _may_be_served(self, account: str) -> bool:
         shares = self._shares
         if not shares.contended:
             return True
-        return origin not in self._read_on and shares.room(origin, self._clock.seconds(), self._turn()) > 0
+        return account not in self._read_on and shares.room(account, self._clock.seconds(), self._turn()) > 0
 
-    def _wait_of(self, origin: str) -> float:
-        return self._shares.wait(origin, self._clock.seconds())
+    def _wait_of(self, account: str) -> float:
+        return self._shares.wait(account, self._clock.seconds())
+
+
+def _long_of(origin: str) -> str:
+    """What long boxes of an address are counted for."""
+    return f"{origin}, long boxes"

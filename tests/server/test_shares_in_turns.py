@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from server.turns_bench import AWAY, BOX, Bench
 
-from pyshard.server import serving_turns
-from pyshard.server.address_shares import ASKS, SHORT
+from pyshard.server.address_shares import ASKS, SHORT, AddressShares
 from pyshard.settings import settings
 
 AT_ONCE, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_SLICE
@@ -53,6 +53,83 @@ def test_small_boxes_are_no_way_round(bench: Bench, cost: float, connections: in
         bench.ask(honest)
     assert asked * (honest.cost + AWAY) / (bench.clock.seconds() - began) >= 0.7
     assert len(bench.served) > 2 * asked * 1.01  # and the others aren't stopped
+
+
+@pytest.mark.parametrize(("cost", "connections", "pings"), [(0.005, 1, 0), (0.005, 40, 1), (0.0003, 16, 0)])
+def test_small_things_beside_large_ones_of_one_address(bench: Bench, cost: float, connections: int, pings: int) -> None:
+    """Who asks one small thing at a time is left time by others of its own address that ask large things."""
+    honest = bench.peer("honest", cost=0.00003, origin="192.0.2.1")
+    for number in range(connections):
+        attack = bench.peer(f"a{number}", origin="192.0.2.1")
+        attack.costs = [cost, *[0.00002] * pings]
+        attack.arrive(1_000_000)
+    for _ in range(2000):
+        bench.ask(honest)
+    began, asked, before = bench.clock.seconds(), 2000, len(bench.served)
+    for _ in range(asked):
+        bench.ask(honest)
+    assert asked * (honest.cost + AWAY) / (bench.clock.seconds() - began) >= 0.7
+    assert len(bench.served) - before > asked + 5  # and the others aren't stopped
+
+
+def test_a_connection_for_each_large_thing(bench: Bench) -> None:
+    """Nor does it help to ask each large thing over a new connection, from one address or from the honest one's."""
+    for origin in ("192.0.2.1", "192.0.2.2"):
+        honest = bench.peer("honest", cost=0.00003, origin="192.0.2.1")
+        attacks = [bench.peer("attack", boxes=1, cost=0.005, origin=origin)]
+        asked = began = 0.0
+        for number in range(4000):
+            if number == 2000:
+                asked, began = 2000, bench.clock.seconds()
+            if not attacks[-1].boxes:
+                bench.turns.forget(attacks[-1])
+                attacks.append(bench.peer("attack", boxes=1, cost=0.005, origin=origin))
+            if not attacks[-1].waits:
+                attacks[-1].arrive()
+            bench.ask(honest)
+        assert asked * (honest.cost + AWAY) / (bench.clock.seconds() - began) >= 0.7
+        bench.away(1)
+
+
+def test_who_lost_the_processor_asks_small_things(bench: Bench) -> None:
+    """A small box during which others had the processor isn't taken for a long one."""
+    honest = bench.peer("honest", cost=0.00003, origin="192.0.2.1")
+    bench.peer("attack", cost=0.005, origin="192.0.2.1").arrive(1_000_000)
+    for asked in range(300):
+        honest.taken = 0.004 if asked % 10 == 0 else 0.0
+        bench.ask(honest)
+        assert honest.account == honest.origin
+    honest.taken, honest.cost = 0.0, 0.01
+    for _ in range(3):
+        bench.ask(honest)
+    assert honest.account != honest.origin
+    honest.cost = 0.00003
+    for _ in range(10_000):
+        bench.ask(honest)
+    assert honest.account == honest.origin
+
+
+def test_a_connection_alone_never_waits_for_itself(bench: Bench) -> None:
+    """Who asks alone for large things and small ones in turn is nobody else, whatever each counts for."""
+    peer = bench.peer("peer", origin="192.0.2.1")
+    for cost in [0.00003, 0.005, 0.01, *[0.00003] * 5000, 0.005, *[0.0003] * 200] * 2:
+        peer.cost = cost
+        bench.ask(peer)
+        assert not bench.turns.contended
+
+
+def test_large_things_beside_few_small_ones_of_one_address(bench: Bench) -> None:
+    """A bulk load hardly waits for somebody at its own address who asks now and then."""
+    bulk = bench.peer("bulk", cost=0.001, origin="192.0.2.1")
+    bulk.arrive(1_000_000)
+    app = bench.peer("app", cost=0.00003, origin="192.0.2.1")
+    bench.away(1)
+    before, began = bench.served.count("bulk"), bench.clock.seconds()
+    for _ in range(200):
+        bench.ask(app)
+        bench.away(0.005)
+    busy = (bench.served.count("bulk") - before) * bulk.cost / (bench.clock.seconds() - began)
+    assert busy >= 0.8
 
 
 def test_nobody_waits_while_an_address_asks_alone(bench: Bench) -> None:
@@ -125,20 +202,26 @@ def test_one_box_at_a_time_counts_too(bench: Bench) -> None:
     assert Counter(bench.served)["b"] >= 250
 
 
-seconds = st.sampled_from([0.0, SHORT / 10, SHORT, 2 * SHORT, ASKS / 2, ASKS, 2 * ASKS])
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, SHORT / 10, SHORT, ASKS])), max_size=20),
+    st.sampled_from([0.0, SHORT / 10, SHORT * 0.99]),
+)
+def test_what_is_short_is_counted_without_a_call(before: list[tuple[str, float]], used: float) -> None:
+    """Where `serve` spares the call that counts a short box, that call would do no more than `serve` does."""
+    shares, now = AddressShares(), 1.0
+    for origin, seconds in before:
+        now += seconds
+        shares.charge(origin, seconds, now, 1)
+    now += 2 * ASKS  # nobody else asks any more
+    shares.charge(shares.last, 0.0, now, 2)
+    assert not shares.contended
+    known = {name: deepcopy(value) for name, value in vars(shares).items() if name not in {"last_at", "_accounts"}}
+    shares.charge(shares.last, used, now + used, 3)
+    assert {name: value for name, value in vars(shares).items() if name in known} == known
+    assert shares.last_at == now + used
 
-
-@given(st.lists(st.tuples(st.sampled_from("ab"), seconds, seconds), max_size=40))
-def test_what_is_short_is_counted_without_a_call(asked: list[tuple[str, float, float]]) -> None:
-    """Where `serve` spares the call that counts a short box, the same is known afterwards as by that call."""
-    found = []
-    for short in (SHORT, 0.0):
-        bench = Bench()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(serving_turns, "SHORT", short)
-            for name, cost, away in asked:
-                bench.peer(name, cost=cost).arrive(1)
-                bench.away(away)
-                shares = bench.turns._shares
-                found.append((short, bench.turns.contended, shares.last, shares.last_at, bench.turns.debt(name)))
-    assert [known for short, *known in found if short] == [known for short, *known in found if not short]
+    bench = Bench()
+    peer = bench.peer("a", cost=used)
+    for _ in range(2):
+        peer.arrive(1)
+    assert bench.turns._shares.last_at == bench.clock.seconds()

@@ -74,7 +74,7 @@ class Bench:
         self.later: list[Deferred[object]] = []
         self.number = 0  # of the reactor's turn
         self.factory = ServerFactory(self._make, self.clock)
-        self.factory.turns = ServingTurns(self.clock, lambda: self.number)
+        self.factory.turns = ServingTurns(self.clock, lambda: self.number, self.clock.seconds)
         self.sides: list[ServerConnection] = []
         self.sent = [0] * count
         for number in range(count):
@@ -186,8 +186,8 @@ def test_a_connection_that_ends_while_it_waits() -> None:
         bench.arrive(number, 100, 0.001, False, 0)
     assert bench.sides[0].has_unanswered
     bench.sides[0].connectionLost()
-    assert bench.factory.turns._known.waiting._members.keys() == {"192.0.2.0"}
-    assert len(bench.factory.turns._known.waiting._members["192.0.2.0"]) == 1
+    (waiting,) = bench.factory.turns._known.waiting._members.values()
+    assert len(waiting) == 1
     while bench.clock.getDelayedCalls():
         bench.turn()
     assert len(bench.answered(1)) == 100
@@ -231,6 +231,8 @@ def test_connections_of_a_unix_socket_share_one_turn() -> None:
     bench.sent.append(0)
     for number in range(41):
         bench.arrive(number, 2000, 0.001, False, 0)
+    for _ in range(100):  # who asks large things isn't known at first
+        bench.turn()
     before = [len(bench.answered(number)) for number in range(41)]
     for _ in range(400):
         bench.turn()

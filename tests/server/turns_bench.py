@@ -18,8 +18,13 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.number = 0  # of the reactor's turn
-        self.turns: ServingTurns[Connection] = ServingTurns(self.clock, lambda: self.number)
+        self.turns: ServingTurns[Connection] = ServingTurns(self.clock, lambda: self.number, self.processor)
         self.served: list[str] = []
+        self.taken = 0.0  # seconds for which the processor was others'
+
+    def processor(self) -> float:
+        """The seconds of a processor that the daemon has had: all, but for those that others had meanwhile."""
+        return self.clock.seconds() - self.taken
 
     def peer(self, name: str, boxes: int = 0, cost: float = BOX, **more: object) -> Connection:
         """A connection over which so many boxes have come, each of which takes `cost` seconds."""
@@ -62,8 +67,9 @@ class Connection:
         self, bench: Bench, name: str, boxes: int, cost: float, origin: str | None = None, role: Role | None = Role.READ
     ) -> None:
         self.bench, self.name, self.boxes, self.cost = bench, name, boxes, cost
-        self.origin, self.role = origin or name, role
+        self.origin, self.role, self.account = origin or name, role, ""
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
+        self.taken = 0.0  # seconds for which others have the processor while a box is served
         self.waits = False
         self.heard = self.served_at = 0.0
 
@@ -84,6 +90,8 @@ class Connection:
         self.boxes -= 1
         self.bench.served.append(self.name)
         self.bench.clock.rightNow += self.costs[self.boxes % len(self.costs)] if self.costs else self.cost
+        self.bench.clock.rightNow += self.taken
+        self.bench.taken += self.taken
         self.served_at = self.bench.clock.seconds()
         return True
 
