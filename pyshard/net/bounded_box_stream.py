@@ -24,7 +24,7 @@ from twisted.protocols import amp
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
-from pyshard.net.twisted_internals import send_now
+from pyshard.net.twisted_internals import discard_unwritten, send_now
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
 
@@ -141,6 +141,13 @@ class BoxStream(amp.AMP):
         self._sends_at_once = False
         self._stop_timer()
         amp.BinaryBoxProtocol.connectionLost(self, reason)
+        # Nobody counts its bytes any more. They go now, for Python may be long in collecting the connection itself.
+        self._parser = BoxParser(self._parser.limits)
+        transport: object = self.transport
+        if isinstance(transport, ProtocolWrapper):
+            transport = transport.transport
+        if isinstance(transport, FileDescriptor):
+            discard_unwritten(transport)
         self.transport = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -186,6 +193,11 @@ class BoxStream(amp.AMP):
         if self.answering >= _BOXES or self.under_way >= _BYTES:
             self._pause_reading()
         return self._parser.begun
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is lost."""
+        return self.transport is None
 
     @property
     def has_unserved(self) -> bool:

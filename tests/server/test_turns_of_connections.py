@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.interfaces import IAddress, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -192,6 +195,28 @@ def test_a_connection_that_ends_while_it_waits() -> None:
         bench.turn()
     assert len(bench.answered(1)) == 100
     assert not bench.sides[1].has_unanswered
+
+
+def test_bytes_go_with_their_connection() -> None:
+    """What a connection held is let go when it is lost, though Python may keep the connection itself for a while."""
+    bench = Bench(1)
+    (side,) = bench.sides
+    bench.arrive(0, 1, 0.001, False, 30)
+    side.dataReceived(b"\x00\x08_command\x00\x04Work\x00\x04blob" + b"\xff\xff" + bytes(60_000))
+    assert side._parser.held > 60_000
+    side.connectionLost()
+    assert side._parser.held < 10
+
+
+def test_bytes_that_wait_to_be_written_go_with_their_connection() -> None:
+    """So do those that the peer hasn't read."""
+    bench = Bench(0)
+    side = bench.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+    transport = FileDescriptor(EPollReactor())
+    transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = bytes(1000), [bytes(1000)], 1000
+    side.transport = cast(ITCPTransport, transport)
+    side.connectionLost()
+    assert (transport.dataBuffer, transport._tempDataBuffer) == (b"", [])
 
 
 def test_a_daemon_that_stops_waits_for_turns() -> None:
