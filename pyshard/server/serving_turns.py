@@ -8,7 +8,8 @@ Rules:
 - Those that wait are served in later turns, the one first that has used least (`pyshard.server.fair_queue`). Whoever
   hasn't done with one box, or a slice of time, waits again. Then this turn ends, and the reactor reads what others ask.
 - While several addresses ask, none has more than its share (`pyshard.server.address_shares`). Before it has some again,
-  nothing is read from its connections. The connections of one address whose boxes take long count apart.
+  nothing is read from its connections. The connections of one address whose boxes take long count apart. In one turn
+  few long boxes are served, however many addresses ask for some.
 - Hundreds of clients that ask one thing at a time don't cost a turn each. While nobody waits again, a turn is longer.
 - Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
   has a token is a stranger at first.
@@ -31,6 +32,7 @@ from pyshard.settings import settings
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
 _WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
+_LONG_IN_TURN = 0.002  # seconds after which no more long boxes are begun in a turn while several accounts ask
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
 
 
@@ -49,6 +51,11 @@ class Served(Protocol):
     heard: float
 
     def __hash__(self) -> int: ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is lost; it may be while it is served, and has been forgotten then."""
+        ...
 
     @property
     def has_unserved(self) -> bool:
@@ -112,6 +119,8 @@ class ServingTurns(Generic[_S]):
         self._shares = AddressShares()
         self._box_times: dict[_S, BoxTimes] = {}  # of those that have had a long box
         self._watched_until = 0.0
+        self._long_turn = -1  # the turn in which long boxes were served last
+        self._long_used = 0.0  # seconds of these
         self._in_line: dict[_S, str] = {}  # those that wait, and for which account
         self._unread: set[_S] = set()  # those of which nothing is read until their turn
         self._read_on: set[str] = set()  # accounts of which one such connection is read in this turn
@@ -182,7 +191,12 @@ class ServingTurns(Generic[_S]):
         account = connection.account or self._first_account(connection)
         if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(account, began, self._turn())
-            most = min(most, room) if its_turn or connection.role is None or room == inf else room
+            if its_turn or connection.role is None or room == inf:
+                most = min(most, room)
+            elif account is not connection.origin and self._long_in_turn() >= _LONG_IN_TURN:
+                most = 0.0
+            else:
+                most = room
         if most <= 0:
             self._wait(connection)
             return
@@ -202,9 +216,13 @@ class ServingTurns(Generic[_S]):
             shares.charge(account, used, began + used, self._turn(), boxes)
             if long:
                 self._watched_until = began + used + _WATCHED
+                self._long_used = self._long_in_turn() + used
+                self._long_turn = self._turn()
         else:  # what `charge` would do, without a call
             shares.last_at = began + used
-        if its_turn or used >= most:
+        if connection.ended:
+            self.forget(connection)
+        elif its_turn or used >= most:
             peers.waiting.charge(connection, account, used)
         if not its_turn:
             peers.left -= used
@@ -217,9 +235,10 @@ class ServingTurns(Generic[_S]):
         """Forget a connection that has ended."""
         self._unread.discard(connection)
         self._box_times.pop(connection, None)
-        account = self._in_line.pop(connection, connection.account)
-        for peers in (self._known, self._strangers):
-            peers.waiting.remove(connection, account)
+        self._in_line.pop(connection, None)
+        for peers in (self._known, self._strangers):  # it may have been noted as each
+            for account in (connection.origin, _long_of(connection.origin)):
+                peers.waiting.remove(connection, account)
 
     # ------------------------------------------------------------------ inside
 
@@ -248,6 +267,10 @@ class ServingTurns(Generic[_S]):
                 del self._box_times[connection]
         self._shares.move(before, connection.account)
         return connection.account
+
+    def _long_in_turn(self) -> float:
+        """Seconds of long boxes in this turn."""
+        return self._long_used if self._long_turn == self._turn() else 0.0
 
     def _wait(self, connection: _S) -> None:
         """Have a connection wait, if it has more."""
@@ -286,7 +309,7 @@ class ServingTurns(Generic[_S]):
                     connection.take_turn()
                 finally:
                     self._turn_of = None
-                if self._waits_again:
+                if self._waits_again or self._long_in_turn() >= _LONG_IN_TURN:
                     most = peers.in_turn
                 passed = self._clock.seconds() - began
             if not peers.waiting:

@@ -52,9 +52,7 @@ def test_a_burst_waits(bench: Bench) -> None:
 
 def test_those_that_ask_one_thing_at_a_time_seldom_wait(bench: Bench) -> None:
     """What many peers ask in one turn is served at once, turn for turn, if it takes less than half of what may be."""
-    peers = [bench.peer(f"a{number}") for number in range(20)]
-    for peer in peers:
-        peer.cost = AT_ONCE * 0.45 / 20
+    peers = [bench.peer(f"a{number}", cost=AT_ONCE * 0.45 / 80) for number in range(80)]
     for _ in range(50):
         for peer in peers:
             peer.arrive(1)

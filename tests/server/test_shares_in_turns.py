@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from copy import deepcopy
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server.turns_bench import AWAY, BOX, Bench
+from server.turns_bench import AWAY, BOX, Bench, Connection
 
 from pyshard.server.address_shares import ASKS, SHORT, AddressShares
 from pyshard.settings import settings
@@ -225,3 +227,51 @@ def test_what_is_short_is_counted_without_a_call(before: list[tuple[str, float]]
     for _ in range(2):
         peer.arrive(1)
     assert bench.turns._shares.last_at == bench.clock.seconds()
+
+
+@pytest.mark.parametrize(("addresses", "cost"), [(50, 0.0037), (50, 0.0011), (10, 0.0037)])
+def test_large_things_of_many_addresses(bench: Bench, addresses: int, cost: float) -> None:
+    """Who asks one small thing waits for a large one or two, not for one of each address that asks for some."""
+    honest = bench.peer("honest", cost=0.00003)
+    many = [bench.peer(f"a{number}", cost=cost) for number in range(addresses)]
+    waits = []
+    for asked in range(3000):
+        began = bench.clock.seconds()
+        for peer in many:  # in each turn all that have been answered ask again, and come first
+            if not peer.waits and not peer.boxes:
+                peer.arrive(1)
+        bench.ask(honest)
+        if asked >= 1000:
+            waits.append(honest.served_at - began)
+    assert sorted(waits)[len(waits) // 2] <= 3 * max(cost, 0.002)
+    assert max(waits) <= 0.03
+
+
+@pytest.mark.parametrize("ends", ["between", "while it is served"])
+def test_nothing_is_kept_of_those_who_have_gone(bench: Bench, ends: str) -> None:
+    """A connection that has ended is let go, whatever it counted for, and also if it ends while it is served."""
+    other, gone = bench.peer("other", cost=0.00002), []
+    for _ in range(20):
+        peer = bench.peer("peer")
+        gone.append(weakref.ref(peer))
+        for cost, boxes in [(0.00005, 3)] * 5 + [(0.003, 1)] * 4:
+            other.arrive(3)
+            bench.away(0.0006)
+            peer.cost = cost
+            peer.arrive(boxes)
+            bench.away(0.0006)
+        bench.away(1)
+        assert not peer.waits
+        bench.turns.forget(peer)
+        peer.ended = ends != "between"
+        if peer.ended:
+            peer.cost = 2 * AT_ONCE
+            peer.arrive(1)
+        del peer
+    gc.collect()
+    assert [name for name in map(_alive, gone) if name] == []
+
+
+def _alive(reference: weakref.ref[Connection]) -> str:
+    found = reference()
+    return found.name if found is not None else ""

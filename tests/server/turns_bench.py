@@ -70,12 +70,12 @@ class Connection:
         self.origin, self.role, self.account = origin or name, role, ""
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.taken = 0.0  # seconds for which others have the processor while a box is served
-        self.waits = False
+        self.waits = self.ended = False
         self.heard = self.served_at = 0.0
 
     @property
     def has_unserved(self) -> bool:
-        return not self.waits and self.boxes > 0
+        return not self.waits and not self.ended and self.boxes > 0
 
     def arrive(self, boxes: int = 0) -> None:
         """Have so many more boxes come."""
