@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from server.turns_bench import make_due_calls
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -117,13 +118,7 @@ class Bench:
     def turn(self) -> None:
         """Let the reactor have one turn."""
         self.number += 1
-        if self.clock.calls and (wait := min(call.getTime() for call in self.clock.calls) - self.clock.seconds()) > 0:
-            self.clock.rightNow += wait  # nothing else comes meanwhile
-        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
-        for call in due:
-            function = call.func
-            call.cancel()
-            function()
+        make_due_calls(self.clock)
 
     def answered(self, number: int) -> list[int]:
         """The tags of all boxes that were answered."""

@@ -12,6 +12,16 @@ AWAY = 0.00007  # seconds for which whoever asks one thing at a time isn't there
 BOX = settings.STRANGERS_SERVED / 10  # seconds that a box takes where nothing else is said
 
 
+def make_due_calls(clock: Clock) -> None:
+    """Make the calls of a reactor's turn: those that are due, or will be when nothing else comes meanwhile."""
+    if clock.calls and (wait := min(call.getTime() for call in clock.calls) - clock.seconds()) > 0:
+        clock.rightNow += wait
+    for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
+        function = call.func
+        call.cancel()
+        function()
+
+
 class Bench:
     """Turns, by a clock that goes on while boxes are served; and who was served, in order."""
 
@@ -50,13 +60,7 @@ class Bench:
         """Who is served in the reactor's next turn."""
         before = len(self.served)
         self.number += 1
-        if self.clock.calls and (wait := min(call.getTime() for call in self.clock.calls) - self.clock.seconds()) > 0:
-            self.clock.rightNow += wait  # nothing else comes meanwhile
-        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
-        for call in due:
-            function = call.func
-            call.cancel()
-            function()
+        make_due_calls(self.clock)
         return self.served[before:]
 
 
