@@ -211,7 +211,7 @@ class ServingTurns(Generic[_S]):
         if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += used
             long = used >= SHORT * boxes
-            if long or connection in self._box_times:
+            if long or connection in self._box_times or account is not connection.origin:
                 account = self._account_of(connection, boxes, began + used, self._processor() - had if watched else 0.0)
             shares.charge(account, used, began + used, self._turn(), boxes)
             if long:
@@ -301,7 +301,7 @@ class ServingTurns(Generic[_S]):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
                 self._turn_of, self._waits_again = connection, False
-                account = self._in_line.pop(connection)
+                account = self._in_line.pop(connection, connection.account)  # it may wait in both classes
                 if connection in self._unread:
                     self._unread.remove(connection)
                     self._read_on.add(account)

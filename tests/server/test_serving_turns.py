@@ -142,6 +142,18 @@ def test_a_stranger_that_authenticates(bench: Bench) -> None:
     assert not peer.waits
 
 
+def test_a_stranger_that_waits_in_both_lines(bench: Bench) -> None:
+    """One whose role changes while it waits, and that waits again, holds up nobody."""
+    peer, other = bench.peer("s", role=None), bench.peer("a", cost=0.001)
+    peer.arrive(1000)
+    peer.role = Role.READ
+    bench.turns._wait_in_line(peer)
+    other.arrive(200)
+    for _ in range(2000):
+        bench.turn()
+    assert peer.boxes == other.boxes == 0
+
+
 def test_who_has_gone_is_not_served(bench: Bench) -> None:
     """A connection that ends while it waits is forgotten, and the others go on."""
     gone, stays = bench.peer("gone"), bench.peer("stays")

@@ -111,6 +111,20 @@ def test_who_lost_the_processor_asks_small_things(bench: Bench) -> None:
     assert honest.account == honest.origin
 
 
+def test_a_new_connection_that_asks_small_things(bench: Bench) -> None:
+    """One that was taken for another with large things at first counts as what it is from its first box on."""
+    honest, bulk = bench.peer("honest", cost=0.00003), bench.peer("bulk", cost=0.005, origin="192.0.2.1")
+    bulk.arrive(1_000_000)
+    for _ in range(300):
+        bench.ask(honest)
+    new = bench.peer("new", cost=0.00003, origin="192.0.2.1")
+    new.arrive(1)
+    assert new.account != new.origin
+    for _ in range(2):
+        bench.ask(new)
+    assert new.account == new.origin
+
+
 def test_a_connection_alone_never_waits_for_itself(bench: Bench) -> None:
     """Who asks alone for large things and small ones in turn is nobody else, whatever each counts for."""
     peer = bench.peer("peer", origin="192.0.2.1")
