@@ -146,7 +146,7 @@ def test_a_stranger_that_waits_in_both_lines(bench: Bench) -> None:
     """One whose role changes while it waits, and that waits again, holds up nobody."""
     peer, other = bench.peer("s", role=None), bench.peer("a", cost=0.001)
     peer.arrive(1000)
-    peer.role = Role.READ
+    peer.role, peer.boxes = Role.READ, 1  # so it is done in the first line, and comes in the other one
     bench.turns._wait_in_line(peer)
     other.arrive(200)
     for _ in range(2000):
