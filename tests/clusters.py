@@ -19,7 +19,7 @@ from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.security.tokens_and_roles import Tokens
-from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
+from pyshard.storage import ITSELF, DataDirectory, Durability, IStore, LmdbStore, Sender
 from pyshard.testing import MemoryCluster
 
 KINDS = ["memory", "lmdb"]
@@ -131,10 +131,14 @@ def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tu
     for name, service in cluster.services.items():
 
         def apply(
-            epoch: int, runs: Sequence[Run], name: str = name, apply: Callable[..., Any] = service.shard.apply
+            epoch: int,
+            runs: Sequence[Run],
+            sender: Sender = ITSELF,
+            name: str = name,
+            apply: Callable[..., Any] = service.shard.apply,
         ) -> Deferred[list[Answer]]:
             boxes.append((name, sum(len(run.keys) for run in runs)))
-            answers: Deferred[list[Answer]] = apply(epoch, runs)
+            answers: Deferred[list[Answer]] = apply(epoch, runs, sender)
             return answers
 
         monkeypatch.setattr(service.shard, "apply", apply)

@@ -38,7 +38,7 @@ from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
 from pyshard.shard.shard import Shard
-from pyshard.storage import Task
+from pyshard.storage import ITSELF, Sender, Task
 from pyshard.testing import MemoryCluster
 
 KEYS = ["test", "test1", "a", "b"]
@@ -80,24 +80,24 @@ class Simulation:
     def _witness(self, shard: Shard) -> None:
         store, apply, truth, clock = shard.store, shard.store.apply, self.truth, self.cluster.clock
 
-        def watched(tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+        def watched(tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
             def note(answers: list[Answer]) -> list[Answer]:
                 for task, answer in zip(tasks, answers, strict=True):
                     truth.applied(task.run, answer)
                 return answers
 
-            return apply(tasks, limit, room).addCallback(note)
+            return apply(tasks, limit, room, sender).addCallback(note)
 
         store.apply = watched  # type: ignore[method-assign]
         shard_apply: Callable[..., Any] = shard.apply
 
-        def delayed(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+        def delayed(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
             seconds = self.random.random() * self.delay
             applied: Deferred[list[Answer]]
             if self.shuffles and seconds:
-                applied = deferLater(clock, seconds, shard_apply, epoch, runs)
+                applied = deferLater(clock, seconds, shard_apply, epoch, runs, sender)
             else:
-                applied = shard_apply(epoch, runs)
+                applied = shard_apply(epoch, runs, sender)
                 if seconds:
                     applied.addCallback(lambda answers: deferLater(clock, seconds, lambda: answers))
             return applied

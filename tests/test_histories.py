@@ -37,7 +37,7 @@ from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Read, ReadItem
 from pyshard.settings import settings
 from pyshard.shard import shard as shard_module
-from pyshard.storage import IStore, MemoryStore, Task
+from pyshard.storage import ITSELF, IStore, MemoryStore, Sender, Task
 from pyshard.testing import MemoryCluster
 
 SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "20"))
@@ -63,15 +63,15 @@ class LastingStore(MemoryStore):
         self._random = random
         self._waiting: list[Callable[[], object]] = []
 
-    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         if self.clock and self.delay and not all(isinstance(task.run, Read | Has | ReadItem) for task in tasks):
             done: Deferred[list[Answer]] = Deferred()
             apply = super().apply
-            self._waiting.append(lambda: apply(tasks, limit, room).chainDeferred(done))
+            self._waiting.append(lambda: apply(tasks, limit, room, sender).chainDeferred(done))
             if len(self._waiting) == 1:
                 self.clock.callLater(self._random.random() * self.delay, self.commit)
             return done
-        return super().apply(tasks, limit, room)
+        return super().apply(tasks, limit, room, sender)
 
     def close(self) -> Deferred[None]:
         """End: of what waits some is committed, and none is answered."""

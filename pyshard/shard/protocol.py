@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ from pyshard.server.factory import ServerFactory
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshot_limits import SnapshotPeer
+from pyshard.storage import ITSELF, Sender
 
 
 class ShardProtocol(ServerConnection):
@@ -42,6 +44,7 @@ class ShardProtocol(ServerConnection):
     def __init__(self, shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory, clock: IReactorTime) -> None:
         self._shard = shard
         self._snapshots = snapshots
+        self._sender = ITSELF
         super().__init__(factory, clock)
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
@@ -60,6 +63,10 @@ class ShardProtocol(ServerConnection):
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
         return [(commands.Apply.commandName, (self.apply, self.applied))]
+
+    def connectionMade(self) -> None:
+        self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self.origin))
+        super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
@@ -81,9 +88,9 @@ class ShardProtocol(ServerConnection):
         runs = decode_runs(batch)
         self.operations += count_of(runs)
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
-            return self._shard.apply(epoch, runs)
+            return self._shard.apply(epoch, runs, self._sender)
         owed = self._shard.will_give(runs)
-        applied = self.changes.add(self._shard.apply(epoch, runs))
+        applied = self.changes.add(self._shard.apply(epoch, runs, self._sender))
         return self.count_owed(applied, owed) if owed else applied
 
     def applied(self, answers: list[Answer], tag: bytes) -> bytes:
@@ -105,7 +112,7 @@ class ShardProtocol(ServerConnection):
             given = iter(answers)
             return [Answer.refusing(run, denied) if isinstance(run, int) else next(given) for run in runs]
 
-        return self._shard.apply(epoch, reading).addCallback(all_of)
+        return self._shard.apply(epoch, reading, self._sender).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         end = self._shard.configured().range.end

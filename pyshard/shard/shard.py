@@ -41,7 +41,7 @@ from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Run, count_of, gives, part
 from pyshard.settings import settings
-from pyshard.storage import IStore, Page, PageBounds, Task
+from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
 
 @attrs.frozen(slots=False)  # for what is found out once
@@ -133,10 +133,11 @@ class Shard:
         configured: Deferred[None] = self._configuring.run(lambda: Deferred.fromCoroutine(self._configure(name, state)))
         return configured
 
-    def apply(self, epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+    def apply(self, epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         """Apply a batch.
 
         :param epoch: of the map that the caller routed by.
+        :param sender: whose it is.
         :return: a Deferred of one answer for each run.
         :raises NotConfigured, ShardBehind, BadRequest: nothing was applied.
         """
@@ -146,7 +147,7 @@ class Shard:
             check_size(operations)
         plan = _Plan(assignment, self._store, runs)
         self.operations += operations
-        applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES)
+        applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
 
     def will_give(self, runs: Sequence[Run]) -> int:

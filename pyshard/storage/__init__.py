@@ -3,7 +3,7 @@
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.store import LmdbStore
-from pyshard.storage.interface import ISnapshot, IStore, Page, PageBounds, Task
+from pyshard.storage.interface import ITSELF, ISnapshot, IStore, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.store import MemoryStore
 
 __all__ = [
@@ -11,9 +11,11 @@ __all__ = [
     "Durability",
     "ISnapshot",
     "IStore",
+    "ITSELF",
     "LmdbStore",
     "MemoryStore",
     "Page",
     "PageBounds",
+    "Sender",
     "Task",
 ]

@@ -16,7 +16,7 @@ Rules that every store keeps (tests/storage/contract/ runs over all of them):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -40,6 +40,28 @@ class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
     run: Run
     index: int
     slots: Sequence[int]
+
+
+def _uncounted(_: float) -> None:
+    """For whom nothing is counted."""
+
+
+@attrs.frozen
+class Sender:
+    """Who sent a batch; where batches wait, those of one sender don't hold up those of the others.
+
+    :param address: the address that the sender's connection comes from; whoever has the same shares what it gets.
+    :param connection: the connection's id.
+    :param count: told in the reactor's thread how many seconds of a processor another thread spent on a batch.
+    """
+
+    address: str
+    connection: str
+    count: Callable[[float], object] = attrs.field(default=_uncounted, eq=False, repr=False)
+
+
+#: The store itself, and whoever uses it without a network.
+ITSELF = Sender("", "")
 
 
 @attrs.frozen
@@ -132,14 +154,16 @@ class IStore(Protocol):
         """Bytes that count against the limit."""
         ...
 
-    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        """Apply a batch.
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
+        """Apply a batch. Those of one sender are applied in the order in which they came.
 
         :param tasks: the runs of the batch, in order.
         :param limit: bytes that `used` may reach.
         :param room: bytes of records that the answers may have; at this size the rest is refused.
+        :param sender: whose it is.
         :return: a Deferred of one answer for each task, in order.
         :raises StorageFailed: (in the Deferred) nothing was applied.
+        :raises Overloaded: (in the Deferred) nothing was applied; too much waits already.
         """
         ...
 

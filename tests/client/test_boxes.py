@@ -16,6 +16,7 @@ from pyshard.errors import Overloaded, Unavailable
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
+from pyshard.storage import ITSELF, Sender
 from pyshard.testing import MemoryCluster
 
 
@@ -49,9 +50,9 @@ def test_only_so_many_boxes_are_in_flight(
     shard, held = cluster.services["shard0"].shard, list[Callable[[], object]]()
     apply = shard.apply
 
-    def slow(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+    def slow(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         answer: Deferred[list[Answer]] = Deferred()
-        held.append(lambda: apply(epoch, runs).chainDeferred(answer))
+        held.append(lambda: apply(epoch, runs, sender).chainDeferred(answer))
         return answer
 
     monkeypatch.setattr(shard, "apply", slow)

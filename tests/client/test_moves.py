@@ -23,7 +23,7 @@ from pyshard.protocol.batch_operations import Run, Write
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.shard import Assignment
-from pyshard.storage import Task
+from pyshard.storage import ITSELF, Sender, Task
 from pyshard.testing import MemoryCluster
 
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"; "test1" is on shard1
@@ -115,13 +115,17 @@ def applied_to(cluster: MemoryCluster, key: bytes) -> list[tuple[bytes, object]]
         store = service.shard.store
 
         def apply(
-            tasks: Sequence[Task], limit: int, room: int, apply: Callable[..., Any] = store.apply
+            tasks: Sequence[Task],
+            limit: int,
+            room: int,
+            sender: Sender = ITSELF,
+            apply: Callable[..., Any] = store.apply,
         ) -> Deferred[list[Answer]]:
             for task in tasks:
                 if isinstance(task.run, Write):
                     pairs = zip(task.run.keys, task.run.records, strict=True)
                     applied.extend((one, document_encoding.decode(record)) for one, record in pairs if one == key)
-            answers: Deferred[list[Answer]] = apply(tasks, limit, room)
+            answers: Deferred[list[Answer]] = apply(tasks, limit, room, sender)
             return answers
 
         store.apply = apply  # type: ignore[method-assign]
@@ -139,9 +143,9 @@ def test_nothing_goes_to_the_new_owner_while_the_old_one_is_at_work(
     answers: list[Callable[[], object]] = []
     apply = loser.apply
 
-    def slow(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+    def slow(epoch: int, runs: Sequence[Run], sender: Sender) -> Deferred[list[Answer]]:
         answer: Deferred[list[Answer]] = Deferred()
-        answers.append(lambda: apply(epoch, runs).chainDeferred(answer))
+        answers.append(lambda: apply(epoch, runs, sender).chainDeferred(answer))
         return answer
 
     monkeypatch.setattr(loser, "apply", slow)

@@ -24,6 +24,7 @@ from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
+from pyshard.storage import ITSELF, Sender
 
 
 @pytest.mark.parametrize(("kind", "changing"), [("memory", settings.BULK_STEP), ("lmdb", settings.BULK_STEP_DURABLE)])
@@ -35,9 +36,9 @@ def test_durable_shards_are_changed_by_larger_steps(kind: str, changing: int, mo
         shard = cluster.services["shard0"].shard
         apply = shard.apply
 
-        def noted(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+        def noted(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
             sent.append(sum(len(run.keys) for run in runs))
-            return apply(epoch, runs)
+            return apply(epoch, runs, sender)
 
         monkeypatch.setattr(shard, "apply", noted)
         client = cluster.connect()

@@ -130,6 +130,19 @@ def test_pages_over_what_has_expired(attacked: Cluster) -> None:
     assert seen.longest < LONGEST
 
 
+def test_changes_that_wait_for_the_disk(new_cluster: NewCluster) -> None:
+    """Who has hundreds of thousands of changes wait doesn't have the changes of others wait behind them."""
+    cluster = new_cluster(1, durable=True)
+    cluster.start()
+    (daemon,) = cluster.shards
+    batch = [b"%d" % number for number in range(10_000)]
+    with honest_clients(cluster) as seen:
+        at_once(daemon, apply(Write("", batch, [NONE] * len(batch))), 1, 40 * MORE)
+    seen.tell("changes")
+    assert seen.beside > 0
+    assert seen.longest < LONGEST
+
+
 def test_snapshots_of_what_has_expired(attacked: Cluster) -> None:
     """Who opens and reads snapshots all the time, over many expired records, leaves others most of the time."""
     (daemon,) = attacked.shards

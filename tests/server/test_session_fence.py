@@ -27,7 +27,7 @@ from pyshard.protocol.batch_operations import Has, Read, ReadItem, Write
 from pyshard.protocol.boxes import serialize
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.shard import Shard
-from pyshard.storage import Task
+from pyshard.storage import ITSELF, Sender, Task
 from pyshard.testing import MemoryCluster
 
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"
@@ -147,11 +147,11 @@ def held_writes(shard: Shard) -> Callable[[], None]:
     """Have a store do changes only when the function is called that this gives, as a slow disk would; reads go on."""
     apply, waiting = shard.store.apply, list[Callable[[], object]]()
 
-    def slow(tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+    def slow(tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         if all(isinstance(task.run, Read | Has | ReadItem) for task in tasks):
-            return apply(tasks, limit, room)
+            return apply(tasks, limit, room, sender)
         done: Deferred[list[Answer]] = Deferred()
-        waiting.append(lambda: apply(tasks, limit, room).chainDeferred(done))
+        waiting.append(lambda: apply(tasks, limit, room, sender).chainDeferred(done))
         return done
 
     def release() -> None:

@@ -34,7 +34,7 @@ from pyshard.protocol.batch_operations import (
 )
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
-from pyshard.storage import MemoryStore, Page, Task
+from pyshard.storage import ITSELF, MemoryStore, Page, Sender, Task
 
 ONE, TWO, THREE = (document_encoding.encode(number)[0] for number in (1, 2, 3))
 
@@ -206,8 +206,8 @@ class ShiftingStore(MemoryStore):
         super().__init__("1d", lambda: 0.0)
         self.applying: list[tuple[Deferred[list[Answer]], list[Answer]]] = []
 
-    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
-        answers = result(super().apply(tasks, limit, room))
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
+        answers = result(super().apply(tasks, limit, room, sender))
         self.applying.append((Deferred(), answers))
         return self.applying[-1][0]
 

@@ -4,28 +4,39 @@ One sync of the disk serves all of these, however many they are.
 
 Rules:
 
-- updates are committed in the order in which they were submitted;
+- updates of one sender are committed in the order in which they were submitted; whose are next is decided by
+  `pyshard.storage.durable.update_queue`, so that nobody waits for all that somebody else has submitted;
+- small updates aren't committed together with large ones, whose work they would wait for; and large ones leave time
+  to others (`pyshard.storage.durable.anticipatory_pause`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
 - what was committed is handed out before anything else is; the rest waits on, in its place;
 - the bytes of outcomes that are handed out and not taken yet are bounded: the thread may be quicker than the reactor;
-- the bytes that wait are bounded (`Overloaded`), since the updates of clients that are gone wait on;
+- the bytes that wait are bounded (`Overloaded`), since the updates of clients that are gone wait on; those of one
+  address never take more than what is left for the others;
 - so are the changes and the bytes that are committed together, but for an update that has more by itself;
+- the time of a processor that updates take is counted for their senders;
 - closing commits what still waits;
 - this module knows nothing of databases: it is given the function that commits.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections import deque
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
+from pyshard.clocks import steady_seconds
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
+from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
+from pyshard.storage.durable.update_queue import UpdateQueue, WaitingUpdate
+from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
 _T = TypeVar("_T")
@@ -33,9 +44,19 @@ _T = TypeVar("_T")
 #: How many updates are committed together at the most.
 MOST_UPDATES = 1000
 
+_SMALL = 64 * 1024  # bytes of memory: some hundred changes, a millisecond or a few
 
-#: An update that waits, its answer, its weight and its changes.
-_Waiting: TypeAlias = tuple[_U, Deferred[Any], int, int]
+
+#: Seconds for which this thread may compute before the reactor's thread has its turn. Python's own 5 ms would be
+#: added to all that others ask while a large group is made; if nobody asks, more switches would cost a few percent.
+_SWITCH_BESIDE_OTHERS = 0.0005
+
+
+class _Submitted(NamedTuple, Generic[_U]):
+    """An update, and the Deferred of its outcome."""
+
+    update: _U
+    answered: Deferred[Any]
 
 
 class Committed(NamedTuple):
@@ -56,6 +77,8 @@ class GroupCommit(Generic[_U]):
     :param call_from_thread: has a function called in the reactor's thread; None: there is no thread, and each update
         is committed alone and at once where it is submitted (for tests and tools).
     :param finish: called once after the last update, in the same thread.
+    :param steady: the clock for pauses between large updates.
+    :param processor: seconds of a processor that the calling thread has had.
     """
 
     def __init__(
@@ -63,45 +86,74 @@ class GroupCommit(Generic[_U]):
         commit: Callable[[Sequence[_U]], Committed],
         call_from_thread: Callable[..., Any] | None,
         finish: Callable[[], None] = lambda: None,
+        steady: Callable[[], float] = steady_seconds,
+        processor: Callable[[], float] = time.thread_time,
     ) -> None:
         self._commit = commit
         self._finish = finish
+        self._steady = steady
+        self._processor = processor
+        self._pause = AnticipatoryPause()
+        self._asked = 0  # small things that others than the sender of the last large update have asked for
+        self._large_sender: Sender | None = None
+        self._switch_interval = sys.getswitchinterval()
         self._call_from_thread = call_from_thread
-        self._waiting: deque[_Waiting[_U]] = deque()
+        self._waiting: UpdateQueue[_Submitted[_U]] = UpdateQueue()
         self._weight = 0  # of the updates that aren't answered; only the reactor's thread uses it
+        self._weight_of: Counter[str] = Counter()  # the same by address
         self._handed = 0  # bytes of outcomes that were handed out and aren't taken yet
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, update: _U, weight: int = 0, changes: int = 0) -> Deferred[Any]:
+    def submit(self, update: _U, weight: int = 0, changes: int = 0, sender: Sender = ITSELF) -> Deferred[Any]:
         """Have an update committed.
 
         :param weight: bytes that it takes while it waits; with 0 it is never refused.
         :param changes: how many records it may change.
+        :param sender: whose it is.
         :return: a Deferred of its result, fired when it is committed.
         :raises Overloaded: (in the Deferred) too many bytes wait already.
         """
-        if weight and self._weight and self._weight + weight > settings.MAX_COMMIT_BYTES:
-            return fail(
-                Overloaded(f"changes of {self._weight:,} bytes wait for this shard's disk already; try again later")
-            )
+        if weight and self._weight:
+            own = self._weight_of[sender.address]
+            if own + weight > settings.MAX_COMMIT_BYTES - self._weight:
+                return fail(
+                    Overloaded(
+                        f"changes of {self._weight:,} bytes wait for this shard's disk already, {own:,} of them from "
+                        "this address; try again later"
+                    )
+                )
+        if weight <= _SMALL:
+            self.ask(sender)
         answered: Deferred[Any] = Deferred()
         if self._call_from_thread is None:
             _fire([answered], self._committed([update]).outcomes)
             return answered
-        self._weight += weight
-        answered.addBoth(self._subtract_weight, weight)
+        if weight:
+            self._add_weight(sender.address, weight)
+            answered.addBoth(self._subtract_weight, sender.address, weight)
         with self._changed:
-            self._waiting.append((update, answered, weight, changes))
+            self._waiting.add(_Submitted(update, answered), sender, weight, changes)
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
             self._thread.start()
         return answered
 
-    def _subtract_weight(self, outcome: _T, weight: int) -> _T:
-        self._weight -= weight
+    def ask(self, sender: Sender) -> None:
+        """Note that something small was asked for, which large updates of others are to leave time to."""
+        if sender is not self._large_sender:
+            self._asked += 1
+
+    def _add_weight(self, address: str, weight: int) -> None:
+        self._weight += weight
+        self._weight_of[address] += weight
+
+    def _subtract_weight(self, outcome: _T, address: str, weight: int) -> _T:
+        self._add_weight(address, -weight)
+        if not self._weight_of[address]:
+            del self._weight_of[address]
         return outcome
 
     def close(self) -> Deferred[None]:
@@ -123,40 +175,71 @@ class GroupCommit(Generic[_U]):
         assert self._call_from_thread is not None
         while True:
             with self._changed:
-                while (not self._waiting and self._closed is None) or self._handed > settings.MAX_GROUP_BYTES:
-                    self._changed.wait()
+                while (wait := self._wait()) != 0:
+                    self._changed.wait(wait)
                 taken = self._take()
                 closed = self._closed
             if not taken and closed is not None:
                 self._finish()
                 self._call_from_thread(closed.callback, None)
                 return
-            outcomes, size = self._committed([waiting[0] for waiting in taken])
+            large = taken[-1] if taken[-1].weight > _SMALL else None
+            if large is not None:
+                self._begin_large(large.sender)
+            began, had = self._steady(), self._processor()
+            outcomes, size = self._committed([waiting.update.update for waiting in taken])
+            seconds = self._processor() - had
+            if large is not None:
+                self._pause.end(began, self._steady())
             done = taken[: len(outcomes)]
             with self._changed:
-                self._waiting.extendleft(reversed(taken[len(done) :]))
+                self._waiting.put_back(taken[len(done) :])
                 self._handed += size
-            self._call_from_thread(self._hand_out, [waiting[1] for waiting in done], outcomes, size)
+            self._call_from_thread(self._hand_out, done, outcomes, size, seconds)
             del outcomes, taken, done  # they may be large, and are the reactor's now
 
-    def _hand_out(self, deferreds: Sequence[Deferred[Any]], outcomes: list[object], size: int) -> None:
-        """Answer updates; in the reactor's thread."""
-        _fire(deferreds, outcomes)
+    def _hand_out(
+        self, done: Sequence[WaitingUpdate[_Submitted[_U]]], outcomes: list[object], size: int, seconds: float
+    ) -> None:
+        """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
+        _count(done, seconds)
+        _fire([waiting.update.answered for waiting in done], outcomes)
         with self._changed:
             self._handed -= size
             self._changed.notify()
 
-    def _take(self) -> list[_Waiting[_U]]:
+    def _begin_large(self, sender: Sender) -> None:
+        """Note that a large group is begun; while others ask, let the reactor's thread go on soon after it wants to."""
+        others = self._pause.begin(self._asked)
+        self._large_sender = sender
+        sys.setswitchinterval(_SWITCH_BESIDE_OTHERS if others else self._switch_interval)
+
+    def _wait(self) -> float | None:
+        """Seconds to wait before anything is committed; None: until something changes. The caller holds the lock."""
+        if self._handed > settings.MAX_GROUP_BYTES:
+            return None
+        if self._closed is not None:
+            return 0.0
+        if not self._waiting:
+            return None
+        if self._waiting.first.weight <= _SMALL:
+            return 0.0
+        return self._pause.remaining(self._asked, self._steady())
+
+    def _take(self) -> list[WaitingUpdate[_Submitted[_U]]]:
         """Take what is committed together next. The caller holds the lock."""
         waiting = self._waiting
-        taken: list[_Waiting[_U]] = []
-        changes, weight = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES
+        taken: list[WaitingUpdate[_Submitted[_U]]] = []
+        changes, weight, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
         while waiting and len(taken) < MOST_UPDATES:
-            changes -= waiting[0][3]
-            weight -= waiting[0][2]
-            if taken and (changes < 0 or weight < 0):
+            first = waiting.first
+            small = first.weight <= _SMALL
+            changes -= first.changes
+            weight -= first.weight
+            if taken and (changes < 0 or weight < 0 or (all_small and not small)):
                 break
-            taken.append(waiting.popleft())
+            all_small = all_small and small
+            taken.append(waiting.take())
         return taken
 
     def _committed(self, updates: Sequence[_U]) -> Committed:
@@ -164,6 +247,13 @@ class GroupCommit(Generic[_U]):
             return self._commit(updates)
         except Exception:  # noqa: BLE001  # else the thread would end, and no update would be answered any more
             return Committed([Failure()] * len(updates))
+
+
+def _count(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:
+    """Tell each sender its part of the seconds that updates took together: by their cost."""
+    a_byte = seconds / sum(waiting.cost for waiting in done)
+    for waiting in done:
+        waiting.sender.count(waiting.cost * a_byte)
 
 
 def _fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:

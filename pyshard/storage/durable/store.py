@@ -38,7 +38,7 @@ from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
 from pyshard.storage.durable.update_size import update_size
-from pyshard.storage.interface import Page, PageBounds, Task
+from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
@@ -90,7 +90,7 @@ class LmdbStore:
             raise ConfigError(f"{directory.records}: the data can't be opened ({error})") from None
         self._engine.on_growth = self._end_snapshots_for_growth
         self._writer: GroupCommit[Update] = GroupCommit(
-            self._engine.commit_first, call_from_thread, self._engine.flush_all
+            self._engine.commit_first, call_from_thread, self._engine.flush_all, steady
         )
 
     @classmethod
@@ -115,8 +115,9 @@ class LmdbStore:
     def used(self) -> int:
         return self._engine.counters.used
 
-    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         if not any(changes(task.run) for task in tasks):
+            self._writer.ask(sender)
             try:
                 with self._engine.reading() as view:
                     return succeed(self._execute(view, self._engine.counters, None, tasks, limit, room))
@@ -125,7 +126,7 @@ class LmdbStore:
         update = LoggedUpdate(
             lambda view, counters, memtable: self._execute(view, counters, memtable, tasks, limit, room)
         )
-        return self._writer.submit(update, *update_size(tasks))
+        return self._writer.submit(update, *update_size(tasks), sender)
 
     def will_give(self, tasks: Sequence[Task]) -> int:
         size, enough = 0, settings.ANSWER_BYTES

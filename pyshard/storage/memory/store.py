@@ -22,7 +22,7 @@ from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.interface import Page, PageBounds, Task
+from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.index_records import EXPIRY_BYTES, KEPT_BYTES, MemoryIndex
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
@@ -64,7 +64,7 @@ class MemoryStore:
             raise no_such_index(index)
         return len(self._indexes[index].records)
 
-    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         now = int(self._seconds() * 1000)
         executor = BatchExecutor(self._indexes.get, self.used, limit, room, now, self._next_versions)
         return succeed(list(map(executor.answer, tasks)))

@@ -16,6 +16,7 @@ from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
+from pyshard.storage import ITSELF, Sender
 from pyshard.testing import MemoryCluster
 
 
@@ -24,9 +25,9 @@ def applied(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> list[int
     shard = cluster.services["shard0"].shard
     apply, seen = shard.apply, list[int]()
 
-    def watched(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+    def watched(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         seen.append(sum(len(run.keys) for run in runs))
-        return apply(epoch, runs)
+        return apply(epoch, runs, sender)
 
     monkeypatch.setattr(shard, "apply", watched)
     return seen
@@ -143,7 +144,7 @@ def test_a_slow_answer_within_the_deadline_counts(
     """A shard may take nearly all the time that an operation has."""
     shard = cluster.services["shard0"].shard
     apply = shard.apply
-    monkeypatch.setattr(shard, "apply", lambda epoch, runs: deferLater(cluster.clock, 9.9, apply, epoch, runs))
+    monkeypatch.setattr(shard, "apply", lambda *asked: deferLater(cluster.clock, 9.9, apply, *asked))
     outcome = watch(client.write("test", 1))
     cluster.advance(9.89)
     assert outcome == []

@@ -14,6 +14,7 @@ from pyshard import Client
 from pyshard.errors import BadRequest, InternalError, OutcomeUnknown, PyshardError
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
+from pyshard.storage import ITSELF, Sender
 from pyshard.testing import MemoryCluster
 
 
@@ -22,7 +23,7 @@ def answer_with(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, answers
     shard = cluster.services["shard0"].shard
     apply = shard.apply
 
-    def once(epoch: int, runs: Sequence[Run]) -> Any:
+    def once(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Any:
         monkeypatch.setattr(shard, "apply", apply)
         return answers()
 

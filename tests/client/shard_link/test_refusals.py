@@ -17,6 +17,7 @@ from pyshard.errors import Unavailable
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
+from pyshard.storage import ITSELF, Sender
 from pyshard.testing import MemoryCluster
 
 
@@ -73,9 +74,9 @@ def test_a_refusing_shard_is_asked_ever_less_often(
     asked: list[float] = []
     apply = shard.apply
 
-    def counted(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+    def counted(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         asked.append(cluster.clock.seconds())
-        return apply(epoch, runs)
+        return apply(epoch, runs, sender)
 
     monkeypatch.setattr(shard, "apply", counted)
     outcomes: list[list[Any]] = [watch(client.write(key, 1)) for key in keys_on(cluster, "shard0", 500)]
@@ -92,9 +93,9 @@ def test_a_shard_that_shuts_down_takes_nothing_and_loses_nothing(
     service = cluster.services.pop("shard0")
     apply, answers = service.shard.apply, list[Callable[[], object]]()
 
-    def slow(epoch: int, runs: Sequence[Run]) -> Deferred[list[Answer]]:
+    def slow(epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         answer: Deferred[list[Answer]] = Deferred()
-        answers.append(lambda: apply(epoch, runs).chainDeferred(answer))
+        answers.append(lambda: apply(epoch, runs, sender).chainDeferred(answer))
         return answer
 
     monkeypatch.setattr(service.shard, "apply", slow)

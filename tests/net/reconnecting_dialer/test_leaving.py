@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.batch_answers import Answer
-from pyshard.storage import MemoryStore, Task
+from pyshard.storage import ITSELF, MemoryStore, Sender, Task
 from pyshard.testing import MemoryCluster
 
 SHARD = ("127.0.0.1", 5050)
@@ -24,10 +24,10 @@ class Slow(MemoryStore):
 
     cluster: MemoryCluster | None = None
 
-    def apply(self, tasks: Sequence[Task], limit: int, room: int) -> Deferred[list[Answer]]:
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         assert self.cluster is not None
         later: Deferred[None] = deferLater(self.cluster.clock, 1)
-        return later.addCallback(lambda _: MemoryStore.apply(self, tasks, limit, room))
+        return later.addCallback(lambda _: MemoryStore.apply(self, tasks, limit, room, sender))
 
     def close(self) -> Deferred[None]:
         return succeed(None)

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
 from pyshard.storage.durable.group_commit import MOST_UPDATES, Committed, GroupCommit
+from pyshard.storage.interface import Sender
 
 
 class Reactor:
@@ -137,24 +138,112 @@ def test_what_is_answered_is_let_go() -> None:
 
 
 def test_what_waits_is_bounded() -> None:
-    """Updates of `MAX_COMMIT_BYTES` wait; one more is `Overloaded` at once and never done, until others are done."""
+    """Updates of `MAX_COMMIT_BYTES` wait at the most; one more is `Overloaded` at once and never done."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
     disk.unblocked.clear()
-    half = settings.MAX_COMMIT_BYTES // 2
-    fits = [writer.submit(1, half), writer.submit(2, half - 1), writer.submit(3, 1)]
-    for weight in (1, half):
-        outcome = reactor.until(writer.submit(99, weight))
-        with pytest.raises(Overloaded, match=f"changes of {settings.MAX_COMMIT_BYTES:,} bytes wait"):
+    most = settings.MAX_COMMIT_BYTES
+    fits = [writer.submit(1, most // 2, 0, Sender("a", "1")), writer.submit(2, most // 4, 0, Sender("b", "1"))]
+    fits.append(writer.submit(3, most // 4, 0, Sender("c", "1")))
+    for weight in (1, most):
+        outcome = reactor.until(writer.submit(99, weight, 0, Sender("d", "1")))
+        with pytest.raises(Overloaded, match=f"changes of {most:,} bytes wait .* 0 of them from this address"):
             outcome.raiseException()
     fits.append(writer.submit(4))  # what has no weight, such as a shard's configuration, is never refused
     disk.unblocked.set()
     assert [reactor.until(answered) for answered in fits] == [2, 4, 6, 8]
-    assert reactor.until(writer.submit(5, half)) == 10
-    assert reactor.until(writer.submit(-1, half)).check(ValueError)
-    alone = writer.submit(6, settings.MAX_COMMIT_BYTES + 1)  # larger than all, but nothing else waits
+    assert reactor.until(writer.submit(5, most // 2)) == 10
+    assert reactor.until(writer.submit(-1, most // 2)).check(ValueError)
+    alone = writer.submit(6, most + 1)  # larger than all, but nothing else waits
     assert reactor.until(alone) == 12
     assert 99 not in chain.from_iterable(disk.commits)
+    reactor.until(writer.close())
+
+
+def test_one_address_leaves_room_for_the_others() -> None:
+    """However much an address submits, over however many connections, others have as much room as it has taken."""
+    disk, reactor = Disk(), Reactor()
+    writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
+    disk.unblocked.clear()
+    eighth = settings.MAX_COMMIT_BYTES // 8
+    greedy = [writer.submit(number, eighth, 0, Sender("greedy", str(number))) for number in range(1, 7)]
+    refused = [done for done in greedy if done.called]
+    assert len(refused) == 2
+    others = [writer.submit(number, eighth, 0, Sender(f"address {number}", "1")) for number in (7, 8)]
+    assert not any(done.called for done in others)
+    disk.unblocked.set()
+    assert [reactor.until(done) for done in others] == [14, 16]
+    for done in greedy:
+        assert isinstance(reactor.until(done), int) != (done in refused)
+    again = [writer.submit(number, eighth, 0, Sender("greedy", str(number))) for number in range(1, 4)]
+    assert [reactor.until(done) for done in again] == [2, 4, 6]  # what is done takes no room any more
+    reactor.until(writer.close())
+
+
+def test_small_updates_dont_wait_for_the_work_of_large_ones() -> None:
+    """A small update of somebody else is committed before the large ones that waited already, in a group of its own."""
+    disk, reactor = Disk(), Reactor()
+    writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
+    disk.unblocked.clear()
+    large = [writer.submit(number, 1 << 20, 1000, Sender("greedy", str(number))) for number in range(40)]
+    small = [writer.submit(100, 2000, 1, Sender("other", "1")), writer.submit(101, 2000, 1, Sender("greedy", "new"))]
+    disk.unblocked.set()
+    for done in large + small:
+        reactor.until(done)
+    at = next(place for place, group in enumerate(disk.commits) if 100 in group)
+    assert at <= 1
+    assert not set(disk.commits[at]) & set(range(40))
+    assert 101 in disk.commits[at]
+    assert sorted(chain.from_iterable(disk.commits)) == [*range(40), 100, 101]
+    reactor.until(writer.close())
+
+
+def test_time_is_counted_for_senders() -> None:
+    """Each sender is told its part of the processor's time of a group, by what its updates weigh."""
+    disk, reactor, now = Disk(), Reactor(), [0.0]
+
+    def commit(updates: Sequence[int]) -> Committed:
+        now[0] += 1.0
+        return disk.commit(updates)
+
+    writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread, processor=lambda: now[0])
+    disk.unblocked.clear()
+    told: dict[str, list[float]] = {"first": [], "a": [], "b": []}
+
+    def submit(name: str, weight: int) -> Deferred[Any]:
+        return writer.submit(1, weight, 1, Sender(name, "1", told[name].append))
+
+    done = [submit("first", 2000)]
+    while not now[0]:
+        time.sleep(0.001)
+    done += [submit("a", 10_000), submit("b", 30_000), submit("a", 10_000)]
+    disk.unblocked.set()
+    for answered in done:
+        reactor.until(answered)
+    assert told == {"first": [1.0], "a": pytest.approx([0.2, 0.2]), "b": pytest.approx([0.6])}
+    reactor.until(writer.close())
+
+
+def test_large_updates_leave_time_to_others() -> None:
+    """While others ask, a large update waits, though nothing small waits in the moment. Then it is done as well."""
+    reactor, committed, now = Reactor(), list[tuple[int, float]](), [0.0]
+
+    def commit(updates: Sequence[int]) -> Committed:
+        committed.extend((update, now[0]) for update in updates)
+        now[0] += 0.01
+        if 1 in updates:
+            writer.ask(Sender("other", "1"))
+        return Committed(list(updates))
+
+    writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread, steady=lambda: now[0])
+    large = Sender("large", "1")
+    done = [writer.submit(number, 1 << 20, 1000, large) for number in (1, 2, 3)]
+    reactor.until(done[0])
+    time.sleep(0.05)
+    assert [update for update, _ in committed] == [1]  # by its clock no time has passed
+    now[0] += 0.0021
+    assert reactor.until(done[2]) == 3
+    assert [update for update, _ in committed] == [1, 2, 3]
     reactor.until(writer.close())
 
 

@@ -1,0 +1,51 @@
+"""When a large group may be committed while others ask for small things: anticipatory scheduling. Pure.
+
+The idea is that of disks (S. Iyer, P. Druschel, "Anticipatory scheduling", 2001). A client that asks one thing at a
+time has nothing waiting in the moment in which it is answered, but it asks again soon. A writer that began the next
+large group at once would have it wait for a whole large group each time.
+
+Rules:
+
+- after a large group, if others have asked something meanwhile, the next large one waits;
+- it waits for as long as somebody asks again within a short window, and for some times as long as the last one took at
+  the most, so that large groups always go on;
+- where nobody else asks anything, no large group waits at all.
+"""
+
+from __future__ import annotations
+
+_WINDOW = 0.002  # seconds in which a client that was answered asks again; a busy machine makes it late
+_TIMES = 3  # how many times as long as a large group took the next one may wait: a quarter of the time is theirs
+
+
+class AnticipatoryPause:
+    """Whether the next large group waits. All times are in seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._until = 0.0  # when the next large group needn't wait any more
+        self._look_at = 0.0  # until then somebody may ask again
+        self._seen = self._begun = 0  # what was asked when that was looked at last, and at the last `begin`
+
+    def begin(self, asked: int) -> bool:
+        """Note that a large group is begun.
+
+        :param asked: how many small things others have asked for, ever.
+        :return: whether they have asked for any since the large group before.
+        """
+        others = asked != self._begun
+        self._seen = self._begun = asked
+        return others
+
+    def end(self, began: float, ended: float) -> None:
+        """Note that the large group is done."""
+        self._until = ended + _TIMES * max(0.0, ended - began)
+        self._look_at = ended
+
+    def remaining(self, asked: int, now: float) -> float:
+        """Seconds for which the next large group is to wait yet, if nobody asks anything meanwhile; 0: begin it.
+
+        :param asked: as of `begin`.
+        """
+        if asked != self._seen:
+            self._seen, self._look_at = asked, now + _WINDOW
+        return max(0.0, min(self._look_at, self._until) - now)

@@ -1,0 +1,118 @@
+"""The order of updates that wait for the disk: fair between senders. Pure.
+
+It is self-clocked fair queueing (S. J. Golestani, "A self-clocked fair queueing scheme for broadband applications",
+1994). Each update gets a tag when it comes: the tag of its sender's update before it, or of the one that was taken last
+if that is larger, plus its cost. The update with the least tag is taken first.
+
+Rules:
+
+- updates of one sender are taken in the order in which they came;
+- whoever asks for little comes before those that have much waiting, and nobody can save up time for later;
+- connections of one address share what the address gets: a cost counts once for each of them that waits;
+- nothing is kept of senders of whom nothing waits.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from itertools import count
+from typing import Generic, NamedTuple, TypeVar
+
+from pyshard.storage.interface import Sender
+
+_U = TypeVar("_U")
+
+_LEAST_COST = 1024  # of an update that has no weight of its own
+
+
+class WaitingUpdate(NamedTuple, Generic[_U]):
+    """An update that waits. The first two fields order it, and no two are alike in both.
+
+    :ivar weight: bytes that it takes while it waits.
+    :ivar changes: how many records it may change.
+    """
+
+    tag: float
+    number: int
+    update: _U
+    sender: Sender
+    weight: int
+    changes: int
+
+    @property
+    def cost(self) -> int:
+        """What it counts against the others: bytes."""
+        return max(self.weight, _LEAST_COST)
+
+
+class _Flow:
+    """What waits of one sender.
+
+    :ivar waiting: how many updates.
+    :ivar tag: of the last of them.
+    """
+
+    __slots__ = ("tag", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting, self.tag = 0, 0.0
+
+
+class UpdateQueue(Generic[_U]):
+    """Updates that wait, in the order in which they are to be committed."""
+
+    def __init__(self) -> None:
+        self._entries: list[WaitingUpdate[_U]] = []  # a heap
+        self._flows: dict[Sender, _Flow] = {}
+        self._of_address: Counter[str] = Counter()  # senders of which something waits
+        self._level = 0.0  # the tag that was taken last
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._entries)
+
+    @property
+    def first(self) -> WaitingUpdate[_U]:
+        """The one to be taken next; there must be one."""
+        return self._entries[0]
+
+    def add(self, update: _U, sender: Sender, weight: int, changes: int) -> None:
+        """Have an update wait."""
+        flow = self._flow_of(sender)
+        flow.waiting += 1
+        flow.tag = max(flow.tag, self._level) + max(weight, _LEAST_COST) * self._of_address[sender.address]
+        heapq.heappush(self._entries, WaitingUpdate(flow.tag, next(self._numbers), update, sender, weight, changes))
+
+    def take(self) -> WaitingUpdate[_U]:
+        """The first one, which waits no longer."""
+        taken = heapq.heappop(self._entries)
+        self._level = taken.tag
+        flow = self._flows[taken.sender]
+        flow.waiting -= 1
+        if not flow.waiting:
+            address = taken.sender.address
+            del self._flows[taken.sender]
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
+        if not self._entries:
+            self._level = 0.0
+        return taken
+
+    def put_back(self, updates: Iterable[WaitingUpdate[_U]]) -> None:
+        """Have updates wait again, in the places that they had."""
+        for waiting in updates:
+            flow = self._flow_of(waiting.sender)
+            flow.waiting += 1
+            flow.tag = max(flow.tag, waiting.tag)
+            heapq.heappush(self._entries, waiting)
+
+    def _flow_of(self, sender: Sender) -> _Flow:
+        flow = self._flows.get(sender)
+        if flow is None:
+            flow = self._flows[sender] = _Flow()
+            self._of_address[sender.address] += 1
+        return flow

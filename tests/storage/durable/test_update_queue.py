@@ -1,0 +1,105 @@
+"""The order of updates that wait for the disk: whose come next, and what is kept of whom."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.storage.durable.update_queue import UpdateQueue
+from pyshard.storage.interface import ITSELF, Sender
+
+SENDERS = [Sender(address, connection) for address in "ab" for connection in "123"]
+
+
+def taken(queue: UpdateQueue[str], most: int = 1000) -> list[str]:
+    """What a queue gives."""
+    return [queue.take().update for _ in range(min(most, len(queue)))]
+
+
+def add(queue: UpdateQueue[str], update: str, address: str, connection: str, weight: int) -> None:
+    """Have an update wait."""
+    queue.add(update, Sender(address, connection), weight, 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6), st.integers(0, 3))))
+def test_each_senders_own_order(steps: list[tuple[Sender, int, int]]) -> None:
+    """Each update comes once, those of a sender in order, also when some that were taken are put back."""
+    queue: UpdateQueue[int] = UpdateQueue()
+    order: dict[Sender, list[int]] = {sender: [] for sender in SENDERS}
+    for number, (sender, weight, take) in enumerate(steps):
+        queue.add(number, sender, weight, 1)
+        group = [queue.take() for _ in range(min(take, len(queue)))]
+        done = len(group) // 2
+        for waiting in group[:done]:
+            order[waiting.sender].append(waiting.update)
+        queue.put_back(group[done:])
+    while queue:
+        first = queue.first
+        assert queue.take() is first
+        order[first.sender].append(first.update)
+    assert {number for numbers in order.values() for number in numbers} == set(range(len(steps)))
+    for sender, numbers in order.items():
+        assert numbers == [number for number, step in enumerate(steps) if step[0] == sender]
+    assert vars(queue)["_flows"] == {}
+    assert not vars(queue)["_of_address"]
+
+
+def test_one_sender_is_first_come_first_served() -> None:
+    """What waits of a single sender has no other order, whatever it weighs."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    for name, weight in [("large", 10**6), ("none", 0), ("small", 10)]:
+        add(queue, name, "a", "1", weight)
+    assert taken(queue) == ["large", "none", "small"]
+
+
+def test_a_small_update_passes_a_queue() -> None:
+    """Who asks for little comes next, however much waits of others, and whether it came from their address or not."""
+    for address in ("a", "b"):
+        queue: UpdateQueue[str] = UpdateQueue()
+        for connection in range(40):
+            for _ in range(5):
+                add(queue, "large", "a", str(connection), 10**6)
+        assert taken(queue, 10) == ["large"] * 10
+        add(queue, "small", address, "other", 2000)
+        assert "small" in taken(queue, 2)
+
+
+def test_many_connections_get_no_more() -> None:
+    """Of two addresses that always wait each gets half, though one has twenty connections."""
+    queue: UpdateQueue[str] = UpdateQueue()
+
+    def add_one(sender: Sender) -> None:
+        queue.add(sender.address, sender, 1000, 1)
+
+    for connection in range(20):
+        add_one(Sender("many", str(connection)))
+    add_one(Sender("one", "1"))
+    counts = {"many": 0, "one": 0}
+    for turn in range(1000):
+        waiting = queue.take()
+        counts[waiting.update] += turn >= 100
+        add_one(waiting.sender)
+    assert 0.9 < counts["many"] / counts["one"] < 1.1
+
+
+def test_nobody_saves_up() -> None:
+    """Who comes after a long time has no more than one update ahead of those that always wait."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    add(queue, "steady", "a", "1", 1000)
+    for _ in range(1000):
+        add(queue, "steady", "a", "1", 1000)
+        queue.take()
+    for _ in range(100):
+        add(queue, "late", "b", "1", 1000)
+        add(queue, "steady", "a", "1", 1000)
+    first = taken(queue, 50)
+    assert 20 <= first.count("late") <= 30
+
+
+def test_what_has_no_weight_costs_something() -> None:
+    """Updates of the store itself don't shut out all others, though they have no weight."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    for _ in range(100):
+        queue.add("own", ITSELF, 0, 0)
+    add(queue, "small", "a", "1", 2000)
+    assert taken(queue, 5).count("small") == 1
