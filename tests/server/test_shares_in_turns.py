@@ -42,6 +42,24 @@ def test_time_is_left_between_boxes_that_take_long(bench: Bench) -> None:
         attack.boxes = 0
 
 
+def test_time_of_another_thread_counts(bench: Bench) -> None:
+    """What a store's own thread takes for an address's boxes is left to others as if the daemon had taken it here."""
+    honest, attack = bench.peer("honest", cost=0.00003), bench.peer("attack", cost=0.001)
+    served = {}
+    for elsewhere in (0.0, 0.01):
+        began, known, served[elsewhere] = bench.clock.seconds(), len(bench.served), 0
+        while bench.clock.seconds() - began < 3:
+            if not attack.boxes:
+                attack.arrive(1)
+            bench.ask(honest)
+            done = bench.served[known:].count("attack")
+            known += len(bench.served[known:])
+            served[elsewhere] += done
+            for _ in range(done):
+                bench.turns.count_elsewhere("attack", elsewhere)
+    assert 0 < served[0.01] < 0.3 * served[0.0]
+
+
 @pytest.mark.parametrize(("cost", "connections"), [(0.00002, 1), (0.00002, 40), (0.00009, 16), (0.001, 4)])
 def test_small_boxes_are_no_way_round(bench: Bench, cost: float, connections: int) -> None:
     """Nor does it help an attack to send thousands of small boxes, over one connection or over many."""

@@ -1,0 +1,42 @@
+"""Whose a batch is, as the store is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shard.served import ONE, Bench
+from twisted.internet.defer import Deferred
+
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol import commands
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import Read, Write
+from pyshard.storage import ITSELF, MemoryStore, Sender, Task
+
+
+class Told(MemoryStore):
+    """Notes whose each batch is."""
+
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
+        self.senders: list[Sender] = []
+
+    def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
+        self.senders.append(sender)
+        return super().apply(tasks, limit, room, sender)
+
+
+def test_whose_a_batch_is() -> None:
+    """Each connection is a sender of its own, of its address; so it is for reads and for changes."""
+    store = Told()
+    bench = Bench(store)
+    bench.configure()
+    bench.apply(Write("", [b"test"], [ONE]))
+    bench.apply(Read("", [b"test"]))
+    second = bench.connect(BoundedAMP(bench.clock))
+    second.call(commands.Apply, 5, epoch=7, batch=encode_runs([Write("", [b"test"], [ONE])]))
+    bench.network.settle()
+    first, again, other = store.senders
+    assert first == again != other
+    assert first.address == other.address != ITSELF.address
