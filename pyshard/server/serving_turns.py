@@ -172,10 +172,12 @@ class ServingTurns(Generic[_S]):
         """Count time that was spent for an address in another way."""
         self._shares.charge(origin, used, self._clock.seconds(), self._turn(), 0)
 
-    def count_elsewhere(self, origin: str, used: float) -> None:
-        """Count time of a processor that another thread spent on one box of an address."""
-        account = origin if used < SHORT else _long_of(origin)
-        self._shares.charge(account, used, self._clock.seconds(), self._turn())
+    def count_elsewhere(self, connection: _S, used: float) -> None:
+        """Count time of a processor that another thread spent on one box of a connection, which may have ended."""
+        account, now = connection.account or connection.origin, self._clock.seconds()
+        if not connection.ended and (used >= SHORT or connection in self._box_times):
+            account = self._account_of(connection, 1, now, used)
+        self._shares.charge(account, used, now, self._turn())
 
     def debt(self, origin: str) -> float:
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""

@@ -65,11 +65,12 @@ class ShardProtocol(ServerConnection):
         return [(commands.Apply.commandName, (self.apply, self.applied))]
 
     def connectionMade(self) -> None:
-        self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self.origin))
+        self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self))
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
+        self._sender = ITSELF  # the other one has this connection, which is let go at once
         super().connectionLost(reason)
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:

@@ -56,8 +56,21 @@ def test_time_of_another_thread_counts(bench: Bench) -> None:
             known += len(bench.served[known:])
             served[elsewhere] += done
             for _ in range(done):
-                bench.turns.count_elsewhere("attack", elsewhere)
+                bench.turns.count_elsewhere(attack, elsewhere)
     assert 0 < served[0.01] < 0.3 * served[0.0]
+
+
+def test_time_of_another_thread_for_who_has_gone(bench: Bench) -> None:
+    """A change that is done after its connection has ended counts for the address, and nothing is kept of it."""
+    gone = bench.peer("gone", cost=0.001)
+    gone.arrive(1)
+    gone.ended = True
+    bench.turns.forget(gone)
+    bench.turns.count_elsewhere(gone, 0.01)
+    known = weakref.ref(gone)
+    del gone
+    gc.collect()
+    assert known() is None
 
 
 @pytest.mark.parametrize(("cost", "connections"), [(0.00002, 1), (0.00002, 40), (0.00009, 16), (0.001, 4)])
