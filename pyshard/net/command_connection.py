@@ -211,7 +211,7 @@ class BoundedAMP(BoxStream):
     def _admitted(self, name: bytes) -> None:
         refused = self.refusal(name)
         if refused is not None:
-            raise refused
+            raise refused.with_traceback(None)  # it may be the same each time, and must not keep the frames of all
 
     def _declared(self, failure: Failure, name: bytes) -> Failure:
         error = self._public(failure, name)

@@ -216,9 +216,11 @@ class BatchExecutor:
         """Apply the operations of a task one by one."""
         run, results, now = task.run, answer.results, self._now
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
+            if self._room <= 0 or self._work <= 0:
+                results.append(None)
+                answer.refuse(position, _ANSWER_FULL)  # all the rest, for none may overtake one that is asked for again
+                continue
             try:
-                if self._room <= 0 or self._work <= 0:
-                    raise _ANSWER_FULL  # all the rest, for none may overtake one that is asked for again
                 old = index.find(key, slot)
                 live = old if old is not None and not 0 < old.expires <= now else None
                 result: Result
@@ -311,4 +313,6 @@ def _sum(key: bytes, live: StoredRecord | None, amount: bytes, initial: bytes) -
 
 
 _REMOVING = (Pop, Remove)  # a union would be made anew for each key
+
+#: Never raised: an exception that is raised again keeps the frames of each time, and all that they had.
 _ANSWER_FULL = AnswerFull("the answer is full and this operation was not applied; ask for it again")
