@@ -154,13 +154,13 @@ def test_what_others_write_stays(made: Path) -> None:
             shard: Any = service.shard
             apply = shard.apply
 
-            def early(epoch: int, runs: Any, shard: Any = shard, apply: Any = apply) -> Any:
+            def early(epoch: int, runs: Any, sender: Any, shard: Any = shard, apply: Any = apply) -> Any:
                 shard.apply = apply
                 own = shard.configured().range
                 for number in range(0, 12, 2):
                     if own.owns(slot_of(b"%d" % number)):
                         apply(epoch, [Write("", [b"%d" % number], [b"newer"])])
-                return apply(epoch, runs)
+                return apply(epoch, runs, sender)
 
             shard.apply = early
         assert put_back(cluster, client, made) == Restored(12, 0)
