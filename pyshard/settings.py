@@ -146,7 +146,7 @@ class Settings:
     #: Bytes of messages of the errors in an answer: with them, the largest document still fits into the box.
     ERROR_BYTES: int = 256 * 1024
     #: Bytes of records that a shard looks at, one by one, for one batch: for conditions, touches and increments.
-    BATCH_WORK: int = 64 * 1024 * 1024
+    BATCH_WORK: int = 16 * 1024 * 1024
     #: Keys of one page of keys.
     PAGE_KEYS: int = 1000
     #: Bytes of one page of keys: room for several of the longest.

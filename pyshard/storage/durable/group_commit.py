@@ -35,7 +35,7 @@ from pyshard.clocks import steady_seconds
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
-from pyshard.storage.durable.update_queue import UpdateQueue, WaitingUpdate
+from pyshard.storage.durable.update_queue import LEAST_COST, UpdateQueue, WaitingUpdate
 from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
@@ -106,12 +106,15 @@ class GroupCommit(Generic[_U]):
         self._closed: Deferred[None] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, update: _U, weight: int = 0, changes: int = 0, sender: Sender = ITSELF) -> Deferred[Any]:
+    def submit(
+        self, update: _U, weight: int = 0, changes: int = 0, sender: Sender = ITSELF, copied: int = 0
+    ) -> Deferred[Any]:
         """Have an update committed.
 
         :param weight: bytes that it takes while it waits; with 0 it is never refused.
         :param changes: how many records it may change.
         :param sender: whose it is.
+        :param copied: bytes of records that it has copied, beside its own.
         :return: a Deferred of its result, fired when it is committed.
         :raises Overloaded: (in the Deferred) too many bytes wait already.
         """
@@ -124,7 +127,7 @@ class GroupCommit(Generic[_U]):
                         "this address; try again later"
                     )
                 )
-        if weight <= _SMALL:
+        if weight + copied <= _SMALL:
             self.ask(sender)
         answered: Deferred[Any] = Deferred()
         if self._call_from_thread is None:
@@ -134,7 +137,7 @@ class GroupCommit(Generic[_U]):
             self._add_weight(sender.address, weight)
             answered.addBoth(self._subtract_weight, sender.address, weight)
         with self._changed:
-            self._waiting.add(_Submitted(update, answered), sender, weight, changes)
+            self._waiting.add(_Submitted(update, answered), sender, weight + copied, changes)
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
@@ -183,7 +186,7 @@ class GroupCommit(Generic[_U]):
                 self._finish()
                 self._call_from_thread(closed.callback, None)
                 return
-            large = taken[-1] if taken[-1].weight > _SMALL else None
+            large = taken[-1] if taken[-1].cost > _SMALL else None
             if large is not None:
                 self._begin_large(large.sender)
             began, had = self._steady(), self._processor()
@@ -194,6 +197,7 @@ class GroupCommit(Generic[_U]):
             done = taken[: len(outcomes)]
             with self._changed:
                 self._waiting.put_back(taken[len(done) :])
+                self._waiting.done(done)
                 self._handed += size
             self._call_from_thread(self._hand_out, done, outcomes, size, seconds)
             del outcomes, taken, done  # they may be large, and are the reactor's now
@@ -222,7 +226,7 @@ class GroupCommit(Generic[_U]):
             return 0.0
         if not self._waiting:
             return None
-        if self._waiting.first.weight <= _SMALL:
+        if self._waiting.first.cost <= _SMALL:
             return 0.0
         return self._pause.remaining(self._asked, self._steady())
 
@@ -230,13 +234,13 @@ class GroupCommit(Generic[_U]):
         """Take what is committed together next. The caller holds the lock."""
         waiting = self._waiting
         taken: list[WaitingUpdate[_Submitted[_U]]] = []
-        changes, weight, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
+        changes, size, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
         while waiting and len(taken) < MOST_UPDATES:
             first = waiting.first
-            small = first.weight <= _SMALL
+            small = first.cost <= _SMALL
             changes -= first.changes
-            weight -= first.weight
-            if taken and (changes < 0 or weight < 0 or (all_small and not small)):
+            size -= first.cost
+            if taken and (changes < 0 or size < 0 or (all_small and not small)):
                 break
             all_small = all_small and small
             taken.append(waiting.take())
@@ -251,9 +255,10 @@ class GroupCommit(Generic[_U]):
 
 def _count(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:
     """Tell each sender its part of the seconds that updates took together: by their cost."""
-    a_byte = seconds / sum(waiting.cost for waiting in done)
-    for waiting in done:
-        waiting.sender.count(waiting.cost * a_byte)
+    costs = [max(waiting.cost, LEAST_COST) for waiting in done]
+    a_byte = seconds / sum(costs)
+    for waiting, cost in zip(done, costs, strict=True):
+        waiting.sender.count(cost * a_byte)
 
 
 def _fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:

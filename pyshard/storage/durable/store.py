@@ -22,7 +22,7 @@ from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
-from pyshard.protocol.batch_operations import changes
+from pyshard.protocol.batch_operations import Touch, changes
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
@@ -126,16 +126,10 @@ class LmdbStore:
         update = LoggedUpdate(
             lambda view, counters, memtable: self._execute(view, counters, memtable, tasks, limit, room)
         )
-        return self._writer.submit(update, *update_size(tasks), sender)
+        return self._writer.submit(update, *update_size(tasks), sender, self._will_copy(tasks))
 
     def will_give(self, tasks: Sequence[Task]) -> int:
-        size, enough = 0, settings.ANSWER_BYTES
-        with self._engine.reading() as view:
-            if view.may_be_longer(enough):
-                for task in tasks:
-                    if size < enough:
-                        size += DurableIndex(view, task.index).size(task.run.keys, task.slots, enough - size)
-        return size
+        return self._size_of_records(tasks, settings.ANSWER_BYTES)
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         return False  # database keys begin with the slot
@@ -251,6 +245,27 @@ class LmdbStore:
         if memtable is not None:
             memtable.given_bytes += room - executor.room
         return answers
+
+    def _will_copy(self, tasks: Sequence[Task]) -> int:
+        """About how many bytes of records a batch copies: a touch of a few bytes may copy the largest documents."""
+        touching = [task for task in tasks if type(task.run) is Touch]
+        return self._size_of_records(touching, settings.BATCH_WORK) if touching else 0
+
+    def _size_of_records(self, tasks: Sequence[Task], enough: int) -> int:
+        """The bytes of the records of tasks; 0 where they can't be many.
+
+        :param enough: from so many bytes on no further records are counted.
+        """
+        size = 0
+        try:
+            with self._engine.reading() as view:
+                if view.may_be_longer(settings.ANSWER_BYTES):
+                    for task in tasks:
+                        if size < enough:
+                            size += DurableIndex(view, task.index).size(task.run.keys, task.slots, enough - size)
+        except lmdb.Error:
+            return size  # the batch itself finds that out, and says so
+        return size
 
     def _end_snapshots_for_growth(self) -> None:
         self._end_snapshots("the shard's data outgrew its map, which can't grow under a snapshot")

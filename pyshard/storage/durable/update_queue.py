@@ -6,10 +6,10 @@ if that is larger, plus its cost. The update with the least tag is taken first.
 
 Rules:
 
-- updates of one sender are taken in the order in which they came;
+- updates of one sender are taken in the order in which they came, also where some were taken and are put back;
 - whoever asks for little comes before those that have much waiting, and nobody can save up time for later;
 - connections of one address share what the address gets: a cost counts once for each of them that waits;
-- nothing is kept of senders of whom nothing waits.
+- nothing is kept of senders of whom nothing waits or is out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from pyshard.storage.interface import Sender
 
 _U = TypeVar("_U")
 
-_LEAST_COST = 1024  # of an update that has no weight of its own
+#: Bytes that an update counts at the least.
+LEAST_COST = 1024
 
 
 class WaitingUpdate(NamedTuple, Generic[_U]):
     """An update that waits. The first two fields order it, and no two are alike in both.
 
-    :ivar weight: bytes that it takes while it waits.
+    :ivar cost: bytes that it counts against the others.
     :ivar changes: how many records it may change.
     """
 
@@ -38,26 +39,21 @@ class WaitingUpdate(NamedTuple, Generic[_U]):
     number: int
     update: _U
     sender: Sender
-    weight: int
+    cost: int
     changes: int
-
-    @property
-    def cost(self) -> int:
-        """What it counts against the others: bytes."""
-        return max(self.weight, _LEAST_COST)
 
 
 class _Flow:
-    """What waits of one sender.
+    """What there is of one sender.
 
-    :ivar waiting: how many updates.
+    :ivar updates: how many wait, or were taken and are neither done nor put back.
     :ivar tag: of the last of them.
     """
 
-    __slots__ = ("tag", "waiting")
+    __slots__ = ("tag", "updates")
 
     def __init__(self) -> None:
-        self.waiting, self.tag = 0, 0.0
+        self.updates, self.tag = 0, 0.0
 
 
 class UpdateQueue(Generic[_U]):
@@ -66,7 +62,7 @@ class UpdateQueue(Generic[_U]):
     def __init__(self) -> None:
         self._entries: list[WaitingUpdate[_U]] = []  # a heap
         self._flows: dict[Sender, _Flow] = {}
-        self._of_address: Counter[str] = Counter()  # senders of which something waits
+        self._of_address: Counter[str] = Counter()  # senders of which there is something
         self._level = 0.0  # the tag that was taken last
         self._numbers = count()
 
@@ -79,40 +75,37 @@ class UpdateQueue(Generic[_U]):
         """The one to be taken next; there must be one."""
         return self._entries[0]
 
-    def add(self, update: _U, sender: Sender, weight: int, changes: int) -> None:
+    def add(self, update: _U, sender: Sender, cost: int, changes: int) -> None:
         """Have an update wait."""
-        flow = self._flow_of(sender)
-        flow.waiting += 1
-        flow.tag = max(flow.tag, self._level) + max(weight, _LEAST_COST) * self._of_address[sender.address]
-        heapq.heappush(self._entries, WaitingUpdate(flow.tag, next(self._numbers), update, sender, weight, changes))
-
-    def take(self) -> WaitingUpdate[_U]:
-        """The first one, which waits no longer."""
-        taken = heapq.heappop(self._entries)
-        self._level = taken.tag
-        flow = self._flows[taken.sender]
-        flow.waiting -= 1
-        if not flow.waiting:
-            address = taken.sender.address
-            del self._flows[taken.sender]
-            self._of_address[address] -= 1
-            if not self._of_address[address]:
-                del self._of_address[address]
-        if not self._entries:
-            self._level = 0.0
-        return taken
-
-    def put_back(self, updates: Iterable[WaitingUpdate[_U]]) -> None:
-        """Have updates wait again, in the places that they had."""
-        for waiting in updates:
-            flow = self._flow_of(waiting.sender)
-            flow.waiting += 1
-            flow.tag = max(flow.tag, waiting.tag)
-            heapq.heappush(self._entries, waiting)
-
-    def _flow_of(self, sender: Sender) -> _Flow:
         flow = self._flows.get(sender)
         if flow is None:
             flow = self._flows[sender] = _Flow()
             self._of_address[sender.address] += 1
-        return flow
+        flow.updates += 1
+        flow.tag = max(flow.tag, self._level) + max(cost, LEAST_COST) * self._of_address[sender.address]
+        heapq.heappush(self._entries, WaitingUpdate(flow.tag, next(self._numbers), update, sender, cost, changes))
+
+    def take(self) -> WaitingUpdate[_U]:
+        """The first one, which waits no longer. It is out until it is `done` or `put_back`."""
+        taken = heapq.heappop(self._entries)
+        self._level = taken.tag
+        return taken
+
+    def put_back(self, updates: Iterable[WaitingUpdate[_U]]) -> None:
+        """Have updates that are out wait again, in the places that they had."""
+        for waiting in updates:
+            self._level = min(self._level, waiting.tag)
+            heapq.heappush(self._entries, waiting)
+
+    def done(self, updates: Iterable[WaitingUpdate[_U]]) -> None:
+        """Forget updates that are out."""
+        for taken in updates:
+            flow, address = self._flows[taken.sender], taken.sender.address
+            flow.updates -= 1
+            if not flow.updates:
+                del self._flows[taken.sender]
+                self._of_address[address] -= 1
+                if not self._of_address[address]:
+                    del self._of_address[address]
+        if not self._flows:
+            self._level = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.storage.durable.update_queue import UpdateQueue
+from pyshard.storage.durable.update_queue import UpdateQueue, WaitingUpdate
 from pyshard.storage.interface import ITSELF, Sender
 
 SENDERS = [Sender(address, connection) for address in "ab" for connection in "123"]
@@ -13,7 +13,9 @@ SENDERS = [Sender(address, connection) for address in "ab" for connection in "12
 
 def taken(queue: UpdateQueue[str], most: int = 1000) -> list[str]:
     """What a queue gives."""
-    return [queue.take().update for _ in range(min(most, len(queue)))]
+    found = [queue.take() for _ in range(min(most, len(queue)))]
+    queue.done(found)
+    return [waiting.update for waiting in found]
 
 
 def add(queue: UpdateQueue[str], update: str, address: str, connection: str, weight: int) -> None:
@@ -21,27 +23,54 @@ def add(queue: UpdateQueue[str], update: str, address: str, connection: str, wei
     queue.add(update, Sender(address, connection), weight, 1)
 
 
-@given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6), st.integers(0, 3))))
-def test_each_senders_own_order(steps: list[tuple[Sender, int, int]]) -> None:
-    """Each update comes once, those of a sender in order, also when some that were taken are put back."""
+@given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6), st.integers(0, 3), st.booleans())))
+def test_each_senders_own_order(steps: list[tuple[Sender, int, int, bool]]) -> None:
+    """Each update comes once, those of a sender in order, also when others come before some are put back."""
     queue: UpdateQueue[int] = UpdateQueue()
     order: dict[Sender, list[int]] = {sender: [] for sender in SENDERS}
-    for number, (sender, weight, take) in enumerate(steps):
+    out: list[WaitingUpdate[int]] = []
+    for number, (sender, weight, take, settle) in enumerate(steps):
         queue.add(number, sender, weight, 1)
-        group = [queue.take() for _ in range(min(take, len(queue)))]
-        done = len(group) // 2
-        for waiting in group[:done]:
-            order[waiting.sender].append(waiting.update)
-        queue.put_back(group[done:])
+        if not out:
+            out = [queue.take() for _ in range(min(take, len(queue)))]
+        if settle:
+            done = (len(out) + 1) // 2
+            for waiting in out[:done]:
+                order[waiting.sender].append(waiting.update)
+            queue.put_back(out[done:])
+            queue.done(out[:done])
+            out = []
+    queue.put_back(out)
     while queue:
         first = queue.first
         assert queue.take() is first
         order[first.sender].append(first.update)
+        queue.done([first])
     assert {number for numbers in order.values() for number in numbers} == set(range(len(steps)))
     for sender, numbers in order.items():
         assert numbers == [number for number, step in enumerate(steps) if step[0] == sender]
     assert vars(queue)["_flows"] == {}
     assert not vars(queue)["_of_address"]
+    assert vars(queue)["_level"] == 0
+
+
+def test_what_is_put_back_has_its_place() -> None:
+    """What was taken after a long time of work, and put back, comes before what others send later."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    for _ in range(100):
+        add(queue, "bulk", "a", "1", 1 << 20)
+    for _ in range(99):
+        queue.done([queue.take()])
+    add(queue, "put back", "b", "1", 1500)
+    out = [queue.take() for _ in range(len(queue))]
+    add(queue, "next of the same", "b", "1", 1500)
+    queue.put_back([waiting for waiting in out if waiting.update == "put back"])
+    queue.done([waiting for waiting in out if waiting.update != "put back"])
+    for number in range(3):
+        add(queue, "later", "c", str(number), 1500)
+    order = taken(queue)
+    assert order[0] == "put back"
+    assert "next of the same" in order[1:]
 
 
 def test_one_sender_is_first_come_first_served() -> None:
@@ -77,6 +106,7 @@ def test_many_connections_get_no_more() -> None:
     counts = {"many": 0, "one": 0}
     for turn in range(1000):
         waiting = queue.take()
+        queue.done([waiting])
         counts[waiting.update] += turn >= 100
         add_one(waiting.sender)
     assert 0.9 < counts["many"] / counts["one"] < 1.1
@@ -88,7 +118,7 @@ def test_nobody_saves_up() -> None:
     add(queue, "steady", "a", "1", 1000)
     for _ in range(1000):
         add(queue, "steady", "a", "1", 1000)
-        queue.take()
+        queue.done([queue.take()])
     for _ in range(100):
         add(queue, "late", "b", "1", 1000)
         add(queue, "steady", "a", "1", 1000)

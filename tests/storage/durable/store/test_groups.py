@@ -100,7 +100,7 @@ def test_groups_of_many_bytes_that_are_given(path: Path) -> None:
 
 def test_the_most_that_one_batch_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch writes at the most what a box brings, what it may have copied, and one document: here, per mille."""
-    box, copied, document = 18_000, 64_000, 16_000
+    box, copied, document = 18_000, 16_000, 16_000
     monkeypatch.setattr(batch_executor, "settings", attrs.evolve(settings, BATCH_WORK=copied))
     store = opened(path, durability=Durability.NONE)
     large = [b"large%d" % number for number in range(9)]
@@ -111,7 +111,7 @@ def test_the_most_that_one_batch_writes(path: Path, monkeypatch: pytest.MonkeyPa
         [LoggedUpdate(lambda view, counters, memtable: store._execute(view, counters, memtable, both, PLENTY, PLENTY))]
     )
     assert isinstance(outcome, list)
-    assert [len(answer.errors) for answer in outcome] == [0, 9 - 5]
+    assert [len(answer.errors) for answer in outcome] == [0, 9 - 2]
     written = store._engine.log.size - before
     assert copied + document < written - 500 < box + copied + document
     at_once(store.close())
@@ -272,3 +272,22 @@ def test_sweeps_that_are_committed_together(bench: Bench) -> None:
     assert store._engine.commit([sweep] * 3) == [True, True, False]
     assert bench.store.documents == 1
     check_consistent(store)
+
+
+def test_touches_of_large_documents_count_what_they_copy(path: Path) -> None:
+    """A touch of a few bytes is as large as the documents that it copies; so small changes don't wait for it."""
+    store = opened(path, durability=Durability.NONE)
+    large = [b"large%d" % number for number in range(4)]
+    store._engine.commit(updates_of(store, [Write("", large, [b"x" * 5_000_000] * 4)]))
+    small = [b"small%d" % number for number in range(1000)]
+    store._engine.commit(updates_of(store, [Write("", small, [b"x"] * 1000)]))
+    copied = store._will_copy([task(Touch("", large, [9] * 4))])
+    assert settings.BATCH_WORK <= copied <= 21_000_000
+    assert (
+        5_000_000
+        <= store._will_copy([task(Write("", small, [b"x"] * 1000)), task(Touch("", large[:1], [9]))])
+        < 5_001_000
+    )
+    assert store._will_copy([task(Touch("", small, [9] * 1000))]) < 100_000
+    assert store._will_copy([task(Read("", large))]) == 0
+    at_once(store.close())
