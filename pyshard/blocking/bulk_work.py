@@ -1,4 +1,4 @@
-"""What a bulk verb does at one shard: sends the shard's keys, a few boxes at a time, and takes the answers.
+"""The blocking client's bulk verb at one shard: sends the shard's keys, a few boxes at a time, and takes the answers.
 
 Rules:
 

@@ -3,7 +3,7 @@
 Rules:
 
 - An older map never replaces a newer one. A map is taken up in one step, so that a call sees the old one or the new.
-- One thread at a time fetches the map; the others wait for it, for a moment.
+- One thread at a time fetches the map. The others wait for it, for a moment, and then go on with what there is.
 - What becomes of an operation after an error is decided in `pyshard.client_core.retry_decision`; the thread that called
   does it.
 - Every operation ends by its deadline.

@@ -4,8 +4,9 @@ Rules:
 
 - Whoever has taken the connection out of its pool alone uses it.
 - A call that ends before its answers came closes the connection: what comes later is nobody's.
-- A change that was sent and not answered leaves the connection's session *in doubt*. Its id goes to the pool, which
-  fences it before the daemon is asked anything else (`pyshard.server.session_fence`).
+- A change that was sent and not answered leaves the connection's session *in doubt*: the change may still come. The
+  session's id goes to the pool. Before it asks the daemon anything else, it opens a connection of the same session;
+  after that nothing of the older one takes effect any more (`pyshard.server.session_fence`).
 - A connection that was silent for long is pinged before it is used. One that has ended meanwhile is dialed anew.
 - A connection that was opened before a fork is of no use in the child.
 """

@@ -5,8 +5,8 @@ Rules:
 - ``--bootstrap``, ``--index``, ``--deadline``, ``--token-file``, ``--tls-…`` and ``--address`` can stand before the
   subcommand and behind it; behind it wins;
 - an option before a subcommand for which it means nothing is refused;
-- an address as a URL is taken apart here; what both the URL and an option say must be the same, but for ``--index``,
-  which wins, as the index of a verb does;
+- an address as a URL is taken apart here. What both the URL and an option say must be the same, or it is refused;
+  only ``--index`` may differ from the URL's index, and wins;
 - a word that begins with ``-`` is a negative number or a known option; anything else is refused.
 """
 

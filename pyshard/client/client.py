@@ -1,10 +1,14 @@
-"""`Client`, the Deferred client of a cluster: what users hold, with the verbs for every day.
+"""`Client`, the Deferred client of a cluster: what users hold, with `write`, `read`, `pop` and other everyday verbs.
 
 Rules:
 
-- The verbs on records and in bulk are in `pyshard.client.record_verbs`, those about the cluster in
-  `pyshard.client.cluster_verbs`.
-- What the everyday verbs have in common with those of the other clients is in `pyshard.client_core.everyday_verbs`.
+- A verb returns a Deferred at once. It fires in the reactor's thread, at the deadline at the latest.
+- Verbs on one key take effect in the order in which they were called; those on different keys have no order.
+- A change is never repeated silently: where it may have happened, its Deferred fails with `OutcomeUnknown`.
+- `close` ends whatever is still under way with an error. Later calls fail with `ClientClosed`.
+
+Verbs on records and in bulk are in `pyshard.client.record_verbs`, those about the cluster in
+`pyshard.client.cluster_verbs`. What all three clients say of everyday verbs is in `pyshard.client_core.everyday_verbs`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""What a caller gives a bulk verb, cut into slices of some keys each. Pure.
+"""What a caller gives a bulk verb, cut into slices of some keys each.
 
 Rules:
 
 - A slice is read from the caller's iterable when it is wanted, not before.
 - Keys and documents that can't be sent are put down with their error; the others go on.
-- The documents of a write are encoded later, for one shard after the other.
-- What an iterator yields is stored as it was then. So a document is copied or encoded at once, since the caller may
-  change it and yield it again.
+- Documents of a list or a mapping are encoded later, when their shard's turn comes.
+- Documents that an iterator yields are copied or encoded at once, since the caller may change one and yield it again.
 - The quick way looks at all keys, pairs or documents at once. If that fails, the plain way finds out which ones are at
   fault.
+
+Pure: it does no I/O, and the same input gives the same result.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Rules, from which the client's promises follow:
 - A batch never reads a key and then changes it. If the read had to be sent again, it would see the change that was
   issued after it.
 - Hence operations on one key take effect in the order issued. (Two reads with no change between them have no order.)
+- While the first operation waits for a key that is in flight, all behind it wait, too.
 - An operation that must go out again goes to the front. It overtakes none on its key, and none overtakes it.
 - An operation that nobody wants any more isn't sent.
 - What waits is bounded (`Overloaded`).

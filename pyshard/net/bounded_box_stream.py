@@ -8,7 +8,7 @@ Rules:
 - Nothing is read from a peer that doesn't read its answers, or that has many answers outstanding. So neither fills the
   memory.
 - A breach of the protocol ends the connection at once, with one line in the log.
-- A small box is handed to the system at once; what the system doesn't take waits in the transport.
+- A small box is handed to the system at once; what the system doesn't take, and each large box, waits in the transport.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Rules:
 
 - A peer without a role is a stranger: it is answered `Authenticate` and `Ping` alone, a few times, and not for long.
 - A peer that asks much waits for its turn (`pyshard.server.serving_turns`).
-- A refused peer is told so, and nothing else.
+- A peer that is refused, as there are too many connections, gets this error for whatever it asks, and is closed soon.
 - A peer that was silent for long is pinged, and cut off if it doesn't answer.
 - A connection is ended in such a way that no answer is lost.
 - Neither a right token nor a wrong one stands in the log.

@@ -1,18 +1,21 @@
-"""Turns of a daemon's connections: whose boxes are served now, and who waits until the others have had their share.
+"""Whose boxes a daemon serves now, and whose connection waits for others: fair between connections and addresses.
+
+A *turn* here is always one turn of the reactor's loop.
 
 Rules:
 
 - While little is asked, a box is served at once.
-- In one turn of the reactor boxes are served at once for a bounded time. Whoever has more then waits for its turn, and
-  nothing more is read from it meanwhile.
-- Those that wait are served in later turns, the one first that has used least (`pyshard.server.fair_queue`). Whoever
-  hasn't done with one box, or a slice of time, waits again. Then this turn ends, and the reactor reads what others ask.
-- While several addresses ask, none has more than its share (`pyshard.server.address_shares`). Before it has some again,
-  nothing is read from its connections. The connections of one address whose boxes take long count apart. In one turn
-  few long boxes are served, however many addresses ask for some.
-- Hundreds of clients that ask one thing at a time don't cost a turn each. While nobody waits again, a turn is longer.
-- Peers without a role come behind those that have one. They get a small part of each turn in any case, since whoever
-  has a token is a stranger at first.
+- In one turn, boxes are served at once for a bounded time. A connection that has more then waits, and nothing more is
+  read from it.
+- In each turn those that have waited are served, first the connection that has used least time
+  (`pyshard.server.fair_queue`), each with one box or a short slice of time. One that still has more waits again.
+- A turn ends as soon as somebody waits again, so that the reactor reads what others ask. While nobody does, it goes on:
+  hundreds of clients that ask one thing at a time are served in one turn.
+- While several addresses ask, none has more than its share (`pyshard.server.address_shares`). Without a share, nothing
+  is read from its connections. Connections with boxes that take long share apart from the other ones of their address.
+  In one turn few long boxes are served, however many addresses ask for some.
+- Peers without a role come behind those that have one, but get a small part of each turn, since whoever has a token is
+  a stranger at first.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Rules:
 
 - Until it is configured it does nothing (`NotConfigured`).
-- It keeps the newest epoch that it was given. It refuses an older one (`StaleEpoch`), another cluster's bootstrap
-  (`ForeignCluster`) and another shard's name (`WrongIdentity`), and changes nothing then.
+- An epoch is the number of a state of the cluster, with its map. The shard keeps the newest one that it was given. It
+  refuses an older one (`StaleEpoch`), another cluster's bootstrap (`ForeignCluster`) and another shard's name
+  (`WrongIdentity`), and changes nothing then.
 - It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its range may be different.
 - A key outside its range is a redirect (`WrongShard`) for that operation alone.
 """

@@ -5,9 +5,9 @@ Rules:
 - only the executor decides what verbs, conditions and expiry mean, when a store is full, and when a batch's answers
   are too large;
 - a store gives it a `StoreIndex` for each index, which knows where records are;
-- runs of `Has` and `Read`, and plain runs of `Write`, go through a `StoreIndex` in columns, as one call for all keys;
-- all other runs are applied key by key (`_apply_each`). The same code is the plain twin of writes in columns
-  (tests/storage/contract/test_columns.py compares them);
+- a run, which is one verb for many keys, goes to a `StoreIndex` in one call for all keys if it is `Has`, `Read`, or a
+  `Write` without conditions and times to live; all others are applied key by key (`_apply_each`);
+- both ways give the same (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
 - where the answers are too large, or too much was copied, all that is left of the batch is refused;
 - no record is copied before it is known to be wanted: a condition looks at the version alone.
