@@ -147,6 +147,9 @@ class Settings:
     ERROR_BYTES: int = 256 * 1024
     #: Bytes of records that a shard looks at, one by one, for one batch: for conditions, touches and increments.
     BATCH_WORK: int = 16 * 1024 * 1024
+    #: Operations of one batch that a shard applies one by one: all but `has`, `read`, and a `write` without conditions
+    #: and times to live. A time to live counts as one more, and so does an increment: some 20 ms in all.
+    BATCH_ONE_BY_ONE: int = 4000
     #: Keys of one page of keys.
     PAGE_KEYS: int = 1000
     #: Bytes of one page of keys: room for several of the longest.

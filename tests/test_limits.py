@@ -70,6 +70,7 @@ TESTS = {
     ],
     "ANSWER_BYTES": ["shard/test_apply.py::test_answers_are_bounded"],
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],
+    "BATCH_ONE_BY_ONE": ["protocol/batch_operations/test_work.py::test_operations_one_by_one"],
     "BATCH_WORK": ["protocol/batch_operations/test_work.py::test_records_that_are_copied"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_STEPS": [

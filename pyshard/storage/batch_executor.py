@@ -9,7 +9,8 @@ Rules:
   `Write` without conditions and times to live; all others are applied key by key (`_apply_each`);
 - both ways give the same (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
-- where the answers are too large, or too much was copied, all that is left of the batch is refused;
+- where the answers are too large, or too much was copied or applied one by one, all that is left of the batch is
+  refused;
 - no record is copied before it is known to be wanted: a condition looks at the version alone.
 """
 
@@ -158,6 +159,7 @@ class BatchExecutor:
         self._limit = limit
         self._room = room
         self._work = settings.BATCH_WORK
+        self._one_by_one = settings.BATCH_ONE_BY_ONE
         self._now = now
         self._next_versions = next_versions
 
@@ -170,7 +172,7 @@ class BatchExecutor:
         """Apply one task."""
         run, slots = task.run, task.slots
         index = self._index_of(task.index)
-        if index is None or self._room <= 0 or self._work <= 0:
+        if index is None or self._has_had_its_share():
             error: PyshardError = no_such_index(task.index) if index is None else _ANSWER_FULL
             refused = (error.code, str(error))
             return Answer([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refused))
@@ -191,6 +193,9 @@ class BatchExecutor:
         else:
             self._apply_each(answer, index, task)
         return answer
+
+    def _has_had_its_share(self) -> bool:
+        return self._room <= 0 or self._work <= 0 or self._one_by_one <= 0
 
     def _surely_fits(self, run: Write) -> bool:
         """Whether all records of a run fit under the limit, even if they replace none."""
@@ -215,11 +220,13 @@ class BatchExecutor:
     def _apply_each(self, answer: Answer, index: StoreIndex, task: Task) -> None:
         """Apply the operations of a task one by one."""
         run, results, now = task.run, answer.results, self._now
+        each = 1 + (getattr(run, "ttls", None) is not None) + isinstance(run, Increment)
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
-            if self._room <= 0 or self._work <= 0:
+            if self._has_had_its_share():
                 results.append(None)
                 answer.refuse(position, _ANSWER_FULL)  # all the rest, for none may overtake one that is asked for again
                 continue
+            self._one_by_one -= each
             try:
                 old = index.find(key, slot)
                 live = old if old is not None and not 0 < old.expires <= now else None
@@ -247,7 +254,7 @@ class BatchExecutor:
                         self._put(index, key, slot, touched, live)
                 else:
                     assert isinstance(run, Increment)
-                    self._work -= len(live.record) if live else 0
+                    self._work -= _INT_WORK * (len(live.record) if live else 0) + len(run.amounts[position])
                     result = _sum(key, live, run.amounts[position], run.initials[position])
                     expires = live.expires if live else self._expiry(run.ttls, position)
                     self._put(index, key, slot, StoredRecord(self._next_versions(1)[0], expires, result), old)
@@ -313,6 +320,8 @@ def _sum(key: bytes, live: StoredRecord | None, amount: bytes, initial: bytes) -
 
 
 _REMOVING = (Pop, Remove)  # a union would be made anew for each key
+
+_INT_WORK = 4  # times as much as to copy it: it is decoded, added to, and encoded
 
 #: Never raised: an exception that is raised again keeps the frames of each time, and all that they had.
 _ANSWER_FULL = AnswerFull("the answer is full and this operation was not applied; ask for it again")

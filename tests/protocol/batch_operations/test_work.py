@@ -22,7 +22,7 @@ ONE = document_encoding.encode(1)[0]
 OPERATIONS = 50
 BIG = b"r" * 1000
 
-#: Runs of `OPERATIONS` operations on one key, each of which has the shard copy its record.
+#: Runs of `OPERATIONS` operations on one key, each of which has the shard copy its record; an int counts four times.
 RUNS: list[Run] = [
     Touch("", [b"k"] * OPERATIONS, [0] * OPERATIONS),
     Increment("", [b"k"] * OPERATIONS, [ONE] * OPERATIONS, [ONE] * OPERATIONS),
@@ -49,11 +49,39 @@ def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: type(run).__name__)
 def test_records_that_are_copied(bench: Bench, run: Run) -> None:
     """After so many bytes of records the rest of a batch is refused; the next batch begins with nothing counted."""
+    most = 3 if isinstance(run, Increment) else 10
     for _ in range(2):
         (found,) = bench.answers(run)
-        assert found.index("ANSWER_FULL") == 10
-        assert set(found[10:]) == {"ANSWER_FULL"}
-    assert bench.answers(Has("", [b"k"]), run)[1].count("ANSWER_FULL") == OPERATIONS - 10
+        assert found.index("ANSWER_FULL") == most
+        assert set(found[most:]) == {"ANSWER_FULL"}
+    assert bench.answers(Has("", [b"k"]), run)[1].count("ANSWER_FULL") == OPERATIONS - most
+
+
+@pytest.mark.parametrize(
+    ("run", "most"),
+    [
+        (Write("", [b"k"] * OPERATIONS, [b"r"] * OPERATIONS, [ABSENT] * OPERATIONS), 12),
+        (Write("", [b"k"] * OPERATIONS, [b"r"] * OPERATIONS, None, [9] * OPERATIONS), 6),
+        (Pop("", [b"none"] * OPERATIONS), 12),
+        (ReadItem("", [b"none"] * OPERATIONS), 12),
+        (Touch("", [b"none"] * OPERATIONS, [9] * OPERATIONS), 6),
+        (Increment("", [b"n"] * OPERATIONS, [ONE] * OPERATIONS, [ONE] * OPERATIONS), 6),
+        (Increment("", [b"n"] * OPERATIONS, [ONE] * OPERATIONS, [ONE] * OPERATIONS, [9] * OPERATIONS), 4),
+        (Read("", [b"none"] * OPERATIONS), OPERATIONS),
+        (Has("", [b"none"] * OPERATIONS), OPERATIONS),
+        (Write("", [b"k"] * OPERATIONS, [b"r"] * OPERATIONS), OPERATIONS),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Run) else "",
+)
+@pytest.mark.parametrize("kind", FAST_KINDS)
+def test_operations_one_by_one(kind: str, run: Run, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many operations are applied one by one; the rest of the batch is refused, whatever it is."""
+    monkeypatch.setattr(batch_executor, "settings", attrs.evolve(settings, BATCH_ONE_BY_ONE=12))
+    with prepared(kind) as bench:
+        found, last = bench.answers(run, Has("", [b"k"]))
+    assert found.count("ANSWER_FULL") == OPERATIONS - most
+    assert "ANSWER_FULL" not in found[:most]
+    assert last == (["ANSWER_FULL"] if most < OPERATIONS else [isinstance(run, Write)])
 
 
 @pytest.mark.parametrize("run", UNMET, ids=lambda run: type(run).__name__)
