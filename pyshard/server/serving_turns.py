@@ -178,7 +178,9 @@ class ServingTurns(Generic[_S]):
     def count_elsewhere(self, connection: _S, used: float) -> None:
         """Count time of a processor that another thread spent on one box of a connection, which may have ended."""
         account, now = connection.account or connection.origin, self._clock.seconds()
-        if not connection.ended and (used >= SHORT or connection in self._box_times):
+        if connection.ended:  # nothing is noted of it any more
+            account = _long_of(connection.origin) if used >= SHORT else account
+        elif used >= SHORT or connection in self._box_times:
             account = self._account_of(connection, 1, now, used)
         self._shares.charge(account, used, now, self._turn())
 
@@ -253,10 +255,9 @@ class ServingTurns(Generic[_S]):
     # ------------------------------------------------------------------ inside
 
     def _first_account(self, connection: _S) -> str:
-        """What a new connection counts for: while its address waits for long boxes, it may be for another one."""
-        origin = connection.origin
-        waits = self._shares.wait(_long_of(origin), self._clock.seconds()) > 0
-        connection.account = _long_of(origin) if waits else origin
+        """What a new connection counts for: if its address has had long boxes of late, for one with more of them."""
+        long = _long_of(connection.origin)
+        connection.account = long if self._shares.average(long, self._clock.seconds()) > 0 else connection.origin
         return connection.account
 
     def _account_of(self, connection: _S, boxes: int, now: float, used: float) -> str:

@@ -60,6 +60,20 @@ def test_time_of_another_thread_counts(bench: Bench) -> None:
     assert 0 < served[0.01] < 0.3 * served[0.0]
 
 
+def test_hanging_up_is_no_way_round(bench: Bench) -> None:
+    """What another thread did for who has hung up counts for its address's long boxes, and so does a new connection."""
+    bench.peer("honest").arrive(1)
+    gone = bench.peer("gone", cost=0.00003)
+    gone.arrive(1)
+    gone.ended = True
+    bench.turns.forget(gone)
+    bench.turns.count_elsewhere(gone, 0.02)
+    again = bench.peer("again", cost=0.02, origin="gone")
+    again.arrive(1)
+    assert again.account != again.origin
+    assert bench.served == ["honest", "gone"]
+
+
 def test_time_of_another_thread_for_who_has_gone(bench: Bench) -> None:
     """A change that is done after its connection has ended counts for the address, and nothing is kept of it."""
     gone = bench.peer("gone", cost=0.001)
