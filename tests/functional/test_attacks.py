@@ -102,8 +102,8 @@ def store(daemon: Daemon, keys: list[bytes], ends: float | None = None) -> None:
 
     :param ends: when they all expire, by `time.monotonic`; None: never.
     """
-    for begin in range(0, len(keys), 5000):
-        part = keys[begin : begin + 5000]
+    for begin in range(0, len(keys), 2000):  # as many as one batch may give a time to live
+        part = keys[begin : begin + 2000]
         ttl = None if ends is None else [max(1, int((ends - time.monotonic()) * 1000))] * len(part)
         (answer,) = exchange(daemon, apply(Write("", part, [NONE] * len(part), None, ttl)), 1)
         assert b"answers" in answer

@@ -71,8 +71,9 @@ class Crowd:
         own = ShardRange("only", 0, SLOTS, PLENTY, "host", 1, store.identity, not store.ephemeral)
         result(self.shard.configure("only", ClusterState("c", 1, ShardMap([own]))))
         keys = [b"%d" % number for number in range(EXPIRED)]
-        for begin in range(0, EXPIRED, settings.MAX_BATCH):
-            some = keys[begin : begin + settings.MAX_BATCH]
+        most = settings.BATCH_ONE_BY_ONE // 2  # with times to live
+        for begin in range(0, EXPIRED, most):
+            some = keys[begin : begin + most]
             result(self.shard.apply(1, [Write("", some, [ONE] * len(some), None, [1000] * len(some))]))
         result(self.shard.apply(1, [Write("", [b"stays"], [ONE])]))
         clock.advance(2)

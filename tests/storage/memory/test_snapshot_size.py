@@ -9,10 +9,12 @@ import pytest
 from stores import PLENTY, at_once
 
 from pyshard.model.key_slots import slots_of
-from pyshard.protocol.batch_operations import Remove, Run, Write
+from pyshard.protocol.batch_operations import Remove, Run, Write, part
+from pyshard.settings import settings
 from pyshard.storage import ISnapshot, MemoryStore, Task
 
 DOCUMENTS = 5_000
+_AT_A_TIME = settings.BATCH_ONE_BY_ONE // 2  # with times to live
 SLOTS_OF_KEYS = slots_of(b"%d" % number for number in range(DOCUMENTS))
 
 
@@ -37,9 +39,13 @@ def keys() -> list[bytes]:
 
 
 def apply(store: MemoryStore, run: Run) -> None:
-    """Apply one run on all keys."""
-    (answer,) = at_once(store.apply([Task(run, 0, SLOTS_OF_KEYS)], PLENTY, PLENTY))
-    assert answer.errors == {}
+    """Apply one run on all keys, as many at a time as a batch may have."""
+    for begin in range(0, DOCUMENTS, _AT_A_TIME):
+        places = range(begin, min(begin + _AT_A_TIME, DOCUMENTS))
+        (answer,) = at_once(
+            store.apply([Task(part(run, places), 0, [SLOTS_OF_KEYS[at] for at in places])], PLENTY, PLENTY)
+        )
+        assert answer.errors == {}
 
 
 def write(store: MemoryStore, size: int, ttl: bool = False) -> None:
