@@ -5,7 +5,9 @@ Rules:
 - records are flushed in the order of their database keys, so that a page of LMDB takes many of them;
 - a flush has as many records as may change a given number of pages at the worst;
 - a record that LMDB got in another way meanwhile (by a sweep, say) is left out;
-- when all records are flushed, LMDB has the whole log up to the checkpoint's `sequence`.
+- when all records are flushed, LMDB has the whole log up to the checkpoint's `sequence`;
+- a checkpoint begins when the memtable has many records or the log is long;
+- each later group flushes about twice as much as the group before it brought, so no update waits for long.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from pyshard.storage.durable.memtable import Memtable
 
 #: Bytes of a page of LMDB.
 PAGE = 4096
+
+_MOST_LOG_BYTES = 16 * 1024 * 1024  # bytes of the log's active file from which on a checkpoint begins, too
+_FLUSHES = 25  # how many flushes a checkpoint of many records takes: enough that none takes long
 
 
 @attrs.define
@@ -48,3 +53,50 @@ class Checkpoint:
                 keys.append(db_key)
                 pages -= 1 + len(value) // PAGE
         return keys, len(self.keys)
+
+
+class CheckpointSchedule:
+    """When a checkpoint begins, and when it goes on.
+
+    :param most_changed: records that the memtable may have before a checkpoint begins.
+    :ivar current: the checkpoint that goes on, if any.
+    """
+
+    def __init__(self, most_changed: int) -> None:
+        self._most_changed = most_changed
+        self._pages_per_flush = max(1, most_changed // _FLUSHES)
+        self._pages_due = 0  # pages that must be flushed to keep up with the groups
+        self.current: Checkpoint | None = None
+
+    def may_begin(self, changed: int, log_bytes: int) -> bool:
+        """Whether a checkpoint is to begin now.
+
+        :param changed: records that the memtable has.
+        :param log_bytes: of the log's active file.
+        """
+        return self.current is None and (changed >= self._most_changed or log_bytes >= _MOST_LOG_BYTES)
+
+    def begin(self, memtable: Memtable, sequence: int) -> None:
+        """Begin a checkpoint of all that the memtable has.
+
+        :param sequence: of the last group that is in it.
+        """
+        self.current, self._pages_due = Checkpoint(sorted(memtable.records), sequence), 0
+
+    def note_group(self, records: int, size: int) -> None:
+        """Take into account that a group brought so many records, of so many bytes."""
+        self._pages_due += 2 * (records + size // PAGE)
+
+    def due(self, memtable: Memtable) -> tuple[Checkpoint, list[bytes], int] | None:
+        """The checkpoint, what is to be flushed of it now, and what its `done` is then; None: nothing is due."""
+        if self.current is None or self._pages_due < self._pages_per_flush:
+            return None
+        return self.current, *self.current.next_keys(memtable, self._pages_due)
+
+    def flushed(self, done: int) -> None:
+        """Go on behind what was flushed; a checkpoint of which that was the last part is done."""
+        self._pages_due = 0
+        if self.current is not None:
+            self.current.done = done
+            if done == len(self.current.keys):
+                self.current = None

@@ -9,8 +9,7 @@ Rules:
 - a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
   its last batch may cross them;
 - a `DirectUpdate` is done in a transaction of LMDB, and sees everything that was done before it;
-- a checkpoint begins when the memtable has many records or the log is long: the log rotates, and each later group
-  flushes about twice as much as the group before it brought, so no update waits for long;
+- when a checkpoint begins, the log rotates (`pyshard.storage.durable.checkpoint` says when it begins, and goes on);
 - after a checkpoint LMDB has all that the log's other file has; a start replays what LMDB may not have yet;
 - a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
   each group, the log is synced before each transaction;
@@ -27,27 +26,26 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import TypeVar, cast
+from typing import cast
 
-import attrs
 import lmdb
 import msgspec
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
-from pyshard.errors import StorageFailed
 from pyshard.settings import settings
-from pyshard.storage.durable.checkpoint import PAGE, Checkpoint
+from pyshard.storage.durable.checkpoint import PAGE, CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
+from pyshard.storage.durable.failed_updates import outcomes_of_failed, reason_of
 from pyshard.storage.durable.file_use import FileUse
 from pyshard.storage.durable.group_commit import Committed
+from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
-from pyshard.storage.durable.merged_view import Databases, MergedView
+from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.replay import replay
 from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 
@@ -57,12 +55,8 @@ FIRST_MAP = 64 * 1024**3
 #: Records that the memtable may have before a checkpoint begins.
 MOST_CHANGED = 50_000
 
-_MOST_LOG_BYTES = 16 * 1024 * 1024  # bytes of the log's active file from which on a checkpoint begins, too
-_FLUSHES = 25  # how many flushes a checkpoint of `MOST_CHANGED` records takes: enough that none takes long
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC
 _COUNTERS = b"counters"
-
-_U = TypeVar("_U", LoggedUpdate, DirectUpdate)
 
 
 class StorageEngine:
@@ -95,10 +89,7 @@ class StorageEngine:
     ) -> None:
         self._steady = steady
         self._durability = durability
-        self._most_changed = most_changed
-        self._pages_per_flush = max(1, most_changed // _FLUSHES)
-        self._pages_due = 0  # pages that the checkpoint must flush to keep up with the groups
-        self._checkpoint: Checkpoint | None = None
+        self._checkpoints = CheckpointSchedule(most_changed)
         self._last_sync = steady()
         self._given_bytes = 0  # of records that the outcomes of the present commit have
         self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
@@ -107,16 +98,8 @@ class StorageEngine:
         self.lock = threading.Lock()
         self._committing = threading.Lock()  # held while `counters` and those in LMDB change together
         self.memtable = Memtable()
-        directory.refuse_planted()  # whoever has daemonized since it was made has waited meanwhile
-        self.environment = lmdb.open(
-            str(directory.records),
-            map_size=max(first_map, directory.record_bytes * 2),
-            max_dbs=3,
-            mode=0o700,  # of the directory; its files get 0600 by it
-            readahead=False,
-        )
+        self.environment, self.databases = open_environment(directory, first_map)
         try:
-            self.databases = Databases(*map(self.environment.open_db, (b"records", b"expiries", b"meta")))
             with self.environment.begin() as transaction:
                 saved = self.read_meta(transaction, _COUNTERS)
             self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
@@ -138,10 +121,8 @@ class StorageEngine:
 
     def file_use(self) -> FileUse:
         """How LMDB's file is used."""
-        with self.lock, self.environment.begin() as transaction:
-            stats = [transaction.stat(db=database) for database in attrs.astuple(self.databases, recurse=False)]
-            live = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-            return FileUse((self.environment.info()["last_pgno"] + 1) * PAGE, live * PAGE, self._flushed * PAGE)
+        with self.lock:
+            return file_use(self.environment, self.databases, self._flushed)
 
     @contextmanager
     def reading(self) -> Iterator[MergedView]:
@@ -200,7 +181,7 @@ class StorageEngine:
             self.counters.version = version
         if self.log.groups:  # both files may have some
             self.log.groups = []
-            self._checkpoint = Checkpoint(sorted(self.memtable.records), self.log.sequence)
+            self._checkpoints.begin(self.memtable, self.log.sequence)
         elif not self._lmdb_counters.sequence:
             self._transact([])
 
@@ -226,57 +207,37 @@ class StorageEngine:
                 payload = msgspec.msgpack.encode((counters.version, memtable.records))
                 self.log.append(payload, self._durability is Durability.FSYNC)
                 self.unsynced = self._durability is Durability.ASYNC
-                self._pages_due += 2 * (len(memtable.records) + len(payload) // PAGE)
+                self._checkpoints.note_group(len(memtable.records), len(payload))
                 with self.lock:
                     self.memtable.merge(memtable)
                     self.counters = counters
-        except Exception:  # noqa: BLE001  # see `_failed`
-            return self._failed(self._commit_group, updates[:tried] or updates)
+        except Exception:  # noqa: BLE001  # see `outcomes_of_failed`
+            return outcomes_of_failed(self._commit_group, updates[:tried] or updates)
         return outcomes
 
     def _advance_checkpoint(self) -> None:
         """Begin a checkpoint if it is time, and flush what is due of the one that goes on; mend a broken log."""
         if self.log.broken:
             self._transact([])
-        if self._checkpoint is None and (
-            len(self.memtable.records) >= self._most_changed or self.log.size >= _MOST_LOG_BYTES
-        ):
+        if self._checkpoints.may_begin(len(self.memtable.records), self.log.size):
             self.log.rotate()
-            self._checkpoint = Checkpoint(sorted(self.memtable.records), self.log.sequence)
-            self._pages_due = 0
-        checkpoint = self._checkpoint
-        if checkpoint is not None and self._pages_due >= self._pages_per_flush:
-            keys, done = checkpoint.next_keys(self.memtable, self._pages_due)
+            self._checkpoints.begin(self.memtable, self.log.sequence)
+        due = self._checkpoints.due(self.memtable)
+        if due is not None:
+            checkpoint, keys, done = due
             last = done == len(checkpoint.keys)
             self._transact(
                 [DirectUpdate(lambda transaction: transaction.flush(keys))], checkpoint.sequence if last else None
             )
-            self._pages_due, checkpoint.done = 0, done
-            if last:
-                self._checkpoint = None
+            self._checkpoints.flushed(done)
 
     def _commit_direct(self, updates: Sequence[DirectUpdate]) -> list[object]:
         """Do updates in one transaction of LMDB."""
         try:
             with self._committing:
                 return self._transact(updates)
-        except Exception:  # noqa: BLE001  # see `_failed`
-            return self._failed(self._commit_direct, updates)
-
-    def _failed(self, commit: Callable[[Sequence[_U]], list[object]], updates: Sequence[_U]) -> list[object]:
-        """The outcomes of updates of which none was done. Called where the exception is handled.
-
-        A failure of the disk is that of all of them. Any other failure is that of a single update, and the others
-        are done without it.
-        """
-        failure = Failure()
-        if failure.check(lmdb.Error, OSError):
-            why = _text_of(failure.value)
-            self._log.error("the disk did not take a change: {error}", error=why)
-            return [Failure(StorageFailed(f"the shard's disk did not take the change: {why}"))] * len(updates)
-        if len(updates) > 1:
-            return [outcome for update in updates for outcome in commit([update])]
-        return [failure] * len(updates)
+        except Exception:  # noqa: BLE001  # see `outcomes_of_failed`
+            return outcomes_of_failed(self._commit_direct, updates)
 
     def _transact(self, updates: Sequence[DirectUpdate], checkpointed: int | None = None) -> list[object]:
         """Do updates in one transaction, save the counters in it, and draw the consequences for memtable and log.
@@ -312,11 +273,11 @@ class StorageEngine:
             self.memtable.discard(transaction.flushed)
             self.counters = transaction.counters
         if everything:
-            self._checkpoint = None
+            self._checkpoints.current = None
             try:
                 self.log.begin_lap(saved.sequence)
             except OSError as error:
-                self._log.error("the log could not be begun anew: {error}", error=_text_of(error))
+                self._log.error("the log could not be begun anew: {error}", error=reason_of(error))
         return outcomes
 
     def _double_map(self) -> None:
@@ -330,11 +291,7 @@ class StorageEngine:
             try:
                 self.log.sync()
             except OSError as error:
-                self._log.error("the disk could not be synced: {error}", error=_text_of(error))
+                self._log.error("the disk could not be synced: {error}", error=reason_of(error))
             else:
                 self.unsynced = False
                 self._last_sync = self._steady()
-
-
-def _text_of(error: BaseException | None) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -110,7 +110,7 @@ def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
 
 def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a long log or many changed records, checkpoints flush faster than changes come."""
-    monkeypatch.setattr("pyshard.storage.durable.engine._MOST_LOG_BYTES", 10_000)
+    monkeypatch.setattr("pyshard.storage.durable.checkpoint._MOST_LOG_BYTES", 10_000)
     store = opened(path, most_changed=20)
     sizes: list[int] = []
     changed: list[int] = []
