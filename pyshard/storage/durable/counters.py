@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 import attrs
 import msgspec
@@ -25,7 +26,9 @@ class _SavedCounters(msgspec.Struct, array_like=True):
     documents: dict[int, int]
     dropped: list[int]
     bucket_counts: bytes
-    sequence: int = 0
+    sequence: int
+    ballot: int
+    indexes: dict[str, int]
 
 
 @attrs.define
@@ -38,6 +41,8 @@ class Counters:
     :param dropped: ids of dropped indexes whose records aren't all swept away yet.
     :param bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     :param sequence: the last group of the log that LMDB has completely; 0: there is no log yet.
+    :param ballot: the ballot of the last group; see `pyshard.storage.durable.log_format.Group`.
+    :param indexes: name → id of the named indexes; never changed, but replaced.
     """
 
     version: int
@@ -46,6 +51,8 @@ class Counters:
     dropped: list[int]
     bucket_counts: array[int]
     sequence: int = 0
+    ballot: int = 0
+    indexes: Mapping[str, int] = {}
 
     @classmethod
     def first(cls, seconds: float) -> Counters:
@@ -65,20 +72,32 @@ class Counters:
         """
         read = msgspec.msgpack.decode(saved, type=_SavedCounters)
         bucket_counts = new_bucket_counts(read.bucket_counts)
-        return cls(read.version, read.used, read.documents, read.dropped, bucket_counts, read.sequence)
+        counts = (read.version, read.used, read.documents, read.dropped, bucket_counts)
+        return cls(*counts, read.sequence, read.ballot, read.indexes)
 
     def packed(self) -> bytes:
         """The bytes to save."""
-        buckets = self.bucket_counts.tobytes()
-        return msgspec.msgpack.encode(
-            _SavedCounters(self.version, self.used, self.documents, self.dropped, buckets, self.sequence)
-        )
+        counts = (self.version, self.used, self.documents, self.dropped, self.bucket_counts.tobytes())
+        return msgspec.msgpack.encode(_SavedCounters(*counts, self.sequence, self.ballot, dict(self.indexes)))
 
     def copy(self) -> Counters:
         """The same counters, for the next group to change."""
-        return Counters(
-            self.version, self.used, dict(self.documents), list(self.dropped), self.bucket_counts[:], self.sequence
-        )
+        counts = (self.version, self.used, dict(self.documents), list(self.dropped), self.bucket_counts[:])
+        return Counters(*counts, self.sequence, self.ballot, self.indexes)
+
+    def set_indexes(self, indexes: Mapping[str, int]) -> None:
+        """Have exactly these named indexes and the default one; see `IStore.set_indexes`.
+
+        :param indexes: name → id. The id of a dropped index must never come back.
+        """
+        wanted = {DEFAULT_INDEX, *indexes.values()}
+        for number in self.documents.keys() - wanted:
+            del self.documents[number]
+            if number not in self.dropped:
+                self.dropped.append(number)
+        for number in wanted - self.documents.keys():
+            self.documents[number] = 0
+        self.indexes = dict(indexes)
 
     def next_versions(self, count: int) -> range:
         """Versions for so many writes."""

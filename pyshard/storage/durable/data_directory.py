@@ -28,7 +28,7 @@ from pyshard.security.private_files import make_private_directory, planted, priv
 from pyshard.security.regular_file import read_regular
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
-FORMAT = 1
+FORMAT = 2
 
 _MARK = "shard.json"
 _NEW_MARK = "shard.json.new"
@@ -137,8 +137,8 @@ def _read_mark(path: Path) -> str:
         raise ConfigError(f"{mark}: found something else than the mark of a data directory ({error})") from None
     if read.format != FORMAT:
         raise ConfigError(
-            f"{mark}: the data has format {read.format}, and this version of pyshard knows format {FORMAT}; "
-            "docs/storage.md says what to do"
+            f"{mark}: the data has format {read.format}, and this version of pyshard knows format {FORMAT}; back it up "
+            "with the version that wrote it (pyshard backup), and restore that with this one (docs/storage.md)"
         )
     return read.identity
 

@@ -5,10 +5,12 @@ one write and one sync, for all batches that wait.
 
 Rules:
 
-- a `LoggedUpdate` (a batch) is done when the log has its group; from then on readers see it, in the memtable;
+- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps of expired records, indexes, the text that is
+  remembered. It is done when the log has its group; from then on readers see it, in the memtable;
 - a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
   its last batch may cross them;
-- a `DirectUpdate` is done in a transaction of LMDB, and sees everything that was done before it;
+- indexes and the text are synced with any durability;
+- a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;
 - when a checkpoint begins, the log rotates (`pyshard.storage.durable.checkpoint` says when it begins, and goes on);
 - after a checkpoint LMDB has all that the log's other file has; a start replays what LMDB may not have yet;
 - a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
@@ -29,7 +31,6 @@ from itertools import groupby
 from typing import cast
 
 import lmdb
-import msgspec
 from twisted.logger import Logger
 
 from pyshard.clocks import steady_seconds
@@ -40,6 +41,7 @@ from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import outcomes_of_failed, reason_of
 from pyshard.storage.durable.file_use import FileUse
+from pyshard.storage.durable.group_changes import GroupChanges, decoded
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
@@ -57,6 +59,7 @@ MOST_CHANGED = 50_000
 
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC
 _COUNTERS = b"counters"
+_TEXT = b"assignment"
 
 
 class StorageEngine:
@@ -72,6 +75,8 @@ class StorageEngine:
     :ivar lock: held by whoever reads, and while something changes that readers see.
     :ivar counters: count all that there is.
     :ivar memtable: what the log has and LMDB doesn't.
+    :ivar text: what the shard remembers.
+    :ivar swept: where in LMDB's expiries the next sweep begins.
     :ivar unsynced: whether the disk lacks a group, and is to have it within a second.
     :ivar on_growth: called with the lock held before the map grows. It must end all transactions that are open.
     """
@@ -96,12 +101,13 @@ class StorageEngine:
         self.unsynced = False
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
-        self._committing = threading.Lock()  # held while `counters` and those in LMDB change together
+        self._text_is_saved = True
+        self.swept = b""
         self.memtable = Memtable()
         self.environment, self.databases = open_environment(directory, first_map)
         try:
             with self.environment.begin() as transaction:
-                saved = self.read_meta(transaction, _COUNTERS)
+                saved, self.text = self.read_meta(transaction, _COUNTERS), self.read_meta(transaction, _TEXT)
             self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
             self.counters = self._lmdb_counters.copy()
             self.log = WriteAheadLog(directory.log_files, directory.identity, self._lmdb_counters.sequence)
@@ -134,9 +140,9 @@ class StorageEngine:
     def frozen(self) -> Iterator[tuple[lmdb.Transaction, Counters, Memtable]]:
         """All records as they are, for long: a transaction of LMDB, the counters, and a copy of the memtable.
 
-        Waits for a direct update that is being committed. The transaction stays open until the caller aborts it.
+        The transaction stays open until the caller aborts it.
         """
-        with self._committing, self.lock:
+        with self.lock:
             yield self.environment.begin(buffers=True), self.counters, self.memtable.copy()
 
     def commit(self, updates: Sequence[Update]) -> list[object]:
@@ -162,7 +168,7 @@ class StorageEngine:
 
     def flush_all(self) -> None:
         """Write the whole memtable to LMDB, so that the next start has nothing to replay."""
-        if self.memtable.records:
+        if self._lmdb_counters.sequence < self.log.sequence:
             self._commit_direct([DirectUpdate(WriteTransaction.flush_all)])
 
     def close(self) -> None:
@@ -175,10 +181,12 @@ class StorageEngine:
     def _replay_log(self) -> None:
         """Replay what the log has and LMDB doesn't; from the first start on, note in LMDB that there is a log."""
         for group in self.log.groups:
-            version, logged = msgspec.msgpack.decode(group.payload, type=tuple[int, dict[bytes, bytes]])
-            with self.reading() as view:
-                replay(view, self.counters, self.memtable, logged)
-            self.counters.version = version
+            counters, changes = self.counters.copy(), GroupChanges()
+            with self.environment.begin(buffers=True) as transaction:
+                view = MergedView(self.databases, transaction, changes, self.memtable)
+                replay(view, counters, changes, decoded(group.payload))
+            counters.ballot = group.ballot
+            self._take(changes, counters)
         if self.log.groups:  # both files may have some
             self.log.groups = []
             self._checkpoints.begin(self.memtable, self.log.sequence)
@@ -194,26 +202,39 @@ class StorageEngine:
         most_changes, most_bytes, tried = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0
         try:
             self._advance_checkpoint()
-            counters, memtable = self.counters.copy(), Memtable()
+            counters, changes = self.counters.copy(), GroupChanges()
             with self.environment.begin(buffers=True) as transaction:
-                view = MergedView(self.databases, transaction, memtable, self.memtable)
+                view = MergedView(self.databases, transaction, changes, self.memtable)
                 for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
-                    outcomes.append(update.work(view, counters, memtable))
-                    most = max(memtable.put_bytes, memtable.given_bytes)
-                    if len(memtable.records) >= most_changes or most >= most_bytes:
+                    outcomes.append(update.work(view, counters, changes))
+                    most = max(changes.put_bytes, changes.given_bytes)
+                    if len(changes.records) >= most_changes or most >= most_bytes:
                         break  # what an update writes is known only when it is done
-            self._given_bytes += memtable.given_bytes
-            if memtable.records:
-                payload = msgspec.msgpack.encode((counters.version, memtable.records))
-                self.log.append(payload, self._durability is Durability.FSYNC)
-                self.unsynced = self._durability is Durability.ASYNC
-                self._checkpoints.note_group(len(memtable.records), len(payload))
-                with self.lock:
-                    self.memtable.merge(memtable)
-                    self.counters = counters
+            self._given_bytes += changes.given_bytes
+            payload = changes.payload(counters.version)
+            if payload:
+                sync = self._durability is Durability.FSYNC or changes.must_sync
+                self.log.append(payload, sync, counters.ballot)
+                self.unsynced = not sync and self._durability is Durability.ASYNC
+                self._checkpoints.note_group(len(changes.records), len(payload))
+                self._take(changes, counters)
+            elif changes.swept is not None:
+                self.swept = changes.swept
         except Exception:  # noqa: BLE001  # see `outcomes_of_failed`
             return outcomes_of_failed(self._commit_group, updates[:tried] or updates)
         return outcomes
+
+    def _take(self, changes: GroupChanges, counters: Counters) -> None:
+        """Show readers what a group changes."""
+        with self.lock:
+            self.memtable.merge(changes)
+            self.counters = counters
+            if changes.indexes is not None:
+                self._lmdb_counters.set_indexes(changes.indexes)
+            if changes.text is not None:
+                self.text, self._text_is_saved = changes.text, False
+            if changes.swept is not None:
+                self.swept = changes.swept
 
     def _advance_checkpoint(self) -> None:
         """Begin a checkpoint if it is time, and flush what is due of the one that goes on; mend a broken log."""
@@ -234,8 +255,7 @@ class StorageEngine:
     def _commit_direct(self, updates: Sequence[DirectUpdate]) -> list[object]:
         """Do updates in one transaction of LMDB."""
         try:
-            with self._committing:
-                return self._transact(updates)
+            return self._transact(updates)
         except Exception:  # noqa: BLE001  # see `outcomes_of_failed`
             return outcomes_of_failed(self._commit_direct, updates)
 
@@ -263,11 +283,16 @@ class StorageEngine:
                     saved.sequence = self.log.sequence + self.log.broken
                 elif checkpointed is not None:
                     saved.sequence = checkpointed
+                saved.ballot = transaction.counters.ballot
                 lmdb_transaction.put(_COUNTERS, saved.packed(), db=self.databases.meta)
+                if self.text is not None and not self._text_is_saved:
+                    lmdb_transaction.put(_TEXT, self.text, db=self.databases.meta)
         except lmdb.MapFullError:
             self._double_map()
             return self._transact(updates, checkpointed)
-        self._lmdb_counters = saved
+        self._lmdb_counters, self._text_is_saved = saved, True
+        if transaction.first_listed is not None:
+            self.swept = min(self.swept, transaction.first_listed)
         self._flushed += 2 * len(transaction.flushed) + sum(map(len, transaction.flushed.values())) // PAGE
         with self.lock:
             self.memtable.discard(transaction.flushed)

@@ -18,7 +18,8 @@ from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.memtable import Memtable, Value
+from pyshard.storage.durable.group_changes import GroupChanges
+from pyshard.storage.durable.memtable import Value
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
@@ -36,7 +37,7 @@ class DurableIndex:
     """
 
     def __init__(
-        self, view: MergedView, number: int, counters: Counters | None = None, memtable: Memtable | None = None
+        self, view: MergedView, number: int, counters: Counters | None = None, memtable: GroupChanges | None = None
     ) -> None:
         self._view = view
         self._number = number
@@ -62,7 +63,7 @@ class DurableIndex:
     def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
         assert self._memtable is not None
-        self._memtable.remove(lmdb_encoding.database_key(self._number, slot, key))
+        self._memtable.remove_key(lmdb_encoding.database_key(self._number, slot, key), key)
         self._count(slot, -1, -size)
 
     def write(

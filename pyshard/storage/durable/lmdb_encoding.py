@@ -7,6 +7,7 @@ Rules:
 - behind them it has 0 and the key; or, for a *long* key (more than `LONGEST` bytes), 1 and the key's 32-byte BLAKE2b
   digest, since LMDB's keys have at most 511 bytes;
 - a value is version and expiry (8 bytes each), for a long key its length (4 bytes) and the key, then the record;
+- in the log, a removed record with a long key has a value of version 0 with the key, since its digest doesn't give it;
 - whoever finds the value of a long key compares the whole key, since two keys may share a digest;
 - functions of many keys work in columns, by calls in C; each names its plain twin, which does one key
   (tests/storage/durable/test_lmdb_encoding.py compares them);
@@ -39,6 +40,7 @@ _LONG_FLAG: Callable[[bytes], int] = itemgetter(PREFIX.size)  # of a database ke
 _DIGEST = 32  # bytes of the digest of a long key
 _LONG_DB_KEY = _SHORT_PREFIX.size + _DIGEST  # bytes of the database key of a long key
 _EXPIRY = struct.Struct(">Q")
+_NO_VERSION = 0  # no write has it
 
 
 def database_key(index: int, slot: int, key: bytes) -> bytes:
@@ -62,6 +64,16 @@ def pack(key: bytes, stored: StoredRecord) -> bytes:
     """The value of a record."""
     head = _HEAD.pack(stored.version, stored.expires)
     return head + stored.record if len(key) <= LONGEST else head + _LENGTH.pack(len(key)) + key + stored.record
+
+
+def removed(key: bytes) -> bytes:
+    """What the log has in place of the value of a removed record with a long key."""
+    return _HEAD.pack(_NO_VERSION, 0) + _LENGTH.pack(len(key)) + key
+
+
+def is_removed(value: bytes) -> bool:
+    """Whether that is what it is."""
+    return bool(VERSION.unpack_from(value)[0] == _NO_VERSION)
 
 
 def pack_many_plainly(versions: Iterable[int], records: Iterable[bytes]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""A transaction of LMDB that writes: it flushes records of the memtable, and sweeps those that are out of sight.
+"""A transaction of LMDB that writes: it flushes records of the memtable, and sweeps those of dropped indexes.
 
 Rules:
 
@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from itertools import repeat
@@ -39,6 +40,7 @@ class WriteTransaction:
     :param lmdb_counters: count what is in LMDB.
     :param counters: count all that there is.
     :ivar flushed: records of the memtable that LMDB has; see `Memtable.records`.
+    :ivar first_listed: the first entry that LMDB's expiries have got; None: they have got none.
     """
 
     lmdb: lmdb.Transaction
@@ -47,6 +49,7 @@ class WriteTransaction:
     lmdb_counters: Counters
     counters: Counters
     flushed: dict[bytes, bytes] = attrs.field(factory=dict)
+    first_listed: bytes | None = None
 
     def flush(self, keys: Iterable[bytes]) -> None:
         """Write records of the memtable to LMDB.
@@ -77,29 +80,25 @@ class WriteTransaction:
         """Write all records of the memtable to LMDB."""
         self.flush(self.memtable.records.keys() - self.flushed.keys())
 
-    def sweep(self, now: int, most: int) -> bool:
-        """Remove records that are out of sight.
+    def sweep(self, most: int) -> bool:
+        """Remove records of dropped indexes.
 
-        :param now: milliseconds since 1970.
         :param most: how many records at the most.
         :return: whether there may be more.
         """
-        expired = self._expired(now, most)
-        self.flush(db_key for db_key in expired if db_key in self.memtable.records and db_key not in self.flushed)
-        for db_key in expired:
-            stored = self.lmdb.get(db_key, db=self.databases.records)
-            if stored is not None and 0 < lmdb_encoding.expiry_of(stored) <= now:  # it may have another expiry now
-                self._remove(db_key)
-        most -= len(expired)
         for index in list(self.counters.dropped):
-            cursor, prefix = self.lmdb.cursor(db=self.databases.records), lmdb_encoding.PREFIX.pack(index, 0)[:4]
-            while most > 0 and cursor.set_range(prefix) and cursor.key()[:4] == prefix:
+            first, behind = (lmdb_encoding.PREFIX.pack(number, 0)[:4] for number in (index, index + 1))
+            keys = self.memtable.sorted_keys()
+            if bisect_left(keys, first) < bisect_left(keys, behind):
+                self.flush_all()  # so that no start replays what is removed here
+            cursor = self.lmdb.cursor(db=self.databases.records)
+            while most > 0 and cursor.set_range(first) and cursor.key()[:4] == first:
                 self._remove(bytes(cursor.key()))
                 most -= 1
             if most > 0:
                 self.lmdb_counters.dropped.remove(index)
                 self.counters.dropped.remove(index)
-        return most <= 0
+        return bool(self.counters.dropped)
 
     def _count_flushed(self, changed: dict[bytes, bytes], before: list[int]) -> None:
         """Count that LMDB has some records in place of others.
@@ -125,21 +124,9 @@ class WriteTransaction:
         for expires, db_key in gone:
             self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
         for expires, db_key in new:
-            self.lmdb.put(lmdb_encoding.expiry_key(expires, db_key), db_key, db=self.databases.expiries)
-
-    def _expired(self, now: int, most: int) -> list[bytes]:
-        """Database keys of records that have expired, in LMDB (the memtable may have another expiry) or the memtable.
-
-        The memtable may have a record that an update before this one flushed and removed; so those are left out.
-        """
-        expired: list[bytes] = []
-        for entry, db_key in self.lmdb.cursor(db=self.databases.expiries).iternext():
-            if len(expired) >= most or not lmdb_encoding.is_due(entry, now):
-                break
-            expired.append(bytes(db_key))
-        known = self.flushed.keys() | expired
-        changed = self.memtable.expired(now, most + len(self.flushed))
-        return [*expired, *(db_key for db_key in changed if db_key not in known)][:most]
+            entry = lmdb_encoding.expiry_key(expires, db_key)
+            self.lmdb.put(entry, db_key, db=self.databases.expiries)
+            self.first_listed = min(self.first_listed or entry, entry)
 
     def _remove(self, db_key: bytes) -> None:
         """Remove a record of LMDB that the memtable doesn't have, or that is flushed."""

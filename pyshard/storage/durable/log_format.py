@@ -17,9 +17,9 @@ import struct
 import zlib
 from typing import NamedTuple
 
-_NAME = b"pyshard log 1\n\0\0"
+_NAME = b"pyshard log 2\n\0\0"
 _HEADER = struct.Struct(">16s16s8sI")  # name, identity, salt, checksum of these
-_GROUP = struct.Struct(">8sQBII")  # salt, sequence number, whether synced, bytes of the payload, checksum of all
+_GROUP = struct.Struct(">8sQQBII")  # salt, sequence number, ballot, whether synced, bytes of payload, checksum of all
 
 #: Bytes of a header.
 HEADER_BYTES = _HEADER.size
@@ -33,10 +33,12 @@ class Group(NamedTuple):
 
     :param sequence: rises by 1 with each group.
     :param payload: the changes; the log doesn't look into them.
+    :param ballot: the number of the shard's configuration of replicas under which it was made; 0: it never had any.
     """
 
     sequence: int
     payload: bytes
+    ballot: int = 0
 
 
 def packed_header(identity: bytes, salt: bytes) -> bytes:
@@ -72,9 +74,9 @@ def packed_group(salt: bytes, group: Group, synced: bool) -> bytes:
     :param salt: 8 bytes, of the lap.
     :param synced: whether the disk has all groups before it.
     """
-    bare = _GROUP.pack(salt, group.sequence, synced, len(group.payload), 0)
-    checksum = zlib.crc32(group.payload, zlib.crc32(bare))
-    return _GROUP.pack(salt, group.sequence, synced, len(group.payload), checksum) + group.payload
+    sequence, payload, ballot = group
+    checksum = zlib.crc32(payload, zlib.crc32(_GROUP.pack(salt, sequence, ballot, synced, len(payload), 0)))
+    return _GROUP.pack(salt, sequence, ballot, synced, len(payload), checksum) + payload
 
 
 def groups_in(data: bytes, salt: bytes, flushed: int) -> tuple[list[Group], int]:
@@ -107,7 +109,7 @@ def _group_at(data: bytes, place: int, salt: bytes) -> tuple[Group, bool] | None
     """The group at a place, and whether it is a synced one; None if no valid group is there."""
     if data[place : place + SALT_BYTES] != salt or len(data) < place + _GROUP.size:
         return None
-    _, sequence, synced, size, _ = _GROUP.unpack_from(data, place)
+    _, sequence, ballot, synced, size, _ = _GROUP.unpack_from(data, place)
     begin = place + _GROUP.size
-    group = Group(sequence, data[begin : begin + size])
+    group = Group(sequence, data[begin : begin + size], ballot)
     return (group, bool(synced)) if packed_group(salt, group, synced) == data[place : begin + size] else None

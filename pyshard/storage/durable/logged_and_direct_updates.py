@@ -8,25 +8,25 @@ from typing import TypeAlias
 import attrs
 
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 
 
 @attrs.frozen
 class LoggedUpdate:
-    """An update of records, which goes through the log and the memtable: a batch.
+    """An update that goes through the log and the memtable, as all do that change what a store has.
 
-    :param work: reads the view, counts in the counters, and puts changed records into the memtable, which is the
-        newest layer of the view; returns the update's outcome.
+    :param work: reads the view, counts in the counters, and puts what it changes into the group's changes, which are
+        the newest layer of the view; returns the update's outcome.
     """
 
-    work: Callable[[MergedView, Counters, Memtable], object]
+    work: Callable[[MergedView, Counters, GroupChanges], object]
 
 
 @attrs.frozen
 class DirectUpdate:
-    """An update that is done in a transaction of LMDB: of indexes, of the saved text, of records out of sight.
+    """An update that is done in a transaction of LMDB: it changes how data are kept, and nothing that anybody sees.
 
     :param work: returns the update's outcome.
     """

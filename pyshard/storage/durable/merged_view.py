@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from operator import itemgetter
+from typing import NamedTuple
 
 import attrs
 import lmdb
@@ -32,6 +33,19 @@ class Databases:
     records: lmdb._Database
     expiries: lmdb._Database
     meta: lmdb._Database
+
+
+class Expired(NamedTuple):
+    """Records that have expired.
+
+    :param records: database key → value.
+    :param place: where in LMDB's expiries the next search begins.
+    :param more: whether there may be more.
+    """
+
+    records: dict[bytes, memoryview]
+    place: bytes
+    more: bool
 
 
 class MergedView:
@@ -83,13 +97,45 @@ class MergedView:
             self._transaction.stat(db=self._databases.records)["overflow_pages"] * PAGE > size
         )
 
-    def first_expiry(self) -> int:
-        """No record expires earlier, in milliseconds since 1970; 0: no record expires."""
+    def first_expiry(self, place: bytes = b"") -> int:
+        """No record expires earlier, in milliseconds since 1970; 0: no record expires.
+
+        :param place: of LMDB's expiries only those from here on count.
+        """
         expiries = [memtable.first_expiry for memtable in self._memtables if memtable.first_expiry]
         cursor = self._transaction.cursor(db=self._databases.expiries)
-        if cursor.first():
+        if cursor.set_range(place):
             expiries.append(lmdb_encoding.expiry_in(cursor.key()))
         return min(expiries, default=0)
+
+    def expired(self, place: bytes, now: int, most: int) -> Expired:
+        """Records that have expired.
+
+        :param place: where in LMDB's expiries the search begins. All before it that has expired was removed or changed,
+            and a memtable has it so.
+        :param now: milliseconds since 1970.
+        :param most: how many entries are looked at, at the most, in LMDB and in each memtable.
+        """
+        found: dict[bytes, memoryview] = {}
+        looked_at = 0
+        cursor = self._transaction.cursor(db=self._databases.expiries)
+        candidates: list[bytes] = []
+        for entry, db_key in cursor.iternext() if cursor.set_range(place) else ():
+            if looked_at >= most or not lmdb_encoding.is_due(entry, now):
+                break
+            looked_at += 1
+            candidates.append(bytes(db_key))
+            place = bytes(entry) + b"\0"
+        more = looked_at >= most
+        for memtable in self._memtables:
+            changed = memtable.expired(now, most)
+            more |= len(changed) >= most
+            candidates += changed
+        for db_key in candidates:
+            value = self.get(db_key)
+            if value is not None and 0 < lmdb_encoding.expiry_of(value) <= now:
+                found[db_key] = value
+        return Expired(found, place, more)
 
     def between(self, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
         """Database key and value of the records of [first, behind), in order."""

@@ -1,6 +1,7 @@
-"""Replay: a start does again what the log has and LMDB may not have.
+"""Replay: a group's changes are put over the records that there are, and counted.
 
-A group says what has become of each record, not how. So a record that LMDB has already is replayed without harm.
+A start does so with each group that the log has and LMDB may not have. A group says what has become of each record, not
+how. So a record that is as the group says already is replayed without harm.
 """
 
 from __future__ import annotations
@@ -8,28 +9,40 @@ from __future__ import annotations
 from pyshard.storage.batch_executor import cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup
 from pyshard.storage.durable.index_records import DurableIndex
-from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 
 
-def replay(view: MergedView, counters: Counters, memtable: Memtable, logged: dict[bytes, bytes]) -> None:
-    """Put the records of one group into the memtable, and count them.
+def replay(
+    view: MergedView,
+    counters: Counters,
+    changes: GroupChanges,
+    group: LoggedGroup,
+) -> None:
+    """Do what a group did.
 
     :param view: the records before it.
-    :param memtable: a layer of the view.
-    :param logged: the group's records; see `Memtable.records`.
+    :param changes: gets what it changes, and is the newest layer of the view.
     """
-    for db_key, value in logged.items():
+    counters.version = max(counters.version, group.version)
+    if group.indexes is not None:
+        counters.set_indexes(group.indexes)
+        changes.indexes = group.indexes
+    if group.text is not None:
+        changes.remember(group.text)
+    for db_key, value in group.changed():
+        number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+        if number not in counters.documents:
+            continue
         before = view.get(db_key)
         stored = memoryview(value) if value else before
         if stored is None:
-            continue  # the record was made and removed within the group
+            continue  # it isn't there, as it should be
         key = lmdb_encoding.whole_key(memoryview(db_key), stored)
-        number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         old = None if before is None else lmdb_encoding.unpack(key, before)
         new = lmdb_encoding.unpack(key, memoryview(value)) if value else None
-        index = DurableIndex(view, number, counters, memtable)
+        index = DurableIndex(view, number, counters, changes)
         if new is not None:
             index.put(key, slot, new, old, growth(key, new, old))
         elif old is not None:

@@ -20,7 +20,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
-from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Touch, changes
 from pyshard.settings import settings
@@ -30,11 +29,11 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import FIRST_MAP, MOST_CHANGED, StorageEngine
+from pyshard.storage.durable.expiry_sweep import sweep_expired
+from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.index_records import DurableIndex
-from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
-from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
 from pyshard.storage.durable.update_size import update_size
@@ -42,8 +41,6 @@ from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot
-
-_ASSIGNMENT = b"assignment"
 
 
 class LmdbStore:
@@ -80,8 +77,6 @@ class LmdbStore:
         self._snapshots: set[Snapshot] = set()  # those that are open
         try:
             self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady)
-            with self._engine.environment.begin() as transaction:
-                self._remembered = self._engine.read_meta(transaction, _ASSIGNMENT)
         except ConfigError:
             directory.close()
             raise
@@ -124,7 +119,7 @@ class LmdbStore:
             except lmdb.Error as error:
                 return fail(_unreadable(error))
         update = LoggedUpdate(
-            lambda view, counters, memtable: self._execute(view, counters, memtable, tasks, limit, room)
+            lambda view, counters, changes: self._execute(view, counters, changes, tasks, limit, room)
         )
         return self._writer.submit(update, *update_size(tasks), sender, self._will_copy(tasks))
 
@@ -152,25 +147,26 @@ class LmdbStore:
             return fail(_unreadable(error))
 
     def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
-        wanted = {DEFAULT_INDEX, *indexes.values()}
+        def work(_: MergedView, counters: Counters, changes: GroupChanges) -> None:
+            if counters.indexes != indexes:
+                counters.set_indexes(indexes)
+                changes.indexes = counters.indexes
 
-        def work(transaction: WriteTransaction) -> None:
-            dropped = transaction.counters.documents.keys() - wanted
-            if dropped:
-                transaction.flush_all()  # from here on only `sweep` touches their records, and it looks into LMDB
-            for counters in (transaction.lmdb_counters, transaction.counters):
-                for number in dropped:
-                    del counters.documents[number]
-                    counters.dropped.append(number)
-                for number in wanted - counters.documents.keys():
-                    counters.documents[number] = 0
-
-        return self._writer.submit(DirectUpdate(work))
+        return self._writer.submit(LoggedUpdate(work))
 
     def sweep(self, most: int) -> Deferred[bool]:
-        if self._engine.counters.dropped or self._some_expired():
-            return self._writer.submit(DirectUpdate(lambda transaction: transaction.sweep(self._now(), most)))
-        if self._engine.unsynced:
+        engine = self._engine
+
+        def work(view: MergedView, counters: Counters, changes: GroupChanges) -> bool:
+            return sweep_expired(view, counters, changes, engine.swept, self._now(), most)
+
+        if engine.counters.dropped:
+            return self._writer.submit(
+                DirectUpdate(lambda transaction: transaction.sweep(most) or self._some_expired())
+            )
+        if self._some_expired():
+            return self._writer.submit(LoggedUpdate(work))
+        if engine.unsynced:
             return self._writer.submit(LoggedUpdate(lambda *_: False))  # the engine syncs after each commit
         return succeed(False)
 
@@ -199,16 +195,13 @@ class LmdbStore:
         return opened
 
     def remember(self, text: bytes) -> Deferred[None]:
-        def work(transaction: WriteTransaction) -> None:
-            transaction.lmdb.put(_ASSIGNMENT, text, db=transaction.databases.meta)
+        def work(_: MergedView, __: Counters, changes: GroupChanges) -> None:
+            changes.remember(text)
 
-        def committed(_: object) -> None:
-            self._remembered = text
-
-        return self._writer.submit(DirectUpdate(work)).addCallback(committed)
+        return self._writer.submit(LoggedUpdate(work))
 
     def recall(self) -> bytes | None:
-        return self._remembered
+        return self._engine.text
 
     def close(self) -> Deferred[None]:
         return self._writer.close().addCallback(self._writer_closed)
@@ -228,7 +221,7 @@ class LmdbStore:
         self,
         view: MergedView,
         counters: Counters,
-        memtable: Memtable | None,
+        changes: GroupChanges | None,
         tasks: Sequence[Task],
         limit: int,
         room: int,
@@ -238,12 +231,12 @@ class LmdbStore:
         def index_of(number: int) -> DurableIndex | None:
             if number not in counters.documents:
                 return None
-            return DurableIndex(view, number, counters, memtable)
+            return DurableIndex(view, number, counters, changes)
 
         executor = BatchExecutor(index_of, counters.used, limit, room, self._now(), counters.next_versions)
         answers = [executor.answer(task) for task in tasks]
-        if memtable is not None:
-            memtable.given_bytes += room - executor.room
+        if changes is not None:
+            changes.given_bytes += room - executor.room
         return answers
 
     def _will_copy(self, tasks: Sequence[Task]) -> int:
@@ -276,7 +269,7 @@ class LmdbStore:
 
     def _some_expired(self) -> bool:
         with self._engine.reading() as view:
-            return 0 < view.first_expiry() <= self._now()
+            return 0 < view.first_expiry(self._engine.swept) <= self._now()
 
 
 def _step(db_key: bytes, value: memoryview, now: int) -> Step:

@@ -1,4 +1,4 @@
-"""The write-ahead log: each batch that changes something stands here before it is acknowledged, in groups.
+"""The write-ahead log: whatever changes a store stands here before it is acknowledged, in groups.
 
 Groups are in the order of their commit. A *lap* is one use of a file, from its beginning.
 
@@ -86,15 +86,16 @@ class LogFile:
             self.close()
             raise _unusable(path, error) from None
 
-    def append(self, payload: bytes, sync: bool) -> None:
+    def append(self, payload: bytes, sync: bool, ballot: int = 0) -> None:
         """Write a group.
 
         :param sync: whether to return only when the disk has it, and so all groups before it.
+        :param ballot: see `Group`.
         :raises OSError: the group isn't in the log.
         """
         if self.broken:
             raise OSError(EIO, "the log could not be mended after a write had failed")
-        group = packed_group(self._salt, Group(self.sequence + 1, payload), sync and self._all_synced)
+        group = packed_group(self._salt, Group(self.sequence + 1, payload, ballot), sync and self._all_synced)
         try:
             _write(self._file, group, self.size)
             if sync:
@@ -190,9 +191,9 @@ class WriteAheadLog:
         """See `LogFile`."""
         return self._active.broken
 
-    def append(self, payload: bytes, sync: bool) -> None:
+    def append(self, payload: bytes, sync: bool, ballot: int = 0) -> None:
         """See `LogFile`."""
-        self._active.append(payload, sync)
+        self._active.append(payload, sync, ballot)
 
     def sync(self) -> None:
         """See `LogFile`."""

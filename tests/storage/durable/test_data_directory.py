@@ -60,11 +60,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     DataDirectory(tmp_path / "data").close()
 
 
-def test_newer_format(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [1, FORMAT + 1])
+def test_another_format(tmp_path: Path, other: int) -> None:
     """Data of another format isn't touched."""
-    (tmp_path / "shard.json").write_text(json.dumps({"format": FORMAT + 1, "identity": "0" * 32}))
+    (tmp_path / "shard.json").write_text(json.dumps({"format": other, "identity": "0" * 32}))
     line = refusal(tmp_path)
-    assert f"format {FORMAT + 1}" in line
+    assert f"format {other}" in line
+    assert "pyshard backup" in line
     assert "docs/storage.md" in line
 
 

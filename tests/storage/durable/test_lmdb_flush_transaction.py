@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from storage.durable.layers import (
+    INDEX,
     KEYS,
     Changed,
     Layers,
@@ -20,6 +21,8 @@ from storage.durable.layers import (
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.expiry_sweep import sweep_expired
+from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 
 
@@ -61,19 +64,40 @@ def test_a_flush_by_columns_is_one_key_by_key(stored: Stored, changed: Changed, 
     assert flushed(stored, changed, [[key] for key in keys]) == expected
 
 
+@given(in_lmdb, in_memtable, st.integers(1, 8))
+def test_sweeping_a_dropped_index(stored: Stored, changed: Changed, most: int) -> None:
+    """A sweep removes the records of a dropped index, wherever they are, so many at a time; nothing is counted then."""
+    with layers_with(stored) as layers:
+        transaction = transaction_of(layers, stored, changed)
+        for counters in (transaction.lmdb_counters, transaction.counters):
+            counters.set_indexes({})
+        steps = 1
+        while transaction.sweep(most):
+            steps += 1
+        assert steps <= 1 + len(KEYS) // most
+        assert transaction.flushed.keys() == transaction.memtable.records.keys() or not changed
+        nothing = Counters.first(0)
+        assert (transaction.counters, transaction.lmdb_counters) == (nothing, nothing)
+        assert (layers.records(), layers.expiries()) == ({}, {})
+
+
 @given(in_lmdb, in_memtable, st.sampled_from([4, 5, 10]), st.integers(1, 8))
-def test_sweeping(stored: Stored, changed: Changed, now: int, most: int) -> None:
-    """A sweep removes expired records and no other, wherever they are, and counts what is left, in all and in LMDB."""
+def test_sweeping_expired_records(stored: Stored, changed: Changed, now: int, most: int) -> None:
+    """A sweep removes expired records and no other, wherever they are, and counts what is left."""
     before = merged(stored, changed)
     live = {key: record for key, record in before.items() if not 0 < record.expires <= now}
     with layers_with(stored) as layers:
-        transaction = transaction_of(layers, stored, changed)
-        more = transaction.sweep(now, most)
-        assert len(before) - transaction.counters.documents[3] <= most
-        for _ in range(len(KEYS)):
-            more = more and transaction.sweep(now, most)
+        memtable, counters, place, more = memtable_of(changed), counted(before), b"", True
+        for _ in range(2 * len(KEYS)):
+            changes, left = GroupChanges(), counters.documents[INDEX]
+            more = sweep_expired(layers.view(changes, memtable), counters, changes, place, now, most)
+            assert left - counters.documents[INDEX] <= 2 * most
+            memtable.merge(changes)
+            place = changes.swept or place
+            if not more:
+                break
         assert not more
-        assert transaction.counters == counted(live)
-        transaction.flush_all()
-        assert transaction.lmdb_counters == counted(live)
-        assert layers.records() == {db_key_of(key): lmdb_encoding.pack(key, record) for key, record in live.items()}
+        assert counters == counted(live)
+        assert dict(layers.view(memtable).between(b"", b"\xff" * 600)) == {
+            db_key_of(key): lmdb_encoding.pack(key, record) for key, record in live.items()
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -15,31 +14,7 @@ from twisted.internet.task import Clock
 from pyshard.errors import SnapshotEnded
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
-from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore, Task
-from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
-
-
-def test_no_snapshot_in_the_middle_of_a_direct_update(tmp_path: Path, clock: Clock) -> None:
-    """A snapshot waits for a direct update, whose effects LMDB has before the counters in memory do."""
-    store = LmdbStore(DataDirectory(tmp_path / "data"), clock.seconds, None, Durability.NONE)
-    bench, engine = Bench(store, clock), store._engine
-    bench.write(b"a", b"1")
-    bench.write(b"b", b"1", ttl=1000)
-    clock.advance(1)
-    opened: list[ISnapshot] = []
-    waiting = threading.Thread(target=lambda: opened.append(store.snapshot()))
-
-    def swept(transaction: WriteTransaction) -> None:
-        transaction.sweep(int(clock.seconds() * 1000), 10)
-        waiting.start()
-        waiting.join(0.05)
-        assert not opened
-
-    assert engine.commit([DirectUpdate(swept)]) == [None]
-    waiting.join()
-    assert (count_of(opened[0]), all_of(opened[0])) == (1, bench.live())
-    result(store.close())
+from pyshard.storage import DataDirectory, Durability, LmdbStore, Task
 
 
 def test_the_memtable_over_lmdb(tmp_path: Path, clock: Clock) -> None:

@@ -60,12 +60,12 @@ class BrokenLog:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
 
-    def append(self, text: bytes, sync: bool) -> None:
+    def append(self, text: bytes, sync: bool, ballot: int) -> None:
         """Write a group."""
         if not self._broken.appends:
             raise OSError(ENOSPC, "No space left on device")
         self._broken.synced += sync
-        self._whole.append(text, sync)
+        self._whole.append(text, sync, ballot)
 
     def sync(self) -> None:
         """Bring all groups to the disk."""

@@ -8,12 +8,16 @@ from typing import Any
 
 import attrs
 import pytest
+from conftest import TakeErrors
 from storage.contract.samples import neighbors
+from storage.durable.store.broken import Broken
 from storage.durable.store.opened import lmdb_of, opened
-from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, task
+from stores import PLENTY, SMALL_MAP, START, Bench, Calls, at_once, check_consistent, task
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from pyshard.errors import StorageFailed
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Touch, Write
@@ -22,6 +26,8 @@ from pyshard.storage import Durability, LmdbStore, PageBounds, batch_executor
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.expiry_sweep import sweep_expired
+from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
@@ -219,7 +225,9 @@ def test_what_readers_see_changes_under_the_lock(bench: Bench, monkeypatch: pyte
     monkeypatch.setattr(Memtable, "discard", note_discard)
     bench.fill({b"a": b"one"})
     at_once(bench.store.remember(bytes(SMALL_MAP)))
-    assert touched == [(name, True) for name in ("merge", "counters", "growth", "discard", "counters")]
+    engine.flush_all()
+    names = ("merge", "counters", "merge", "counters", "growth", "discard", "counters")
+    assert touched == [(name, True) for name in names]
 
 
 def test_reads_do_not_wait_for_changes(threaded: Bench) -> None:
@@ -228,8 +236,8 @@ def test_reads_do_not_wait_for_changes(threaded: Bench) -> None:
     threaded.fill({b"a": b"old"})
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(view: MergedView, counters: Counters, memtable: Memtable) -> None:
-        write_of(store, b"a", b"new").work(view, counters, memtable)
+    def slow(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
+        write_of(store, b"a", b"new").work(view, counters, changes)
         begun.set()
         assert go_on.wait(30)
 
@@ -268,8 +276,14 @@ def test_sweeps_that_are_committed_together(bench: Bench) -> None:
     bench.fill({stays: b"1", goes: b"1"})
     bench.fill({goes: b"1", goes_too: b"1"}, ttl=1000)
     bench.clock.advance(1)
-    sweep = DirectUpdate(lambda transaction: transaction.sweep(bench.now, 1))
-    assert store._engine.commit([sweep] * 3) == [True, True, False]
+    engine = store._engine
+    sweep = LoggedUpdate(
+        lambda view, counters, changes: sweep_expired(view, counters, changes, engine.swept, bench.now, 1)
+    )
+    outcomes = engine.commit([sweep] * 3)
+    assert outcomes[0] is True
+    while engine.commit([sweep]) == [True]:
+        pass
     assert bench.store.documents == 1
     check_consistent(store)
 
@@ -291,3 +305,65 @@ def test_touches_of_large_documents_count_what_they_copy(path: Path) -> None:
     assert store._will_copy([task(Touch("", small, [9] * 1000))]) < 100_000
     assert store._will_copy([task(Read("", large))]) == 0
     at_once(store.close())
+
+
+def test_a_sweep_looks_at_nothing_twice(path: Path) -> None:
+    """LMDB lists what was removed until that is flushed; the next sweep begins behind it, and misses nothing new."""
+    clock = Clock()
+    clock.advance(START)
+    store = opened(path, clock.seconds, durability=Durability.NONE)
+    keys = [b"%d" % each for each in range(20)]
+    at_once(store.apply([task(Write("", keys, keys, None, [1000] * 20))], PLENTY, PLENTY))
+    store._engine.flush_all()
+    clock.advance(1)
+    for left in (15, 10, 5, 0):
+        assert at_once(store.sweep(5)) is True
+        assert store.documents == left
+    assert at_once(store.sweep(5)) is False
+    assert len(store._engine.memtable.records) == 20
+    assert not store._some_expired()
+    at_once(store.apply([task(Write("", [b"late"], [b""], None, [1]))], PLENTY, PLENTY))
+    store._engine.flush_all()
+    clock.advance(0.001)
+    while at_once(store.sweep(5)):
+        pass
+    assert (store.documents, store.used) == (0, 0)
+    check_consistent(store)
+    at_once(store.close())
+
+
+def test_what_is_flushed_before_the_place_of_a_sweep(path: Path) -> None:
+    """Records that come into LMDB's list before the place that a sweep has reached are swept all the same."""
+    clock = Clock()
+    clock.advance(START)
+    store = opened(path, clock.seconds, durability=Durability.NONE)
+    for name, ttl in ((b"in LMDB", 1000), (b"in the memtable", 900)):
+        store._engine.flush_all()
+        keys = [b"%s %d" % (name, each) for each in range(10)]
+        at_once(store.apply([task(Write("", keys, keys, None, [ttl] * 10))], PLENTY, PLENTY))
+    clock.advance(1)
+    assert at_once(store.sweep(5)) is True
+    assert store.documents == 10
+    store._engine.flush_all()
+    while at_once(store.sweep(5)):
+        pass
+    assert (store.documents, store.used) == (0, 0)
+    check_consistent(store)
+    at_once(store.close())
+
+
+def test_a_sweep_that_fails(bench: Bench, logged_errors: TakeErrors) -> None:
+    """What the log didn't take of a sweep is swept the next time."""
+    store = lmdb_of(bench)
+    bench.fill({b"%d" % each: b"" for each in range(20)}, ttl=1000)
+    store._engine.flush_all()
+    bench.clock.advance(1)
+    broken = Broken(store)
+    broken.appends = False
+    with pytest.raises(StorageFailed):
+        at_once(store.sweep(100))
+    assert (len(logged_errors(AssertionError)), store.documents) == (1, 20)
+    broken.appends = True
+    bench.sweep()
+    assert store.documents == 0
+    check_consistent(store)

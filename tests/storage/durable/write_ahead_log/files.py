@@ -13,7 +13,7 @@ from pyshard.storage.durable.write_ahead_log import LogFile
 IDENTITY = "00112233445566778899aabbccddeeff"
 SALT = b"saltsalt"
 HEADER = 44
-GROUP = 25
+GROUP = 33
 
 #: The number before that of the first group of a new log.
 FLUSHED = 1

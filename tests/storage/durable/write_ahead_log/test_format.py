@@ -31,18 +31,18 @@ def test_header() -> None:
     """A header is name, identity, salt and checksum."""
     made = packed_header(bytes.fromhex(IDENTITY), SALT)
     assert made.hex() == (
-        "70797368617264206c6f6720310a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74" + "758a0f77"
+        "70797368617264206c6f6720320a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74" + "77540850"
     )
     assert (len(made), salt_of(made, bytes.fromhex(IDENTITY))) == (HEADER, SALT)
 
 
 def test_group() -> None:
-    """A group is salt, number, whether synced, size, checksum and payload."""
-    assert packed_group(SALT, Group(258, b"text"), True).hex() == (
-        "73616c7473616c74" + "0000000000000102" + "01" + "00000004" + "e94b17d5" + "74657874"
+    """A group is salt, number, ballot, whether synced, size, checksum and payload."""
+    assert packed_group(SALT, Group(258, b"text", 5), True).hex() == (
+        "73616c7473616c74" + "0000000000000102" + "0000000000000005" + "01" + "00000004" + "7527b77a" + "74657874"
     )
     assert packed_group(SALT, Group(2, b""), False).hex() == (
-        "73616c7473616c74" + "0000000000000002" + "00" + "00000000" + "32949e72"
+        "73616c7473616c74" + "0000000000000002" + "0000000000000000" + "00" + "00000000" + "69b6fb56"
     )
 
 
@@ -57,9 +57,9 @@ def test_file(path: Path) -> None:
     log = LogFile(path, IDENTITY, 0, random)
     log.append(b"one", True)
     log.append(b"", True)
-    log.append(b"three", False)
+    log.append(b"three", False, 7)
     log.close()
-    groups = [(Group(2, b"one"), True), (Group(3, b""), True), (Group(4, b"three"), False)]
+    groups = [(Group(2, b"one"), True), (Group(3, b""), True), (Group(4, b"three", 7), False)]
     written = packed_header(bytes.fromhex(IDENTITY), SALT) + b"".join(packed_group(SALT, *each) for each in groups)
     assert (path.read_bytes(), salts) == (written, [8])
     assert groups_in(written, SALT, FLUSHED) == ([group for group, _ in groups], len(written))
