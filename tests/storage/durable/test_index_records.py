@@ -21,6 +21,7 @@ from storage.durable.layers import (
 
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.storage.batch_executor import StoredRecord
+from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
 
 
@@ -33,10 +34,11 @@ def test_write(stored: Stored, older: Changed, newer: Changed, keys: list[bytes]
     results = []
     with layers_with(stored) as layers:
         for name in ("write", "write_plainly"):
-            memtable, counters = memtable_of(newer), counted(before)
-            index = DurableIndex(layers.view(memtable, memtable_of(older)), INDEX, counters, memtable)
+            changes, counters = GroupChanges(), counted(before)
+            changes.merge(memtable_of(newer))
+            index = DurableIndex(layers.view(changes, memtable_of(older)), INDEX, counters, changes)
             growth = getattr(index, name)(keys, slots, records, versions)
-            results.append((growth, memtable.records, counters))
+            results.append((growth, changes.records, counters))
     assert results[0] == results[1]
     written = zip(
         keys, (StoredRecord(*each) for each in zip(versions, [0] * len(keys), records, strict=True)), strict=True

@@ -143,8 +143,8 @@ def test_an_update_that_raises_fails_alone(bench: Bench) -> None:
     """When an update fails unexpectedly, those that were to be committed with it are done, each once."""
     store = lmdb_of(bench)
 
-    def bad(view: MergedView, counters: Counters, memtable: Memtable) -> None:
-        write_of(store, b"half").work(view, counters, memtable)
+    def bad(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
+        write_of(store, b"half").work(view, counters, changes)
         raise ZeroDivisionError
 
     def worse(transaction: WriteTransaction) -> None:
