@@ -10,7 +10,7 @@ except ImportError:  # built without pyproject.toml's requirements: pyshard is i
     compiled = []
 else:
     # Optional: where there is no compiler, the same is done in plain Python (pyshard/compiled/__init__.py).
-    compiled = cythonize([Extension("pyshard.compiled.leaves", ["pyshard/compiled/leaves.pyx"])], build_dir="build")
+    compiled = cythonize([Extension("pyshard.compiled.*", ["pyshard/compiled/*.pyx"])], build_dir="build")
     for extension in compiled:
         extension.optional = True  # `cythonize` forgets it
 
@@ -43,7 +43,7 @@ setup(
     python_requires=">=3.11",
     # "twisted.plugins" has no __init__.py here: the one module in it is installed beside Twisted's own plugins.
     packages=[*find_packages(include=["pyshard", "pyshard.*"]), "twisted.plugins"],
-    package_data={"pyshard": ["py.typed"], "pyshard.compiled": ["leaves.pyi"]},
+    package_data={"pyshard": ["py.typed"], "pyshard.compiled": ["*.pyi"]},
     ext_modules=compiled,
     install_requires=[
         "attrs>=23.2",

@@ -18,7 +18,7 @@ from model.document_samples import alike, flat_dicts, trees
 
 import pyshard
 from pyshard.client_core import result_decoding
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, box_leaves, document_leaves, key_leaves, lmdb_leaves
 from pyshard.errors import PyshardError
 from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map
 from pyshard.model.strict_messagepack import quick_document
@@ -28,7 +28,7 @@ from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serial
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 
-built = pytest.mark.skipif(leaves is None, reason="no compiled twins were built")
+built = pytest.mark.skipif(key_leaves is None, reason="no compiled twins were built")
 
 MOST_BYTES, MOST_NESTING, MOST_ELEMENTS = settings.MAX_DOCUMENT_BYTES, settings.MAX_NESTING, settings.MAX_ELEMENTS
 
@@ -56,9 +56,9 @@ class Number(int):
 def test_slots(keys: list[bytes], index: bytes) -> None:
     """Keys of any length, in any index."""
     expected = [key_slots.slot_of_plainly(key, index) for key in keys]
-    assert leaves.slots_of(keys, index) == expected
-    assert leaves.slots_of(iter(keys), index) == expected
-    assert [leaves.slot_of(key, index) for key in keys] == expected
+    assert key_leaves.slots_of(keys, index) == expected
+    assert key_leaves.slots_of(iter(keys), index) == expected
+    assert [key_leaves.slot_of(key, index) for key in keys] == expected
     assert key_slots.slots_of_plainly(keys, index) == expected
 
 
@@ -66,7 +66,7 @@ def test_slots(keys: list[bytes], index: bytes) -> None:
 def test_slots_of_many_keys() -> None:
     """So many that each way of rounding a number of 128 bits to a float is among them."""
     keys = [b"%d" % number for number in range(200_000)]
-    assert leaves.slots_of(keys) == key_slots.slots_of_plainly(keys)
+    assert key_leaves.slots_of(keys) == key_slots.slots_of_plainly(keys)
 
 
 @built
@@ -74,7 +74,7 @@ def test_slots_of_many_keys() -> None:
 def test_split(slots: list[int], bounds: set[int]) -> None:
     """Each slot goes to the range that owns it, be there one range or many."""
     starts = [0, *sorted(bounds)]
-    assert leaves.split(slots, starts) == shard_map.split_plainly(slots, starts)
+    assert key_leaves.split(slots, starts) == shard_map.split_plainly(slots, starts)
 
 
 @built
@@ -82,9 +82,9 @@ def test_split(slots: list[int], bounds: set[int]) -> None:
 def test_what_is_no_text_of_a_key(key: object) -> None:
     """Is refused by its type."""
     with pytest.raises(TypeError):
-        leaves.slots_of([key])  # type: ignore[list-item]  # the test's point
+        key_leaves.slots_of([key])  # type: ignore[list-item]  # the test's point
     with pytest.raises(TypeError):
-        leaves.slot_of(key)  # type: ignore[arg-type]  # the test's point
+        key_leaves.slot_of(key)  # type: ignore[arg-type]  # the test's point
 
 
 @built
@@ -95,7 +95,7 @@ def test_texts(keys: list[object], longest: int) -> None:
     """The texts of keys that are all str and short enough; nothing where one is another thing."""
     simple = all(type(key) is str and not any("\ud800" <= one <= "\udfff" for one in key) for key in keys)
     fit = simple and all(len(str(key).encode()) <= longest for key in keys)
-    assert leaves.keys_bytes(keys, longest) == ([str(key).encode() for key in keys] if fit else None)
+    assert key_leaves.keys_bytes(keys, longest) == ([str(key).encode() for key in keys] if fit else None)
 
 
 # ---------------------------------------------------------------------- documents
@@ -117,8 +117,8 @@ def plainly(document: object) -> tuple[bytes, int] | None:
 def test_records(document: object) -> None:
     """A record is the plain twin's; what has none is left to it, as is what holds subclasses and ints past 64 bits."""
     expected = plainly(document)
-    found = leaves.record_of(document, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
-    size = leaves.plain_size(document, MOST_BYTES, MOST_NESTING)
+    found = document_leaves.record_of(document, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
+    size = document_leaves.plain_size(document, MOST_BYTES, MOST_NESTING)
     assert found in (None, expected)
     assert found is not None or expected is None or _is_special(document)
     if expected is not None:
@@ -137,8 +137,10 @@ def _is_special(document: object) -> bool:
 @given(any_document, st.integers(0, 200), st.integers(0, 4))
 def test_limits_of_documents(document: object, most_bytes: int, most_nesting: int) -> None:
     """Nothing past a limit is taken, and nothing within it is left."""
-    found = leaves.record_of(document, document_encoding.encode_body, most_bytes, most_nesting, MOST_ELEMENTS)
-    unlimited = leaves.record_of(document, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
+    found = document_leaves.record_of(document, document_encoding.encode_body, most_bytes, most_nesting, MOST_ELEMENTS)
+    unlimited = document_leaves.record_of(
+        document, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS
+    )
     fits = unlimited is not None and len(unlimited[0]) - 5 <= most_bytes and _depth(document) <= most_nesting
     assert found == (unlimited if fits else None)
 
@@ -155,7 +157,7 @@ def test_a_document_in_itself() -> None:
     """Is left to the plain twin, which refuses it."""
     document: list[object] = []
     document.append(document)
-    assert leaves.plain_size(document, MOST_BYTES, MOST_NESTING) is None
+    assert document_leaves.plain_size(document, MOST_BYTES, MOST_NESTING) is None
 
 
 @built
@@ -164,14 +166,16 @@ def test_one_huge_list_many_times() -> None:
     document: object = ["x" * 1000] * 1000
     for _ in range(MOST_NESTING - 1):
         document = [document] * 1000
-    assert leaves.plain_size(document, MOST_BYTES, MOST_NESTING) is None
+    assert document_leaves.plain_size(document, MOST_BYTES, MOST_NESTING) is None
 
 
 @built
 @given(alike() | st.lists(any_document), st.integers(0, 300))
 def test_many_records(documents: list[object], room: int) -> None:
     """Many records are those of each, until there is no more room."""
-    found = leaves.records_of(documents, room, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS)
+    found = document_leaves.records_of(
+        documents, room, document_encoding.encode_body, MOST_BYTES, MOST_NESTING, MOST_ELEMENTS
+    )
     if found is not None:
         assert found == bulk_document_encoding.encode_many_plainly(documents, room)
 
@@ -194,7 +198,7 @@ def test_found_records(documents: list[object], damaged: list[bytes]) -> None:
     slots = [number * 128 for number in range(len(results))]
     run = Read("", [b"key"] * len(results))
     expected = [result_decoding._record(run, b"key", *pair) for pair in zip(slots, results, strict=True)]
-    found = leaves.found_records(results, slots, VERSION.size, quick_document, MOST_ELEMENTS)
+    found = document_leaves.found_records(results, slots, VERSION.size, quick_document, MOST_ELEMENTS)
     if found is None:
         found = result_decoding.outcomes_of(run, slots, (), list(results))
     assert list(map(repr, found)) == list(map(repr, expected))  # nan is a document, too
@@ -204,9 +208,11 @@ def test_found_records(documents: list[object], damaged: list[bytes]) -> None:
 def test_what_has_to_be_counted_is_left() -> None:
     """A document of more bytes than needn't be counted isn't decoded."""
     result = bytes(VERSION.size) + document_encoding.encode([1, 2, 3])[0]
-    assert leaves.found_records([result], [0], VERSION.size, quick_document, 4) == [{"hash_": 0.0, "record": [1, 2, 3]}]
-    assert leaves.found_records([result], [0], VERSION.size, quick_document, 3) is None
-    assert leaves.record_of([1, 2, 3], msgspec.msgpack.encode, MOST_BYTES, MOST_NESTING, 3) is None
+    assert document_leaves.found_records([result], [0], VERSION.size, quick_document, 4) == [
+        {"hash_": 0.0, "record": [1, 2, 3]}
+    ]
+    assert document_leaves.found_records([result], [0], VERSION.size, quick_document, 3) is None
+    assert document_leaves.record_of([1, 2, 3], msgspec.msgpack.encode, MOST_BYTES, MOST_NESTING, 3) is None
 
 
 # ---------------------------------------------------------------------- what lies in LMDB
@@ -224,7 +230,7 @@ def view_of(value: bytes) -> memoryview:
 def test_database_keys(pairs: list[tuple[int, bytes]], index: int) -> None:
     """The database keys of any slots and keys."""
     slots, keys = [slot for slot, _ in pairs], [key for _, key in pairs]
-    assert leaves.database_keys(index, slots, keys) == lmdb_encoding.database_keys_plainly(index, slots, keys)
+    assert lmdb_leaves.database_keys(index, slots, keys) == lmdb_encoding.database_keys_plainly(index, slots, keys)
 
 
 @built
@@ -232,7 +238,7 @@ def test_database_keys(pairs: list[tuple[int, bytes]], index: int) -> None:
 def test_stored_values(pairs: list[tuple[int, bytes]]) -> None:
     """The values of any versions and records."""
     versions, records = [version for version, _ in pairs], [record for _, record in pairs]
-    assert leaves.stored_values(versions, records) == lmdb_encoding.pack_many_plainly(versions, records)
+    assert lmdb_leaves.stored_values(versions, records) == lmdb_encoding.pack_many_plainly(versions, records)
 
 
 @built
@@ -245,7 +251,7 @@ def test_stored_values(pairs: list[tuple[int, bytes]]) -> None:
 def test_stored_results(values: list[bytes | memoryview | None], room: int, kept: int, begin: int) -> None:
     """The results of any values, also of such as are too short."""
     expected = lmdb_encoding.results_plainly(values, room, kept, begin)
-    assert leaves.stored_results(values, room, kept, begin) == expected
+    assert lmdb_leaves.stored_results(values, room, kept, begin) == expected
 
 
 @built
@@ -253,14 +259,14 @@ def test_what_lmdb_does_not_take() -> None:
     """A number that has no room where it belongs, and what is no bytes, is refused by its type or size."""
     for index, slot in ((2**32, 0), (0, 2**32), (0, -1)):
         with pytest.raises(OverflowError):
-            leaves.database_keys(index, [slot], [b"k"])
+            lmdb_leaves.database_keys(index, [slot], [b"k"])
     for nothing in (None, "text"):
         with pytest.raises(TypeError):
-            leaves.database_keys(0, [0], [nothing])  # type: ignore[list-item]  # the test's point
+            lmdb_leaves.database_keys(0, [0], [nothing])  # type: ignore[list-item]  # the test's point
         with pytest.raises(TypeError):
-            leaves.stored_values([0], [nothing])  # type: ignore[list-item]  # the test's point
+            lmdb_leaves.stored_values([0], [nothing])  # type: ignore[list-item]  # the test's point
     with pytest.raises(TypeError):
-        leaves.stored_results(["text"], 9, 8, 16)  # type: ignore[list-item]  # the test's point
+        lmdb_leaves.stored_results(["text"], 9, 8, 16)  # type: ignore[list-item]  # the test's point
 
 
 # ---------------------------------------------------------------------- boxes
@@ -301,16 +307,16 @@ def test_whole_boxes(box: Box, keys: int, size: int, cut: int, more: bytes) -> N
         data[: cut % len(data)],
         data[: cut % len(data)] + more + data[cut % len(data) :],
     ):
-        assert leaves.whole_box(changed, keys, size) == only_box(changed, Limits(keys=keys, size=size))
-        assert leaves.whole_box(changed, 9, 10_000) == only_box(changed, Limits(keys=9, size=10_000))
+        assert box_leaves.whole_box(changed, keys, size) == only_box(changed, Limits(keys=keys, size=size))
+        assert box_leaves.whole_box(changed, 9, 10_000) == only_box(changed, Limits(keys=9, size=10_000))
 
 
 @built
 def test_a_key_that_comes_twice() -> None:
     """Each pair counts, and the last one stays."""
     data = b"\0\1k\0\1x\0\1k\0\1y\0\0"
-    assert leaves.whole_box(data, 2, 100) == {b"k": b"y"}
-    assert leaves.whole_box(data, 1, 100) is None
+    assert box_leaves.whole_box(data, 2, 100) == {b"k": b"y"}
+    assert box_leaves.whole_box(data, 1, 100) is None
 
 
 # ---------------------------------------------------------------------- whether they are there
@@ -320,5 +326,5 @@ def test_a_key_that_comes_twice() -> None:
 @pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="there is no compiler")
 def test_they_are_in_use() -> None:
     """Where there is a compiler, an installed pyshard uses them, unless it is told not to."""
-    assert leaves is not None
+    assert key_leaves is not None
     assert IN_USE is (os.environ.get("PYSHARD_COMPILED") != "0")

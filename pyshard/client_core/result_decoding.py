@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypedDict, cast
 
 from pyshard.client_core.operation import shown
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import NotANumber, OutcomeUnknown, UnreadableRecord
 from pyshard.model import document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
@@ -93,7 +93,7 @@ def _unreadable(run: Run, key: bytes, error: UnreadableRecord, record: bytes) ->
 
 def _records(run: Read | Pop, slots: Sequence[int], results: list[Result]) -> list[object]:
     if IN_USE:
-        compiled = leaves.found_records(results, slots, VERSION.size, quick_document, settings.MAX_ELEMENTS)
+        compiled = document_leaves.found_records(results, slots, VERSION.size, quick_document, settings.MAX_ELEMENTS)
         if compiled is not None:
             return compiled
     if len(results) == 1:

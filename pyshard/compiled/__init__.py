@@ -1,10 +1,13 @@
-"""The compiled twins of a few plain functions, where they were built: `leaves`, from leaves.pyx.
+"""The compiled twins of a few plain functions, where they were built: four modules of them, by what they work on.
 
 Rules:
 
-- Whatever is compiled has a plain twin in Python, which is the reference, and is used where there was no compiler.
-- No behavior differs. tests/test_compiled_twins.py compares the two.
-- `IN_USE` is settled when this is imported. ``PYSHARD_COMPILED=0`` in the environment leaves the twins out.
+- Whatever is compiled has a plain twin in Python, which says what it does, and is used where there was no compiler.
+- No behavior differs. tests/test_compiled_twins.py runs and compares the two.
+- What a compiled function doesn't know or would refuse it leaves to its twin: it gives None. Errors have one wording.
+- Limits are arguments. Nothing here decides anything.
+- Either all modules are used or none. `IN_USE` is settled when this is imported. ``PYSHARD_COMPILED=0`` in the
+  environment leaves them out.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ from __future__ import annotations
 import os
 
 try:
-    from pyshard.compiled import leaves
-except ImportError:  # it wasn't built
-    leaves = None  # type: ignore[assignment]  # as `IN_USE` says
+    from pyshard.compiled import box_leaves, document_leaves, key_leaves, lmdb_leaves
+except ImportError:  # they weren't built, or not all of them
+    box_leaves = document_leaves = key_leaves = lmdb_leaves = None  # type: ignore[assignment]  # as `IN_USE` says
 
 #: Whether the compiled twins are used.
-IN_USE: bool = leaves is not None and os.environ.get("PYSHARD_COMPILED") != "0"
+IN_USE: bool = key_leaves is not None and os.environ.get("PYSHARD_COMPILED") != "0"
 
-__all__ = ["IN_USE", "leaves"]
+__all__ = ["IN_USE", "box_leaves", "document_leaves", "key_leaves", "lmdb_leaves"]

@@ -17,7 +17,7 @@ from itertools import chain, repeat
 from operator import add, itemgetter
 from typing import cast
 
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import UnreadableRecord
 from pyshard.model.document_encoding import FORMAT, HEAD, Document, decode, encode, encode_body
 from pyshard.model.document_size import DIGIT, values_size, wide_size
@@ -87,7 +87,7 @@ def decode_many_plainly(records: Sequence[bytes], begin: int = 0) -> list[Docume
 def _encode_compiled(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]] | None:
     """What `encode_many` gives; None: one of the documents isn't of plain values, or can't be stored."""
     most = settings.MAX_DOCUMENT_BYTES
-    return leaves.records_of(documents, room, encode_body, most, settings.MAX_NESTING, settings.MAX_ELEMENTS)
+    return document_leaves.records_of(documents, room, encode_body, most, settings.MAX_NESTING, settings.MAX_ELEMENTS)
 
 
 def _encode_flat(documents: Sequence[object], room: int) -> tuple[list[bytes], list[int]] | None:

@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias, TypeVar, Union
 
 import msgspec
 
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import InvalidDocument, NotANumber, UnreadableRecord, plain
 from pyshard.model import document_faults
 from pyshard.model.document_elements import elements_fault
@@ -76,7 +76,7 @@ def encode(document: object) -> tuple[bytes, int]:
     :raises DocumentTooLarge: past `settings.MAX_DOCUMENT_BYTES`.
     """
     if IN_USE:
-        found = leaves.record_of(
+        found = document_leaves.record_of(
             document, encode_body, settings.MAX_DOCUMENT_BYTES, settings.MAX_NESTING, settings.MAX_ELEMENTS
         )
         if found is not None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, cast, overload
 
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, key_leaves
 from pyshard.errors import InvalidKey, shown_value
 from pyshard.settings import settings
 
@@ -74,7 +74,7 @@ def key_bytes(key: Key) -> bytes:
 
 def keys_bytes(keys: Sequence[Key]) -> list[bytes]:
     """The texts of many keys; see `key_bytes`."""
-    texts = leaves.keys_bytes(keys, settings.MAX_KEY_BYTES) if IN_USE else _joined_keys_bytes(keys)
+    texts = key_leaves.keys_bytes(keys, settings.MAX_KEY_BYTES) if IN_USE else _joined_keys_bytes(keys)
     return keys_bytes_plainly(keys) if texts is None else texts
 
 
@@ -117,10 +117,10 @@ def slots_of_plainly(keys: Iterable[bytes], index: bytes = b"") -> list[int]:
 
 #: The slot of a key, 0 … 9,999,999, given the key's text (`key_bytes`) and the index's name in UTF-8, which is empty
 #: for the default index. In a named index the text that is hashed is ``index:key``, in the default one the key alone.
-slot_of: Callable[..., int] = leaves.slot_of if IN_USE else slot_of_plainly
+slot_of: Callable[..., int] = key_leaves.slot_of if IN_USE else slot_of_plainly
 
 #: The slot of each of many keys: what `slot_of` gives for each.
-slots_of: Callable[..., list[int]] = leaves.slots_of if IN_USE else slots_of_plainly
+slots_of: Callable[..., list[int]] = key_leaves.slots_of if IN_USE else slots_of_plainly
 
 
 class LazySlots(Sequence[int]):

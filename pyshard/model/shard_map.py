@@ -16,7 +16,7 @@ from operator import attrgetter
 
 import attrs
 
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, key_leaves
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
@@ -113,7 +113,7 @@ def split_plainly(slots: Sequence[int], starts: list[int]) -> list[list[int]]:
     return parts
 
 
-_split = leaves.split if IN_USE else split_plainly
+_split = key_leaves.split if IN_USE else split_plainly
 
 
 def check_cover(ranges: tuple[ShardRange, ...]) -> None:

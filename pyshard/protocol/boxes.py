@@ -21,7 +21,7 @@ from typing import NoReturn, TypeAlias
 
 import attrs
 
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, box_leaves
 from pyshard.settings import settings
 
 Box: TypeAlias = dict[bytes, bytes]
@@ -219,7 +219,7 @@ class BoxParser:
         limits = self.limits
         if limits.boxes is not None:
             return None
-        box = leaves.whole_box(data, limits.keys, limits.size) if IN_USE else self._outlined_box(data)
+        box = box_leaves.whole_box(data, limits.keys, limits.size) if IN_USE else self._outlined_box(data)
         if box is not None:
             self.size = len(data)
             self.boxes += 1

@@ -22,7 +22,7 @@ from hashlib import blake2b
 from itertools import repeat
 from operator import add, itemgetter
 
-from pyshard.compiled import IN_USE, leaves
+from pyshard.compiled import IN_USE, lmdb_leaves
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.storage.batch_executor import StoredRecord
 
@@ -83,12 +83,12 @@ def pack_many_plainly(versions: Iterable[int], records: Iterable[bytes]) -> list
 
 #: The database keys of many records without long keys, given their index, slots and keys. Plain twin: `database_key`.
 database_keys: Callable[[int, Iterable[int], Iterable[bytes]], list[bytes]] = (
-    leaves.database_keys if IN_USE else database_keys_plainly
+    lmdb_leaves.database_keys if IN_USE else database_keys_plainly
 )
 
 #: The values of many records without expiry and without long keys, given versions and records. Plain twin: `pack`.
 pack_many: Callable[[Iterable[int], Iterable[bytes]], list[bytes]] = (
-    leaves.stored_values if IN_USE else pack_many_plainly
+    lmdb_leaves.stored_values if IN_USE else pack_many_plainly
 )
 
 
@@ -119,7 +119,7 @@ def results(values: Iterable[bytes | memoryview | None], room: int) -> list[byte
 
     :param room: bytes of results; once they are reached, it ends.
     """
-    return (leaves.stored_results if IN_USE else results_plainly)(values, room, VERSION.size, _HEAD.size)
+    return (lmdb_leaves.stored_results if IN_USE else results_plainly)(values, room, VERSION.size, _HEAD.size)
 
 
 def results_plainly(

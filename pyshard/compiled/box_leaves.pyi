@@ -1,0 +1,3 @@
+"""The types of box_leaves.pyx."""
+
+def whole_box(data: bytes, most_keys: int, most_bytes: int) -> dict[bytes, bytes] | None: ...

@@ -1,0 +1,9 @@
+"""The types of lmdb_leaves.pyx."""
+
+from collections.abc import Iterable
+
+def database_keys(index: int, slots: Iterable[int], keys: Iterable[bytes]) -> list[bytes]: ...
+def stored_values(versions: Iterable[int], records: Iterable[bytes]) -> list[bytes]: ...
+def stored_results(
+    values: Iterable[bytes | memoryview | None], room: int, kept: int, begin: int
+) -> list[bytes | None]: ...
