@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from pyshard import Pyshard
 from pyshard.aio import AioClient, connect
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.errors import PyshardError
 from pyshard.net.connection_parameters import connection_parameters

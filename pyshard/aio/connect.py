@@ -24,7 +24,7 @@ from pyshard.aio.verb_futures import future_of
 from pyshard.client.connect import client_with, started
 from pyshard.client_core.operation_maker import OperationMaker
 from pyshard.errors import ConfigError, InvalidArgument
-from pyshard.net.client_addresses import Address, Servers
+from pyshard.net.address_parsing import Address, Servers
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.security.tls import Tls
 from pyshard.security.tls.ssl_context import SslContext

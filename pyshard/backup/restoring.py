@@ -42,7 +42,7 @@ from pyshard.errors import (
 )
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.document_encoding import with_its_size
-from pyshard.model.record_outline import are_records, record_fault
+from pyshard.model.record_check import are_records, record_fault
 from pyshard.protocol.batch_operations import ABSENT, LONGEST_TTL, Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, Steps
+from pyshard.blocking.calling_thread_tasks import Interest, Network, PlainSocket, Steps
 from pyshard.client_core.conversation import Broken
 
 _STAGGER = 0.05  # seconds until the next address of a name is tried as well ("localhost" often has two)

@@ -18,9 +18,9 @@ from typing import TypeVar
 import attrs
 
 from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
+from pyshard.blocking.calling_thread_tasks import run, together
 from pyshard.blocking.cluster import BlockingCluster, MapView
-from pyshard.blocking.interruption import tell_doubt
-from pyshard.blocking.thread_tasks import run, together
+from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from pyshard.blocking.address_race import TooLate
+from pyshard.blocking.calling_thread_tasks import Interest, Steps
 from pyshard.blocking.connection_pool import REFUSALS, NotSent
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.shard_pool import ShardPool
-from pyshard.blocking.thread_tasks import Interest, Steps
 from pyshard.client_core.bulk_input import BulkSlice, encoded
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight

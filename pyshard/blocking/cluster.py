@@ -7,7 +7,7 @@ Rules:
 - What becomes of an operation after an error is decided in `pyshard.client_core.retry_decision`; the thread that called
   does it.
 - Every operation ends by its deadline.
-- An exception that cuts a change short says so (`pyshard.blocking.interruption`).
+- An exception that cuts a change short says so (`pyshard.blocking.interrupted_change`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from random import Random
 import attrs
 
 from pyshard.blocking.address_race import TooLate
+from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps, run
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
-from pyshard.blocking.gathered_operation import GatheredOperation
-from pyshard.blocking.interruption import tell_doubt
+from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
-from pyshard.blocking.thread_tasks import Interest, Network, Steps, run
+from pyshard.blocking.waiting_operation import GatheredOperation
 from pyshard.client_core import map_fetching
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
+from pyshard.blocking.calling_thread_tasks import run, together
 from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.connection_pool import NotSent
-from pyshard.blocking.interruption import tell_doubt
-from pyshard.blocking.thread_tasks import run, together
+from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
 from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.everyday_verbs import Location, location
-from pyshard.client_core.index_walk import FOR_NOW, PAUSE, Refusals, Walk
+from pyshard.client_core.index_walk_refusals import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
 from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state

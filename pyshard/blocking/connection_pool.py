@@ -20,10 +20,10 @@ from random import Random
 from typing import Any
 
 from pyshard.blocking.address_race import TooLate
+from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.thread_tasks import Interest, Network, Steps
 from pyshard.client_core.conversation import Broken, read_answer, unknown_call
 from pyshard.errors import (
     ClientClosed,

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
+from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps, run, together
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
-from pyshard.blocking.thread_tasks import Interest, Network, Steps, run, together
 from pyshard.client_core import map_fetching
-from pyshard.client_core.errors_of_peers import error_of_all
+from pyshard.client_core.combined_error import error_of_all
 from pyshard.errors import NotConfigured, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState

@@ -16,7 +16,7 @@ import socket
 import threading
 from collections.abc import Sequence
 
-from pyshard.blocking.thread_tasks import Interest, Steps
+from pyshard.blocking.calling_thread_tasks import Interest, Steps
 from pyshard.clocks import steady_seconds
 from pyshard.model.address_text import is_ipv4, is_ipv6
 from pyshard.net.ipv6_zones import with_zone_number

@@ -1,4 +1,6 @@
-"""Plain sockets and the machine's clock, as the blocking client uses them (`pyshard.blocking.thread_tasks.Network`).
+"""Plain sockets and the machine's clock, as the blocking client uses them.
+
+What it wants of them is `pyshard.blocking.calling_thread_tasks.Network`.
 
 Rules:
 
@@ -24,8 +26,8 @@ from contextlib import suppress
 from math import ceil
 from typing import Protocol, cast
 
+from pyshard.blocking.calling_thread_tasks import PlainSocket, Steps, Wanted
 from pyshard.blocking.name_look_up import FoundAddress, look_up
-from pyshard.blocking.thread_tasks import PlainSocket, Steps, Wanted
 from pyshard.clocks import steady_seconds
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory

@@ -20,10 +20,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pyshard.blocking.address_race import TooLate, broken, dial
+from pyshard.blocking.calling_thread_tasks import Interest, Network, PlainSocket, Steps, run
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.thread_tasks import Interest, Network, PlainSocket, Steps, run
 from pyshard.client_core.conversation import Broken, Conversation, Reply
 from pyshard.errors import ClientClosed, NotTrusted, PyshardError
 from pyshard.protocol import commands

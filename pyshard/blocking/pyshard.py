@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from pyshard.blocking.cluster import BlockingCluster
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.index_handle import BlockingIndex
-from pyshard.blocking.interruption import tell_doubt
+from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.item_scan import ItemScan
 from pyshard.blocking.record_calls import RecordCalls
 from pyshard.blocking.typed_index import BlockingTypedIndex
@@ -46,7 +46,7 @@ from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import Key
-from pyshard.net.client_addresses import Servers
+from pyshard.net.address_parsing import Servers
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.protocol.batch_operations import ABSENT, Read, Remove
 from pyshard.security.tls import Tls

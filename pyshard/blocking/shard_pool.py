@@ -22,16 +22,16 @@ from random import Random
 import msgspec
 
 from pyshard.blocking.address_race import TooLate
+from pyshard.blocking.calling_thread_tasks import Network, run
 from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
-from pyshard.blocking.gathered_operation import GatheredOperation, Turn
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.thread_tasks import Network, run
+from pyshard.blocking.waiting_operation import GatheredOperation, Turn
 from pyshard.client_core.conversation import Broken, Reply
-from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
 from pyshard.client_core.retry_decision import SENSELESS, Attempt
+from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping

@@ -26,12 +26,12 @@ from pyshard.net.twisted_internals import poll_lightly
 from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
+from pyshard.server import daemon_options, daemon_tls_options, listen_address, rotated_log_file
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.signals_and_exit import DaemonReactor, end
-from pyshard.server.twistd_options import twistd_files
+from pyshard.server.twistd_files import twistd_files
 
 
 class BootstrapOptions(usage.Options):
@@ -53,7 +53,7 @@ class BootstrapOptions(usage.Options):
         ],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
-        *daemon_log.OPTIONS,
+        *rotated_log_file.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
@@ -72,7 +72,7 @@ class BootstrapOptions(usage.Options):
         files = twistd_files(self.parent)
         remove_stale(files.pid)
         try:
-            self["open log"] = daemon_log.chosen_log(self, files)
+            self["open log"] = rotated_log_file.chosen_log(self, files)
             if self["config"] is None:
                 raise ConfigError(
                     "--config: found nothing, expected the cluster's config file, such as etc/shards.json"

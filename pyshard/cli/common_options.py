@@ -24,13 +24,13 @@ import click
 from click.core import ParameterSource
 
 from pyshard.blocking import Pyshard
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.cli.unreached_daemons import UnreachedDaemons
 from pyshard.errors import ConfigError
 from pyshard.model import address_mapping
 from pyshard.model.address_mapping import mapping_in
-from pyshard.net import client_addresses
+from pyshard.net import address_parsing
 from pyshard.net.connection_parameters import connection_parameters, url_in
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
@@ -105,7 +105,7 @@ def _addresses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
     given = value[0] if len(value) == 1 else ",".join(value)
     try:
         if url_in(value) is None:
-            client_addresses.parse_all(given)
+            address_parsing.parse_all(given)
     except ConfigError as error:
         raise click.BadParameter(str(error), ctx, param) from None
     return given

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Results and exit codes are as in `pyshard.cli.verbs`.
+- Results and exit codes are as in `pyshard.cli.one_key_commands`.
 - What removes all documents of an index is done only with --yes: the default index has no name to be typed.
 - There is none for all documents: `cat` prints them.
 """

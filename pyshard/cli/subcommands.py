@@ -36,7 +36,7 @@ _LINES = {
     "up": {
         "up": "Run the bootstrap and all shards of a cluster, until Ctrl-C.",
     },
-    "verbs": {
+    "one_key_commands": {
         "read": "Print the document of KEY, as one line of JSON.",
         "item": "Print everything about KEY, as one line of JSON.",
         "write": "Store DOC under KEY, and print its size.",

@@ -1,4 +1,4 @@
-"""What `pyshard.cli.verbs` and `pyshard.cli.everyday_commands` share: arguments, options and refusals.
+"""What `pyshard.cli.one_key_commands` and `pyshard.cli.everyday_commands` share: arguments, options and refusals.
 
 Rule: the text of an argument is checked by a callback of click, before anything is connected.
 """

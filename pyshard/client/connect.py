@@ -15,8 +15,8 @@ from pyshard.client.client import Client
 from pyshard.client.router import Router
 from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.net import client_endpoints
+from pyshard.net.address_parsing import Servers
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
-from pyshard.net.client_addresses import Servers
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
 from pyshard.net.steady_clock import steady_clock

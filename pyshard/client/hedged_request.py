@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client_core import map_fetching
-from pyshard.client_core.errors_of_peers import error_of_all
+from pyshard.client_core.combined_error import error_of_all
 from pyshard.errors import NotConfigured, PyshardError, Unavailable
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.protocol.commands import Command

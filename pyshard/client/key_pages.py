@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.client.router import Router
-from pyshard.client_core.index_walk import FOR_NOW, PAUSE, Refusals, Walk
+from pyshard.client_core.index_walk_refusals import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
 
 _T = TypeVar("_T")

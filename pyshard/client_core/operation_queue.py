@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
-from pyshard.client_core.operation_runs import outcomes_of_runs, runs_of
+from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
 from pyshard.errors import Overloaded
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run, changes

@@ -6,7 +6,7 @@ Rules:
 
 - a record is a format byte, the document's size in the original pyshard's measure (unsigned, 4 bytes, big-endian), and
   the document in MessagePack;
-- a document of too many elements is neither made nor decoded (`pyshard.model.document_elements`);
+- a document of too many elements is neither made nor decoded (`pyshard.model.element_limit`);
 - ints past 64 bits are the extension type 1: two's complement, big-endian;
 - a shard decodes no record but for `increment`; clients encode and decode;
 - a reader refuses what is no record, and what no document holds (`pyshard.model.strict_messagepack`).
@@ -24,8 +24,8 @@ import msgspec
 from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import InvalidDocument, NotANumber, UnreadableRecord, plain
 from pyshard.model import document_faults
-from pyshard.model.document_elements import elements_fault
 from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, measure, too_large
+from pyshard.model.element_limit import elements_fault
 from pyshard.model.plain_values import plain_key, plain_value
 from pyshard.model.strict_messagepack import BIG_INT, DECODE_ERRORS, NEEDS_CARE, careful_document, quick_document
 from pyshard.settings import settings

@@ -2,7 +2,7 @@
 
 From below: `bounded_box_stream` (boxes within limits), `command_connection` (calls and answers), `dialed_connection`
 and `heartbeat` (a dialed one), `reconnecting_dialer` (dial, greet, back off, dial again). Beside them:
-`connection_parameters`, `connection_url` and `client_addresses` (what a client is given; without Twisted, for the
+`connection_parameters`, `connection_url` and `address_parsing` (what a client is given; without Twisted, for the
 blocking client), `client_endpoints` (addresses → endpoints), `happy_eyeballs` and `staggered_race`,
 `authenticating_endpoint` (a token first), `backoff`, `disconnect_reason`.
 """

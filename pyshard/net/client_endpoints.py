@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.errors import ConfigError, shown_value
 from pyshard.model.address_text import is_ipv4, is_ipv6
-from pyshard.net.client_addresses import Address
+from pyshard.net.address_parsing import Address
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.net.ipv6_zones import with_zone_number
 from pyshard.net.twisted_internals import NO_TIMEOUT

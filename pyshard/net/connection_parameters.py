@@ -22,7 +22,7 @@ from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.errors import ConfigError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping, mapping_by, mapping_of
 from pyshard.model.cluster_state import check_index_name
-from pyshard.net.client_addresses import Address, Servers, parse_all, tls_of_all
+from pyshard.net.address_parsing import Address, Servers, parse_all, tls_of_all
 from pyshard.net.connection_url import ConnectionUrl, is_url, parse_url
 from pyshard.security.tls import Tls
 from pyshard.security.token_file import check_token_path
@@ -64,7 +64,7 @@ def connection_parameters(
 ) -> ConnectionParameters:
     """What a client connects with, given the arguments of `pyshard.connect`; None is what wasn't given.
 
-    :param servers: an address as a URL, or what `pyshard.net.client_addresses.parse_all` takes; default:
+    :param servers: an address as a URL, or what `pyshard.net.address_parsing.parse_all` takes; default:
         `settings.BOOTSTRAP_SERVER`.
     :param environment: says which files of TLS, and which addresses of shards, are used where nothing else does.
     :raises ConfigError: the addresses, `token_file` or `tls` can't be used, or they contradict an argument or one

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import Unavailable
-from pyshard.net.alarm_thread import AlarmThread
+from pyshard.net.reactor_alarm_thread import AlarmThread
 from pyshard.net.timer_descriptor import TimerDescriptor
 from pyshard.net.twisted_internals import call_soon, goes_by_the_wall_clock, set_clock
 

@@ -7,7 +7,7 @@ Rules:
 - of a peer that may only read, nothing is decoded that would change something;
 - a column has as many elements as the run has keys;
 - a key that is stored is UTF-8 and not too long, and what is written is a record, as far as its outline shows
-  (`pyshard.model.record_outline`), and not too large: other clients could not read them;
+  (`pyshard.model.record_check`), and not too large: other clients could not read them;
 - a refusal is a `BadRequest` in one printable line.
 """
 
@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from pyshard.errors import BadRequest, shortened
-from pyshard.model.record_outline import are_records, record_fault
+from pyshard.model.record_check import are_records, record_fault
 from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.batch_operations import (
     HEAD_BYTES,

@@ -1,4 +1,4 @@
-"""AMP's boxes ⇄ bytes, with limits on what a peer may send. Pure.
+"""AMP's boxes ⇄ bytes, with limits on what a peer may send. It does no I/O.
 
 A box is pairs of a key (1 to 255 bytes) and a value (up to 65,535 bytes). Each has its length before it, in two bytes,
 big-endian. Two zero bytes end the box.
@@ -7,7 +7,8 @@ Rules:
 
 - a box over its limits is refused as soon as a length says so, before its bytes have come;
 - bytes that come one by one cost no more than those that come together, neither work (tests/test_work.py) nor memory;
-- nothing is kept of what was read, but for the outline of one box (`BoxOutline`), which is small;
+- of a box that was given out nothing is kept but its keys (`BoxOutline`), by which the next one of its kind is read
+  sooner;
 - whatever the pieces, the boxes are those that `parse_plainly` finds in all bytes together.
 
 Twisted's own parser has no limits, and calls Python functions for each string. This one is a loop over what has come.

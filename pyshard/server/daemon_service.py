@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
 from pyshard.security.file_change import Reload
-from pyshard.server.daemon_log import DaemonLog
+from pyshard.server.rotated_log_file import DaemonLog
 from pyshard.server.signals_and_exit import DaemonReactor, DaemonSignals
 
 

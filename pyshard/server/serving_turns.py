@@ -1,20 +1,20 @@
 """Whose boxes a daemon serves now, and whose connection waits for others: fair between connections and addresses.
 
-A *turn* here is always one turn of the reactor's loop.
+A *round* here is what is done in one iteration of the reactor's loop, which a bound on its time ends.
 
 Rules:
 
 - While little is asked, a box is served at once.
-- In one turn, boxes are served at once for a bounded time. A connection that has more then waits, and nothing more is
+- In one round, boxes are served at once for a bounded time. A connection that has more then waits, and nothing more is
   read from it.
-- In each turn those that have waited are served, first the connection that has used least time
-  (`pyshard.server.fair_queue`), each with one box or a short slice of time. One that still has more waits again.
-- A turn ends as soon as somebody waits again, so that the reactor reads what others ask. While nobody does, it goes on:
-  hundreds of clients that ask one thing at a time are served in one turn.
-- While several addresses ask, none has more than its share (`pyshard.server.address_shares`). Without a share, nothing
-  is read from its connections. Connections with boxes that take long share apart from the other ones of their address.
-  In one turn few long boxes are served, however many addresses ask for some.
-- Peers without a role come behind those that have one, but get a small part of each turn, since whoever has a token is
+- In each later round those that wait are served, first the connection that has used least time
+  (`pyshard.server.fair_queue`), each with one box or a short slice of time. If one still has more, it waits again.
+- The bound on a round is short once somebody waits again, so that the reactor reads soon what others ask. It is longer
+  while nobody does, so that hundreds of clients that ask one thing at a time are served in one round.
+- While several addresses ask, none has more than its share of the time (`pyshard.server.address_time_shares`). Until it
+  has some again, nothing is read from its connections. An address has two shares: one for its connections with boxes
+  that take long, one for the others. In one round few long boxes are served, however many addresses ask for some.
+- Peers without a role come behind those that have one, but get a small part of each round, since whoever has a token is
   a stranger at first.
 """
 
@@ -28,7 +28,7 @@ from typing import Generic, Protocol, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.address_shares import ALIKE, SHORT, AddressShares, BoxTimes
+from pyshard.server.address_time_shares import ALIKE, SHORT, AddressShares, BoxTimes
 from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 

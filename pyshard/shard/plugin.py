@@ -19,12 +19,12 @@ from pyshard.net.twisted_internals import poll_lightly
 from pyshard.security.file_change import Reload
 from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
+from pyshard.server import daemon_options, daemon_tls_options, listen_address, rotated_log_file
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.signals_and_exit import DaemonReactor, end
-from pyshard.server.twistd_options import twistd_files
+from pyshard.server.twistd_files import twistd_files
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
@@ -61,7 +61,7 @@ class ShardOptions(usage.Options):
         ],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
-        *daemon_log.OPTIONS,
+        *rotated_log_file.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
@@ -71,7 +71,7 @@ class ShardOptions(usage.Options):
         files = twistd_files(self.parent)
         remove_stale(files.pid)
         try:
-            self["open log"] = daemon_log.chosen_log(self, files)
+            self["open log"] = rotated_log_file.chosen_log(self, files)
             if self["listen"] is None:
                 self["listen"] = listen_address.listen_string(
                     self["host"], listen_address.port_number(self["port"], "--port")

@@ -9,8 +9,8 @@ Rules:
   `Write` without conditions and times to live; all others are applied key by key (`_apply_each`);
 - both ways give the same (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
-- where the answers are too large, or too much was copied or applied one by one, all that is left of the batch is
-  refused;
+- a batch has a bounded share of work: bytes of records in its answers, bytes that it copies for touches and increments,
+  and operations that are applied key by key. Past it, all that is left of the batch is refused;
 - no record is copied before it is known to be wanted: a condition looks at the version alone.
 """
 

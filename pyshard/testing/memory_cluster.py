@@ -29,7 +29,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from pyshard.blocking import Pyshard
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from pyshard.blocking.thread_tasks import PlainSocket, Steps, Wanted
+from pyshard.blocking.calling_thread_tasks import PlainSocket, Steps, Wanted
 from pyshard.testing.memory_network import MemoryNetwork
 
 _IDLE = 0.05  # seconds that pass at a time when nothing is due
@@ -107,7 +107,7 @@ class MemorySocket:
 
 
 class MemorySockets:
-    """Sockets on a network in memory (`pyshard.blocking.thread_tasks.Network`).
+    """Sockets on a network in memory (`pyshard.blocking.calling_thread_tasks.Network`).
 
     :param network: which.
     :param pass_time: lets some seconds pass; default: the network does.

@@ -10,8 +10,8 @@ import pytest
 
 from pyshard import Key, Pyshard, Storable
 from pyshard.blocking import bulk_call
+from pyshard.blocking.calling_thread_tasks import Interest, Steps
 from pyshard.blocking.pooled_connection import PooledConnection
-from pyshard.blocking.thread_tasks import Interest, Steps
 from pyshard.errors import (
     IndexNotFound,
     InvalidArgument,

@@ -12,10 +12,10 @@ import attrs
 import pytest
 
 from pyshard.blocking.address_race import TooLate
+from pyshard.blocking.calling_thread_tasks import PlainSocket, Steps, Wanted, run
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.thread_tasks import PlainSocket, Steps, Wanted, run
 from pyshard.client_core.conversation import Broken
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import serialize

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.errors import OutcomeUnknown
 from pyshard.net.connection_parameters import connection_parameters

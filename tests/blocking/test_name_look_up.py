@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from pyshard.blocking import name_look_up
+from pyshard.blocking.calling_thread_tasks import run, together
 from pyshard.blocking.plain_sockets import SystemNetwork
-from pyshard.blocking.thread_tasks import run, together
 
 ADDRESS = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
 LONG = 30.0  # seconds

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pyshard.blocking.calling_thread_tasks import Steps, run
 from pyshard.blocking.plain_sockets import SystemNetwork, SystemSocket
-from pyshard.blocking.thread_tasks import Steps, run
 
 
 @pytest.fixture

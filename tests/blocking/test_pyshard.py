@@ -13,7 +13,7 @@ from blocking.threads import in_threads
 
 from pyshard import Pyshard
 from pyshard.blocking import BlockingIndex
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.errors import (
     ClientClosed,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pyshard import BlockingTypedIndex, Pyshard
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.errors import InvalidArgument, InvalidDocument, InvalidIndexName, PartialFailure
 from pyshard.net.connection_parameters import connection_parameters

@@ -13,7 +13,7 @@ import pytest
 from in_process_command import Commands, Ended
 
 from pyshard import errors
-from pyshard.cli import root_command, verbs
+from pyshard.cli import one_key_commands, root_command
 from pyshard.cli.exit_codes import ExitCode, exit_code_of, one_line
 from pyshard.cli.signals import EndSignals, ExitOnInterrupt, interrupt_says
 from pyshard.errors import PyshardError
@@ -85,14 +85,14 @@ def test_failures(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, error: Bas
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(verbs, "put", fail)
+    monkeypatch.setattr(one_key_commands, "put", fail)
     monkeypatch.setattr(root_command, "abandon", lambda: None)
     assert pyshard("has", "test") == expected
 
 
 def test_a_bug_has_its_traceback(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug shows its traceback."""
-    monkeypatch.setattr(verbs, "put", lambda _: 1 / 0)
+    monkeypatch.setattr(one_key_commands, "put", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pyshard("has", "test")
 

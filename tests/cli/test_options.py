@@ -6,7 +6,7 @@ import pytest
 from in_process_command import Commands, Ended
 from twisted.internet.task import Clock
 
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.cli import common_options, deferred_call
 from pyshard.cli.common_options import Target
 from pyshard.compiled import IN_USE

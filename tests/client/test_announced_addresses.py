@@ -13,7 +13,7 @@ from clusters import keys_on
 from twisted.internet.defer import maybeDeferred
 
 from pyshard import connect
-from pyshard.blocking.connecting import Connector
+from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.errors import NotAuthenticated, Unavailable
 from pyshard.model.shard_map import ShardMap

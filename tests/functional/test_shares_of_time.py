@@ -1,8 +1,8 @@
 """Attacks from one address that take as much of a daemon's time as they can: what honest clients keep of their rate.
 
 On a quiet machine they keep 70 % or more; with ``pytest -s`` the figures are printed. Before the shares of the time
-(`pyshard.server.address_shares`) they kept 3 to 20 %. On a busy machine the attack's own process takes as much of them
-as the daemon, so here nothing is asserted of rates: tests/server/test_serving_turns.py does that, by its own clock.
+(`pyshard.server.address_time_shares`) they kept 3 to 20 %. On a busy machine the attack's own process takes as much of
+them as the daemon. So rates are asserted elsewhere, by a clock of their own (tests/server/test_serving_turns.py).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory
 from pyshard import Client, Tls, connect
 from pyshard.errors import ConfigError, NotTrusted, PyshardError, Unavailable
 from pyshard.net import client_endpoints
-from pyshard.net.client_addresses import Server
+from pyshard.net.address_parsing import Server
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
 from pyshard.errors import ConfigError
-from pyshard.net.client_addresses import Address, Server, Servers, parse, parse_all, tls_of_all
+from pyshard.net.address_parsing import Address, Server, Servers, parse, parse_all, tls_of_all
 from pyshard.net.client_endpoints import dial_with, endpoint_of
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.net.twisted_internals import NO_TIMEOUT

@@ -9,7 +9,7 @@ import pytest
 
 from pyshard.errors import ConfigError, InvalidIndexName
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
-from pyshard.net.client_addresses import Address
+from pyshard.net.address_parsing import Address
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
 from pyshard.security.tls import Tls
 from pyshard.settings import settings

@@ -16,8 +16,8 @@ from pyshard.aio.loop_clock import LoopClock
 from pyshard.aio.loop_connections import LoopConnections
 from pyshard.aio.verb_futures import future_of
 from pyshard.blocking.address_race import dial
+from pyshard.blocking.calling_thread_tasks import run
 from pyshard.blocking.plain_sockets import SystemNetwork
-from pyshard.blocking.thread_tasks import run
 from pyshard.clocks import steady_seconds
 from pyshard.net.client_endpoints import dial_with
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number

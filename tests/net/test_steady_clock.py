@@ -20,7 +20,7 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.internet.selectreactor import SelectReactor
 
 from pyshard.errors import Unavailable
-from pyshard.net.alarm_thread import AlarmThread
+from pyshard.net.reactor_alarm_thread import AlarmThread
 from pyshard.net.steady_clock import AlarmMaker, SteadyClock, steady_clock, system_alarm, thread_alarm
 from pyshard.net.timer_descriptor import TimerDescriptor
 
@@ -221,6 +221,6 @@ def test_no_descriptor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     reactor = EPollReactor()
     monkeypatch.setattr("pyshard.net.steady_clock.TimerDescriptor", refused)
-    monkeypatch.setattr("pyshard.net.alarm_thread.os.pipe", refused)
+    monkeypatch.setattr("pyshard.net.reactor_alarm_thread.os.pipe", refused)
     with pytest.raises(Unavailable, match="the system gives the client no timer: Too many open files"):
         steady_clock(reactor)

@@ -10,8 +10,8 @@ from server.test_signals_and_exit import Running
 from twisted.application.service import Application, Service
 from twisted.logger import ILogObserver
 
-from pyshard.server.daemon_log import DaemonLog, LogBounds
 from pyshard.server.daemon_service import DaemonService
+from pyshard.server.rotated_log_file import DaemonLog, LogBounds
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server.turns_bench import AWAY, BOX, Bench, Connection
 
-from pyshard.server.address_shares import ASKS, SHORT, AddressShares
+from pyshard.server.address_time_shares import ASKS, SHORT, AddressShares
 from pyshard.settings import settings
 
 AT_ONCE, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_SLICE

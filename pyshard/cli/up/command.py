@@ -20,9 +20,9 @@ from pyshard.cli.rendered_output import show
 from pyshard.cli.signals import EndSignals
 from pyshard.cli.standard_output import flush, put
 from pyshard.cli.up import cluster_choice as clusters
+from pyshard.cli.up.addresses_to_dial import bootstrap_here
 from pyshard.cli.up.daemon_commands import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
-from pyshard.cli.up.local_addresses import bootstrap_here
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig
 from pyshard.net.steady_clock import run_steadily

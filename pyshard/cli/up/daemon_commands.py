@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 
 from pyshard.cli.up import exec_wrapper
+from pyshard.cli.up.addresses_to_dial import shards_here
 from pyshard.cli.up.directories import RESERVED, ClusterData, file_name, state_file
-from pyshard.cli.up.local_addresses import shards_here
 from pyshard.model.config_file import ClusterConfig
 from pyshard.security.tls import Tls
 

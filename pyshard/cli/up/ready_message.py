@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.text import Text
 
 from pyshard.cli.common_options import BOOTSTRAP_VARIABLE
+from pyshard.cli.up.addresses_to_dial import bootstrap_here, shards_here
 from pyshard.cli.up.directories import ClusterData
-from pyshard.cli.up.local_addresses import bootstrap_here, shards_here
 from pyshard.model.address_mapping import VARIABLE as ADDRESSES_VARIABLE
 from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.address_text import host_and_port

@@ -9,12 +9,13 @@ Rules:
 - small updates aren't committed together with large ones, whose work they would wait for; and large ones leave time
   to others (`pyshard.storage.durable.anticipatory_pause`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
-- what was committed is handed out before anything else is; the rest waits on, in its place;
+- a commit may do only the first of the updates that it is given: these are answered before anything else is committed,
+  and the others keep their places;
 - the bytes of outcomes that are handed out and not taken yet are bounded: the thread may be quicker than the reactor;
-- the bytes that wait are bounded (`Overloaded`), since the updates of clients that are gone wait on; those of one
-  address never take more than what is left for the others;
-- so are the changes and the bytes that are committed together, but for an update that has more by itself;
-- the time of a processor that updates take is counted for their senders;
+- the bytes that wait are bounded (`Overloaded`), also for clients that are gone, whose updates wait on; those of one
+  address are at most as many as are still free;
+- the changes and the bytes that are committed together are bounded; an update that has more is committed alone;
+- the processor's time that updates take counts for their senders;
 - closing commits what still waits;
 - this module knows nothing of databases: it is given the function that commits.
 """

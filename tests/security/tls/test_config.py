@@ -10,7 +10,7 @@ import pytest
 
 from pyshard import Tls
 from pyshard.errors import ConfigError
-from pyshard.net import client_addresses
+from pyshard.net import address_parsing
 from pyshard.security import tls
 
 
@@ -89,7 +89,7 @@ def test_who_decides(
     server: str, given: Tls | Literal[False] | None, environment: dict[str, str], expected: Tls | None
 ) -> None:
     """The address, else the user, else the environment, says what is used."""
-    assert client_addresses.tls_of(client_addresses.parse(server), given, environment) == expected
+    assert address_parsing.tls_of(address_parsing.parse(server), given, environment) == expected
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_who_decides(
 def test_contradictions(server: str, given: Tls | Literal[False] | None, environment: dict[str, str]) -> None:
     """Contradictions are refused; nothing falls back to plain TCP."""
     with pytest.raises(ConfigError, match="expected"):
-        client_addresses.tls_of(client_addresses.parse(server), given, environment)
+        address_parsing.tls_of(address_parsing.parse(server), given, environment)
 
 
 def test_environment_is_the_process_s(monkeypatch: pytest.MonkeyPatch) -> None:

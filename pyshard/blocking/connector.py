@@ -12,13 +12,13 @@ from collections.abc import Callable
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
+from pyshard.blocking.calling_thread_tasks import Network
 from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.plain_sockets import SystemNetwork
-from pyshard.blocking.thread_tasks import Network
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import split_endpoint
-from pyshard.net.client_addresses import Address
+from pyshard.net.address_parsing import Address
 from pyshard.net.connection_parameters import ConnectionParameters
 from pyshard.security.tls import filtering
 from pyshard.security.token_file import client_token_file

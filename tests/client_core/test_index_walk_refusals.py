@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyshard.client_core.document_count import DocumentCount
-from pyshard.client_core.index_walk import PAUSE, Refusals
+from pyshard.client_core.index_walk_refusals import PAUSE, Refusals
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.errors import BadRequest, IndexNotFound, PyshardError, ShardBehind, Unavailable, WrongShard
 from pyshard.model.key_slots import SLOTS

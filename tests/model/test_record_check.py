@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model.document_samples import trees
 
 from pyshard.model.document_encoding import HEAD, Document, encode
-from pyshard.model.record_outline import are_records, record_fault
+from pyshard.model.record_check import are_records, record_fault
 
 GOOD = encode({"a": 1})[0]
 MANY = 20  # enough of them to be looked at together

@@ -13,10 +13,10 @@ from model.document_samples import trees
 from work import growth
 
 from pyshard.errors import ConfigError, InvalidDocument, UnreadableRecord
-from pyshard.model import bulk_document_encoding, document_elements, document_encoding
+from pyshard.model import bulk_document_encoding, document_encoding, element_limit
 from pyshard.model.bulk_document_encoding import decode_many, encode_many
-from pyshard.model.document_elements import VARIABLE, elements_fault, elements_in, most_elements
 from pyshard.model.document_encoding import HEAD, Document, decode, encode
+from pyshard.model.element_limit import VARIABLE, elements_fault, elements_in, most_elements
 from pyshard.settings import settings
 
 MOST = 1000
@@ -25,7 +25,7 @@ MOST = 1000
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let documents have at most so many elements."""
-    for module in (document_elements, document_encoding, bulk_document_encoding):
+    for module in (element_limit, document_encoding, bulk_document_encoding):
         monkeypatch.setattr(module, "settings", attrs.evolve(settings, MAX_ELEMENTS=MOST))
 
 

@@ -21,7 +21,7 @@ from twisted.logger import ILogObserver, Logger, textFileLogObserver
 from twisted.python.logfile import LogFile
 
 from pyshard.errors import ConfigError
-from pyshard.server.twistd_options import TwistdFiles
+from pyshard.server.twistd_files import TwistdFiles
 from pyshard.settings import settings
 
 #: The options of both daemons about their log.

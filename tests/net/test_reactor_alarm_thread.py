@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pyshard.net.alarm_thread import AlarmThread
+from pyshard.net.reactor_alarm_thread import AlarmThread
 
 PATIENCE = 20.0
 

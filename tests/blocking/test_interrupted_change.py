@@ -8,7 +8,7 @@ import pytest
 
 from pyshard import Pyshard
 from pyshard.blocking import bulk_call
-from pyshard.blocking.interruption import tell_doubt
+from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.testing import MemoryCluster
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.server.address_shares import ASKS, QUANTUM, AddressShares
+from pyshard.server.address_time_shares import ASKS, QUANTUM, AddressShares
 
 SMALL, LARGE = QUANTUM * 0.9, 0.005
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 from cli.up.configured import HOST, cluster
 
-from pyshard.cli.up.local_addresses import bootstrap_here, shards_here
+from pyshard.cli.up.addresses_to_dial import bootstrap_here, shards_here
 
 PLAIN = cluster(1001, 1002, bootstrap=1003)
 

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.server.silent_connections import QUIET, SilentConnectionLog
+from pyshard.server.silent_connection_log import QUIET, SilentConnectionLog
 from pyshard.settings import settings
 
 TOKENS = Tokens((Token(Role.ADMIN, b"sixteen-characters"),))
