@@ -29,5 +29,18 @@ def read_record(app: Pyshard, key: Key, index: str | None) -> bytes | None:
     return cast("bytes | None", found)
 
 
+def read_results(app: Pyshard, keys: Sequence[Key], index: str | None) -> Sequence[object]:
+    """What the shards answer to reads of many keys: each record behind its version; None where one is missing.
+
+    :param index: its name; None: the client's own.
+    :raises PyshardError: as `Pyshard.read_many`.
+    """
+    return app._on_keys(Read, keys, index, None, None, _as_answered)
+
+
+def _as_answered(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:
+    return list(results)
+
+
 def _undecoded(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:
     return [result[VERSION.size :] if isinstance(result, bytes) else None for result in results]

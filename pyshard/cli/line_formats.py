@@ -8,6 +8,7 @@ Rules:
 - JSONL: ``{"key": …, "doc": …}``, for any key;
 - a line ends with a line feed, or with a carriage return and a line feed. A byte order mark before the first line isn't
   part of it;
+- where `pyshard.compiled` is in use, lines become records there, and those that are rare are read as everywhere else;
 - only one window of lines is held, whatever the file's length; a slow pipe's lines don't wait for more.
 """
 
@@ -19,6 +20,8 @@ from typing import Protocol, TypeGuard, cast
 
 from pyshard.cli.bulk_document_text import as_json_many, as_text_many, parse_many
 from pyshard.cli.document_text import TextError, as_json, as_text, parse
+from pyshard.client_core.bulk_input import EncodedDocument
+from pyshard.compiled import IN_USE, parse_leaves
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import Key
 from pyshard.settings import settings
@@ -121,7 +124,27 @@ def parse_line(line: bytes, jsonl: bool = False) -> tuple[Key, Document]:
         raise TextError(error.reason, error.line, error.column and error.column + len(key) + 1) from None
 
 
-def parse_lines(lines: Sequence[bytes], jsonl: bool = False) -> list[tuple[Key, Document]] | None:
+def parse_lines(lines: list[bytes], jsonl: bool = False) -> list[tuple[Key, Document | EncodedDocument]] | None:
+    """The key and the document of each line; a document may be encoded already.
+
+    :return: None where some line may have to be refused: one by one it turns out which.
+    """
+    if not IN_USE:
+        return cast("list[tuple[Key, Document | EncodedDocument]] | None", parse_lines_plainly(lines, jsonl))
+    most = min(settings.MAX_DOCUMENT_BYTES, settings.MAX_ELEMENTS)
+    found = parse_leaves.pairs_of_lines(lines, jsonl, EncodedDocument, most, settings.MAX_NESTING)
+    pairs = cast("list[tuple[Key, Document | EncodedDocument]]", found)
+    left = [place for place, pair in enumerate(found) if pair is None]
+    if left:
+        parsed = parse_lines_plainly([lines[place] for place in left], jsonl)
+        if parsed is None:
+            return None
+        for place, pair in zip(left, parsed, strict=True):
+            pairs[place] = pair
+    return pairs
+
+
+def parse_lines_plainly(lines: Sequence[bytes], jsonl: bool = False) -> list[tuple[Key, Document]] | None:
     """What `parse_line` gives for each line, in one call of the JSON module over all of them.
 
     :return: None where some line may have to be refused: one by one it turns out which.

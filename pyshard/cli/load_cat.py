@@ -22,23 +22,30 @@ from typing import TypeVar, cast
 import click
 
 from pyshard.blocking import Pyshard
+from pyshard.blocking.raw_records import read_results
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.input_text import InputFile
-from pyshard.cli.line_formats import WINDOW, format_line, format_lines, parse_line, parse_lines, windows
+from pyshard.cli.line_formats import WINDOW, format_line, parse_line, parse_lines, windows
+from pyshard.cli.record_lines import record_lines
 from pyshard.cli.signals import interrupt_says
-from pyshard.cli.standard_output import document_count, put, put_all
+from pyshard.cli.standard_output import document_count, put, put_lines
 from pyshard.cli.unreadable_records import UnreadableCount
+from pyshard.client_core.bulk_input import EncodedDocument
+from pyshard.client_core.result_decoding import Record
+from pyshard.client_core.result_decoding import outcomes_of as decoded
 from pyshard.errors import IndexExists, PartialFailure, PyshardError, UnreadableRecord
 from pyshard.model.document_encoding import Document
+from pyshard.model.key_slots import Key
+from pyshard.protocol.batch_answers import Result
+from pyshard.protocol.batch_operations import Read
 
 _T = TypeVar("_T")
 
 #: Bytes of documents that `cat` wants in flight together, as far as it can tell beforehand.
 _CAT_BYTES = 16 * 1024 * 1024
 _CAT_FIRST = 10  # reads of the first window
-_TOGETHER = 200  # documents that are made lines of at a time
 
 
 @click.command()
@@ -106,6 +113,7 @@ class LoadRun:
         first = self._line + 1
         numbers = [number for number, line in enumerate(lines, first) if line.strip()]
         refused: TextError | None = None
+        writes: list[tuple[Key, Document | EncodedDocument]] | None
         writes = parse_lines([lines[number - first] for number in numbers], self._jsonl)
         if writes is None:
             writes = []
@@ -159,43 +167,45 @@ def cat(target: Target, jsonl: bool) -> None:
     unreadable.end("the others were written")
 
 
-def _print_all(app: Pyshard, index: str | None, keys: Sequence[str], jsonl: bool, unreadable: UnreadableCount) -> int:
+def _print_all(app: Pyshard, index: str | None, keys: list[str], jsonl: bool, unreadable: UnreadableCount) -> int:
     """Print the documents of some keys, except those removed meanwhile, and those that can't be read.
 
-    :return: the characters printed.
+    :return: the bytes printed.
     """
-    outcomes = outcomes_of(lambda: app.read_many(keys, index))
-    printed = 0
-    for start in range(0, len(keys), _TOGETHER):
-        found: list[tuple[str, Document]] = []
-        for key, outcome in zip(keys[start : start + _TOGETHER], outcomes[start : start + _TOGETHER], strict=True):
-            if isinstance(outcome, PyshardError):
-                printed += _print(found, jsonl)
-                found = []
-                if not isinstance(outcome, UnreadableRecord):
-                    raise outcome
-                unreadable.add(str(outcome))
-                printed += len(outcome.record)
-            elif outcome is not None:
-                found.append((key, outcome["record"]))
-        printed += _print(found, jsonl)
+    results = list(outcomes_of(lambda: read_results(app, keys, index)))
+    printed = place = 0
+    while place < len(keys):
+        lines, end = record_lines(keys, results, place, jsonl)
+        if end == place:
+            printed += _print_one(keys[place], results[place], index, jsonl, unreadable)
+            end += 1
+        else:
+            put_lines(lines)
+            printed += len(lines)
+        place = end
     return printed
 
 
-def _print(found: Sequence[tuple[str, Document]], jsonl: bool) -> int:
-    """Print keys with their documents.
+def _print_one(key: str, result: object, index: str | None, jsonl: bool, unreadable: UnreadableCount) -> int:
+    """Print the document of a key, or count its record as one that can't be read.
 
-    :return: the characters printed.
-    :raises CommandFailed: one can't be printed; those before it were.
+    :return: the bytes of its line, or of the record.
+    :raises CommandFailed: it can't be printed.
     """
-    lines = format_lines([key for key, _ in found], [document for _, document in found], jsonl)
-    put_all(lines)
-    if len(lines) < len(found):
-        try:
-            format_line(*found[len(lines)], jsonl)
-        except TextError as error:
-            raise CommandFailed(str(error), ExitCode.USAGE) from None
-    return sum(map(len, lines))
+    if isinstance(result, PyshardError):
+        raise result
+    [found] = decoded(Read(index or "", [key.encode()]), [0], (), [cast("Result", result)])
+    if isinstance(found, UnreadableRecord):
+        unreadable.add(str(found))
+        return len(found.record)
+    if found is None:
+        return 0
+    try:
+        line = f"{format_line(key, cast('Record', found)['record'], jsonl)}\n".encode()
+    except TextError as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from None
+    put_lines(line)
+    return len(line)
 
 
 def next_count(count: int, keys: int, size: int) -> int:
@@ -203,7 +213,7 @@ def next_count(count: int, keys: int, size: int) -> int:
 
     :param count: how many were wanted in the last window.
     :param keys: how many it had.
-    :param size: the characters that it took.
+    :param size: the bytes that it took.
     """
     return max(1, min(2 * count, WINDOW, _CAT_BYTES * keys // max(size, 1)))
 

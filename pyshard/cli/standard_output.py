@@ -60,6 +60,11 @@ def put_all(lines: Sequence[str]) -> None:
         put("\n".join(lines))
 
 
+def put_lines(lines: bytes) -> None:
+    """Write lines that have their ends."""
+    _stdout().write(lines)
+
+
 def put_bytes(content: bytes) -> None:
     """Write bytes as they are; to a terminal, which could take some of them for commands, in hexadecimal."""
     if is_terminal():

@@ -199,9 +199,13 @@ def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
     assert given is not None
     refused: dict[int, PyshardError] = {}
     chosen = picker(numbers)(given)
+    fine: Sequence[int]
     try:
-        records, sizes = encode_many(chosen, settings.BOX_BYTES)
-        fine = numbers[: len(records)]
+        if chosen and isinstance(chosen[0], EncodedDocument):  # so are the others, or most of them
+            fine, records, sizes = _fine_documents(given, numbers, refused)
+        else:
+            records, sizes = encode_many(chosen, settings.BOX_BYTES)
+            fine = numbers[: len(records)]
     except PyshardError:  # one can't be stored; or an `EncodedDocument` or `RefusedDocument` stands in its place
         fine, records, sizes = _fine_documents(given, numbers, refused)
     pick = picker(fine)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyshard.cli import bulk_document_text
 from pyshard.cli.bulk_document_text import as_json_many, as_text_many, parse_many
 from pyshard.cli.document_text import TextError, as_json, as_text, decoder, may_be_json, parse
-from pyshard.cli.line_formats import format_line, format_lines, parse_line, parse_lines
+from pyshard.cli.line_formats import format_line, format_lines, parse_line, parse_lines_plainly
 
 #: The mark that stands between documents, as whoever knew it could write it.
 MARK = bulk_document_text._MARK
@@ -105,7 +105,7 @@ _lines = st.lists(
 @given(_lines, st.booleans())
 def test_lines_read_together(lines: list[bytes], jsonl: bool) -> None:
     """Many lines give what each gives, or are looked at one by one, as when one of them is refused."""
-    found = parse_lines(lines, jsonl)
+    found = parse_lines_plainly(lines, jsonl)
     if found is not None:
         expected = [parse_line(line, jsonl) for line in lines]
         assert [key for key, _ in found] == [key for key, _ in expected]
