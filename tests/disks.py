@@ -14,7 +14,7 @@ import pytest
 SECTOR = 512
 
 
-_LOG = "pyshard.storage.durable.write_ahead_log"
+_LOG = "pyshard.storage.durable.log_file"
 
 
 def put_under_logs(patched: pytest.MonkeyPatch, system: System | Disk) -> None:

@@ -105,6 +105,14 @@ TESTS = {
         "shard/test_open_snapshots.py::test_others_are_served_meanwhile",
     ],
     "STAT_CONNECTIONS": ["server/test_connection_stat.py::test_all_while_they_are_few"],
+    "FOLLOWED_LOG_BYTES": [
+        "storage/durable/test_log_retention.py::test_what_need_not_be_kept",
+        "storage/durable/store/test_followed_log.py::test_the_bound_of_bytes",
+    ],
+    "FOLLOWED_LOG_SECONDS": [
+        "storage/durable/test_log_retention.py::test_what_need_not_be_kept",
+        "storage/durable/store/test_followed_log.py::test_the_bound_of_time",
+    ],
     "MAX_SNAPSHOTS": [
         "shard/test_open_snapshots.py::test_a_few_at_a_time",
         "shard/test_snapshot_limits.py::test_places",

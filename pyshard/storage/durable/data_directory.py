@@ -2,8 +2,8 @@
 
 Rules:
 
-- ``shard.json`` has the number of the format and the store's identity; ``records/`` is the LMDB environment; ``log-a``
-  and ``log-b`` are the write-ahead log (docs/storage.md describes all of it);
+- ``shard.json`` has the number of the format and the store's identity; ``records/`` is the LMDB environment;
+  ``log-1`` and so on are the write-ahead log (docs/storage.md describes all of it);
 - ``lock`` is locked while a process uses the directory, and another process is refused;
 - a directory that is missing or empty becomes a data directory; any other one without ``shard.json`` is refused, and
   nothing is written to it;
@@ -92,9 +92,16 @@ class DataDirectory:
         return data.stat().st_size if data.exists() else 0
 
     @property
-    def log_files(self) -> tuple[Path, Path]:
-        """Where the two files of the log are."""
-        return self.path / "log-a", self.path / "log-b"
+    def log_files(self) -> list[Path]:
+        """The files of the log that are there."""
+        return list(self.path.glob("log-*"))
+
+    def log_file(self, number: int) -> Path:
+        """Where a file of the log is.
+
+        :param number: they count from 1.
+        """
+        return self.path / f"log-{number}"
 
     def close(self) -> None:
         """Unlock it."""

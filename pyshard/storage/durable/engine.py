@@ -12,7 +12,8 @@ Rules:
 - indexes and the text are synced with any durability;
 - a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;
 - when a checkpoint begins, the log rotates (`pyshard.storage.durable.checkpoint` says when it begins, and goes on);
-- after a checkpoint LMDB has all that the log's other file has; a start replays what LMDB may not have yet;
+- after a checkpoint LMDB has all that older segments of the log have; a start replays what LMDB may not have yet;
+- a segment that LMDB has goes, unless a follower needs it (`pyshard.storage.durable.log_retention`);
 - a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
   each group, the log is synced before each transaction;
 - a broken log takes no groups; the next transaction flushes the whole memtable, and the log starts over at the
@@ -27,6 +28,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 from itertools import groupby
 from typing import cast
 
@@ -45,6 +47,7 @@ from pyshard.storage.durable.group_changes import GroupChanges, decoded
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.log_retention import DEFAULT_BOUND, FollowerPlaces, LogBound, LogRetention, SavedLog
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
@@ -60,6 +63,7 @@ MOST_CHANGED = 50_000
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC
 _COUNTERS = b"counters"
 _TEXT = b"assignment"
+_LOG = b"log"
 
 
 class StorageEngine:
@@ -70,7 +74,8 @@ class StorageEngine:
     :param durability: when an update is done.
     :param first_map: bytes of address space to begin with.
     :param most_changed: records that the memtable may have before a checkpoint begins.
-    :param steady: the clock that times syncs.
+    :param steady: the clock that times syncs, and how long segments are kept.
+    :param bound: how much of the log is kept for followers.
     :raises ConfigError: the data can't be opened. LMDB's and the system's own errors are raised, too.
     :ivar lock: held by whoever reads, and while something changes that readers see.
     :ivar counters: count all that there is.
@@ -91,6 +96,7 @@ class StorageEngine:
         first_map: int = FIRST_MAP,
         most_changed: int = MOST_CHANGED,
         steady: Callable[[], float] = steady_seconds,
+        bound: LogBound = DEFAULT_BOUND,
     ) -> None:
         self._steady = steady
         self._durability = durability
@@ -108,14 +114,21 @@ class StorageEngine:
         try:
             with self.environment.begin() as transaction:
                 saved, self.text = self.read_meta(transaction, _COUNTERS), self.read_meta(transaction, _TEXT)
+                self._saved_log = SavedLog.unpacked(self.read_meta(transaction, _LOG))
             self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
             self.counters = self._lmdb_counters.copy()
-            self.log = WriteAheadLog(directory.log_files, directory.identity, self._lmdb_counters.sequence)
+            places, files = FollowerPlaces(self._saved_log.places), self._saved_log.files
+            flushed = self._lmdb_counters.sequence
+            self.log = WriteAheadLog(
+                directory.log_file, directory.identity, flushed, files, places.needed(), now=steady()
+            )
+            self.retention = LogRetention(self.log, bound, places, steady)
         except BaseException:
             self.environment.close()
             raise
         try:
             self._replay_log()
+            self.retention.release(self._lmdb_counters.sequence)
         except BaseException:
             self.close()
             raise
@@ -164,6 +177,7 @@ class StorageEngine:
         else:
             outcomes = self._commit_direct(cast("list[DirectUpdate]", list(alike)))
         self._sync_if_due()
+        self.retention.release(self._lmdb_counters.sequence)
         return Committed(outcomes, self._given_bytes)
 
     def flush_all(self) -> None:
@@ -220,7 +234,9 @@ class StorageEngine:
                 self._take(changes, counters)
             elif changes.swept is not None:
                 self.swept = changes.swept
-        except Exception:  # noqa: BLE001  # see `outcomes_of_failed`
+        except Exception as error:  # noqa: BLE001  # see `outcomes_of_failed`
+            if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
+                self.retention.leave_behind(self._lmdb_counters.sequence)  # the next change may have room then
             return outcomes_of_failed(self._commit_group, updates[:tried] or updates)
         return outcomes
 
@@ -241,7 +257,10 @@ class StorageEngine:
         if self.log.broken:
             self._transact([])
         if self._checkpoints.may_begin(len(self.memtable.records), self.log.size):
-            self.log.rotate()
+            self.retention.make_room_to_rotate(self._lmdb_counters.sequence)
+            if self.log.files > self._saved_log.files:
+                self._transact([])
+            self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
         due = self._checkpoints.due(self.memtable)
         if due is not None:
@@ -287,10 +306,13 @@ class StorageEngine:
                 lmdb_transaction.put(_COUNTERS, saved.packed(), db=self.databases.meta)
                 if self.text is not None and not self._text_is_saved:
                     lmdb_transaction.put(_TEXT, self.text, db=self.databases.meta)
+                log = self.retention.saved()
+                if log != self._saved_log:
+                    lmdb_transaction.put(_LOG, log.packed(), db=self.databases.meta)
         except lmdb.MapFullError:
             self._double_map()
             return self._transact(updates, checkpointed)
-        self._lmdb_counters, self._text_is_saved = saved, True
+        self._lmdb_counters, self._text_is_saved, self._saved_log = saved, True, log
         if transaction.first_listed is not None:
             self.swept = min(self.swept, transaction.first_listed)
         self._flushed += 2 * len(transaction.flushed) + sum(map(len, transaction.flushed.values())) // PAGE
@@ -299,10 +321,7 @@ class StorageEngine:
             self.counters = transaction.counters
         if everything:
             self._checkpoints.current = None
-            try:
-                self.log.begin_lap(saved.sequence)
-            except OSError as error:
-                self._log.error("the log could not be begun anew: {error}", error=reason_of(error))
+            self.retention.begin_anew(saved.sequence)
         return outcomes
 
     def _double_map(self) -> None:

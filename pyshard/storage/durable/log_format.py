@@ -4,6 +4,7 @@ Rules:
 
 - a file is written over and over from its start; each pass is a *lap*, with its own *salt*: eight random bytes that
   nobody outside can know;
+- the header says which number the lap's first group follows, so that laps of several files have an order;
 - a group is valid if it has the lap's salt, the next sequence number and the right checksum;
 - the lap ends at the first place without a valid group, so half a group is none, and neither are groups of earlier
   laps or anything that a document may contain;
@@ -18,11 +19,15 @@ import zlib
 from typing import NamedTuple
 
 _NAME = b"pyshard log 2\n\0\0"
-_HEADER = struct.Struct(">16s16s8sI")  # name, identity, salt, checksum of these
+_HEADER = struct.Struct(">16s16s8sQI")  # name, identity, salt, number before the first group's, checksum of these
+_CHECKSUM = struct.Struct(">I")  # the last field of a header
 _GROUP = struct.Struct(">8sQQBII")  # salt, sequence number, ballot, whether synced, bytes of payload, checksum of all
 
 #: Bytes of a header.
 HEADER_BYTES = _HEADER.size
+
+#: Bytes of a group without its payload.
+GROUP_BYTES = _GROUP.size
 
 #: Bytes of a salt.
 SALT_BYTES = 8
@@ -41,31 +46,42 @@ class Group(NamedTuple):
     ballot: int = 0
 
 
-def packed_header(identity: bytes, salt: bytes) -> bytes:
+class Lap(NamedTuple):
+    """What the header of a file says of the lap that the file is in.
+
+    :param salt: 8 bytes.
+    :param base: the number before that of its first group.
+    """
+
+    salt: bytes
+    base: int
+
+
+def packed_header(identity: bytes, lap: Lap) -> bytes:
     """The first bytes of a file.
 
     :param identity: 16 bytes, of the store.
-    :param salt: 8 bytes, of the lap.
     """
-    checksum = zlib.crc32(_NAME + identity + salt)
-    return _HEADER.pack(_NAME, identity, salt, checksum)
+    begin = _HEADER.pack(_NAME, identity, lap.salt, lap.base, 0)[: -_CHECKSUM.size]
+    return begin + _CHECKSUM.pack(zlib.crc32(begin))
 
 
-def salt_of(data: bytes, identity: bytes) -> bytes:
-    """The salt of the lap that a file is in.
+def lap_of(data: bytes, identity: bytes) -> Lap:
+    """The lap that a file is in.
 
-    :param data: the file's bytes.
+    :param data: the file's bytes, or the first `HEADER_BYTES` of them.
     :param identity: 16 bytes, of the store.
     :raises ValueError: the file has no header, a damaged one, or that of another store.
     """
     if len(data) < _HEADER.size:
         raise ValueError(f"it has {len(data)} bytes, too few for a header")
-    name, owner, salt, _ = _HEADER.unpack_from(data)
-    if name != _NAME or data[: _HEADER.size] != packed_header(owner, salt):
+    name, owner, salt, base, _ = _HEADER.unpack_from(data)
+    lap = Lap(salt, base)
+    if name != _NAME or data[: _HEADER.size] != packed_header(owner, lap):
         raise ValueError("its header is damaged, or that of something else")
     if owner != identity:
         raise ValueError(f"it belongs to the store {owner.hex()}")
-    return bytes(salt)
+    return lap
 
 
 def packed_group(salt: bytes, group: Group, synced: bool) -> bytes:
@@ -79,33 +95,51 @@ def packed_group(salt: bytes, group: Group, synced: bool) -> bytes:
     return _GROUP.pack(salt, sequence, ballot, synced, len(payload), checksum) + payload
 
 
-def groups_in(data: bytes, salt: bytes, flushed: int) -> tuple[list[Group], int]:
-    """The groups of a lap that LMDB doesn't have.
+class Found(NamedTuple):
+    """What a lap has.
+
+    :param groups: those that LMDB doesn't have.
+    :param last: the number of the last group; that of the lap's base if there is none.
+    :param end: the place behind the last group.
+    """
+
+    groups: list[Group]
+    last: int
+    end: int
+
+
+def groups_in(data: bytes, lap: Lap, flushed: int) -> Found:
+    """The groups of a lap.
 
     :param data: the file's bytes.
-    :param salt: 8 bytes, of the lap.
     :param flushed: the sequence number up to which LMDB has all groups.
-    :return: the groups, and the place behind the lap's last one.
     :raises ValueError: acknowledged groups are damaged.
     """
     groups: list[Group] = []
-    end, last = _HEADER.size, None
-    while (found := _group_at(data, end, salt)) is not None and last in (None, found[0].sequence - 1):
+    end, last = _HEADER.size, lap.base
+    while (found := group_at(data, end, lap.salt)) is not None and found[0].sequence == last + 1:
         group, _ = found
         last = group.sequence
         if last > flushed:
             groups.append(group)
         end += _GROUP.size + len(group.payload)
-    place, newest = end, max(flushed, last or 0)
-    while (place := data.find(salt, place)) >= 0:
-        beyond = _group_at(data, place, salt)
+    place, newest = end, max(flushed, last)
+    while (place := data.find(lap.salt, place)) >= 0:
+        beyond = group_at(data, place, lap.salt)
         if beyond is not None and beyond[1] and beyond[0].sequence > newest:
             raise ValueError(f"it is damaged at byte {end:,}, and acknowledged changes were there")
         place += 1
-    return groups, end
+    return Found(groups, last, end)
 
 
-def _group_at(data: bytes, place: int, salt: bytes) -> tuple[Group, bool] | None:
+def size_of_group(head: bytes, salt: bytes) -> int | None:
+    """How many bytes a group has, given its first `GROUP_BYTES`; None: that is no group of the lap."""
+    if len(head) < _GROUP.size or head[:SALT_BYTES] != salt:
+        return None
+    return _GROUP.size + int(_GROUP.unpack_from(head)[4])
+
+
+def group_at(data: bytes, place: int, salt: bytes) -> tuple[Group, bool] | None:
     """The group at a place, and whether it is a synced one; None if no valid group is there."""
     if data[place : place + SALT_BYTES] != salt or len(data) < place + _GROUP.size:
         return None

@@ -33,6 +33,7 @@ from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.index_records import DurableIndex
+from pyshard.storage.durable.log_retention import DEFAULT_BOUND, LogBound
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
@@ -55,7 +56,8 @@ class LmdbStore:
     :param durability: when a change is acknowledged.
     :param first_map: bytes of address space to begin with.
     :param most_changed: records that may be changed before a checkpoint begins.
-    :param steady: the clock that times syncs.
+    :param steady: the clock that times syncs, and how long the log is kept for followers.
+    :param bound: how much of the log is kept for them.
     :raises ConfigError: the data can't be opened.
     """
 
@@ -70,13 +72,14 @@ class LmdbStore:
         first_map: int = FIRST_MAP,
         most_changed: int = MOST_CHANGED,
         steady: Callable[[], float] = steady_seconds,
+        bound: LogBound = DEFAULT_BOUND,
     ) -> None:
         self.identity = directory.identity
         self._directory = directory
         self._seconds = seconds
         self._snapshots: set[Snapshot] = set()  # those that are open
         try:
-            self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady)
+            self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady, bound)
         except ConfigError:
             directory.close()
             raise
@@ -166,8 +169,8 @@ class LmdbStore:
             )
         if self._some_expired():
             return self._writer.submit(LoggedUpdate(work))
-        if engine.unsynced:
-            return self._writer.submit(LoggedUpdate(lambda *_: False))  # the engine syncs after each commit
+        if engine.unsynced or engine.retention.is_overdue():
+            return self._writer.submit(LoggedUpdate(lambda *_: False))  # the engine sees to it after each commit
         return succeed(False)
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:

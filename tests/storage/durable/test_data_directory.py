@@ -153,8 +153,8 @@ def test_nobody_else_reads_it(tmp_path: Path, umask: int) -> None:
         ".": 0o700,
         "shard.json": 0o600,
         "lock": 0o600,
-        "log-a": 0o600,
-        "log-b": 0o600,
+        "log-1": 0o600,
+        "log-2": 0o600,
         "records": 0o700,
         "records/data.mdb": 0o600,
         "records/lock.mdb": 0o600,
@@ -175,7 +175,7 @@ def test_planted_links(tmp_path: Path, name: str) -> None:
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["lock", "shard.json", "log-a", "log-b", "records/data.mdb", "records/lock.mdb"])
+@pytest.mark.parametrize("name", ["lock", "shard.json", "log-1", "log-2", "records/data.mdb", "records/lock.mdb"])
 def test_links_in_a_planted_directory(tmp_path: Path, name: str) -> None:
     """A link at the place of any file is refused in one line, before a file is opened."""
     path, victim = tmp_path / "data", tmp_path / "victim"

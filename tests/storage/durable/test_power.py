@@ -22,8 +22,8 @@ from pyshard.errors import StorageFailed
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Run, Write
 from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.storage.durable.log_file import LogFile
 from pyshard.storage.durable.log_format import Group
-from pyshard.storage.durable.write_ahead_log import LogFile
 
 IDENTITY = "00112233445566778899aabbccddeeff"
 
@@ -31,7 +31,7 @@ IDENTITY = "00112233445566778899aabbccddeeff"
 @pytest.fixture(autouse=True)
 def _small_laps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make laps cut their files often."""
-    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 3000)
+    monkeypatch.setattr("pyshard.storage.durable.log_file._KEPT", 3000)
 
 
 @contextmanager
@@ -128,7 +128,7 @@ class LogHistory:
         """Open the log, and check that it has what it must."""
         self._disk.danger, self._disk.trouble = self._danger, 0
         try:
-            self.log = LogFile(self._path, IDENTITY, self.flushed, self._random.randbytes)
+            self.log = LogFile.found(self._path, IDENTITY, self.flushed, self._random.randbytes)
         except Stopped:
             self.stop()
             return

@@ -55,7 +55,7 @@ def updates_of(store: LmdbStore, runs: list[Run]) -> list[LoggedUpdate]:
 
 def log_sizes(path: Path) -> list[int]:
     """Bytes of the files of the log."""
-    return [(path / name).stat().st_size for name in ("log-a", "log-b")]
+    return [(path / name).stat().st_size for name in ("log-1", "log-2")]
 
 
 def test_many_changes_become_several_groups(path: Path) -> None:

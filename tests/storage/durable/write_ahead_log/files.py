@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pyshard.errors import ConfigError
-from pyshard.storage.durable.write_ahead_log import LogFile
+from pyshard.storage.durable.log_file import LogFile
 
 IDENTITY = "00112233445566778899aabbccddeeff"
 SALT = b"saltsalt"
-HEADER = 44
+HEADER = 52
 GROUP = 33
 
 #: The number before that of the first group of a new log.
@@ -24,7 +24,7 @@ PAYLOADS = [b"one", b"", bytes(range(256)) * 20, b"four"]
 
 def opened(path: Path, flushed: int = 0) -> LogFile:
     """Open a log file, with random salts."""
-    return LogFile(path, IDENTITY, flushed)
+    return LogFile.found(path, IDENTITY, flushed)
 
 
 def filled(path: Path, payloads: list[bytes], sync: bool = True) -> list[int]:

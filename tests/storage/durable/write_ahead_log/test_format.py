@@ -21,19 +21,20 @@ from storage.durable.write_ahead_log.files import (
 )
 
 from pyshard.errors import ConfigError
-from pyshard.storage.durable.log_format import Group, groups_in, packed_group, packed_header, salt_of
-from pyshard.storage.durable.write_ahead_log import LogFile
+from pyshard.storage.durable.log_file import LogFile
+from pyshard.storage.durable.log_format import Found, Group, Lap, groups_in, lap_of, packed_group, packed_header
 
 # -- the format -----------------------------------------------------------------------------------------------------
 
 
 def test_header() -> None:
-    """A header is name, identity, salt and checksum."""
-    made = packed_header(bytes.fromhex(IDENTITY), SALT)
+    """A header is name, identity, salt, the number before the first group's, and checksum."""
+    made = packed_header(bytes.fromhex(IDENTITY), Lap(SALT, 258))
     assert made.hex() == (
-        "70797368617264206c6f6720320a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74" + "77540850"
+        "70797368617264206c6f6720320a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74"
+        "0000000000000102" + "2813449b"
     )
-    assert (len(made), salt_of(made, bytes.fromhex(IDENTITY))) == (HEADER, SALT)
+    assert (len(made), lap_of(made, bytes.fromhex(IDENTITY))) == (HEADER, Lap(SALT, 258))
 
 
 def test_group() -> None:
@@ -54,15 +55,16 @@ def test_file(path: Path) -> None:
         salts.append(size)
         return SALT
 
-    log = LogFile(path, IDENTITY, 0, random)
+    log = LogFile.found(path, IDENTITY, 0, random)
     log.append(b"one", True)
     log.append(b"", True)
     log.append(b"three", False, 7)
     log.close()
     groups = [(Group(2, b"one"), True), (Group(3, b""), True), (Group(4, b"three", 7), False)]
-    written = packed_header(bytes.fromhex(IDENTITY), SALT) + b"".join(packed_group(SALT, *each) for each in groups)
+    lap = Lap(SALT, FLUSHED)
+    written = packed_header(bytes.fromhex(IDENTITY), lap) + b"".join(packed_group(SALT, *each) for each in groups)
     assert (path.read_bytes(), salts) == (written, [8])
-    assert groups_in(written, SALT, FLUSHED) == ([group for group, _ in groups], len(written))
+    assert groups_in(written, lap, FLUSHED) == Found([group for group, _ in groups], 4, len(written))
 
 
 # -- reading back ---------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ def test_something_else_for_a_log(path: Path) -> None:
     filled(path, [b"one"])
     data = path.read_bytes()
     with pytest.raises(ConfigError, match=f"belongs to the store {IDENTITY}"):
-        LogFile(path, "f" * 32, FLUSHED)
+        LogFile.found(path, "f" * 32, FLUSHED)
     for size in range(1, HEADER):
         path.write_bytes(data[:size])
         assert refusal(path) == f"it has {size} bytes, too few for a header"

@@ -62,7 +62,7 @@ def test_the_numbers_go_on_as_they_are_told(path: Path) -> None:
 
 def test_the_room_of_a_huge_lap_is_given_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new lap cuts the file to the size that is kept; nothing else makes it shorter."""
-    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 1000)
+    monkeypatch.setattr("pyshard.storage.durable.log_file._KEPT", 1000)
     log = opened(path)
     log.append(bytes(900), True)
     full = log.size
@@ -80,7 +80,7 @@ def test_the_room_of_a_huge_lap_is_given_back(path: Path, monkeypatch: pytest.Mo
 
 def test_the_room_that_cannot_be_given_back(path: Path, system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the file can't be cut, `begin_lap` says so, and the lap has begun all the same."""
-    monkeypatch.setattr("pyshard.storage.durable.write_ahead_log._KEPT", 100)
+    monkeypatch.setattr("pyshard.storage.durable.log_file._KEPT", 100)
     log = opened(path)
     log.append(bytes(200), True)
     system.failing = {"truncate"}

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from storage.durable.write_ahead_log.files import GROUP, IDENTITY, SALT, appended, filled, found, refusal
 
+from pyshard.storage.durable.log_file import LogFile
 from pyshard.storage.durable.log_format import Group, packed_group
-from pyshard.storage.durable.write_ahead_log import LogFile
 
 
 def test_groups_within_a_text(path: Path) -> None:
     """A payload may have the bytes of whole groups, even with the lap's own salt: it is read as it is."""
-    log = LogFile(path, IDENTITY, 0, lambda _: SALT)
+    log = LogFile.found(path, IDENTITY, 0, lambda _: SALT)
     payloads = [
         packed_group(salt, Group(number, b"x"), True) * 3 for salt in (SALT, b"another ") for number in (2, 3, 4, 9)
     ]
@@ -41,7 +41,7 @@ def test_groups_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
 @pytest.mark.parametrize("sequence", [1, 2])
 def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, sequence: int) -> None:
     """Behind the end, a group whose number was read already, or that LMDB has, proves no damage."""
-    log = LogFile(path, IDENTITY, 0, lambda _: SALT)
+    log = LogFile.found(path, IDENTITY, 0, lambda _: SALT)
     log.append(b"one", True)
     begin = log.size
     log.append(packed_group(SALT, Group(sequence, b"x"), True), True)
@@ -53,7 +53,7 @@ def test_a_group_that_was_read_already_within_a_text_that_was_lost(path: Path, s
 
 def test_a_salt_without_its_group(path: Path) -> None:
     """The beginning of a group at the end of the file is none."""
-    log = LogFile(path, IDENTITY, 0, lambda _: SALT)
+    log = LogFile.found(path, IDENTITY, 0, lambda _: SALT)
     log.append(b"one", True)
     end = log.size
     log.close()

@@ -1,4 +1,4 @@
-"""The write-ahead log's two files, by turns."""
+"""The write-ahead log's segments: files by turns, and as many as are needed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,29 @@ from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 def paths() -> Iterator[tuple[Path, Path]]:
     """The paths of the files."""
     with folder() as made:
-        yield made / "log-a", made / "log-b"
+        yield made / "log-1", made / "log-2"
+
+
+def log_at(paths: tuple[Path, ...], flushed: int, files: int = 2, kept: int | None = None) -> WriteAheadLog:
+    """The log in the folder of these files."""
+    return WriteAheadLog(lambda number: paths[0].with_name(f"log-{number}"), IDENTITY, flushed, files, kept)
 
 
 def filled(paths: tuple[Path, Path], *laps: str, flushed: int = 0) -> WriteAheadLog:
     """A log with a group for each letter; it rotates between the strings."""
-    log = WriteAheadLog(paths, IDENTITY, flushed)
+    log = log_at(paths, flushed)
     for number, lap in enumerate(laps):
         if number:
+            log.release(log.sequence)
             log.rotate()
         for letter in lap:
             log.append(letter.encode(), True)
     return log
 
 
-def found(paths: tuple[Path, Path], flushed: int) -> str:
+def found(paths: tuple[Path, ...], flushed: int) -> str:
     """The payloads of the groups that a start finds; checks that they have no gap and that the next number follows."""
-    log = WriteAheadLog(paths, IDENTITY, flushed)
+    log = log_at(paths, flushed)
     assert [group.sequence for group in log.groups] == list(range(flushed + 1, flushed + 1 + len(log.groups)))
     assert log.sequence == flushed + len(log.groups)
     log.close()
@@ -43,7 +49,7 @@ def found(paths: tuple[Path, Path], flushed: int) -> str:
 
 def test_new_files(paths: tuple[Path, Path]) -> None:
     """Both files are made at once and have no groups; the first group has number 2."""
-    log = WriteAheadLog(paths, IDENTITY, 0)
+    log = log_at(paths, 0)
     assert (log.groups, log.sequence, log.broken) == ([], 1, False)
     log.close()
     assert all(path.stat().st_size for path in paths)
@@ -56,10 +62,10 @@ def test_all_groups_of_both(paths: tuple[Path, Path], laps: tuple[str, ...]) -> 
     filled(paths, *laps).close()
     payload = "".join(laps)
     for flushed in range(1, 2 + len(payload)):
-        copies = paths[0].with_name("copy-a"), paths[1].with_name("copy-b")
-        for path, copy in zip(paths, copies, strict=True):
-            copy.write_bytes(path.read_bytes())
-        assert found(copies, flushed) == payload[flushed - 1 :]
+        with folder() as beside:
+            for path in paths:
+                (beside / path.name).write_bytes(path.read_bytes())
+            assert found((beside / "log-1",), flushed) == payload[flushed - 1 :]
     filled(paths, "x", flushed=1).close()
     assert found(paths, 1) == payload + "x"
 
@@ -68,6 +74,7 @@ def test_by_turns(paths: tuple[Path, Path]) -> None:
     """A file that is used again has nothing of what it had before, however long that was."""
     log = filled(paths, "abcdefgh", "i")
     assert log.sequence == 10
+    log.release(9)
     log.rotate()
     log.append(b"j", True)
     log.close()
@@ -79,6 +86,7 @@ def test_by_turns(paths: tuple[Path, Path]) -> None:
 def test_a_lap_begins_anew(paths: tuple[Path, Path]) -> None:
     """When LMDB has everything, the active file begins a new lap, and the log can still rotate."""
     log = filled(paths, "abc", "de")
+    log.release(log.sequence)
     log.begin_lap(log.sequence)
     assert log.sequence == 6
     log.append(b"f", True)
@@ -103,7 +111,7 @@ def test_a_file_is_missing(paths: tuple[Path, Path], missing: int) -> None:
     filled(paths, "abc", "de").close()
     paths[missing].unlink()
     with pytest.raises(ConfigError, match=r"missing or empty, and acknowledged changes may be in it") as refused:
-        WriteAheadLog(paths, IDENTITY, 1)
+        log_at(paths, 1)
     assert str(refused.value).startswith(f"{paths[missing]}: ")
     assert "\n" not in str(refused.value)
 
@@ -112,11 +120,11 @@ def test_changes_are_missing(paths: tuple[Path, Path]) -> None:
     """A gap between what LMDB has and what the files have is refused."""
     filled(paths, "abc", "de").close()
     with pytest.raises(ConfigError, match="changes 1 to 6 were acknowledged, and there are only 5 of them"):
-        WriteAheadLog(paths, IDENTITY, 0)
+        log_at(paths, 0)
     first = paths[0].read_bytes()
     paths[0].write_bytes(first[:-1])  # c is cut
     with pytest.raises(ConfigError, match="changes 2 to 6 were acknowledged, and there are only 4 of them"):
-        WriteAheadLog(paths, IDENTITY, 1)
+        log_at(paths, 1)
     assert found(paths, 4) == "de"
 
 
