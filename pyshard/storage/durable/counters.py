@@ -3,7 +3,8 @@
 Rules:
 
 - counters belong to a group of changes as its records do: a group works on a copy, which takes effect with it;
-- there are two sets: one counts all that there is, one counts only what is in LMDB, and is saved there.
+- there are two sets: one counts all that there is, one counts only what is in LMDB, and is saved there;
+- both know the newest indexes. So those that LMDB knows may be newer than its records.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class _SavedCounters(msgspec.Struct, array_like=True):
     sequence: int
     ballot: int
     indexes: dict[str, int]
+    indexes_since: int
 
 
 @attrs.define
@@ -43,6 +45,7 @@ class Counters:
     :param sequence: the last group of the log that LMDB has completely; 0: there is no log yet.
     :param ballot: the ballot of the last group; see `pyshard.storage.durable.log_format.Group`.
     :param indexes: name → id of the named indexes; never changed, but replaced.
+    :param indexes_since: the group of the log that has set them; 0: none has.
     """
 
     version: int
@@ -53,6 +56,7 @@ class Counters:
     sequence: int = 0
     ballot: int = 0
     indexes: Mapping[str, int] = {}
+    indexes_since: int = 0
 
     @classmethod
     def first(cls, seconds: float) -> Counters:
@@ -73,17 +77,18 @@ class Counters:
         read = msgspec.msgpack.decode(saved, type=_SavedCounters)
         bucket_counts = new_bucket_counts(read.bucket_counts)
         counts = (read.version, read.used, read.documents, read.dropped, bucket_counts)
-        return cls(*counts, read.sequence, read.ballot, read.indexes)
+        return cls(*counts, read.sequence, read.ballot, read.indexes, read.indexes_since)
 
     def packed(self) -> bytes:
         """The bytes to save."""
         counts = (self.version, self.used, self.documents, self.dropped, self.bucket_counts.tobytes())
-        return msgspec.msgpack.encode(_SavedCounters(*counts, self.sequence, self.ballot, dict(self.indexes)))
+        indexes = (dict(self.indexes), self.indexes_since)
+        return msgspec.msgpack.encode(_SavedCounters(*counts, self.sequence, self.ballot, *indexes))
 
     def copy(self) -> Counters:
         """The same counters, for the next group to change."""
         counts = (self.version, self.used, dict(self.documents), list(self.dropped), self.bucket_counts[:])
-        return Counters(*counts, self.sequence, self.ballot, self.indexes)
+        return Counters(*counts, self.sequence, self.ballot, self.indexes, self.indexes_since)
 
     def set_indexes(self, indexes: Mapping[str, int]) -> None:
         """Have exactly these named indexes and the default one; see `IStore.set_indexes`.

@@ -33,6 +33,7 @@ from itertools import groupby
 from typing import cast
 
 import lmdb
+from msgspec import structs
 from twisted.logger import Logger
 
 from pyshard.clocks import steady_seconds
@@ -43,10 +44,11 @@ from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import outcomes_of_failed, reason_of
 from pyshard.storage.durable.file_use import FileUse
-from pyshard.storage.durable.group_changes import GroupChanges, decoded
+from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, decoded
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.log_retention import DEFAULT_BOUND, FollowerPlaces, LogBound, LogRetention, SavedLog
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
@@ -198,14 +200,21 @@ class StorageEngine:
             counters, changes = self.counters.copy(), GroupChanges()
             with self.environment.begin(buffers=True) as transaction:
                 view = MergedView(self.databases, transaction, changes, self.memtable)
-                replay(view, counters, changes, decoded(group.payload))
+                replay(view, counters, changes, self._not_ahead(group))
             counters.ballot = group.ballot
+            if changes.indexes is not None:
+                counters.indexes_since = group.sequence
             self._take(changes, counters)
         if self.log.groups:  # both files may have some
             self.log.groups = []
             self._checkpoints.begin(self.memtable, self.log.sequence)
         elif not self._lmdb_counters.sequence:
             self._transact([])
+
+    def _not_ahead(self, group: Group) -> LoggedGroup:
+        """What a group says, but for its indexes if LMDB has newer ones: else it would drop those made since."""
+        logged = decoded(group.payload)
+        return logged if group.sequence > self.counters.indexes_since else structs.replace(logged, indexes=None)
 
     def _commit_group(self, updates: Sequence[LoggedUpdate]) -> list[object]:
         """Do updates, write what they change to the log as one group, then show it to readers.
@@ -229,6 +238,8 @@ class StorageEngine:
             if payload:
                 sync = self._durability is Durability.FSYNC or changes.must_sync
                 self.log.append(payload, sync, counters.ballot)
+                if changes.indexes is not None:
+                    counters.indexes_since = self.log.sequence
                 self.unsynced = not sync and self._durability is Durability.ASYNC
                 self._checkpoints.note_group(len(changes.records), len(payload))
                 self._take(changes, counters)
@@ -247,6 +258,7 @@ class StorageEngine:
             self.counters = counters
             if changes.indexes is not None:
                 self._lmdb_counters.set_indexes(changes.indexes)
+                self._lmdb_counters.indexes_since = counters.indexes_since
             if changes.text is not None:
                 self.text, self._text_is_saved = changes.text, False
             if changes.swept is not None:
