@@ -33,7 +33,6 @@ from itertools import groupby
 from typing import cast
 
 import lmdb
-from msgspec import structs
 from twisted.logger import Logger
 
 from pyshard.clocks import steady_seconds
@@ -44,16 +43,15 @@ from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import outcomes_of_failed, reason_of
 from pyshard.storage.durable.file_use import FileUse
-from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, decoded
+from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.log_retention import DEFAULT_BOUND, FollowerPlaces, LogBound, LogRetention, SavedLog
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.replay import replay
+from pyshard.storage.durable.replay import not_ahead, replay
 from pyshard.storage.durable.write_ahead_log import WriteAheadLog
 
 #: Bytes of address space to begin with, not of memory or disk.
@@ -200,7 +198,7 @@ class StorageEngine:
             counters, changes = self.counters.copy(), GroupChanges()
             with self.environment.begin(buffers=True) as transaction:
                 view = MergedView(self.databases, transaction, changes, self.memtable)
-                replay(view, counters, changes, self._not_ahead(group))
+                replay(view, counters, changes, not_ahead(group, counters))
             counters.ballot = group.ballot
             if changes.indexes is not None:
                 counters.indexes_since = group.sequence
@@ -210,11 +208,6 @@ class StorageEngine:
             self._checkpoints.begin(self.memtable, self.log.sequence)
         elif not self._lmdb_counters.sequence:
             self._transact([])
-
-    def _not_ahead(self, group: Group) -> LoggedGroup:
-        """What a group says, but for its indexes if LMDB has newer ones: else it would drop those made since."""
-        logged = decoded(group.payload)
-        return logged if group.sequence > self.counters.indexes_since else structs.replace(logged, indexes=None)
 
     def _commit_group(self, updates: Sequence[LoggedUpdate]) -> list[object]:
         """Do updates, write what they change to the log as one group, then show it to readers.

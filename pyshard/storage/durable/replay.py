@@ -6,12 +6,21 @@ how. So a record that is as the group says already is replayed without harm.
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from pyshard.storage.batch_executor import cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup
+from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, decoded
 from pyshard.storage.durable.index_records import DurableIndex
+from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.merged_view import MergedView
+
+
+def not_ahead(group: Group, counters: Counters) -> LoggedGroup:
+    """What a group says, but for its indexes if LMDB has newer ones: else it would drop those made since."""
+    logged = decoded(group.payload)
+    return logged if group.sequence > counters.indexes_since else structs.replace(logged, indexes=None)
 
 
 def replay(
