@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 from cli.any_documents import any_document, same, texts
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pyshard.cli.document_text import TextError, as_json, as_text
@@ -23,6 +24,9 @@ from pyshard.errors import PyshardError, Unavailable
 from pyshard.model.document_encoding import FORMAT, HEAD, decode, encode_plainly
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.settings import settings
+
+#: Documents of documents are often larger than Hypothesis likes.
+roomy = hypothesis_settings(suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 
 built = pytest.mark.skipif(parse_leaves is None, reason="no compiled twins were built")
 
@@ -74,6 +78,7 @@ def lines_of(keys: list[str], results: list[object], place: int, jsonl: bool) ->
 
 
 @built
+@roomy
 @given(
     st.lists(st.tuples(texts, st.none() | (documents | wide | long_lists).map(result_of)), max_size=5), st.booleans()
 )
@@ -109,6 +114,7 @@ def test_lines_at_the_bounds(jsonl: bool) -> None:
 
 
 @built
+@roomy
 @given(documents | wide)
 def test_most_documents_are_not_left(document: Any) -> None:
     """What is left are bytes, ints past 64 bits, dicts of many names, and what looks like a tag."""
@@ -153,6 +159,7 @@ def test_lines_of_foreign_records(body: bytes) -> None:
 
 
 @built
+@roomy
 @given(st.binary(max_size=12), st.booleans(), st.sampled_from([FORMAT, 0, 2]))
 def test_lines_of_damaged_records(body: bytes, jsonl: bool, format_byte: int) -> None:
     """So is what is damaged."""
@@ -223,6 +230,7 @@ frames = st.sampled_from([
 
 
 @built
+@roomy
 @given(texts.map(lambda key: key.replace("\n", "")), any_text, st.sampled_from(["", "\r", "\r\r"]))
 @example("a\rb", "1", "")
 def test_a_line(key: str, text: str, end: str) -> None:
@@ -243,6 +251,7 @@ def test_lines_nearly_json(jsonl: bool) -> None:
 
 
 @built
+@roomy
 @given(frames, st.sampled_from(['"k"', '"a\\u00e9"', "1", "null", '"', '"\\ud800"']), any_text)
 def test_a_line_of_jsonl(frame: str, key: str, text: str) -> None:
     """So does a line of JSONL, whatever its form."""
@@ -252,6 +261,7 @@ def test_a_line_of_jsonl(frame: str, key: str, text: str) -> None:
 
 
 @built
+@roomy
 @given(st.binary(max_size=12), st.binary(max_size=12), st.booleans())
 def test_a_line_of_other_bytes(key: bytes, text: bytes, jsonl: bool) -> None:
     """Bytes that aren't UTF-8 are left to the plain twin, which says where."""
@@ -273,6 +283,7 @@ def test_what_is_not_utf8(text: bytes) -> None:
 
 
 @built
+@roomy
 @given(documents | wide | long_lists, st.booleans())
 def test_most_lines_are_not_left(document: Any, jsonl: bool) -> None:
     """What `cat` writes is read without the plain twin, but for what is rare."""
@@ -300,7 +311,8 @@ def test_limits_of_lines() -> None:
     assert pairs_of([line], False, size, 1) == [None]
 
 
-@given(st.lists(st.tuples(texts, documents), max_size=5), st.booleans())
+@roomy
+@given(st.lists(st.tuples(texts, documents), max_size=2), st.booleans())
 def test_lines_are_read_as_they_are_written(pairs: list[tuple[str, Any]], jsonl: bool) -> None:
     """`load` stores the documents that `cat` wrote, compiled or not."""
     pairs = [(key, document) for key, document in pairs if not set(key) & {"|", "\n", "\r"}]
