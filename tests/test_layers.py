@@ -15,6 +15,7 @@ import pyshard
 
 #: The parts of the package, from the ground up: a module imports only from its own part and from those before it.
 LAYERS = [
+    "message_texts",
     "errors",
     "settings",
     "clocks",

@@ -32,7 +32,11 @@ def loaded(program: str) -> set[str]:
 
 def test_the_package_loads_no_client() -> None:
     """``import pyshard`` loads the errors alone: each name brings what it needs."""
-    assert {name for name in loaded("import pyshard") if name.startswith("pyshard")} == {"pyshard", "pyshard.errors"}
+    assert {name for name in loaded("import pyshard") if name.startswith("pyshard")} == {
+        "pyshard",
+        "pyshard.errors",
+        "pyshard.message_texts",
+    }
 
 
 @pytest.mark.parametrize(

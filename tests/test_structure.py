@@ -34,7 +34,7 @@ LONGEST = 350
 HEADER = 25
 
 #: Modules that stand at the top of the package, beside the packages.
-TOP = {"__init__", "__main__", "clocks", "errors", "settings"}
+TOP = {"__init__", "__main__", "clocks", "message_texts", "errors", "settings"}
 
 #: Module names that stand more than once, always for the same thing.
 SAME_THING = {
@@ -132,7 +132,7 @@ def test_module_names_mean_one_thing() -> None:
 
 
 def test_only_the_ground_stands_at_the_top() -> None:
-    """Beside the packages stand clocks, errors and settings alone."""
+    """Beside the packages stand clocks, errors with their texts, and settings alone."""
     assert {path.stem for path in PACKAGE.glob("*.py")} == TOP
 
 

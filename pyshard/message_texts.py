@@ -1,0 +1,64 @@
+"""How what a peer or a user wrote, and values of any type, stand in messages. Pure.
+
+Rules:
+
+- a message is one line of printable characters, whoever wrote a part of it (`plain`);
+- a text is cut (`shortened`), and so is what stands for a value (`shown_value`);
+- nothing here fails, or does much work for a huge value.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+#: Characters of a message that `plain` looks at: well over what any message of pyshard's own has.
+MOST_PLAIN = 10_000
+
+
+def plain(message: str) -> str:
+    """The beginning of a message as one line of printable characters, since a peer may have written it."""
+    message = shortened(message, MOST_PLAIN)
+    if message.isprintable():
+        return message
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in message)
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """A text as messages quote it: cut to so many characters, of which the last three are dots.
+
+    :param length: characters, more than three.
+    """
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def shown_value(value: object, length: int = 60) -> str:
+    """A value of any type as messages show it: its repr, on one line and cut.
+
+    It does little work for a huge value, and never fails. Of a very large int only the number of its digits is shown.
+
+    :param length: characters, more than three.
+    """
+    try:
+        text = _REPR.repr(value)
+    except Exception:  # noqa: BLE001  # whatever the value's own code raises
+        text = f"<{type(value).__name__}>"
+    return shortened(plain(text), length)
+
+
+class _BoundedRepr(reprlib.Repr):
+    """A repr that looks at the beginning of a value alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxlong = self.maxother = 1000  # it is cut behind, not in the middle
+
+    def repr1(self, x: object, level: int) -> str:
+        if isinstance(x, int) and x.bit_length() > 400:
+            return f"<{type(x).__name__} of about {x.bit_length() * 30103 // 100_000 + 1:,} digits>"
+        if type(x) in (bytes, bytearray):
+            return repr(x[: self.maxstring])  # type: ignore[index]  # one of these
+        return super().repr1(x, level)
+
+
+_REPR = _BoundedRepr()
