@@ -118,6 +118,12 @@ class TooManySnapshots(PyshardError):
     code = "TOO_MANY_SNAPSHOTS"
 
 
+class FollowerBehind(PyshardError):
+    """What a follower wants next is no longer kept. It has to begin anew, with a copy."""
+
+    code = "FOLLOWER_BEHIND"
+
+
 class BackupFailed(PyshardError):
     """The backup could not be taken. What was written of it was removed."""
 

@@ -108,10 +108,12 @@ TESTS = {
     "FOLLOWED_LOG_BYTES": [
         "storage/durable/test_log_retention.py::test_what_need_not_be_kept",
         "storage/durable/store/test_followed_log.py::test_the_bound_of_bytes",
+        "storage/followers/test_followers.py::test_a_follower_that_is_too_slow",
     ],
     "FOLLOWED_LOG_SECONDS": [
         "storage/durable/test_log_retention.py::test_what_need_not_be_kept",
         "storage/durable/store/test_followed_log.py::test_the_bound_of_time",
+        "storage/followers/test_followers.py::test_a_follower_that_never_comes_back",
     ],
     "MAX_SNAPSHOTS": [
         "shard/test_open_snapshots.py::test_a_few_at_a_time",
@@ -243,7 +245,12 @@ def test_errors_in_lines(row: Row) -> None:
 def test_options_in_lines() -> None:
     """The options that lines name are those of the daemons, with the same defaults."""
     named = {option: row for row in ROWS for option in row.options}
-    assert sorted(named) == ["--max-connections", "--max-connections-per-address"]
+    assert sorted(named) == [
+        "--followed-log-seconds",
+        "--followed-log-size",
+        "--max-connections",
+        "--max-connections-per-address",
+    ]
     for option, row in named.items():
         assert Options().defaults[option.removeprefix("--")] == row.number
 

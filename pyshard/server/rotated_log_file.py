@@ -21,6 +21,7 @@ from twisted.logger import ILogObserver, Logger, textFileLogObserver
 from twisted.python.logfile import LogFile
 
 from pyshard.errors import ConfigError
+from pyshard.server.option_numbers import whole_number
 from pyshard.server.twistd_files import TwistdFiles
 from pyshard.settings import settings
 
@@ -71,16 +72,9 @@ def log_bounds(options: Mapping[str, Any], files: TwistdFiles) -> LogBounds:
             "plugin's name, and neither --syslog nor --logger"
         )
     return LogBounds(
-        _number(given.get("log-size", settings.LOG_BYTES), "--log-size", 0),
-        _number(given.get("log-count", settings.LOG_FILES), "--log-count", 1),
+        whole_number(given.get("log-size", settings.LOG_BYTES), "--log-size", 0),
+        whole_number(given.get("log-count", settings.LOG_FILES), "--log-count", 1),
     )
-
-
-def _number(given: object, option: str, least: int) -> int:
-    text = str(given)
-    if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) >= least):
-        raise ConfigError(f"{option}: found {text!r}, expected a number from {least} to 999999999999999")
-    return int(text)
 
 
 class DaemonLog:

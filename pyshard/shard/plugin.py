@@ -22,13 +22,14 @@ from pyshard.security.token_file import TokenFile
 from pyshard.server import daemon_options, daemon_tls_options, listen_address, rotated_log_file
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
+from pyshard.server.option_numbers import whole_number
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.signals_and_exit import DaemonReactor, end
 from pyshard.server.twistd_files import twistd_files
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore
+from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, LmdbStore, MemoryStore
 
 _log = Logger()
 
@@ -59,6 +60,13 @@ class ShardOptions(usage.Options):
             "With --data-dir, when a change is acknowledged: fsync (it is on the disk), async (it will be within a "
             "second) or none (when the system likes) [default: fsync].",
         ],
+        [
+            "followed-log-size",
+            None,
+            settings.FOLLOWED_LOG_BYTES,
+            "Bytes of changes that are kept for those who follow the shard: of its log, or of memory.",
+        ],
+        ["followed-log-seconds", None, int(settings.FOLLOWED_LOG_SECONDS), "How long such changes are kept."],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
         *rotated_log_file.OPTIONS,
@@ -93,16 +101,20 @@ class ShardOptions(usage.Options):
         modes = [mode.value for mode in Durability]
         if given is not None and given not in modes:
             raise ConfigError(f"--durability: found {given!r}, expected one of {', '.join(modes)}")
+        bound = FollowedBound(
+            whole_number(self["followed-log-size"], "--followed-log-size", 0),
+            whole_number(self["followed-log-seconds"], "--followed-log-seconds", 0),
+        )
         if self["data-dir"] is None:
             if given is not None:
                 raise ConfigError("--durability: found it without --data-dir, expected both or neither")
-            return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds, _spare_what_stays)
+            return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds, _spare_what_stays, bound=bound)
         directory = DataDirectory(Path(self["data-dir"]).absolute())
         LmdbStore.check(directory)
         if (self["tokens"] or self["tls"]) and (exposed := open_to_others(directory.path)):
             _log.warn("data directory {why}", why=exposed)
         durability = Durability(given or Durability.FSYNC.value)
-        return lambda call_from_thread: LmdbStore(directory, wall_seconds, call_from_thread, durability)
+        return lambda call_from_thread: LmdbStore(directory, wall_seconds, call_from_thread, durability, bound=bound)
 
 
 def _spare_what_stays() -> None:

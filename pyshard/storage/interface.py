@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
+from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 
@@ -129,6 +130,52 @@ class ISnapshot(Protocol):
         ...
 
 
+class ICopy(Protocol):
+    """All records that a store had at one moment, for whoever follows it from there on; or those of some slots.
+
+    :ivar head: a group with the number of the last one before that moment, the names of indexes, the remembered text,
+        and no records. It is to be absorbed before the records are.
+    """
+
+    head: ChangeGroup
+
+    @property
+    def pinned(self) -> int:
+        """See `ISnapshot`."""
+        ...
+
+    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Change] | None:
+        """The next records, as `ISnapshot.page` gives rows; those that have expired and aren't swept away, too."""
+        ...
+
+    def close(self) -> None:
+        """See `ISnapshot`."""
+        ...
+
+
+class IFollower(Protocol):
+    """Who is given a store's groups of changes, in order, none left out; see `IStore.follow`."""
+
+    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
+        """The next groups, when there are some. They are as safe as the store makes them. One call at a time.
+
+        Groups that change nothing which is wanted are left out, but for the last one, which says how far they go.
+
+        :param most_bytes: about how many bytes of groups are looked at.
+        :raises FollowerBehind: (in the Deferred) the next group isn't kept any more.
+        :raises StorageFailed: (in the Deferred) the disk failed, or the follower or the store was closed.
+        """
+        ...
+
+    def confirm(self, sequence: int) -> None:
+        """Groups up to this number are needed no more, not even after a restart of the follower."""
+        ...
+
+    def close(self) -> None:
+        """Stop. The follower's place stays, so that `follow` can go on there; see `IStore.forget`."""
+        ...
+
+
 class IStore(Protocol):
     """The records of one shard; see the rules at the head of this module."""
 
@@ -225,6 +272,47 @@ class IStore(Protocol):
 
         An open snapshot costs memory (for what is changed after it) or disk (for what is removed after it). A store
         may have to end it early; its next page then says so.
+        """
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last group of changes. What only reads doesn't raise it."""
+        ...
+
+    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+        """All records as they are now, with versions, and keep what changes from here on for a follower.
+
+        :param name: of the follower, which follows from `head.sequence` of the copy on.
+        :param ranges: only records of these slots; None: all.
+        :raises StorageFailed: (in the Deferred) there is no copy.
+        """
+        ...
+
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
+        """Follow the store's changes, and have them kept until they are confirmed, within a bound.
+
+        A follower that is too slow is left behind. It never stops a writer.
+
+        :param name: of the follower; one at a time.
+        :param after: the number of the last group that it has.
+        :param ranges: only changes of records of these slots; None: all. Indexes and text are given in any case.
+        :raises FollowerBehind: what comes after that number isn't kept, or was never there.
+        """
+        ...
+
+    def forget(self, name: str) -> None:
+        """Keep nothing for a follower any more."""
+        ...
+
+    def absorb(self, group: ChangeGroup) -> Deferred[None]:
+        """Have what has become of records, indexes and text in another store become of them here.
+
+        Versions and expiries are taken as they are, and versions of this store are above them from then on. A record of
+        an index that isn't there is passed over. The group gets a number of this store's own.
+
+        :param group: the head of a copy, a page of one as a group, or a group that a follower was given; in order.
+        :raises StorageFailed: (in the Deferred) nothing was absorbed.
         """
         ...
 

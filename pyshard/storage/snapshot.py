@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 from pyshard.errors import SnapshotEnded
-from pyshard.protocol.pages import Row
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.settings import settings
 
 
@@ -23,8 +24,16 @@ def _nothing() -> None:
     pass
 
 
-class Snapshot:
-    """`ISnapshot` over an iterator of rows.
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
+_R = TypeVar("_R", bound=_Sized)
+
+
+class Snapshot(Generic[_R]):
+    """`ISnapshot` over an iterator of rows, of a kind that knows its `size`.
 
     :param records: how many records there are, with those that had expired.
     :param expired: of some of them, whether they had; those that aren't among these hadn't.
@@ -38,7 +47,7 @@ class Snapshot:
         self,
         records: int,
         expired: Iterator[bool],
-        rows: Iterator[Row | None],
+        rows: Iterator[_R | None],
         lock: AbstractContextManager[object] | None = None,
         release: Callable[[], None] = _nothing,
         pinned: Callable[[], int] = int,
@@ -46,8 +55,8 @@ class Snapshot:
         self._documents = records
         self._expired: Iterator[bool] | None = expired
         self._pinned = pinned
-        self._rows: Iterator[Row | None] | None = rows
-        self._next: Row | None = None  # was read, and did not fit on the last page
+        self._rows: Iterator[_R | None] | None = rows
+        self._next: _R | None = None  # was read, and did not fit on the last page
         self._lock = lock or nullcontext()
         self._release = release
         self._why_ended = ""
@@ -69,9 +78,9 @@ class Snapshot:
                 self._expired = None
             return self._documents
 
-    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Row] | None:
+    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[_R] | None:
         """See `ISnapshot`."""
-        page: list[Row] = []
+        page: list[_R] = []
         with self._lock:
             if self._rows is None:
                 self._refuse_ended()
@@ -118,3 +127,21 @@ class Snapshot:
         self._pinned = int
         release, self._release = self._release, _nothing
         release()
+
+
+class StoreCopy(Snapshot[Change]):
+    """`ICopy` over an iterator of changes; for most parameters see `Snapshot`.
+
+    :param head: what the copy begins with.
+    """
+
+    def __init__(
+        self,
+        head: ChangeGroup,
+        rows: Iterator[Change | None],
+        lock: AbstractContextManager[object] | None = None,
+        release: Callable[[], None] = _nothing,
+        pinned: Callable[[], int] = int,
+    ) -> None:
+        super().__init__(0, iter(()), rows, lock, release, pinned)
+        self.head = head

@@ -19,7 +19,7 @@ from pyshard.settings import settings
 from pyshard.shard.plugin import ShardOptions, makeService
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.storage import Durability, LmdbStore, MemoryStore, Task
+from pyshard.storage import Durability, FollowedBound, LmdbStore, MemoryStore, Task
 
 
 def parsed(*arguments: str) -> ShardOptions:
@@ -132,6 +132,35 @@ def test_data_directory(
     assert (store._engine._durability, store.ephemeral) == (durability, False)
     assert (tmp_path / "data" / "records" / "data.mdb").exists()
     store.close()
+
+
+@pytest.mark.parametrize("kept", ["memory", "durable"])
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        ([], FollowedBound(settings.FOLLOWED_LOG_BYTES, settings.FOLLOWED_LOG_SECONDS)),
+        (["--followed-log-size", "1000", "--followed-log-seconds=0"], FollowedBound(1000, 0)),
+    ],
+)
+def test_what_is_kept_for_followers(
+    kept: str, arguments: list[str], bound: FollowedBound, asked: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    """Operators say how much a store keeps for followers, and how long."""
+    where = ["--data-dir", str(tmp_path / "data")] if kept == "durable" else []
+    store = opened(makeService(parsed(*where, *arguments)).serving).store
+    assert isinstance(store, MemoryStore | LmdbStore)
+    found = store._bound if isinstance(store, MemoryStore) else store._engine.retention._bound
+    assert found == bound
+    store.close()
+
+
+@pytest.mark.parametrize("option", ["followed-log-size", "followed-log-seconds"])
+@pytest.mark.parametrize("given", ["-1", "1.5", "many", ""])
+def test_no_bound_for_followers(option: str, given: str) -> None:
+    """What is no number is refused in one line."""
+    with pytest.raises(SystemExit) as ended:
+        parsed(f"--{option}={given}")
+    assert str(ended.value.code).endswith(f"--{option}: found {given!r}, expected a number from 0 to 999999999999999")
 
 
 def test_data_directory_is_found_from_anywhere(

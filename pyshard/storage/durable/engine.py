@@ -47,12 +47,12 @@ from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_retention import DEFAULT_BOUND, FollowerPlaces, LogBound, LogRetention, SavedLog
+from pyshard.storage.durable.log_retention import SavedLog, opened_log
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.replay import not_ahead, replay
-from pyshard.storage.durable.write_ahead_log import WriteAheadLog
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 
 #: Bytes of address space to begin with, not of memory or disk.
 FIRST_MAP = 64 * 1024**3
@@ -60,7 +60,7 @@ FIRST_MAP = 64 * 1024**3
 #: Records that the memtable may have before a checkpoint begins.
 MOST_CHANGED = 50_000
 
-_SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC
+_SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC, and while the log is followed
 _COUNTERS = b"counters"
 _TEXT = b"assignment"
 _LOG = b"log"
@@ -83,6 +83,9 @@ class StorageEngine:
     :ivar text: what the shard remembers.
     :ivar swept: where in LMDB's expiries the next sweep begins.
     :ivar unsynced: whether the disk lacks a group, and is to have it within a second.
+    :ivar sequence: the number of the last group that readers see.
+    :ivar safe: the number of the last group that will never be undone.
+    :ivar on_safe: called in the writer's thread when there are more of these.
     :ivar on_growth: called with the lock held before the map grows. It must end all transactions that are open.
     """
 
@@ -96,7 +99,7 @@ class StorageEngine:
         first_map: int = FIRST_MAP,
         most_changed: int = MOST_CHANGED,
         steady: Callable[[], float] = steady_seconds,
-        bound: LogBound = DEFAULT_BOUND,
+        bound: FollowedBound = DEFAULT_BOUND,
     ) -> None:
         self._steady = steady
         self._durability = durability
@@ -105,6 +108,7 @@ class StorageEngine:
         self._given_bytes = 0  # of records that the outcomes of the present commit have
         self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
         self.unsynced = False
+        self.on_safe: Callable[[], None] = lambda: None
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
         self._text_is_saved = True
@@ -117,17 +121,15 @@ class StorageEngine:
                 self._saved_log = SavedLog.unpacked(self.read_meta(transaction, _LOG))
             self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
             self.counters = self._lmdb_counters.copy()
-            places, files = FollowerPlaces(self._saved_log.places), self._saved_log.files
-            flushed = self._lmdb_counters.sequence
-            self.log = WriteAheadLog(
-                directory.log_file, directory.identity, flushed, files, places.needed(), now=steady()
+            self.log, self.retention = opened_log(
+                directory, self._saved_log, self._lmdb_counters.sequence, bound, steady
             )
-            self.retention = LogRetention(self.log, bound, places, steady)
         except BaseException:
             self.environment.close()
             raise
         try:
             self._replay_log()
+            self.sequence = self.safe = self.log.sequence
             self.retention.release(self._lmdb_counters.sequence)
         except BaseException:
             self.close()
@@ -178,6 +180,9 @@ class StorageEngine:
             outcomes = self._commit_direct(cast("list[DirectUpdate]", list(alike)))
         self._sync_if_due()
         self.retention.release(self._lmdb_counters.sequence)
+        if self.safe != self.log.synced:
+            self.safe = self.log.synced
+            self.on_safe()
         return Committed(outcomes, self._given_bytes)
 
     def flush_all(self) -> None:
@@ -233,7 +238,7 @@ class StorageEngine:
                 self.log.append(payload, sync, counters.ballot)
                 if changes.indexes is not None:
                     counters.indexes_since = self.log.sequence
-                self.unsynced = not sync and self._durability is Durability.ASYNC
+                self.unsynced = not sync and (self._durability is Durability.ASYNC or self.retention.places.any)
                 self._checkpoints.note_group(len(changes.records), len(payload))
                 self._take(changes, counters)
             elif changes.swept is not None:
@@ -249,6 +254,7 @@ class StorageEngine:
         with self.lock:
             self.memtable.merge(changes)
             self.counters = counters
+            self.sequence = self.log.sequence
             if changes.indexes is not None:
                 self._lmdb_counters.set_indexes(changes.indexes)
                 self._lmdb_counters.indexes_since = counters.indexes_since
@@ -335,7 +341,7 @@ class StorageEngine:
             self.environment.set_mapsize(self.environment.info()["map_size"] * 2)
 
     def _sync_if_due(self) -> None:
-        """With `Durability.ASYNC`, sync the log from time to time."""
+        """Sync the log from time to time, where not each group is synced."""
         if self.unsynced and self._steady() - self._last_sync >= _SYNC_EVERY:
             try:
                 self.log.sync()

@@ -60,11 +60,13 @@ class GroupChanges(Memtable):
     :ivar removed_long: database key → key, of those records with a long key that were removed.
     :ivar indexes: name → id of all named indexes, if the group creates or drops some.
     :ivar text: what the shard remembers, if the group changes it.
+    :ivar raises_version: whether the last version rises, also if no record changes.
     :ivar swept: where in LMDB's expiries the next sweep begins, if the group sweeps.
     """
 
     indexes: Mapping[str, int] | None = None
     text: bytes | None = None
+    raises_version = False
     swept: bytes | None = None
 
     def __init__(self) -> None:
@@ -99,7 +101,9 @@ class GroupChanges(Memtable):
         if self.must_sync:
             indexes = None if self.indexes is None else dict(self.indexes)
             return _encode(LoggedGroup(version, self._logged(), indexes, self.text))
-        return _encode((version, self._logged() if self.removed_long else records)) if records else b""
+        if not records and not self.raises_version:
+            return b""
+        return _encode((version, self._logged() if self.removed_long else records))
 
     def _logged(self) -> dict[bytes, bytes]:
         """What the log has of each record."""

@@ -71,7 +71,7 @@ def removed(key: bytes) -> bytes:
     return _HEAD.pack(_NO_VERSION, 0) + _LENGTH.pack(len(key)) + key
 
 
-def is_removed(value: bytes) -> bool:
+def is_removed(value: bytes | memoryview) -> bool:
     """Whether that is what it is."""
     return bool(VERSION.unpack_from(value)[0] == _NO_VERSION)
 

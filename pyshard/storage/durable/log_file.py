@@ -95,7 +95,8 @@ class LogFile:
             raise unusable(path, error) from None
         try:
             last = found.last
-            if last > lap.base and last >= flushed and last > (flushed if kept is None else kept):
+            needed = flushed if kept is None else min(kept, flushed)
+            if last > lap.base and last >= flushed and last > needed:
                 file.lap, (file.groups, file.sequence, file.size) = lap, found
                 # A sync that failed may have left these bytes marked as synced, so they are written again.
                 _write(file._file, data[: file.size], 0)

@@ -2,43 +2,25 @@
 
 Rules:
 
-- a follower has a name, and a *place*: the number of the last group that it needs no more;
-- segments are kept from the lowest place on, but no more bytes of them, and for no more seconds, than operators allow;
-- a follower whose next group is gone is *behind*: its place is given up, and it must start from a snapshot;
+- segments are kept from the lowest place on (`pyshard.storage.follower_places`), but no more bytes of them, and for no
+  more seconds, than operators allow;
 - places outlive a restart, more or less: one that is found is never higher than it was;
 - followers have places in the reactor's thread, and the writer's thread drops segments.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import attrs
 import msgspec
 from twisted.logger import Logger
 
-from pyshard.settings import settings
+from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.failed_updates import reason_of
 from pyshard.storage.durable.write_ahead_log import FEWEST, KeptSegment, WriteAheadLog
-
-
-@attrs.frozen
-class LogBound:
-    """How much of the log is kept for followers, beside what LMDB lacks.
-
-    :param size: bytes of segments that take no more groups.
-    :param seconds: how long such a segment is kept.
-    """
-
-    size: int = settings.FOLLOWED_LOG_BYTES
-    seconds: float = settings.FOLLOWED_LOG_SECONDS
-
+from pyshard.storage.follower_places import FollowedBound, FollowerPlaces
 
 _log = Logger()
-
-#: What it is unless operators set it.
-DEFAULT_BOUND = LogBound()
 
 
 class SavedLog(msgspec.Struct, array_like=True, frozen=True):
@@ -64,61 +46,9 @@ class SavedLog(msgspec.Struct, array_like=True, frozen=True):
         return msgspec.msgpack.encode(self)
 
 
-class FollowerPlaces:
-    """The places of followers.
-
-    :param places: name → place.
-    """
-
-    def __init__(self, places: Mapping[str, int]) -> None:
-        self._places = dict(places)
-        self._lock = threading.Lock()
-
-    @property
-    def by_name(self) -> dict[str, int]:
-        """Name → place of each follower."""
-        with self._lock:
-            return dict(self._places)
-
-    def of(self, name: str) -> int | None:
-        """The place of a follower; None: it is behind, or nobody of this name follows."""
-        return self._places.get(name)
-
-    def follow(self, name: str, place: int) -> None:
-        """Keep groups above a place for a follower, new or not."""
-        with self._lock:
-            self._places[name] = place
-
-    def confirm(self, name: str, place: int) -> None:
-        """Raise the place of a follower that isn't behind."""
-        with self._lock:
-            if name in self._places:
-                self._places[name] = max(place, self._places[name])
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Keep nothing for these any more."""
-        with self._lock:
-            for name in names:
-                self._places.pop(name, None)
-
-    def needed(self) -> int | None:
-        """Followers need groups above this number; None: there are no followers."""
-        with self._lock:
-            return min(self._places.values(), default=None)
-
-    def leave_behind(self, until: int) -> list[str]:
-        """Have no place below a number any more, since groups up to it are gone.
-
-        :return: the names of the followers that are behind now.
-        """
-        with self._lock:
-            behind = [name for name, place in self._places.items() if place < until]
-            for name in behind:
-                del self._places[name]
-        return behind
-
-
-def need_not_be_kept(kept: Sequence[KeptSegment], flushed: int, needed: int | None, bound: LogBound, now: float) -> int:
+def need_not_be_kept(
+    kept: Sequence[KeptSegment], flushed: int, needed: int | None, bound: FollowedBound, now: float
+) -> int:
     """The number up to which segments need not be kept.
 
     :param kept: the oldest first.
@@ -147,7 +77,7 @@ class LogRetention:
     """
 
     def __init__(
-        self, log: WriteAheadLog, bound: LogBound, places: FollowerPlaces, steady: Callable[[], float]
+        self, log: WriteAheadLog, bound: FollowedBound, places: FollowerPlaces, steady: Callable[[], float]
     ) -> None:
         self._log = log
         self._bound = bound
@@ -207,3 +137,19 @@ class LogRetention:
             self._log.begin_lap(sequence)
         except OSError as error:
             _log.error("the log could not be begun anew: {error}", error=reason_of(error))
+
+
+def opened_log(
+    directory: DataDirectory, saved: SavedLog, flushed: int, bound: FollowedBound, steady: Callable[[], float]
+) -> tuple[WriteAheadLog, LogRetention]:
+    """The log in a data directory, and what is kept of it.
+
+    :param saved: what LMDB has of it.
+    :param flushed: LMDB has all groups up to this number; 0: the store never had a log.
+    :param steady: the clock.
+    :raises ConfigError: the log can't be used: in one line, why.
+    """
+    places = FollowerPlaces(saved.places)
+    needed = places.needed()
+    log = WriteAheadLog(directory.log_file, directory.identity, flushed, saved.files, needed, now=steady())
+    return log, LogRetention(log, bound, places, steady)

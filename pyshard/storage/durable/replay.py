@@ -34,7 +34,9 @@ def replay(
     :param view: the records before it.
     :param changes: gets what it changes, and is the newest layer of the view.
     """
-    counters.version = max(counters.version, group.version)
+    if group.version > counters.version:
+        counters.version = group.version
+        changes.raises_version = True
     if group.indexes is not None:
         counters.set_indexes(group.indexes)
         changes.indexes = group.indexes

@@ -13,8 +13,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 import lmdb
 
+from pyshard.model.key_slots import SLOTS
+from pyshard.protocol.change_groups import Change, SlotRanges, in_ranges
 from pyshard.protocol.pages import Row
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.memtable import Memtable
 
 
@@ -42,6 +45,28 @@ def live_rows(cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], n
             and not 0 < lmdb_encoding.expiry_of(changed) <= now
         )
         yield _row(db_key, memoryview(changed)) if live else None
+
+
+def all_records(
+    cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], ranges: SlotRanges | None
+) -> Iterator[Change | None]:
+    """The rows of a copy: as `live_rows`, with those that have expired, and with versions.
+
+    :param ranges: which slots are wanted; None: all.
+    """
+    for index in indexes:
+        for start, end in ranges if ranges is not None else ((0, SLOTS),):
+            behind = lmdb_encoding.PREFIX.pack(index, end)
+            if cursor.set_range(lmdb_encoding.PREFIX.pack(index, start)):
+                for key, buffer in cursor.iternext():
+                    db_key = bytes(key)
+                    if db_key >= behind:
+                        break
+                    yield None if db_key in memtable.records else change_of(db_key, memoryview(buffer))
+    for db_key, changed in memtable.records.items():
+        index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+        wanted = bool(changed) and index in indexes and in_ranges(slot, ranges)
+        yield change_of(db_key, changed) if wanted else None
 
 
 def _row(db_key: bytes, value: memoryview) -> Row:

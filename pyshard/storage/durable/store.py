@@ -17,11 +17,14 @@ from typing import Any
 import lmdb
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Touch, changes
+from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
+from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import lmdb_encoding
@@ -33,15 +36,19 @@ from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.index_records import DurableIndex
-from pyshard.storage.durable.log_retention import DEFAULT_BOUND, LogBound
+from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.log_changes import logged_group
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.durable.replay import replay
 from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
+from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
-from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
+from pyshard.storage.interface import ITSELF, ICopy, IFollower, Page, PageBounds, Sender, Task
 from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
-from pyshard.storage.snapshot import Snapshot
+from pyshard.storage.snapshot import Snapshot, StoreCopy
 
 
 class LmdbStore:
@@ -72,12 +79,12 @@ class LmdbStore:
         first_map: int = FIRST_MAP,
         most_changed: int = MOST_CHANGED,
         steady: Callable[[], float] = steady_seconds,
-        bound: LogBound = DEFAULT_BOUND,
+        bound: FollowedBound = DEFAULT_BOUND,
     ) -> None:
         self.identity = directory.identity
         self._directory = directory
         self._seconds = seconds
-        self._snapshots: set[Snapshot] = set()  # those that are open
+        self._snapshots: set[Snapshot[Any]] = set()  # those that are open
         try:
             self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady, bound)
         except ConfigError:
@@ -90,6 +97,8 @@ class LmdbStore:
         self._writer: GroupCommit[Update] = GroupCommit(
             self._engine.commit_first, call_from_thread, self._engine.flush_all, steady
         )
+
+        self._followers = StoreFollowers(self._engine, self.identity, call_from_thread)
 
     @classmethod
     def check(cls, directory: DataDirectory) -> None:
@@ -176,7 +185,7 @@ class LmdbStore:
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
         return histogram(self._engine.counters.bucket_counts, start, end, bars)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot[Row]:
         now, databases, use = self._now(), self._engine.databases, self._engine.file_use()
         with self._engine.frozen() as (transaction, counters, memtable):
             indexes = sorted(counters.documents)
@@ -197,6 +206,41 @@ class LmdbStore:
             self._snapshots.add(opened)
         return opened
 
+    @property
+    def sequence(self) -> int:
+        return self._engine.sequence
+
+    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+        opened: list[StoreCopy] = []
+
+        def work(_: WriteTransaction) -> StoreCopy:
+            def note(copy: StoreCopy) -> None:
+                opened.append(copy)
+                self._snapshots.add(copy)
+
+            return self._followers.open_copy(name, ranges, note, lambda: self._snapshots.discard(opened[-1]))
+
+        def failed(failure: Failure) -> Failure:
+            for copy in opened:
+                copy.close()
+            self.forget(name)
+            return failure
+
+        copied: Deferred[ICopy] = self._writer.submit(DirectUpdate(work)).addErrback(failed)
+        return copied
+
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
+        return self._followers.follow(name, after, ranges)
+
+    def forget(self, name: str) -> None:
+        self._followers.forget(name)
+
+    def absorb(self, group: ChangeGroup) -> Deferred[None]:
+        def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
+            replay(view, counters, changes, logged_group(group))
+
+        return self._writer.submit(LoggedUpdate(work), group.size, len(group.changes))
+
     def remember(self, text: bytes) -> Deferred[None]:
         def work(_: MergedView, __: Counters, changes: GroupChanges) -> None:
             changes.remember(text)
@@ -212,6 +256,7 @@ class LmdbStore:
     # ------------------------------------------------------------------ inside
 
     def _writer_closed(self, _: object) -> None:
+        self._followers.end("the store was closed")
         with self._engine.lock:
             self._end_snapshots("the store was closed")
         self._engine.close()

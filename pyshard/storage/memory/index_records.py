@@ -19,8 +19,9 @@ from typing import Protocol, cast
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
+from pyshard.protocol.change_groups import Change
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, cost
+from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import Step
@@ -40,12 +41,14 @@ class IndexOwner(Protocol):
     :ivar used: bytes that count against the limit.
     :ivar discarded: bytes of records and expiries that were ever replaced or removed: open snapshots keep them.
     :ivar discarded_keys: bytes of keys that were ever removed.
+    :ivar touched: set whenever a record changes.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
     used: int
     discarded: int
     discarded_keys: int
+    touched: bool
     bucket_counts: array[int]
 
     def grown(self) -> object:
@@ -61,12 +64,14 @@ class MemoryIndex:
     :param now: milliseconds since 1970.
     :ivar records: key → version and record.
     :ivar expiries: key → expiry, of the records that have one.
+    :ivar noted: key → slot of the records that change, while somebody wants to know; else None.
     """
 
     def __init__(self, store: IndexOwner, name: bytes, now: int = 0) -> None:
         self._store = store
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
+        self.noted: dict[bytes, int] | None = None
         self._schedule = ExpirySchedule(now)
         self.slot_of = partial(slot_of, index=name)
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
@@ -83,6 +88,9 @@ class MemoryIndex:
         """See `StoreIndex`."""
         store = self._store
         store.used += grows
+        store.touched = True
+        if self.noted is not None:
+            self.noted[key] = slot
         if old is None:
             store.bucket_counts[slot >> BUCKET_BITS] += 1
             self.records[key] = VERSION.pack(new.version) + new.record
@@ -106,6 +114,9 @@ class MemoryIndex:
     def _forget(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """Remove a key that isn't in the schedule of expiries; for the parameters see `delete`."""
         store = self._store
+        store.touched = True
+        if self.noted is not None:
+            self.noted[key] = slot
         del self.records[key]
         if old.expires:
             del self.expiries[key]
@@ -121,6 +132,9 @@ class MemoryIndex:
     ) -> int:
         """See `StoreIndex`."""
         store, before = self._store, self._store.used
+        store.touched = True
+        if self.noted is not None:
+            self.noted.update(zip(keys, slots, strict=True))
         if not self.expiries.keys().isdisjoint(keys):
             for key in filter(self.expiries.__contains__, keys):
                 self._schedule.remove(key, self.expiries.pop(key))
@@ -206,6 +220,33 @@ class MemoryIndex:
                 assert expired is not None  # a key with an expiry has a record
                 self._forget(key, slot, expired, cost(key, expired))
         return looked_at
+
+    def changes(self, number: int) -> list[Change]:
+        """What has become of the records that were noted, of which none is noted then.
+
+        :param number: id of the index.
+        """
+        noted = self.noted or {}
+        if noted:
+            self.noted = {}
+        found: list[Change] = []
+        for key, slot in noted.items():
+            value = self.records.get(key)
+            if value is None:
+                found.append(Change(number, slot, key, 0, 0, None))
+            else:
+                version = VERSION.unpack_from(value)[0]
+                found.append(Change(number, slot, key, version, self.expiries.get(key, 0), value[VERSION.size :]))
+        return found
+
+    def absorb(self, change: Change) -> None:
+        """Have become of a record what has become of it elsewhere."""
+        old = self.find(change.key, change.slot)
+        if change.record is not None:
+            new = StoredRecord(change.version, change.expires, change.record)
+            self.put(change.key, change.slot, new, old, growth(change.key, new, old))
+        elif old is not None:
+            self.delete(change.key, change.slot, old, cost(change.key, old))
 
     def may_be_swept(self, now: int) -> bool:
         """Whether `sweep` has something to look at."""

@@ -3,6 +3,7 @@
 Rules, beside those of every store (`pyshard.storage.interface`):
 
 - every Deferred has fired when it is returned;
+- a number is given to whatever changes something, and what has changed is kept while somebody follows;
 - versions begin with the time in microseconds, so that they rise over a restart as well;
 - a snapshot copies references to keys, records and expiries when it is taken, by three calls in C (some 80 ms for a
   million), and lets go of keys and records as they are read.
@@ -16,17 +17,24 @@ from sys import getsizeof
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
 
+from pyshard.clocks import steady_seconds
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import VERSION, Answer
+from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges, in_ranges
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
+from pyshard.storage.interface import ITSELF, ICopy, IFollower, Page, PageBounds, Sender, Task
+from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
 from pyshard.storage.memory.index_records import EXPIRY_BYTES, KEPT_BYTES, MemoryIndex
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
-from pyshard.storage.snapshot import Snapshot
+from pyshard.storage.snapshot import Snapshot, StoreCopy
+
+_log = Logger()
 
 _REFERENCE = 8  # bytes that a snapshot has for a key or a record
 
@@ -38,11 +46,20 @@ class MemoryStore:
     :param seconds: the time since 1970, for versions and expiry.
     :param grown: called when there are many more lists of keys than before, which will stay. A daemon spares them to
         the garbage collector (`pyshard.storage.memory.slot_index`).
+    :param steady: the clock that times how long changes are kept for followers.
+    :param bound: how much of them is kept.
     """
 
     ephemeral = True
 
-    def __init__(self, identity: str, seconds: Callable[[], float], grown: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        identity: str,
+        seconds: Callable[[], float],
+        grown: Callable[[], object] = lambda: None,
+        steady: Callable[[], float] = steady_seconds,
+        bound: FollowedBound = DEFAULT_BOUND,
+    ) -> None:
         self.identity = identity
         self.grown = grown
         self._seconds = seconds
@@ -50,6 +67,14 @@ class MemoryStore:
         self._indexes = {DEFAULT_INDEX: MemoryIndex(self, b"", self._now())}
         self._dropped: list[MemoryIndex] = []
         self._remembered: bytes | None = None
+        self._names: dict[str, int] = {}
+        self._steady = steady
+        self._bound = bound
+        self._places = FollowerPlaces()
+        self._ring: ChangeRing | None = None
+        self._followers: dict[str, RingFollower] = {}
+        self.sequence = 0
+        self.touched = False
         self.used = 0
         self.discarded = 0
         self.discarded_keys = 0
@@ -67,7 +92,10 @@ class MemoryStore:
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         now = int(self._seconds() * 1000)
         executor = BatchExecutor(self._indexes.get, self.used, limit, room, now, self._next_versions)
-        return succeed(list(map(executor.answer, tasks)))
+        answers = list(map(executor.answer, tasks))
+        if self.touched:
+            self._changed()
+        return succeed(answers)
 
     def will_give(self, tasks: Sequence[Task]) -> int:
         return 0  # `apply` gives everything at once
@@ -89,13 +117,20 @@ class MemoryStore:
             dropped.leave_counts()
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
-            self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
+            made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
+            made.noted = None if self._ring is None else {}
+        if self._names != indexes:
+            self._names = dict(indexes)
+            self._changed(indexes=self._names)
         return succeed(None)
 
     def sweep(self, most: int) -> Deferred[bool]:
         now = self._now()
         for index in self._indexes.values():
             most -= index.sweep(now, most)
+        if self.touched:
+            self._changed()
+        self._release()
         while most > 0 and self._dropped:
             if self._dropped[-1].forget_one():
                 most -= 1
@@ -106,10 +141,73 @@ class MemoryStore:
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
         return histogram(self.bucket_counts, start, end, bars)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot[Row]:
         now = self._now()
         copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
         expired = (0 < expires <= now for copy in copies.values() for expires in copy.expiries.values())
+        pinned = self._pinned_by(copies)
+        return Snapshot(self.documents, expired, _live_rows(copies, now), pinned=pinned)
+
+    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+        self._places.follow(name, self.sequence)
+        self._keep_changes()
+        copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
+        slots_of = {number: index.slot_of for number, index in self._indexes.items()}
+        head = ChangeGroup(self.sequence, 0, self._version, [], self._names, self._remembered)
+        return succeed(StoreCopy(head, _all_records(copies, slots_of, ranges), pinned=self._pinned_by(copies)))
+
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
+        self._places.follow(name, after)
+        self._keep_changes()
+        assert self._ring is not None
+        if not self._ring.has_after(after):
+            self.forget(name)
+            raise behind(name, after)
+        if name in self._followers:
+            self._followers.pop(name).end(f"{name} follows anew")
+        follower = RingFollower(name, after, ranges, self._places, lambda: self._ring)
+        self._followers[name] = follower
+        return follower
+
+    def forget(self, name: str) -> None:
+        self._places.forget(name)
+        if name in self._followers:
+            self._followers.pop(name).end(f"{name} follows no more")
+        self._release()
+
+    def absorb(self, group: ChangeGroup) -> Deferred[None]:
+        if group.indexes is not None:
+            self.set_indexes(group.indexes)
+        if group.text is not None:
+            self.remember(group.text)
+        self._version = max(self._version, group.version)
+        for change in group.changes:
+            index = self._indexes.get(change.index)
+            if index is not None:
+                index.absorb(change)
+        if self.touched:
+            self._changed()
+        return succeed(None)
+
+    def remember(self, text: bytes) -> Deferred[None]:
+        self._remembered = text
+        self._changed(text=text)
+        return succeed(None)
+
+    def recall(self) -> bytes | None:
+        return self._remembered
+
+    def close(self) -> Deferred[None]:
+        for follower in self._followers.values():
+            follower.end("the store was closed")
+        self._followers = {}
+        self._indexes = {}
+        self._dropped = []
+        self.used = 0
+        return succeed(None)
+
+    def _pinned_by(self, copies: Mapping[int, _Copy]) -> Callable[[], int]:
+        """What gives how many bytes the store keeps for copies that were taken now."""
         total, discarded, discarded_keys = max(1, self.documents), self.discarded, self.discarded_keys
         expiring = sum(len(index.expiries) for index in self._indexes.values())
         everything = self.used - total * (settings.ITEM_OVERHEAD - KEPT_BYTES)
@@ -122,20 +220,38 @@ class MemoryStore:
             kept = min(self.discarded - discarded, everything) + self.discarded_keys - discarded_keys
             return references * _REFERENCE + tables + min(kept, everything + total * KEPT_BYTES) * left // total
 
-        return Snapshot(self.documents, expired, _live_rows(copies, now), pinned=pinned)
+        return pinned
 
-    def remember(self, text: bytes) -> Deferred[None]:
-        self._remembered = text
-        return succeed(None)
+    def _changed(self, indexes: dict[str, int] | None = None, text: bytes | None = None) -> None:
+        """Give what has changed a number, and keep it for followers."""
+        self.touched = False
+        self.sequence += 1
+        if self._ring is not None:
+            changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
+            self._ring.add(ChangeGroup(self.sequence, 0, self._version, changes, indexes, text))
+            self._release()
+            for follower in list(self._followers.values()):
+                follower.wake()
 
-    def recall(self) -> bytes | None:
-        return self._remembered
+    def _keep_changes(self) -> None:
+        """Keep changes from now on, if they aren't kept yet."""
+        if self._ring is None:
+            self._ring = ChangeRing(self._bound, self._steady, self.sequence)
+            for index in self._indexes.values():
+                index.noted = {}
 
-    def close(self) -> Deferred[None]:
-        self._indexes = {}
-        self._dropped = []
-        self.used = 0
-        return succeed(None)
+    def _release(self) -> None:
+        """Keep no more than followers need, within the bound; nothing if there are none."""
+        if self._ring is None:
+            return
+        needed = self._places.needed()
+        if needed is not None:
+            for name in self._places.leave_behind(self._ring.release(needed)):
+                _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
+        if not self._places.any:
+            self._ring = None
+            for index in self._indexes.values():
+                index.noted = None
 
     def _now(self) -> int:
         return int(self._seconds() * 1000)
@@ -174,3 +290,24 @@ def _live_rows(copies: Mapping[int, _Copy], now: int) -> Iterator[Row | None]:
             key, value = copy.keys.pop(), copy.values.pop()
             expires = copy.expiries.get(key, 0)
             yield None if 0 < expires <= now else Row(index, key, expires, value[VERSION.size :])
+
+
+def _all_records(
+    copies: Mapping[int, _Copy], slots_of: Mapping[int, Callable[[bytes], int]], ranges: SlotRanges | None
+) -> Iterator[Change | None]:
+    """The records of a copy, which the copies forget; None for one whose slot isn't wanted.
+
+    :param copies: by the ids of the indexes.
+    :param slots_of: what gives the slot of a key, by the same.
+    :param ranges: which slots are wanted; None: all.
+    """
+    for index, copy in copies.items():
+        slot_of = slots_of[index]
+        while copy.keys:
+            key, value = copy.keys.pop(), copy.values.pop()
+            slot = slot_of(key)
+            if in_ranges(slot, ranges):
+                version = VERSION.unpack_from(value)[0]
+                yield Change(index, slot, key, version, copy.expiries.get(key, 0), value[VERSION.size :])
+            else:
+                yield None

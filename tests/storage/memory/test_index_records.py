@@ -28,6 +28,7 @@ class Owner:
         self.used = 0
         self.discarded = 0
         self.discarded_keys = 0
+        self.touched = False
         self.bucket_counts: array[int] = new_bucket_counts()
 
     def grown(self) -> None:

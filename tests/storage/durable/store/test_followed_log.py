@@ -17,10 +17,10 @@ from pyshard.errors import StorageFailed
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import LmdbStore
 from pyshard.storage.durable.log_format import groups_in
-from pyshard.storage.durable.log_retention import LogBound
+from pyshard.storage.follower_places import FollowedBound
 
 #: Room for some segments of ten groups each.
-BOUND = LogBound(100_000, 1000)
+BOUND = FollowedBound(100_000, 1000)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def store(path: Path, clock: Clock) -> Iterator[LmdbStore]:
     at_once(made.close())
 
 
-def store_at(path: Path, clock: Clock, bound: LogBound = BOUND) -> LmdbStore:
+def store_at(path: Path, clock: Clock, bound: FollowedBound = BOUND) -> LmdbStore:
     """The store of a data directory."""
     return opened(path, clock.seconds, most_changed=10, steady=clock.seconds, bound=bound)
 
@@ -87,7 +87,8 @@ def test_groups_are_kept_from_the_lowest_place_on(store: LmdbStore) -> None:
     write(store, 1)
     assert sequences(store)[-48:] == list(range(81, 129))
     assert len(sequences(store)) < 75
-    places.forget(["a", "b"])
+    places.forget("a")
+    places.forget("b")
     write(store, 100)
     assert len(sequences(store)) < 40
     check_consistent(store)
@@ -114,7 +115,7 @@ def test_closing_flushes_everything_and_keeps_it(path: Path, clock: Clock) -> No
 
 def test_the_bound_of_bytes(path: Path, clock: Clock, logged_errors: TakeErrors) -> None:
     """What is more than the bound goes, the oldest first; the follower that needs it is behind, and others aren't."""
-    store = store_at(path, clock, LogBound(3000, 1000))
+    store = store_at(path, clock, FollowedBound(3000, 1000))
     places = store._engine.retention.places
     places.follow("slow", 1)
     write(store, 15)
@@ -131,7 +132,7 @@ def test_the_bound_of_bytes(path: Path, clock: Clock, logged_errors: TakeErrors)
 
 def test_the_bound_of_time(path: Path, clock: Clock) -> None:
     """A segment that took its last group long ago goes, also if nothing is written any more."""
-    store = store_at(path, clock, LogBound(1 << 30, 60))
+    store = store_at(path, clock, FollowedBound(1 << 30, 60))
     store._engine.retention.places.follow("a", 1)
     write(store, 35)
     clock.advance(60)

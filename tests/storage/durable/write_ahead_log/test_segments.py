@@ -124,6 +124,15 @@ def test_a_start_keeps_segments(where: Path, flushed: int) -> None:
     log.close()
 
 
+@pytest.mark.parametrize("kept", [1, 3, 7, 100])
+def test_a_start_keeps_what_lmdb_lacks(where: Path, kept: int) -> None:
+    """Whatever followers need, a start finds all that LMDB lacks."""
+    filled(where, "abc", "de", "f").close()
+    log = opened(where, 2, 3, kept)
+    assert "".join(group.payload.decode() for group in log.groups) == "bcdef"
+    log.close()
+
+
 def test_a_start_keeps_nothing_that_nobody_needs(where: Path) -> None:
     """Without a number to keep from, a start whose LMDB has everything begins the log anew."""
     filled(where, "abc", "de", "f").close()

@@ -1,0 +1,86 @@
+"""Groups of changes as one store gives them to another: what has become of each record, in order. Pure.
+
+Rules:
+
+- a group says what each record has become, not how. So to apply a group twice, or on top of a part of it, does no harm;
+- each change has index, slot, key, version and expiry, so that groups can be filtered by slot, and records are the same
+  wherever they are applied;
+- indexes are changed before records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+#: Ranges of slots: pairs of the first slot, and that behind the last one.
+SlotRanges: TypeAlias = Sequence[tuple[int, int]]
+
+_OVERHEAD = 48  # bytes of a change beside its key and its record, in MessagePack, at the most
+
+
+class Change(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What has become of a record.
+
+    :param index: the id of its index; 0 is the default index.
+    :param slot: the slot of its key.
+    :param key: the key's text in UTF-8.
+    :param version: see `pyshard.storage.batch_executor.StoredRecord`; 0 if it was removed.
+    :param expires: milliseconds since 1970; 0: never.
+    :param record: the record's bytes; None: it was removed.
+    """
+
+    index: int
+    slot: int
+    key: bytes
+    version: int
+    expires: int
+    record: bytes | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, at the most."""
+        return len(self.key) + len(self.record or b"") + _OVERHEAD
+
+
+class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
+    """Changes that take effect together.
+
+    :param sequence: its number; each group's is higher than that of the one before.
+    :param ballot: see `pyshard.storage.durable.log_format.Group`.
+    :param version: the last version that the store has given to a write.
+    :param changes: of records, in any order, each record once.
+    :param indexes: name → id of all named indexes; None: as before.
+    :param text: what the shard remembers; None: as before.
+    """
+
+    sequence: int
+    ballot: int
+    version: int
+    changes: list[Change]
+    indexes: dict[str, int] | None = None
+    text: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, at the most."""
+        return sum(change.size for change in self.changes) + len(self.text or b"") + _OVERHEAD
+
+
+def in_ranges(slot: int, ranges: SlotRanges | None) -> bool:
+    """Whether a slot lies in one of some ranges; None: of all slots."""
+    return ranges is None or any(start <= slot < end for start, end in ranges)
+
+
+def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
+    """Those groups that change something, and the last one in any case, since it says how far they go."""
+    found: list[ChangeGroup] = []
+    last = None
+    for last in groups:
+        if last.changes or last.indexes is not None or last.text is not None:
+            found.append(last)
+    if last is not None and (not found or found[-1] is not last):
+        found.append(last)
+    return found

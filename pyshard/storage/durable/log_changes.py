@@ -1,0 +1,51 @@
+"""Groups of the log as groups of changes that any store takes, and the other way round. Pure."""
+
+from __future__ import annotations
+
+from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges, in_ranges
+from pyshard.storage.batch_executor import StoredRecord
+from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.group_changes import LoggedGroup, decoded
+from pyshard.storage.durable.log_format import Group
+
+
+def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
+    """What has become of a record.
+
+    :param value: as LMDB, or the log, has it.
+    """
+    index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+    if not value:
+        return Change(index, slot, db_key[lmdb_encoding.PREFIX.size + 1 :], 0, 0, None)
+    view = memoryview(value)
+    key = lmdb_encoding.whole_key(memoryview(db_key), view)
+    if lmdb_encoding.is_removed(value):
+        return Change(index, slot, key, 0, 0, None)
+    stored = lmdb_encoding.unpack(key, view)
+    assert stored is not None  # the key is the value's own
+    return Change(index, slot, key, stored.version, stored.expires, bytes(stored.record))
+
+
+def change_group(group: Group, ranges: SlotRanges | None) -> ChangeGroup:
+    """A group of the log, with those records alone whose slots are in some ranges; None: with all."""
+    logged = decoded(group.payload)
+    changes = [
+        change_of(db_key, value)
+        for db_key, value in logged.records.items()
+        if ranges is None or in_ranges(lmdb_encoding.PREFIX.unpack_from(db_key)[1], ranges)
+    ]
+    return ChangeGroup(group.sequence, group.ballot, logged.version, changes, logged.indexes, logged.text)
+
+
+def logged_group(group: ChangeGroup) -> LoggedGroup:
+    """A group of changes as the log has one."""
+    records = {
+        lmdb_encoding.database_key(change.index, change.slot, change.key): _value(change) for change in group.changes
+    }
+    return LoggedGroup(group.version, records, group.indexes, group.text)
+
+
+def _value(change: Change) -> bytes:
+    if change.record is not None:
+        return lmdb_encoding.pack(change.key, StoredRecord(change.version, change.expires, change.record))
+    return lmdb_encoding.removed(change.key) if len(change.key) > lmdb_encoding.LONGEST else b""

@@ -1,0 +1,113 @@
+"""Followers of a durable store: they read its log, and wait for more of it.
+
+Rules:
+
+- a follower is given groups that are safe alone: the disk has them, and they will never be undone;
+- what it reads at a time is bounded; where nothing of it is wanted, it is told how far that went;
+- all is for the reactor's thread; `wake` says there that more may be safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from pyshard.errors import FollowerBehind, StorageFailed
+from pyshard.protocol.change_groups import ChangeGroup, SlotRanges, without_gaps
+from pyshard.storage.durable.failed_updates import reason_of
+from pyshard.storage.durable.log_changes import change_group
+from pyshard.storage.durable.log_reader import GroupGone, LogReader
+from pyshard.storage.follower_places import FollowerPlaces, behind
+
+
+class LogFollower:
+    """`IFollower` of a durable store.
+
+    :param name: its name.
+    :param reader: stands at its place.
+    :param ranges: which slots it wants; None: all.
+    :param places: the places of all followers.
+    :param safe: gives the number of the last group that is safe.
+    :param wait: called when somebody waits for the next groups; then `wake` is to be called when there are some.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: LogReader,
+        ranges: SlotRanges | None,
+        places: FollowerPlaces,
+        safe: Callable[[], int],
+        wait: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._reader = reader
+        self._ranges = ranges
+        self._places = places
+        self._safe = safe
+        self._wait = wait
+        self._waiting: tuple[Deferred[list[ChangeGroup]], int] | None = None
+        self._ended = ""
+
+    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
+        """See `IFollower`."""
+        assert self._waiting is None, "one call at a time"
+        waiting: Deferred[list[ChangeGroup]] = Deferred(self._cancel)
+        self._waiting = waiting, most_bytes
+        self._wait()  # first, so that no group becomes safe of which nobody is told
+        self.wake()
+        return waiting
+
+    def confirm(self, sequence: int) -> None:
+        """See `IFollower`."""
+        self._places.confirm(self._name, sequence)
+
+    def close(self) -> None:
+        """See `IFollower`."""
+        self.end(f"{self._name} was closed")
+
+    def end(self, why: str) -> None:
+        """Give no more groups.
+
+        :param why: what whoever waits is told.
+        """
+        self._ended = self._ended or why
+        self._reader.close()
+        if self._waiting is not None:
+            (waiting, _), self._waiting = self._waiting, None
+            waiting.errback(StorageFailed(self._ended))
+
+    def wake(self) -> None:
+        """Answer whoever waits, if there is more."""
+        if self._waiting is None:
+            return
+        waiting, most_bytes = self._waiting
+        try:
+            found = self._read(most_bytes)
+        except (FollowerBehind, StorageFailed) as error:
+            self._waiting = None
+            waiting.errback(error)
+        else:
+            if found:
+                self._waiting = None
+                waiting.callback(found)
+            else:
+                self._wait()
+
+    def _read(self, most_bytes: int) -> list[ChangeGroup]:
+        if self._ended:
+            raise StorageFailed(self._ended)
+        if self._places.of(self._name) is None:
+            raise behind(self._name, self._reader.sequence)
+        try:
+            groups = self._reader.read(self._safe(), most_bytes)
+        except GroupGone:
+            self._places.forget(self._name)
+            raise behind(self._name, self._reader.sequence) from None
+        except OSError as error:
+            raise StorageFailed(f"the shard's log could not be read: {reason_of(error)}") from None
+        return without_gaps(change_group(group, self._ranges) for group in groups)
+
+    def _cancel(self, _: object) -> None:
+        self._waiting = None

@@ -1,0 +1,116 @@
+"""Who follows a durable store, and copies of it to begin with.
+
+Rules:
+
+- a copy is opened in the writer's thread, at a group's end, after the disk has all groups before;
+- the follower that it is for has its place at that very moment, and LMDB has the place before the copy is given;
+- whoever waits for groups is told in the reactor's thread, soon after a group is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
+from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.log_follower import LogFollower
+from pyshard.storage.durable.log_reader import GroupGone, LogReader
+from pyshard.storage.durable.snapshot_rows import all_records
+from pyshard.storage.follower_places import behind
+from pyshard.storage.snapshot import StoreCopy
+
+
+class StoreFollowers:
+    """The followers of a store.
+
+    :param engine: the store's engine.
+    :param identity: the store's.
+    :param call_from_thread: has a function called in the reactor's thread; None: there is no other thread.
+    """
+
+    def __init__(self, engine: StorageEngine, identity: str, call_from_thread: Callable[..., Any] | None) -> None:
+        self._engine = engine
+        self._identity = identity
+        self._call_from_thread = call_from_thread
+        self._followers: dict[str, LogFollower] = {}
+        self._somebody_waits = False
+        engine.on_safe = self._groups_are_safe
+
+    def open_copy(
+        self, name: str, ranges: SlotRanges | None, opened: Callable[[StoreCopy], None], closed: Callable[[], None]
+    ) -> StoreCopy:
+        """A copy of the store as it is; in the writer's thread, in a transaction that saves the follower's place.
+
+        :param opened: told of it with the engine's lock held.
+        :param closed: called once when it is closed.
+        """
+        engine = self._engine
+        use = engine.file_use()
+        with engine.frozen() as (transaction, counters, memtable):
+            head = ChangeGroup(
+                engine.sequence, counters.ballot, counters.version, [], dict(counters.indexes), engine.text
+            )
+            cursor = transaction.cursor(db=engine.databases.records)
+            rows = all_records(cursor, memtable, sorted(counters.documents), ranges)
+            memtable_bytes = memtable.bytes_in_memory()
+
+            def release() -> None:
+                closed()
+                transaction.abort()
+
+            def pinned() -> int:
+                return memtable_bytes + engine.file_use().kept_since(use)
+
+            copy = StoreCopy(head, rows, engine.lock, release, pinned)
+            engine.retention.places.follow(name, head.sequence)
+            opened(copy)
+        return copy
+
+    def follow(self, name: str, after: int, ranges: SlotRanges | None) -> LogFollower:
+        """See `IStore.follow`."""
+        engine, places = self._engine, self._engine.retention.places
+        former = self._followers.pop(name, None)
+        if former is not None:
+            former.end(f"{name} follows anew")
+        places.follow(name, after)
+        reader = LogReader(lambda: engine.log.segments, self._identity, after)
+        try:
+            if after > engine.sequence:
+                raise GroupGone
+            reader.find(engine.safe)
+        except GroupGone:
+            self.forget(name)
+            raise behind(name, after) from None
+        follower = LogFollower(name, reader, ranges, places, lambda: engine.safe, self._wait)
+        self._followers[name] = follower
+        return follower
+
+    def forget(self, name: str) -> None:
+        """See `IStore.forget`."""
+        self._engine.retention.places.forget(name)
+        follower = self._followers.pop(name, None)
+        if follower is not None:
+            follower.end(f"{name} follows no more")
+
+    def end(self, why: str) -> None:
+        """End all followers; their places stay."""
+        for follower in self._followers.values():
+            follower.end(why)
+        self._followers = {}
+
+    def _wait(self) -> None:
+        self._somebody_waits = True
+
+    def _groups_are_safe(self) -> None:
+        """Called in the writer's thread."""
+        if self._somebody_waits:
+            self._somebody_waits = False
+            if self._call_from_thread is None:
+                self._wake()
+            else:
+                self._call_from_thread(self._wake)
+
+    def _wake(self) -> None:
+        for follower in list(self._followers.values()):
+            follower.wake()

@@ -1,0 +1,159 @@
+"""The newest changes of a store in memory, kept for whoever follows it.
+
+Rules:
+
+- it is there only while somebody follows: nothing is kept for nobody;
+- what it keeps is bounded in bytes and seconds. A follower that needs what went is behind, and is told so;
+- groups have numbers without gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from pyshard.errors import FollowerBehind, StorageFailed
+from pyshard.protocol.change_groups import ChangeGroup, SlotRanges, in_ranges, without_gaps
+from pyshard.storage.follower_places import FollowedBound, FollowerPlaces, behind
+
+
+class ChangeRing:
+    """Groups of changes, the newest ones.
+
+    :param bound: how many bytes of them are kept, and how long.
+    :param steady: the clock.
+    :param sequence: the number of the last group, from which on groups are kept.
+    :ivar last: the number of the last group.
+    """
+
+    def __init__(self, bound: FollowedBound, steady: Callable[[], float], sequence: int) -> None:
+        self._bound = bound
+        self._steady = steady
+        self._groups: dict[int, tuple[ChangeGroup, int, float]] = {}  # by number: group, bytes, when it came
+        self._first = sequence + 1
+        self._size = 0
+        self.last = sequence
+
+    def add(self, group: ChangeGroup) -> None:
+        """Keep one more group."""
+        size = group.size
+        self._groups[group.sequence] = group, size, self._steady()
+        self._size += size
+        self.last = group.sequence
+
+    def release(self, needed: int) -> int:
+        """Drop groups that nobody needs, or that are over the bound.
+
+        :param needed: followers need groups above this number.
+        :return: the number up to which groups are gone.
+        """
+        oldest = self._steady() - self._bound.seconds
+        while self._first <= self.last:
+            _, size, came = self._groups[self._first]
+            if self._first > needed and self._size <= self._bound.size and came >= oldest:
+                break
+            del self._groups[self._first]
+            self._size -= size
+            self._first += 1
+        return self._first - 1
+
+    def has_after(self, sequence: int) -> bool:
+        """Whether all groups behind a number are here."""
+        return self._first - 1 <= sequence <= self.last
+
+    def after(self, sequence: int, most_bytes: int) -> list[ChangeGroup]:
+        """The groups behind a number, as many as have some bytes together, and one more."""
+        groups: list[ChangeGroup] = []
+        while sequence < self.last and most_bytes > 0:
+            sequence += 1
+            group, size, _ = self._groups[sequence]
+            groups.append(group)
+            most_bytes -= size
+        return groups
+
+
+class RingFollower:
+    """`IFollower` of a store in memory.
+
+    :param name: its name.
+    :param after: the number of the last group that it has.
+    :param ranges: which slots it wants; None: all.
+    :param places: the places of all followers.
+    :param ring: gives the ring; None: nobody follows.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        after: int,
+        ranges: SlotRanges | None,
+        places: FollowerPlaces,
+        ring: Callable[[], ChangeRing | None],
+    ) -> None:
+        self._name = name
+        self._sequence = after
+        self._ranges = ranges
+        self._places = places
+        self._ring = ring
+        self._waiting: tuple[Deferred[list[ChangeGroup]], int] | None = None
+        self._ended = ""
+
+    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
+        """See `IFollower`."""
+        assert self._waiting is None, "one call at a time"
+        waiting: Deferred[list[ChangeGroup]] = Deferred(self._cancel)
+        self._waiting = waiting, most_bytes
+        self.wake()
+        return waiting
+
+    def confirm(self, sequence: int) -> None:
+        """See `IFollower`."""
+        self._places.confirm(self._name, sequence)
+
+    def close(self) -> None:
+        """See `IFollower`."""
+        self.end(f"{self._name} was closed")
+
+    def end(self, why: str) -> None:
+        """Give no more groups.
+
+        :param why: what whoever waits is told.
+        """
+        self._ended = self._ended or why
+        self.wake()
+
+    def wake(self) -> None:
+        """Answer whoever waits, if there is more."""
+        if self._waiting is None:
+            return
+        waiting, most_bytes = self._waiting
+        try:
+            found = self._read(most_bytes)
+        except (FollowerBehind, StorageFailed) as error:
+            self._waiting = None
+            waiting.errback(error)
+        else:
+            if found:
+                self._waiting = None
+                waiting.callback(found)
+
+    def _read(self, most_bytes: int) -> list[ChangeGroup]:
+        if self._ended:
+            raise StorageFailed(self._ended)
+        ring = self._ring()
+        if ring is None or self._places.of(self._name) is None or not ring.has_after(self._sequence):
+            raise behind(self._name, self._sequence)
+        groups = ring.after(self._sequence, most_bytes)
+        if groups:
+            self._sequence = groups[-1].sequence
+        return without_gaps([self._wanted(group) for group in groups])
+
+    def _wanted(self, group: ChangeGroup) -> ChangeGroup:
+        if self._ranges is None:
+            return group
+        changes = [change for change in group.changes if in_ranges(change.slot, self._ranges)]
+        return ChangeGroup(group.sequence, group.ballot, group.version, changes, group.indexes, group.text)
+
+    def _cancel(self, _: object) -> None:
+        self._waiting = None
