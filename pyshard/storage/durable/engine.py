@@ -121,9 +121,8 @@ class StorageEngine:
                 self._saved_log = SavedLog.unpacked(self.read_meta(transaction, _LOG))
             self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
             self.counters = self._lmdb_counters.copy()
-            self.log, self.retention = opened_log(
-                directory, self._saved_log, self._lmdb_counters.sequence, bound, steady
-            )
+            flushed = self._lmdb_counters.sequence
+            self.log, self.retention = opened_log(directory, self._saved_log, flushed, bound, steady)
         except BaseException:
             self.environment.close()
             raise
@@ -273,8 +272,7 @@ class StorageEngine:
                 self._transact([])
             self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
-        due = self._checkpoints.due(self.memtable)
-        if due is not None:
+        if (due := self._checkpoints.due(self.memtable)) is not None:
             checkpoint, keys, done = due
             last = done == len(checkpoint.keys)
             self._transact(
