@@ -87,8 +87,17 @@ class Counters:
 
     def copy(self) -> Counters:
         """The same counters, for the next group to change."""
-        counts = (self.version, self.used, dict(self.documents), list(self.dropped), self.bucket_counts[:])
-        return Counters(*counts, self.sequence, self.ballot, self.indexes, self.indexes_since)
+        return Counters(
+            self.version,
+            self.used,
+            dict(self.documents),
+            list(self.dropped),
+            self.bucket_counts[:],
+            self.sequence,
+            self.ballot,
+            self.indexes,
+            self.indexes_since,
+        )
 
     def set_indexes(self, indexes: Mapping[str, int]) -> None:
         """Have exactly these named indexes and the default one; see `IStore.set_indexes`.

@@ -9,7 +9,6 @@ Rules:
   remembered. It is done when the log has its group; from then on readers see it, in the memtable;
 - a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
   its last batch may cross them;
-- indexes and the text are synced with any durability;
 - a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;
 - when a checkpoint begins, the log rotates (`pyshard.storage.durable.checkpoint` says when it begins, and goes on);
 - after a checkpoint LMDB has all that older segments of the log have; a start replays what LMDB may not have yet;
@@ -178,7 +177,8 @@ class StorageEngine:
         else:
             outcomes = self._commit_direct(cast("list[DirectUpdate]", list(alike)))
         self._sync_if_due()
-        self.retention.release(self._lmdb_counters.sequence)
+        if self.log.kept:
+            self.retention.release(self._lmdb_counters.sequence)
         if self.safe != self.log.synced:
             self.safe = self.log.synced
             self.on_safe()
@@ -272,7 +272,7 @@ class StorageEngine:
                 self._transact([])
             self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
-        if (due := self._checkpoints.due(self.memtable)) is not None:
+        if due := self._checkpoints.due(self.memtable):
             checkpoint, keys, done = due
             last = done == len(checkpoint.keys)
             self._transact(

@@ -57,21 +57,18 @@ def decoded(payload: bytes) -> LoggedGroup:
 class GroupChanges(Memtable):
     """What a group changes: the newest layer over all others while the group is made.
 
-    :ivar removed_long: database key → key, of those records with a long key that were removed.
+    :ivar removed_long: database key → key, of those records with a long key that were removed; None: there are none.
     :ivar indexes: name → id of all named indexes, if the group creates or drops some.
     :ivar text: what the shard remembers, if the group changes it.
     :ivar raises_version: whether the last version rises, also if no record changes.
     :ivar swept: where in LMDB's expiries the next sweep begins, if the group sweeps.
     """
 
+    removed_long: dict[bytes, bytes] | None = None
     indexes: Mapping[str, int] | None = None
     text: bytes | None = None
     raises_version = False
     swept: bytes | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.removed_long: dict[bytes, bytes] = {}
 
     def remove_key(self, db_key: bytes, key: bytes) -> None:
         """Mark a record as removed.
@@ -80,6 +77,8 @@ class GroupChanges(Memtable):
         """
         self.remove(db_key)
         if len(key) > lmdb_encoding.LONGEST:
+            if self.removed_long is None:
+                self.removed_long = {}
             self.removed_long[db_key] = key
 
     def remember(self, text: bytes) -> None:
@@ -97,15 +96,15 @@ class GroupChanges(Memtable):
 
         :param version: the last version given to a write.
         """
-        records = self.records
-        if self.must_sync:
-            indexes = None if self.indexes is None else dict(self.indexes)
-            return _encode(LoggedGroup(version, self._logged(), indexes, self.text))
-        if not records and not self.raises_version:
-            return b""
-        return _encode((version, self._logged() if self.removed_long else records))
+        if self.indexes is None and self.text is None:
+            if not self.records and not self.raises_version:
+                return b""
+            return _encode((version, self._logged() if self.removed_long else self.records))
+        indexes = None if self.indexes is None else dict(self.indexes)
+        return _encode(LoggedGroup(version, self._logged(), indexes, self.text))
 
     def _logged(self) -> dict[bytes, bytes]:
         """What the log has of each record."""
-        long_keys = ((db_key, key) for db_key, key in self.removed_long.items() if not self.records[db_key])
+        removed = self.removed_long or {}
+        long_keys = ((db_key, key) for db_key, key in removed.items() if not self.records[db_key])
         return self.records | {db_key: lmdb_encoding.removed(key) for db_key, key in long_keys}

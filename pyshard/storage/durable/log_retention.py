@@ -105,10 +105,9 @@ class LogRetention:
         :param flushed: LMDB has all groups up to this number.
         """
         kept = self._log.kept
-        if kept:
-            until = need_not_be_kept(kept, flushed, self.places.needed(), self._bound, self._steady())
-            if until >= kept[0].last:
-                self.leave_behind(until)
+        until = need_not_be_kept(kept, flushed, self.places.needed(), self._bound, self._steady())
+        if kept and until >= kept[0].last:
+            self.leave_behind(until)
 
     def is_overdue(self) -> bool:
         """Whether a segment is kept for longer than it should be; for any thread."""

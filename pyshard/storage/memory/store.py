@@ -94,7 +94,11 @@ class MemoryStore:
         executor = BatchExecutor(self._indexes.get, self.used, limit, room, now, self._next_versions)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            self._changed()
+            if self._ring is None:  # as `_changed` does then, without the call
+                self.touched = False
+                self.sequence += 1
+            else:
+                self._changed()
         return succeed(answers)
 
     def will_give(self, tasks: Sequence[Task]) -> int:
