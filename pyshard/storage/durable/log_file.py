@@ -114,17 +114,20 @@ class LogFile:
         return file
 
     @classmethod
-    def reused(cls, path: Path, identity: str, sequence: int, random: Callable[[int], bytes]) -> LogFile:
+    def reused(
+        cls, path: Path, identity: str, sequence: int, random: Callable[[int], bytes], synced: bool = False
+    ) -> LogFile:
         """A file that has nothing which anybody needs, in a new lap.
 
         :param sequence: the number before that of the lap's first group.
+        :param synced: whether to return only when the disk has the file, with its name. A process that ended while it
+            made the file may have left it without.
         :raises OSError: the disk failed.
         """
-        is_new = not path.exists()
         file = cls(path, identity, random)
         try:
             file.begin_lap(sequence)
-            if is_new:
+            if synced:
                 os.fsync(file._file)
                 sync_directory(path.parent)
         except BaseException:

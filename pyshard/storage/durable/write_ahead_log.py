@@ -172,7 +172,7 @@ class WriteAheadLog:
         :raises OSError: there is none more.
         """
         path = self._path_of(self.files + 1)
-        LogFile.reused(path, self._identity, 0, self._random).close()
+        LogFile.reused(path, self._identity, 0, self._random, synced=True).close()
         self.files += 1
         self._spare.append(path)
 

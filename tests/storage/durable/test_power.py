@@ -18,9 +18,10 @@ from disks import Disk, Stopped, put_under_logs
 from stores import PLENTY, START, at_once, check_consistent, folder, task
 from twisted.internet.task import Clock
 
-from pyshard.errors import StorageFailed
+from pyshard.errors import FollowerBehind, StorageFailed
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Run, Write
+from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.storage import DataDirectory, Durability, LmdbStore
 from pyshard.storage.durable.log_file import LogFile
 from pyshard.storage.durable.log_format import Group
@@ -195,6 +196,7 @@ class StoreHistory:
 
     :ivar seen: what has happened, how often.
     :ivar states: what it had after each change, from the last one on that must be there whatever happens.
+    :ivar given: number → group of changes, of all that a follower was ever given.
     :ivar doubtful: what it may have instead, without versions, for nobody was told that it has, or hasn't for good. A
         later change or commit decides it, whatever becomes of that one.
     """
@@ -212,6 +214,8 @@ class StoreHistory:
         self._trouble = random.choice([0, 0.1, 0.3])
         self._power_failed = False  # since the last start
         self.seen = seen
+        self.given: dict[int, ChangeGroup] = {}
+        self._places = [0]  # numbers from which on somebody may follow
         self.states = [Contents({}, START * 1_000_000, None)]
         self.doubtful: list[tuple[dict[bytes, bytes], bytes | None]] = []
 
@@ -219,7 +223,9 @@ class StoreHistory:
         """Start, do so many steps, and check once more."""
         self.start()
         for _ in range(steps):
-            does = self._random.choices([self.change, self.remember, self.sweep, self.stop], [10, 1, 1, 2])[0]
+            does = self._random.choices(
+                [self.change, self.remember, self.sweep, self.follow, self.stop], [10, 1, 1, 5, 2]
+            )[0]
             self._disk.danger, self._disk.trouble = self._danger, self._trouble
             try:
                 does()
@@ -270,6 +276,22 @@ class StoreHistory:
         self._clock.advance(1)
         at_once(self.store.sweep(10))
 
+    def follow(self) -> None:
+        """Somebody follows from some place on: each group has what it had whenever somebody was given it."""
+        try:
+            follower = self.store.follow("f", self._random.choice(self._places))
+        except FollowerBehind:
+            self.seen["behind"] += 1
+            self._places = [self.store.sequence]
+            return
+        found: list[list[ChangeGroup]] = []
+        follower.groups(1 << 20).addCallbacks(found.append, lambda failure: failure.trap(StorageFailed, FollowerBehind))
+        for group in found[0] if found else ():
+            assert self.given.setdefault(group.sequence, group) == group
+            self._places.append(group.sequence)
+            self.seen["given"] += 1
+        follower.close()
+
     def done(self, sure: bool) -> None:
         """Something was acknowledged."""
         self.states = [*([] if sure else self.states), self.contents()]
@@ -318,6 +340,7 @@ class StoreHistory:
         """Compare what is there with what was acknowledged."""
         found = self.contents()
         check_consistent(self.store)
+        assert self.store.sequence >= max(self.given, default=0)
         possible = self.states if self._power_failed else self.states[-1:]
         if found in possible:
             self.seen["all there" if found == self.states[-1] else "some missing"] += 1
@@ -341,5 +364,5 @@ def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_e
             with told(seed, patched, disk):
                 StoreHistory(made / "data", disk, random, seen).run(30)
         assert {type(error) for error in logged_errors()} <= {AssertionError}
-    assert set(seen) == {"failed", "doubtful, and there", "all there", "some missing"}
+    assert set(seen) == {"failed", "doubtful, and there", "all there", "some missing", "given", "behind"}
     assert min(seen.values()) > 30

@@ -150,14 +150,20 @@ def test_a_file_that_was_added_is_missing(where: Path) -> None:
         opened(where, 1, 3)
 
 
-def test_a_file_that_nobody_knows_of(where: Path) -> None:
-    """A process that ended while it added a file leaves one that LMDB doesn't know: it is taken anew."""
+def test_a_file_that_nobody_knows_of(where: Path, system: System) -> None:
+    """A process that ended while it added a file leaves one that LMDB doesn't know: it is taken anew.
+
+    The disk may lack its name, so that is synced once more before LMDB is told.
+    """
     log = filled(where, "abc", "de")
     log.grow()
     log.close()
     log = opened(where, 1, 2)
     assert [group.payload for group in log.groups] == [b"a", b"b", b"c", b"d", b"e"]
-    rotated(log)
+    system.take()
+    log.grow()
+    assert system.take() == ["pwrite", "fsync", "fsync of the folder"]
+    log.rotate()
     log.append(b"f", True)
     assert (log.files, text_in(log.segments)) == (3, "abcdef")
     log.close()
