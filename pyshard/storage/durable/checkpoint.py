@@ -60,12 +60,13 @@ class CheckpointSchedule:
 
     :param most_changed: records that the memtable may have before a checkpoint begins.
     :ivar current: the checkpoint that goes on, if any.
+    :ivar pages_due: pages that must be flushed to keep up with the groups; each group adds twice what it brings.
     """
 
     def __init__(self, most_changed: int) -> None:
         self._most_changed = most_changed
         self._pages_per_flush = max(1, most_changed // _FLUSHES)
-        self._pages_due = 0  # pages that must be flushed to keep up with the groups
+        self.pages_due = 0
         self.current: Checkpoint | None = None
 
     def may_begin(self, changed: int, log_bytes: int) -> bool:
@@ -81,21 +82,17 @@ class CheckpointSchedule:
 
         :param sequence: of the last group that is in it.
         """
-        self.current, self._pages_due = Checkpoint(sorted(memtable.records), sequence), 0
-
-    def note_group(self, records: int, size: int) -> None:
-        """Take into account that a group brought so many records, of so many bytes."""
-        self._pages_due += 2 * (records + size // PAGE)
+        self.current, self.pages_due = Checkpoint(sorted(memtable.records), sequence), 0
 
     def due(self, memtable: Memtable) -> tuple[Checkpoint, list[bytes], int] | None:
         """The checkpoint, what is to be flushed of it now, and what its `done` is then; None: nothing is due."""
-        if self.current is None or self._pages_due < self._pages_per_flush:
+        if self.current is None or self.pages_due < self._pages_per_flush:
             return None
-        return self.current, *self.current.next_keys(memtable, self._pages_due)
+        return self.current, *self.current.next_keys(memtable, self.pages_due)
 
     def flushed(self, done: int) -> None:
         """Go on behind what was flushed; a checkpoint of which that was the last part is done."""
-        self._pages_due = 0
+        self.pages_due = 0
         if self.current is not None:
             self.current.done = done
             if done == len(self.current.keys):

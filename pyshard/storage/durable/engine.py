@@ -11,8 +11,7 @@ Rules:
   its last batch may cross them;
 - a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;
 - when a checkpoint begins, the log rotates (`pyshard.storage.durable.checkpoint` says when it begins, and goes on);
-- after a checkpoint LMDB has all that older segments of the log have; a start replays what LMDB may not have yet;
-- a segment that LMDB has goes, unless a follower needs it (`pyshard.storage.durable.log_retention`);
+- after a checkpoint older segments of the log go, unless a follower needs them; a start replays what LMDB may lack;
 - a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
   each group, the log is synced before each transaction;
 - a broken log takes no groups; the next transaction flushes the whole memtable, and the log starts over at the
@@ -84,7 +83,7 @@ class StorageEngine:
     :ivar unsynced: whether the disk lacks a group, and is to have it within a second.
     :ivar sequence: the number of the last group that readers see.
     :ivar safe: the number of the last group that will never be undone.
-    :ivar on_safe: called in the writer's thread when there are more of these.
+    :ivar on_safe: called in the writer's thread when there are more of these; None: nobody waits for that.
     :ivar on_growth: called with the lock held before the map grows. It must end all transactions that are open.
     """
 
@@ -107,7 +106,7 @@ class StorageEngine:
         self._given_bytes = 0  # of records that the outcomes of the present commit have
         self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
         self.unsynced = False
-        self.on_safe: Callable[[], None] = lambda: None
+        self.on_safe: Callable[[], None] | None = None
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
         self._text_is_saved = True
@@ -179,9 +178,10 @@ class StorageEngine:
         self._sync_if_due()
         if self.log.kept:
             self.retention.release(self._lmdb_counters.sequence)
-        if self.safe != self.log.synced:
-            self.safe = self.log.synced
-            self.on_safe()
+        if self.safe != self.log.active.synced:
+            self.safe = self.log.active.synced
+            if self.on_safe is not None:
+                self.on_safe()
         return Committed(outcomes, self._given_bytes)
 
     def flush_all(self) -> None:
@@ -238,7 +238,7 @@ class StorageEngine:
                 if changes.indexes is not None:
                     counters.indexes_since = self.log.sequence
                 self.unsynced = not sync and (self._durability is Durability.ASYNC or self.retention.places.any)
-                self._checkpoints.note_group(len(changes.records), len(payload))
+                self._checkpoints.pages_due += 2 * (len(changes.records) + len(payload) // PAGE)
                 self._take(changes, counters)
             elif changes.swept is not None:
                 self.swept = changes.swept
@@ -253,7 +253,7 @@ class StorageEngine:
         with self.lock:
             self.memtable.merge(changes)
             self.counters = counters
-            self.sequence = self.log.sequence
+            self.sequence = self.log.active.sequence
             if changes.indexes is not None:
                 self._lmdb_counters.set_indexes(changes.indexes)
                 self._lmdb_counters.indexes_since = counters.indexes_since
@@ -272,7 +272,7 @@ class StorageEngine:
                 self._transact([])
             self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
-        if due := self._checkpoints.due(self.memtable):
+        if self._checkpoints.current is not None and (due := self._checkpoints.due(self.memtable)):
             checkpoint, keys, done = due
             last = done == len(checkpoint.keys)
             self._transact(

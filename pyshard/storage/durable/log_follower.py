@@ -55,7 +55,6 @@ class LogFollower:
         assert self._waiting is None, "one call at a time"
         waiting: Deferred[list[ChangeGroup]] = Deferred(self._cancel)
         self._waiting = waiting, most_bytes
-        self._wait()  # first, so that no group becomes safe of which nobody is told
         self.wake()
         return waiting
 
@@ -83,6 +82,7 @@ class LogFollower:
         if self._waiting is None:
             return
         waiting, most_bytes = self._waiting
+        self._wait()  # before it is read, so that no group becomes safe of which nobody is told
         try:
             found = self._read(most_bytes)
         except (FollowerBehind, StorageFailed) as error:
@@ -92,8 +92,6 @@ class LogFollower:
             if found:
                 self._waiting = None
                 waiting.callback(found)
-            else:
-                self._wait()
 
     def _read(self, most_bytes: int) -> list[ChangeGroup]:
         if self._ended:

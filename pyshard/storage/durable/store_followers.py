@@ -34,8 +34,6 @@ class StoreFollowers:
         self._identity = identity
         self._call_from_thread = call_from_thread
         self._followers: dict[str, LogFollower] = {}
-        self._somebody_waits = False
-        engine.on_safe = self._groups_are_safe
 
     def open_copy(
         self, name: str, ranges: SlotRanges | None, opened: Callable[[StoreCopy], None], closed: Callable[[], None]
@@ -100,16 +98,15 @@ class StoreFollowers:
         self._followers = {}
 
     def _wait(self) -> None:
-        self._somebody_waits = True
+        self._engine.on_safe = self._groups_are_safe
 
     def _groups_are_safe(self) -> None:
         """Called in the writer's thread."""
-        if self._somebody_waits:
-            self._somebody_waits = False
-            if self._call_from_thread is None:
-                self._wake()
-            else:
-                self._call_from_thread(self._wake)
+        self._engine.on_safe = None  # whoever waits on says so again
+        if self._call_from_thread is None:
+            self._wake()
+        else:
+            self._call_from_thread(self._wake)
 
     def _wake(self) -> None:
         for follower in list(self._followers.values()):

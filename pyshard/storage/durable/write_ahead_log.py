@@ -66,6 +66,7 @@ class WriteAheadLog:
     :param now: seconds of the steady clock.
     :raises ConfigError: the log can't be used: in one line, why.
     :ivar groups: those that were found and that LMDB doesn't have, in order; whoever opened the log empties the list.
+    :ivar active: the file that takes new groups.
     :ivar files: how many files there are now.
     :ivar kept: segments that take no more groups, the oldest first.
     """
@@ -93,7 +94,7 @@ class WriteAheadLog:
             for path in paths:
                 LogFile.found(path, identity, 0, random).close()
         opened = self._opened(paths, flushed, kept, now)
-        self._active = opened.pop()
+        self.active = opened.pop()
         for file in opened:
             file.close()
             if file.groups:
@@ -101,8 +102,8 @@ class WriteAheadLog:
                 self.kept.append(KeptSegment(Segment(file.path, file.lap), file.sequence, file.size, now))
             else:
                 self._spare.append(file.path)
-        self.groups += self._active.groups
-        self._active.groups = []
+        self.groups += self.active.groups
+        self.active.groups = []
         sequences = [group.sequence for group in self.groups]
         if sequences != list(range(flushed + 1, flushed + 1 + len(sequences))):
             self.close()
@@ -137,30 +138,30 @@ class WriteAheadLog:
     @property
     def sequence(self) -> int:
         """The number of the last group."""
-        return self._active.sequence
+        return self.active.sequence
 
     @property
     def synced(self) -> int:
         """The number of the last group that the disk is known to have, with all before it."""
-        return self._active.synced
+        return self.active.synced
 
     @property
     def size(self) -> int:
         """Bytes of the segment that takes new groups."""
-        return self._active.size
+        return self.active.size
 
     @property
     def broken(self) -> bool:
         """See `LogFile`."""
-        return self._active.broken
+        return self.active.broken
 
     def append(self, payload: bytes, sync: bool, ballot: int = 0) -> None:
         """See `LogFile`."""
-        self._active.append(payload, sync, ballot)
+        self.active.append(payload, sync, ballot)
 
     def sync(self) -> None:
         """See `LogFile`."""
-        self._active.sync()
+        self.active.sync()
 
     def must_grow(self) -> bool:
         """Whether `rotate` needs another file. LMDB must know of it before."""
@@ -182,10 +183,10 @@ class WriteAheadLog:
         :param now: seconds of the steady clock.
         :raises OSError: the same segment as before takes new groups.
         """
-        active = self._active
+        active = self.active
         active.sync()  # the disk must not have groups of the next segment without those before them
         path = max(self._spare, key=_size_of)  # to write over what is there costs less than to make a file longer
-        self._active = LogFile.reused(path, self._identity, active.sequence, self._random)
+        self.active = LogFile.reused(path, self._identity, active.sequence, self._random)
         self._spare.remove(path)
         active.close()
         self.kept.append(KeptSegment(Segment(active.path, active.lap), active.sequence, active.size, now))
@@ -193,7 +194,7 @@ class WriteAheadLog:
 
     def begin_lap(self, sequence: int) -> None:
         """Begin the log anew in the active file; LMDB must have all groups, and followers need none."""
-        self._active.begin_lap(sequence)
+        self.active.begin_lap(sequence)
         self._changed()
 
     def release(self, until: int) -> None:
@@ -213,12 +214,12 @@ class WriteAheadLog:
 
     def close(self) -> None:
         """Close the files."""
-        self._active.close()
+        self.active.close()
 
     def _changed(self) -> None:
         """Tell followers where groups lie now."""
         kept = [each.segment for each in self.kept]
-        self.segments = (*kept, Segment(self._active.path, self._active.lap))
+        self.segments = (*kept, Segment(self.active.path, self.active.lap))
 
 
 def _size_of(path: Path) -> int:

@@ -53,7 +53,7 @@ def test_checkpoints(path: Path) -> None:
         at_once(store.apply([task(Write("", [b"%d" % each], [b""]))], PLENTY, PLENTY))
         waiting.append(len(engine.memtable.records))
         sequences.append(engine._lmdb_counters.sequence)
-        files.append(engine.log._active.path.name)
+        files.append(engine.log.active.path.name)
     assert waiting[:50] == list(range(1, 51))
     assert waiting[50:76] == [51, *range(50, 25, -1)]  # with each batch one more, and two less
     assert max(waiting) == 51
