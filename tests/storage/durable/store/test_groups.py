@@ -8,16 +8,11 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import TakeErrors
-from storage.contract.samples import neighbors
-from storage.durable.store.broken import Broken
 from storage.durable.store.opened import lmdb_of, opened
-from stores import PLENTY, SMALL_MAP, START, Bench, Calls, at_once, check_consistent, task
+from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, task
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.errors import StorageFailed
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Touch, Write
@@ -26,7 +21,6 @@ from pyshard.storage import Durability, LmdbStore, PageBounds, batch_executor
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.engine import StorageEngine
-from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
@@ -34,23 +28,21 @@ from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
 
 
-def write_of(store: LmdbStore, key: bytes, record: bytes = b"") -> LoggedUpdate:
-    """The update of a batch that writes one key."""
-    run = task(Write("", [key], [record]))
-    return LoggedUpdate(
-        lambda view, counters, memtable: store._execute(view, counters, memtable, [run], PLENTY, PLENTY)
-    )
-
-
 def updates_of(store: LmdbStore, runs: list[Run]) -> list[LoggedUpdate]:
     """The updates of batches of one run each."""
 
     def update(run: Run) -> LoggedUpdate:
         return LoggedUpdate(
-            lambda view, counters, memtable: store._execute(view, counters, memtable, [task(run)], PLENTY, PLENTY)
+            lambda view, counters, changes: store._execute(view, counters, changes, [task(run)], PLENTY, PLENTY)
         )
 
     return list(map(update, runs))
+
+
+def write_of(store: LmdbStore, key: bytes, record: bytes = b"") -> LoggedUpdate:
+    """The update of a batch that writes one key."""
+    [update] = updates_of(store, [Write("", [key], [record])])
+    return update
 
 
 def log_sizes(path: Path) -> list[int]:
@@ -267,103 +259,3 @@ def test_closing_finishes_what_was_begun(path: Path) -> None:
     again = opened(path)
     assert again.documents == 300
     at_once(again.close())
-
-
-def test_sweeps_that_are_committed_together(bench: Bench) -> None:
-    """Each record is removed and counted once, also one that only the memtable has."""
-    store = lmdb_of(bench)
-    stays, goes, goes_too = neighbors()[:3]  # in one bucket, whose count so never gets below 0
-    bench.fill({stays: b"1", goes: b"1"})
-    bench.fill({goes: b"1", goes_too: b"1"}, ttl=1000)
-    bench.clock.advance(1)
-    engine = store._engine
-    sweep = LoggedUpdate(
-        lambda view, counters, changes: sweep_expired(view, counters, changes, engine.swept, bench.now, 1)
-    )
-    outcomes = engine.commit([sweep] * 3)
-    assert outcomes[0] is True
-    while engine.commit([sweep]) == [True]:
-        pass
-    assert bench.store.documents == 1
-    check_consistent(store)
-
-
-def test_touches_of_large_documents_count_what_they_copy(path: Path) -> None:
-    """A touch of a few bytes is as large as the documents that it copies; so small changes don't wait for it."""
-    store = opened(path, durability=Durability.NONE)
-    large = [b"large%d" % number for number in range(4)]
-    store._engine.commit(updates_of(store, [Write("", large, [b"x" * 5_000_000] * 4)]))
-    small = [b"small%d" % number for number in range(1000)]
-    store._engine.commit(updates_of(store, [Write("", small, [b"x"] * 1000)]))
-    copied = store._will_copy([task(Touch("", large, [9] * 4))])
-    assert settings.BATCH_WORK <= copied <= 21_000_000
-    assert (
-        5_000_000
-        <= store._will_copy([task(Write("", small, [b"x"] * 1000)), task(Touch("", large[:1], [9]))])
-        < 5_001_000
-    )
-    assert store._will_copy([task(Touch("", small, [9] * 1000))]) < 100_000
-    assert store._will_copy([task(Read("", large))]) == 0
-    at_once(store.close())
-
-
-def test_a_sweep_looks_at_nothing_twice(path: Path) -> None:
-    """LMDB lists what was removed until that is flushed; the next sweep begins behind it, and misses nothing new."""
-    clock = Clock()
-    clock.advance(START)
-    store = opened(path, clock.seconds, durability=Durability.NONE)
-    keys = [b"%d" % each for each in range(20)]
-    at_once(store.apply([task(Write("", keys, keys, None, [1000] * 20))], PLENTY, PLENTY))
-    store._engine.flush_all()
-    clock.advance(1)
-    for left in (15, 10, 5, 0):
-        assert at_once(store.sweep(5)) is True
-        assert store.documents == left
-    assert at_once(store.sweep(5)) is False
-    assert len(store._engine.memtable.records) == 20
-    assert not store._some_expired()
-    at_once(store.apply([task(Write("", [b"late"], [b""], None, [1]))], PLENTY, PLENTY))
-    store._engine.flush_all()
-    clock.advance(0.001)
-    while at_once(store.sweep(5)):
-        pass
-    assert (store.documents, store.used) == (0, 0)
-    check_consistent(store)
-    at_once(store.close())
-
-
-def test_what_is_flushed_before_the_place_of_a_sweep(path: Path) -> None:
-    """Records that come into LMDB's list before the place that a sweep has reached are swept all the same."""
-    clock = Clock()
-    clock.advance(START)
-    store = opened(path, clock.seconds, durability=Durability.NONE)
-    for name, ttl in ((b"in LMDB", 1000), (b"in the memtable", 900)):
-        store._engine.flush_all()
-        keys = [b"%s %d" % (name, each) for each in range(10)]
-        at_once(store.apply([task(Write("", keys, keys, None, [ttl] * 10))], PLENTY, PLENTY))
-    clock.advance(1)
-    assert at_once(store.sweep(5)) is True
-    assert store.documents == 10
-    store._engine.flush_all()
-    while at_once(store.sweep(5)):
-        pass
-    assert (store.documents, store.used) == (0, 0)
-    check_consistent(store)
-    at_once(store.close())
-
-
-def test_a_sweep_that_fails(bench: Bench, logged_errors: TakeErrors) -> None:
-    """What the log didn't take of a sweep is swept the next time."""
-    store = lmdb_of(bench)
-    bench.fill({b"%d" % each: b"" for each in range(20)}, ttl=1000)
-    store._engine.flush_all()
-    bench.clock.advance(1)
-    broken = Broken(store)
-    broken.appends = False
-    with pytest.raises(StorageFailed):
-        at_once(store.sweep(100))
-    assert (len(logged_errors(AssertionError)), store.documents) == (1, 20)
-    broken.appends = True
-    bench.sweep()
-    assert store.documents == 0
-    check_consistent(store)

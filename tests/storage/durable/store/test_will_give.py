@@ -1,4 +1,4 @@
-"""What a durable store says beforehand that a batch will give: so much counts until the batch is answered."""
+"""What a durable store says beforehand that a batch will give or copy: so much counts until the batch is answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from storage.durable.store.opened import opened
 from stores import PLENTY, at_once, task
 
-from pyshard.protocol.batch_operations import Pop, Run, Write
+from pyshard.protocol.batch_operations import Pop, Read, Run, Touch, Write
 from pyshard.settings import settings
 from pyshard.storage import Durability, LmdbStore
 from pyshard.storage.durable.merged_view import MergedView
@@ -71,4 +71,20 @@ def test_small_records_cost_no_look(path: Path, monkeypatch: pytest.MonkeyPatch)
     store = filled(path, *[b"%d" % number for number in range(100)], size=100)
     monkeypatch.delattr(MergedView, "get_many")
     assert store.will_give([task(Pop("", [b"1"]))]) == 0
+    at_once(store.close())
+
+
+def test_what_touches_copy(path: Path) -> None:
+    """A touch of a few bytes counts as the documents that it copies; so small changes don't wait for it."""
+    store = opened(path, durability=Durability.NONE)
+    large = [b"large%d" % number for number in range(4)]
+    small = [b"small%d" % number for number in range(1000)]
+    writes = Write("", large, [b"x" * 5_000_000] * 4), Write("", small, [b"x"] * 1000)
+    at_once(store.apply(list(map(task, writes)), PLENTY, PLENTY))
+    copied = store._will_copy([task(Touch("", large, [9] * 4))])
+    assert settings.BATCH_WORK <= copied <= 21_000_000
+    mixed = [task(Write("", small, [b"x"] * 1000)), task(Touch("", large[:1], [9]))]
+    assert 5_000_000 <= store._will_copy(mixed) < 5_001_000
+    assert store._will_copy([task(Touch("", small, [9] * 1000))]) < 100_000
+    assert store._will_copy([task(Read("", large))]) == 0
     at_once(store.close())
