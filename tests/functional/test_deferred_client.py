@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -177,21 +178,24 @@ async def test_killed_under_load(cluster: Cluster) -> None:
         """Write ever higher numbers; how often the outcome was unknown."""
         unknown = 0
         for number in range(100):
+            if number == 20 and not stopped.called:
+                cluster.shards[0].send(signal.SIGSTOP)  # from now on it answers nothing
+                stopped.callback(None)
             try:
                 assert await client.write(key, number) in (24, 28)
             except OutcomeUnknown:
                 unknown += 1
         return unknown
 
-    def restart() -> None:
+    keys = cluster.keys(0, 50)
+    stopped: Deferred[None] = Deferred()
+    async with connected(cluster) as client:
+        writers = gatherResults([Deferred.fromCoroutine(write_on(key)) for key in keys])
+        await stopped
+        await deferLater(reactor, 0.5)  # until what it answered before has come, and the next writes are in flight
         cluster.shards[0].kill()
         cluster.shards[0].start()
-
-    keys = cluster.keys(0, 50)
-    async with connected(cluster) as client:
-        killed = deferLater(reactor, 0.05, restart)
-        unknown = await gatherResults([Deferred.fromCoroutine(write_on(key)) for key in keys])
-        await killed
+        unknown = await writers
         assert 0 < sum(unknown) <= len(keys)
         found = await gatherResults([client.read(key) for key in keys])
         assert [one and one["record"] for one in found] == [99] * len(keys)
