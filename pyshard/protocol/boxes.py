@@ -7,8 +7,8 @@ Rules:
 
 - a box over its limits is refused as soon as a length says so, before its bytes have come;
 - bytes that come one by one cost no more than those that come together, neither work (tests/test_work.py) nor memory;
-- of a box that was given out nothing is kept but its keys (`BoxOutline`), by which the next one of its kind is read
-  sooner;
+- nothing is kept of a box that was given out. Without compiled code the outline of some is kept (`BoxOutline`), so that
+  the next one of its kind is read sooner;
 - whatever the pieces, the boxes are those that `parse_plainly` finds in all bytes together.
 
 Twisted's own parser has no limits, and calls Python functions for each string. This one is a loop over what has come.
@@ -71,6 +71,8 @@ class Limits:
 
 class BoxOutline:
     """What a box has in common with the next one of its kind: all but the values of its third pair and of its last.
+
+    It is at most `_OUTLINE` bytes.
 
     A peer that asks one thing after the other sends boxes that differ in what they carry and in their tag alone. Each
     comes whole and by itself. Such a box is known by comparing the bytes that don't change, in a few calls in C.
@@ -184,7 +186,7 @@ class BoxParser:
                 self._no_key(data[at] << 8 | length)
             value = at + 2 + length
             if not length:
-                self._at = value
+                self._data, self._at = (data, value) if value < end else (b"", 0)
                 self._box = {}
                 self.size = size
                 self._keys, self._size = 0, 2
