@@ -6,9 +6,11 @@ Rules:
   putting are single steps of a deque, so that a signal's handler, a finalizer or another thread may come between any
   two lines here.
 - A connection that was taken by a call which was cut down before it could put it back is simply gone.
-- Sessions in doubt are *fenced* before the daemon is asked anything else, since a read, too, must not come before a
-  change that was called earlier: a connection with the session's id is opened, and when it is greeted, nothing that was
-  sent before under this id can take effect any more.
+- A session is *in doubt* when a change was sent over it and its call was cut short. Before the daemon is asked
+  anything else, the session is *fenced*: a new connection with its id is opened. When that is greeted, nothing that was
+  sent before under this id can take effect any more. So no later call, also no read, comes before that change.
+- A call is repeated until its deadline, but a change that was sent is not: it fails with `OutcomeUnknown`.
+- A daemon that can't be reached is left alone for a while, longer each time.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 Rules:
 
-- Whoever has taken the connection out of its pool alone uses it.
-- A call that ends before its answers came closes the connection: what comes later is nobody's.
+- Only the call that has taken the connection out of its pool uses it.
+- If a call ends before its answers came, and no other thread takes it over (`pyshard.blocking.shard_pool`), the
+  connection is closed. So what comes later is nobody's.
 - A change that was sent and not answered leaves the connection's session *in doubt*: the change may still come. The
-  session's id goes to the pool. Before it asks the daemon anything else, it opens a connection of the same session;
-  after that nothing of the older one takes effect any more (`pyshard.server.session_fence`).
+  pool is told the session's id. Before it asks the daemon anything else, it opens a new connection with that id. From
+  then on nothing that was sent over the old connection takes effect (`pyshard.server.session_fence`).
 - A connection that was silent for long is pinged before it is used. One that has ended meanwhile is dialed anew.
 - A connection that was opened before a fork is of no use in the child.
 """

@@ -9,8 +9,9 @@ Rules:
 - A call made within a call of the same thread, by a signal's handler or a finalizer, waits for nobody.
 - A leader whose deadline has come, or that is interrupted while it waits, hands the connection, with the answers that
   are still to come, on to one of the others.
-- Operations of different threads are concurrent: there is no order among them to be kept. What is called on a key after
-  a change of it was given up comes behind that change (`pyshard.blocking.changes_left`).
+- Operations of different threads are concurrent: there is no order among them to be kept.
+- A call may give up a change that was sent already. Then a later call on the same key waits until that change is
+  answered, or can't take effect any more (`pyshard.blocking.changes_left`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Rules:
 - an option before a subcommand for which it means nothing is refused;
 - an address as a URL is taken apart here. What both the URL and an option say must be the same, or it is refused;
   only ``--index`` may differ from the URL's index, and wins;
-- a word that begins with ``-`` is a negative number or a known option; anything else is refused.
+- a word that begins with ``-`` is a negative number or a known option, or stands behind ``--``; else it is refused.
 """
 
 from __future__ import annotations

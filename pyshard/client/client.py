@@ -2,8 +2,11 @@
 
 Rules:
 
-- A verb returns a Deferred at once. It fires in the reactor's thread, at the deadline at the latest.
-- Verbs on one key take effect in the order in which they were called; those on different keys have no order.
+- A verb on one key returns a Deferred at once. It fires in the reactor's thread, at the deadline at the latest.
+- In a bulk verb the deadline is that of each operation, and in `clear` that of each page of keys.
+- Verbs on one key take effect in the order in which they were called; those on different keys have no order. What is
+  called while a bulk verb runs may come before or after it.
+- `items` and `index` give no Deferred, and raise at once.
 - A change is never repeated silently: where it may have happened, its Deferred fails with `OutcomeUnknown`.
 - `close` ends whatever is still under way with an error. Later calls fail with `ClientClosed`.
 

@@ -2,7 +2,9 @@
 
 Rules:
 
-- A verb returns at once. What is wrong with its arguments fails its Deferred before anything is sent.
+- A verb returns at once. A bad argument of a verb on one key fails its Deferred before anything is sent.
+- In a bulk verb a bad key or document fails alone, and the others are sent.
+- `keys` gives an asynchronous iterator; a bad argument of it raises at once.
 - Single operations go to `Router.submit`, bulk verbs to `pyshard.client.bulk`, and `keys` to
   `pyshard.client.key_pages`.
 """

@@ -4,8 +4,8 @@ Rules:
 
 - A slice is read from the caller's iterable when it is wanted, not before.
 - Keys and documents that can't be sent are put down with their error; the others go on.
-- Documents of a list or a mapping are encoded later, when their shard's turn comes.
-- Documents that an iterator yields are copied or encoded at once, since the caller may change one and yield it again.
+- Documents of a built-in collection (list, dict and such) are encoded later, when their shard's turn comes.
+- Documents that anything else yields are copied or encoded at once, since the caller may change one and yield it again.
 - The quick way looks at all keys, pairs or documents at once. If that fails, the plain way finds out which ones are at
   fault.
 

@@ -1,5 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
-"""Lines of text → records, compiled: JSON becomes MessagePack without a document in between; see `pyshard.compiled`."""
+"""The compiled twin of `pyshard.cli.line_formats.parse_lines`: lines of JSON → MessagePack, without documents between.
+
+Rules, beside those of all compiled code (`pyshard.compiled`):
+
+- a `take_…` function reads one thing out of a `Source`, which is the input, and appends its MessagePack to a `Text`,
+  which is the output;
+- it returns the size of what it took, in the measure of `pyshard.model.document_size`;
+- it returns -1 for whatever it doesn't know. Then the plain twin reads that line, and words the error if there is one.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
@@ -18,9 +26,6 @@ from pyshard.compiled.text_buffer cimport (
 
 cdef extern from "Python.h":
     double PyOS_string_to_double(const char* text, char** end, PyObject* overflow) except? -1.0
-
-# Each function that takes something out of a source adds its MessagePack to the text and gives its size, in the measure
-# of `pyshard.model.document_size`; -1: the plain twin is to say what it is.
 
 
 cdef int64_t take_number(Source* source, Text* text) except -2:

@@ -6,11 +6,12 @@ Who asks whom:
 - the bootstrap asks shards: `Configure`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
-- a daemon that stops asks every connected peer: `GoAway`.
+- a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
 Rules:
 
-- every command may answer with every error of `pyshard.errors`, and none of them ends the connection;
+- every command may answer with every error of `pyshard.errors`. Two end the connection: `TooManyConnections`, and
+  `NotAuthenticated` after too many wrong tokens;
 - each command has the least role that a peer must have, where a daemon has tokens;
 - the roles `read` and `backup` may send `Apply`: what would change something in its batch is refused, operation by
   operation.

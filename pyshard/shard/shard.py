@@ -3,9 +3,10 @@
 Rules:
 
 - Until it is configured it does nothing (`NotConfigured`).
-- An epoch is the number of a state of the cluster, with its map. The shard keeps the newest one that it was given. It
-  refuses an older one (`StaleEpoch`), another cluster's bootstrap (`ForeignCluster`) and another shard's name
-  (`WrongIdentity`), and changes nothing then.
+- An epoch is the number of a state of the cluster, with its map. The shard keeps the newest one that it was given, and
+  its store remembers it over a restart.
+- It refuses an older one, the same one with another content, and another range while it has documents (`StaleEpoch`);
+  another cluster's bootstrap (`ForeignCluster`); another shard's name or store (`WrongIdentity`). Then nothing changes.
 - It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its range may be different.
 - A key outside its range is a redirect (`WrongShard`) for that operation alone.
 """

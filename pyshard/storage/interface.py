@@ -1,4 +1,4 @@
-"""A store is where one shard keeps its records: by index and key, one batch after another, with counts of them.
+"""A store is where one shard keeps its records: with counts of them, snapshots, and groups of changes for followers.
 
 Rules that every store keeps (tests/storage/contract/ runs over all of them):
 
@@ -9,7 +9,9 @@ Rules that every store keeps (tests/storage/contract/ runs over all of them):
 - `used` is the sum of key bytes + record bytes + `settings.ITEM_OVERHEAD` over all records, and
   `settings.EXPIRY_OVERHEAD` for each that has an expiry, also over expired and dropped ones until they are swept away;
 - an operation that would take `used` past the limit is refused with `ShardFull`, and the rest of the batch goes on;
-- when the answers are full, the rest of the batch is refused with `AnswerFull` and isn't applied;
+- when the answers are full, or the work that a batch may cost is done, the rest of it is refused with `AnswerFull`;
+- a snapshot has each batch whole or not at all;
+- a follower gets every group of changes, in order; one that is too slow is left behind, and never stops a writer;
 - a record is opaque bytes, except for `increment`;
 - a store knows neither ranges nor epochs: its caller names indexes by id, and gives the slot of each key.
 """

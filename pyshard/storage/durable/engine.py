@@ -1,16 +1,16 @@
 """The engine of the durable store: a write-ahead log, a memtable over LMDB, and checkpoints from the one to the other.
 
-An LMDB transaction copies, writes and syncs roughly one page of 4 KiB for each changed record. A group in the log costs
-one write and one sync, for all batches that wait.
+An LMDB transaction copies, writes and syncs roughly one page of 4 KiB for each changed record. A *group*, which is all
+that waits, costs one write and one sync in the log.
 
 Rules:
 
-- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps of expired records, indexes, the text that is
-  remembered. It is done when the log has its group; from then on readers see it, in the memtable;
+- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps of expired records, indexes, the text that the
+  shard has it remember. It is done when the log has its group; from then on readers see it, in the memtable;
 - a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
   its last batch may cross them;
 - a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;
-- when a checkpoint begins, the log rotates (`pyshard.storage.durable.checkpoint` says when it begins, and goes on);
+- when a checkpoint begins, the log rotates; `pyshard.storage.durable.checkpoint` says when;
 - after a checkpoint older segments of the log go, unless a follower needs them; a start replays what LMDB may lack;
 - a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
   each group, the log is synced before each transaction;
@@ -18,7 +18,7 @@ Rules:
   beginning of its file (a new *lap*);
 - LMDB's map can't grow while it is open: if it is full, it is doubled and the whole transaction is done again. No
   other transaction may be open then, so readers wait for a moment, and snapshots are ended;
-- a failure of one update doesn't touch the others.
+- a failing disk fails all updates of a group; any other error fails its own update alone.
 """
 
 from __future__ import annotations

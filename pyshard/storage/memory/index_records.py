@@ -2,9 +2,10 @@
 
 Rules:
 
-- a value of the dict is version and record in one (`VERSION`, record), so that a read copies nothing;
-- operations touch the dict alone as far as they can, and in columns where a run has many keys;
-- each change keeps the store's `used` and `bucket_counts` right at once;
+- a value of the dict is version and record in one (`VERSION`, record), so that the verb `read` copies nothing;
+- an operation touches expiries and the slot order only if it must;
+- a run, which is one verb for many keys, is done in columns: one call over the list of all keys, not one for each;
+- each change keeps right at once the store's `used`, and its counts of documents (`pyshard.storage.slot_histogram`);
 - `write` in columns does what `put` does key by key (tests/storage/memory/test_index_records.py).
 """
 
