@@ -46,7 +46,7 @@ def test_a_clock_that_is_put_back(alarm: AlarmMaker) -> None:
     wall.ahead = -600
     until(reactor, lambda: len(made) == 2)
     assert made == [1, 2]
-    assert 0.3 <= clock.seconds() - began < 5
+    assert 0.3 <= clock.seconds() - began < PATIENCE
 
 
 @ALARMS
@@ -123,9 +123,9 @@ def test_calls_that_are_cancelled_or_moved(alarm: AlarmMaker) -> None:
     sooner = clock.callLater(60, made.append, "sooner")
     later = clock.callLater(0.01, made.append, "later")
     earlier = clock.callLater(60, made.append, "earlier")
-    later.reset(0.4)
-    sooner.reset(0.2)
     earlier.delay(-59.9)
+    sooner.reset(0.2)
+    later.reset(0.4)
     assert sorted(call.getTime() for call in clock.getDelayedCalls()) == [
         call.getTime() for call in (earlier, sooner, later)
     ]

@@ -47,3 +47,4 @@ def until(reactor: ReactorBase, holds: Callable[[], bool]) -> None:
             assert time.monotonic() - began < PATIENCE
     finally:
         late.cancel()
+        late.join()  # else it is there for a moment longer, where threads are counted

@@ -48,16 +48,19 @@ class Disk:
     """Commits numbers, while it isn't blocked.
 
     :param size: bytes that the outcomes of each commit keep.
+    :ivar begun: set when the first commit has begun.
     """
 
     def __init__(self, size: int = 0) -> None:
         self._size = size
+        self.begun = threading.Event()
         self.commits: list[list[int]] = []
         self.unblocked = threading.Event()
         self.unblocked.set()
 
     def commit(self, updates: Sequence[int]) -> Committed:
         """Each update's outcome is its double; a negative one fails."""
+        self.begun.set()
         self.unblocked.wait(10)
         self.commits.append(list(updates))
         outcomes: list[object] = [Failure(ValueError(update)) if update < 0 else update * 2 for update in updates]
@@ -265,11 +268,14 @@ def test_what_is_committed_together_is_bounded() -> None:
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
     disk.unblocked.clear()
+    first = writer.submit(0)
+    assert disk.begun.wait(10)
     given = [(1, 0, 0), (2, 1, most), (3, 1, 0), (4, 1, 1), (5, heavy, 1), (6, 2 * heavy, 1), (7, heavy, 1), (8, 0, 0)]
     done = [writer.submit(*one) for one in given]
     disk.unblocked.set()
     reactor.until(done[-1])
-    assert disk.commits[-5:] in ([[1, 2, 3], [4], [5], [6], [7, 8]], [[2, 3], [4], [5], [6], [7, 8]])
+    assert disk.commits == [[0], [1, 2, 3], [4], [5], [6], [7, 8]]
+    assert reactor.until(first) == 0
     reactor.until(writer.close())
 
 
@@ -310,7 +316,10 @@ def test_closing_does_what_waits() -> None:
     reactor.until(closed)
     assert list(chain.from_iterable(disk.commits)) == list(range(5))
     assert [reactor.until(answered) for answered in done] == [0, 2, 4, 6, 8]
-    assert not [thread for thread in threading.enumerate() if thread.name == "pyshard-writer" and thread.is_alive()]
+    for thread in threading.enumerate():
+        if thread.name == "pyshard-writer":
+            thread.join(10)  # it has closed as the last thing that it does
+            assert not thread.is_alive()
 
 
 def test_closing_what_never_worked() -> None:
