@@ -19,6 +19,9 @@ from functional.cluster import PATIENCE, Cluster
 #: Seconds for which they work before the attack begins.
 BEFORE = 0.5
 
+#: Operations a second of all of them, without an attack, on the machine that the bounds on waits are for.
+USUAL = 1500.0
+
 _CODE = """
 import socket, sys, time
 from pathlib import Path
@@ -67,6 +70,10 @@ class Seen:
     longest: float = 0.0
     before: float = 0.0
     beside: float = 0.0
+
+    def waited_in_time(self, seconds: float) -> bool:
+        """Whether nobody waited longer than so many seconds; on a machine that is slower, as many times as long."""
+        return self.longest < seconds * max(1.0, USUAL / self.before)
 
     def tell(self, what: str) -> None:
         """Print the figures, which ``pytest -s`` shows."""

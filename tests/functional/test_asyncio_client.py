@@ -7,7 +7,7 @@ import threading
 from textwrap import dedent
 
 import pytest
-from functional.cluster import Cluster, run
+from functional.cluster import Cluster, run, until
 
 pytestmark = pytest.mark.functional
 
@@ -151,9 +151,10 @@ def test_a_fork(shared: Cluster) -> None:
 def test_a_shard_that_is_killed(cluster: Cluster) -> None:
     """Its keys wait for it, or say what is unknown, and those of the other shard go on; then all is as before."""
     (own,), (other,) = cluster.keys(0, 1), cluster.keys(1, 1)
-    victim = cluster.shards[0]
+    victim, gave_up = cluster.shards[0], cluster.folder / "gave-up"
     cluster_script = f"""
         import asyncio, os, signal, sys
+        from pathlib import Path
         from pyshard.aio import connect
         from pyshard.errors import OutcomeUnknown, Unavailable
 
@@ -166,6 +167,7 @@ def test_a_shard_that_is_killed(cluster: Cluster) -> None:
                 except Unavailable:
                     print("unavailable", flush=True)
                 print(await client.increment({other!r}), flush=True)
+                Path({str(gave_up)!r}).touch()
                 print(await client.read({own!r}))
                 print(await client.increment({own!r}))
 
@@ -173,11 +175,12 @@ def test_a_shard_that_is_killed(cluster: Cluster) -> None:
         """
 
     def revive() -> None:
+        until(gave_up.exists, "the client has done without it")
         victim.wait()
         victim.start()
         victim.wait_listening()
 
-    reviving = threading.Timer(1.5, revive)
+    reviving = threading.Thread(target=revive)
     reviving.start()
     try:
         assert ran(cluster, cluster_script) == "unavailable\n2\nNone\n1\n"

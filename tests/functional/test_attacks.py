@@ -28,13 +28,14 @@ from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Run, Write
 from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
 from pyshard.protocol.chunked_arguments import put_chunks
+from pyshard.settings import settings
 
 pytestmark = pytest.mark.functional
 
 #: How many times as large as in CI the attacks are.
 MORE = int(os.environ.get("PYSHARD_TEST_ATTACKS", "1"))
 
-#: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy.
+#: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy. See `waited_in_time`.
 LONGEST = 1.5
 
 #: Connections of one address that say nothing, nearly as many as it may have.
@@ -127,7 +128,7 @@ def test_pages_over_what_has_expired(attacked: Cluster) -> None:
         answers = exchange(daemon, b"".join(keys_from(0) for _ in range(100)), 100)
         assert all(b"keys" in one for one in answers)
     seen.tell("expired keys")
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def test_changes_that_wait_for_the_disk(new_cluster: NewCluster) -> None:
@@ -140,7 +141,7 @@ def test_changes_that_wait_for_the_disk(new_cluster: NewCluster) -> None:
         at_once(daemon, apply(Write("", batch, [NONE] * len(batch))), 1, 40 * MORE)
     seen.tell("changes")
     assert seen.beside > 0
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def test_snapshots_of_what_has_expired(attacked: Cluster) -> None:
@@ -164,7 +165,7 @@ def test_snapshots_of_what_has_expired(attacked: Cluster) -> None:
             next_box(peer)
             opened += 1
     seen.tell(f"{opened} snapshots")
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def next_box(peer: socket.socket) -> Box:
@@ -198,7 +199,7 @@ def test_pages_of_the_last_slot(new_cluster: NewCluster) -> None:
         answers = exchange(daemon, b"".join(keys_from(slot) for _ in range(1000 * MORE)), 1000 * MORE)
         assert {one[b"keys.0"] for one in answers} == {b"\x90"}
     seen.tell("the last slot")
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def test_conditions_on_large_documents(new_cluster: NewCluster) -> None:
@@ -212,7 +213,7 @@ def test_conditions_on_large_documents(new_cluster: NewCluster) -> None:
         answers = exchange(daemon, b"".join(apply(Pop("", [b"big"], [1])) for _ in range(500 * MORE)), 500 * MORE)
         assert len(answers) == 500 * MORE
     seen.tell("conditions")
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def test_batches_across_boxes(attacked: Cluster) -> None:
@@ -222,7 +223,7 @@ def test_batches_across_boxes(attacked: Cluster) -> None:
     with honest_clients(attacked) as seen:
         at_once(daemon, b"".join(apply(batch) for _ in range(150 * MORE)), 150 * MORE, 40)
     seen.tell("batches")
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def test_statistics_of_many_connections(new_cluster: NewCluster) -> None:
@@ -239,11 +240,11 @@ def test_statistics_of_many_connections(new_cluster: NewCluster) -> None:
         for _ in range(CONNECTIONS):
             stack.enter_context(socket.create_connection((HOST, daemon.port), timeout=PATIENCE))
         seen, ends, answered = stack.enter_context(honest_clients(cluster)), time.monotonic() + 1 + MORE, 0
-        while time.monotonic() < ends:
+        while time.monotonic() < ends or answered <= 10:
             answered += len(exchange(daemon, b"".join(command("Stat") for _ in range(10)), 10))
     seen.tell(f"{answered:,} statistics")
     assert answered > 10
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 # -- strangers ------------------------------------------------------------------------------------------------------
@@ -268,22 +269,22 @@ def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
     with honest_clients(guarded, guarded.token_file) as seen:
         at_once(daemon, pings, 4000, connections)
     seen.tell(f"{connections} strangers")
-    assert seen.longest < LONGEST
+    assert seen.waited_in_time(LONGEST), seen
 
 
 def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
     """A hundred that redial all the time don't make a shard useless, and have few lines in its log."""
     (daemon,) = guarded.shards
-    dialed = count()
+    dialed: list[None] = []
 
     def redial(ends: float) -> None:
-        ping = command("Ping")
-        while time.monotonic() < ends:
+        ping, last = command("Ping"), ends + PATIENCE
+        while time.monotonic() < ends or (len(dialed) <= 100 and time.monotonic() < last):
             with suppress(OSError), socket.create_connection((HOST, daemon.port), timeout=5) as peer:
                 peer.sendall(ping)
-                next(dialed)
+                dialed.append(None)
 
-    logged = len(daemon.log())
+    logged, began = len(daemon.log()), time.monotonic()
     with honest_clients(guarded, guarded.token_file) as seen:
         ends = time.monotonic() + 1 + MORE
         threads = [threading.Thread(target=redial, args=(ends,)) for _ in range(100)]
@@ -291,11 +292,12 @@ def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    times = next(dialed)
+    seconds, times = time.monotonic() - began, len(dialed)
     seen.tell(f"{times:,} times dialed")
     assert times > 100
-    assert seen.longest < LONGEST
-    assert daemon.log()[logged:].count("\n") < 400
+    assert seen.waited_in_time(LONGEST), seen
+    # Some 200 lines at once, and 20 in each second.
+    assert daemon.log()[logged:].count("\n") < 250 + settings.CONNECTION_LINES * seconds
 
 
 # -- memory ---------------------------------------------------------------------------------------------------------

@@ -42,10 +42,10 @@ def test_documentation(new_cluster: Callable[[], Cluster], environment: Mapping[
 def test_unreachable(shell: Shell) -> None:
     """No bootstrap: a line soon, a line at the end, and an exit code that isn't that of a missing key."""
     server = f"{HOST}:{free_port()}"
-    refused = f"pyshard: the bootstrap at {server}: connection refused; trying for 1 s\n"
-    end = f"pyshard: the bootstrap at {server} gave no answer within 1 s: connection refused\n"
+    refused = f"pyshard: the bootstrap at {server}: connection refused; trying for 2 s\n"
+    end = f"pyshard: the bootstrap at {server} gave no answer within 2 s: connection refused\n"
     for command in ("read test", "backup folder", "load /dev/null", "stat"):
-        assert shell(f"pyshard {command} --bootstrap {server} --deadline 1") == (3, "", refused + end)
+        assert shell(f"pyshard {command} --bootstrap {server} --deadline 2") == (3, "", refused + end)
 
 
 def test_unreachable_is_said_soon(environment: Mapping[str, str], tmp_path: Path) -> None:

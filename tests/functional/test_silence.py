@@ -100,7 +100,7 @@ def test_a_stopped_shard(cluster: Cluster) -> None:
     assert set(outcomes) <= {"Overloaded", "Unavailable", "OutcomeUnknown"}
     assert at_once == {"Overloaded": outcomes["Overloaded"]}
     assert outcomes["Overloaded"] >= 480
-    assert middle < 0.1  # seconds of one call to the other shard
+    assert middle < 1  # seconds of one call to the other shard; those to the stopped one end after 3
     assert grown < 100  # MiB
 
 

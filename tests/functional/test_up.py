@@ -56,7 +56,7 @@ def test_up_starts_a_killed_shard_again(up: Up, environment: Mapping[str, str]) 
     assert pyshard("pyshard write test1 1")[0] == 0  # on the other shard
     up.kill("a")
     assert "shard 'a' ended, and is started again" in up.text()
-    code, written, waiting = pyshard("pyshard write test 1 && pyshard read test1")
+    code, written, waiting = pyshard("pyshard --deadline 30 write test 1 && pyshard read test1")
     assert (code, written) == (0, "28\n1\n")
     assert waiting == "" or waiting.startswith("pyshard: shard 'a' at ")  # it may not have been configured again yet
 
