@@ -126,7 +126,11 @@ def test_up_keeps_documents(tmp_path: Path, environment: Mapping[str, str]) -> N
         items = [pyshard(f"pyshard item {one}")[1] for one in ("--index=pages test", "test1")]
         for name in ("a", "b"):
             up.kill(name)
-        assert pyshard("pyshard read --index pages test && pyshard read test1") == (0, '"a"\n"b"\n', "")
+        code, found, waiting = pyshard(
+            "pyshard --deadline 30 read --index pages test && pyshard --deadline 30 read test1"
+        )
+        assert (code, found) == (0, '"a"\n"b"\n')
+        assert all(line.startswith("pyshard: shard '") for line in waiting.splitlines())  # they may not be ready yet
     finally:
         os.killpg(up.process.pid, signal.SIGINT)
         assert up.process.wait(PATIENCE) == 0, up.text()
