@@ -179,17 +179,19 @@ class BlockingProgram(Program):
         recorder.began(call)
         main = threading.current_thread() is threading.main_thread()
         try:
-            self._armed = self._armed or main
-            outcome = invoke(self.app, call)
-            self._armed = self._armed and not main
+            try:
+                if main:  # the other threads leave it alone: what they read may have changed when they write
+                    self._armed = True
+                outcome = invoke(self.app, call)
+            finally:
+                if main:
+                    self._armed = False
         except Interruption:
             # The signal may have come when the client had returned already. So the cause says too little here.
             call.cut = True
             outcome = CutShort(call.changes)
         except PyshardError as error:
             outcome = error
-        finally:
-            self._armed = self._armed and not main
         recorder.ended(call, outcome)
 
     def _interrupt(self, _: int, __: FrameType | None) -> None:
