@@ -103,6 +103,10 @@ class Settings:
     MAX_HANDSHAKES: int = 200
     #: Lines a second about connections in a daemon's log, since a peer may connect a thousand times in it.
     CONNECTION_LINES: float = 20.0
+    #: Lines a second in the bootstrap's log on why one shard isn't ready, since the shard words the reason.
+    SHARD_LINES: float = 0.5
+    #: New stores within a minute with which a shard in memory may come: each is a new epoch for the whole cluster.
+    NEW_STORES: int = 10
 
     #: Bytes after which a daemon's log file is put aside: a busy day's lines, and no more than an editor opens.
     LOG_BYTES: int = 10 * 1024 * 1024

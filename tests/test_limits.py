@@ -83,6 +83,8 @@ TESTS = {
     "STRANGERS_SERVED": ["server/test_serving_turns.py::test_strangers_come_behind"],
     "STRANGER_LINES": ["server/test_paced_log.py::test_thousands_of_connections"],
     "CONNECTION_LINES": ["server/test_paced_log.py::test_thousands_of_connections"],
+    "SHARD_LINES": ["bootstrap/test_hostile_shards.py::test_many_reasons"],
+    "NEW_STORES": ["bootstrap/test_hostile_shards.py::test_a_new_store_each_time"],
     "MAX_HANDSHAKES": ["server/test_handshakes.py::test_half_open_handshakes_take_nobodys_place"],
     "STRANGER_BOXES": ["authentication/test_strangers.py::test_boxes_of_a_stranger"],
     "PAGE_BYTES": ["shard/test_keys_and_stat.py::test_keys_of_a_heavy_page"],

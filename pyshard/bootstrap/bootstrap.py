@@ -3,22 +3,27 @@
 Rules:
 
 - A change is saved before anybody hears of it.
+- A state that could not be read again is never saved, whatever a shard says of itself.
 - A shard that another cluster has configured, that has another name, or that lost its durable data is refused and
   reported. It is never overwritten.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
 import attrs
 
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, plain, shortened
-from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state import ClusterState, from_json, to_json
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.protocol.error_texts import MAX_MESSAGE
 from pyshard.protocol.greeting import Greeting
+from pyshard.settings import settings
+
+_MINUTE = 60.0  # seconds
 
 
 class Condition(Enum):
@@ -88,6 +93,33 @@ def judge(state: ClusterState, own: ShardRange, greeting: Greeting) -> ClusterSt
     return state.with_identity(own.name, greeting.identity, durable=not greeting.ephemeral)
 
 
+class NewStores:
+    """How often one shard came with a new store. Pure.
+
+    Each is a new epoch, which is saved, and told to every shard and client.
+    """
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=settings.NEW_STORES)
+
+    def check(self, name: str, now: float) -> None:
+        """Refuse one more, if there were too many within a minute.
+
+        :param name: the shard's.
+        :param now: seconds of a steady clock.
+        :raises WrongIdentity: there were.
+        """
+        times, most = self._times, settings.NEW_STORES
+        if len(times) == most and now - times[0] < _MINUTE:
+            raise WrongIdentity(
+                f"shard {name!r} came with {most} new stores within a minute; it is taken up again when that is over"
+            )
+
+    def add(self, now: float) -> None:
+        """Count one that was taken up."""
+        self._times.append(now)
+
+
 class Bootstrap:
     """Owns the cluster state, and knows how ready each shard is.
 
@@ -108,9 +140,11 @@ class Bootstrap:
     def change(self, state: ClusterState) -> None:
         """Make `state` the cluster's: save it, then tell everybody.
 
+        :raises BadRequest: it is one that nobody could read; nothing has changed.
         :raises ConfigError: it can't be saved; nothing has changed.
         """
         if state != self.state:
+            from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it
             self._save(state)
             self.state = state
             for listener in self._listeners:

@@ -4,6 +4,8 @@ Rules:
 
 - A shard counts as ready when it has been judged (`bootstrap.judge`) and told the present state.
 - A change of the state is pushed at once, one push at a time.
+- The log tells why a shard isn't ready, and when it is again. A shard that has many reasons has few lines there.
+- A shard in memory that comes with new stores all the time is taken up only now and then.
 - A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable.
 """
 
@@ -17,16 +19,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.bootstrap.bootstrap import Bootstrap, Condition, judge
-from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores, judge
+from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity, plain, shortened
 from pyshard.model import cluster_state
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
+from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
+_LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
 
@@ -60,6 +64,9 @@ class ShardReconciler(Service):
         self._waiters: list[Deferred[None]] = []
         self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
+        self._new_stores = NewStores()
+        self._pace = LinePace(settings.SHARD_LINES)
+        self._logged: tuple[Condition, str] = (Condition.UNREACHABLE, "")  # what the last line says of the shard
         self._dialer = Dialer(clock, endpoint, self, random)
         bootstrap.on_change(self._push)
 
@@ -98,7 +105,11 @@ class ShardReconciler(Service):
         assert own is not None  # the map's names never change
         self._told_epoch = 0
         try:
-            bootstrap.change(judge(bootstrap.state, own, greeting))
+            state = judge(bootstrap.state, own, greeting)
+            if state is not bootstrap.state:
+                self._new_stores.check(self._shard, self._clock.seconds())
+                bootstrap.change(state)
+                self._new_stores.add(self._clock.seconds())
             await self._configure(connection)
         except _REFUSALS:
             self._condition = Condition.REFUSED
@@ -106,7 +117,9 @@ class ShardReconciler(Service):
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
-        if self._bootstrap.set_readiness(self._shard, Condition.READY):
+        self._bootstrap.set_readiness(self._shard, Condition.READY)
+        if self._logged[0] is not Condition.READY:
+            self._logged = Condition.READY, ""
             self._log.info("shard {name} at {at}: ready", name=self._shard, at=self._at())
         self._schedule_ping()
 
@@ -114,20 +127,29 @@ class ShardReconciler(Service):
         """See `DialerOwner`."""
         self._stop_pinging()
         reason = self._reason or reason
-        if self._bootstrap.set_readiness(self._shard, self._condition, f"{reason}{self._detour}"):
-            self._log.warn(
-                "shard {name} at {at}: {condition}: {reason}",
-                name=self._shard,
-                at=self._at(),
-                condition=self._condition.value,
-                reason=reason,
-            )
+        self._bootstrap.set_readiness(self._shard, self._condition, f"{reason}{self._detour}")
+        self._log_reason(self._condition, shortened(plain(reason), _LOGGED))  # the shard may have written it
         self._condition, self._reason = Condition.UNREACHABLE, ""
 
     def refused(self, error: PyshardError) -> None:
         """See `DialerOwner`: `disconnected` has told it, and the shard is dialed again all the same."""
 
     # ------------------------------------------------------------------ inside
+
+    def _log_reason(self, condition: Condition, reason: str) -> None:
+        """Log why the shard isn't ready, unless that is the last line's reason, or it had many lines just now."""
+        if (condition, reason) == self._logged or not self._pace.admits(self._clock.seconds()):
+            return
+        left_out, self._pace.left_out = self._pace.left_out, 0
+        self._logged = condition, reason
+        self._log.warn(
+            "shard {name} at {at}: {condition}: {reason}{more}",
+            name=self._shard,
+            at=self._at(),
+            condition=condition.value,
+            reason=reason,
+            more=f"; {left_out:,} such lines before were left out" if left_out else "",
+        )
 
     def _at(self) -> str:
         """The shard's address, for the log."""

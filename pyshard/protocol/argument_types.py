@@ -100,15 +100,25 @@ class Boolean(WireArgument[bool]):
 
 
 class Text(WireArgument[str]):
-    """A text, in UTF-8."""
+    """A text, in UTF-8.
+
+    :param most: characters that it has at the most.
+    """
+
+    def __init__(self, most: int = 65_535, optional: bool = False) -> None:
+        super().__init__(optional)
+        self._most = most
 
     def read(self, name: bytes, value: bytes | None) -> str:
         if value is None:
             raise unfit(name, shown_bytes(value), "a text in UTF-8")
         try:
-            return value.decode()
+            text = value.decode()
         except UnicodeDecodeError as error:
             raise unfit(name, f"bytes that are not UTF-8, at byte {error.start}", "a text in UTF-8") from None
+        if len(text) > self._most:
+            raise unfit(name, f"{len(text):,} characters", f"at most {self._most:,}")
+        return text
 
     def written(self, value: str) -> bytes:
         return value.encode()

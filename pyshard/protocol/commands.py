@@ -28,6 +28,7 @@ from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text, WireA
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.security.tokens_and_roles import Role
+from pyshard.settings import settings
 
 #: The arguments of a command, or of its answer: the name of each, and its type.
 ArgumentList: TypeAlias = Sequence[tuple[bytes, WireArgument[Any]]]
@@ -126,13 +127,13 @@ class Hello(Command):
     ]
     response = [
         (b"protocol", Integer()),
-        (b"role", Text()),  # "shard" or "bootstrap"
-        (b"identity", Text()),  # a shard: its store's id; a bootstrap: empty
-        (b"cluster", Text()),  # the cluster's id; empty while a shard is not configured
-        (b"name", Text()),  # a shard: the name it was given; else empty
+        (b"role", Text(settings.MAX_NAME)),  # "shard" or "bootstrap"
+        (b"identity", Text(settings.MAX_NAME)),  # a shard: its store's id; a bootstrap: empty
+        (b"cluster", Text(settings.MAX_NAME)),  # the cluster's id; empty while a shard is not configured
+        (b"name", Text(settings.MAX_NAME)),  # a shard: the name it was given; else empty
         (b"epoch", Integer()),  # the newest epoch it knows; 0 while not configured
         (b"ephemeral", Boolean()),  # a shard: whether a restart loses its data
-        (b"connection", Text()),  # this connection's id in the daemon's log and `stat`
+        (b"connection", Text(settings.MAX_NAME)),  # this connection's id in the daemon's log and `stat`
     ]
 
 

@@ -1,0 +1,85 @@
+"""Shards that answer the bootstrap as none of ours would: the rest of the cluster goes on."""
+
+from __future__ import annotations
+
+import pytest
+from bootstrap.watching import Bench, about
+from twisted.internet.defer import fail
+
+from pyshard.bootstrap.bootstrap import Condition
+from pyshard.errors import BadRequest, WrongIdentity
+from pyshard.model.cluster_state import from_json, to_json
+from pyshard.settings import settings
+from pyshard.storage import MemoryStore
+
+
+def restart(bench: Bench, identity: str) -> None:
+    """Have shard high come back with a new store, and be dialed."""
+    if "high" in bench.shards:
+        bench.kill_shard("high")
+    bench.start_shard("high", MemoryStore(identity, bench.clock.seconds))
+    bench.network.advance(settings.RETRY_LONGEST)
+
+
+def test_an_identity_past_all_bounds(bench: Bench, log_lines: list[str]) -> None:
+    """It comes into no state, which nobody could read then, and that shard alone isn't ready."""
+    bench.start(["low", "bootstrap"], 1)
+    for long in ("x" * (settings.MAX_NAME + 1), "x" * 60_000):
+        restart(bench, long)
+        assert bench.conditions() == [Condition.READY, Condition.UNREACHABLE]
+        assert f"identity: found {len(long):,} characters, expected at most 100" in bench.detail("high")
+    assert [from_json(to_json(state)) for state in bench.saved] == bench.saved
+    assert len(bench.saved) == 1  # that of the other shard
+    assert all(len(line) < 700 for line in about(log_lines, "high"))
+    restart(bench, "x" * settings.MAX_NAME)
+    assert bench.everybody_knows()
+
+
+def test_a_state_that_nobody_could_read(running: Bench) -> None:
+    """It isn't saved, whoever made it."""
+    before = running.state
+    with pytest.raises(BadRequest, match="identity"):
+        running.bootstrap.change(before.with_identity("low", "x" * 101, durable=False))
+    assert running.saved[-1] == running.state == before
+
+
+def test_many_reasons(running: Bench, log_lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard that words its refusal anew each time, at length, has few lines; in the end the last one is right."""
+    refusals = iter(range(1000))
+
+    def refuse(*_: object) -> object:
+        return fail(WrongIdentity(f"reason {next(refusals)} " + "x" * 50_000))
+
+    monkeypatch.setattr(running.shards["high"].shard, "configure", refuse)
+    running.bootstrap.change(running.state.with_index("pages"))
+    seconds = 60
+    for _ in range(seconds):
+        running.network.advance(1)
+    assert next(refusals) > 0.7 * seconds
+    lines = about(log_lines, "high")[1:]
+    assert 5 < len(lines) <= 5 + settings.SHARD_LINES * seconds
+    assert all(len(line) < 700 for line in lines)
+    assert sum(int(line.split("; ")[1].split()[0]) for line in lines if "left out" in line) > 20
+    assert len(running.detail("high")) <= 2000
+    monkeypatch.undo()
+    running.network.advance(2)
+    assert about(log_lines, "high")[-1] == "info: shard high at 127.0.0.1:5051: ready"
+    running.kill_shard("high")
+    running.network.advance(10)
+    assert about(log_lines, "high")[-1].startswith(
+        "warn: shard high at 127.0.0.1:5051: unreachable: connection refused"
+    )
+
+
+def test_a_new_store_each_time(running: Bench) -> None:
+    """A shard in memory that is never the same makes ten epochs a minute, and is taken up again when it stays."""
+    running.network.advance(60)
+    before = running.state.epoch
+    for number in range(50):
+        restart(running, f"another{number}")
+    assert running.state.epoch - before == settings.NEW_STORES
+    assert running.conditions() == [Condition.READY, Condition.REFUSED]
+    assert "came with 10 new stores within a minute" in running.detail("high")
+    running.network.advance(60)
+    assert running.everybody_knows()
+    assert running.state.epoch - before == settings.NEW_STORES + 1
