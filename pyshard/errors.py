@@ -50,7 +50,7 @@ class InvalidDocument(PyshardError):
 
 
 class DocumentTooLarge(InvalidDocument):
-    """The document has more bytes than a document may have. Nothing was stored."""
+    """The document has more bytes than a document may have, or an int than `increment` takes. Nothing was stored."""
 
     code = "DOCUMENT_TOO_LARGE"
 

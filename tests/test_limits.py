@@ -34,6 +34,10 @@ TESTS = {
         "model/test_element_limit.py::test_most_elements_of_a_document",
         "test_hostile_shards.py::test_statistics",
     ],
+    "MAX_INT_BYTES": [
+        "storage/contract/test_increment.py::test_the_largest_ints",
+        "client/test_counters.py::test_the_largest_ints",
+    ],
     "MAX_NESTING": ["model/test_document_encoding.py::test_deepest_document"],
     "MAX_NAME": [
         "model/cluster_state/test_state.py::test_index_name",
@@ -72,6 +76,10 @@ TESTS = {
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],
     "BATCH_ONE_BY_ONE": ["protocol/batch_operations/test_work.py::test_operations_one_by_one"],
     "BATCH_WORK": ["protocol/batch_operations/test_work.py::test_records_that_are_copied"],
+    "LOOKED_AT_ONCE": [
+        "protocol/batch_operations/test_looks.py::test_of_one_run",
+        "protocol/batch_operations/test_looks.py::test_pages_of_keys",
+    ],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_STEPS": [
         "storage/contract/test_page_steps.py::test_a_page_over_what_is_gone",

@@ -149,7 +149,7 @@ class RecordVerbs(ClusterVerbs):
         :return: a Deferred of the new value.
         :raises NotANumber: (in the Deferred) the document is no int.
         :raises InvalidArgument: `by` or `initial` is no int, or `ttl` no positive number.
-        :raises DocumentTooLarge: `by` and `initial`, or the sum, are past the size of a document.
+        :raises DocumentTooLarge: the document, `by`, `initial` or the sum has more than 64 KiB as stored.
         """
         try:
             amount, options = increment_of(by, initial, ttl)

@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias, TypeVar, Union
 import msgspec
 
 from pyshard.compiled import IN_USE, document_leaves
-from pyshard.errors import InvalidDocument, NotANumber, UnreadableRecord, plain
+from pyshard.errors import DocumentTooLarge, InvalidDocument, NotANumber, UnreadableRecord, plain
 from pyshard.model import document_faults
 from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, measure, too_large
 from pyshard.model.element_limit import elements_fault
@@ -134,17 +134,31 @@ def decode(record: bytes, begin: int = 0) -> Document:
     return document
 
 
-def decode_int(record: bytes | memoryview) -> int:
+def decode_int(record: bytes | memoryview, most_bytes: int | None = None) -> int:
     """The int that a record holds. A record of another type is known by its first byte, without copying or decoding it.
 
+    :param most_bytes: that the record of an int may have; None: as many as any document.
     :raises NotANumber: it holds something else.
+    :raises DocumentTooLarge: it has more bytes.
     :raises UnreadableRecord: as `decode`.
     """
     kind = _TYPES.get(record[HEAD.size]) if len(record) > HEAD.size and record[0] == FORMAT else None
+    if kind is None and most_bytes is not None:
+        check_int_size(len(record), most_bytes)
     value = None if kind else decode(bytes(record))
     if type(value) is not int:
         raise NotANumber(f"the document is of type {kind or type(value).__name__}; increment takes an int")
     return value
+
+
+def check_int_size(size: int, most_bytes: int) -> None:
+    """Refuse an int that is too large to count with.
+
+    :param size: bytes of its record.
+    :raises DocumentTooLarge: it has more bytes.
+    """
+    if size > most_bytes:
+        raise DocumentTooLarge(f"the int has {size:,} bytes as stored; increment takes at most {most_bytes:,}")
 
 
 def size_in(record: bytes, begin: int = 0) -> int:

@@ -10,7 +10,8 @@ Rules:
 - both ways give the same (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
 - a batch has a bounded share of work: bytes of records in its answers, bytes that it copies for touches and increments,
-  and operations that are applied key by key. Past it, all that is left of the batch is refused;
+  bytes that it looks at in a store that pays for them (`LookBudget`), and operations that are applied key by key. Past
+  it, all that is left of the batch is refused;
 - no record is copied before it is known to be wanted: a condition looks at the version alone.
 """
 
@@ -24,13 +25,9 @@ import msgspec
 from pyshard.errors import (
     AnswerFull,
     IndexNotFound,
-    NotANumber,
     PyshardError,
     ShardFull,
-    UnreadableRecord,
-    shortened,
 )
-from pyshard.model import document_encoding
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -49,7 +46,9 @@ from pyshard.protocol.batch_operations import (
     picker,
 )
 from pyshard.settings import settings
+from pyshard.storage.int_sum import sum_of, work_of_sum
 from pyshard.storage.interface import Task
+from pyshard.storage.look_budget import LookBudget
 
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False):  # as its `__init__` is in C
@@ -103,13 +102,17 @@ class StoreIndex(Protocol):
         ...
 
     def has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
-        """For each key whether it is there and hasn't expired."""
+        """For each key whether it is there and hasn't expired.
+
+        Once the batch's `LookBudget` is spent, keys at the end may be left out.
+        """
         ...
 
     def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
         """For each key its version and record (`VERSION`, record); None if it isn't there or has expired.
 
-        :param room: bytes of results; once they are reached, keys at the end may be left out.
+        :param room: bytes of results; once they are reached, or the batch's `LookBudget` is spent, keys at the end may
+            be left out.
         """
         ...
 
@@ -143,6 +146,7 @@ class BatchExecutor:
     :param room: bytes of records that the answers may still have.
     :param now: milliseconds since 1970.
     :param next_versions: gives rising versions for so many writes.
+    :param looks: what the store may look at; None: to look costs it nothing.
     """
 
     def __init__(
@@ -153,6 +157,7 @@ class BatchExecutor:
         room: int,
         now: int,
         next_versions: Callable[[int], range],
+        looks: LookBudget | None = None,
     ) -> None:
         self._index_of = index_of
         self._free_bytes = limit - used
@@ -162,6 +167,7 @@ class BatchExecutor:
         self._one_by_one = settings.BATCH_ONE_BY_ONE
         self._now = now
         self._next_versions = next_versions
+        self._looks = looks or _FREE
 
     @property
     def room(self) -> int:
@@ -174,11 +180,11 @@ class BatchExecutor:
         index = self._index_of(task.index)
         if index is None or self._has_had_its_share():
             error: PyshardError = no_such_index(task.index) if index is None else _ANSWER_FULL
-            refused = (error.code, str(error))
-            return Answer([None] * len(run.keys), dict.fromkeys(range(len(run.keys)), refused))
+            return Answer.refusing(len(run.keys), error)
         answer = Answer([], {})
         if isinstance(run, Has):
             answer.results = index.has(run.keys, slots, self._now)
+            _refuse_rest(answer, len(run.keys))
         elif isinstance(run, Read):
             answer.results = index.read(run.keys, slots, self._now, self._room)
             self._cut_to_room(answer, len(run.keys))
@@ -195,7 +201,7 @@ class BatchExecutor:
         return answer
 
     def _has_had_its_share(self) -> bool:
-        return self._room <= 0 or self._work <= 0 or self._one_by_one <= 0
+        return self._room <= 0 or self._work <= 0 or self._one_by_one <= 0 or self._looks.left <= 0
 
     def _surely_fits(self, run: Write) -> bool:
         """Whether all records of a run fit under the limit, even if they replace none."""
@@ -206,8 +212,9 @@ class BatchExecutor:
         """Keep the records that fit into the answer, and refuse the keys behind them."""
         records = answer.results
         total = sum(map(len, filter(None, records)))  # type: ignore[arg-type]  # `StoreIndex.read` gives no bool
-        if len(records) == keys and total < self._room:
+        if total < self._room:
             self._room -= total
+            _refuse_rest(answer, keys)
             return
         records += [None] * (keys - len(records))
         for position, record in enumerate(records):
@@ -219,7 +226,7 @@ class BatchExecutor:
 
     def _apply_each(self, answer: Answer, index: StoreIndex, task: Task) -> None:
         """Apply the operations of a task one by one."""
-        run, results, now = task.run, answer.results, self._now
+        run, results, now, find = task.run, answer.results, self._now, index.find
         each = 1 + (getattr(run, "ttls", None) is not None) + isinstance(run, Increment)
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
             if self._has_had_its_share():
@@ -228,7 +235,7 @@ class BatchExecutor:
                 continue
             self._one_by_one -= each
             try:
-                old = index.find(key, slot)
+                old = find(key, slot)
                 live = old if old is not None and not 0 < old.expires <= now else None
                 result: Result
                 if isinstance(run, Write):
@@ -254,8 +261,10 @@ class BatchExecutor:
                         self._put(index, key, slot, touched, live)
                 else:
                     assert isinstance(run, Increment)
-                    self._work -= _INT_WORK * (len(live.record) if live else 0) + len(run.amounts[position])
-                    result = _sum(key, live, run.amounts[position], run.initials[position])
+                    amount, initial = run.amounts[position], run.initials[position]
+                    found = live.record if live else None
+                    self._work -= work_of_sum(initial if found is None else found, amount)
+                    result = sum_of(key, found, amount, initial)
                     expires = live.expires if live else self._expiry(run.ttls, position)
                     self._put(index, key, slot, StoredRecord(self._next_versions(1)[0], expires, result), old)
             except PyshardError as error:
@@ -306,22 +315,16 @@ def _is_met(conditions: Sequence[int] | None, position: int, live: StoredRecord 
     return live is not None and condition in (PRESENT, live.version)
 
 
-def _sum(key: bytes, live: StoredRecord | None, amount: bytes, initial: bytes) -> bytes:
-    """The record of a counter's next value."""
-    start = ("", live.record) if live else ("initial: ", initial)
-    values = []
-    for what, record in (start, ("by: ", amount)):
-        try:
-            values.append(document_encoding.decode_int(record))
-        except (NotANumber, UnreadableRecord) as error:
-            name = shortened(key.decode("utf-8", "replace"))
-            raise NotANumber(f"increment of key {name!r}: {what}{error}") from None
-    return document_encoding.encode(sum(values))[0]
+def _refuse_rest(answer: Answer, keys: int) -> None:
+    """Refuse the keys behind those that the answer has results for."""
+    results = answer.results
+    if len(results) < keys:
+        answer.errors.update(dict.fromkeys(range(len(results), keys), (_ANSWER_FULL.code, str(_ANSWER_FULL))))
+        results += [None] * (keys - len(results))
 
 
+_FREE = LookBudget()  # of which nothing is ever taken
 _REMOVING = (Pop, Remove)  # a union would be made anew for each key
-
-_INT_WORK = 4  # times as much as to copy it: it is decoded, added to, and encoded
 
 #: Never raised: an exception that is raised again keeps the frames of each time, and all that they had.
 _ANSWER_FULL = AnswerFull("the answer is full and this operation was not applied; ask for it again")

@@ -81,16 +81,26 @@ def test_what_is_no_int(cluster: MemoryCluster, client: Client, by: Any, initial
 
 @pytest.mark.parametrize("cluster", ["lmdb"], indirect=True)  # what it is about happens before the store
 def test_ints_that_are_too_large(cluster: MemoryCluster, client: Client) -> None:
-    """What is past the size of a document is refused, whether it is given or what it comes to."""
+    """What is past the size of a document is refused before it is sent."""
     largest = (1 << (8 * (settings.MAX_DOCUMENT_BYTES - 6) - 1)) - 1  # 6 bytes say that it is an int, and its length
     for by, initial in ((largest + 1, 0), (1, largest + 1), (largest, largest)):
         before = operations(cluster)
         assert isinstance(outcome(cluster, client.increment("test", by, initial)), DocumentTooLarge)
         assert operations(cluster) == before
+
+
+def test_the_largest_ints(cluster: MemoryCluster, client: Client) -> None:
+    """What is past the size of an int that shards count with is refused by them, whether it is there or comes out."""
+    largest = (1 << (8 * (settings.MAX_INT_BYTES - 9) - 1)) - 1  # 5 bytes are a record's head, 4 say that it is an int
     cluster.run(client.write("test", largest - 1))
     assert outcome(cluster, client.increment("test")) == largest
-    assert isinstance(outcome(cluster, client.increment("test")), DocumentTooLarge)
+    error = outcome(cluster, client.increment("test"))
+    assert isinstance(error, DocumentTooLarge)
+    assert str(error).startswith("increment of key 'test': the sum: the int has 65,537 bytes as stored;")
     assert outcome(cluster, client.increment("test", -1)) == largest - 1
+    cluster.run(client.write("test", largest + 1))
+    assert isinstance(outcome(cluster, client.increment("test", -1)), DocumentTooLarge)
+    assert cluster.run(client.read("test")) == {"hash_": 0.1671936, "record": largest + 1}
 
 
 def test_many_count_at_once(cluster: MemoryCluster) -> None:

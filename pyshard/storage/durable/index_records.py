@@ -4,6 +4,7 @@ Rules:
 
 - a batch that only reads has neither counters nor memtable;
 - a run without long keys goes in columns, by calls in C over all keys;
+- what a batch looks at is counted (`LookBudget`), where records may be so long that it could be too much;
 - each of `write`, `has` and `read` falls back to its plain twin, which does key by key
   (tests/storage/durable/test_index_records.py compares them).
 """
@@ -21,6 +22,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.memtable import Value
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _SOME = 100  # keys whose values are looked for at a time, where few may be enough
@@ -34,20 +36,30 @@ class DurableIndex:
     :param number: id of the index.
     :param counters: None: for reading only.
     :param memtable: takes changed records, and is the newest layer of the view; None: for reading only.
+    :param looks: what the batch may look at; None: nobody asks.
     """
 
     def __init__(
-        self, view: MergedView, number: int, counters: Counters | None = None, memtable: GroupChanges | None = None
+        self,
+        view: MergedView,
+        number: int,
+        counters: Counters | None = None,
+        memtable: GroupChanges | None = None,
+        looks: LookBudget | None = None,
     ) -> None:
         self._view = view
         self._number = number
         self._counters = counters
         self._memtable = memtable
+        self._looks = looks or LookBudget()
 
     def find(self, key: bytes, slot: int) -> StoredRecord | None:
         """See `StoreIndex`."""
         value = self._view.get(lmdb_encoding.database_key(self._number, slot, key))
-        return None if value is None else lmdb_encoding.unpack(key, value)
+        if value is None:
+            return None
+        self._looks.left -= len(value)
+        return lmdb_encoding.unpack(key, value)
 
     def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None, grows: int) -> None:
         """See `StoreIndex`."""
@@ -96,14 +108,27 @@ class DurableIndex:
         """See `StoreIndex`."""
         if not _none_is_long(keys):
             return self.has_plainly(keys, slots, now)
-        return [value is not None for value in self._live_values(keys, slots, now)]
+        values = self._live_values(keys, slots, now)
+        if len(keys) > _FEW and not self._view.may_be_longer(self._looks.whole // settings.MAX_BATCH):
+            return [value is not None for value in values]
+        results: list[Result] = []
+        looks = self._looks
+        for value in values:
+            results.append(value is not None)
+            if value is not None:
+                looks.left = left = looks.left - len(value)
+                if left <= 0:
+                    break
+        return results
 
     def has_plainly(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """As `has`, key by key, also for long keys."""
         results: list[Result] = []
         for key, slot in zip(keys, slots, strict=True):
-            value = self._view.get(lmdb_encoding.database_key(self._number, slot, key))
-            results.append(value is not None and lmdb_encoding.is_live(key, value, now))
+            stored = self.find(key, slot)
+            results.append(stored is not None and not 0 < stored.expires <= now)
+            if self._looks.left <= 0:
+                break
         return results
 
     def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
@@ -116,7 +141,7 @@ class DurableIndex:
         """As `read`, key by key, also for long keys."""
         results: list[Result] = []
         for key, slot in zip(keys, slots, strict=True):
-            if room <= 0:
+            if room <= 0 or self._looks.left <= 0:
                 break
             stored = self.find(key, slot)
             if stored is None or 0 < stored.expires <= now:
@@ -146,10 +171,19 @@ class DurableIndex:
         values = self._view.get_many(lmdb_encoding.database_keys(self._number, slots, keys))
         if not self._view.may_expire():
             return values
-        return (
-            value if value is not None and lmdb_encoding.is_live(key, value, now) else None
-            for key, value in zip(keys, values, strict=True)
-        )
+        return self._unexpired(keys, values, now)
+
+    def _unexpired(self, keys: Sequence[bytes], values: Iterable[Value | None], now: int) -> Iterator[Value | None]:
+        """These values, None in place of those that have expired. They count here, since nobody sees their size."""
+        looks = self._looks
+        for key, value in zip(keys, values, strict=True):
+            if value is None or lmdb_encoding.is_live(key, value, now):
+                yield value
+            else:
+                looks.left -= len(value)
+                yield None
+                if looks.left <= 0:
+                    return
 
     def _count_written(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], before: Iterable[Value | None]
@@ -165,7 +199,9 @@ class DurableIndex:
             expiring = lmdb_encoding.expiring([value for value in before if value is not None])
             counters.used -= expiring * settings.EXPIRY_OVERHEAD
         sizes = lmdb_encoding.sizes_of_values(before)
-        counters.used += sum(map(len, records)) - lmdb_encoding.bytes_of_records(sizes)
+        replaced = lmdb_encoding.bytes_of_records(sizes)
+        self._looks.left -= replaced
+        counters.used += sum(map(len, records)) - replaced
         new = sizes.count(0)
         if new:
             made = [(key, slot) for key, slot, size in zip(keys, slots, sizes, strict=True) if not size]

@@ -46,6 +46,7 @@ from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.interface import ITSELF, ICopy, IFollower, Page, PageBounds, Sender, Task
+from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot, StoreCopy
@@ -144,7 +145,7 @@ class LmdbStore:
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         if index not in self._engine.counters.documents:
             return fail(no_such_index(index))
-        now = self._now()
+        now, looks = self._now(), LookBudget()
         first = (
             lmdb_encoding.PREFIX.pack(index, start)
             if after is None
@@ -153,8 +154,10 @@ class LmdbStore:
         try:
             with self._engine.reading() as view:
                 entries = view.entries(first, lmdb_encoding.PREFIX.pack(index, end))
-                steps = (_step(db_key, value, now) for db_key, value in entries if after is None or db_key != first)
-                return succeed(page_of(steps, bounds))
+                steps = (
+                    _step(db_key, value, now, looks) for db_key, value in entries if after is None or db_key != first
+                )
+                return succeed(page_of(steps, bounds, looks))
         except lmdb.Error as error:
             return fail(_unreadable(error))
 
@@ -279,9 +282,10 @@ class LmdbStore:
         def index_of(number: int) -> DurableIndex | None:
             if number not in counters.documents:
                 return None
-            return DurableIndex(view, number, counters, changes)
+            return DurableIndex(view, number, counters, changes, looks)
 
-        executor = BatchExecutor(index_of, counters.used, limit, room, self._now(), counters.next_versions)
+        looks = LookBudget()
+        executor = BatchExecutor(index_of, counters.used, limit, room, self._now(), counters.next_versions, looks)
         answers = [executor.answer(task) for task in tasks]
         if changes is not None:
             changes.given_bytes += room - executor.room
@@ -320,9 +324,10 @@ class LmdbStore:
             return 0 < view.first_expiry(self._engine.swept) <= self._now()
 
 
-def _step(db_key: bytes, value: memoryview, now: int) -> Step:
+def _step(db_key: bytes, value: memoryview, now: int, looks: LookBudget) -> Step:
     """An entry of the merged view as a step of a walk."""
     slot = lmdb_encoding.PREFIX.unpack_from(db_key)[1]
+    looks.left -= len(value)
     if not value:
         return slot, None, False
     key = lmdb_encoding.whole_key(memoryview(db_key), value)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from storage.contract.samples import number
-from stores import Bench
+from stores import PLENTY, Bench, task
 
 from pyshard.model import document_encoding
 from pyshard.protocol.batch_operations import Has, Increment, Read
+from pyshard.settings import settings
 
 
 def test_increment(bench: Bench) -> None:
@@ -47,6 +48,63 @@ def test_increment_of_garbage(bench: Bench, garbage: bytes) -> None:
     one, zero = number(1), number(0)
     counting = Increment("", [b"n", b"x", b"x"], [one, garbage, one], [zero, zero, garbage])
     assert bench.answers(counting, Has("", [b"x"])) == [["NOT_A_NUMBER"] * 3, [False]]
+
+
+def int_of(size: int) -> int:
+    """The largest int whose record has so many bytes."""
+    value = (1 << (8 * (size - 9) - 1)) - 1
+    assert len(number(value)) == size  # 5 bytes of its head, and 4 that say that it is an int, and its length
+    return value
+
+
+def test_the_largest_ints(bench: Bench) -> None:
+    """Ints count up to so many bytes, whether they are there, are given, or come out; a larger one changes nothing."""
+    largest, one, zero = int_of(settings.MAX_INT_BYTES), number(1), number(0)
+    full, more = number(largest), number(largest + 1)
+    assert len(more) == settings.MAX_INT_BYTES + 1
+    bench.fill({b"full": number(largest - 1), b"more": more})
+    keys = [b"full", b"full", b"full", b"more", b"x", b"x", b"y", b"z", b"z"]
+    amounts = [one, one, number(-1), number(-1), more, one, full, zero, one]
+    initials = [zero, zero, zero, zero, zero, more, zero, full, full]
+    large = "DOCUMENT_TOO_LARGE"
+    expected = [full, large, number(largest - 1), large, large, large, full, full, large]
+    assert bench.answers(Increment("", keys, amounts, initials), Has("", [b"x"])) == [expected, [False]]
+    assert bench.answers(Read("", [b"full", b"more", b"z"])) == [[number(largest - 1), more, full]]
+
+
+def test_what_is_said_of_a_larger_int(bench: Bench) -> None:
+    """The error names the key, what is too large, its bytes, and how many it may have."""
+    most = settings.MAX_INT_BYTES
+    one, full, more = (number(value) for value in (1, int_of(most), int_of(most) + 1))
+    bench.fill({b"n": more, b"full": full})
+    run = Increment("", [b"n", b"x", b"x", b"full"], [one, more, one, one], [one, one, more, one])
+    (answer,) = bench.result(bench.store.apply([task(run)], PLENTY, PLENTY))
+    found = f"the int has {most + 1:,} bytes as stored; increment takes at most {most:,}"
+    whats = [("n", ""), ("x", "by: "), ("x", "initial: "), ("full", "the sum: ")]
+    assert [message for _, message in answer.errors.values()] == [
+        f"increment of key {key!r}: {what}{found}" for key, what in whats
+    ]
+
+
+def test_a_large_int_is_not_decoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large an int is, no increment decodes or encodes more bytes than an int may have; so many are cheap."""
+    decoded: list[int] = []
+    decode = document_encoding.decode
+
+    def counted(record: bytes, begin: int = 0) -> object:
+        decoded.append(len(record))
+        return decode(record, begin)
+
+    bench.fill({b"n": number(1 << (8 * 1024 * 1024))})
+    monkeypatch.setattr(document_encoding, "decode", counted)
+    one = number(1)
+    (found,) = bench.answers(Increment("", [b"n"] * 20, [one] * 20, [one] * 20))
+    assert found == ["DOCUMENT_TOO_LARGE"] * 20
+    assert decoded == []
+    bench.fill({b"n": number(int_of(settings.MAX_INT_BYTES) - 1000)})
+    (found,) = bench.answers(Increment("", [b"n"] * 100, [one] * 100, [one] * 100))
+    assert "ANSWER_FULL" in found
+    assert sum(decoded) <= settings.BATCH_WORK
 
 
 def test_increment_keeps_the_time_to_live(bench: Bench) -> None:

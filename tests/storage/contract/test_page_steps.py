@@ -14,6 +14,7 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Remove
 from pyshard.storage import Page, PageBounds
 from pyshard.storage.durable import store as durable_store
+from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.memory import store as memory_store
 from pyshard.storage.page_walk import Step, page_of
 
@@ -26,13 +27,13 @@ class Counted:
         for module in (memory_store, durable_store):
             monkeypatch.setattr(module, "page_of", self._page_of)
 
-    def _page_of(self, steps: Iterable[Step], bounds: PageBounds) -> Page:
+    def _page_of(self, steps: Iterable[Step], bounds: PageBounds, looks: LookBudget | None = None) -> Page:
         def counting() -> Iterable[Step]:
             for step in steps:
                 self.looked += 1
                 yield step
 
-        return page_of(counting(), bounds)
+        return page_of(counting(), bounds, looks)
 
 
 @pytest.fixture
