@@ -12,12 +12,13 @@ import attrs
 import pytest
 from clusters import KINDS as CLUSTERS
 from clusters import all_of, cluster_of
+from storage.contract.samples import neighbors
 from stores import KINDS, Bench, check_consistent, prepared
 
-from pyshard.model.key_slots import SLOTS
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.settings import settings
-from pyshard.storage import look_budget
+from pyshard.storage import Page, look_budget
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.store import LmdbStore
@@ -160,6 +161,21 @@ def test_pages_of_keys(bench: Bench, looks: Looks) -> None:
         pages += 1
     assert sorted(keys) == sorted([b"k", LONG, *(b"%d" % number for number in range(60))])
     assert pages >= (60 // MOST if bench.durable else 1)
+
+
+@pytest.mark.parametrize("size", [WHOLE // 2, WHOLE])
+def test_pages_of_one_slot(bench: Bench, size: int) -> None:
+    """Within a slot a page ends only where that alone has as many bytes again, and the next one begins there."""
+    first, second, third = neighbors()
+    for key in (first, second, third):
+        bench.fill({key: b"r" * size})
+    slot = slot_of(first)
+    if bench.durable and size == WHOLE:
+        assert bench.page(slot, None, slot + 1) == Page([first], False, slot, first)
+        assert bench.page(slot, first, slot + 1) == Page([second], False, slot, second)
+        assert bench.page(slot, second, slot + 1) == Page([third], False)
+    else:
+        assert bench.page(slot, None, slot + 1) == Page([first, second, third], False)
 
 
 @pytest.mark.parametrize("kind", CLUSTERS)
