@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from pyshard.message_texts import MOST_PLAIN as MOST_PLAIN
+from pyshard.message_texts import of_peer as of_peer
 from pyshard.message_texts import plain as plain
 from pyshard.message_texts import shortened as shortened
 from pyshard.message_texts import shown_value as shown_value
@@ -292,14 +293,17 @@ def _public_errors(base: type[PyshardError]) -> list[type[PyshardError]]:
     return [*found, base]
 
 
+_MAX_CODE = 60  # characters of an unknown code that a message shows
+
 #: AMP error code → exception class.
 BY_CODE: dict[str, type[PyshardError]] = {cls.code: cls for cls in _public_errors(PyshardError)}
 
 
 def from_code(code: str, message: str) -> PyshardError:
-    """The exception for an error `code` that crossed the wire.
+    """The exception for an error `code` that crossed the wire. Of both no more is taken than a message may have.
 
     :return: for a code that this version doesn't know, as of a newer peer, a `PyshardError` that names it.
     """
     cls = BY_CODE.get(code)
-    return PyshardError(f"{code}: {message}") if cls is None else cls(message)
+    text = of_peer(message)
+    return PyshardError(f"{of_peer(code, _MAX_CODE)}: {text}") if cls is None else cls(text)

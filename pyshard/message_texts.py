@@ -4,6 +4,7 @@ Rules:
 
 - a message is one line of printable characters, whoever wrote a part of it (`plain`);
 - a text is cut (`shortened`), and so is what stands for a value (`shown_value`);
+- what a peer gives as a text is both when it is read (`of_peer`), so that none of it can fill a log;
 - nothing here fails, or does much work for a huge value.
 """
 
@@ -14,6 +15,9 @@ import reprlib
 #: Characters of a message that `plain` looks at: well over what any message of pyshard's own has.
 MOST_PLAIN = 10_000
 
+#: Characters of an error's message that cross the wire, or that are taken of what did.
+MAX_MESSAGE = 2000
+
 
 def plain(message: str) -> str:
     """The beginning of a message as one line of printable characters, since a peer may have written it."""
@@ -21,6 +25,14 @@ def plain(message: str) -> str:
     if message.isprintable():
         return message
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in message)
+
+
+def of_peer(text: str, length: int = MAX_MESSAGE) -> str:
+    """What is taken of a text that a peer gave: one line of printable characters, cut to so many.
+
+    :param length: characters, more than three.
+    """
+    return shortened(plain(shortened(text, length)), length)
 
 
 def shortened(text: str, length: int = 60) -> str:

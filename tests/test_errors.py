@@ -18,6 +18,7 @@ from pyshard.errors import (
     shortened,
     shown_value,
 )
+from pyshard.message_texts import MAX_MESSAGE
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PyshardError)]
 
@@ -163,3 +164,17 @@ def test_ints_are_shown_whatever_python_writes_out(digits: int) -> None:
         assert len(shown_value(10**digits)) <= 60
     finally:
         sys.set_int_max_str_digits(before)
+
+
+@pytest.mark.parametrize("code", [*BY_CODE, "X" * 100_000, "\x1b[2J"])
+@pytest.mark.parametrize("message", ["m" * 2**24, "\U000e0001" * 2**20, "\n" * 100_000], ids=["long", "odd", "lines"])
+def test_what_a_peer_gives_is_cut(code: str, message: str) -> None:
+    """An error that crossed the wire is a line of bounded length, whatever the peer gave as code and message."""
+    text = str(from_code(code, message))
+    assert len(text) <= MAX_MESSAGE + 62
+    assert text.isprintable()
+
+
+def test_a_message_that_may_be_is_taken_whole() -> None:
+    """What a daemon of ours gives is at most as long as what is taken of it."""
+    assert str(from_code("BAD_REQUEST", "m" * MAX_MESSAGE)) == "m" * MAX_MESSAGE

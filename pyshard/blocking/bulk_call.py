@@ -146,7 +146,8 @@ class BulkCall:
         cluster = self._cluster
         until = min([part.expires for part in left], default=self._network.now() + self._seconds)
         cluster.refresh(until)
-        self._network.sleep(min(until, self._network.now() + settings.RETRY_FIRST))
+        rested = max([work.rested for work in works.values()])
+        self._network.sleep(min(until, max(self._network.now() + settings.RETRY_FIRST, rested)))
         view = cluster.view
         shards = view.state.map
         for part in left:

@@ -97,12 +97,18 @@ class ShardWork:
         self._refused = refused
         self._queue = OperationQueue()
         self._stalled = False
+        self._paused = False  # until the shard has rested, for it put off a whole box
         self._waited = 0.0  # seconds before the first parts were issued, which count for their deadlines
         self._in_flight: dict[bytes, Batch] = {}
         self.unsent: deque[UnsentKeys] = deque()
         self.again: deque[BulkOperation] = deque()
         self.left: list[BulkOperation] = []
         self.away = False
+
+    @property
+    def rested(self) -> float:
+        """The time until which the shard is left alone."""
+        return self._pool.rested()
 
     def run(self) -> Steps[None]:
         """Do all of it. Every key has its outcome then, or is left over.
@@ -130,7 +136,11 @@ class ShardWork:
     def _turn(self, connection: PooledConnection) -> Steps[None]:
         """Send what may go, and take what has come."""
         self._fill()
-        if self._queue.idle:
+        if self._paused:
+            yield from Interest((), min(self._pool.rested(), self._next_deadline()))
+            self._paused = self._network.now() < self._pool.rested()
+            self._expire("it put them off again and again")
+        if self._queue.idle or (self._paused and not self._in_flight):
             return
         try:
             yield from self._send(connection)
@@ -213,16 +223,18 @@ class ShardWork:
         except (PyshardError, *SENSELESS) as error:
             self._fail(part, Attempt.GARBLED, error)
             raise Broken("its answer makes no sense") from None
-        self._pool.worked()
         self._hand_out(part, answer)
 
     def _hand_out(self, part: BulkOperation, answer: Answer) -> None:
         failed: dict[int, PyshardError] = {}
         again: list[int] = []
         elsewhere: list[int] = []
-        for place, error in sorted(answer.refusals().items()):
-            verdict = self._verdict(part, Attempt.REFUSED, error)
-            if verdict is Verdict.RETRY:
+        refusals = answer.refusals()
+        attempt = self._pool.answered((answer,))
+        for place, error in sorted(refusals.items()):
+            verdict = self._verdict(part, attempt, error)
+            if verdict in (Verdict.RETRY, Verdict.WAIT):
+                self._paused = self._paused or verdict is Verdict.WAIT
                 again.append(place)
             elif verdict.again:
                 elsewhere.append(place)

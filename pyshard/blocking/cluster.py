@@ -42,7 +42,7 @@ from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
-_HARMLESS = (Attempt.NOT_SENT, Attempt.REFUSED)  # attempts that certainly changed nothing
+_HARMLESS = (Attempt.NOT_SENT, Attempt.REFUSED, Attempt.PUT_OFF)  # attempts that certainly changed nothing
 _CLOSED = "this Pyshard is closed; make a new one"
 
 
@@ -261,7 +261,7 @@ class BlockingCluster:
         assert isinstance(error, Exception)
         now = self.network.now()
         missing = False
-        if isinstance(error, IndexNotFound) and attempt is Attempt.REFUSED:
+        if isinstance(error, IndexNotFound) and attempt in (Attempt.REFUSED, Attempt.PUT_OFF):
             if operation.refused is None:
                 operation.refused = now
             missing = self.index_missing(operation.index, operation.refused)
@@ -275,7 +275,7 @@ class BlockingCluster:
             raise in_doubt(operation, pool.peer_name(), why)
         if now < operation.expires:
             if verdict is not Verdict.RETRY:
-                if attempt is not Attempt.NOT_SENT:
+                if attempt not in (Attempt.NOT_SENT, Attempt.PUT_OFF):  # the pool knows of these already
                     pool.rest()
                 if verdict is Verdict.REFRESH:
                     self.refresh(operation.expires)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
@@ -31,14 +32,15 @@ from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.waiting_operation import GatheredOperation, Turn
 from pyshard.client_core.conversation import Broken, Reply
-from pyshard.client_core.retry_decision import SENSELESS, Attempt
+from pyshard.client_core.retry_decision import SENSELESS, Attempt, refusal_of
 from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.shard_map import ShardRange
+from pyshard.net.backoff import Backoff
 from pyshard.protocol.apply_boxes import answers_in
-from pyshard.protocol.batch_answers import decode_answers
+from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.greeting import Greeting
@@ -103,6 +105,7 @@ class ShardPool(ConnectionPool):
         self._addresses = addresses
         self._waiting: deque[Turn] = deque()
         self.left = ChangesLeft(network, self.in_doubt)
+        self._put_off = Backoff(random)  # apart from other failures: an answer to another question doesn't end it
         self._main: weakref.ref[PooledConnection] | None = None
 
     def peer_name(self) -> str:
@@ -138,6 +141,21 @@ class ShardPool(ConnectionPool):
             self._wait(operation)
         else:
             self._lead(SentBatch(connection, [operation]), operation)
+
+    def answered(self, answers: Sequence[Answer]) -> Attempt:
+        """Take note of the answers to a batch: a shard that puts batches off is left alone, longer each time.
+
+        :return: how the attempt ended for what was refused.
+        """
+        refused = refusal_of(answers)
+        if refused is Attempt.REFUSED:
+            self.worked()
+            if self._put_off.failures:
+                self._put_off.reset()
+        else:
+            self._put_off.failed()
+            self._rests_until = self.network.now() + self._put_off.pause()
+        return refused
 
     # ------------------------------------------------------------------ waiting
 
@@ -292,9 +310,9 @@ class ShardPool(ConnectionPool):
             batch.connection.close()
             batch.failed(Attempt.GARBLED, error)
             return
-        self.worked()
+        refused = self.answered(answers)
         for operation, outcome in zip(batch.operations, outcomes, strict=True):
-            operation.finish(outcome)
+            operation.answered(outcome, refused)
 
     def _hand_on(self, batch: SentBatch, own: GatheredOperation) -> bool:
         """Have the thread of another operation lead the batch; False: there is none that could."""

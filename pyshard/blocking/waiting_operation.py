@@ -90,11 +90,21 @@ class GatheredOperation(Operation, eq=False, weakref=True):
     session: bytes = b""
     left: bool = False
 
+    def answered(self, outcome: object, refused: Attempt) -> None:
+        """The shard answered it.
+
+        :param refused: how the attempt ended if the outcome is an error.
+        """
+        if self.done:
+            return
+        self.done = True
+        if isinstance(outcome, PyshardError):
+            self.attempt = refused
+        self.tell(outcome)
+
     def tell(self, outcome: object) -> None:
-        """See `Operation`: the shard answered it."""
+        """See `Operation`."""
         self.outcome = outcome
-        if self.attempt is None and isinstance(outcome, PyshardError):
-            self.attempt = Attempt.REFUSED
         if self.turn is not None:
             self.turn.wake()
 

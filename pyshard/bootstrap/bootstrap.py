@@ -16,10 +16,9 @@ from enum import Enum
 
 import attrs
 
-from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, plain, shortened
+from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, of_peer
 from pyshard.model.cluster_state import ClusterState, from_json, to_json
 from pyshard.model.shard_map import ShardMap, ShardRange
-from pyshard.protocol.error_texts import MAX_MESSAGE
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
@@ -156,7 +155,7 @@ class Bootstrap:
         :return: whether that has changed.
         """
         own = self.state.map.named(name)
-        shown = shortened(plain(detail), MAX_MESSAGE)  # a shard may have written it
+        shown = of_peer(detail)  # a shard may have written it
         readiness = ShardReadiness(name, own.address if own else "", condition, shown)
         changed = self._readiness.get(name) != readiness
         self._readiness[name] = readiness

@@ -27,7 +27,7 @@ from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
-from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
+from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, refusal_of
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overloaded, PyshardError, Unavailable
 from pyshard.model.address_mapping import AddressMapping
@@ -223,20 +223,22 @@ class ShardLink:
 
     def _answered(self, answer: dict[bytes, bytes], batch: Batch) -> None:
         answers = decode_answers(answers_in(answer), batch.runs)
-        self._backoff.reset()
+        refused = refusal_of(answers)
+        if refused is Attempt.REFUSED:
+            self._backoff.reset()
         if batch.bulk_operation is not None:
-            self._bulk_part_answered(answers[0], batch, batch.bulk_operation)
+            self._bulk_part_answered(answers[0], batch, batch.bulk_operation, refused)
         else:
-            self._operations_answered(answers, batch)
+            self._operations_answered(answers, batch, refused)
         self._pump()
 
-    def _operations_answered(self, answers: list[Answer], batch: Batch) -> None:
+    def _operations_answered(self, answers: list[Answer], batch: Batch, refused: Attempt) -> None:
         outcomes = batch.outcomes(answers)
         again: set[Operation] = set()
         if any(map(_ERRORS, answers)):
             verdicts = set()
             for operation, outcome in zip(batch.operations, outcomes, strict=True):
-                if isinstance(outcome, PyshardError) and (verdict := self._verdict(operation, outcome)).again:
+                if isinstance(outcome, PyshardError) and (verdict := self._verdict(operation, outcome, refused)).again:
                     again.add(operation)
                     verdicts.add(verdict)
             self._prepare(verdicts)
@@ -245,13 +247,13 @@ class ShardLink:
             if operation not in again:
                 operation.finish(outcome)
 
-    def _bulk_part_answered(self, answer: Answer, batch: Batch, bulk_operation: BulkOperation) -> None:
+    def _bulk_part_answered(self, answer: Answer, batch: Batch, bulk_operation: BulkOperation, how: Attempt) -> None:
         failed: dict[int, PyshardError] = {}
         again: list[int] = []
         verdicts: dict[str, Verdict] = {}  # by error code: the same for all keys of a part
         for place, error in sorted(answer.refusals().items()):
             if error.code not in verdicts:
-                verdicts[error.code] = self._verdict(bulk_operation, error)
+                verdicts[error.code] = self._verdict(bulk_operation, error, how)
             if verdicts[error.code].again:
                 again.append(place)
             else:
@@ -260,7 +262,7 @@ class ShardLink:
         self._settle(batch, [bulk_operation.part(again)] if again and not bulk_operation.done else [])
         bulk_operation.finish(answer.results, failed, again)
 
-    def _verdict(self, entry: Entry, error: PyshardError) -> Verdict:
+    def _verdict(self, entry: Entry, error: PyshardError, refused: Attempt) -> Verdict:
         """What becomes of an operation that the shard refused."""
         missing = False
         if isinstance(error, IndexNotFound):
@@ -268,7 +270,7 @@ class ShardLink:
                 entry.refused = self._clock.seconds()
             owner = self._owner
             missing = index_is_missing(entry.index, owner.state.indexes, owner.fetched, entry.refused)
-        return decide(Attempt.REFUSED, error, entry.changes, missing)
+        return decide(refused, error, entry.changes, missing)
 
     def _failed(self, failure: Failure, batch: Batch) -> None:
         """The whole batch came to nothing."""
@@ -316,7 +318,7 @@ class ShardLink:
         return in_doubt(entry, self.peer_name(), why)
 
     def _back_off(self) -> None:
-        """Send nothing for a little; longer each time, until a batch is answered."""
+        """Send nothing for a little; longer each time, until a batch is brought on."""
         if self._hold is None and not self._closed:
             self._backoff.failed()
             self._hold = self._clock.callLater(self._backoff.pause(), self._go_on)

@@ -8,11 +8,13 @@ Rules:
 - A change whose answer was lost is never sent again: it may have happened (`OutcomeUnknown`).
 - A read is sent again when its connection broke.
 - "No such index" is believed only when a map that is new enough agrees; the shard may be behind.
+- A shard that puts off a whole batch is asked again after a pause, and pauses grow until it brings one on: a hostile
+  one can't have a client ask it on and on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from enum import Enum
 from struct import error as StructError  # noqa: N812  # a class, whatever its name
 
@@ -28,12 +30,16 @@ from pyshard.errors import (
     StorageFailed,
     WrongShard,
 )
+from pyshard.protocol.batch_answers import Answer
 
 #: Seconds for which a map counts as new enough when a shard doesn't know an index.
 NEW_ENOUGH = 0.5
 
 #: By which a shard refuses a whole batch until it is configured, has caught up, or has been started again.
 _UNTIL_READY = (NotConfigured, ShardBehind, ShuttingDown)
+
+#: By which a shard puts an operation off: it applied nothing of it, and it is mostly sent again.
+_PUT_OFF = {error.code for error in (AnswerFull, WrongShard, IndexNotFound)}
 
 #: By which a shard says that it applied nothing of a batch, for good.
 _APPLIED_NOTHING = (BadRequest, StorageFailed)
@@ -47,6 +53,7 @@ class Attempt(Enum):
     """How an attempt ended."""
 
     REFUSED = "the shard answered the batch, and refused this operation"
+    PUT_OFF = "the shard answered the batch, and put off all of its operations"
     FAILED = "the batch as a whole came to nothing"
     GARBLED = "the shard's answer makes no sense"
     NOT_SENT = "no connection could be had, so nothing was sent"
@@ -72,7 +79,8 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
 
     The shard refused this operation alone:
 
-    1. The answer had no room left (`AnswerFull`): it goes out again in a batch of its own. RETRY.
+    1. The answer had no room left (`AnswerFull`): it goes out again in a batch of its own. RETRY; but WAIT if the shard
+       put off the whole batch, which no shard does that works.
     2. The shard doesn't own the key (`WrongShard`): REFRESH.
     3. The shard doesn't know the index, and it isn't known to be missing (`index_is_missing`): REFRESH.
     4. Anything else is the operation's own answer: FAIL.
@@ -102,9 +110,9 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
     :param changes: whether the operation may change something.
     :param index_missing: whether its index is known to be missing.
     """
-    if attempt is Attempt.REFUSED:
+    if attempt in (Attempt.REFUSED, Attempt.PUT_OFF):
         if isinstance(error, AnswerFull):
-            return Verdict.RETRY
+            return Verdict.RETRY if attempt is Attempt.REFUSED else Verdict.WAIT
         if isinstance(error, WrongShard) or (isinstance(error, IndexNotFound) and not index_missing):
             return Verdict.REFRESH
         return Verdict.FAIL
@@ -121,6 +129,19 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
     if changes:
         return Verdict.IN_DOUBT
     return Verdict.FAIL if isinstance(error, PyshardError) else Verdict.RETRY
+
+
+def refusal_of(answers: Iterable[Answer]) -> Attempt:
+    """How the attempt ended for those operations of a batch that were refused: `PUT_OFF` if all of it was put off.
+
+    Then the batch wasn't brought on at all, and the pause before the next one grows. In other cases it begins anew.
+
+    :param answers: the shard's answers to the batch.
+    """
+    for answer in answers:
+        if len(answer.errors) < len(answer.results) or any(code not in _PUT_OFF for code, _ in answer.errors.values()):
+            return Attempt.REFUSED
+    return Attempt.PUT_OFF
 
 
 def index_is_missing(index: str, known: Container[str], fetched: float, first_refused: float) -> bool:

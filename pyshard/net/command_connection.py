@@ -25,11 +25,11 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.errors import InternalError, PyshardError
+from pyshard.message_texts import MAX_MESSAGE
 from pyshard.net.bounded_box_stream import BoxStream
 from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, ERROR, ERROR_CODE, ERROR_DESCRIPTION, Box, Limits, serialize
 from pyshard.protocol.commands import Command
 from pyshard.protocol.error_answers import error_box, error_from_box, unknown_command_box
-from pyshard.protocol.error_texts import MAX_MESSAGE
 
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
 #: bytes of the answer's box, given what the work's Deferred fires with and the tag.

@@ -6,9 +6,9 @@ A message is cut to a length that a value of AMP can always hold.
 from __future__ import annotations
 
 from pyshard.errors import PyshardError, from_code
+from pyshard.message_texts import MAX_MESSAGE, of_peer
 from pyshard.protocol.argument_types import shown_bytes
 from pyshard.protocol.boxes import ERROR, ERROR_CODE, ERROR_DESCRIPTION, UNHANDLED_CODE, Box
-from pyshard.protocol.error_texts import MAX_MESSAGE
 
 
 class UnknownCommand(Exception):
@@ -34,5 +34,5 @@ def error_from_box(box: Box) -> Exception:
     """The exception that an error's box stands for: one of our errors, or `UnknownCommand`."""
     code, message = box[ERROR_CODE], box[ERROR_DESCRIPTION].decode("utf-8", "replace")
     if code == UNHANDLED_CODE:
-        return UnknownCommand(message)
+        return UnknownCommand(of_peer(message))
     return from_code(code.decode("ascii", "replace"), message)

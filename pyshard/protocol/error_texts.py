@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pyshard.message_texts import MAX_MESSAGE
 from pyshard.settings import settings
-
-#: Characters of an error's message that cross the wire.
-MAX_MESSAGE = 2000
 
 #: In place of a text for which there is no room.
 MANY = "one of many such errors"

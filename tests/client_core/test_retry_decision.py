@@ -6,11 +6,12 @@ import pytest
 from twisted.internet.error import ConnectionLost
 
 from pyshard import errors
-from pyshard.client_core.retry_decision import NEW_ENOUGH, Attempt, Verdict, decide, index_is_missing
+from pyshard.client_core.retry_decision import NEW_ENOUGH, Attempt, Verdict, decide, index_is_missing, refusal_of
 from pyshard.errors import PyshardError
+from pyshard.protocol.batch_answers import Answer, Result
 
 RETRY, WAIT, REFRESH, FAIL, IN_DOUBT = Verdict
-REFUSED, FAILED, GARBLED, NOT_SENT = Attempt
+REFUSED, PUT_OFF, FAILED, GARBLED, NOT_SENT = Attempt
 
 #: Errors that a shard refuses a whole batch with, having applied nothing: the same for reads and changes.
 NOTHING_APPLIED = {
@@ -102,3 +103,28 @@ def test_verdicts_that_send_again() -> None:
 def test_index_is_missing(index: str, fetched: float, expected: bool) -> None:
     """A map counts that was fetched at most so long before the shard's first refusal, and doesn't have the index."""
     assert index_is_missing(index, {"here"}, fetched, first_refused=10.0) is expected
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_batch_that_was_put_off(changes: bool) -> None:
+    """A shard that brought nothing of a batch on isn't asked again at once, whatever it says; else all is as it was."""
+    expected = {**REFUSED_FOR_NOW, errors.AnswerFull: WAIT}
+    for kind in ALL:
+        assert decide(PUT_OFF, error_of(kind), changes) is expected.get(kind, FAIL)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([([None], ["ANSWER_FULL"])], PUT_OFF),
+        ([([None, None], ["WRONG_SHARD", "INDEX_NOT_FOUND"]), ([None], ["ANSWER_FULL"])], PUT_OFF),
+        ([([None, b"x"], ["ANSWER_FULL"])], REFUSED),
+        ([([None], ["ANSWER_FULL"]), ([True], [])], REFUSED),
+        ([([None, None], ["ANSWER_FULL", "SHARD_FULL"])], REFUSED),
+        ([([None], [])], REFUSED),
+    ],
+)
+def test_whether_a_batch_was_put_off(answers: list[tuple[list[Result], list[str]]], expected: Attempt) -> None:
+    """It was when every operation of it was: one result, or a refusal for good, brings it on."""
+    read = [Answer(results, {at: (code, "") for at, code in enumerate(codes)}) for results, codes in answers]
+    assert refusal_of(read) is expected
