@@ -36,7 +36,7 @@ class Snapshot(Generic[_R]):
     """`ISnapshot` over an iterator of rows, of a kind that knows its `size`.
 
     :param records: how many records there are, with those that had expired.
-    :param expired: of some of them, whether they had; those that aren't among these hadn't.
+    :param expired: looks at records, those that had expired among them; after each, how many more of these there are.
     :param rows: the rows, and None for each record that is none; each is read when a page wants it.
     :param lock: held while records are looked at.
     :param release: called once, with the lock held, when no more rows are wanted.
@@ -46,14 +46,14 @@ class Snapshot(Generic[_R]):
     def __init__(
         self,
         records: int,
-        expired: Iterator[bool],
+        expired: Iterator[int],
         rows: Iterator[_R | None],
         lock: AbstractContextManager[object] | None = None,
         release: Callable[[], None] = _nothing,
         pinned: Callable[[], int] = int,
     ) -> None:
         self._documents = records
-        self._expired: Iterator[bool] | None = expired
+        self._expired: Iterator[int] | None = expired
         self._pinned = pinned
         self._rows: Iterator[_R | None] | None = rows
         self._next: _R | None = None  # was read, and did not fit on the last page

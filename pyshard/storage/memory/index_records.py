@@ -20,19 +20,15 @@ from typing import Protocol, cast
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
-from pyshard.protocol.change_groups import Change
+from pyshard.protocol.change_groups import Change, SlotRanges
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
+from pyshard.storage.memory.index_at_moment import IndexAtMoment
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
-#: Bytes of memory that a value takes beside its record, and a key beside its text.
-KEPT_BYTES = 45
-
-#: Bytes of memory that an expiry takes that a snapshot keeps.
-EXPIRY_BYTES = 32
 _LONG = 1024  # bytes of a value from which on a view costs less than a copy
 
 
@@ -40,15 +36,11 @@ class IndexOwner(Protocol):
     """The store of an index: what all its indexes share.
 
     :ivar used: bytes that count against the limit.
-    :ivar discarded: bytes of records and expiries that were ever replaced or removed: open snapshots keep them.
-    :ivar discarded_keys: bytes of keys that were ever removed.
     :ivar touched: set whenever a record changes.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
     used: int
-    discarded: int
-    discarded_keys: int
     touched: bool
     bucket_counts: array[int]
 
@@ -65,7 +57,8 @@ class MemoryIndex:
     :param now: milliseconds since 1970.
     :ivar records: key → version and record.
     :ivar expiries: key → expiry, of the records that have one.
-    :ivar noted: key → slot of the records that change, while somebody wants to know; else None.
+    :ivar noted: key → slot of the records that change, while somebody wants to know; else None (`take_notes`).
+    :ivar dropped: whether the cluster has it no more.
     """
 
     def __init__(self, store: IndexOwner, name: bytes, now: int = 0) -> None:
@@ -73,9 +66,36 @@ class MemoryIndex:
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
         self.noted: dict[bytes, int] | None = None
+        self.dropped = False
+        self._moments: list[IndexAtMoment] = []
+        self._watched = False  # whether anybody wants to know what changes
         self._schedule = ExpirySchedule(now)
         self.slot_of = partial(slot_of, index=name)
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
+
+    def at_moment(self, now: int = 0, ranges: SlotRanges | None = None) -> IndexAtMoment:
+        """The index as it is now, kept up until `forget_moment`; for the parameters see `IndexAtMoment`."""
+        made = IndexAtMoment(self._slot_index, self.records, self.expiries, now, ranges)
+        self._moments.append(made)
+        self._watched = True
+        return made
+
+    def forget_moment(self, moment: IndexAtMoment) -> None:
+        """Keep nothing more for what `at_moment` gave."""
+        self._moments.remove(moment)
+        self._watched = bool(self._moments) or self.noted is not None
+
+    def take_notes(self, wanted: bool) -> None:
+        """Note what changes from now on, or no more."""
+        self.noted = {} if wanted else None
+        self._watched = wanted or bool(self._moments)
+
+    def _note(self, key: bytes, slot: int) -> None:
+        """Tell those who want to know that a record is about to change."""
+        for moment in self._moments:
+            moment.keep(key, slot)
+        if self.noted is not None:
+            self.noted[key] = slot
 
     def find(self, key: bytes, slot: int) -> StoredRecord | None:
         """See `StoreIndex`."""
@@ -90,8 +110,8 @@ class MemoryIndex:
         store = self._store
         store.used += grows
         store.touched = True
-        if self.noted is not None:
-            self.noted[key] = slot
+        if self._watched:
+            self._note(key, slot)
         if old is None:
             store.bucket_counts[slot >> BUCKET_BITS] += 1
             self.records[key] = VERSION.pack(new.version) + new.record
@@ -101,7 +121,6 @@ class MemoryIndex:
                 self.expiries[key] = new.expires
             return
         if new.version != old.version:
-            store.discarded += len(old.record) + KEPT_BYTES
             self.records[key] = VERSION.pack(new.version) + new.record
         if new.expires != old.expires:
             self._change_expiry(key, new.expires, old.expires)
@@ -116,15 +135,12 @@ class MemoryIndex:
         """Remove a key that isn't in the schedule of expiries; for the parameters see `delete`."""
         store = self._store
         store.touched = True
-        if self.noted is not None:
-            self.noted[key] = slot
+        if self._watched:
+            self._note(key, slot)
         del self.records[key]
         if old.expires:
             del self.expiries[key]
-            store.discarded += EXPIRY_BYTES
         store.used -= size
-        store.discarded += len(old.record) + KEPT_BYTES
-        store.discarded_keys += len(key) + KEPT_BYTES
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
         self._slot_index.note_removed(slot, key)
 
@@ -134,18 +150,17 @@ class MemoryIndex:
         """See `StoreIndex`."""
         store, before = self._store, self._store.used
         store.touched = True
-        if self.noted is not None:
-            self.noted.update(zip(keys, slots, strict=True))
+        if self._watched:
+            for key, slot in zip(keys, slots, strict=True):
+                self._note(key, slot)
         if not self.expiries.keys().isdisjoint(keys):
             for key in filter(self.expiries.__contains__, keys):
                 self._schedule.remove(key, self.expiries.pop(key))
                 store.used -= settings.EXPIRY_OVERHEAD
-                store.discarded += EXPIRY_BYTES
         old = list(map(self.records.get, keys))
         replaced = list(filter(None, old))  # no value is empty: each begins with its version
         replaced_bytes = sum(map(len, replaced)) - len(replaced) * VERSION.size
         store.used += sum(map(len, records)) - replaced_bytes
-        store.discarded += replaced_bytes + len(replaced) * KEPT_BYTES
         self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
         if len(replaced) < len(keys):
             if replaced:
@@ -164,7 +179,6 @@ class MemoryIndex:
         :param before: the expiry that it has, or 0.
         """
         if before:
-            self._store.discarded += EXPIRY_BYTES
             if expires and self._schedule.is_in_place(key, expires):
                 self.expiries[key] = expires
                 return
@@ -259,16 +273,27 @@ class MemoryIndex:
             self._store.bucket_counts[bucket] -= count
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
         self._schedule = ExpirySchedule()
+        self.take_notes(False)
+        self.dropped = True
+
+    def forget_some(self, most: int) -> int:
+        """Remove some records of a dropped index.
+
+        :return: how many there were.
+        """
+        return sum(1 for _ in range(most) if self.forget_one())
 
     def forget_one(self) -> bool:
         """Remove some record of a dropped index; whether there was one."""
         if not self.records:
             return False
         key, value = self.records.popitem()
+        if self._watched:
+            self.records[key] = value  # it must be seen once more; to look for the last key first would be quadratic
+            self._note(key, self.slot_of(key))
+            self.records.popitem()
         old = StoredRecord(0, self.expiries.pop(key, 0), memoryview(value)[VERSION.size :])
         self._store.used -= cost(key, old)
-        self._store.discarded += len(value) + KEPT_BYTES
-        self._store.discarded_keys += len(key) + KEPT_BYTES
         return True
 
 

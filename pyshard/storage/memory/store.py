@@ -5,38 +5,39 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 - every Deferred has fired when it is returned;
 - a number is given to whatever changes something, and what has changed is kept while somebody follows;
 - versions begin with the time in microseconds, so that they rise over a restart as well;
-- a snapshot copies references to keys, records and expiries when it is taken, by three calls in C (some 80 ms for a
-  million), and lets go of keys and records as they are read.
+- a snapshot copies nothing when it is taken: what changes afterwards is kept for it
+  (`pyshard.storage.memory.index_at_moment`);
+- to count a snapshot's documents is to sweep what had expired.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from sys import getsizeof
+from itertools import repeat
+from typing import TypeAlias
 
-import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from pyshard.clocks import steady_seconds
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.protocol.batch_answers import VERSION, Answer
-from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges, in_ranges
+from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
-from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
 from pyshard.storage.interface import ITSELF, ICopy, IFollower, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
-from pyshard.storage.memory.index_records import EXPIRY_BYTES, KEPT_BYTES, MemoryIndex
+from pyshard.storage.memory.index_at_moment import IndexAtMoment
+from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 
 _log = Logger()
 
-_REFERENCE = 8  # bytes that a snapshot has for a key or a record
+_SWEPT = 100  # expired records that are removed together to count a snapshot's documents
 
 
 class MemoryStore:
@@ -76,8 +77,6 @@ class MemoryStore:
         self.sequence = 0
         self.touched = False
         self.used = 0
-        self.discarded = 0
-        self.discarded_keys = 0
         self.bucket_counts: array[int] = new_bucket_counts()
 
     @property
@@ -122,7 +121,7 @@ class MemoryStore:
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
             made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
-            made.noted = None if self._ring is None else {}
+            made.take_notes(self._ring is not None)
         if self._names != indexes:
             self._names = dict(indexes)
             self._changed(indexes=self._names)
@@ -146,19 +145,27 @@ class MemoryStore:
         return histogram(self.bucket_counts, start, end, bars)
 
     def snapshot(self) -> Snapshot[Row]:
-        now = self._now()
-        copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
-        expired = (0 < expires <= now for copy in copies.values() for expires in copy.expiries.values())
-        pinned = self._pinned_by(copies)
-        return Snapshot(self.documents, expired, _live_rows(copies, now), pinned=pinned)
+        now, documents = self._now(), self.documents
+        moments = [(number, index, index.at_moment(now)) for number, index in self._indexes.items()]
+        rows = (
+            None if found is None else Row(number, found[0], found[2], found[1][VERSION.size :])
+            for number, _, moment in moments
+            for found in moment.found()
+        )
+        expired = self._expired(moments, now)
+        return Snapshot(documents, expired, rows, release=_forgetting(moments), pinned=_pinned_by(moments))
 
     def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
         self._places.follow(name, self.sequence)
         self._keep_changes()
-        copies = {number: _Copy.of(index) for number, index in self._indexes.items()}
-        slots_of = {number: index.slot_of for number, index in self._indexes.items()}
+        moments = [(number, index, index.at_moment(0, ranges)) for number, index in self._indexes.items()]
         head = ChangeGroup(self.sequence, 0, self._version, [], self._names, self._remembered)
-        return succeed(StoreCopy(head, _all_records(copies, slots_of, ranges), pinned=self._pinned_by(copies)))
+        rows = (
+            None if found is None else _change(number, index, *found)
+            for number, index, moment in moments
+            for found in moment.found()
+        )
+        return succeed(StoreCopy(head, rows, release=_forgetting(moments), pinned=_pinned_by(moments)))
 
     def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
         self._places.follow(name, after)
@@ -210,21 +217,22 @@ class MemoryStore:
         self.used = 0
         return succeed(None)
 
-    def _pinned_by(self, copies: Mapping[int, _Copy]) -> Callable[[], int]:
-        """What gives how many bytes the store keeps for copies that were taken now."""
-        total, discarded, discarded_keys = max(1, self.documents), self.discarded, self.discarded_keys
-        expiring = sum(len(index.expiries) for index in self._indexes.values())
-        everything = self.used - total * (settings.ITEM_OVERHEAD - KEPT_BYTES)
-        everything -= expiring * (settings.EXPIRY_OVERHEAD - EXPIRY_BYTES)
+    def _expired(self, moments: Sequence[_Moment], now: int) -> Iterator[int]:
+        """Remove what had expired by a moment, until each of these knows how much that was.
 
-        def pinned() -> int:
-            left = sum(len(copy.keys) for copy in copies.values())
-            references = sum(len(copy.keys) + len(copy.values) for copy in copies.values())
-            tables = sum(getsizeof(copy.expiries) for copy in copies.values())
-            kept = min(self.discarded - discarded, everything) + self.discarded_keys - discarded_keys
-            return references * _REFERENCE + tables + min(kept, everything + total * KEPT_BYTES) * left // total
-
-        return pinned
+        :param now: the moment, in milliseconds since 1970.
+        :return: for each record that is looked at, how many more were found to have expired.
+        """
+        known = 0
+        for _, index, _ in moments:
+            while looked_at := index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT):
+                if self.touched:
+                    self._changed()
+                count = sum(moment.expired for _, _, moment in moments)
+                yield count - known
+                known = count
+                yield from repeat(0, looked_at - 1)
+        yield sum(moment.expired for _, _, moment in moments) - known
 
     def _changed(self, indexes: dict[str, int] | None = None, text: bytes | None = None) -> None:
         """Give what has changed a number, and keep it for followers."""
@@ -242,7 +250,7 @@ class MemoryStore:
         if self._ring is None:
             self._ring = ChangeRing(self._bound, self._steady, self.sequence)
             for index in self._indexes.values():
-                index.noted = {}
+                index.take_notes(True)
 
     def _release(self) -> None:
         """Keep no more than followers need, within the bound; nothing if there are none."""
@@ -255,7 +263,7 @@ class MemoryStore:
         if not self._places.any:
             self._ring = None
             for index in self._indexes.values():
-                index.noted = None
+                index.take_notes(False)
 
     def _now(self) -> int:
         return int(self._seconds() * 1000)
@@ -265,53 +273,26 @@ class MemoryStore:
         return range(self._version - count + 1, self._version + 1)
 
 
-@attrs.frozen
-class _Copy:
-    """What an index had at one moment: keys, and beside them their values; and expiries.
-
-    :param values: see `MemoryIndex.records`.
-    :param expiries: see there, too.
-    """
-
-    keys: list[bytes]
-    values: list[bytes]
-    expiries: dict[bytes, int]
-
-    @classmethod
-    def of(cls, index: MemoryIndex) -> _Copy:
-        """What an index has."""
-        return cls(list(index.records), list(index.records.values()), index.expiries.copy())
+#: The id of an index, the index, and what it was.
+_Moment: TypeAlias = tuple[int, MemoryIndex, IndexAtMoment]
 
 
-def _live_rows(copies: Mapping[int, _Copy], now: int) -> Iterator[Row | None]:
-    """The rows of a snapshot, each of which the copies forget; None for a record that had expired.
+def _forgetting(moments: Sequence[_Moment]) -> Callable[[], None]:
+    """What has the indexes keep nothing more for some moments."""
 
-    :param copies: by the ids of the indexes.
-    :param now: milliseconds since 1970.
-    """
-    for index, copy in copies.items():
-        while copy.keys:
-            key, value = copy.keys.pop(), copy.values.pop()
-            expires = copy.expiries.get(key, 0)
-            yield None if 0 < expires <= now else Row(index, key, expires, value[VERSION.size :])
+    def forget() -> None:
+        for _, index, moment in moments:
+            index.forget_moment(moment)
+
+    return forget
 
 
-def _all_records(
-    copies: Mapping[int, _Copy], slots_of: Mapping[int, Callable[[bytes], int]], ranges: SlotRanges | None
-) -> Iterator[Change | None]:
-    """The records of a copy, which the copies forget; None for one whose slot isn't wanted.
+def _pinned_by(moments: Sequence[_Moment]) -> Callable[[], int]:
+    """What gives how many bytes are kept for some moments."""
+    return lambda: sum(moment.pinned for _, _, moment in moments)
 
-    :param copies: by the ids of the indexes.
-    :param slots_of: what gives the slot of a key, by the same.
-    :param ranges: which slots are wanted; None: all.
-    """
-    for index, copy in copies.items():
-        slot_of = slots_of[index]
-        while copy.keys:
-            key, value = copy.keys.pop(), copy.values.pop()
-            slot = slot_of(key)
-            if in_ranges(slot, ranges):
-                version = VERSION.unpack_from(value)[0]
-                yield Change(index, slot, key, version, copy.expiries.get(key, 0), value[VERSION.size :])
-            else:
-                yield None
+
+def _change(number: int, index: MemoryIndex, key: bytes, value: bytes, expires: int) -> Change:
+    """A record as followers are given it."""
+    version = VERSION.unpack_from(value)[0]
+    return Change(number, index.slot_of(key), key, version, expires, value[VERSION.size :])

@@ -26,8 +26,6 @@ class Owner:
 
     def __init__(self) -> None:
         self.used = 0
-        self.discarded = 0
-        self.discarded_keys = 0
         self.touched = False
         self.bucket_counts: array[int] = new_bucket_counts()
 
@@ -61,8 +59,6 @@ def everything(owner: Owner, index: MemoryIndex) -> object:
     in_order = [key for _, key, visible in index.walk(0, None, SLOTS, 0) if visible]
     return (
         owner.used,
-        owner.discarded,
-        owner.discarded_keys,
         owner.bucket_counts,
         index.records,
         index.expiries,

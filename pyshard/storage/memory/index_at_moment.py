@@ -1,0 +1,130 @@
+"""An index of a store in memory as it was at one moment, record by record, while the index goes on changing.
+
+Nothing is copied at that moment. The records are given in the order of slot and key, as they are now; of a record that
+changes before its turn what it was is kept.
+
+Rules:
+
+- whoever changes a record says so before, once or more often (`IndexAtMoment.keep`);
+- each step looks at a bounded number of records, and holds few bytes of them;
+- what was given isn't kept any more, and what changes behind that isn't either;
+- what had expired at the moment isn't given, but counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from sys import getsizeof
+
+from pyshard.model.key_slots import SLOTS
+from pyshard.protocol.change_groups import SlotRanges, in_ranges
+from pyshard.storage.memory.key_bins import Place
+from pyshard.storage.memory.slot_index import SlotIndex
+
+#: Bytes of memory that a value takes beside its record, and a key beside its text.
+KEPT_BYTES = 45
+
+_EXPIRY_BYTES = 32  # of memory, that an expiry takes beside its place in a dict
+_SLICE = 256  # records that are looked at together
+_SLICE_BYTES = 1_048_576  # of them, or one more record
+
+#: A record as it was: its key, what `MemoryIndex.records` has of it, and its expiry; None: one that isn't given.
+Found = tuple[bytes, bytes, int] | None
+
+
+class IndexAtMoment:
+    """What an index has when this is made.
+
+    :param slot_index: the index's keys in their order.
+    :param records: see `MemoryIndex`.
+    :param expiries: see there, too.
+    :param now: what has expired by then isn't given, in milliseconds since 1970; 0: everything is.
+    :param ranges: which slots are wanted; None: all.
+    :ivar expired: how many records had expired, of those that were looked at or have changed.
+    """
+
+    def __init__(
+        self,
+        slot_index: SlotIndex,
+        records: Mapping[bytes, bytes],
+        expiries: Mapping[bytes, int],
+        now: int = 0,
+        ranges: SlotRanges | None = None,
+    ) -> None:
+        self._slot_index = slot_index
+        self._records = records
+        self._present_expiries = expiries
+        self._now = now
+        self._ranges = ranges
+        self._reached: Place = (-1, b"")  # all up to here was given
+        self._kept: dict[bytes, bytes | None] = {}  # what wasn't given yet and has changed; None: it isn't to be given
+        self._expiries: dict[bytes, int] = {}  # of these
+        self._bytes = 0
+        self.expired = 0
+
+    @property
+    def pinned(self) -> int:
+        """Bytes of memory that are kept for it."""
+        return self._bytes + getsizeof(self._kept) + getsizeof(self._expiries)
+
+    def keep(self, key: bytes, slot: int) -> None:
+        """Keep what a record is, or that there is none, if it wasn't given yet: it is about to change."""
+        if (slot, key) <= self._reached or key in self._kept or not in_ranges(slot, self._ranges):
+            return
+        value, expires = self._as_it_was(key)
+        self._kept[key] = value
+        if value is not None:
+            self._bytes += len(value) + len(key) + 2 * KEPT_BYTES
+            if expires:
+                self._expiries[key] = expires
+                self._bytes += _EXPIRY_BYTES
+
+    def found(self) -> Iterator[Found]:
+        """All records, each once, and None for each place that has none."""
+        while self._reached < (SLOTS, b""):
+            yield from self._next_slice()
+        while self._kept:
+            yield self._was_kept(*self._kept.popitem())
+
+    def _next_slice(self) -> list[Found]:
+        """The next few records, which count as given."""
+        slot, key = self._reached
+        places = self._slot_index.walk(max(slot, 0), key if slot >= 0 else None, SLOTS)
+        kept, records, plain = self._kept, self._records, self._ranges is None and not self._present_expiries
+        found: list[Found] = []
+        size = 0
+        for slot, key, visible in islice(places, _SLICE):
+            assert key is not None
+            one: Found = None
+            if key in kept:
+                one = self._was_kept(key, kept.pop(key))
+            elif visible and plain:  # as is mostly so
+                one = key, records[key], 0
+            elif visible and in_ranges(slot, self._ranges):
+                value, expires = self._as_it_was(key)
+                one = None if value is None else (key, value, expires)
+            found.append(one)
+            if one is not None:
+                size += len(one[1])
+                if size >= _SLICE_BYTES:
+                    self._reached = slot, key
+                    return found
+        self._reached = (slot, key or b"") if len(found) == _SLICE else (SLOTS, b"")
+        return found
+
+    def _as_it_was(self, key: bytes) -> tuple[bytes | None, int]:
+        """What a record is that hasn't changed since, and its expiry; None: it isn't there, or had expired."""
+        expires = self._present_expiries.get(key, 0)
+        if 0 < expires <= self._now:
+            self.expired += 1
+            return None, 0
+        return self._records.get(key), expires
+
+    def _was_kept(self, key: bytes, value: bytes | None) -> Found:
+        """What was kept of a key, and isn't any more."""
+        if value is None:
+            return None
+        expires = self._expiries.pop(key, 0)
+        self._bytes -= len(value) + len(key) + 2 * KEPT_BYTES + (_EXPIRY_BYTES if expires else 0)
+        return key, value, expires

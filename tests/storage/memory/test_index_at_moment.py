@@ -1,0 +1,180 @@
+"""An index of a store in memory as it was at one moment: the same, whatever is done to the store while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
+
+import pytest
+from deferreds import result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_operations import Remove, Run, Touch, Write
+from pyshard.protocol.change_groups import Change
+from pyshard.protocol.pages import Row
+from pyshard.storage import ICopy, ISnapshot, MemoryStore, Task
+from pyshard.storage.memory import index_at_moment
+from pyshard.storage.memory.index_at_moment import IndexAtMoment
+from pyshard.storage.memory.slot_index import SlotIndex
+from pyshard.storage.snapshot import Snapshot, StoreCopy
+
+PLENTY = 1 << 40
+KEYS = [b"%d" % number for number in range(12)]
+INDEXES = {"": 0, "pages": 1, "links": 2}
+RANGES = [(0, SLOTS // 3), (SLOTS // 2, SLOTS)]
+
+index_names = st.sampled_from(list(INDEXES))
+columns = st.lists(st.sampled_from(KEYS), unique=True, min_size=1, max_size=6)
+ttls = st.sampled_from([0, 500, 2000])
+
+#: What may happen to a store: a name, and what it needs.
+steps = st.one_of(
+    st.tuples(st.just("write"), index_names, columns, ttls),
+    st.tuples(st.just("remove"), index_names, columns, ttls),
+    st.tuples(st.just("touch"), index_names, columns, ttls),
+    st.tuples(st.sampled_from(["drop", "sweep", "pass", "open", "copy", "follow", "read"]), index_names, columns, ttls),
+)
+
+
+class Reader:
+    """A snapshot, or a copy, that is read a step at a time.
+
+    :param opened: which.
+    :param expected: what it is to give, in order.
+    """
+
+    def __init__(self, opened: ISnapshot | ICopy, expected: list[Row | Change]) -> None:
+        self.opened = opened
+        self.expected = expected
+        self.found: list[Row | Change] = []
+        self.count: int | None = None
+
+    def step(self) -> bool:
+        """Count, or read, a little more; whether there may be more."""
+        if isinstance(self.opened, Snapshot) and not isinstance(self.opened, StoreCopy) and self.count is None:
+            self.count = self.opened.count(2)
+            return True
+        page = self.opened.page(PLENTY, 2)
+        self.found += page or []
+        return page != []
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Few records are looked at together."""
+    with monkeypatch.context() as patched:
+        patched.setattr(index_at_moment, "_SLICE", 3)
+        yield
+
+
+def in_order(found: Iterable[Row | Change]) -> list[Row | Change]:
+    """Records in the order of index and key."""
+    return sorted(found, key=lambda one: (one.index, one.key))
+
+
+def rows_now(store: MemoryStore, now: int) -> list[Row | Change]:
+    """What a snapshot that is opened now is to give."""
+    return in_order(
+        Row(number, key, index.expiries.get(key, 0), value[VERSION.size :])
+        for number, index in store._indexes.items()
+        for key, value in index.records.items()
+        if not 0 < index.expiries.get(key, 0) <= now
+    )
+
+
+def changes_now(store: MemoryStore) -> list[Row | Change]:
+    """What a copy of `RANGES` that is made now is to give."""
+    return in_order(
+        Change(number, index.slot_of(key), key, VERSION.unpack_from(value)[0], index.expiries.get(key, 0), value[8:])
+        for number, index in store._indexes.items()
+        for key, value in index.records.items()
+        if any(start <= index.slot_of(key) < end for start, end in RANGES)
+    )
+
+
+def apply(store: MemoryStore, index: str, run: Run) -> None:
+    """Apply one run, if the index is there."""
+    number = INDEXES[index]
+    slots = [slot_of(key, index.encode()) for key in run.keys]
+    result(store.apply([Task(run, number, slots)], PLENTY, PLENTY))
+
+
+@settings(max_examples=150)
+@given(st.lists(steps, max_size=60))
+def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> None:
+    """Each snapshot and copy gives what the store had when it was opened, and counts that, whatever is done between."""
+    clock = Clock()
+    clock.advance(1000)
+    store = MemoryStore("1d", clock.seconds)
+    result(store.set_indexes({"pages": 1, "links": 2}))
+    readers: list[Reader] = []
+    for at, (what, index, keys, ttl) in enumerate(steps):
+        lives = [ttl] * len(keys) if ttl else None
+        if what == "write":
+            apply(store, index, Write("", keys, [b"%d" % at] * len(keys), None, lives))
+        elif what == "remove":
+            apply(store, index, Remove("", keys))
+        elif what == "touch":
+            apply(store, index, Touch("", keys, [ttl] * len(keys)))
+        elif what == "drop" and index:
+            left = {name: number for name, number in INDEXES.items() if name not in ("", index)}
+            result(store.set_indexes(left))
+        elif what == "sweep":
+            result(store.sweep(2))
+        elif what == "pass":
+            clock.advance(0.4)
+        elif what == "open":
+            readers.append(Reader(store.snapshot(), rows_now(store, int(clock.seconds() * 1000))))
+        elif what == "copy":
+            copy = cast("ICopy", result(store.copy("follower", RANGES)))
+            readers.append(Reader(copy, changes_now(store)))
+        elif what == "follow":
+            store.forget("follower")
+        elif readers:
+            readers[at % len(readers)].step()
+    for reader in readers:
+        while reader.step():
+            pass
+        assert in_order(reader.found) == reader.expected
+        assert reader.count in (None, len(reader.expected))
+        assert reader.opened.pinned == 0
+        reader.opened.close()
+    assert not any(index._moments for index in [*store._indexes.values(), *store._dropped])
+
+
+class CountingDict(Mapping[bytes, bytes]):
+    """A dict that counts how often it is asked."""
+
+    def __init__(self, found: dict[bytes, bytes]) -> None:
+        self._found = found
+        self.asked = 0
+
+    def __getitem__(self, key: bytes) -> bytes:
+        self.asked += 1
+        return self._found[key]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise AssertionError("nobody looks at all records")
+
+
+def test_each_step_looks_at_few_records() -> None:
+    """To make one looks at nothing; each record that is taken has at most a slice of them looked at."""
+    keys = [b"%d" % number for number in range(1000)]
+    records = CountingDict({key: VERSION.pack(1) + key for key in keys})
+    slot_index = SlotIndex(slot_of, records)
+    slot_index.add(map(slot_of, keys), keys)
+    moment = IndexAtMoment(slot_index, records, {})
+    assert records.asked == 0
+    before, given = 0, 0
+    for one in moment.found():
+        given += one is not None
+        assert records.asked - before <= 2 * 3  # is it there, and what is it?
+        before = records.asked
+    assert given == 1000
