@@ -16,7 +16,7 @@ from pyshard import aio
 from pyshard.client_core.cluster_answers import readiness_of
 from pyshard.errors import BadRequest, PartialFailure, PyshardError, Unavailable
 from pyshard.message_texts import MAX_MESSAGE
-from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 from pyshard.shard import protocol as shard_protocol
@@ -94,7 +94,7 @@ def test_what_is_brought_on_goes_out_at_once(call: Callable[..., Any], monkeypat
     """A shard that answers a few keys of each box, as one whose answers are full, is asked again without a pause."""
     keys = [str(number) for number in range(100)]
     call("write_many", [(key, key) for key in keys])
-    encode, boxes = shard_protocol.encode_answers, 0
+    boxes = 0
 
     def few(answers: list[Answer]) -> bytes:
         nonlocal boxes
@@ -102,7 +102,7 @@ def test_what_is_brought_on_goes_out_at_once(call: Callable[..., Any], monkeypat
         (answer,) = answers
         count = len(answer.results)
         results = [*answer.results[:5], *[None] * max(0, count - 5)]
-        return encode([Answer(results, dict.fromkeys(range(5, count), ("ANSWER_FULL", "why")))])
+        return encode_answers([Answer(results, dict.fromkeys(range(5, count), ("ANSWER_FULL", "why")))])
 
     with monkeypatch.context() as slow:
         slow.setattr(shard_protocol, "encode_answers", few)

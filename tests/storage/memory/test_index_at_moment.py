@@ -178,3 +178,31 @@ def test_each_step_looks_at_few_records() -> None:
         assert records.asked - before <= 2 * 3  # is it there, and what is it?
         before = records.asked
     assert given == 1000
+
+
+def test_what_expired_in_a_dropped_index_is_not_counted() -> None:
+    """An index that is dropped while its expired records are being counted is counted all the same, and given."""
+    clock = Clock()
+    clock.advance(1000)
+    store = MemoryStore("1d", clock.seconds)
+    result(store.set_indexes({"pages": 1}))
+    apply(store, "pages", Write("", KEYS[:7], [b"x"] * 7, None, [500] * 7))
+    apply(store, "pages", Write("", KEYS[7:], [b"x"] * 5))
+    clock.advance(1)
+    reader = Reader(store.snapshot(), rows_now(store, 1_001_000))
+    result(store.set_indexes({}))
+    while reader.step():
+        pass
+    assert (reader.count, in_order(reader.found)) == (5, reader.expected)
+
+
+def test_only_wanted_slots_are_kept() -> None:
+    """A copy of some slots gives, and keeps, nothing of others, also of what changes meanwhile."""
+    store = MemoryStore("1d", Clock().seconds)
+    apply(store, "", Write("", KEYS, [b"x"] * len(KEYS)))
+    copy = cast("ICopy", result(store.copy("follower", RANGES)))
+    reader = Reader(copy, changes_now(store))
+    apply(store, "", Write("", KEYS, [b"y"] * len(KEYS)))
+    while reader.step():
+        pass
+    assert in_order(reader.found) == reader.expected
