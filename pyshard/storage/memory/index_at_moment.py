@@ -89,8 +89,8 @@ class IndexAtMoment:
 
     def _next_slice(self) -> list[Found]:
         """The next few records, which count as given."""
-        slot, key = self._reached
-        places = self._slot_index.walk(max(slot, 0), key if slot >= 0 else None, SLOTS)
+        start, after = self._reached
+        places = self._slot_index.walk(max(start, 0), after if start >= 0 else None, SLOTS)
         kept, records, plain = self._kept, self._records, self._ranges is None and not self._present_expiries
         found: list[Found] = []
         size = 0
@@ -102,8 +102,8 @@ class IndexAtMoment:
             elif visible and plain:  # as is mostly so
                 one = key, records[key], 0
             elif visible and in_ranges(slot, self._ranges):
-                value, expires = self._as_it_was(key)
-                one = None if value is None else (key, value, expires)
+                was, expires = self._as_it_was(key)
+                one = None if was is None else (key, was, expires)
             found.append(one)
             if one is not None:
                 size += len(one[1])

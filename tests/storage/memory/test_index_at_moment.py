@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
 
 import pytest
 from deferreds import result
@@ -130,7 +129,7 @@ def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> Non
         elif what == "open":
             readers.append(Reader(store.snapshot(), rows_now(store, int(clock.seconds() * 1000))))
         elif what == "copy":
-            copy = cast("ICopy", result(store.copy("follower", RANGES)))
+            copy = result(store.copy("follower", RANGES))
             readers.append(Reader(copy, changes_now(store)))
         elif what == "follow":
             store.forget("follower")
@@ -200,7 +199,7 @@ def test_only_wanted_slots_are_kept() -> None:
     """A copy of some slots gives, and keeps, nothing of others, also of what changes meanwhile."""
     store = MemoryStore("1d", Clock().seconds)
     apply(store, "", Write("", KEYS, [b"x"] * len(KEYS)))
-    copy = cast("ICopy", result(store.copy("follower", RANGES)))
+    copy = result(store.copy("follower", RANGES))
     reader = Reader(copy, changes_now(store))
     apply(store, "", Write("", KEYS, [b"y"] * len(KEYS)))
     while reader.step():
