@@ -193,7 +193,10 @@ TESTS = {
     "BULK_OPERATIONS": ["client/test_bulk.py::test_only_so_much_is_in_flight"],
     "BULK_BYTES": ["client/test_bulk.py::test_bytes_in_flight"],
     "WATCH_INTERVAL": ["bootstrap/test_reconciler.py::test_looks_are_regular"],
-    "DRAIN": ["server/test_listener.py::test_stop_waits_for_a_bounded_time"],
+    "DRAIN": [
+        "server/test_listener.py::test_stop_waits_for_a_bounded_time",
+        "shard/test_service.py::test_what_waits_after_the_drain_is_refused",
+    ],
     "RETRY_FIRST": ["net/reconnecting_dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
     "RETRY_LONGEST": ["net/reconnecting_dialer/test_back_off.py::test_back_off_grows_to_a_bound"],
 }

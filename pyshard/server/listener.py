@@ -4,6 +4,7 @@ Rules for a daemon that stops:
 
 - It accepts nobody, and answers what it was asked before. What comes after is refused (`ShuttingDown`).
 - It asks its peers to close (`GoAway`), waits for them a bounded time, and then closes.
+- What waits and hasn't begun after that time is refused, too, so that the end doesn't wait for all that was asked.
 
 While it runs it accepts a few connections in each turn of the reactor. So those that come by hundreds wait in the
 system's queue, and those that are there are served meanwhile.
@@ -35,6 +36,8 @@ class Listener(Service):
     :param clock: times the draining.
     :param endpoint: where to listen.
     :param drain: seconds to wait for answers that are owed.
+    :param refuse_waiting: refuses what waits and hasn't begun; called when these seconds are over, while peers can
+        still hear it.
     """
 
     _log = Logger()
@@ -45,11 +48,13 @@ class Listener(Service):
         endpoint: IStreamServerEndpoint,
         factory: ServerFactory,
         drain: float = settings.DRAIN,
+        refuse_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
         self._factory = factory
         self._drain = drain
+        self._refuse_waiting = refuse_waiting
         self._port: IListeningPort | None = None
         self._next_check: IDelayedCall | None = None
 
@@ -104,6 +109,7 @@ class Listener(Service):
         await self._wait_until(
             lambda: not any(connection.has_unanswered for connection in factory.connections), self._drain
         )
+        self._refuse_waiting()
         await self._wait_until(
             lambda: all(connection.ignores_go_away for connection in factory.connections), _CLOSE_BY_PEER
         )

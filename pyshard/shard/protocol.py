@@ -65,8 +65,11 @@ class ShardProtocol(ServerConnection):
         return [(commands.Apply.commandName, (self.apply, self.applied))]
 
     def connectionMade(self) -> None:
-        self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self))
+        self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self), self._is_gone)
         super().connectionMade()
+
+    def _is_gone(self) -> bool:
+        return self.ended
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)

@@ -3,7 +3,7 @@
 Rules:
 
 - The store is opened when the service starts, after twistd has daemonized, and before the port is open.
-- It is closed when everything that was asked has been answered.
+- It is closed when everything that was asked has been answered. What waits when the drain is over is refused.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ShardService(MultiService):
             tokens=tokens,
             connections=connections,
         )
-        Listener(clock, endpoint, factory).setServiceParent(self)
+        Listener(clock, endpoint, factory, refuse_waiting=self._refuse_waiting).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Open the store, then listen."""
@@ -88,6 +88,9 @@ class ShardService(MultiService):
             self._next_sweep = None
         await maybeDeferred(super().stopService)
         await self.shard.store.close()
+
+    def _refuse_waiting(self) -> None:
+        self.shard.store.refuse_waiting()
 
     def _sweep_later(self, more: bool) -> None:
         if self.running:

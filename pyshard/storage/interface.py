@@ -49,6 +49,11 @@ def _uncounted(_: float) -> None:
     """For whom nothing is counted."""
 
 
+def _stays() -> bool:
+    """For who never goes."""
+    return False
+
+
 @attrs.frozen
 class Sender:
     """Who sent a batch; where batches wait, those of one sender don't hold up those of the others.
@@ -56,11 +61,13 @@ class Sender:
     :param address: the address that the sender's connection comes from; whoever has the same shares what it gets.
     :param connection: the connection's id.
     :param count: told in the reactor's thread how many seconds of a processor another thread spent on a batch.
+    :param gone: says, in any thread, whether nobody hears an answer any more. What has not begun then needn't be done.
     """
 
     address: str
     connection: str
     count: Callable[[float], object] = attrs.field(default=_uncounted, eq=False, repr=False)
+    gone: Callable[[], bool] = attrs.field(default=_stays, eq=False, repr=False)
 
 
 #: The store itself, and whoever uses it without a network.
@@ -213,6 +220,8 @@ class IStore(Protocol):
         :return: a Deferred of one answer for each task, in order.
         :raises StorageFailed: (in the Deferred) nothing was applied.
         :raises Overloaded: (in the Deferred) nothing was applied; too much waits already.
+        :raises ShuttingDown: (in the Deferred) nothing was applied; see `refuse_waiting`.
+        :raises Unavailable: (in the Deferred) nothing was applied; the sender was gone.
         """
         ...
 
@@ -326,6 +335,13 @@ class IStore(Protocol):
         """The text last given to `remember`; None if there was none."""
         ...
 
+    def refuse_waiting(self) -> None:
+        """Refuse (`ShuttingDown`) the batches of senders that wait and haven't begun, and all that come later.
+
+        Those that were begun are finished, and what the store itself has waiting is done.
+        """
+        ...
+
     def close(self) -> Deferred[None]:
-        """Finish what was begun, and release all resources. The store must not be used afterwards."""
+        """Finish what was begun or waits, and release all resources. The store must not be used afterwards."""
         ...

@@ -28,7 +28,7 @@ class Told(MemoryStore):
 
 
 def test_whose_a_batch_is() -> None:
-    """Each connection is a sender of its own, of its address; so it is for reads and for changes."""
+    """Each connection is a sender of its own, of its address, for reads and for changes, until it is lost."""
     store = Told()
     bench = Bench(store)
     bench.configure()
@@ -40,3 +40,7 @@ def test_whose_a_batch_is() -> None:
     first, again, other = store.senders
     assert first == again != other
     assert first.address == other.address != ITSELF.address
+    assert [sender.gone() for sender in store.senders] == [False, False, False]
+    second.abort()
+    bench.network.settle()
+    assert [sender.gone() for sender in store.senders] == [False, False, True]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from deferreds import result
 from shard.served import WHERE, Bench
 from twisted.internet.defer import Deferred
 
+from pyshard.errors import ShuttingDown
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has
+from pyshard.settings import settings
 from pyshard.storage import MemoryStore
 
 
@@ -29,6 +32,9 @@ class ClosingStore(MemoryStore):
         self.log.append("applied")
         return answers
 
+    def refuse_waiting(self) -> None:
+        self.log.append("refused")
+
     def close(self) -> Deferred[None]:
         self.log.append("closed")
         return self.closing
@@ -47,8 +53,28 @@ def test_store_is_closed_last() -> None:
     store.pending.callback([Answer([False])])
     bench.network.advance(1)
     assert result(asked)["answers"] == b"\x91\x92\x91\xc2\x80"
-    assert store.log == ["applied", "closed"]
+    assert store.log == ["applied", "refused", "closed"]
     assert not stopping.called
     store.closing.callback(None)
     assert result(stopping) is None
     assert WHERE not in bench.network.listeners
+
+
+def test_what_waits_after_the_drain_is_refused() -> None:
+    """A peer whose batch hasn't begun when the drain is over hears that nothing of it was done; then the store ends."""
+    store = ClosingStore()
+    bench = Bench(store)
+    bench.configure()
+    asked = bench.peer.call(commands.Apply, 1000, epoch=7, batch=encode_runs([Has("", [b"test"])]))
+    bench.network.settle()
+    stopping: Deferred[None] = bench.service.stopService()
+    bench.network.advance(settings.DRAIN - 0.1)
+    assert store.log == []
+    store.refuse_waiting = lambda: store.pending.errback(ShuttingDown("not begun"))  # type: ignore[method-assign]
+    bench.network.advance(0.2)
+    with pytest.raises(ShuttingDown, match="not begun"):
+        result(asked)
+    bench.network.advance(1.5)
+    assert store.log == ["closed"]
+    store.closing.callback(None)
+    assert result(stopping) is None

@@ -12,11 +12,13 @@ Rules:
 - a commit may do only the first of the updates that it is given: these are answered before anything else is committed,
   and the others keep their places;
 - the bytes of outcomes that are handed out and not taken yet are bounded: the thread may be quicker than the reactor;
-- the bytes that wait are bounded (`Overloaded`), also for clients that are gone, whose updates wait on; those of one
-  address are at most as many as are still free;
+- the bytes that wait are bounded (`Overloaded`), also for senders that are gone; those of one address are at most as
+  many as are still free;
+- updates of a sender that is gone aren't begun any more (`Unavailable`): they are dropped when it is their turn;
 - the changes and the bytes that are committed together are bounded; an update that has more is committed alone;
 - the processor's time that updates take counts for their senders;
-- closing commits what still waits;
+- closing commits what still waits, unless it was refused before (`refuse_waiting`): then only what is being committed
+  is finished, and what was refused (`ShuttingDown`) is never committed;
 - this module knows nothing of databases: it is given the function that commits.
 """
 
@@ -33,7 +35,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
-from pyshard.errors import Overloaded
+from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.update_queue import LEAST_COST, UpdateQueue, WaitingUpdate
@@ -105,6 +107,8 @@ class GroupCommit(Generic[_U]):
         self._handed = 0  # bytes of outcomes that were handed out and aren't taken yet
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
+        self._refuses = False  # whatever senders have waiting
+        self._dropped: list[WaitingUpdate[_Submitted[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
 
     def submit(
@@ -118,7 +122,11 @@ class GroupCommit(Generic[_U]):
         :param copied: bytes of records that it has copied, beside its own.
         :return: a Deferred of its result, fired when it is committed.
         :raises Overloaded: (in the Deferred) too many bytes wait already.
+        :raises ShuttingDown: (in the Deferred) it was refused before it was begun.
+        :raises Unavailable: (in the Deferred) its sender was gone before it was begun.
         """
+        if self._refuses and sender is not ITSELF:
+            return fail(_shutting_down())
         if weight and self._weight:
             own = self._weight_of[sender.address]
             if own + weight > settings.MAX_COMMIT_BYTES - self._weight:
@@ -160,6 +168,13 @@ class GroupCommit(Generic[_U]):
             del self._weight_of[address]
         return outcome
 
+    def refuse_waiting(self) -> None:
+        """Refuse what waits and isn't being committed, and whatever comes later, but for what the store itself has."""
+        with self._changed:
+            self._refuses = True
+            refused = self._waiting.take_all_of(_is_a_client)
+        _refuse(refused, _shutting_down())
+
     def close(self) -> Deferred[None]:
         """Commit what waits, and end the thread.
 
@@ -182,11 +197,17 @@ class GroupCommit(Generic[_U]):
                 while (wait := self._wait()) != 0:
                     self._changed.wait(wait)
                 taken = self._take()
+                dropped, self._dropped = self._dropped, []
                 closed = self._closed
-            if not taken and closed is not None:
+            if dropped:
+                self._call_from_thread(_refuse, dropped, Unavailable("the connection ended before the change began"))
+                del dropped
+            elif not taken and closed is not None:
                 self._finish()
                 self._call_from_thread(closed.callback, None)
                 return
+            if not taken:
+                continue
             large = taken[-1] if taken[-1].cost > _SMALL else None
             if large is not None:
                 self._begin_large(large.sender)
@@ -200,8 +221,11 @@ class GroupCommit(Generic[_U]):
                 self._waiting.put_back(taken[len(done) :])
                 self._waiting.done(done)
                 self._handed += size
+                refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
             self._call_from_thread(self._hand_out, done, outcomes, size, seconds)
-            del outcomes, taken, done  # they may be large, and are the reactor's now
+            if refused:
+                self._call_from_thread(_refuse, refused, _shutting_down())
+            del outcomes, taken, done, refused  # they may be large, and are the reactor's now
 
     def _hand_out(
         self, done: Sequence[WaitingUpdate[_Submitted[_U]]], outcomes: list[object], size: int, seconds: float
@@ -223,13 +247,21 @@ class GroupCommit(Generic[_U]):
         """Seconds to wait before anything is committed; None: until something changes. The caller holds the lock."""
         if self._handed > settings.MAX_GROUP_BYTES:
             return None
-        if self._closed is not None:
+        self._drop_gone()
+        if self._closed is not None or self._dropped:
             return 0.0
         if not self._waiting:
             return None
         if self._waiting.first.cost <= _SMALL:
             return 0.0
         return self._pause.remaining(self._asked, self._steady())
+
+    def _drop_gone(self) -> None:
+        """Drop updates of senders that are gone, until the first one is of somebody who is there."""
+        while self._waiting and self._waiting.first.sender.gone():
+            dropped = self._waiting.take()
+            self._waiting.done([dropped])
+            self._dropped.append(dropped)
 
     def _take(self) -> list[WaitingUpdate[_Submitted[_U]]]:
         """Take what is committed together next. The caller holds the lock."""
@@ -245,6 +277,7 @@ class GroupCommit(Generic[_U]):
                 break
             all_small = all_small and small
             taken.append(waiting.take())
+            self._drop_gone()
         return taken
 
     def _committed(self, updates: Sequence[_U]) -> Committed:
@@ -252,6 +285,20 @@ class GroupCommit(Generic[_U]):
             return self._commit(updates)
         except Exception:  # noqa: BLE001  # else the thread would end, and no update would be answered any more
             return Committed([Failure()] * len(updates))
+
+
+def _is_a_client(sender: Sender) -> bool:
+    return sender is not ITSELF
+
+
+def _shutting_down() -> PyshardError:
+    return ShuttingDown("this shard is shutting down, and the change was not begun; ask again when it is back")
+
+
+def _refuse(updates: Sequence[WaitingUpdate[_Submitted[Any]]], error: PyshardError) -> None:
+    """Tell whoever waits for updates that none of them was begun."""
+    for waiting in updates:
+        waiting.update.answered.errback(error)
 
 
 def _count(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:

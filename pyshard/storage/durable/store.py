@@ -253,6 +253,9 @@ class LmdbStore:
     def recall(self) -> bytes | None:
         return self._engine.text
 
+    def refuse_waiting(self) -> None:
+        self._writer.refuse_waiting()
+
     def close(self) -> Deferred[None]:
         return self._writer.close().addCallback(self._writer_closed)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
@@ -89,6 +89,16 @@ class UpdateQueue(Generic[_U]):
         """The first one, which waits no longer. It is out until it is `done` or `put_back`."""
         taken = heapq.heappop(self._entries)
         self._level = taken.tag
+        return taken
+
+    def take_all_of(self, which: Callable[[Sender], bool]) -> list[WaitingUpdate[_U]]:
+        """All updates of some senders, which wait no longer, in order; they are never put back."""
+        taken = sorted(waiting for waiting in self._entries if which(waiting.sender))
+        if taken:
+            numbers = {waiting.number for waiting in taken}
+            self._entries = [waiting for waiting in self._entries if waiting.number not in numbers]
+            heapq.heapify(self._entries)
+            self.done(taken)
         return taken
 
     def put_back(self, updates: Iterable[WaitingUpdate[_U]]) -> None:

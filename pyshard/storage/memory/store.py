@@ -208,6 +208,9 @@ class MemoryStore:
     def recall(self) -> bytes | None:
         return self._remembered
 
+    def refuse_waiting(self) -> None:
+        """See `IStore`: here nothing ever waits."""
+
     def close(self) -> Deferred[None]:
         for follower in self._followers.values():
             follower.end("the store was closed")

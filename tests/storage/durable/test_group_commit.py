@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 import pytest
+from storage.durable.writer_bench import Disk, Reactor
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
@@ -20,51 +19,8 @@ from pyshard.storage.durable.group_commit import MOST_UPDATES, Committed, GroupC
 from pyshard.storage.interface import Sender
 
 
-class Reactor:
-    """As much of a reactor as a writer uses: what its thread hands over is called by `turn`."""
-
-    def __init__(self) -> None:
-        self._calls: queue.Queue[tuple[Callable[..., Any], tuple[Any, ...]]] = queue.Queue()
-
-    def call_from_thread(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """What the writer is given."""
-        self._calls.put((function, arguments))
-
-    def until(self, deferred: Deferred[Any]) -> Any:
-        """Call what is handed over until a Deferred has fired; its result, a Failure as it is."""
-        outcome: list[Any] = []
-        deferred.addBoth(outcome.append)
-        while not outcome:
-            function, arguments = self._calls.get(timeout=10)
-            function(*arguments)
-        return outcome[0]
-
-
 class Outcome:
     """What may be looked after."""
-
-
-class Disk:
-    """Commits numbers, while it isn't blocked.
-
-    :param size: bytes that the outcomes of each commit keep.
-    :ivar begun: set when the first commit has begun.
-    """
-
-    def __init__(self, size: int = 0) -> None:
-        self._size = size
-        self.begun = threading.Event()
-        self.commits: list[list[int]] = []
-        self.unblocked = threading.Event()
-        self.unblocked.set()
-
-    def commit(self, updates: Sequence[int]) -> Committed:
-        """Each update's outcome is its double; a negative one fails."""
-        self.begun.set()
-        self.unblocked.wait(10)
-        self.commits.append(list(updates))
-        outcomes: list[object] = [Failure(ValueError(update)) if update < 0 else update * 2 for update in updates]
-        return Committed(outcomes, self._size)
 
 
 def test_without_a_thread_each_update_is_committed_alone() -> None:

@@ -133,3 +133,16 @@ def test_what_has_no_weight_costs_something() -> None:
         queue.add("own", ITSELF, 0, 0)
     add(queue, "small", "a", "1", 2000)
     assert taken(queue, 5).count("small") == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6))), st.sets(st.sampled_from(SENDERS)))
+def test_all_of_some_senders(added: list[tuple[Sender, int]], which: set[Sender]) -> None:
+    """They are taken in order and for good; those of others wait on, in their order, and nothing else is kept."""
+    queues: list[UpdateQueue[int]] = [UpdateQueue(), UpdateQueue()]
+    for queue in queues:
+        for number, (sender, cost) in enumerate(added):
+            queue.add(number, sender, cost, 1)
+    every = [queues[1].take() for _ in added]
+    assert queues[0].take_all_of(which.__contains__) == [one for one in every if one.sender in which]
+    assert [queues[0].take() for _ in range(len(queues[0]))] == [one for one in every if one.sender not in which]
+    assert set(vars(queues[0])["_flows"]) == {sender for sender, _ in added} - which
