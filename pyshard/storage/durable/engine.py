@@ -31,7 +31,6 @@ from itertools import groupby
 from typing import cast
 
 import lmdb
-from twisted.logger import Logger
 
 from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
@@ -39,7 +38,7 @@ from pyshard.storage.durable.checkpoint import PAGE, CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
-from pyshard.storage.durable.failed_updates import outcomes_of_failed, reason_of
+from pyshard.storage.durable.failed_updates import FailureLog, reason_of
 from pyshard.storage.durable.file_use import FileUse
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
@@ -87,8 +86,6 @@ class StorageEngine:
     :ivar on_growth: called with the lock held before the map grows. It must end all transactions that are open.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         directory: DataDirectory,
@@ -100,6 +97,7 @@ class StorageEngine:
         bound: FollowedBound = DEFAULT_BOUND,
     ) -> None:
         self._steady = steady
+        self._failures = FailureLog(steady)
         self._durability = durability
         self._checkpoints = CheckpointSchedule(most_changed)
         self._last_sync = steady()
@@ -242,10 +240,10 @@ class StorageEngine:
                 self._take(changes, counters)
             elif changes.swept is not None:
                 self.swept = changes.swept
-        except Exception as error:  # noqa: BLE001  # see `outcomes_of_failed`
+        except Exception as error:  # noqa: BLE001  # see `FailureLog.outcomes`
             if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
                 self.retention.leave_behind(self._lmdb_counters.sequence)  # the next change may have room then
-            return outcomes_of_failed(self._commit_group, updates[:tried] or updates)
+            return self._failures.outcomes(self._commit_group, updates[:tried] or updates)
         return outcomes
 
     def _take(self, changes: GroupChanges, counters: Counters) -> None:
@@ -284,8 +282,8 @@ class StorageEngine:
         """Do updates in one transaction of LMDB."""
         try:
             return self._transact(updates)
-        except Exception:  # noqa: BLE001  # see `outcomes_of_failed`
-            return outcomes_of_failed(self._commit_direct, updates)
+        except Exception:  # noqa: BLE001  # see `FailureLog.outcomes`
+            return self._failures.outcomes(self._commit_direct, updates)
 
     def _transact(self, updates: Sequence[DirectUpdate], checkpointed: int | None = None) -> list[object]:
         """Do updates in one transaction, save the counters in it, and draw the consequences for memtable and log.
@@ -344,7 +342,7 @@ class StorageEngine:
             try:
                 self.log.sync()
             except OSError as error:
-                self._log.error("the disk could not be synced: {error}", error=reason_of(error))
+                self._failures.add("the disk could not be synced", reason_of(error))
             else:
                 self.unsynced = False
                 self._last_sync = self._steady()

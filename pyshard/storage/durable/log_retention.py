@@ -16,7 +16,7 @@ import msgspec
 from twisted.logger import Logger
 
 from pyshard.storage.durable.data_directory import DataDirectory
-from pyshard.storage.durable.failed_updates import reason_of
+from pyshard.storage.durable.failed_updates import FailureLog, reason_of
 from pyshard.storage.durable.write_ahead_log import FEWEST, KeptSegment, WriteAheadLog
 from pyshard.storage.follower_places import FollowedBound, FollowerPlaces
 
@@ -83,6 +83,7 @@ class LogRetention:
         self._bound = bound
         self._steady = steady
         self.places = places
+        self._failures = FailureLog(steady)
 
     def saved(self) -> SavedLog:
         """What is to be saved of it now."""
@@ -121,7 +122,7 @@ class LogRetention:
         try:
             self._log.release(until)
         except OSError as error:
-            _log.error("room of the log could not be given back: {error}", error=reason_of(error))
+            self._failures.add("room of the log could not be given back", reason_of(error))
 
     def begin_anew(self, sequence: int) -> None:
         """Write over the active file from its start, unless a follower needs what it has. LMDB has everything.
@@ -135,7 +136,7 @@ class LogRetention:
         try:
             self._log.begin_lap(sequence)
         except OSError as error:
-            _log.error("the log could not be begun anew: {error}", error=reason_of(error))
+            self._failures.add("the log could not be begun anew", reason_of(error))
 
 
 def opened_log(
