@@ -204,6 +204,11 @@ class BoxStream(amp.AMP):
         """Whether more has come, be it part of a box, and nothing keeps it from being served."""
         return not self.paused and self.transport is not None and self._parser.begun
 
+    @property
+    def unserved_bytes(self) -> int:
+        """About how many bytes have come and weren't served, be they part of a box."""
+        return self._parser.held
+
     def wait_for_turn(self) -> None:
         """Serve nothing until `take_turn`, and read at most once: it is others' turn.
 

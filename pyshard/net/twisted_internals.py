@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import select
+import socket
 import sys
 from collections.abc import Callable
 from itertools import count
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 NO_TIMEOUT = cast(int, None)
 
 _TURNS = "pyshard_turns"  # the name of an attribute of the reactor that `poll_lightly` has set
+
+#: States of TCP in which the peer has ended its side, as Linux numbers them: TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK,
+#: CLOSING.
+_ENDED_BY_PEER = frozenset((6, 7, 8, 9, 11))
 
 _log = Logger()
 
@@ -68,6 +73,22 @@ def discard_unwritten(transport: FileDescriptor) -> None:
     memory that they take would still take it.
     """
     transport.dataBuffer, transport._tempDataBuffer, transport._tempDataLen = b"", [], 0
+
+
+def peer_has_ended(transport: object) -> bool:
+    """Whether the peer of a transport has ended its side of the connection, or reset it, as far as the system tells.
+
+    A transport that reads nothing doesn't notice, nor does one that has much to read before the end. On Linux the
+    system tells; elsewhere the answer is False.
+    """
+    if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
+        transport = transport.transport
+    if sys.platform != "linux" or not isinstance(transport, Connection) or not transport.connected:
+        return False
+    try:
+        return transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _ENDED_BY_PEER
+    except OSError:  # it is no socket of TCP
+        return False
 
 
 def bound_accepts(

@@ -29,6 +29,7 @@ from pyshard.errors import TooManyConnections
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
 from pyshard.server.connection_admission import origin_of
+from pyshard.server.served_connection import SMALL
 from pyshard.settings import settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class AcceptedConnection(BoundedAMP):
 
     :ivar origin: what counts as the address that the peer comes from (`pyshard.server.connection_admission.origin_of`).
     :ivar account: what its time is counted for (`pyshard.server.serving_turns`).
+    :ivar short_up_to: bytes of the largest box that took a short time, as far as is known (the same).
     :ivar operations: how many operations came over it.
     :ivar refused: why nothing is done for the peer, if so.
     """
@@ -52,6 +54,7 @@ class AcceptedConnection(BoundedAMP):
         self.factory = factory
         self.origin = origin_of(None)  # until its factory says it
         self.account = ""
+        self.short_up_to = SMALL
         self.operations = 0
         self.refused: TooManyConnections | None = None
         self._peer = "?"
@@ -60,6 +63,7 @@ class AcceptedConnection(BoundedAMP):
         self._no_tls: str | None = None  # why this side ended the handshake
         self._silent = True  # the peer has sent nothing yet, and no line tells of the connection
         self._turned_away = False
+        self._ended_because: str | None = None  # in the log, where the reason of the transport doesn't say it
 
     def opened(self) -> None:
         """Called when the connection is there, with its handshake complete. A subclass may override it."""
@@ -138,6 +142,7 @@ class AcceptedConnection(BoundedAMP):
             self.factory.failed_handshakes.add(self._clock.seconds(), self.id, self._peer, why)
         else:
             why = in_words(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage()
+            why = self._ended_because or why
             self._tell(f"closed after {self.operations} operations: {why}")
 
     def _closed_without_a_byte(self) -> bool:

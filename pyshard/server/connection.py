@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import discard_unwritten, wrap_reads_and_writes
+from pyshard.net.twisted_internals import discard_unwritten, peer_has_ended, wrap_reads_and_writes
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
@@ -211,6 +211,16 @@ class ServerConnection(AcceptedConnection):
         if self.transport is not None:
             cast(IConsumer, self.transport).unregisterProducer()  # a transport that feeds a producer doesn't close
         super().close()
+
+    @property
+    def peer_has_ended(self) -> bool:
+        """Whether the peer has ended the connection, though not all that it sent was read."""
+        return peer_has_ended(self.transport)
+
+    def end_unserved(self) -> None:
+        """See `Served`."""
+        self._ended_because = "the peer ended it before its turn came"
+        self.abort()
 
     def serve_arrived(self) -> None:
         self.factory.turns.serve(self)

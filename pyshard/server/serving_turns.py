@@ -14,6 +14,9 @@ Rules:
 - While several addresses ask, none has more than its share of the time (`pyshard.server.address_time_shares`). Until it
   has some again, nothing is read from its connections. An address has two shares: one for its connections with boxes
   that take long, one for the others. In one round few long boxes are served, however many addresses ask for some.
+- A box that is larger than those that a connection was served in a short time counts as one that takes long, until it
+  is served. So nobody has long boxes served as short ones by connecting anew for each.
+- A connection whose peer has ended it while it waited is ended when it would be its turn.
 - Peers without a role come behind those that have one, but get a small part of each round, since whoever has a token is
   a stranger at first.
 """
@@ -23,13 +26,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.security.tokens_and_roles import Role
 from pyshard.server.address_time_shares import ALIKE, SHORT, AddressShares, BoxTimes
 from pyshard.server.fair_queue import FairGroups
+from pyshard.server.served_connection import Served
 from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
@@ -37,49 +40,6 @@ _WATCHED = 0.1  # seconds after a long box in which it is measured how much of t
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
 _LONG_IN_TURN = 0.002  # seconds after which no more long boxes are begun in a turn while several accounts ask
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
-
-
-class Served(Protocol):
-    """A connection as it is served.
-
-    :ivar role: what the peer may do; None: it is a stranger.
-    :ivar origin: what counts as the address that the peer comes from; whoever has the same shares its time.
-    :ivar account: what its time is counted for: its address, or the long boxes of that; `ServingTurns` sets it.
-    :ivar heard: when what is to be served was given to `ServingTurns.serve`, in the clock's seconds.
-    """
-
-    role: Role | None
-    origin: str
-    account: str
-    heard: float
-
-    def __hash__(self) -> int: ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is lost; it may be while it is served, and has been forgotten then."""
-        ...
-
-    @property
-    def has_unserved(self) -> bool:
-        """Whether more has come that could be served now."""
-        ...
-
-    def serve_next(self) -> bool:
-        """Serve one box, if there is one; whether there may be another."""
-        ...
-
-    def wait_for_turn(self) -> None:
-        """Serve and read nothing until `take_turn`."""
-        ...
-
-    def wait_unread(self) -> None:
-        """Serve nothing and read nothing at all until `take_turn`."""
-        ...
-
-    def take_turn(self) -> None:
-        """Give what has come to `ServingTurns.serve` again, and read on."""
-        ...
 
 
 _S = TypeVar("_S", bound=Served)
@@ -201,6 +161,9 @@ class ServingTurns(Generic[_S]):
         most = peers.in_turn if its_turn else peers.left
         shares, began = self._shares, connection.heard
         account = connection.account or self._first_account(connection)
+        size = connection.unserved_bytes if shares.contended else 0
+        if size > connection.short_up_to and account is connection.origin:
+            account = connection.account = _long_of(account)
         if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(account, began, self._turn())
             if its_turn or connection.role is None or room == inf:
@@ -226,6 +189,8 @@ class ServingTurns(Generic[_S]):
             if long or connection in self._box_times or account is not connection.origin:
                 account = self._account_of(connection, boxes, began + used, self._processor() - had if watched else 0.0)
             shares.charge(account, used, began + used, self._turn(), boxes)
+            if not long and not more:
+                connection.short_up_to = max(connection.short_up_to, size)
             if long:
                 self._watched_until = began + used + _WATCHED
                 self._long_used = self._long_in_turn() + used
@@ -311,8 +276,13 @@ class ServingTurns(Generic[_S]):
         for peers in (self._known, self._strangers):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
-                self._turn_of, self._waits_again = connection, False
                 account = self._in_line.pop(connection, connection.account)  # it may wait in both classes
+                if connection.peer_has_ended:
+                    self._unread.discard(connection)
+                    connection.end_unserved()
+                    passed = self._clock.seconds() - began
+                    continue
+                self._turn_of, self._waits_again = connection, False
                 if connection in self._unread:
                     self._unread.remove(connection)
                     self._read_on.add(account)

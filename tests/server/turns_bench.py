@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 
 from pyshard.security.tokens_and_roles import Role
+from pyshard.server.served_connection import SMALL
 from pyshard.server.serving_turns import ServingTurns
 from pyshard.settings import settings
 
@@ -75,11 +76,22 @@ class Connection:
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.taken = 0.0  # seconds for which others have the processor while a box is served
         self.waits = self.ended = False
+        self.peer_has_ended = self.was_ended = False
+        self.size = 0  # bytes of each box
+        self.short_up_to = SMALL
         self.heard = self.served_at = 0.0
 
     @property
     def has_unserved(self) -> bool:
         return not self.waits and not self.ended and self.boxes > 0
+
+    @property
+    def unserved_bytes(self) -> int:
+        return self.boxes * self.size
+
+    def end_unserved(self) -> None:
+        self.was_ended = self.ended = True
+        self.bench.turns.forget(self)
 
     def arrive(self, boxes: int = 0) -> None:
         """Have so many more boxes come."""
@@ -97,7 +109,7 @@ class Connection:
         self.bench.clock.rightNow += self.taken
         self.bench.taken += self.taken
         self.served_at = self.bench.clock.seconds()
-        return True
+        return self.boxes > 0
 
     def wait_for_turn(self) -> None:
         self.waits = True

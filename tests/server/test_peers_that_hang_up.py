@@ -1,0 +1,133 @@
+"""Peers that connect, send large things, and end the connection: what is served of it, and beside it."""
+
+from __future__ import annotations
+
+import pytest
+from server.turns_bench import AWAY, Bench
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from pyshard.protocol.boxes import serialize
+from pyshard.server import connection as connection_module
+from pyshard.server.connection import ServerConnection
+from pyshard.server.factory import ServerFactory
+from pyshard.server.served_connection import SMALL
+
+LARGE = 10 * SMALL
+LONG = 0.02  # seconds
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Turns by a clock of their own."""
+    return Bench()
+
+
+def test_what_waits_of_them_is_not_served(bench: Bench) -> None:
+    """A thousand that have hung up while they waited are ended at their turn, and nobody waits for what they sent."""
+    honest = bench.peer("honest", cost=0.00003)
+    for _ in range(100):
+        bench.ask(honest)
+    attacks = [bench.peer(f"attack {number}", cost=LONG, origin="attack") for number in range(1000)]
+    steady = bench.peer("steady", cost=LONG, origin="attack")
+    for attack in [*attacks, steady]:
+        attack.arrive(4)
+    waiting = [attack for attack in attacks if attack.waits]
+    assert len(waiting) > 900
+    for attack in attacks:
+        attack.peer_has_ended = True
+    served = len([name for name in bench.served if name.startswith("attack")])
+    longest = 0.0
+    for _ in range(20_000):
+        began = bench.clock.seconds()
+        bench.ask(honest)
+        longest = max(longest, bench.clock.seconds() - began)
+    assert len([name for name in bench.served if name.startswith("attack")]) == served
+    assert all(attack.was_ended for attack in waiting)
+    assert longest < 2 * LONG
+    assert bench.served.count("steady") == 4
+    assert not steady.was_ended
+    assert not bench.turns._unread
+    assert not bench.turns._in_line
+
+
+def test_those_that_are_read_at_their_turn_only(bench: Bench) -> None:
+    """Who has hung up isn't even read when it is its turn."""
+    reads: list[str] = []
+    peers = [bench.peer("honest", cost=0.00003), bench.peer("attack", cost=LONG)]
+    attack = peers[1]
+    for _ in range(50):
+        bench.ask(peers[0])
+        attack.arrive(1)
+    read = bench.turns.reading(attack, lambda: reads.append("attack"))
+    attack.waits, attack.boxes = False, 0
+    read()
+    assert (reads, attack.waits) == ([], True)
+    attack.peer_has_ended = True
+    for _ in range(20_000):
+        bench.ask(peers[0])
+    assert (reads, attack.was_ended) == ([], True)
+
+
+@pytest.mark.parametrize("small_first", [False, True])
+def test_the_first_large_box_of_a_connection(bench: Bench, small_first: bool) -> None:
+    """It counts as one that takes long before it was served, and waits for the others of its address."""
+    honest, bulk = bench.peer("honest", cost=0.00003), bench.peer("bulk", cost=LONG, origin="attack")
+    bulk.arrive(1_000_000)
+    for _ in range(300):
+        bench.ask(honest)
+    new = bench.peer("new", cost=0.00002, origin="attack")
+    if small_first:
+        for _ in range(3):
+            bench.ask(new)
+        assert new.account == new.origin
+    bench.ask(honest)
+    while bench.turns._shares.wait("attack, long boxes", bench.clock.seconds()) <= 0:  # its long boxes have had enough
+        bench.ask(honest)
+    served = bench.served.count("new")
+    new.size, new.cost = LARGE, LONG
+    new.arrive(1)
+    assert bench.served.count("new") == served
+    assert (new.waits, new.account == new.origin) == (True, False)
+
+
+def test_large_boxes_that_take_a_short_time(bench: Bench) -> None:
+    """Once such a box was served, those of its size count as what they are, and don't wait for the address's others."""
+    honest, bulk = bench.peer("honest", cost=0.00003), bench.peer("bulk", cost=LONG, origin="attack")
+    bulk.arrive(1_000_000)
+    for _ in range(300):
+        bench.ask(honest)
+    new = bench.peer("new", cost=0.00005, origin="attack")
+    new.size = LARGE
+    bench.ask(new)
+    assert (new.account == new.origin, new.short_up_to) == (True, LARGE)
+    began = bench.clock.seconds()
+    for _ in range(200):
+        bench.ask(new)
+        bench.ask(honest)
+    assert new.account == new.origin
+    assert 200 * (new.cost + honest.cost + 2 * AWAY) / (bench.clock.seconds() - began) > 0.5
+    new.size += 1
+    new.boxes = 1
+    new.heard = bench.clock.seconds()
+    bench.turns.serve(new)
+    assert new.short_up_to in (LARGE, LARGE + 1)
+
+
+def test_the_line_in_the_log(monkeypatch: pytest.MonkeyPatch, log_lines: list[str]) -> None:
+    """A connection that is ended at its turn has the reason in its line. Nothing of what it had sent was served."""
+    clock = Clock()
+    factory = ServerFactory(lambda made: ServerConnection(made, clock), clock)
+    side = factory.buildProtocol(None)
+    assert side is not None
+    transport = StringTransport()
+    side.makeConnection(transport)
+    side.wait_for_turn()
+    side.dataReceived(serialize({b"_command": b"Ping", b"_ask": b"1"}))
+    factory.turns._wait_in_line(side)
+    monkeypatch.setattr(connection_module, "peer_has_ended", lambda asked: asked is transport)
+    clock.advance(1)
+    assert transport.value() == b""
+    assert transport.disconnecting
+    side.connectionLost()
+    assert log_lines[-1].endswith("closed after 0 operations: the peer ended it before its turn came")
