@@ -278,7 +278,6 @@ class ServingTurns(Generic[_S]):
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
                 account = self._in_line.pop(connection, connection.account)  # it may wait in both classes
                 if connection.peer_has_ended:
-                    self._unread.discard(connection)
                     connection.end_unserved()
                     passed = self._clock.seconds() - began
                     continue
