@@ -187,7 +187,8 @@ class ServingTurns(Generic[_S]):
             self._counted += used
             long = used >= SHORT * boxes
             if long or connection in self._box_times or account is not connection.origin:
-                account = self._account_of(connection, boxes, began + used, self._processor() - had if watched else 0.0)
+                processor = self._processor() - had if watched else 0.0
+                account = self._account_of(connection, boxes, began + used, processor, size > connection.short_up_to)
             shares.charge(account, used, began + used, self._turn(), boxes)
             if not long and not more:
                 connection.short_up_to = max(connection.short_up_to, size)
@@ -225,17 +226,19 @@ class ServingTurns(Generic[_S]):
         connection.account = long if self._shares.average(long, self._clock.seconds()) > 0 else connection.origin
         return connection.account
 
-    def _account_of(self, connection: _S, boxes: int, now: float, used: float) -> str:
+    def _account_of(self, connection: _S, boxes: int, now: float, used: float, large: bool = False) -> str:
         """What a connection counts for, given the boxes that were just served.
 
         :param used: seconds of a processor.
+        :param large: they were taken for boxes that take long. What had their room must count for them, else boxes that
+            aren't alike to the longest would use none of it.
         """
         times = self._box_times.get(connection)
         if times is None:
             times = self._box_times[connection] = BoxTimes()
         times.add(used, boxes, now)
         long, before = _long_of(connection.origin), connection.account
-        if times.average >= max(SHORT, ALIKE * self._shares.average(long, now)):
+        if times.average >= (SHORT if large else max(SHORT, ALIKE * self._shares.average(long, now))):
             connection.account = long
         else:
             connection.account = connection.origin

@@ -91,6 +91,20 @@ def test_the_first_large_box_of_a_connection(bench: Bench, small_first: bool) ->
     assert (new.waits, new.account == new.origin) == (True, False)
 
 
+def test_large_boxes_that_take_less_long_than_others(bench: Bench) -> None:
+    """What is served by the room for long boxes is counted there, though others of the address take far longer."""
+    honest, bulk = bench.peer("honest", cost=0.00003), bench.peer("bulk", cost=0.2, origin="attack")
+    bulk.arrive(1_000_000)
+    for _ in range(3000):
+        bench.ask(honest)
+    for number in range(20):
+        new = bench.peer(f"new {number}", cost=0.005, origin="attack")
+        new.size = LARGE
+        bench.ask(new)
+        bench.ask(honest)
+        assert new.account != new.origin
+
+
 def test_large_boxes_that_take_a_short_time(bench: Bench) -> None:
     """Once such a box was served, those of its size count as what they are, and don't wait for the address's others."""
     honest, bulk = bench.peer("honest", cost=0.00003), bench.peer("bulk", cost=LONG, origin="attack")
