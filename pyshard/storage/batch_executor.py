@@ -6,13 +6,13 @@ Rules:
   are too large;
 - a store gives it a `StoreIndex` for each index, which knows where records are;
 - a run, which is one verb for many keys, goes to a `StoreIndex` in one call for all keys if it is `Has`, `Read`, or a
-  `Write` without conditions and times to live; all others are applied key by key (`_apply_each`);
+  `Write` without conditions and times to live that surely fits; all others are applied key by key (`_apply_each`);
 - both ways give the same (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
 - a batch has a bounded share of work: bytes of records in its answers, bytes that it copies for touches and increments,
   bytes that it looks at in a store that pays for them (`LookBudget`), and operations that are applied key by key. Past
   it, all that is left of the batch is refused;
-- no record is copied before it is known to be wanted: a condition looks at the version alone.
+- no long record is copied before it is known to be wanted: a condition looks at the version alone.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Rules, beside those of every store (`pyshard.storage.interface`):
 
-- every Deferred has fired when it is returned;
-- a number is given to whatever changes something, and what has changed is kept while somebody follows;
+- every Deferred has fired when it is returned, but that of a follower that waits for changes;
+- each batch or other call that changes something gets the next number (`sequence`). What it changed is kept only while
+  there is a follower (`IStore.follow`), within a bound;
 - versions begin with the time in microseconds, so that they rise over a restart as well;
 - a snapshot copies nothing when it is taken: what changes afterwards is kept for it
   (`pyshard.storage.memory.index_at_moment`);
