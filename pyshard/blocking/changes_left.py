@@ -16,8 +16,8 @@ from collections.abc import Container, Iterable
 from typing import TypeAlias
 
 from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps
+from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.waiting_operation import GatheredOperation
 
 #: An index and a key of it.
 Place: TypeAlias = tuple[str, bytes]

@@ -26,11 +26,11 @@ from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps, run
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
+from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
-from pyshard.blocking.waiting_operation import GatheredOperation
 from pyshard.client_core import map_fetching
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing

@@ -21,16 +21,15 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
-import msgspec
-
 from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.calling_thread_tasks import Network, run
 from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
+from pyshard.blocking.gathered_operation import GatheredOperation, Turn
 from pyshard.blocking.pooled_connection import PooledConnection
+from pyshard.blocking.sent_batch import EVER, SentBatch
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.waiting_operation import GatheredOperation, Turn
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, refusal_of
 from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
@@ -42,38 +41,11 @@ from pyshard.net.backoff import Backoff
 from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _PATIENCE = 0.05  # seconds for which an operation waits for another thread's lead
 _MOST = 32  # connections to a shard that threads may open for want of patience, so that a silent shard costs few
-_EVER = float("inf")
-
-
-class SentBatch(msgspec.Struct, eq=False):  # as its `__init__` is in C
-    """Operations of one or more threads, on their way over a connection.
-
-    :param connection: which.
-    :param operations: the operations.
-    :ivar leader: whose thread leads it; nobody else touches the connection.
-    :ivar tag: of the question; empty: it was not sent yet.
-    :ivar due: the time from which the connection counts as dead when it has given no answer.
-    :ivar session: the connection's when it was sent.
-    """
-
-    connection: PooledConnection
-    operations: list[GatheredOperation]
-    leader: GatheredOperation | None = None
-    runs: list[Run] = []
-    tag: bytes = b""
-    session: bytes = b""
-    due: float = _EVER
-
-    def failed(self, attempt: Attempt, error: Exception) -> None:
-        """All of it came to nothing."""
-        for operation in self.operations:
-            operation.failed(attempt, error)
 
 
 class ShardPool(ConnectionPool):
@@ -201,7 +173,7 @@ class ShardPool(ConnectionPool):
                     self._lead(SentBatch(self.new(), [operation]), operation)
                     return
                 else:
-                    patience = _EVER  # it is on its way; only its deadline counts now
+                    patience = EVER  # it is on its way; only its deadline counts now
 
     def _leave(self, turn: Turn) -> None:
         """This thread waits no longer; what was handed to it goes to another one."""

@@ -12,9 +12,9 @@ from pyshard import Pyshard
 from pyshard.blocking.calling_thread_tasks import run
 from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connector import Connector
+from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.pyshard import over
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.waiting_operation import GatheredOperation
 from pyshard.errors import OutcomeUnknown
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.testing import MemoryCluster

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 
 from pyshard import Pyshard
 from pyshard.blocking.connector import Connector
+from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.pyshard import over
-from pyshard.blocking.waiting_operation import GatheredOperation
 from pyshard.errors import NotConfigured, OutcomeUnknown, PartialFailure, Unavailable
 from pyshard.model.key_slots import slot_of
 from pyshard.net.connection_parameters import connection_parameters

@@ -21,7 +21,7 @@ from pyshard.client_core.retry_decision import Attempt
 from pyshard.errors import PyshardError
 
 if TYPE_CHECKING:
-    from pyshard.blocking.shard_pool import SentBatch
+    from pyshard.blocking.sent_batch import SentBatch
 
 
 class Lock(Protocol):
