@@ -11,7 +11,7 @@ Rules:
   are still to come, on to one of the others.
 - Operations of different threads are concurrent: there is no order among them to be kept.
 - A call may give up a change that was sent already. Then a later call on the same key waits until that change is
-  answered, or can't take effect any more (`pyshard.blocking.changes_left`).
+  answered, or can't take effect any more (`pyshard.blocking.abandoned_changes`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
+from pyshard.blocking.abandoned_changes import ChangesLeft
 from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.calling_thread_tasks import Network, run
-from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.gathered_operation import GatheredOperation, Turn

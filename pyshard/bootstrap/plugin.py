@@ -31,7 +31,7 @@ from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.signals_and_exit import DaemonReactor, end
-from pyshard.server.twistd_files import twistd_files
+from pyshard.server.twistd_file_options import twistd_files
 
 
 class BootstrapOptions(usage.Options):

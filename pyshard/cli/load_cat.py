@@ -23,12 +23,12 @@ import click
 
 from pyshard.blocking import Pyshard
 from pyshard.blocking.raw_records import read_results
+from pyshard.cli.cat_lines import record_lines
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.input_text import InputFile
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, parse_lines, windows
-from pyshard.cli.record_lines import record_lines
 from pyshard.cli.signals import interrupt_says
 from pyshard.cli.standard_output import document_count, put, put_lines
 from pyshard.cli.unreadable_records import UnreadableCount

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import ExitCode
-from pyshard.cli.rendered_output import show
+from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import put
 from pyshard.settings import settings
 

@@ -8,7 +8,7 @@ Rules:
 - A connection opens with the token, if there is one, and ``Hello``, in one go. Nothing else is asked before it is
   greeted.
 - The peer may ask for a sign of life (``Ping``), and may ask this side to leave (``GoAway``); both are answered. It may
-  not ask much (`pyshard.client_core.daemon_question_limit`).
+  not ask much (`pyshard.client_core.questions_from_daemons`).
 - What breaks the protocol ends the conversation (`Broken`), since what comes after it can't be understood.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from pyshard.client_core.daemon_question_limit import QuestionAllowance
+from pyshard.client_core.questions_from_daemons import QuestionAllowance
 from pyshard.errors import BadRequest, NotTrusted, OutcomeUnknown, PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import apply_bytes

@@ -266,7 +266,7 @@ def record_lines(
     list keys not None, list results not None, Py_ssize_t place, Py_ssize_t begin, bint jsonl,
     Py_ssize_t most_uncounted, int most_nesting,
 ):
-    """The lines of some keys; see `pyshard.cli.record_lines.record_lines_plainly`.
+    """The lines of some keys; see `pyshard.cli.cat_lines.record_lines_plainly`.
 
     :param begin: how many bytes of a result stand before its record.
     :param most_uncounted: bytes of MessagePack up to which a document's elements needn't be counted.

@@ -3,7 +3,7 @@
 Rules:
 
 - The peer may ask for a sign of life (`Ping`), and may ask this side to leave (`GoAway`). It may not ask much
-  (`pyshard.client_core.daemon_question_limit`).
+  (`pyshard.client_core.questions_from_daemons`).
 - A connection that is leaving takes no new calls. It closes when its last answer is there.
 - Its owner hears of the loss before its calls fail, so that nobody makes the next call on a dead connection.
 - Where TLS failed, calls fail with `NotTrusted` and the reason in words. Where the peer broke the protocol, the owner
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.client_core.conversation import Broken
-from pyshard.client_core.daemon_question_limit import QuestionAllowance
+from pyshard.client_core.questions_from_daemons import QuestionAllowance
 from pyshard.errors import NotTrusted, PyshardError
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands

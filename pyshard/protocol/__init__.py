@@ -8,7 +8,7 @@
 - `apply_boxes`: the boxes of `Apply`, the command that carries operations, made without AMP's machinery;
 - `batch_operations` and `batch_encoding`: the operations in an `Apply`, and their MessagePack;
 - `batch_outline`: what is known of a batch before it is decoded, and where one that can't be read is at fault;
-- `batch_answers`: what a shard answers to a batch, as MessagePack; `answer_check`: how much that may be;
+- `batch_answers`: what a shard answers to a batch, as MessagePack; `answer_size_check`: how much that may be;
 - `pages`: pages of an index's keys and of a snapshot's records, as MessagePack (`message_pack_heads`).
 
 Rules:

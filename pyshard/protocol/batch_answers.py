@@ -5,7 +5,7 @@ Rules:
 - there is one answer for each run, in the order of the runs, and one result for each key, in the order of the keys;
 - an operation that was refused has nil for a result, changed nothing, and has an entry in `errors`;
 - what a peer answers is checked: a result that the verb can't have would be a wrong answer to somebody;
-- it is bounded by what was asked (`pyshard.protocol.answer_check`), and so are the texts of errors
+- it is bounded by what was asked (`pyshard.protocol.answer_size_check`), and so are the texts of errors
   (`pyshard.protocol.error_texts`);
 - what doesn't fit is refused with a `BadRequest` in one printable line.
 """
@@ -22,7 +22,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code, plain
 from pyshard.protocol import error_texts
-from pyshard.protocol.answer_check import FEW, check_announced, check_records
+from pyshard.protocol.answer_size_check import FEW, check_announced, check_records
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 
 _T = TypeVar("_T")

@@ -24,9 +24,9 @@ from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.accepted_connection import AcceptedConnection
+from pyshard.server.busiest_connections import BusiestConnections
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
-from pyshard.server.connection_stat import BusiestConnections
 from pyshard.server.handshake_places import HandshakePlaces
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.server.paced_log import paced_log

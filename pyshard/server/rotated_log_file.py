@@ -22,7 +22,7 @@ from twisted.python.logfile import LogFile
 
 from pyshard.errors import ConfigError
 from pyshard.server.option_numbers import whole_number
-from pyshard.server.twistd_files import TwistdFiles
+from pyshard.server.twistd_file_options import TwistdFiles
 from pyshard.settings import settings
 
 #: The options of both daemons about their log.

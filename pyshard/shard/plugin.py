@@ -25,7 +25,7 @@ from pyshard.server.file_limits import with_files
 from pyshard.server.option_numbers import whole_number
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.signals_and_exit import DaemonReactor, end
-from pyshard.server.twistd_files import twistd_files
+from pyshard.server.twistd_file_options import twistd_files
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard

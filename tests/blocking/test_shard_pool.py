@@ -13,7 +13,8 @@ from pyshard import Pyshard
 from pyshard.blocking import shard_pool
 from pyshard.blocking.connection_pool import NotSent
 from pyshard.blocking.gathered_operation import GatheredOperation, Turn
-from pyshard.blocking.shard_pool import SentBatch, ShardPool
+from pyshard.blocking.sent_batch import SentBatch
+from pyshard.blocking.shard_pool import ShardPool
 from pyshard.model.key_slots import slot_of
 from pyshard.testing import MemoryCluster
 

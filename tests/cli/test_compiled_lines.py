@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pyshard.cli.cat_lines import record_lines, record_lines_plainly
 from pyshard.cli.document_text import TextError, as_json, as_text
 from pyshard.cli.line_formats import format_line, parse_line, parse_lines
-from pyshard.cli.record_lines import record_lines, record_lines_plainly
 from pyshard.client_core.bulk_input import EncodedDocument
 from pyshard.compiled import line_leaves, parse_leaves
 from pyshard.errors import PyshardError, Unavailable

@@ -14,7 +14,7 @@ from twisted.logger import LogLevel
 
 from pyshard.errors import ConfigError
 from pyshard.server.rotated_log_file import DaemonLog, LogBounds, chosen_log, log_bounds
-from pyshard.server.twistd_files import TwistdFiles
+from pyshard.server.twistd_file_options import TwistdFiles
 from pyshard.settings import settings
 
 LINE = "x" * 99 + "\n"

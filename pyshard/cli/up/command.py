@@ -16,7 +16,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from pyshard.bootstrap.plugin import open_state
 from pyshard.cli.common_options import refuse_outer, tls_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
-from pyshard.cli.rendered_output import show
+from pyshard.cli.rich_output import show
 from pyshard.cli.signals import EndSignals
 from pyshard.cli.standard_output import flush, put
 from pyshard.cli.up import cluster_choice as clusters

@@ -39,10 +39,10 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
-from pyshard.storage.durable.file_use import FileUse
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
+from pyshard.storage.durable.lmdb_file_use import FileUse
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.log_retention import SavedLog, opened_log
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update

@@ -5,7 +5,7 @@ One sync of the disk serves all of these, however many they are.
 Rules:
 
 - updates of one sender are committed in the order in which they were submitted; whose are next is decided by
-  `pyshard.storage.durable.update_queue`, so that nobody waits for all that somebody else has submitted;
+  `pyshard.storage.durable.fair_update_queue`, so that nobody waits for all that somebody else has submitted;
 - small updates aren't committed together with large ones, whose work they would wait for; and large ones leave time
   to others (`pyshard.storage.durable.anticipatory_pause`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
@@ -38,7 +38,7 @@ from pyshard.clocks import steady_seconds
 from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
-from pyshard.storage.durable.update_queue import LEAST_COST, UpdateQueue, WaitingUpdate
+from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate
 from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")

@@ -14,7 +14,7 @@ import lmdb
 
 from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.data_directory import DataDirectory
-from pyshard.storage.durable.file_use import FileUse
+from pyshard.storage.durable.lmdb_file_use import FileUse
 from pyshard.storage.durable.merged_view import Databases
 
 

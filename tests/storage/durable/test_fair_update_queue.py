@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.storage.durable.update_queue import UpdateQueue, WaitingUpdate
+from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
 from pyshard.storage.interface import ITSELF, Sender
 
 SENDERS = [Sender(address, connection) for address in "ab" for connection in "123"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.client_core.daemon_question_limit import QuestionAllowance
+from pyshard.client_core.questions_from_daemons import QuestionAllowance
 from pyshard.settings import settings
 
 BREACH = "it asked more than 20 questions at once, or 1 a second"

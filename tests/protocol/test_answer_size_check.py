@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.answer_check import check_announced, check_records
+from pyshard.protocol.answer_size_check import check_announced, check_records
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_operations import Has, Read, Run
 from pyshard.protocol.message_pack_heads import array_length, map_length

@@ -9,8 +9,8 @@ import pytest
 from green_threads import GreenSockets, GreenThreads
 
 from pyshard import Pyshard
+from pyshard.blocking.abandoned_changes import ChangesLeft
 from pyshard.blocking.calling_thread_tasks import run
-from pyshard.blocking.changes_left import ChangesLeft
 from pyshard.blocking.connector import Connector
 from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.pyshard import over

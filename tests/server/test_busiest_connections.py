@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.task import Clock
 from work import growth
 
-from pyshard.server.connection_stat import BusiestConnections
+from pyshard.server.busiest_connections import BusiestConnections
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ from twisted.application.app import ServerOptions
 from twisted.python import usage
 from twisted.scripts import _twistd_unix
 
-from pyshard.server.twistd_files import TwistdFiles, files_named, twistd_files
+from pyshard.server.twistd_file_options import TwistdFiles, files_named, twistd_files
 
 HERE = Path.cwd()
 
