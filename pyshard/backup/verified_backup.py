@@ -26,9 +26,9 @@ from pyshard.backup.new_backup import BLOCK
 from pyshard.errors import BackupDamaged, BadRequest, plain, shortened
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
+from pyshard.model.regular_file import open_regular, read_regular
 from pyshard.protocol.batch_operations import HEAD_BYTES
 from pyshard.protocol.pages import Row, decode_rows
-from pyshard.security.regular_file import open_regular, read_regular
 from pyshard.settings import settings
 
 #: Bytes that a manifest may have: room for tens of thousands of shards.

@@ -10,8 +10,8 @@ from pathlib import Path
 from pyshard.errors import BadRequest, ConfigError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.regular_file import read_regular
 from pyshard.security.private_files import replace_privately
-from pyshard.security.regular_file import read_regular
 from pyshard.settings import settings
 
 

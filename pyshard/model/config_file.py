@@ -23,6 +23,7 @@ import msgspec
 from pyshard.errors import ConfigError, shortened, shown_value
 from pyshard.model.address_text import split_listening
 from pyshard.model.key_slots import hash_to_slot
+from pyshard.model.regular_file import read_regular
 from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.settings import settings
 
@@ -31,6 +32,8 @@ _Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 _Listen = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+_LONGEST = 4 * 1024 * 1024  # bytes of a config file, as many as a cluster's state has: it is read whole
 
 _ENDPOINT = re.compile(r"[A-Za-z][\w-]*:.", re.ASCII)  # the beginning of a Twisted endpoint string
 
@@ -82,7 +85,7 @@ def load(path: Path | str) -> ClusterConfig:
     :raises ConfigError: in one line: file, field, what was found, what was expected.
     """
     try:
-        text = Path(path).read_bytes()
+        text = read_regular(Path(path), _LONGEST)
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); expected a config file in JSON") from None
     try:

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 
 from pyshard.errors import ConfigError
-from pyshard.security.regular_file import open_regular
+from pyshard.model.regular_file import open_regular
 
 _ROOT = 0
 

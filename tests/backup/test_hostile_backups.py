@@ -17,9 +17,9 @@ from pyshard.backup.new_backup import RecordsFile
 from pyshard.backup.verified_backup import VerifiedBackup, check
 from pyshard.errors import BackupDamaged
 from pyshard.model import document_encoding
+from pyshard.model.regular_file import open_regular
 from pyshard.protocol.batch_operations import HEAD_BYTES, LONGEST_TTL
 from pyshard.protocol.pages import Row, encode_rows
-from pyshard.security.regular_file import open_regular
 from pyshard.settings import settings
 
 RECORD = document_encoding.encode(1)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,25 @@ def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         load(path)
     assert str(refused.value) == (f"{path}: can't be read (No such file or directory); expected a config file in JSON")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A pipe, whose writer may never come, and a device, which never ends, are refused at once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ConfigError) as refused:
+            load(path)
+        assert str(refused.value).startswith(f"{path}: can't be read (Found something else than a file)")
+
+
+def test_a_file_without_end(tmp_path: Path) -> None:
+    """Not more is read of a file than a config has."""
+    path = tmp_path / "shards.json"
+    with path.open("wb") as file:
+        file.truncate(40 * 1024**3)
+    with pytest.raises(ConfigError, match=r"can't be read \(Found more than 4,194,304 bytes\)"):
+        load(path)
 
 
 def test_folder(tmp_path: Path) -> None:

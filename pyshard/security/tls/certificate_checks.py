@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from pyshard.errors import ConfigError
 from pyshard.security.tls.config import Tls
-from pyshard.security.tls.tls_files import authorities, key_path, key_text, unreadable
+from pyshard.security.tls.tls_files import authorities, certificate_text, key_path, key_text
 
 _SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -49,9 +49,7 @@ def check(tls: Tls, now: datetime) -> None:
 
 def _certificates(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise unreadable(path, error) from None
+        return x509.load_pem_x509_certificates(certificate_text(path))
     except ValueError:
         raise ConfigError(f"TLS file {path}: found no certificate in PEM that can be read, expected one") from None
 

@@ -66,6 +66,7 @@ def server_hostname(host: str) -> str:
 
 
 def _load_certificates(context: ssl.SSLContext, path: Path) -> None:
+    tls_files.certificate_text(path)  # ssl would wait for a pipe's writer, and read a device without end
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from pyshard.errors import ConfigError
+from pyshard.model.regular_file import read_regular
 from pyshard.security.file_change import ReloadedValue, file_signature
 from pyshard.security.secret_file import read_secret
 from pyshard.security.tls.config import SYSTEM, Tls
 
 _T = TypeVar("_T")
 
+_LONGEST_CERTIFICATES = 16 * 1024 * 1024  # bytes of a file with certificates; those of all authorities take 0.3 MiB
 _LONGEST_KEY = 1024 * 1024  # bytes of a file with a private key, which may have certificates as well
 
 
@@ -69,6 +71,17 @@ def reloaded(tls: Tls, make: Callable[[], _T]) -> ReloadedValue[_T]:
 def unreadable(path: Path, error: OSError) -> ConfigError:
     """The error for a file that can't be read."""
     return ConfigError(f"TLS file {path}: it can't be read: {(error.strerror or str(error)).lower()}")
+
+
+def certificate_text(path: Path) -> bytes:
+    """What a file with certificates holds.
+
+    :raises ConfigError: it can't be read, is something else than a file, or is too long.
+    """
+    try:
+        return read_regular(path, _LONGEST_CERTIFICATES)
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def key_text(path: Path) -> bytes:

@@ -24,8 +24,8 @@ from typing import IO
 import msgspec
 
 from pyshard.errors import ConfigError
+from pyshard.model.regular_file import read_regular
 from pyshard.security.private_files import make_private_directory, planted, private_descriptor, replace_privately
-from pyshard.security.regular_file import read_regular
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
 FORMAT = 2

@@ -21,8 +21,8 @@ from errno import EIO
 from pathlib import Path
 
 from pyshard.errors import ConfigError
+from pyshard.model.regular_file import open_regular
 from pyshard.security.private_files import private_descriptor, sync_directory
-from pyshard.security.regular_file import open_regular
 from pyshard.storage.durable.log_format import (
     HEADER_BYTES,
     SALT_BYTES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,35 @@ from certificates import Certificates
 from pyshard import Tls
 from pyshard.clocks import wall_date
 from pyshard.errors import ConfigError
-from pyshard.security.tls import certificate_checks, tls_files
+from pyshard.security.tls import certificate_checks, ssl_context, tls_files
 from pyshard.security.tls.contexts import TlsContext
 
 NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize("place", ["ca", "directory", "certificate"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless"])
+def test_what_is_no_file(made: Certificates, tmp_path: Path, place: str, kind: str) -> None:
+    """A pipe, a device and a file without end are refused at once, by what makes contexts of either kind."""
+    directory = tmp_path / "odd"
+    directory.mkdir()
+    odd = directory / "one.pem"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "device":
+        odd.symlink_to("/dev/zero")
+    else:
+        with odd.open("wb") as file:
+            file.truncate(40 * 1024**3)
+    tls = {
+        "ca": Tls(odd, made.daemon.certificate, made.daemon.key),
+        "directory": Tls(directory, made.daemon.certificate, made.daemon.key),
+        "certificate": Tls(made.ca, odd, made.daemon.key),
+    }[place]
+    for make in (lambda: certificate_checks.check(tls, NOW), lambda: ssl_context.dialing_context(tls)):
+        with pytest.raises(ConfigError) as refused:
+            make()
+        assert str(refused.value).startswith(f"TLS file {odd}: it can't be read: found ")
 
 
 def test_good_files(made: Certificates, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyshard.security.regular_file import open_regular, read_regular
+from pyshard.model.regular_file import open_regular, read_regular
 
 
 def test_files(tmp_path: Path) -> None:
