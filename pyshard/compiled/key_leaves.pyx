@@ -6,12 +6,16 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from pyshard.compiled.md5_lanes cimport HAS_LANES, md5_of_lanes
+
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 
 cdef enum:
     SLOTS = 10_000_000
+    LANES = 4  # texts that go through MD5 together
+    SHORT = 55  # bytes of the longest text that MD5 takes as one block
 
 # RFC 1321: what each of the 64 steps adds, and by how much each of a round's steps turns.
 cdef uint32_t[64] ADDED = [
@@ -25,6 +29,9 @@ cdef uint32_t[64] ADDED = [
     0x6FA87E4F, 0xFE2CE6E0, 0xA3014314, 0x4E0811A1, 0xF7537E82, 0xBD3AF235, 0x2AD7D2BB, 0xEB86D391,
 ]
 cdef int[16] TURNED = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21]
+
+
+cdef uint32_t[4] FIRST = [0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476]  # the state before the first block
 
 
 cdef inline uint32_t turned(uint32_t word, int bits) noexcept nogil:
@@ -107,7 +114,7 @@ cdef uint32_t slot_of_text(const char* index, Py_ssize_t index_size, const char*
     cdef uint64_t bits = 8 * <uint64_t>(key_size + (index_size + 1 if index_size else 0))
     cdef const char* at
     cdef Py_ssize_t left, taken
-    state[0], state[1], state[2], state[3] = 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476
+    state[0], state[1], state[2], state[3] = FIRST[0], FIRST[1], FIRST[2], FIRST[3]
     for part in range(3):
         if part < 2 and not index_size:
             continue
@@ -149,14 +156,56 @@ def slot_of(bytes key not None, bytes index not None=b""):
 def slots_of(keys, bytes index not None=b""):
     """See `pyshard.model.key_slots.slots_of`."""
     cdef const char* prefix = PyBytes_AS_STRING(index)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(index)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(index), before = size + 1 if size else 0
     cdef list slots = []
+    cdef uint8_t[LANES * 64] blocks
+    cdef int filled = 0
     cdef bytes key
     for key in keys:
         if key is None:
             raise TypeError("a key is bytes, not None")
-        slots.append(slot_of_text(prefix, size, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)))
+        if HAS_LANES and before + PyBytes_GET_SIZE(key) <= SHORT:
+            put_block(blocks + 64 * filled, prefix, size, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+            filled += 1
+            if filled == LANES:
+                append_slots(slots, blocks, filled)
+                filled = 0
+        else:
+            append_slots(slots, blocks, filled)
+            filled = 0
+            slots.append(slot_of_text(prefix, size, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)))
+    append_slots(slots, blocks, filled)
     return slots
+
+
+cdef void put_block(
+    uint8_t* block, const char* index, Py_ssize_t index_size, const char* key, Py_ssize_t key_size
+) noexcept nogil:
+    """The only block of a short text, as MD5 takes it: the text, a bit, and how many bits the text has."""
+    cdef Py_ssize_t size = 0
+    if index_size:
+        memcpy(block, index, index_size)
+        block[index_size] = b":"
+        size = index_size + 1
+    memcpy(block + size, key, key_size)
+    size += key_size
+    block[size] = 0x80
+    memset(block + size + 1, 0, 63 - size)
+    block[56], block[57] = <uint8_t>(8 * size), <uint8_t>(8 * size >> 8)
+
+
+cdef int append_slots(list slots, const uint8_t* blocks, int count) except -1:
+    """Add the slots of the texts of some blocks, at most `LANES`."""
+    cdef uint32_t[LANES * 4] states
+    cdef int lane
+    if not count:
+        return 0
+    for lane in range(LANES):
+        memcpy(states + 4 * lane, FIRST, sizeof(FIRST))
+    md5_of_lanes(states, blocks, ADDED)
+    for lane in range(count):
+        slots.append(slot_of_state(states + 4 * lane))
+    return 0
 
 
 def keys_bytes(keys, Py_ssize_t longest):
