@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from model.document_samples import alike, flat_dicts, trees
 
 import pyshard
-from pyshard.client_core import result_decoding
+from pyshard.client_core import bulk_outcomes, result_decoding
 from pyshard.compiled import IN_USE, box_leaves, document_leaves, key_leaves, lmdb_leaves
 from pyshard.errors import PyshardError
 from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map
@@ -202,6 +203,35 @@ def test_found_records(documents: list[object], damaged: list[bytes]) -> None:
     if found is None:
         found = result_decoding.outcomes_of(run, slots, (), list(results))
     assert list(map(repr, found)) == list(map(repr, expected))  # nan is a document, too
+
+
+@built
+@given(st.lists(any_document), st.lists(st.binary(max_size=20), max_size=1))
+def test_found_documents(documents: list[object], damaged: list[bytes]) -> None:
+    """What `get` gives for some answers is what the plain way gives; a damaged one is left to it."""
+    results = [*records(documents), *damaged]
+    run = Read("", [b"key"] * len(results))
+    expected = [result_decoding._record(run, b"key", 0, result) for result in results]
+    found = document_leaves.found_documents(results, "none", VERSION.size, quick_document, MOST_ELEMENTS)
+    if found is not None:
+        plain = ["none" if one is None else one["record"] for one in expected]  # type: ignore[index]  # no error
+        assert list(map(repr, found)) == list(map(repr, plain))
+
+
+@built
+@given(st.lists(st.integers() | st.none() | st.text(max_size=1)), st.randoms(use_true_random=False))
+def test_placed(outcomes: list[object], random: Random) -> None:
+    """Each outcome is at its position, and all types are told."""
+    positions = random.sample(range(2 * len(outcomes)), len(outcomes))
+    ours: list[object] = [None] * 2 * len(outcomes)
+    theirs = list(ours)
+    kinds = document_leaves.placed(ours, positions, outcomes)
+    assert kinds == bulk_outcomes.placed_plainly(theirs, positions, outcomes)
+    assert ours == theirs
+    with pytest.raises(IndexError):
+        document_leaves.placed(ours, [len(ours)], [1])
+    with pytest.raises(ValueError, match="more"):
+        document_leaves.placed(ours, [], [1])
 
 
 @built

@@ -54,12 +54,15 @@ class BulkCall:
         self._failed = False
 
     def all(
-        self, source: Iterable[_T], slices: Callable[[list[_T], int], Iterator[BulkSlice]], key: Callable[[_T], object]
+        self,
+        source: Iterable[_T],
+        slices: Callable[[list[_T], int], Iterator[BulkSlice]],
+        key: Callable[[_T], object] | None = None,
     ) -> list[object]:
         """Do the verb for all elements of an iterable.
 
         :param slices: gives the slices of a window, given how many keys each is to have.
-        :param key: gives the key of one of the iterable's elements.
+        :param key: gives the key of one of the iterable's elements; None: they are the keys.
         :return: the outcomes, in order.
         :raises PartialFailure: there are errors among them.
         """
@@ -67,7 +70,7 @@ class BulkCall:
         outcomes: list[object] = []
         try:
             for window in self._windows(source):
-                keys += map(key, window)
+                keys += window if key is None else map(key, window)
                 outcomes += self._window(slices(window, self._slice_size()))
                 if self._progress is not None:
                     self._progress(len(keys))

@@ -176,7 +176,7 @@ class RecordCalls(ClusterCalls):
     ) -> list[object]:
         name = self._index_name(index)
         return self._bulk(verb in (Pop, Remove), deadline, progress).all(
-            keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode), lambda key: key
+            keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode)
         )
 
     def _bulk(self, changes: bool, deadline: float | None, progress: Progress | None) -> BulkCall:

@@ -29,7 +29,7 @@ class BulkReceiver(Protocol):
         """Makes outcomes of results, where it isn't a write."""
         ...
 
-    def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
+    def part_done(self, bulk_operation: BulkOperation, outcomes: list[object]) -> None:
         """Take the outcomes: what the single verb gives, or a `PyshardError`; none for operations that go out again.
 
         For a write it is whether the document was stored.
@@ -118,9 +118,8 @@ class BulkOperation:
             if places:
                 self.part(places).finish([results[place] for place in places], errors, [])
         else:
-            outcomes: list[object] = list(results)
-            if not isinstance(self.run, Write):
-                outcomes = self.receiver.decode(self.run, self.slots, (), results)
+            write = isinstance(self.run, Write)
+            outcomes: list[object] = list(results) if write else self.receiver.decode(self.run, self.slots, (), results)
             for place, error in failed.items():
                 outcomes[place] = error
             self.receiver.part_done(self, outcomes)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pyshard.client_core.bulk_input import BulkSlice, Encoded
 from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import PartialFailure, PyshardError
 from pyshard.model.key_slots import shown_key
 from pyshard.protocol.batch_operations import Write, picker
@@ -48,20 +49,33 @@ class SliceInFlight:
         for place, outcome in zip(places, outcomes, strict=True):
             found[place] = outcome
 
-    def part_done(self, bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
+    def part_done(self, bulk_operation: BulkOperation, outcomes: list[object]) -> None:
         """See `pyshard.client_core.bulk_operation.BulkReceiver`."""
         found, positions = self.outcomes, bulk_operation.positions
         kinds: set[type] = {bool}
         if not isinstance(bulk_operation.run, Write):
-            kinds = set(map(type, outcomes))
-            for position, outcome in zip(positions, outcomes, strict=True):
-                found[position] = outcome
+            kinds = placed(found, positions, outcomes)
         elif outcomes.count(True) < len(outcomes):
             kinds = set(map(type, outcomes))
             for position, outcome in zip(positions, outcomes, strict=True):
                 if outcome is not True:
                     found[position] = outcome
         self._part_done(bulk_operation, kinds)
+
+
+def placed_plainly(found: list[object], positions: Sequence[int], outcomes: list[object]) -> set[type]:
+    """Put each outcome at its position.
+
+    :return: the types of the outcomes.
+    """
+    for position, outcome in zip(positions, outcomes, strict=True):
+        found[position] = outcome
+    return set(map(type, outcomes))
+
+
+placed: Callable[[list[object], Sequence[int], list[object]], set[type]] = (
+    document_leaves.placed if IN_USE else placed_plainly
+)
 
 
 def partial_failure(outcomes: list[tuple[object, object]]) -> PartialFailure:

@@ -20,13 +20,16 @@ from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.client_core.operation import VerbOptions
 from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
 from pyshard.client_core.typed_documents import document_type
+from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, Unavailable, shown_value
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.document_encoding import Document, Storable
 from pyshard.model.key_slots import SLOTS, shown_key, slot_of
-from pyshard.protocol.batch_answers import Result
+from pyshard.model.strict_messagepack import quick_document
+from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import ABSENT, KEEP, PRESENT, Run
+from pyshard.settings import settings
 
 #: Seconds that the write of an update has at the least, once its document was read in time.
 LEAST = 0.001
@@ -104,6 +107,12 @@ def documents_of(default: object, type: type[Any] | None) -> Decode:
             return error
 
     def decode(run: Run, slots: Sequence[int], sizes: Sequence[int], results: list[Result]) -> list[object]:
+        if IN_USE and type is None:
+            found = document_leaves.found_documents(
+                results, default, VERSION.size, quick_document, settings.MAX_ELEMENTS
+            )
+            if found is not None:
+                return found
         return list(map(document, run.keys, outcomes_of(run, slots, sizes, results)))
 
     return decode

@@ -52,10 +52,9 @@ class Batch:
     :ivar operations: the single operations, if it has such.
     :ivar runs: the operations as runs: neighbors of one verb and index together.
     :ivar changed: what it may change.
-    :ivar read: what it only reads.
     """
 
-    __slots__ = ("bulk_operation", "changed", "entries", "operations", "read", "runs", "sent")
+    __slots__ = ("_read", "bulk_operation", "changed", "entries", "operations", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
@@ -69,7 +68,14 @@ class Batch:
             self.operations = entries  # type: ignore[assignment]  # where there is a bulk operation, it is alone
             self.runs = runs_of(self.operations)
         self.changed = _places([run for run in self.runs if changes(run)])
-        self.read = _places([run for run in self.runs if not changes(run)])
+        self._read: set[Place] | None = None
+
+    @property
+    def read(self) -> set[Place]:
+        """What it only reads; found out when it matters, which it doesn't as long as nothing is changed."""
+        if self._read is None:
+            self._read = _places([run for run in self.runs if not changes(run)])
+        return self._read
 
     @property
     def consistent(self) -> bool:

@@ -19,6 +19,14 @@ def records_of(
     most_nesting: int,
     most_uncounted: int,
 ) -> tuple[list[bytes], list[int]] | None: ...
+def placed(found: list[object], positions: Sequence[int], outcomes: list[object]) -> set[type]: ...
+def found_documents(
+    results: Sequence[object],
+    default: object,
+    begin: int,
+    quick_document: Callable[[bytes], Any],
+    most_uncounted: int,
+) -> list[object] | None: ...
 def found_records(
     results: Sequence[object],
     slots: Sequence[int],

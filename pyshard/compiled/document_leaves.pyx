@@ -180,34 +180,71 @@ def records_of(
 # ---------------------------------------------------------------------- answers → documents
 
 def found_records(results, slots, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
-    """What `read` gives for each of some keys; see `pyshard.client_core.result_decoding`.
+    """What `read` gives for each of some keys; see `pyshard.client_core.result_decoding`. It goes as `found_documents`.
+
+    :param slots: a list or tuple: the slot of each key.
+    """
+    return without_collector(results, slots, None, begin, quick_document, most_uncounted)
+
+
+def found_documents(results, default, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
+    """What `get` gives for each of some keys.
 
     The collector of cycles rests meanwhile: documents have none, and it would look through them again and again.
 
     :param results: a list: for each key its record behind `begin` other bytes, or None.
-    :param slots: a list or tuple: the slot of each key.
+    :param default: what a missing key gives.
     :param quick_document: makes a document of MessagePack, without running any Python; raises for what it doesn't know.
     :param most_uncounted: bytes of MessagePack up to which a document's elements needn't be counted.
     :return: None: one of them isn't what `quick_document` knows, or has to be counted.
     """
+    return without_collector(results, None, default, begin, quick_document, most_uncounted)
+
+
+cdef list without_collector(results, slots, default, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
     cdef bint collects = PyGC_Disable()
     try:
-        return _found_records(results, slots, begin, quick_document, most_uncounted)
+        return _found(results, slots, default, begin, quick_document, most_uncounted)
     finally:
         if collects:
             PyGC_Enable()
 
 
-cdef list _found_records(results, slots, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
+def placed(list found not None, positions, list outcomes not None):
+    """Put each outcome at its position; see `pyshard.client_core.bulk_outcomes`.
+
+    :param positions: a list, tuple or range.
+    :return: the types of the outcomes.
+    """
+    cdef set kinds = set()
+    cdef Py_ssize_t position, place, count = len(found)
+    cdef object kind, last = None
+    if len(positions) != len(outcomes):
+        raise ValueError("there are more positions or more outcomes")
+    for place in range(len(outcomes)):
+        position = positions[place]
+        if not 0 <= position < count:
+            raise IndexError("a position outside of the list")
+        outcome = outcomes[place]
+        found[position] = outcome
+        kind = type(outcome)
+        if kind is not last:
+            last = kind
+            kinds.add(kind)
+    return kinds
+
+
+cdef list _found(results, slots, default, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
     cdef list found = []
     cdef const char* at
     cdef Py_ssize_t length, place = 0
-    cdef uint32_t slot
+    cdef uint32_t slot = 0
     for result in results:
-        slot = slots[place]
-        place += 1
+        if slots is not None:
+            slot = slots[place]
+            place += 1
         if result is None:
-            found.append(None)
+            found.append(default)
             continue
         if not PyBytes_CheckExact(result):
             return None
@@ -218,5 +255,5 @@ cdef list _found_records(results, slots, Py_ssize_t begin, quick_document, Py_ss
             document = quick_document(PyBytes_FromStringAndSize(at + HEAD, length))
         except Exception:
             return None
-        found.append({"hash_": slot / 1e7, "record": document})
+        found.append(document if slots is None else {"hash_": slot / 1e7, "record": document})
     return found
