@@ -28,6 +28,7 @@ from pyshard.protocol.batch_operations import Read
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.memory import index_records
 
 built = pytest.mark.skipif(key_leaves is None, reason="no compiled twins were built")
 
@@ -76,6 +77,18 @@ def test_split(slots: list[int], bounds: set[int]) -> None:
     """Each slot goes to the range that owns it, be there one range or many."""
     starts = [0, *sorted(bounds)]
     assert key_leaves.split(slots, starts) == shard_map.split_plainly(slots, starts)
+
+
+@built
+@given(st.dictionaries(st.binary(max_size=3), st.binary(min_size=1, max_size=9)), st.lists(st.binary(max_size=3)))
+def test_found_values(records: dict[bytes, bytes], others: list[bytes]) -> None:
+    """All values where all keys are there and the values have room; nothing where one isn't, or they have none."""
+    for keys in (list(records), [*records, *others], [*records] * 2):
+        size = sum(len(records.get(key, b"")) for key in keys)
+        for room in (0, size, size + 1):
+            expected = index_records.found_values_plainly(records, keys, room)
+            assert key_leaves.found_values(records, keys, room) == expected
+            assert (expected is not None) == (records.keys() >= set(keys) and room > size)
 
 
 @built

@@ -1,7 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
-"""Keys → texts and slots, compiled; see `pyshard.compiled`."""
+"""Keys → texts, slots and values, compiled; see `pyshard.compiled`."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -229,6 +231,21 @@ def keys_bytes(keys, Py_ssize_t longest):
             return None
         texts.append(PyBytes_FromStringAndSize(text, size))
     return texts
+
+
+def found_values(dict records not None, keys, Py_ssize_t room):
+    """See `pyshard.storage.memory.index_records.found_values_plainly`."""
+    cdef list values = []
+    cdef PyObject* value
+    for key in keys:
+        value = PyDict_GetItemWithError(records, key)
+        if value is NULL or not PyBytes_CheckExact(<object>value):
+            return None
+        room -= PyBytes_GET_SIZE(<object>value)
+        if room <= 0:
+            return None
+        values.append(<object>value)
+    return values if room > 0 else None
 
 
 def split(slots, starts):

@@ -16,7 +16,7 @@ from struct import Struct
 
 from pyshard.protocol.argument_types import take_integer
 from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, LONGEST_VALUE, Box, prefixed, serialize
-from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
+from pyshard.protocol.chunked_arguments import chunk_views, put_chunks, take_chunks
 
 _APPLY = b"Apply"  # the command's name
 _EPOCHS = 8  # whose first bytes are kept
@@ -37,8 +37,10 @@ def apply_box(epoch: int, batch: bytes) -> Box:
 
 def apply_bytes(epoch: int, batch: bytes, tag: bytes) -> bytes:
     """The whole box of an `Apply`."""
-    if not 0 < len(batch) <= LONGEST_VALUE:
+    if not batch:
         return serialize({**apply_box(epoch, batch), COMMAND: _APPLY, ASK: tag})
+    if len(batch) > LONGEST_VALUE:
+        return _in_chunks(epoch, b"batch", batch, serialize({COMMAND: _APPLY, ASK: tag}))
     return b"".join((_apply_head(epoch), _length(len(batch)), batch, _APPLY_TAG, _length(len(tag)), tag, _END))
 
 
@@ -60,13 +62,28 @@ def answers_box(epoch: int, answers: bytes) -> Box:
 
 def answers_bytes(epoch: int, answers: bytes, tag: bytes) -> bytes:
     """The whole box of the answer to an `Apply`."""
-    if not 0 < len(answers) <= LONGEST_VALUE:
+    if not answers:
         return serialize({**answers_box(epoch, answers), ANSWER: tag})
+    if len(answers) > LONGEST_VALUE:
+        return _in_chunks(epoch, b"answers", answers, serialize({ANSWER: tag}))
     return b"".join((_answers_head(epoch), _length(len(answers)), answers, _ANSWER_TAG, _length(len(tag)), tag, _END))
 
 
 #: The answers out of the box that answers an `Apply`; raises `BadRequest` when they aren't there.
 answers_in: Callable[[Box], bytes] = partial(take_chunks, name=b"answers")
+
+
+def _in_chunks(epoch: int, name: bytes, data: bytes, end: bytes) -> bytes:
+    """The bytes of a whole box with several chunks, each of which is copied once.
+
+    :param end: what stands behind the chunks.
+    """
+    chunks = chunk_views(data)
+    parts: list[bytes | memoryview] = [serialize({b"epoch": b"%d" % epoch, name: b"%d" % len(chunks)})[: -len(_END)]]
+    for number, chunk in enumerate(chunks):
+        parts += (prefixed(b"%s.%d" % (name, number)), _length(len(chunk)), chunk)
+    parts.append(end)
+    return b"".join(parts)
 
 
 def _head(epoch: int, name: bytes) -> bytes:

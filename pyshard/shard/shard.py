@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
@@ -41,7 +41,7 @@ from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Run, count_of, gives, part
+from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
 from pyshard.settings import settings
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
@@ -147,10 +147,23 @@ class Shard:
         operations = count_of(runs)
         if operations > settings.MAX_BATCH:
             check_size(operations)
+        if len(runs) == 1 and isinstance(run := runs[0], Read):
+            at_hand = self._at_hand(assignment, run)
+            if at_hand is not None:
+                self.operations += operations
+                return succeed([Answer(at_hand, {})])
         plan = _Plan(assignment, self._store, runs)
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
+
+    def _at_hand(self, assignment: Assignment, run: Read) -> list[Result] | None:
+        """The results of a read that needs no look at slots, nor at the disk; see `IStore.read_at_hand`."""
+        try:
+            number = assignment.state.index_id(run.index)
+        except IndexNotFound:
+            return None
+        return self._store.read_at_hand(number, run.keys, settings.ANSWER_BYTES)
 
     def will_give(self, runs: Sequence[Run]) -> int:
         """About how many bytes the answers to a batch that changes something will have; see `IStore.will_give`."""

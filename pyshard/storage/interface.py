@@ -25,7 +25,7 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
-from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
@@ -239,6 +239,17 @@ class IStore(Protocol):
         A shard has keys of its own range only. So for keys that are here it needn't compare slots with its range.
 
         :return: False also when the store can't tell without slots.
+        """
+        ...
+
+    def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
+        """What `apply` answers to a `Read` of these keys, if the store has all of it in memory, and it is plain.
+
+        As each key is here, its slot needn't be compared with the shard's range, and it is looked up once.
+
+        :param room: as of `apply`.
+        :return: version and record of each key. None: go the usual way, as a key isn't here, may have expired, or the
+            records have no room, or the store can't tell without slots.
         """
         ...
 

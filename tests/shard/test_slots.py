@@ -56,6 +56,14 @@ def records(answer: Answer) -> list[object]:
     return [one[VERSION.size :] if isinstance(one, bytes) else one for one in answer.results]
 
 
+def test_what_is_held_is_read_at_once(shard: Shard) -> None:
+    """And counts as operations as anything else does; an index that isn't there is refused as ever."""
+    before = shard.operations
+    assert records(applied(shard, Read("", OWN[:-1]))) == OWN[:-1]
+    assert shard.operations == before + len(OWN) - 1
+    assert set(applied(shard, Read("none", OWN[:-1])).refusals()) == set(range(len(OWN) - 1))
+
+
 def test_what_is_held_is_not_hashed(shard: Shard, hashed: list[bytes]) -> None:
     """Reading, looking for and overwriting keys that are there takes no slots."""
     there = OWN[:-1]

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
-from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Touch, changes
 from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
@@ -138,6 +138,9 @@ class LmdbStore:
 
     def will_give(self, tasks: Sequence[Task]) -> int:
         return self._size_of_records(tasks, settings.ANSWER_BYTES)
+
+    def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
+        return None
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         return False  # database keys begin with the slot

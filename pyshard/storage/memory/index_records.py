@@ -6,6 +6,7 @@ Rules:
 - an operation touches expiries and the slot order only if it must;
 - a run, which is one verb for many keys, is done in columns: one call over the list of all keys, not one for each;
 - each change keeps right at once the store's `used`, and its counts of documents (`pyshard.storage.slot_histogram`);
+- a run of reads looks each key up once, where all are there, none may have expired, and the answer has room for all;
 - `write` in columns does what `put` does key by key (tests/storage/memory/test_index_records.py).
 """
 
@@ -17,6 +18,7 @@ from functools import partial
 from operator import add
 from typing import Protocol, cast
 
+from pyshard.compiled import IN_USE, key_leaves
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
@@ -202,6 +204,10 @@ class MemoryIndex:
             values = [None if 0 < expiry(key, 0) <= now else value for key, value in zip(keys, values, strict=True)]
         return values
 
+    def read_at_hand(self, keys: Sequence[bytes], room: int) -> list[Result] | None:
+        """See `pyshard.storage.interface.IStore.read_at_hand`."""
+        return None if self.expiries else cast("list[Result] | None", found_values(self.records, keys, room))
+
     def walk(self, start: int, after: bytes | None, end: int, now: int) -> Iterator[Step]:
         """The entries of the slots [start, end), in order of slot and key; those that nobody may see, too.
 
@@ -295,6 +301,18 @@ class MemoryIndex:
         old = StoredRecord(0, self.expiries.pop(key, 0), memoryview(value)[VERSION.size :])
         self._store.used -= cost(key, old)
         return True
+
+
+def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], room: int) -> list[bytes] | None:
+    """The values of some keys; None: a key isn't there, or the values have `room` bytes or more."""
+    values = list(map(records.get, keys))
+    if not all(values):  # no value is empty
+        return None
+    found = cast("list[bytes]", values)
+    return found if sum(map(len, found)) < room else None
+
+
+found_values = key_leaves.found_values if IN_USE else found_values_plainly
 
 
 class _Equal:

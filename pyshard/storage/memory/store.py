@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from pyshard.clocks import steady_seconds
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.batch_answers import VERSION, Answer
+from pyshard.protocol.batch_answers import VERSION, Answer, Result
 from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
@@ -107,6 +107,10 @@ class MemoryStore:
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         memory_index = self._indexes.get(index)
         return memory_index is not None and all(map(memory_index.records.__contains__, keys))
+
+    def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
+        memory_index = self._indexes.get(index)
+        return None if memory_index is None else memory_index.read_at_hand(keys, room)
 
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         memory_index = self._indexes.get(index)

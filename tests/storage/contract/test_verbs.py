@@ -154,6 +154,20 @@ def test_holds(bench: Bench) -> None:
         assert not bench.store.surely_has_all(index, keys)
 
 
+def test_what_is_read_at_hand(bench: Bench) -> None:
+    """It is what `apply` answers, where that is records alone and has room; else the usual way is to be gone."""
+    bench.fill({b"a": b"1", b"b": b"22"})
+    keys = [b"b", b"a", b"b"]
+    (answer,) = bench.applied(Read("", keys))
+    room = sum(len(one) for one in answer if isinstance(one, bytes)) + 1
+    assert bench.store.read_at_hand(0, keys, room) == (None if bench.durable else answer)
+    assert bench.store.read_at_hand(0, keys, room - 1) is None
+    for index, others in ((0, [b"a", b"c"]), (1, [b"a"]), (7, [b"a"])):
+        assert bench.store.read_at_hand(index, others, room) is None
+    bench.fill({b"brief": b"1"}, ttl=1000)
+    assert bench.store.read_at_hand(0, keys, room) is None
+
+
 def test_large_things(bench: Bench) -> None:
     """Records of 16 MiB, keys of 8 KiB that differ in their last byte, empty records and the empty key, together."""
     large = bytes(range(256)) * (1 << 16)
