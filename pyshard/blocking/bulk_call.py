@@ -21,7 +21,7 @@ from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
 from pyshard.blocking.calling_thread_tasks import run, together
 from pyshard.blocking.cluster import BlockingCluster, MapView
 from pyshard.blocking.interrupted_change import tell_doubt
-from pyshard.client_core.bulk_input import BulkSlice
+from pyshard.client_core.bulk_input import BulkSlice, slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
 from pyshard.errors import PyshardError, Unavailable
@@ -71,7 +71,7 @@ class BulkCall:
         try:
             for window in self._windows(source):
                 keys += window if key is None else map(key, window)
-                outcomes += self._window(slices(window, self._slice_size()))
+                outcomes += self._window(slices(window, slice_size(self._cluster.state.map.ranges, self._changes)))
                 if self._progress is not None:
                     self._progress(len(keys))
         except BaseException as error:
@@ -81,10 +81,6 @@ class BulkCall:
         if self._failed:
             raise partial_failure(list(zip(keys, outcomes, strict=True)))
         return outcomes
-
-    def _slice_size(self) -> int:
-        durable = self._changes and any(shard.durable for shard in self._cluster.state.map.ranges)
-        return settings.BULK_STEP_DURABLE if durable else settings.BULK_STEP
 
     def _windows(self, source: Iterable[_T]) -> Iterator[list[_T]]:
         if isinstance(source, list):  # it is all there

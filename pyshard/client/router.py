@@ -27,6 +27,7 @@ from pyshard.client.map_servers import MapServers
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.shard_link import ShardLink
 from pyshard.client_core import map_fetching
+from pyshard.client_core.bulk_input import slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
@@ -127,8 +128,7 @@ class Router:
 
     def slice_size(self, changes: bool) -> int:
         """How many keys a bulk verb is to send at a time."""
-        durable = changes and any(shard.durable for shard in self.state.map.ranges)
-        return settings.BULK_STEP_DURABLE if durable else settings.BULK_STEP
+        return slice_size(self.state.map.ranges, changes)
 
     async def start(self, seconds: float) -> None:
         """Get the first map.

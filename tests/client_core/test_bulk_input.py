@@ -15,12 +15,12 @@ from pyshard.client import bulk
 from pyshard.client.router import Router
 from pyshard.client.shard_link import ShardLink
 from pyshard.client_core import bulk_input
-from pyshard.client_core.bulk_input import BulkSlice, Encoded
+from pyshard.client_core.bulk_input import BulkSlice, Encoded, slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation_queue import Entry
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap
+from pyshard.model.shard_map import ShardMap, ShardRange
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
@@ -47,11 +47,21 @@ def test_durable_shards_are_changed_by_larger_steps(kind: str, changing: int, mo
         sent.clear()
         cluster.run(client.read_many(keys))
         cluster.run(client.has_many(keys))
-        assert sent == [settings.BULK_STEP] * (2 * 2000 // settings.BULK_STEP)
+        assert sent == [2 * settings.BULK_STEP] * (2000 // settings.BULK_STEP)  # there are two shards
         sent.clear()
         cluster.run(client.pop_many(keys))
         cluster.run(client.remove_many(keys))
         assert sent == [changing] * (2 * 2000 // changing)
+
+
+@pytest.mark.parametrize(
+    ("shards", "steps"), [(1, 1), (3, 3), (settings.BULK_STEPS_READ + 1, settings.BULK_STEPS_READ)]
+)
+def test_reads_are_sent_in_larger_steps(shards: int, steps: int) -> None:
+    """Shards divide a step among them, so each of them gets enough; but a step doesn't grow without end."""
+    ranges = [ShardRange(str(number), 0, 1, 1, "host", 1) for number in range(shards)]
+    assert slice_size(ranges, changes=False) == steps * settings.BULK_STEP
+    assert slice_size(ranges, changes=True) == settings.BULK_STEP
 
 
 @pytest.mark.parametrize("in_flight", [False, True])
