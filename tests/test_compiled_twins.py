@@ -23,7 +23,7 @@ from pyshard.compiled import IN_USE, box_leaves, document_leaves, key_leaves, lm
 from pyshard.errors import PyshardError
 from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map
 from pyshard.model.strict_messagepack import quick_document
-from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_answers import VERSION, Answer, Result, decode_answers, encode_answers
 from pyshard.protocol.batch_operations import Read
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
 from pyshard.settings import settings
@@ -236,7 +236,7 @@ def test_found_documents(documents: list[object], damaged: list[bytes]) -> None:
 def test_placed(outcomes: list[object], random: Random) -> None:
     """Each outcome is at its position, and all types are told."""
     positions = random.sample(range(2 * len(outcomes)), len(outcomes))
-    ours: list[object] = [None] * 2 * len(outcomes)
+    ours: list[object] = [None] * (2 * len(outcomes))
     theirs = list(ours)
     kinds = document_leaves.placed(ours, positions, outcomes)
     assert kinds == bulk_outcomes.placed_plainly(theirs, positions, outcomes)
@@ -245,6 +245,42 @@ def test_placed(outcomes: list[object], random: Random) -> None:
         document_leaves.placed(ours, [len(ours)], [1])
     with pytest.raises(ValueError, match="more"):
         document_leaves.placed(ours, [], [1])
+
+
+@built
+@given(st.lists(any_document), st.lists(st.binary(max_size=20) | st.just(bytes(8)), max_size=1), st.integers(0, 99))
+def test_answered_records(documents: list[object], damaged: list[bytes], cut: int) -> None:
+    """The bytes of an answer give what its results give; whatever else they are is left to the plain way."""
+    results: list[Result] = [*records(documents), *damaged]
+    slots = list(range(len(results)))
+    data = encode_answers([Answer(results, {})])
+
+    def answered(data: bytes, slots: list[int] = slots) -> list[object] | None:
+        return document_leaves.answered_records(data, slots, VERSION.size, quick_document, MOST_ELEMENTS)
+
+    expected = document_leaves.found_records(results, slots, VERSION.size, quick_document, MOST_ELEMENTS)
+    assert repr(answered(data)) == repr(expected)  # nan is a document, too
+    assert answered(data[: cut * len(data) // 100]) is None
+    for other in (data + b"\xc0", data[:-1] + b"\x81", encode_answers([Answer(results, {0: ("Busy", "why")})])):
+        assert answered(other) is None
+    assert answered(data, [*slots, 0]) is None
+    assert answered(encode_answers([Answer(results, {})] * 2)) is None
+
+
+@built
+@given(st.binary(max_size=60))
+@example(b"\x91\x92\x91\xc6\xff\xff\xff\xff\x80")
+@example(b"\x91\x92\xdd\xff\xff\xff\xff\x80")
+def test_any_bytes_as_an_answer(data: bytes) -> None:
+    """They give outcomes only where the plain way has the same results."""
+    for count in range(3):
+        found = document_leaves.answered_records(
+            b"\x91\x92" + data, list(range(count)), VERSION.size, quick_document, MOST_ELEMENTS
+        )
+        if found is not None:
+            [answer] = decode_answers(b"\x91\x92" + data, [Read("", [b"key"] * count)])
+            assert not answer.errors
+            assert len(answer.results) == count
 
 
 @built

@@ -30,7 +30,7 @@ from pyshard.client_core.operation_queue import Batch, OperationQueue
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.protocol.apply_boxes import answers_in
-from pyshard.protocol.batch_answers import Answer, decode_answers
+from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
@@ -219,7 +219,7 @@ class ShardWork:
             self._refuse_whole(part, reply)
             return
         try:
-            (answer,) = decode_answers(answers_in(reply), batch.runs)
+            answer = part.answer_in(answers_in(reply))
         except (PyshardError, *SENSELESS) as error:
             self._fail(part, Attempt.GARBLED, error)
             raise Broken("its answer makes no sense") from None

@@ -222,12 +222,16 @@ class ShardLink:
             self._garbled(Failure(), batch)
 
     def _answered(self, answer: dict[bytes, bytes], batch: Batch) -> None:
-        answers = decode_answers(answers_in(answer), batch.runs)
+        data, bulk_operation = answers_in(answer), batch.bulk_operation
+        if bulk_operation is not None:
+            answers = [bulk_operation.answer_in(data)]
+        else:
+            answers = decode_answers(data, batch.runs)
         refused = refusal_of(answers)
         if refused is Attempt.REFUSED:
             self._backoff.reset()
-        if batch.bulk_operation is not None:
-            self._bulk_part_answered(answers[0], batch, batch.bulk_operation, refused)
+        if bulk_operation is not None:
+            self._bulk_part_answered(answers[0], batch, bulk_operation, refused)
         else:
             self._operations_answered(answers, batch, refused)
         self._pump()

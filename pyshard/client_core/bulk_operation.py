@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pyshard.client_core.operation import shown
-from pyshard.client_core.result_decoding import Decode
+from pyshard.client_core.result_decoding import Decode, outcomes_in
 from pyshard.errors import PyshardError
-from pyshard.protocol.batch_answers import Result
+from pyshard.protocol.batch_answers import Answer, Result, decode_answers
 from pyshard.protocol.batch_operations import Run, Write, changes, part, picker, verb_of, weight
 
 
@@ -50,7 +50,8 @@ class BulkOperation:
     """
 
     __slots__ = (
-        "_weight", "changes", "count", "done", "expires", "index", "positions", "receiver", "refused", "run", "slots",
+        "_outcomes", "_weight", "changes", "count", "done", "expires", "index", "positions", "receiver", "refused",
+        "run", "slots",
     )  # fmt: skip
 
     withdrawn = False  # see `pyshard.client_core.operation.Operation`
@@ -74,6 +75,7 @@ class BulkOperation:
         self.done = False
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
         self._weight: int | None = None
+        self._outcomes: list[object] | None = None
 
     @property
     def weight(self) -> int:
@@ -102,6 +104,20 @@ class BulkOperation:
         bulk_operation.refused = self.refused
         return bulk_operation
 
+    def answer_in(self, data: bytes) -> Answer:
+        """What a shard answers to this operation alone; it is to be given to `finish`.
+
+        An answer without errors mostly becomes outcomes at once, which are kept here; then the results are left out.
+
+        :param data: MessagePack.
+        :raises BadRequest: as `decode_answers`.
+        """
+        self._outcomes = outcomes_in(data, self.run, self.slots, self.receiver.decode)
+        if self._outcomes is not None:
+            return Answer([], {})
+        [answer] = decode_answers(data, [self.run])
+        return answer
+
     def finish(self, results: list[Result], failed: dict[int, PyshardError], again: Sequence[int]) -> None:
         """Hand the shard's outcomes on, once.
 
@@ -118,8 +134,10 @@ class BulkOperation:
             if places:
                 self.part(places).finish([results[place] for place in places], errors, [])
         else:
-            write = isinstance(self.run, Write)
-            outcomes: list[object] = list(results) if write else self.receiver.decode(self.run, self.slots, (), results)
+            outcomes = self._outcomes
+            if outcomes is None:
+                write = isinstance(self.run, Write)
+                outcomes = list(results) if write else self.receiver.decode(self.run, self.slots, (), results)
             for place, error in failed.items():
                 outcomes[place] = error
             self.receiver.part_done(self, outcomes)

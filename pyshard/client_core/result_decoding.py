@@ -22,6 +22,7 @@ from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.strict_messagepack import quick_document
+from pyshard.protocol.answer_check import MOST_RECORDS
 from pyshard.protocol.batch_answers import ITEM, VERSION, Result
 from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write, verb_of
 from pyshard.settings import settings
@@ -77,6 +78,18 @@ def outcomes_of(run: Run, slots: Sequence[int], sizes: Sequence[int], results: l
     if isinstance(run, Increment):
         return [_number(run, key, result) for key, result in zip(run.keys, results, strict=True)]
     return [bool(result) for result in results]
+
+
+def outcomes_in(data: bytes, run: Run, slots: Sequence[int], decode: Decode) -> list[object] | None:
+    """What `decode` gives for the results in a shard's answer to a batch of one run, without a list of these between.
+
+    :param data: the answer, in MessagePack.
+    :return: None: the answer has to be decoded first, as it has errors, may be past a limit, or isn't one that the verb
+        has; or there is no compiled code for it.
+    """
+    if not IN_USE or decode is not outcomes_of or not isinstance(run, (Read, Pop)) or len(data) > MOST_RECORDS:
+        return None
+    return document_leaves.answered_records(data, slots, VERSION.size, quick_document, settings.MAX_ELEMENTS)
 
 
 def operation_name(run: Run, key: bytes) -> str:

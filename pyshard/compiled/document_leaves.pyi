@@ -34,3 +34,6 @@ def found_records(
     quick_document: Callable[[bytes], Any],
     most_uncounted: int,
 ) -> list[object] | None: ...
+def answered_records(
+    data: bytes, slots: Sequence[int], begin: int, quick_document: Callable[[Any], Any], most_uncounted: int
+) -> list[object] | None: ...

@@ -9,7 +9,7 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_GET_LENGTH
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cdef extern from "Python.h":
@@ -19,6 +19,8 @@ cdef extern from "Python.h":
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? -1
     Py_ssize_t PySequence_Fast_GET_SIZE(object list_or_tuple)
     PyObject* PySequence_Fast_GET_ITEM(object list_or_tuple, Py_ssize_t place)
+    object PyMemoryView_FromMemory(char* at, Py_ssize_t size, int flags)
+    int PyBUF_READ
     int PyGC_Disable()
     int PyGC_Enable()
 
@@ -26,6 +28,7 @@ cdef extern from "Python.h":
 cdef enum:
     FORMAT = 1  # the format byte of a record
     HEAD = 5  # bytes of a record before its document
+    LONG = 1024  # bytes of a document from which on a view costs less than a copy
 
 
 cdef struct Walk:
@@ -236,24 +239,90 @@ def placed(list found not None, positions, list outcomes not None):
 
 cdef list _found(results, slots, default, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
     cdef list found = []
-    cdef const char* at
-    cdef Py_ssize_t length, place = 0
-    cdef uint32_t slot = 0
+    cdef Py_ssize_t place = 0
     for result in results:
-        if slots is not None:
-            slot = slots[place]
-            place += 1
         if result is None:
             found.append(default)
-            continue
-        if not PyBytes_CheckExact(result):
+        elif not PyBytes_CheckExact(result) or not append_document(
+            found, None if slots is None else slots[place], PyBytes_AS_STRING(result) + begin,
+            PyBytes_GET_SIZE(result) - begin, quick_document, most_uncounted,
+        ):
             return None
-        at, length = PyBytes_AS_STRING(result) + begin, PyBytes_GET_SIZE(result) - begin - HEAD
-        if length <= 0 or at[0] != FORMAT or length > most_uncounted:
-            return None
-        try:
+        place += 1
+    return found
+
+
+cdef bint append_document(
+    list found, slot, const char* at, Py_ssize_t length, quick_document, Py_ssize_t most_uncounted
+) except -1:
+    """Add the document of a record, with its hash unless `slot` is None; False: it has to be looked at in another way."""
+    length -= HEAD
+    if length <= 0 or at[0] != FORMAT or length > most_uncounted:
+        return False
+    try:
+        if length < LONG:
             document = quick_document(PyBytes_FromStringAndSize(at + HEAD, length))
-        except Exception:
+        else:  # a view costs less than a copy
+            document = quick_document(PyMemoryView_FromMemory(<char*>at + HEAD, length, PyBUF_READ))
+    except Exception:
+        return False
+    found.append(document if slot is None else {"hash_": <uint32_t>slot / 1e7, "record": document})
+    return True
+
+
+def answered_records(bytes data not None, slots, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
+    """What `read` gives for each of some keys, given the MessagePack of the answer to a batch of one run.
+
+    It goes as `found_records` with the results in the answer, none of which is made bytes of its own.
+
+    :return: None: the answer has errors, other results than records and nil, or not one for each key; or as there.
+    """
+    cdef bint collects = PyGC_Disable()
+    try:
+        return _answered(data, slots, begin, quick_document, most_uncounted)
+    finally:
+        if collects:
+            PyGC_Enable()
+
+
+cdef list _answered(bytes data, slots, Py_ssize_t begin, quick_document, Py_ssize_t most_uncounted):
+    cdef list found = []
+    cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(data)
+    cdef const uint8_t* end = at + PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t count = len(slots), place, size
+    cdef int width
+    if end - at < 4 or at[0] != 0x91 or at[1] != 0x92:  # one answer, of two fields
+        return None
+    at += 2
+    width = 0 if 0x90 <= at[0] <= 0x9F else 2 if at[0] == 0xDC else 4 if at[0] == 0xDD else -1
+    if width < 0 or end - at <= width or (at[0] & 0xF if not width else <Py_ssize_t>big_endian(at + 1, width)) != count:
+        return None
+    at += 1 + width
+    for place in range(count):
+        if end - at < 2:
             return None
-        found.append(document if slots is None else {"hash_": slot / 1e7, "record": document})
+        if at[0] == 0xC0:
+            at += 1
+            found.append(None)
+            continue
+        if not 0xC4 <= at[0] <= 0xC6:
+            return None
+        width = 1 << (at[0] - 0xC4)
+        if end - at <= width:
+            return None
+        size = <Py_ssize_t>big_endian(at + 1, width)
+        at += 1 + width
+        if end - at < size or not append_document(
+            found, slots[place], <const char*>at + begin, size - begin, quick_document, most_uncounted
+        ):
+            return None
+        at += size
+    return found if end - at == 1 and at[0] == 0x80 else None  # no errors
+
+
+cdef inline uint64_t big_endian(const uint8_t* at, int size) noexcept nogil:
+    cdef uint64_t found = 0
+    cdef int place
+    for place in range(size):
+        found = found << 8 | at[place]
     return found

@@ -25,7 +25,8 @@ from pyshard.settings import settings
 #: Bytes of answers that can't take much, so that they needn't be looked at twice.
 FEW = 64 * 1024
 
-_MOST_RECORDS = 2 * settings.ANSWER_BYTES
+#: Bytes of all records in an answer, but for one.
+MOST_RECORDS = 2 * settings.ANSWER_BYTES
 _MAX_FIELDS = 16  # of an answer; today's have 2, a newer peer's may have more
 
 _outline = msgspec.msgpack.Decoder(list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]])
@@ -63,11 +64,11 @@ def check_records(data: bytes, results: Iterable[object]) -> None:
     :param results: those of all runs.
     :raises BadRequest: they have more.
     """
-    if len(data) <= _MOST_RECORDS:
+    if len(data) <= MOST_RECORDS:
         return
     sizes = [len(result) for result in results if isinstance(result, bytes)]
-    if sum(sizes) - max(sizes, default=0) > _MOST_RECORDS:
+    if sum(sizes) - max(sizes, default=0) > MOST_RECORDS:
         raise BadRequest(
             f"found {len(sizes):,} records with {sum(sizes):,} bytes in the answers to one batch; but for one, they "
-            f"have at most {_MOST_RECORDS:,}"
+            f"have at most {MOST_RECORDS:,}"
         )
