@@ -66,7 +66,8 @@ cdef inline int64_t take_string(Source* source, Text* text) except -2:
             put(text, <const char*>source.at, simple)
             source.at += simple
             count += simple
-            continue
+            if source.at == source.end:
+                break
         if source.at[0] == b'"':
             source.at += 1
             close_head(text, start, text.length - start - LONGEST_HEAD, 0xA0, 31, 0xDA)

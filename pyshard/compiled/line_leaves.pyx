@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, strlen
 
 from pyshard.compiled.text_buffer cimport (
-    FORMAT, HEAD, MOST_NAMES, Text, add, character_size, fingerprint, make_room, number, put,
+    FORMAT, HEAD, MOST_NAMES, Names, Text, add, adds_name, character_size, make_room, no_names, number, put,
     simple_bytes
 )
 
@@ -193,11 +193,12 @@ cdef int add_value(Text* text, Source* source, int depth) except -1:
 
 
 cdef int add_container(Text* text, Source* source, Py_ssize_t count, bint is_dict, int depth) except -1:
-    cdef uint64_t[MOST_NAMES] seen
+    cdef Names names
     cdef const uint8_t* name
-    cdef Py_ssize_t length = 0, place, other
+    cdef Py_ssize_t length = 0, place
     if depth <= 0 or (is_dict and count > MOST_NAMES):
         return 0
+    no_names(&names)
     add(text, "{" if is_dict else "[", 1)
     for place in range(count):
         if place:
@@ -205,10 +206,8 @@ cdef int add_container(Text* text, Source* source, Py_ssize_t count, bint is_dic
         if is_dict:
             if not string_in(source, &name, &length) or (count == 1 and length and name[0] == b"$"):
                 return 0  # it is no name, or it may look like one of the tags
-            seen[place] = fingerprint(name, length)
-            for other in range(place):
-                if seen[other] == seen[place]:
-                    return 0  # a name may be there twice
+            if not adds_name(&names, name, length):
+                return 0  # it may be there twice
             if not add_string(text, name, length):
                 return 0
             add(text, ": ", 2)

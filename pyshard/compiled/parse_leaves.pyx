@@ -21,7 +21,7 @@ from pyshard.compiled.json_strings cimport (
     LONGEST_HEAD, Source, close_head, head_of_string, point_of, put_head, size_of_text, skip_space, take_string, takes
 )
 from pyshard.compiled.text_buffer cimport (
-    FORMAT, HEAD, MOST_NAMES, Text, add, character_size, fingerprint, make_room, put
+    FORMAT, HEAD, Names, Text, add, adds_name, character_size, make_room, no_names, put
 )
 
 cdef extern from "Python.h":
@@ -131,20 +131,21 @@ cdef int64_t take_value(Source* source, Text* text, int depth) except -2:
 
 cdef int64_t take_container(Source* source, Text* text, bint is_dict, int depth) except -2:
     """A list or dict behind its opening bracket."""
-    cdef uint64_t[MOST_NAMES] seen
+    cdef Names names
     cdef Py_ssize_t start = text.length, count = 0
     cdef int64_t size, total = 0
     cdef bint tagged = False
     cdef const char* end = "}" if is_dict else "]"
     if depth <= 0:
         return -1
+    no_names(&names)
     make_room(text, LONGEST_HEAD)
     text.length += LONGEST_HEAD
     skip_space(source)
     if not takes(source, end, 1):
         while True:
             if is_dict:
-                if not take_name(source, text, seen, count, &tagged):
+                if not take_name(source, text, &names, &tagged):
                     return -1
             size = take_value(source, text, depth - 1)
             if size < 0:
@@ -161,23 +162,21 @@ cdef int64_t take_container(Source* source, Text* text, bint is_dict, int depth)
     return total
 
 
-cdef int take_name(Source* source, Text* text, uint64_t* seen, Py_ssize_t count, bint* tagged) except -1:
+cdef int take_name(Source* source, Text* text, Names* names, bint* tagged) except -1:
     """A name of a dict and its colon; 0: it isn't one, there may be one like it, or there are too many.
 
-    :param seen: the fingerprints of the names before it.
+    :param names: those before it, to which it is added.
     :param tagged: is set if it may be one of the tags, with which a dict of one name stands for something else.
     """
-    cdef Py_ssize_t start = text.length, place
+    cdef Py_ssize_t start = text.length
     cdef const uint8_t* name
     skip_space(source)
-    if count == MOST_NAMES or not takes(source, '"', 1) or take_string(source, text) < 0:
+    if not takes(source, '"', 1) or take_string(source, text) < 0:
         return 0
     name = <const uint8_t*>text.at + start + head_of_string(text.at[start])
     tagged[0] = <const char*>name < text.at + text.length and name[0] == b"$"
-    seen[count] = fingerprint(name, text.at + text.length - <const char*>name)
-    for place in range(count):
-        if seen[place] == seen[count]:
-            return 0
+    if not adds_name(names, name, text.at + text.length - <const char*>name):
+        return 0
     skip_space(source)
     return takes(source, ":", 1)
 

@@ -16,6 +16,33 @@ cdef struct Text:
     Py_ssize_t room
 
 
+cdef struct Names:  # of one dict, as their fingerprints
+    uint64_t[MOST_NAMES] seen
+    uint64_t[4] marks  # a bit for each: where it isn't set, none of those seen is equal
+    Py_ssize_t count
+
+
+cdef inline void no_names(Names* names) noexcept nogil:
+    names.count = 0
+    names.marks[0] = names.marks[1] = names.marks[2] = names.marks[3] = 0
+
+
+cdef inline bint adds_name(Names* names, const uint8_t* name, Py_ssize_t length) noexcept nogil:
+    """Add a name; False: there are too many, or one like it is there."""
+    cdef uint64_t found = fingerprint(name, length), mark = <uint64_t>1 << (found >> 56 & 63)
+    cdef Py_ssize_t place
+    if names.count == MOST_NAMES:
+        return False
+    if names.marks[found >> 62] & mark:
+        for place in range(names.count):
+            if names.seen[place] == found:
+                return False
+    names.marks[found >> 62] |= mark
+    names.seen[names.count] = found
+    names.count += 1
+    return True
+
+
 cdef inline int make_room(Text* text, Py_ssize_t more) except -1:
     cdef char* found
     if text.room - text.length < more:
@@ -46,6 +73,8 @@ cdef inline Py_ssize_t simple_bytes(const uint8_t* at, const uint8_t* end) noexc
         if not is_simple(eight):
             break
         at += 8
+    while at < end and 0x20 <= at[0] < 0x7F and at[0] != b'"' and at[0] != b"\\":  # mostly fewer than eight
+        at += 1
     return at - begin
 
 

@@ -332,3 +332,19 @@ def test_floats_of_all_kinds() -> None:
         assert (text, end) == (f"k|{as_json(value)}\n".encode(), 1)
         if value - value == 0:
             assert pairs_of([text[:-1]], False) == [("k", EncodedDocument(*encode_plainly(value)))]
+
+
+@built
+@pytest.mark.parametrize("count", [1, 2, 60, 128])
+def test_many_names(count: int) -> None:
+    """A dict of many names is taken, unless two of them are the same."""
+    names = [f"name {number}" for number in range(count)]
+
+    def line(names: list[str]) -> bytes:
+        return b"key|{%s}" % ", ".join(f'"{name}": 1' for name in names).encode()
+
+    for others, taken in ((names, True), ([*names[:-1], names[0]], count == 1)):
+        [pair] = parse_leaves.pairs_of_lines(
+            [line(others)], False, EncodedDocument, settings.MAX_DOCUMENT_BYTES, settings.MAX_NESTING
+        )
+        assert (pair is not None) is taken
