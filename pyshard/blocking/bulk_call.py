@@ -42,14 +42,23 @@ class BulkCall:
     :param changes: whether the verb changes something.
     :param seconds: the deadline of each operation, from the moment it is issued.
     :param progress: called after each window with the number of keys that are done so far.
+    :param reads: the index whose documents it reads; None: it reads none.
     """
 
-    def __init__(self, cluster: BlockingCluster, changes: bool, seconds: float, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        cluster: BlockingCluster,
+        changes: bool,
+        seconds: float,
+        progress: Progress | None,
+        reads: str | None = None,
+    ) -> None:
         self._cluster = cluster
         self._network = cluster.network
         self._changes = changes
         self._seconds = seconds
         self._progress = progress
+        self._reads = reads
         self._away: set[str] = set()
         self._failed = False
 
@@ -71,7 +80,7 @@ class BulkCall:
         try:
             for window in self._windows(source):
                 keys += window if key is None else map(key, window)
-                outcomes += self._window(slices(window, slice_size(self._cluster.state.map.ranges, self._changes)))
+                outcomes += self._window(slices(window, self._slice_size()))
                 if self._progress is not None:
                     self._progress(len(keys))
         except BaseException as error:
@@ -81,6 +90,10 @@ class BulkCall:
         if self._failed:
             raise partial_failure(list(zip(keys, outcomes, strict=True)))
         return outcomes
+
+    def _slice_size(self) -> int:
+        fitting = None if self._reads is None else self._cluster.read_sizes.fitting(self._reads)
+        return slice_size(self._cluster.state.map.ranges, self._changes, fitting)
 
     def _windows(self, source: Iterable[_T]) -> Iterator[list[_T]]:
         if isinstance(source, list):  # it is all there
@@ -165,7 +178,8 @@ class BulkCall:
                 self._work(again, view, name).unsent.append(attrs.evolve(keys, numbers=numbers))
         return again
 
-    def _part_done(self, _: BulkOperation, kinds: set[type]) -> None:
+    def _part_done(self, bulk_operation: BulkOperation, kinds: set[type]) -> None:
+        self._cluster.read_sizes.note(bulk_operation)
         self._failed = self._failed or any(issubclass(kind, PyshardError) for kind in kinds)
 
     def _refused(self, count: int) -> None:

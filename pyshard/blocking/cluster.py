@@ -33,6 +33,7 @@ from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core import map_fetching
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
+from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.errors import ClientClosed, IndexNotFound, PyshardError
 from pyshard.model import cluster_state
@@ -99,6 +100,7 @@ class BlockingCluster:
         self._inside: dict[int, weakref.ref[GatheredOperation]] = {}
         self._fetching_until = 0.0
         self.fetched = 0.0
+        self.read_sizes = ReadSizes()
         self.forks = fork_count()
         self.closed = False
         self.servers = MapServerPools(network, random, servers)

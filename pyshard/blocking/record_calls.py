@@ -175,14 +175,16 @@ class RecordCalls(ClusterCalls):
         decode: Decode = outcomes_of,
     ) -> list[object]:
         name = self._index_name(index)
-        return self._bulk(verb in (Pop, Remove), deadline, progress).all(
+        return self._bulk(verb in (Pop, Remove), deadline, progress, name if verb is Read else None).all(
             keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode)
         )
 
-    def _bulk(self, changes: bool, deadline: float | None, progress: Progress | None) -> BulkCall:
+    def _bulk(
+        self, changes: bool, deadline: float | None, progress: Progress | None, reads: str | None = None
+    ) -> BulkCall:
         check_progress(progress)
         seconds = self._seconds(deadline)
-        return BulkCall(self._cluster(seconds), changes, seconds, progress)
+        return BulkCall(self._cluster(seconds), changes, seconds, progress, reads)
 
     def _write_where(
         self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None

@@ -99,6 +99,7 @@ class Bulk:
         return self.done
 
     def _part_done(self, bulk_operation: BulkOperation, kinds: set[type]) -> None:
+        self._router.read_sizes.note(bulk_operation)
         self._operations -= len(bulk_operation)
         self._bytes -= bulk_operation.weight
         if any(issubclass(kind, PyshardError) for kind in kinds):

@@ -290,8 +290,10 @@ class RecordVerbs(ClusterVerbs):
         decode: Decode = outcomes_of,
     ) -> Deferred[list[object]]:
         try:
-            size = self._router.slice_size(verb in (Pop, Remove))
-            slices = on_keys(verb, keys_of(keys), self._index_name(index), size, decode)
+            name = self._index_name(index)
+            fitting = self._router.read_sizes.fitting(name) if verb is Read else None
+            size = self._router.slice_size(verb in (Pop, Remove), fitting)
+            slices = on_keys(verb, keys_of(keys), name, size, decode)
         except PyshardError:
             return fail()
         return self._bulk(slices, deadline, progress)

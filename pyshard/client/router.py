@@ -31,6 +31,7 @@ from pyshard.client_core.bulk_input import slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
+from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
@@ -78,6 +79,7 @@ class Router:
         self._known = False
         self.fetched = 0.0
         self.closed = False
+        self.read_sizes = ReadSizes()
         _routers.add(self)
         self.bootstrap = MapServers(clock, servers, self._check_greeting, random)
 
@@ -126,9 +128,9 @@ class Router:
         if self.closed:
             raise ClientClosed(_CLOSED)
 
-    def slice_size(self, changes: bool) -> int:
-        """How many keys a bulk verb is to send at a time."""
-        return slice_size(self.state.map.ranges, changes)
+    def slice_size(self, changes: bool, fitting: int | None = None) -> int:
+        """How many keys a bulk verb is to send at a time; see `pyshard.client_core.bulk_input.slice_size`."""
+        return slice_size(self.state.map.ranges, changes, fitting)
 
     async def start(self, seconds: float) -> None:
         """Get the first map.

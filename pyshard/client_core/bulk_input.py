@@ -109,7 +109,7 @@ class Encoded:
         return len(self.numbers) + len(self.refused)
 
 
-def slice_size(shards: Sequence[ShardRange], changes: bool) -> int:
+def slice_size(shards: Sequence[ShardRange], changes: bool, fitting: int | None = None) -> int:
     """How many keys each slice of a bulk verb is to have.
 
     A slice is divided among the shards. Keys that are read cost a shard so little that a box of few of them costs more
@@ -117,9 +117,11 @@ def slice_size(shards: Sequence[ShardRange], changes: bool) -> int:
 
     :param shards: those of the map.
     :param changes: whether the verb changes something.
+    :param fitting: of a verb that reads documents: how many an answer has room for; None: it isn't known.
     """
     if not changes:
-        return settings.BULK_STEP * min(len(shards), settings.BULK_STEPS_READ)
+        most = settings.BULK_STEP * min(len(shards), settings.BULK_STEPS_READ)
+        return most if fitting is None else min(most, fitting * len(shards))
     return settings.BULK_STEP_DURABLE if any(shard.durable for shard in shards) else settings.BULK_STEP
 
 

@@ -47,11 +47,12 @@ class BulkOperation:
     :param receiver: is told what became of it, once.
     :ivar changes: whether it may change something, so that it must not be repeated when its answer is lost.
     :ivar count: how many operations it is.
+    :ivar answer_bytes: how many bytes its answer had; 0: there is none yet.
     """
 
     __slots__ = (
-        "_outcomes", "_weight", "changes", "count", "done", "expires", "index", "positions", "receiver", "refused",
-        "run", "slots",
+        "_outcomes", "_weight", "answer_bytes", "changes", "count", "done", "expires", "index", "positions", "receiver",
+        "refused", "run", "slots",
     )  # fmt: skip
 
     withdrawn = False  # see `pyshard.client_core.operation.Operation`
@@ -76,6 +77,7 @@ class BulkOperation:
         self.refused: float | None = None  # when a shard first said that it doesn't know the index
         self._weight: int | None = None
         self._outcomes: list[object] | None = None
+        self.answer_bytes = 0
 
     @property
     def weight(self) -> int:
@@ -101,7 +103,7 @@ class BulkOperation:
             self.expires,
             self.receiver,
         )
-        bulk_operation.refused = self.refused
+        bulk_operation.refused, bulk_operation.answer_bytes = self.refused, self.answer_bytes
         return bulk_operation
 
     def answer_in(self, data: bytes) -> Answer:
@@ -112,6 +114,7 @@ class BulkOperation:
         :param data: MessagePack.
         :raises BadRequest: as `decode_answers`.
         """
+        self.answer_bytes = len(data)
         self._outcomes = outcomes_in(data, self.run, self.slots, self.receiver.decode)
         if self._outcomes is not None:
             return Answer([], {})
