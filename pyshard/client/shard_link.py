@@ -223,10 +223,7 @@ class ShardLink:
 
     def _answered(self, answer: dict[bytes, bytes], batch: Batch) -> None:
         data, bulk_operation = answers_in(answer), batch.bulk_operation
-        if bulk_operation is not None:
-            answers = [bulk_operation.answer_in(data)]
-        else:
-            answers = decode_answers(data, batch.runs)
+        answers = [bulk_operation.answer_in(data)] if bulk_operation is not None else decode_answers(data, batch.runs)
         refused = refusal_of(answers)
         if refused is Attempt.REFUSED:
             self._backoff.reset()

@@ -22,7 +22,7 @@ from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.strict_messagepack import quick_document
-from pyshard.protocol.answer_check import MOST_RECORDS
+from pyshard.protocol.answer_size_check import MOST_RECORDS
 from pyshard.protocol.batch_answers import ITEM, VERSION, Result
 from pyshard.protocol.batch_operations import Increment, Pop, Read, ReadItem, Remove, Run, Write, verb_of
 from pyshard.settings import settings

@@ -136,11 +136,13 @@ def refusal_of(answers: Iterable[Answer]) -> Attempt:
 
     Then the batch wasn't brought on at all, and the pause before the next one grows. In other cases it begins anew.
 
-    :param answers: the shard's answers to the batch. One without errors brought something on, whatever it has as results:
+    :param answers: the shard's answers to the batch. One without errors brought something on, whatever results it has:
         a bulk operation leaves out those that it has taken.
     """
     for answer in answers:
-        if len(answer.errors) < max(1, len(answer.results)) or any(code not in _PUT_OFF for code, _ in answer.errors.values()):
+        if len(answer.errors) < max(1, len(answer.results)) or any(
+            code not in _PUT_OFF for code, _ in answer.errors.values()
+        ):
             return Attempt.REFUSED
     return Attempt.PUT_OFF
 

@@ -122,6 +122,7 @@ def test_a_batch_that_was_put_off(changes: bool) -> None:
         ([([None], ["ANSWER_FULL"]), ([True], [])], REFUSED),
         ([([None, None], ["ANSWER_FULL", "SHARD_FULL"])], REFUSED),
         ([([None], [])], REFUSED),
+        ([([], [])], REFUSED),
     ],
 )
 def test_whether_a_batch_was_put_off(answers: list[tuple[list[Result], list[str]]], expected: Attempt) -> None:
