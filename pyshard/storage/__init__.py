@@ -4,7 +4,8 @@ from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.store import LmdbStore
 from pyshard.storage.follower_places import FollowedBound
-from pyshard.storage.interface import ITSELF, ICopy, IFollower, ISnapshot, IStore, Page, PageBounds, Sender, Task
+from pyshard.storage.following_interface import ICopy, IFollower
+from pyshard.storage.interface import ITSELF, ISnapshot, IStore, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.store import MemoryStore
 
 __all__ = [

@@ -27,9 +27,10 @@ from twisted.internet.defer import Deferred
 
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Run
-from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
+from pyshard.storage.following_interface import ICopy, IFollower
 
 
 class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
@@ -136,52 +137,6 @@ class ISnapshot(Protocol):
 
     def close(self) -> None:
         """Give back the room that the snapshot takes. A second call does nothing."""
-        ...
-
-
-class ICopy(Protocol):
-    """All records that a store had at one moment, for whoever follows it from there on; or those of some slots.
-
-    :ivar head: a group with the number of the last one before that moment, the names of indexes, the remembered text,
-        and no records. It is to be absorbed before the records are.
-    """
-
-    head: ChangeGroup
-
-    @property
-    def pinned(self) -> int:
-        """See `ISnapshot`."""
-        ...
-
-    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Change] | None:
-        """The next records, as `ISnapshot.page` gives rows; those that have expired and aren't swept away, too."""
-        ...
-
-    def close(self) -> None:
-        """See `ISnapshot`."""
-        ...
-
-
-class IFollower(Protocol):
-    """Who is given a store's groups of changes, in order, none left out; see `IStore.follow`."""
-
-    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
-        """The next groups, when there are some. They are as safe as the store makes them. One call at a time.
-
-        Groups that change nothing which is wanted are left out, but for the last one, which says how far they go.
-
-        :param most_bytes: about how many bytes of groups are looked at.
-        :raises FollowerBehind: (in the Deferred) the next group isn't kept any more.
-        :raises StorageFailed: (in the Deferred) the disk failed, or the follower or the store was closed.
-        """
-        ...
-
-    def confirm(self, sequence: int) -> None:
-        """Groups up to this number are needed no more, not even after a restart of the follower."""
-        ...
-
-    def close(self) -> None:
-        """Stop. The follower's place stays, so that `follow` can go on there; see `IStore.forget`."""
         ...
 
 

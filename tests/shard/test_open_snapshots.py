@@ -115,8 +115,6 @@ def test_others_are_served_meanwhile(crowd: Crowd) -> None:
 
 def test_one_question_at_a_time(crowd: Crowd) -> None:
     """While a page is looked for, another one is refused, so that few bytes can't ask for many pages at once."""
-    ticket, _ = crowd.until(crowd.snapshots.open("peer", READER))
-    crowd.until(crowd.snapshots.read("peer", ticket.id))
     first = crowd.snapshots.open("peer", READER)
     assert not first.called
     (number,) = [number for number, found in crowd.snapshots._open.items() if found.busy]

@@ -26,6 +26,9 @@ class Told(MemoryStore):
         self.senders.append(sender)
         return super().apply(tasks, limit, room, sender)
 
+    def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> None:
+        """All go the usual way."""
+
 
 def test_whose_a_batch_is() -> None:
     """Each connection is a sender of its own, of its address, for reads and for changes, until it is lost."""

@@ -45,7 +45,8 @@ from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
 from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
-from pyshard.storage.interface import ITSELF, ICopy, IFollower, Page, PageBounds, Sender, Task
+from pyshard.storage.following_interface import ICopy, IFollower
+from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram

@@ -28,7 +28,8 @@ from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
-from pyshard.storage.interface import ITSELF, ICopy, IFollower, Page, PageBounds, Sender, Task
+from pyshard.storage.following_interface import ICopy, IFollower
+from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
 from pyshard.storage.memory.index_at_moment import IndexAtMoment
 from pyshard.storage.memory.index_records import MemoryIndex
