@@ -2,9 +2,10 @@
 
 Rules:
 
-- an exception is made of its message alone, because AMP carries an error as a code and one string;
+- an exception can be made of its message alone, because AMP carries an error as a code and one string. Whatever else
+  it has is optional, and doesn't cross the wire;
 - each class has a ``code`` of its own, in ASCII, and every command may answer with any of them;
-- the message says what was given, what was expected and what to do;
+- the message says what was given, what was expected and what to do, as far as there is something;
 - what a peer or a user wrote, and values of any type, stand in a message as `pyshard.message_texts` gives them.
 """
 

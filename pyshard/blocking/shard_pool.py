@@ -6,7 +6,7 @@ Rules:
   hands out the answers. Then the next thread that waits leads.
 - A thread waits for another one's lead for a moment (`_PATIENCE`). After that it goes by a connection of its own, so
   that no slow call holds up the others; unless there are too many connections already.
-- A call made within a call of the same thread, by a signal's handler or a finalizer, waits for nobody.
+- A call made within a call of the same thread, by a signal's handler or a finalizer, waits for no other one's lead.
 - A leader whose deadline has come, or that is interrupted while it waits, hands the connection, with the answers that
   are still to come, on to one of the others.
 - Operations of different threads are concurrent: there is no order among them to be kept.

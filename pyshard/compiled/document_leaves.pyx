@@ -1,5 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
-"""Documents → records and sizes, and answers → documents, compiled; see `pyshard.compiled`."""
+"""Documents → records and sizes, and answers → documents, compiled.
+
+Rules, beside those of all compiled code (`pyshard.compiled`):
+
+- only plain built-in types are known. For all else an inner function gives -1 or False, and the outer one None. Then
+  the plain twin does it;
+- the collector of cycles rests while documents are made, and no Python runs meanwhile;
+- `placed` alone knows nothing of documents: it puts the outcomes of a bulk verb at their positions.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_CheckExact, PyDict_Next

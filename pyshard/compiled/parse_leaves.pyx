@@ -6,7 +6,8 @@ Rules, beside those of all compiled code (`pyshard.compiled`):
 - a `take_…` function reads one thing out of a `Source`, which is the input, and appends its MessagePack to a `Text`,
   which is the output;
 - it returns the size of what it took, in the measure of `pyshard.model.document_size`;
-- it returns -1 for whatever it doesn't know. Then the plain twin reads that line, and words the error if there is one.
+- it returns -1 for whatever it doesn't know. Then the plain twin reads that line, and words the error if there is one;
+- `has_name` alone, whose name counts no size, returns whether there was one.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -145,7 +146,7 @@ cdef int64_t take_container(Source* source, Text* text, bint is_dict, int depth)
     if not takes(source, end, 1):
         while True:
             if is_dict:
-                if not take_name(source, text, &names, &tagged):
+                if not has_name(source, text, &names, &tagged):
                     return -1
             size = take_value(source, text, depth - 1)
             if size < 0:
@@ -162,7 +163,7 @@ cdef int64_t take_container(Source* source, Text* text, bint is_dict, int depth)
     return total
 
 
-cdef int take_name(Source* source, Text* text, Names* names, bint* tagged) except -1:
+cdef int has_name(Source* source, Text* text, Names* names, bint* tagged) except -1:
     """A name of a dict and its colon; 0: it isn't one, there may be one like it, or there are too many.
 
     :param names: those before it, to which it is added.

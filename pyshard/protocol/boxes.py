@@ -211,10 +211,9 @@ class BoxParser:
             size += behind - at
             at = behind
             wanted = at + 2
-        self._at, self._keys, self._size = at, keys, size
+        # What was looked at isn't kept while the rest comes. This copies less than one pair, once for each that came.
+        self._data, self._at, self._keys, self._size = data[at:], 0, keys, size
         self._missing = wanted - end
-        if at == end:
-            self._data, self._at = b"", 0
         return None
 
     def _known_box(self, data: bytes) -> Box | None:

@@ -5,7 +5,7 @@ A *box* is one AMP message. A *round* is one iteration of the reactor's loop: bo
 Rules:
 
 - While little is asked, a box is served at once. A connection that has more than the round's time then waits, and
-  nothing more is read from it.
+  is read from once more at the most.
 - In each later round those that wait are served, first the connection that has used least time
   (`pyshard.server.fair_queue`), each with one box or a short slice of time. If one still has more, it waits again.
 - A round is short while somebody waits, so that the reactor reads soon what others ask. It is longer while nobody does,
@@ -14,7 +14,7 @@ Rules:
   has some again, nothing is read from its connections. One that has had little is served at once.
 - Each address has two shares: one for its connections with boxes that take long, one for the others. All long boxes of
   a round together are bounded.
-- A box that is larger than those that a connection was served in a short time counts as one that takes long. So nobody
+- A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
   has long boxes served as short ones by connecting anew for each.
 - A connection whose peer has ended it while it waited is ended when it would be its turn.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.

@@ -2,8 +2,9 @@
 
 Rules:
 
-- only the executor decides what verbs, conditions and expiry mean, when a store is full, and when a batch's answers
-  are too large;
+- only the executor decides what verbs and conditions mean, when a store is full, and when a batch's answers are too
+  large;
+- that a record has expired a `StoreIndex` sees itself in `has` and `read`, and the executor in all others;
 - a store gives it a `StoreIndex` for each index, which knows where records are;
 - a run, which is one verb for many keys, goes to a `StoreIndex` in one call for all keys if it is `Has`, `Read`, or a
   `Write` without conditions and times to live that surely fits; all others are applied key by key (`_apply_each`);

@@ -11,7 +11,8 @@ Rules that every store keeps (tests/storage/contract/ runs over all of them):
 - an operation that would take `used` past the limit is refused with `ShardFull`, and the rest of the batch goes on;
 - when the answers are full, or the work that a batch may cost is done, the rest of it is refused with `AnswerFull`;
 - a snapshot has each batch whole or not at all;
-- a follower gets every group of changes, in order; one that is too slow is left behind, and never stops a writer;
+- a follower, which is somebody who copies the store, gets every group of changes, in order, or is told that it must
+  begin anew; it never stops a writer;
 - a record is opaque bytes, except for `increment`;
 - a store knows neither ranges nor epochs: its caller names indexes by id, and gives the slot of each key.
 """

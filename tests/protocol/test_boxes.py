@@ -239,6 +239,18 @@ def test_nothing_is_kept_of_what_was_read() -> None:
         assert (parser._data, parser._pieces, parser.begun) == (b"", [], False)
 
 
+def test_nothing_is_kept_of_a_box_while_the_next_one_comes() -> None:
+    """Of a piece with the end of a box and the beginning of the next one only that beginning is kept."""
+    parser, data = BoxParser(Limits()), serialize({b"key": b"x" * 60_000})
+    parser.feed(data + data[:3])
+    while parser.next_box() is not None:
+        pass
+    assert parser.begun
+    assert parser.held < 10
+    parser.feed(data[3:] + data)
+    assert [parser.next_box(), parser.next_box(), parser.next_box()] == [{b"key": b"x" * 60_000}] * 2 + [None]
+
+
 @pytest.mark.parametrize("longest", [1, 255])
 def test_longest_key(longest: int) -> None:
     """A key has up to 255 bytes."""

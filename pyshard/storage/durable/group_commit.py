@@ -6,8 +6,8 @@ Rules:
 
 - updates of one sender are committed in the order in which they were submitted; whose are next is decided by
   `pyshard.storage.durable.fair_update_queue`, so that nobody waits for all that somebody else has submitted;
-- small updates aren't committed together with large ones, whose work they would wait for; and large ones leave time
-  to others (`pyshard.storage.durable.anticipatory_pause`);
+- a large update isn't committed together with small ones that come before it, since these would wait for its work.
+  Small ones behind it go with it. Large ones leave time to others (`pyshard.storage.durable.anticipatory_pause`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
 - a commit may do only the first of the updates that it is given: these are answered before anything else is committed,
   and the others keep their places;
@@ -18,7 +18,7 @@ Rules:
 - the changes and the bytes that are committed together are bounded; an update that has more is committed alone;
 - the processor's time that updates take counts for their senders;
 - closing commits what still waits, unless it was refused before (`refuse_waiting`): then only what is being committed
-  is finished, and what was refused (`ShuttingDown`) is never committed;
+  and the store's own updates are, and what was refused (`ShuttingDown`) never is;
 - this module knows nothing of databases: it is given the function that commits.
 """
 

@@ -8,7 +8,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 - versions begin with the time in microseconds, so that they rise over a restart as well;
 - a snapshot copies nothing when it is taken: what changes afterwards is kept for it
   (`pyshard.storage.memory.index_at_moment`);
-- to count a snapshot's documents is to sweep what had expired.
+- before the documents of a snapshot are counted, what had expired is swept.
 """
 
 from __future__ import annotations
