@@ -1,0 +1,130 @@
+"""What a store knows of its ranges: which slots it owns, which are on their way in, and which are left over. Pure.
+
+Rules:
+
+- a slot is *owned*, *staged* (its records are being copied from another store), *left* (it moved away, or its copy was
+  given up, and its records aren't removed yet), or none of these: then there are no records of it;
+- what is staged or left is *hidden*: nobody sees it, and it isn't counted;
+- staged becomes owned when its copy is complete, or else left. Owned becomes left. Left becomes nothing of these, once
+  its records are removed. Only what is nothing of these may be staged, so that a copy begins empty;
+- a staging says whose records it has, and up to which group. It is saved with the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pyshard.errors import BadRequest, shown_value
+from pyshard.model.key_slots import slot_to_hash
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, in_ranges, union, without
+
+#: The name of all that is left over, beside the names of stagings, none of which is empty.
+LEFT = ""
+
+
+class Origin(msgspec.Struct, array_like=True, frozen=True):
+    """Whose groups a store, or a part of it, has absorbed, and how far.
+
+    :param identity: of the other store.
+    :param incarnation: of that, too; see `pyshard.storage.following_interface.IFollowedStore`.
+    :param sequence: all its groups up to this number are absorbed; 0: the copy isn't complete yet.
+    """
+
+    identity: str
+    incarnation: str
+    sequence: int = 0
+
+
+class Staging(msgspec.Struct, array_like=True, frozen=True):
+    """Ranges whose records are being copied from another store."""
+
+    ranges: SlotRanges
+    origin: Origin
+
+
+class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
+    """The slots of a store, by what they are.
+
+    :param owned: what it serves.
+    :param staged: name → what is being copied.
+    :param left: what is left over.
+    """
+
+    owned: SlotRanges = EVERYTHING
+    staged: Mapping[str, Staging] = {}
+    left: SlotRanges = ()
+
+    @property
+    def hidden(self) -> SlotRanges:
+        """What nobody sees, though it may have records."""
+        return union(self.left, *(staging.ranges for staging in self.staged.values()))
+
+    def hides(self, slot: int) -> str | None:
+        """The name of the staging that has a slot, `LEFT`, or None: it isn't hidden."""
+        if in_ranges(slot, self.left):
+            return LEFT
+        return next((name for name, staging in self.staged.items() if in_ranges(slot, staging.ranges)), None)
+
+    def owning(self, ranges: SlotRanges) -> StoreRanges:
+        """It owns exactly these ranges; the stagings that lie in them are owned, what they lack is left.
+
+        :raises BadRequest: some of that is left over, or its copy isn't complete.
+        """
+        wanted = union(ranges)
+        if overlap := common(wanted, self.left):
+            raise BadRequest(f"owned: found {shown(overlap)}, of which old records are being removed; try again later")
+        staged = dict(self.staged)
+        for name, staging in self.staged.items():
+            if not common(wanted, staging.ranges):
+                continue
+            if without(staging.ranges, wanted) or not staging.origin.sequence:
+                raise BadRequest(
+                    f"owned: found {shown(wanted)}, which has a part of {shown_value(name)}, a copy of "
+                    f"{shown(staging.ranges)} that isn't complete; expected all of a complete copy, or nothing of it"
+                )
+            del staged[name]
+        return StoreRanges(wanted, staged, union(self.left, without(self.owned, wanted)))
+
+    def staging(self, name: str, ranges: SlotRanges, origin: Origin) -> StoreRanges:
+        """Some ranges are being copied; what is asked for again is so already.
+
+        :param origin: with the number 0.
+        :raises BadRequest: the name is that of another copy, or the ranges aren't free.
+        """
+        new, known = Staging(union(ranges), Origin(origin.identity, origin.incarnation)), self.staged.get(name)
+        if not name or not new.ranges:
+            raise BadRequest("staged: found no name or no range, expected both")
+        if known is not None:
+            same = (known.origin.identity, known.origin.incarnation) == (origin.identity, origin.incarnation)
+            if known.ranges != new.ranges or not same:
+                raise BadRequest(f"staged: found another copy of the name {shown_value(name)}; give that up first")
+            return self
+        if overlap := common(new.ranges, union(self.owned, self.hidden)):
+            raise BadRequest(f"staged: found {shown(overlap)}, which this store has, expected ranges that it hasn't")
+        return StoreRanges(self.owned, {**self.staged, name: new}, self.left)
+
+    def absorbed(self, name: str, sequence: int) -> StoreRanges:
+        """A staging has all groups up to a number."""
+        ranges, origin = self.staged[name].ranges, self.staged[name].origin
+        staging = Staging(ranges, Origin(origin.identity, origin.incarnation, sequence))
+        return StoreRanges(self.owned, {**self.staged, name: staging}, self.left)
+
+    def unstaged(self, name: str) -> StoreRanges:
+        """A copy is given up: what it has is left over. One that isn't there is given up already."""
+        if name not in self.staged:
+            return self
+        staged = {other: staging for other, staging in self.staged.items() if other != name}
+        return StoreRanges(self.owned, staged, union(self.left, self.staged[name].ranges))
+
+    def trimmed(self) -> StoreRanges:
+        """The records of all that was left over are removed."""
+        return StoreRanges(self.owned, self.staged)
+
+
+def shown(ranges: SlotRanges) -> str:
+    """Ranges as people read them; of many the first ones."""
+    texts = [f"[{slot_to_hash(start)}, {slot_to_hash(end)})" for start, end in ranges[:3]]
+    more = [f"{len(ranges) - 3} more"] if len(ranges) > 3 else []
+    return ", ".join([*texts, *more]) or "no slot"

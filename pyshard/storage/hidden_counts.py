@@ -1,0 +1,176 @@
+"""What is counted of records that a store hides: those that are staged, or left over. Pure.
+
+A store counts all records that it has. What it hides is counted once more, here, and subtracted from what anybody is
+told. So records become visible, or hidden, without being counted anew: but for those of slots that were owned and are
+left over now.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+
+from pyshard.model.slot_ranges import SlotRanges, union, without
+from pyshard.protocol.store_ranges import LEFT, StoreRanges
+from pyshard.storage.slot_histogram import BUCKET_BITS
+
+
+@attrs.define
+class Tally:
+    """Counts of some records of one index.
+
+    :param documents: how many there are.
+    :param used: bytes that they count against the limit.
+    :param buckets: bucket → documents.
+    """
+
+    documents: int = 0
+    used: int = 0
+    buckets: Counter[int] = attrs.field(factory=Counter)
+
+    def add(self, slot: int, documents: int, used: int) -> None:
+        """Count records of a slot, or count them no more."""
+        self.documents += documents
+        self.used += used
+        self.buckets[slot >> BUCKET_BITS] += documents
+
+    def merge(self, other: Tally) -> None:
+        """Count what another one counts."""
+        self.documents += other.documents
+        self.used += other.used
+        self.buckets.update(other.buckets)
+
+    def copy(self) -> Tally:
+        """The same counts, for others to change."""
+        return Tally(self.documents, self.used, self.buckets.copy())
+
+
+#: Index id → the counts of it.
+_Tallies = dict[int, Tally]
+
+#: What gives index id, slot and used bytes of each record in some ranges.
+Records = Callable[[SlotRanges], Iterable[tuple[int, int, int]]]
+
+
+@attrs.define
+class HiddenCounts:
+    """The counts of all hidden records of a store.
+
+    A copy shares the counts of its original, until one of both is to change them.
+
+    :param ranges: the store's ranges.
+    """
+
+    ranges: StoreRanges = attrs.field(factory=StoreRanges)
+    _areas: dict[str, _Tallies] = attrs.field(factory=dict)
+    _shared: bool = False
+
+    def copy(self) -> HiddenCounts:
+        """The same counts."""
+        if self._areas:
+            self._shared = True
+        return HiddenCounts(self.ranges, self._areas, self._shared)
+
+    def documents(self, index: int | None = None) -> int:
+        """How many documents are hidden, in an index; None: in all."""
+        found = (tallies.items() for tallies in self._areas.values())
+        return sum(tally.documents for each in found for number, tally in each if index in (None, number))
+
+    def used(self, staged: bool = True) -> int:
+        """How many bytes hidden records count.
+
+        :param staged: whether those count that are staged.
+        """
+        areas = self._areas if staged else {LEFT: self._areas.get(LEFT, {})}
+        return sum(tally.used for tallies in areas.values() for tally in tallies.values())
+
+    def visible(self, bucket_counts: array[int]) -> array[int]:
+        """Counts of buckets, without what is hidden of them."""
+        if not self._areas:
+            return bucket_counts
+        visible = bucket_counts[:]
+        for tallies in self._areas.values():
+            for tally in tallies.values():
+                for bucket, documents in tally.buckets.items():
+                    visible[bucket] -= documents
+        return visible
+
+    def note(self, index: int, slot: int, documents: int, used: int) -> None:
+        """Records were put or removed; those of a slot that isn't hidden aren't counted here.
+
+        :param documents: how many more there are of the index and slot.
+        :param used: how many more bytes they count.
+        """
+        area = self.ranges.hides(slot) if self._areas else None
+        if area is not None:
+            self._own()
+            self._areas[area].setdefault(index, Tally()).add(slot, documents, used)
+
+    def drop_index(self, index: int) -> None:
+        """Forget what is counted of an index: its records are those of a dropped one now."""
+        if any(index in tallies for tallies in self._areas.values()):
+            self._own()
+            for tallies in self._areas.values():
+                tallies.pop(index, None)
+
+    def set_ranges(self, new: StoreRanges, records: Records) -> None:
+        """The store's ranges are others now.
+
+        :param records: what is counted anew: what begins to be hidden.
+        """
+        old, areas = self.ranges, self._areas
+        if old.left == new.left and _staged(old) == _staged(new):
+            self.ranges = new
+            return
+        counted: dict[str, list[_Tallies]] = {}
+        for name, staging in new.staged.items():
+            known = old.staged.get(name)
+            same = known is not None and known.ranges == staging.ranges
+            counted[name] = [areas[name] if same else tallies_of(records(staging.ranges))]
+        given_up = {name: staging for name, staging in old.staged.items() if name not in new.staged}
+        known_left = {LEFT: old.left} | {name: staging.ranges for name, staging in given_up.items()}
+        known_left = {name: each for name, each in known_left.items() if each and not without(each, new.left)}
+        rest = without(new.left, union(*known_left.values()))
+        if new.left:
+            counted[LEFT] = [*(areas[name] for name in known_left), tallies_of(records(rest) if rest else ())]
+        self.ranges = new
+        self._areas = {name: _merged(several) for name, several in counted.items()}
+        self._shared = False
+
+    def nothing_is_left(self) -> bool:
+        """Whether no record is left over, so that `left` may be nothing."""
+        return not any(tally.documents for tally in self._areas.get(LEFT, {}).values())
+
+    def _own(self) -> None:
+        """Have counts of one's own, to change them."""
+        if self._shared:
+            self._areas = {name: _merged([tallies]) for name, tallies in self._areas.items()}
+            self._shared = False
+
+
+def _staged(ranges: StoreRanges) -> dict[str, SlotRanges]:
+    """Which ranges are staged, by name."""
+    return {name: staging.ranges for name, staging in ranges.staged.items()}
+
+
+def tallies_of(records: Iterable[tuple[int, int, int]]) -> _Tallies:
+    """The counts of some records: index id, slot and used bytes of each."""
+    found: _Tallies = {}
+    for index, slot, used in records:
+        found.setdefault(index, Tally()).add(slot, 1, used)
+    return found
+
+
+def _merged(several: Iterable[Mapping[int, Tally]]) -> _Tallies:
+    """Counts of several areas together, in new tallies."""
+    found: _Tallies = {}
+    for tallies in several:
+        for index, tally in tallies.items():
+            if index in found:
+                found[index].merge(tally)
+            else:
+                found[index] = tally.copy()
+    return found

@@ -1,0 +1,104 @@
+"""Counts of hidden records, compared with a count of them one by one."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.errors import BadRequest
+from pyshard.model.slot_ranges import in_ranges, union
+from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.storage.hidden_counts import HiddenCounts
+from pyshard.storage.slot_histogram import BUCKET_BITS, new_bucket_counts
+
+_STEP = 5_000  # slots: some bounds lie within a bucket
+
+cuts = st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda cut: ((min(cut) * _STEP, max(cut) * _STEP),))
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("own"), cuts),
+        st.tuples(st.just("own more"), cuts),
+        st.tuples(st.just("stage"), cuts),
+        st.tuples(st.sampled_from(["absorb", "unstage", "trim", "drop", "copy"]), st.just(())),
+        st.tuples(st.just("put"), st.tuples(st.integers(1, 2), st.integers(0, 6 * _STEP - 1))),
+        st.tuples(st.just("remove"), st.tuples(st.integers(1, 2), st.integers(0, 6 * _STEP - 1))),
+    ),
+    max_size=30,
+)
+
+
+class Recounted:
+    """Records of a store, one by one, and what `HiddenCounts` makes of them."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[int, int], int] = {}  # index and slot → used
+        self.counts = HiddenCounts()
+
+    def tell(self, ranges: StoreRanges) -> None:
+        """Have other ranges."""
+        self.counts.set_ranges(
+            ranges,
+            lambda some: [(*place, used) for place, used in self.records.items() if in_ranges(place[1], some)],
+        )
+
+    def hidden(self, staged: bool = True) -> dict[tuple[int, int], int]:
+        """The records that are hidden."""
+        ranges = self.counts.ranges
+        found = ranges.hidden if staged else ranges.left
+        return {place: used for place, used in self.records.items() if in_ranges(place[1], found)}
+
+    def check(self) -> None:
+        """Compare."""
+        hidden, counts = self.hidden(), self.counts
+        assert counts.documents() == len(hidden)
+        for index in (1, 2):
+            assert counts.documents(index) == sum(1 for number, _ in hidden if number == index)
+        assert counts.used() == sum(hidden.values())
+        assert counts.used(staged=False) == sum(self.hidden(staged=False).values())
+        buckets = new_bucket_counts()
+        expected = Counter(slot >> BUCKET_BITS for _, slot in self.records.keys() - hidden.keys())
+        for _, slot in self.records:
+            buckets[slot >> BUCKET_BITS] += 1
+        assert counts.visible(buckets) == array("I", [expected[bucket] for bucket in range(len(buckets))])
+        assert counts.nothing_is_left() == (not self.hidden(staged=False))
+
+
+@given(steps)
+def test_hidden_counts(todo: list[tuple[str, tuple[int, ...]]]) -> None:
+    """Whatever happens to records and ranges, the counts are those of what is hidden."""
+    store = Recounted()
+    for what, how in todo:
+        ranges, counts = store.counts.ranges, store.counts
+        try:
+            if what.startswith("own"):
+                store.tell(ranges.owning(union(how, ranges.owned) if what == "own more" else how))  # type: ignore[arg-type]
+            elif what == "stage":
+                store.tell(ranges.staging("m", how, Origin("1d", "2e")))  # type: ignore[arg-type]
+            elif what == "absorb" and ranges.staged:
+                store.tell(ranges.absorbed("m", 5))
+            elif what == "unstage":
+                store.tell(ranges.unstaged("m"))
+            elif what == "trim":
+                for place, used in store.hidden(staged=False).items():
+                    counts.note(*place, -1, -used)
+                    del store.records[place]
+                store.tell(ranges.trimmed())
+            elif what == "drop":
+                counts.drop_index(1)
+                store.records = {place: used for place, used in store.records.items() if place[0] != 1}
+            elif what == "copy":
+                store.counts = counts.copy()
+                store.counts.note(1, 0, 5, 5)  # of a copy that comes to nothing
+                store.counts = counts
+            elif what == "put":
+                new = how not in store.records
+                store.records[how] = store.records.get(how, 0) + 10  # type: ignore[index]
+                counts.note(*how, int(new), 10)
+            elif what == "remove" and how in store.records:
+                counts.note(*how, -1, -store.records.pop(how))  # type: ignore[call-overload]
+        except BadRequest:
+            pass
+        store.check()
