@@ -39,5 +39,6 @@ def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
     for shard, service in cluster.services.items():
         stores[shard]._version = newest
         if state.map.named(shard) is not None:
-            service.shard.assignment = Assignment(shard, state)
+            service.shard.assignment = assignment = Assignment(shard, state)
+            stores[shard].own(assignment.ranges)
             service.shard.store.remember(msgspec.msgpack.encode((shard, to_json(state))))

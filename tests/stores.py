@@ -6,7 +6,7 @@ import queue
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -24,6 +24,8 @@ from pyshard.settings import settings
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore, MemoryStore, Page, PageBounds, Task
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.logged_and_direct_updates import Update
+from pyshard.storage.durable.saved_meta import Meta
 from pyshard.storage.slot_histogram import BUCKET_BITS, BUCKETS
 
 _T = TypeVar("_T")
@@ -269,6 +271,14 @@ def prepared(kind: str) -> Iterator[Bench]:
         bench.close()
 
 
+def commit(store: LmdbStore, updates: Sequence[Update]) -> list[object]:
+    """Have a store's engine do updates, in order; the outcome of each."""
+    outcomes: list[object] = []
+    while len(outcomes) < len(updates):
+        outcomes += store._engine.commit_first(updates[len(outcomes) :]).outcomes
+    return outcomes
+
+
 def check_consistent(store: LmdbStore) -> None:
     """Count all records, and those of LMDB, one by one; compare with the counters and with LMDB's expiries."""
     engine = store._engine
@@ -281,7 +291,7 @@ def check_consistent(store: LmdbStore) -> None:
     with engine.environment.begin() as transaction:
         in_lmdb = dict(transaction.cursor(db=engine.databases.records))
         listed = set(transaction.cursor(db=engine.databases.expiries))
-        saved = engine.read_meta(transaction, b"counters")
+        saved = Meta.read(transaction, engine.databases).counters
     assert saved is not None
     _check_counters(Counters.unpacked(saved), in_lmdb)
     expiring = [(lmdb_encoding.expiry_of(value), db_key) for db_key, value in in_lmdb.items()]

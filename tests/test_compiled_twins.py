@@ -28,7 +28,7 @@ from pyshard.protocol.batch_operations import Read
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.memory import index_records
+from pyshard.storage.memory import dict_lookups
 
 built = pytest.mark.skipif(key_leaves is None, reason="no compiled twins were built")
 
@@ -86,7 +86,7 @@ def test_found_values(records: dict[bytes, bytes], others: list[bytes]) -> None:
     for keys in (list(records), [*records, *others], [*records] * 2):
         size = sum(len(records.get(key, b"")) for key in keys)
         for room in (0, size, size + 1):
-            expected = index_records.found_values_plainly(records, keys, room)
+            expected = dict_lookups.found_values_plainly(records, keys, room)
             assert key_leaves.found_values(records, keys, room) == expected
             assert (expected is not None) == (records.keys() >= set(keys) and room > size)
 

@@ -40,6 +40,7 @@ TOP = {"__init__", "__main__", "clocks", "message_texts", "errors", "settings"}
 SAME_THING = {
     "client": "the verbs of a client, with Deferreds and on asyncio",
     "connect": "makes such a client",
+    "hidden_records": "records that nobody sees, in memory and durable",
     "index_handle": "a handle on one index, of each client",
     "index_records": "the records of one index, in memory and durable",
     "plugin": "what twistd runs, of each daemon",

@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
@@ -71,6 +71,18 @@ class Answer(msgspec.Struct, array_like=True):
         """The outcome of a run of so many operations that was refused as a whole."""
         refusal = (error.code, str(error))
         return cls([None] * operations, dict.fromkeys(range(operations), refusal))
+
+    def among(self, operations: int, positions: Sequence[int], error: PyshardError) -> Answer:
+        """The outcome of a run of so many operations, of which this one has those at some positions.
+
+        :param error: refuses all others.
+        """
+        whole = Answer.refusing(operations, error)
+        for place, position in enumerate(positions):
+            whole.results[position] = self.results[place]
+            del whole.errors[position]
+        whole.errors |= {positions[place]: refusal for place, refusal in self.errors.items()}
+        return whole
 
     def refusals(self) -> dict[int, PyshardError]:
         """Position → error of each operation that was refused."""

@@ -10,13 +10,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable
 
 import msgspec
+from msgspec import structs
 
-#: Ranges of slots: pairs of the first slot, and that behind the last one.
-SlotRanges: TypeAlias = Sequence[tuple[int, int]]
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.protocol.store_ranges import StoreRanges
 
 _OVERHEAD = 48  # bytes of a change beside its key and its record, in MessagePack, at the most
 
@@ -54,6 +54,8 @@ class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
     :param changes: of records, in any order, each record once.
     :param indexes: name → id of all named indexes; None: as before.
     :param text: what the shard remembers; None: as before.
+    :param next_index: no index has had this id or a higher one; it goes with `indexes`.
+    :param ranges: the store's ranges; None: as before.
     """
 
     sequence: int
@@ -62,16 +64,19 @@ class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
     changes: list[Change]
     indexes: dict[str, int] | None = None
     text: bytes | None = None
+    next_index: int = 0
+    ranges: StoreRanges | None = None
 
     @property
     def size(self) -> int:
         """Bytes that it takes, at the most."""
         return sum(change.size for change in self.changes) + len(self.text or b"") + _OVERHEAD
 
-
-def in_ranges(slot: int, ranges: SlotRanges | None) -> bool:
-    """Whether a slot lies in one of some ranges; None: of all slots."""
-    return ranges is None or any(start <= slot < end for start, end in ranges)
+    def of_slots(self, ranges: SlotRanges | None) -> ChangeGroup:
+        """The group with those changes alone whose slots are in some ranges; None: with all."""
+        if ranges is None:
+            return self
+        return structs.replace(self, changes=[change for change in self.changes if in_ranges(change.slot, ranges)])
 
 
 def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
@@ -79,7 +84,7 @@ def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
     found: list[ChangeGroup] = []
     last = None
     for last in groups:
-        if last.changes or last.indexes is not None or last.text is not None:
+        if last.changes or last.indexes is not None or last.text is not None or last.ranges is not None:
             found.append(last)
     if last is not None and (not found or found[-1] is not last):
         found.append(last)

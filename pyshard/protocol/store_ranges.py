@@ -61,6 +61,11 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
         """What nobody sees, though it may have records."""
         return union(self.left, *(staging.ranges for staging in self.staged.values()))
 
+    @property
+    def hides_any(self) -> bool:
+        """Whether any slot is hidden."""
+        return bool(self.left or self.staged)
+
     def hides(self, slot: int) -> str | None:
         """The name of the staging that has a slot, `LEFT`, or None: it isn't hidden."""
         if in_ranges(slot, self.left):
@@ -88,10 +93,10 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
         return StoreRanges(wanted, staged, union(self.left, without(self.owned, wanted)))
 
     def staging(self, name: str, ranges: SlotRanges, origin: Origin) -> StoreRanges:
-        """Some ranges are being copied; what is asked for again is so already.
+        """Some ranges are being copied; a complete copy that is asked for again is there already.
 
         :param origin: with the number 0.
-        :raises BadRequest: the name is that of another copy, or the ranges aren't free.
+        :raises BadRequest: the name is that of another copy, or of one that isn't complete, or the ranges aren't free.
         """
         new, known = Staging(union(ranges), Origin(origin.identity, origin.incarnation)), self.staged.get(name)
         if not name or not new.ranges:
@@ -100,6 +105,8 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
             same = (known.origin.identity, known.origin.incarnation) == (origin.identity, origin.incarnation)
             if known.ranges != new.ranges or not same:
                 raise BadRequest(f"staged: found another copy of the name {shown_value(name)}; give that up first")
+            if not known.origin.sequence:  # another copy may lack what this one has got already
+                raise BadRequest(f"staged: found that the copy {shown_value(name)} was begun before; give it up first")
             return self
         if overlap := common(new.ranges, union(self.owned, self.hidden)):
             raise BadRequest(f"staged: found {shown(overlap)}, which this store has, expected ranges that it hasn't")

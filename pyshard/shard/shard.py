@@ -8,7 +8,8 @@ Rules:
 - It refuses an older one, the same one with another content, and another range while it has documents (`StaleEpoch`);
   another cluster's bootstrap (`ForeignCluster`); another shard's name or store (`WrongIdentity`). Then nothing changes.
 - It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its range may be different.
-- A key outside its range is a redirect (`WrongShard`) for that operation alone.
+- A key outside its range is a redirect (`WrongShard`) for that operation alone. Its store knows the range, too, and
+  refuses what waited there while it changed.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.shard_map import ShardRange
+from pyshard.model.slot_ranges import SlotRanges, common, holds_all, in_ranges
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
@@ -59,6 +61,11 @@ class Assignment:
         own = self.state.map.named(self.name)
         assert own is not None  # `accept` lets no other assignment pass
         return own
+
+    @cached_property
+    def ranges(self) -> SlotRanges:
+        """The slots that the shard is to own."""
+        return ((self.range.start, self.range.end),)
 
 
 def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:
@@ -226,8 +233,9 @@ class Shard:
         store = self._store
         assignment = accept(self.assignment, name, state, store.identity, store.documents)
         if assignment != self.assignment:
-            # The indexes first: a shard that ends in between is told the assignment again, as it doesn't remember it.
-            await store.set_indexes(state.indexes)
+            # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
+            await store.set_indexes(state.indexes, state.next_index)
+            await store.own(assignment.ranges)
             await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
             self.assignment = assignment
 
@@ -293,6 +301,9 @@ class _Plan:
 
     def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run]) -> None:
         self.assignment = assignment
+        self._owned = store.ranges.owned
+        if self._owned != assignment.ranges:  # while the one follows the other
+            self._owned = common(self._owned, assignment.ranges)
         self.tasks: list[Task] = []
         self.refuses = False
         self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
@@ -303,27 +314,24 @@ class _Plan:
             except IndexNotFound as error:
                 self._refuse(len(run.keys), error, ())
                 continue
-            if store.surely_has_all(number, run.keys) or self._owns_all(slots):
-                self.tasks.append(Task(run, number, slots))
+            if store.surely_has_all(number, run.keys) or holds_all(self._owned, slots):
+                self.tasks.append(Task(run, number, slots, self._owned))
                 self._runs.append(None)
             else:
                 self._add_owned(run, number, slots)
 
     def _add_owned(self, run: Run, number: int, slots: Sequence[int]) -> None:
-        own = self.assignment.range
-        positions = array("H", [position for position, slot in enumerate(slots) if own.owns(slot)])  # below `MAX_BATCH`
+        owned = self._owned
+        places = [position for position, slot in enumerate(slots) if in_ranges(slot, owned)]
+        positions = array("H", places)  # they are below `MAX_BATCH`
         if positions:
-            self.tasks.append(Task(part(run, positions), number, [slots[position] for position in positions]))
-        elsewhere = next(slot for slot in slots if not own.owns(slot))
+            self.tasks.append(Task(part(run, positions), number, [slots[position] for position in positions], owned))
+        elsewhere = next(slot for slot in slots if not in_ranges(slot, owned))
         self._refuse(len(run.keys), not_owned(self.assignment, elsewhere), positions)
 
     def _refuse(self, operations: int, error: PyshardError, positions: Sequence[int]) -> None:
         self._runs.append(_Refusal(operations, (error.code, str(error)), positions))
         self.refuses = True
-
-    def _owns_all(self, slots: Sequence[int]) -> bool:
-        own = self.assignment.range
-        return not slots or (own.start <= min(slots) and max(slots) < own.end)
 
     def merge(self, applied: list[Answer]) -> list[Answer]:
         """The answers to the whole batch, given the store's answers to the tasks."""

@@ -10,6 +10,7 @@ Rules:
   `Write` without conditions and times to live that surely fits; all others are applied key by key (`_apply_each`);
 - both ways give the same (tests/storage/contract/test_columns.py compares them);
 - a refused operation changes nothing, and the rest of the batch goes on;
+- an operation on a slot that the store doesn't own is refused, whoever has looked at it before;
 - a batch has a bounded share of work: bytes of records in its answers, bytes that it copies for touches and increments,
   bytes that it looks at in a store that pays for them (`LookBudget`), and operations that are applied key by key. Past
   it, all that is left of the batch is refused;
@@ -28,7 +29,10 @@ from pyshard.errors import (
     IndexNotFound,
     PyshardError,
     ShardFull,
+    WrongShard,
 )
+from pyshard.model.key_slots import slot_to_hash
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, holds_all, in_ranges
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -44,6 +48,7 @@ from pyshard.protocol.batch_operations import (
     Remove,
     Touch,
     Write,
+    part,
     picker,
 )
 from pyshard.settings import settings
@@ -147,6 +152,7 @@ class BatchExecutor:
     :param room: bytes of records that the answers may still have.
     :param now: milliseconds since 1970.
     :param next_versions: gives rising versions for so many writes.
+    :param owned: the slots whose keys the store has; operations on others are refused.
     :param looks: what the store may look at; None: to look costs it nothing.
     """
 
@@ -158,9 +164,11 @@ class BatchExecutor:
         room: int,
         now: int,
         next_versions: Callable[[int], range],
+        owned: SlotRanges = EVERYTHING,
         looks: LookBudget | None = None,
     ) -> None:
         self._index_of = index_of
+        self._owned = owned
         self._free_bytes = limit - used
         self._limit = limit
         self._room = room
@@ -177,7 +185,9 @@ class BatchExecutor:
 
     def answer(self, task: Task) -> Answer:
         """Apply one task."""
-        run, slots = task.run, task.slots
+        run, slots, owned = task.run, task.slots, self._owned
+        if task.checked is not owned and owned != EVERYTHING and task.checked != owned and not holds_all(owned, slots):
+            return self._answer_owned(task)
         index = self._index_of(task.index)
         if index is None or self._has_had_its_share():
             error: PyshardError = no_such_index(task.index) if index is None else _ANSWER_FULL
@@ -200,6 +210,16 @@ class BatchExecutor:
         else:
             self._apply_each(answer, index, task)
         return answer
+
+    def _answer_owned(self, task: Task) -> Answer:
+        """Apply those operations of a task whose slots the store owns, and refuse the others."""
+        slots = task.slots
+        positions = [position for position, slot in enumerate(slots) if in_ranges(slot, self._owned)]
+        elsewhere = next(slot for slot in slots if not in_ranges(slot, self._owned))
+        owned = Task(part(task.run, positions), task.index, [slots[at] for at in positions], self._owned)
+        applied = self.answer(owned) if positions else Answer([], {})
+        error = WrongShard(f"this shard doesn't own {slot_to_hash(elsewhere)} any more; get the newest map")
+        return applied.among(len(slots), positions, error)
 
     def _has_had_its_share(self) -> bool:
         return self._room <= 0 or self._work <= 0 or self._one_by_one <= 0 or self._looks.left <= 0

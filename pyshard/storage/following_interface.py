@@ -1,4 +1,4 @@
-"""What a store does for those who follow it: a copy to begin with, and every group of changes behind it."""
+"""What a store does for those who follow it, and what it takes of a store that it follows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 
 
@@ -14,7 +16,7 @@ class ICopy(Protocol):
     """All records that a store had at one moment, for whoever follows it from there on; or those of some slots.
 
     :ivar head: a group with the number of the last one before that moment, the names of indexes, the remembered text,
-        and no records. It is to be absorbed before the records are.
+        the ranges, and no records. It is to be absorbed before the records are.
     """
 
     head: ChangeGroup
@@ -25,7 +27,7 @@ class ICopy(Protocol):
         ...
 
     def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Change] | None:
-        """The next records, as `ISnapshot.page` gives rows; those that have expired and aren't swept away, too."""
+        """The next records, as `ISnapshot.page` gives rows; those that have expired, or that the store hides, too."""
         ...
 
     def close(self) -> None:
@@ -34,7 +36,7 @@ class ICopy(Protocol):
 
 
 class IFollower(Protocol):
-    """Who is given a store's groups of changes, in order, none left out; see `IStore.follow`."""
+    """Who is given a store's groups of changes, in order, none left out; see `IFollowedStore.follow`."""
 
     def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
         """The next groups, when there are some. They are as safe as the store makes them. One call at a time.
@@ -52,5 +54,63 @@ class IFollower(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop. The follower's place stays, so that `follow` can go on there; see `IStore.forget`."""
+        """Stop. The follower's place stays, so that `follow` can go on there; see `IFollowedStore.forget`."""
+        ...
+
+
+class IFollowedStore(Protocol):
+    """A store that is followed, and that follows others.
+
+    :ivar incarnation: hex UUID, another one whenever the store may have lost changes that it acknowledged. Whoever
+        followed it before begins anew.
+    """
+
+    incarnation: str
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last group of changes. What only reads doesn't raise it."""
+        ...
+
+    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+        """All records as they are now, with versions, and keep what changes from here on for a follower.
+
+        :param name: of the follower, which follows from `head.sequence` of the copy on.
+        :param ranges: only records of these slots; None: all.
+        :raises StorageFailed: (in the Deferred) there is no copy.
+        """
+        ...
+
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
+        """Follow the store's changes, and have them kept until they are confirmed, within a bound.
+
+        A follower that is too slow is left behind. It never stops a writer.
+
+        :param name: of the follower; one at a time.
+        :param after: the number of the last group that it has.
+        :param ranges: only changes of records of these slots; None: all. Indexes, text and ranges are given anyway.
+        :raises FollowerBehind: what comes after that number isn't kept, or was never there.
+        """
+        ...
+
+    def forget(self, name: str) -> None:
+        """Keep nothing for a follower any more."""
+        ...
+
+    def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
+        """Have become of this store what has become of another one: of records, indexes, text and ranges.
+
+        Versions and expiries are taken as they are, and versions of this store are above them from then on. A record of
+        an index that isn't there is passed over. The group gets a number of this store's own.
+
+        :param group: the head of a copy, a page of one as a group, or a group that a follower was given; in order.
+        :param origin: whose group it is, and the number up to which all is absorbed with it; 0 while a copy is read.
+            It is saved with the group, which is passed over where it is absorbed already.
+        :raises StorageFailed: (in the Deferred) nothing was absorbed.
+        """
+        ...
+
+    @property
+    def origin(self) -> Origin | None:
+        """What `absorb` was last given."""
         ...

@@ -129,13 +129,13 @@ class HiddenCounts:
         for name, staging in new.staged.items():
             known = old.staged.get(name)
             same = known is not None and known.ranges == staging.ranges
-            counted[name] = [areas[name] if same else tallies_of(records(staging.ranges))]
+            counted[name] = [areas.get(name, {}) if same else tallies_of(records(staging.ranges))]
         given_up = {name: staging for name, staging in old.staged.items() if name not in new.staged}
         known_left = {LEFT: old.left} | {name: staging.ranges for name, staging in given_up.items()}
         known_left = {name: each for name, each in known_left.items() if each and not without(each, new.left)}
         rest = without(new.left, union(*known_left.values()))
         if new.left:
-            counted[LEFT] = [*(areas[name] for name in known_left), tallies_of(records(rest) if rest else ())]
+            counted[LEFT] = [*(areas.get(name, {}) for name in known_left), tallies_of(records(rest) if rest else ())]
         self.ranges = new
         self._areas = {name: _merged(several) for name, several in counted.items()}
         self._shared = False

@@ -14,7 +14,9 @@ Rules that every store keeps (tests/storage/contract/ runs over all of them):
 - a follower, which is somebody who copies the store, gets every group of changes, in order, or is told that it must
   begin anew; it never stops a writer;
 - a record is opaque bytes, except for `increment`;
-- a store knows neither ranges nor epochs: its caller names indexes by id, and gives the slot of each key.
+- a store knows its ranges (`pyshard.storage.ranges_interface`), and no epochs: its caller names indexes by id, and
+  gives the slot of each key;
+- what is hidden, since it is staged or left over, counts nowhere but where it is said.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Run
-from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
-from pyshard.storage.following_interface import ICopy, IFollower
+from pyshard.storage.following_interface import IFollowedStore
+from pyshard.storage.ranges_interface import IRangedStore
 
 
 class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
@@ -40,11 +43,14 @@ class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
     :param run: the run.
     :param index: id of its index.
     :param slots: the slot of each of its keys.
+    :param checked: ranges in which all these slots lie; None: nobody has looked. They needn't be looked at again while
+        the store owns these.
     """
 
     run: Run
     index: int
     slots: Sequence[int]
+    checked: SlotRanges | None = None
 
 
 def _uncounted(_: float) -> None:
@@ -141,8 +147,8 @@ class ISnapshot(Protocol):
         ...
 
 
-class IStore(Protocol):
-    """The records of one shard; see the rules at the head of this module."""
+class IStore(IFollowedStore, IRangedStore, Protocol):
+    """The records of one shard; see the rules at the head of this module, and of those of its bases."""
 
     #: Hex UUID, saved with the data. A store that has lost its data has a new one.
     identity: str
@@ -192,7 +198,7 @@ class IStore(Protocol):
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         """Whether the store knows at once, without the slots of the keys, that it has each of these keys.
 
-        A shard has keys of its own range only. So for keys that are here it needn't compare slots with its range.
+        Then they are of slots that it owns, without a look at the slots.
 
         :return: False also when the store can't tell without slots.
         """
@@ -220,13 +226,15 @@ class IStore(Protocol):
         """
         ...
 
-    def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
         """Have exactly these named indexes and the default one.
 
         An index with a new id is created empty. An index whose id is missing is dropped: it is out of sight at once,
         and `sweep` removes its records.
 
         :param indexes: name → id.
+        :param next_index: no index of the cluster has had this id or a higher one; 0: as far as `indexes` tell.
+        :raises BadRequest: (in the Deferred) an index has the id of one that was dropped.
         """
         ...
 
@@ -250,47 +258,6 @@ class IStore(Protocol):
 
         An open snapshot costs memory (for what is changed after it) or disk (for what is removed after it). A store
         may have to end it early; its next page then says so.
-        """
-        ...
-
-    @property
-    def sequence(self) -> int:
-        """The number of the last group of changes. What only reads doesn't raise it."""
-        ...
-
-    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
-        """All records as they are now, with versions, and keep what changes from here on for a follower.
-
-        :param name: of the follower, which follows from `head.sequence` of the copy on.
-        :param ranges: only records of these slots; None: all.
-        :raises StorageFailed: (in the Deferred) there is no copy.
-        """
-        ...
-
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
-        """Follow the store's changes, and have them kept until they are confirmed, within a bound.
-
-        A follower that is too slow is left behind. It never stops a writer.
-
-        :param name: of the follower; one at a time.
-        :param after: the number of the last group that it has.
-        :param ranges: only changes of records of these slots; None: all. Indexes and text are given in any case.
-        :raises FollowerBehind: what comes after that number isn't kept, or was never there.
-        """
-        ...
-
-    def forget(self, name: str) -> None:
-        """Keep nothing for a follower any more."""
-        ...
-
-    def absorb(self, group: ChangeGroup) -> Deferred[None]:
-        """Have what has become of records, indexes and text in another store become of them here.
-
-        Versions and expiries are taken as they are, and versions of this store are above them from then on. A record of
-        an index that isn't there is passed over. The group gets a number of this store's own.
-
-        :param group: the head of a copy, a page of one as a group, or a group that a follower was given; in order.
-        :raises StorageFailed: (in the Deferred) nothing was absorbed.
         """
         ...
 

@@ -75,6 +75,7 @@ def test_what_can_not_be_owned(ranges: StoreRanges, wanted: tuple[tuple[int, int
         (StoreRanges(A).staging("other", ((199, 201),), FROM), "which this store has"),
         (StoreRanges(A).staging("m", C, FROM), "another copy of the name 'm'"),
         (StoreRanges(A).staging("m", B, Origin("1d", "other")), "another copy of the name 'm'"),
+        (StoreRanges(A).staging("m", B, FROM), "the copy 'm' was begun before"),
     ],
 )
 def test_what_can_not_be_staged(ranges: StoreRanges, why: str) -> None:

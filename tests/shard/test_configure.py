@@ -13,9 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import NotConfigured, StaleEpoch
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_operations import Read, Write
+from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.shard.shard import Assignment, Shard
-from pyshard.storage import MemoryStore
+from pyshard.storage import MemoryStore, Task
 
 
 def test_not_configured(new: Shard) -> None:
@@ -92,6 +95,13 @@ class SlowStore(MemoryStore):
         return self.remembering[-1]
 
 
+def test_the_store_knows_the_range(shard: Shard) -> None:
+    """What a shard is assigned its store owns, and refuses all else, whoever asks it."""
+    assert shard.store.ranges == StoreRanges(((0, SLOTS // 2),))
+    (answer,) = result(shard.store.apply([Task(Read("", [A]), 0, [SLOTS - 1])], 1 << 30, 1 << 20))
+    assert answer.errors[0][0] == "WRONG_SHARD"
+
+
 def test_configured_when_it_is_kept(clock: Clock) -> None:
     """A shard goes by an assignment once its store has it, and not before."""
     store = SlowStore()
@@ -122,7 +132,7 @@ def test_configurations_wait_for_each_other(clock: Clock) -> None:
 class DyingStore(MemoryStore):
     """Keeps so many more things, and then nothing any more."""
 
-    steps = 2
+    steps = 3
 
     def _step(self, deferred: Callable[[], Deferred[None]]) -> Deferred[None]:
         self.steps -= 1
@@ -131,11 +141,14 @@ class DyingStore(MemoryStore):
     def remember(self, text: bytes) -> Deferred[None]:
         return self._step(partial(super().remember, text))
 
-    def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
-        return self._step(partial(super().set_indexes, indexes))
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
+        return self._step(partial(super().set_indexes, indexes, next_index))
+
+    def own(self, ranges: SlotRanges) -> Deferred[None]:
+        return self._step(partial(super().own, ranges))
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_ended_while_it_is_configured(clock: Clock, steps: int) -> None:
     """Wherever a shard ends while it takes on an assignment: once it is told again, it has the indexes."""
     store = DyingStore("1d", clock.seconds)
@@ -143,7 +156,7 @@ def test_ended_while_it_is_configured(clock: Clock, steps: int) -> None:
     newer = STATE.with_index("links")
     store.steps = steps
     Shard(store, clock.seconds).configure("low", newer)  # it ends here
-    store.steps = 2
+    store.steps = 3
     again = Shard(store, clock.seconds)
     result(again.configure("low", newer))
     assert again.assignment == Assignment("low", newer)

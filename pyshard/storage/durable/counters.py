@@ -4,7 +4,8 @@ Rules:
 
 - counters belong to a group of changes as its records do: a group works on a copy, which takes effect with it;
 - there are two sets: one counts all that there is, one counts only what is in LMDB, and is saved there;
-- both know the newest indexes. So those that LMDB knows may be newer than its records.
+- both know the newest indexes. So those that LMDB knows may be newer than its records;
+- what is hidden counts with all the rest. It is counted once more in the first set alone, and anew at each start.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import attrs
 import msgspec
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
+from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.storage import index_ids
+from pyshard.storage.hidden_counts import HiddenCounts
 from pyshard.storage.slot_histogram import new_bucket_counts
 
 
@@ -31,6 +35,9 @@ class _SavedCounters(msgspec.Struct, array_like=True):
     ballot: int
     indexes: dict[str, int]
     indexes_since: int
+    next_index: int
+    ranges: StoreRanges
+    origin: Origin | None
 
 
 @attrs.define
@@ -38,7 +45,7 @@ class Counters:
     """What is counted of some records.
 
     :param version: the last version given to a write.
-    :param used: bytes that count against the limit.
+    :param used: bytes that all records count.
     :param documents: index id → documents. A dropped index isn't in it.
     :param dropped: ids of dropped indexes whose records aren't all swept away yet.
     :param bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
@@ -46,6 +53,9 @@ class Counters:
     :param ballot: the ballot of the last group; see `pyshard.storage.durable.log_format.Group`.
     :param indexes: name → id of the named indexes; never changed, but replaced.
     :param indexes_since: the group of the log that has set them; 0: none has.
+    :param next_index: no index has had this id or a higher one.
+    :param hidden: the store's ranges, and what is counted of those that are hidden.
+    :param origin: whose groups the store has absorbed as a whole, and how far; None: nobody's.
     """
 
     version: int
@@ -57,6 +67,14 @@ class Counters:
     ballot: int = 0
     indexes: Mapping[str, int] = {}
     indexes_since: int = 0
+    next_index: int = DEFAULT_INDEX + 1
+    hidden: HiddenCounts = attrs.field(factory=HiddenCounts)
+    origin: Origin | None = None
+
+    @property
+    def used_of_limit(self) -> int:
+        """Bytes that count against the limit: `used` without what is left over."""
+        return self.used - self.hidden.used(staged=False)
 
     @classmethod
     def first(cls, seconds: float) -> Counters:
@@ -77,13 +95,15 @@ class Counters:
         read = msgspec.msgpack.decode(saved, type=_SavedCounters)
         bucket_counts = new_bucket_counts(read.bucket_counts)
         counts = (read.version, read.used, read.documents, read.dropped, bucket_counts)
-        return cls(*counts, read.sequence, read.ballot, read.indexes, read.indexes_since)
+        indexes = (read.indexes, read.indexes_since, read.next_index)
+        return cls(*counts, read.sequence, read.ballot, *indexes, HiddenCounts(read.ranges), read.origin)
 
     def packed(self) -> bytes:
         """The bytes to save."""
         counts = (self.version, self.used, self.documents, self.dropped, self.bucket_counts.tobytes())
-        indexes = (dict(self.indexes), self.indexes_since)
-        return msgspec.msgpack.encode(_SavedCounters(*counts, self.sequence, self.ballot, *indexes))
+        indexes = (dict(self.indexes), self.indexes_since, self.next_index)
+        saved = _SavedCounters(*counts, self.sequence, self.ballot, *indexes, self.hidden.ranges, self.origin)
+        return msgspec.msgpack.encode(saved)
 
     def copy(self) -> Counters:
         """The same counters, for the next group to change."""
@@ -97,16 +117,24 @@ class Counters:
             self.ballot,
             self.indexes,
             self.indexes_since,
+            self.next_index,
+            self.hidden.copy(),
+            self.origin,
         )
 
-    def set_indexes(self, indexes: Mapping[str, int]) -> None:
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> None:
         """Have exactly these named indexes and the default one; see `IStore.set_indexes`.
 
-        :param indexes: name → id. The id of a dropped index must never come back.
+        :param indexes: name → id.
+        :param next_index: no index has had this id or a higher one.
+        :raises BadRequest: the id of a dropped index comes back.
         """
+        index_ids.refuse_dropped(indexes, self.documents.keys(), self.next_index)
+        self.next_index = index_ids.next_index(self.next_index, indexes, next_index)
         wanted = {DEFAULT_INDEX, *indexes.values()}
         for number in self.documents.keys() - wanted:
             del self.documents[number]
+            self.hidden.drop_index(number)
             if number not in self.dropped:
                 self.dropped.append(number)
         for number in wanted - self.documents.keys():

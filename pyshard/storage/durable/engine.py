@@ -5,8 +5,8 @@ that waits, costs one write and one sync in the log.
 
 Rules:
 
-- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps of expired records, indexes, the text that the
-  shard has it remember. It is done when the log has its group; from then on readers see it, in the memtable;
+- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps and trims, what is absorbed, indexes, ranges,
+  what the shard has it remember. It is done when the log has its group; from then on readers see it, in the memtable;
 - a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
   its last batch may cross them;
 - a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;
@@ -24,6 +24,7 @@ Rules:
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
@@ -41,15 +42,18 @@ from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
+from pyshard.storage.durable.hidden_records import recount
 from pyshard.storage.durable.lmdb_environment import file_use, open_environment
 from pyshard.storage.durable.lmdb_file_use import FileUse
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_retention import SavedLog, opened_log
+from pyshard.storage.durable.log_retention import opened_log
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.replay import not_ahead, replay
+from pyshard.storage.durable.replay import replay_logged
+from pyshard.storage.durable.saved_meta import Incarnation, Meta
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
+from pyshard.storage.hidden_counts import HiddenCounts
 
 #: Bytes of address space to begin with, not of memory or disk.
 FIRST_MAP = 64 * 1024**3
@@ -58,13 +62,10 @@ FIRST_MAP = 64 * 1024**3
 MOST_CHANGED = 50_000
 
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC, and while the log is followed
-_COUNTERS = b"counters"
-_TEXT = b"assignment"
-_LOG = b"log"
 
 
 class StorageEngine:
-    """What is in a data directory. `commit` and `flush_all` are for the writer's thread, the rest for the readers'.
+    """What is in a data directory. `commit_first` and `finish` are for the writer's thread, the rest for the readers'.
 
     :param directory: the locked data directory.
     :param seconds: the time since 1970, for versions.
@@ -73,12 +74,15 @@ class StorageEngine:
     :param most_changed: records that the memtable may have before a checkpoint begins.
     :param steady: the clock that times syncs, and how long segments are kept.
     :param bound: how much of the log is kept for followers.
+    :param new_id: gives hex UUIDs, for incarnations.
     :raises ConfigError: the data can't be opened. LMDB's and the system's own errors are raised, too.
     :ivar lock: held by whoever reads, and while something changes that readers see.
     :ivar counters: count all that there is.
     :ivar memtable: what the log has and LMDB doesn't.
     :ivar text: what the shard remembers.
+    :ivar incarnation: see `pyshard.storage.durable.saved_meta`.
     :ivar swept: where in LMDB's expiries the next sweep begins.
+    :ivar trimmed: the database key where the next trim begins of what is left over.
     :ivar unsynced: whether the disk lacks a group, and is to have it within a second.
     :ivar sequence: the number of the last group that readers see.
     :ivar safe: the number of the last group that will never be undone.
@@ -95,6 +99,7 @@ class StorageEngine:
         most_changed: int = MOST_CHANGED,
         steady: Callable[[], float] = steady_seconds,
         bound: FollowedBound = DEFAULT_BOUND,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._steady = steady
         self._failures = FailureLog(steady)
@@ -107,18 +112,18 @@ class StorageEngine:
         self.on_safe: Callable[[], None] | None = None
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
-        self._text_is_saved = True
-        self.swept = b""
+        self.swept = self.trimmed = b""
         self.memtable = Memtable()
         self.environment, self.databases = open_environment(directory, first_map)
         try:
             with self.environment.begin() as transaction:
-                saved, self.text = self.read_meta(transaction, _COUNTERS), self.read_meta(transaction, _TEXT)
-                self._saved_log = SavedLog.unpacked(self.read_meta(transaction, _LOG))
+                self._meta = meta = Meta.read(transaction, self.databases)
+            self.text, saved = meta.text, meta.counters
             self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
+            self.incarnation = Incarnation.next(meta.incarnation, durability, new_id)
             self.counters = self._lmdb_counters.copy()
             flushed = self._lmdb_counters.sequence
-            self.log, self.retention = opened_log(directory, self._saved_log, flushed, bound, steady)
+            self.log, self.retention = opened_log(directory, meta.log, flushed, bound, steady)
         except BaseException:
             self.environment.close()
             raise
@@ -129,11 +134,6 @@ class StorageEngine:
         except BaseException:
             self.close()
             raise
-
-    def read_meta(self, transaction: lmdb.Transaction, name: bytes) -> bytes | None:
-        """A value of LMDB's database `meta`."""
-        value = transaction.get(name, db=self.databases.meta)
-        return None if value is None else bytes(value)
 
     def file_use(self) -> FileUse:
         """How LMDB's file is used."""
@@ -155,18 +155,11 @@ class StorageEngine:
         with self.lock:
             yield self.environment.begin(buffers=True), self.counters, self.memtable.copy()
 
-    def commit(self, updates: Sequence[Update]) -> list[object]:
-        """Do updates, in order.
+    def commit_first(self, updates: Sequence[Update]) -> Committed:
+        """Do those updates from the front that fit into a group, or into a transaction; one at the least.
 
         :return: the outcome of each: what its work returned, or a Failure. Nothing of a failed update is done.
         """
-        outcomes: list[object] = []
-        while len(outcomes) < len(updates):
-            outcomes += self.commit_first(updates[len(outcomes) :]).outcomes
-        return outcomes
-
-    def commit_first(self, updates: Sequence[Update]) -> Committed:
-        """Do those updates from the front that fit into a group, or into a transaction; one at the least."""
         kind, alike = next(groupby(updates, type))
         self._given_bytes = 0
         if kind is LoggedUpdate:
@@ -184,8 +177,13 @@ class StorageEngine:
 
     def flush_all(self) -> None:
         """Write the whole memtable to LMDB, so that the next start has nothing to replay."""
-        if self._lmdb_counters.sequence < self.log.sequence:
+        if self._lmdb_counters.sequence < self.log.sequence or self._meta.incarnation != self.incarnation:
             self._commit_direct([DirectUpdate(WriteTransaction.flush_all)])
+
+    def finish(self) -> None:
+        """Do what the next start needn't do, and note that nothing is lost."""
+        self.incarnation = Incarnation(self.incarnation.id, open=False)
+        self.flush_all()
 
     def close(self) -> None:
         """Close the log and LMDB."""
@@ -199,17 +197,16 @@ class StorageEngine:
         for group in self.log.groups:
             counters, changes = self.counters.copy(), GroupChanges()
             with self.environment.begin(buffers=True) as transaction:
-                view = MergedView(self.databases, transaction, changes, self.memtable)
-                replay(view, counters, changes, not_ahead(group, counters))
-            counters.ballot = group.ballot
-            if changes.indexes is not None:
-                counters.indexes_since = group.sequence
+                replay_logged(MergedView(self.databases, transaction, changes, self.memtable), counters, changes, group)
             self._take(changes, counters)
         if self.log.groups:  # both files may have some
             self.log.groups = []
             self._checkpoints.begin(self.memtable, self.log.sequence)
-        elif not self._lmdb_counters.sequence:
+        if not self._lmdb_counters.sequence or self._meta.incarnation != self.incarnation:
             self._transact([])
+        if self.counters.hidden.ranges.hidden:
+            with self.reading() as view:
+                recount(view, self.counters)  # it isn't saved, and groups may be replayed that LMDB has
 
     def _commit_group(self, updates: Sequence[LoggedUpdate]) -> list[object]:
         """Do updates, write what they change to the log as one group, then show it to readers.
@@ -253,12 +250,16 @@ class StorageEngine:
             self.counters = counters
             self.sequence = self.log.active.sequence
             if changes.indexes is not None:
-                self._lmdb_counters.set_indexes(changes.indexes)
+                self._lmdb_counters.set_indexes(changes.indexes, changes.next_index)
                 self._lmdb_counters.indexes_since = counters.indexes_since
             if changes.text is not None:
-                self.text, self._text_is_saved = changes.text, False
+                self.text = changes.text
             if changes.swept is not None:
                 self.swept = changes.swept
+            if changes.trimmed is not None:
+                self.trimmed = changes.trimmed
+            if changes.ranges is not None:  # what was passed over may be visible now
+                self.swept = self.trimmed = b""
 
     def _advance_checkpoint(self) -> None:
         """Begin a checkpoint if it is time, and flush what is due of the one that goes on; mend a broken log."""
@@ -266,7 +267,7 @@ class StorageEngine:
             self._transact([])
         if self._checkpoints.may_begin(len(self.memtable.records), self.log.size):
             self.retention.make_room_to_rotate(self._lmdb_counters.sequence)
-            if self.log.files > self._saved_log.files:
+            if self.log.files > self._meta.log.files:
                 self._transact([])
             self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
@@ -309,17 +310,14 @@ class StorageEngine:
                     saved.sequence = self.log.sequence + self.log.broken
                 elif checkpointed is not None:
                     saved.sequence = checkpointed
-                saved.ballot = transaction.counters.ballot
-                lmdb_transaction.put(_COUNTERS, saved.packed(), db=self.databases.meta)
-                if self.text is not None and not self._text_is_saved:
-                    lmdb_transaction.put(_TEXT, self.text, db=self.databases.meta)
-                log = self.retention.saved()
-                if log != self._saved_log:
-                    lmdb_transaction.put(_LOG, log.packed(), db=self.databases.meta)
+                saved.ballot, saved.origin = transaction.counters.ballot, transaction.counters.origin
+                saved.hidden = HiddenCounts(transaction.counters.hidden.ranges)
+                meta = Meta(saved.packed(), self.text, self.retention.saved(), self.incarnation)
+                meta.write(lmdb_transaction, self.databases, self._meta)
         except lmdb.MapFullError:
             self._double_map()
             return self._transact(updates, checkpointed)
-        self._lmdb_counters, self._text_is_saved, self._saved_log = saved, True, log
+        self._lmdb_counters, self._meta = saved, meta
         if transaction.first_listed is not None:
             self.swept = min(self.swept, transaction.first_listed)
         self._flushed += 2 * len(transaction.flushed) + sum(map(len, transaction.flushed.values())) // PAGE

@@ -3,6 +3,8 @@
 Rules:
 
 - a sweep looks at a bounded number of entries;
+- hidden records (`pyshard.protocol.store_ranges`) are passed over: what has expired among those of a copy is for the
+  store that it was taken of to remove;
 - LMDB lists what has expired until the removal is flushed, so each sweep goes on where the one before it ended;
 - records of dropped indexes aren't its business: they go in transactions of LMDB
   (`pyshard.storage.durable.lmdb_flush_transaction`).
@@ -26,7 +28,7 @@ def sweep_expired(
     :param place: where in LMDB's expiries to begin; see `MergedView.expired`.
     :return: whether there may be more.
     """
-    expired = view.expired(changes.swept or place, now, most)
+    expired = view.expired(changes.swept or place, now, most, counters.hidden.ranges.hidden)
     for db_key, value in expired.records.items():
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         if number in counters.documents:

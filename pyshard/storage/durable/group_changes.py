@@ -5,7 +5,8 @@ Rules:
 - a group says what has become of each record, not how: to do it a second time, or on top of a part of it, does no harm;
 - it says so for each record by itself, with index and slot, so that groups can be filtered by slot;
 - a record that was removed has no value; one with a long key has its key, which the database key doesn't have;
-- a group may have the names of all indexes (it created or dropped some), and a text that the shard remembers;
+- a group may have the names of all indexes (it created or dropped some), a text that the shard remembers, the store's
+  ranges, and how far it has absorbed another store's groups;
 - indexes are changed before records: a record of an index that isn't there any more is passed over.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.memtable import REMOVED, Memtable
 
@@ -26,12 +28,18 @@ class LoggedGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     :param records: database key → value, or what stands for it where the record was removed; see `changed`.
     :param indexes: name → id of all named indexes; None: as before.
     :param text: what the shard remembers; None: as before.
+    :param next_index: no index has had this id or a higher one; it goes with `indexes`.
+    :param ranges: the store's ranges; None: as before.
+    :param origin: whose groups the store has absorbed, and how far; None: as before.
     """
 
     version: int
     records: dict[bytes, bytes]
     indexes: dict[str, int] | None = None
     text: bytes | None = None
+    next_index: int = 0
+    ranges: StoreRanges | None = None
+    origin: Origin | None = None
 
     def changed(self) -> Iterator[tuple[bytes, bytes]]:
         """Database key and value of each record; `REMOVED` is the value of one that was removed."""
@@ -59,16 +67,24 @@ class GroupChanges(Memtable):
 
     :ivar removed_long: database key → key, of those records with a long key that were removed; None: there are none.
     :ivar indexes: name → id of all named indexes, if the group creates or drops some.
+    :ivar next_index: see `LoggedGroup`.
     :ivar text: what the shard remembers, if the group changes it.
+    :ivar ranges: the store's ranges, if the group changes them.
+    :ivar origin: whose groups the store has absorbed, if the group changes that.
     :ivar raises_version: whether the last version rises, also if no record changes.
     :ivar swept: where in LMDB's expiries the next sweep begins, if the group sweeps.
+    :ivar trimmed: the database key where the next trim of what is left over begins, if the group trims.
     """
 
     removed_long: dict[bytes, bytes] | None = None
     indexes: Mapping[str, int] | None = None
+    next_index = 0
     text: bytes | None = None
+    ranges: StoreRanges | None = None
+    origin: Origin | None = None
     raises_version = False
     swept: bytes | None = None
+    trimmed: bytes | None = None
 
     def remove_key(self, db_key: bytes, key: bytes) -> None:
         """Mark a record as removed.
@@ -89,19 +105,21 @@ class GroupChanges(Memtable):
     @property
     def must_sync(self) -> bool:
         """Whether the disk must have the group before anybody is told of it, whatever the durability."""
-        return self.indexes is not None or self.text is not None
+        return self.indexes is not None or self.text is not None or self.ranges is not None or self.origin is not None
 
     def payload(self, version: int) -> bytes:
         """The group as it is logged; empty: nothing has changed.
 
         :param version: the last version given to a write.
         """
-        if self.indexes is None and self.text is None:
+        if not self.must_sync:
             if not self.records and not self.raises_version:
                 return b""
             return _encode((version, self._logged() if self.removed_long else self.records))
         indexes = None if self.indexes is None else dict(self.indexes)
-        return _encode(LoggedGroup(version, self._logged(), indexes, self.text))
+        return _encode(
+            LoggedGroup(version, self._logged(), indexes, self.text, self.next_index, self.ranges, self.origin)
+        )
 
     def _logged(self) -> dict[bytes, bytes]:
         """What the log has of each record."""

@@ -24,6 +24,7 @@ from operator import add, itemgetter
 
 from pyshard.compiled import IN_USE, lmdb_leaves
 from pyshard.protocol.batch_answers import VERSION
+from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord
 
 #: Bytes of the longest key that stands in the database key itself.
@@ -142,6 +143,12 @@ def bytes_of(db_key: bytes, value: bytes | memoryview) -> int:
     """How many bytes a key and its record have together."""
     long_key = _LONG_DB_KEY - _SHORT_PREFIX.size + _LENGTH.size if is_long(db_key) else 0
     return len(db_key) - _SHORT_PREFIX.size + len(value) - _HEAD.size - long_key
+
+
+def used_by(db_key: bytes, value: bytes | memoryview) -> int:
+    """How many bytes a record counts against the limit, with its key."""
+    expiry = settings.EXPIRY_OVERHEAD if expiry_of(value) else 0
+    return bytes_of(db_key, value) + settings.ITEM_OVERHEAD + expiry
 
 
 def bytes_of_many(db_keys: Collection[bytes], values: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges, in_ranges
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import LoggedGroup, decoded
@@ -34,7 +35,16 @@ def change_group(group: Group, ranges: SlotRanges | None) -> ChangeGroup:
         for db_key, value in logged.records.items()
         if ranges is None or in_ranges(lmdb_encoding.PREFIX.unpack_from(db_key)[1], ranges)
     ]
-    return ChangeGroup(group.sequence, group.ballot, logged.version, changes, logged.indexes, logged.text)
+    return ChangeGroup(
+        group.sequence,
+        group.ballot,
+        logged.version,
+        changes,
+        logged.indexes,
+        logged.text,
+        logged.next_index,
+        logged.ranges,
+    )
 
 
 def logged_group(group: ChangeGroup) -> LoggedGroup:
@@ -42,7 +52,7 @@ def logged_group(group: ChangeGroup) -> LoggedGroup:
     records = {
         lmdb_encoding.database_key(change.index, change.slot, change.key): _value(change) for change in group.changes
     }
-    return LoggedGroup(group.version, records, group.indexes, group.text)
+    return LoggedGroup(group.version, records, group.indexes, group.text, group.next_index, group.ranges)
 
 
 def _value(change: Change) -> bytes:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import FollowerBehind, StorageFailed
-from pyshard.protocol.change_groups import ChangeGroup, SlotRanges, without_gaps
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup, without_gaps
 from pyshard.storage.durable.failed_updates import reason_of
 from pyshard.storage.durable.log_changes import change_group
 from pyshard.storage.durable.log_reader import GroupGone, LogReader

@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -101,19 +101,15 @@ class Memtable:
             self._sorted_keys.sort()
         return self._sorted_keys
 
-    def expired(self, now: int, most: int) -> list[bytes]:
+    def expired(self, now: int) -> Iterator[bytes]:
         """Database keys of records that have expired.
 
         :param now: milliseconds since 1970.
-        :param most: how many at the most.
         """
         if not 0 < self.first_expiry <= now:
-            return []
+            return iter(())
         self.first_expiry = self._earliest_expiry()  # the record that it was of may have another expiry now
-        expired = (
-            db_key for db_key, value in self.records.items() if value and 0 < lmdb_encoding.expiry_of(value) <= now
-        )
-        return list(islice(expired, most))
+        return (db_key for db_key, value in self.records.items() if value and 0 < lmdb_encoding.expiry_of(value) <= now)
 
     def _earliest_expiry(self) -> int:
         return min(

@@ -15,12 +15,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
 import attrs
 import lmdb
 
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.memtable import Memtable, Value
@@ -108,13 +110,14 @@ class MergedView:
             expiries.append(lmdb_encoding.expiry_in(cursor.key()))
         return min(expiries, default=0)
 
-    def expired(self, place: bytes, now: int, most: int) -> Expired:
+    def expired(self, place: bytes, now: int, most: int, hidden: SlotRanges = ()) -> Expired:
         """Records that have expired.
 
         :param place: where in LMDB's expiries the search begins. All before it that has expired was removed or changed,
             and a memtable has it so.
         :param now: milliseconds since 1970.
         :param most: how many entries are looked at, at the most, in LMDB and in each memtable.
+        :param hidden: slots whose records are passed over.
         """
         found: dict[bytes, memoryview] = {}
         looked_at = 0
@@ -124,11 +127,12 @@ class MergedView:
             if looked_at >= most or not lmdb_encoding.is_due(entry, now):
                 break
             looked_at += 1
-            candidates.append(bytes(db_key))
+            if not _is_hidden(db_key, hidden):
+                candidates.append(bytes(db_key))
             place = bytes(entry) + b"\0"
         more = looked_at >= most
         for memtable in self._memtables:
-            changed = memtable.expired(now, most)
+            changed = list(islice((key for key in memtable.expired(now) if not _is_hidden(key, hidden)), most))
             more |= len(changed) >= most
             candidates += changed
         for db_key in candidates:
@@ -153,6 +157,10 @@ class MergedView:
             if db_key != last:  # of equal keys the newest value comes first
                 yield db_key, value
             last = db_key
+
+
+def _is_hidden(db_key: bytes | memoryview, hidden: SlotRanges) -> bool:
+    return bool(hidden) and in_ranges(lmdb_encoding.PREFIX.unpack_from(db_key)[1], hidden)
 
 
 def _changed_between(memtable: Memtable, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:

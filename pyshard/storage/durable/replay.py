@@ -12,6 +12,7 @@ from pyshard.storage.batch_executor import cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, decoded
+from pyshard.storage.durable.hidden_records import set_ranges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.merged_view import MergedView
@@ -20,15 +21,18 @@ from pyshard.storage.durable.merged_view import MergedView
 def not_ahead(group: Group, counters: Counters) -> LoggedGroup:
     """What a group says, but for its indexes if LMDB has newer ones: else it would drop those made since."""
     logged = decoded(group.payload)
-    return logged if group.sequence > counters.indexes_since else structs.replace(logged, indexes=None)
+    return logged if group.sequence > counters.indexes_since else structs.replace(logged, indexes=None, next_index=0)
 
 
-def replay(
-    view: MergedView,
-    counters: Counters,
-    changes: GroupChanges,
-    group: LoggedGroup,
-) -> None:
+def replay_logged(view: MergedView, counters: Counters, changes: GroupChanges, group: Group) -> None:
+    """Do what a group of the log did; for the first parameters see `replay`."""
+    replay(view, counters, changes, not_ahead(group, counters))
+    counters.ballot = group.ballot
+    if changes.indexes is not None:
+        counters.indexes_since = group.sequence
+
+
+def replay(view: MergedView, counters: Counters, changes: GroupChanges, group: LoggedGroup) -> None:
     """Do what a group did.
 
     :param view: the records before it.
@@ -38,10 +42,14 @@ def replay(
         counters.version = group.version
         changes.raises_version = True
     if group.indexes is not None:
-        counters.set_indexes(group.indexes)
-        changes.indexes = group.indexes
+        counters.set_indexes(group.indexes, group.next_index)
+        changes.indexes, changes.next_index = group.indexes, counters.next_index
     if group.text is not None:
         changes.remember(group.text)
+    if group.ranges is not None:
+        set_ranges(view, counters, changes, group.ranges)
+    if group.origin is not None:
+        counters.origin = changes.origin = group.origin
     for db_key, value in group.changed():
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         if number not in counters.documents:
@@ -54,7 +62,9 @@ def replay(
         old = None if before is None else lmdb_encoding.unpack(key, before)
         new = lmdb_encoding.unpack(key, memoryview(value)) if value else None
         index = DurableIndex(view, number, counters, changes)
+        documents, used = counters.documents[number], counters.used
         if new is not None:
             index.put(key, slot, new, old, growth(key, new, old))
         elif old is not None:
             index.delete(key, slot, old, cost(key, old))
+        counters.hidden.note(number, slot, counters.documents[number] - documents, counters.used - used)

@@ -3,7 +3,8 @@
 Rules:
 
 - a record that is in the memtable counts as it is there, whatever LMDB has;
-- records that had expired at the snapshot's moment, and those of dropped indexes, are left out;
+- records that had expired at the snapshot's moment, those of dropped indexes, and those of slots that the store didn't
+  own are left out. A copy has them all, but for those of dropped indexes;
 - whatever is looked at is told, so that whoever asks can count it: None stands for a record that is no row.
 """
 
@@ -13,35 +14,34 @@ from collections.abc import Collection, Iterator, Sequence
 
 import lmdb
 
-from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.change_groups import Change, SlotRanges, in_ranges
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, in_ranges
+from pyshard.protocol.change_groups import Change
 from pyshard.protocol.pages import Row
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.memtable import Memtable
 
 
-def live_rows(cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], now: int) -> Iterator[Row | None]:
+def live_rows(
+    cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], now: int, owned: SlotRanges
+) -> Iterator[Row | None]:
     """The rows: those of records that only LMDB has, then those of the memtable.
 
     :param cursor: on LMDB's records, in a transaction with buffers.
     :param memtable: doesn't change any more.
     :param indexes: ids of the indexes that there are, in order.
     :param now: the snapshot's moment, in milliseconds since 1970.
+    :param owned: the slots that the store owned then.
     """
-    for index in indexes:
-        prefix = lmdb_encoding.PREFIX.pack(index, 0)
-        if cursor.set_range(prefix):
-            for key, buffer in cursor.iternext():
-                db_key, value = bytes(key), memoryview(buffer)
-                if db_key[:4] != prefix[:4]:
-                    break
-                live = db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now
-                yield _row(db_key, value) if live else None
+    for db_key, value in _stored(cursor, indexes, owned):
+        live = db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now
+        yield _row(db_key, value) if live else None
     for db_key, changed in memtable.records.items():
+        index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         live = (
             bool(changed)
-            and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+            and index in indexes
+            and in_ranges(slot, owned)
             and not 0 < lmdb_encoding.expiry_of(changed) <= now
         )
         yield _row(db_key, memoryview(changed)) if live else None
@@ -54,19 +54,25 @@ def all_records(
 
     :param ranges: which slots are wanted; None: all.
     """
+    for db_key, value in _stored(cursor, indexes, EVERYTHING if ranges is None else ranges):
+        yield None if db_key in memtable.records else change_of(db_key, value)
+    for db_key, changed in memtable.records.items():
+        index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+        wanted = bool(changed) and index in indexes and in_ranges(slot, ranges)
+        yield change_of(db_key, changed) if wanted else None
+
+
+def _stored(cursor: lmdb.Cursor, indexes: Sequence[int], ranges: SlotRanges) -> Iterator[tuple[bytes, memoryview]]:
+    """Database key and value of LMDB's records of some indexes and slots."""
     for index in indexes:
-        for start, end in ranges if ranges is not None else ((0, SLOTS),):
+        for start, end in ranges:
             behind = lmdb_encoding.PREFIX.pack(index, end)
             if cursor.set_range(lmdb_encoding.PREFIX.pack(index, start)):
                 for key, buffer in cursor.iternext():
                     db_key = bytes(key)
                     if db_key >= behind:
                         break
-                    yield None if db_key in memtable.records else change_of(db_key, memoryview(buffer))
-    for db_key, changed in memtable.records.items():
-        index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
-        wanted = bool(changed) and index in indexes and in_ranges(slot, ranges)
-        yield change_of(db_key, changed) if wanted else None
+                    yield db_key, memoryview(buffer)
 
 
 def _row(db_key: bytes, value: memoryview) -> Row:
@@ -76,18 +82,25 @@ def _row(db_key: bytes, value: memoryview) -> Row:
     return Row(lmdb_encoding.PREFIX.unpack_from(db_key)[0], key, stored.expires, bytes(stored.record))
 
 
-def expired_records(cursor: lmdb.Cursor, memtable: Memtable, indexes: Collection[int], now: int) -> Iterator[bool]:
-    """Of each record that may have expired, whether it is of these indexes, has, and isn't swept away yet.
+def expired_records(
+    cursor: lmdb.Cursor, memtable: Memtable, indexes: Collection[int], now: int, owned: SlotRanges
+) -> Iterator[bool]:
+    """Of each record that may have expired, whether it can be a row, has expired, and isn't swept away yet.
 
     :param cursor: on LMDB's expiries, in a transaction with buffers.
     :param memtable: see `live_rows`, as for the other parameters.
     """
+
+    def may_be_row(db_key: bytes) -> bool:
+        index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+        return index in indexes and in_ranges(slot, owned)
+
     for entry, stored in cursor.iternext():
         if not lmdb_encoding.is_due(entry, now):
             break
         db_key = bytes(stored)
-        yield db_key not in memtable.records and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+        yield db_key not in memtable.records and may_be_row(db_key)
     if memtable.first_expiry:
         for db_key, value in memtable.records.items():
             expired = bool(value) and 0 < lmdb_encoding.expiry_of(value) <= now
-            yield expired and lmdb_encoding.PREFIX.unpack_from(db_key)[0] in indexes
+            yield expired and may_be_row(db_key)

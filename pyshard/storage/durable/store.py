@@ -21,13 +21,15 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
+from pyshard.model.slot_ranges import SlotRanges, common
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Touch, changes
-from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.pages import Row
+from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable import range_updates
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
@@ -35,12 +37,12 @@ from pyshard.storage.durable.engine import FIRST_MAP, MOST_CHANGED, StorageEngin
 from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import GroupCommit
+from pyshard.storage.durable.hidden_records import trim
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_changes import logged_group
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.replay import replay
+from pyshard.storage.durable.page_of_keys import page_between
 from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
 from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
@@ -48,7 +50,6 @@ from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.look_budget import LookBudget
-from pyshard.storage.page_walk import Step, page_of
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 
@@ -96,8 +97,9 @@ class LmdbStore:
             directory.close()
             raise ConfigError(f"{directory.records}: the data can't be opened ({error})") from None
         self._engine.on_growth = self._end_snapshots_for_growth
+        self.incarnation = self._engine.incarnation.id
         self._writer: GroupCommit[Update] = GroupCommit(
-            self._engine.commit_first, call_from_thread, self._engine.flush_all, steady
+            self._engine.commit_first, call_from_thread, self._engine.finish, steady
         )
 
         self._followers = StoreFollowers(self._engine, self.identity, call_from_thread)
@@ -112,17 +114,18 @@ class LmdbStore:
 
     @property
     def documents(self) -> int:
-        return sum(self._engine.counters.documents.values())
+        counters = self._engine.counters
+        return sum(counters.documents.values()) - counters.hidden.documents()
 
     def count(self, index: int) -> int:
-        documents = self._engine.counters.documents
-        if index not in documents:
+        counters = self._engine.counters
+        if index not in counters.documents:
             raise no_such_index(index)
-        return documents[index]
+        return counters.documents[index] - counters.hidden.documents(index)
 
     @property
     def used(self) -> int:
-        return self._engine.counters.used
+        return self._engine.counters.used - self._engine.counters.hidden.used()
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         if not any(changes(task.run) for task in tasks):
@@ -149,27 +152,18 @@ class LmdbStore:
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         if index not in self._engine.counters.documents:
             return fail(no_such_index(index))
-        now, looks = self._now(), LookBudget()
-        first = (
-            lmdb_encoding.PREFIX.pack(index, start)
-            if after is None
-            else lmdb_encoding.database_key(index, start, after)
-        )
+        owned = common(((start, end),), self._engine.counters.hidden.ranges.owned)
         try:
             with self._engine.reading() as view:
-                entries = view.entries(first, lmdb_encoding.PREFIX.pack(index, end))
-                steps = (
-                    _step(db_key, value, now, looks) for db_key, value in entries if after is None or db_key != first
-                )
-                return succeed(page_of(steps, bounds, looks))
+                return succeed(page_between(view, index, owned, (start, after), bounds, self._now()))
         except lmdb.Error as error:
             return fail(_unreadable(error))
 
-    def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
         def work(_: MergedView, counters: Counters, changes: GroupChanges) -> None:
-            if counters.indexes != indexes:
-                counters.set_indexes(indexes)
-                changes.indexes = counters.indexes
+            if counters.indexes != indexes or counters.next_index < next_index:
+                counters.set_indexes(indexes, next_index)
+                changes.indexes, changes.next_index = counters.indexes, counters.next_index
 
         return self._writer.submit(LoggedUpdate(work))
 
@@ -177,27 +171,29 @@ class LmdbStore:
         engine = self._engine
 
         def work(view: MergedView, counters: Counters, changes: GroupChanges) -> bool:
-            return sweep_expired(view, counters, changes, engine.swept, self._now(), most)
+            more = trim(view, counters, changes, engine.trimmed, most)
+            return sweep_expired(view, counters, changes, engine.swept, self._now(), most) or more
 
         if engine.counters.dropped:
             return self._writer.submit(
-                DirectUpdate(lambda transaction: transaction.sweep(most) or self._some_expired())
+                DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep())
             )
-        if self._some_expired():
+        if self._is_more_to_sweep():
             return self._writer.submit(LoggedUpdate(work))
         if engine.unsynced or engine.retention.is_overdue():
             return self._writer.submit(LoggedUpdate(lambda *_: False))  # the engine sees to it after each commit
         return succeed(False)
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
-        return histogram(self._engine.counters.bucket_counts, start, end, bars)
+        counters = self._engine.counters
+        return histogram(counters.hidden.visible(counters.bucket_counts), start, end, bars)
 
     def snapshot(self) -> Snapshot[Row]:
         now, databases, use = self._now(), self._engine.databases, self._engine.file_use()
         with self._engine.frozen() as (transaction, counters, memtable):
-            indexes = sorted(counters.documents)
-            expired = expired_records(transaction.cursor(db=databases.expiries), memtable, indexes, now)
-            rows = live_rows(transaction.cursor(db=databases.records), memtable, indexes, now)
+            indexes, owned = sorted(counters.documents), counters.hidden.ranges.owned
+            expired = expired_records(transaction.cursor(db=databases.expiries), memtable, indexes, now, owned)
+            rows = live_rows(transaction.cursor(db=databases.records), memtable, indexes, now, owned)
 
             def release() -> None:
                 self._snapshots.discard(opened)
@@ -208,7 +204,7 @@ class LmdbStore:
             def pinned() -> int:
                 return memtable_bytes + self._engine.file_use().kept_since(use)
 
-            records = sum(counters.documents.values())
+            records = sum(counters.documents.values()) - counters.hidden.documents()
             opened = Snapshot(records, expired, rows, self._engine.lock, release, pinned)
             self._snapshots.add(opened)
         return opened
@@ -242,11 +238,29 @@ class LmdbStore:
     def forget(self, name: str) -> None:
         self._followers.forget(name)
 
-    def absorb(self, group: ChangeGroup) -> Deferred[None]:
-        def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
-            replay(view, counters, changes, logged_group(group))
+    def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
+        return self._writer.submit(range_updates.absorbing(group, origin), group.size, len(group.changes))
 
-        return self._writer.submit(LoggedUpdate(work), group.size, len(group.changes))
+    @property
+    def origin(self) -> Origin | None:
+        return self._engine.counters.origin
+
+    @property
+    def ranges(self) -> StoreRanges:
+        return self._engine.counters.hidden.ranges
+
+    def own(self, ranges: SlotRanges) -> Deferred[None]:
+        return self._writer.submit(range_updates.changing(lambda now: now.owning(ranges)))
+
+    def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
+        return self._writer.submit(range_updates.changing(lambda now: now.staging(name, ranges, origin)))
+
+    def unstage(self, name: str) -> Deferred[None]:
+        return self._writer.submit(range_updates.changing(lambda now: now.unstaged(name)))
+
+    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int) -> Deferred[None]:
+        update = range_updates.absorbing_staged(name, group, sequence)
+        return self._writer.submit(update, group.size, len(group.changes))
 
     def remember(self, text: bytes) -> Deferred[None]:
         def work(_: MergedView, __: Counters, changes: GroupChanges) -> None:
@@ -291,8 +305,8 @@ class LmdbStore:
                 return None
             return DurableIndex(view, number, counters, changes, looks)
 
-        looks = LookBudget()
-        executor = BatchExecutor(index_of, counters.used, limit, room, self._now(), counters.next_versions, looks)
+        used, owned, looks = counters.used_of_limit, counters.hidden.ranges.owned, LookBudget()
+        executor = BatchExecutor(index_of, used, limit, room, self._now(), counters.next_versions, owned, looks)
         answers = [executor.answer(task) for task in tasks]
         if changes is not None:
             changes.given_bytes += room - executor.room
@@ -326,19 +340,9 @@ class LmdbStore:
         for snapshot in list(self._snapshots):
             snapshot.end(why)
 
-    def _some_expired(self) -> bool:
+    def _is_more_to_sweep(self) -> bool:
         with self._engine.reading() as view:
-            return 0 < view.first_expiry(self._engine.swept) <= self._now()
-
-
-def _step(db_key: bytes, value: memoryview, now: int, looks: LookBudget) -> Step:
-    """An entry of the merged view as a step of a walk."""
-    slot = lmdb_encoding.PREFIX.unpack_from(db_key)[1]
-    looks.left -= len(value)
-    if not value:
-        return slot, None, False
-    key = lmdb_encoding.whole_key(memoryview(db_key), value)
-    return slot, key, not 0 < lmdb_encoding.expiry_of(value) <= now
+            return bool(self.ranges.left) or 0 < view.first_expiry(self._engine.swept) <= self._now()
 
 
 def _unreadable(error: lmdb.Error) -> StorageFailed:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyshard.protocol.change_groups import ChangeGroup, SlotRanges
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.log_follower import LogFollower
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
@@ -47,7 +48,14 @@ class StoreFollowers:
         use = engine.file_use()
         with engine.frozen() as (transaction, counters, memtable):
             head = ChangeGroup(
-                engine.sequence, counters.ballot, counters.version, [], dict(counters.indexes), engine.text
+                engine.sequence,
+                counters.ballot,
+                counters.version,
+                [],
+                dict(counters.indexes),
+                engine.text,
+                counters.next_index,
+                counters.hidden.ranges,
             )
             cursor = transaction.cursor(db=engine.databases.records)
             rows = all_records(cursor, memtable, sorted(counters.documents), ranges)
@@ -66,7 +74,7 @@ class StoreFollowers:
         return copy
 
     def follow(self, name: str, after: int, ranges: SlotRanges | None) -> LogFollower:
-        """See `IStore.follow`."""
+        """See `IFollowedStore.follow`."""
         engine, places = self._engine, self._engine.retention.places
         former = self._followers.pop(name, None)
         if former is not None:
@@ -85,7 +93,7 @@ class StoreFollowers:
         return follower
 
     def forget(self, name: str) -> None:
-        """See `IStore.forget`."""
+        """See `IFollowedStore.forget`."""
         self._engine.retention.places.forget(name)
         follower = self._followers.pop(name, None)
         if follower is not None:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import FollowerBehind, StorageFailed
-from pyshard.protocol.change_groups import ChangeGroup, SlotRanges, in_ranges, without_gaps
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup, without_gaps
 from pyshard.storage.follower_places import FollowedBound, FollowerPlaces, behind
 
 
@@ -147,13 +148,7 @@ class RingFollower:
         groups = ring.after(self._sequence, most_bytes)
         if groups:
             self._sequence = groups[-1].sequence
-        return without_gaps([self._wanted(group) for group in groups])
-
-    def _wanted(self, group: ChangeGroup) -> ChangeGroup:
-        if self._ranges is None:
-            return group
-        changes = [change for change in group.changes if in_ranges(change.slot, self._ranges)]
-        return ChangeGroup(group.sequence, group.ballot, group.version, changes, group.indexes, group.text)
+        return without_gaps([group.of_slots(self._ranges) for group in groups])
 
     def _cancel(self, _: object) -> None:
         self._waiting = None

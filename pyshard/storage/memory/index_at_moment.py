@@ -18,7 +18,7 @@ from itertools import islice
 from sys import getsizeof
 
 from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.change_groups import SlotRanges, in_ranges
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.storage.memory.key_bins import Place
 from pyshard.storage.memory.slot_index import SlotIndex
 

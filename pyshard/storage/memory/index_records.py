@@ -6,7 +6,7 @@ Rules:
 - an operation touches expiries and the slot order only if it must;
 - a run that comes as a whole (`has`, `read`, `write`) is done in columns: one call over the list of all keys, not one
   for each. All other operations come key by key;
-- each change keeps right at once the store's `used`, and its counts of documents (`pyshard.storage.slot_histogram`);
+- each change keeps right at once the store's `held`, and its counts of documents (`pyshard.storage.slot_histogram`);
 - a run of reads looks each key up once, where all are there, none may have expired, and the answer has room for all;
 - `write` in columns does what `put` does key by key (tests/storage/memory/test_index_records.py).
 """
@@ -14,18 +14,19 @@ Rules:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import add
 from typing import Protocol, cast
 
-from pyshard.compiled import IN_USE, key_leaves
 from pyshard.model.key_slots import slot_of
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
-from pyshard.protocol.change_groups import Change, SlotRanges
+from pyshard.protocol.change_groups import Change
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord, cost, growth
+from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment
 from pyshard.storage.memory.slot_index import SlotIndex
@@ -38,12 +39,12 @@ _LONG = 1024  # bytes of a value from which on a view costs less than a copy
 class IndexOwner(Protocol):
     """The store of an index: what all its indexes share.
 
-    :ivar used: bytes that count against the limit.
+    :ivar held: bytes that all records count.
     :ivar touched: set whenever a record changes.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
-    used: int
+    held: int
     touched: bool
     bucket_counts: array[int]
 
@@ -73,6 +74,7 @@ class MemoryIndex:
         self._moments: list[IndexAtMoment] = []
         self._watched = False  # whether anybody wants to know what changes
         self._schedule = ExpirySchedule(now)
+        self._passed_over: dict[bytes, int] = {}  # key → expiry of what has expired and isn't to be swept now
         self.slot_of = partial(slot_of, index=name)
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
 
@@ -111,7 +113,7 @@ class MemoryIndex:
     def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None, grows: int) -> None:
         """See `StoreIndex`."""
         store = self._store
-        store.used += grows
+        store.held += grows
         store.touched = True
         if self._watched:
             self._note(key, slot)
@@ -131,7 +133,7 @@ class MemoryIndex:
     def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
         if old.expires:
-            self._schedule.remove(key, old.expires)
+            self._unschedule(key, old.expires)
         self._forget(key, slot, old, size)
 
     def _forget(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
@@ -143,7 +145,7 @@ class MemoryIndex:
         del self.records[key]
         if old.expires:
             del self.expiries[key]
-        store.used -= size
+        store.held -= size
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
         self._slot_index.note_removed(slot, key)
 
@@ -151,19 +153,19 @@ class MemoryIndex:
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
     ) -> int:
         """See `StoreIndex`."""
-        store, before = self._store, self._store.used
+        store, before = self._store, self._store.held
         store.touched = True
         if self._watched:
             for key, slot in zip(keys, slots, strict=True):
                 self._note(key, slot)
         if not self.expiries.keys().isdisjoint(keys):
             for key in filter(self.expiries.__contains__, keys):
-                self._schedule.remove(key, self.expiries.pop(key))
-                store.used -= settings.EXPIRY_OVERHEAD
+                self._unschedule(key, self.expiries.pop(key))
+                store.held -= settings.EXPIRY_OVERHEAD
         old = list(map(self.records.get, keys))
         replaced = list(filter(None, old))  # no value is empty: each begins with its version
         replaced_bytes = sum(map(len, replaced)) - len(replaced) * VERSION.size
-        store.used += sum(map(len, records)) - replaced_bytes
+        store.held += sum(map(len, records)) - replaced_bytes
         self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
         if len(replaced) < len(keys):
             if replaced:
@@ -173,8 +175,8 @@ class MemoryIndex:
             counts = store.bucket_counts
             for slot in slots:
                 counts[slot >> BUCKET_BITS] += 1
-            store.used += len(b"".join(keys)) + len(keys) * settings.ITEM_OVERHEAD
-        return store.used - before
+            store.held += len(b"".join(keys)) + len(keys) * settings.ITEM_OVERHEAD
+        return store.held - before
 
     def _change_expiry(self, key: bytes, expires: int, before: int) -> None:
         """Give a key that is here another expiry, or none (0).
@@ -185,7 +187,7 @@ class MemoryIndex:
             if expires and self._schedule.is_in_place(key, expires):
                 self.expiries[key] = expires
                 return
-            self._schedule.remove(key, before)
+            self._unschedule(key, before)
         if expires:
             key = stored_key(self.records, key)  # a long key isn't to be in memory twice
             self._schedule.add(key, expires)
@@ -224,20 +226,25 @@ class MemoryIndex:
 
         return ((slot, key, visible and not expired(key)) for slot, key, visible in steps)
 
-    def sweep(self, now: int, most: int) -> int:
+    def sweep(self, now: int, most: int, hidden: SlotRanges = ()) -> int:
         """Remove records that have expired.
 
         :param most: how many keys are looked at, at the most.
+        :param hidden: slots whose records stay.
         :return: how many were looked at.
         """
         looked_at = 0
         while looked_at < most and (key := self._schedule.next_due(now)) is not None:
             looked_at += 1
             expires = self.expiries[key]
+            slot = self.slot_of(key)
             if expires > now:
                 self._schedule.add(key, expires)
+            elif hidden and in_ranges(slot, hidden):
+                self._passed_over[key] = expires
+                for moment in self._moments:  # of which some may be from before the slot was hidden
+                    moment.keep(key, slot)
             else:
-                slot = self.slot_of(key)
                 expired = self.find(key, slot)
                 assert expired is not None  # a key with an expiry has a record
                 self._forget(key, slot, expired, cost(key, expired))
@@ -270,6 +277,35 @@ class MemoryIndex:
         elif old is not None:
             self.delete(change.key, change.slot, old, cost(change.key, old))
 
+    def sweep_again(self) -> None:
+        """Have `sweep` look again at what it has passed over, since other slots are hidden now."""
+        passed_over, self._passed_over = self._passed_over, {}
+        for key, expires in passed_over.items():
+            self._schedule.add(key, expires)
+
+    def _unschedule(self, key: bytes, expires: int) -> None:
+        """Take an expiry out of the schedule."""
+        if not self._passed_over or self._passed_over.pop(key, None) is None:
+            self._schedule.remove(key, expires)
+
+    def records_in(self, ranges: SlotRanges) -> Iterator[tuple[bytes, int, int]]:
+        """Key, slot and used bytes of each record in some ranges."""
+        for start, end in ranges:
+            for slot, key, present in self._slot_index.walk(start, None, end):
+                if present and key is not None:
+                    expiry = settings.EXPIRY_OVERHEAD if key in self.expiries else 0
+                    size = len(self.records[key]) - VERSION.size
+                    yield key, slot, len(key) + size + settings.ITEM_OVERHEAD + expiry
+
+    def trim(self, key: bytes, slot: int, used: int) -> None:
+        """Remove a record.
+
+        :param used: the bytes that it counts.
+        """
+        old = self.find(key, slot)
+        assert old is not None  # it was found just now
+        self.delete(key, slot, old, used)
+
     def may_be_swept(self, now: int) -> bool:
         """Whether `sweep` has something to look at."""
         return self._schedule.is_due(now)
@@ -279,7 +315,7 @@ class MemoryIndex:
         for bucket, count in self._slot_index.bucket_counts():
             self._store.bucket_counts[bucket] -= count
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
-        self._schedule = ExpirySchedule()
+        self._schedule, self._passed_over = ExpirySchedule(), {}
         self.take_notes(False)
         self.dropped = True
 
@@ -300,42 +336,5 @@ class MemoryIndex:
             self._note(key, self.slot_of(key))
             self.records.popitem()
         old = StoredRecord(0, self.expiries.pop(key, 0), memoryview(value)[VERSION.size :])
-        self._store.used -= cost(key, old)
+        self._store.held -= cost(key, old)
         return True
-
-
-def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], room: int) -> list[bytes] | None:
-    """The values of some keys; None: a key isn't there, or the values have `room` bytes or more."""
-    values = list(map(records.get, keys))
-    if not all(values):  # no value is empty
-        return None
-    found = cast("list[bytes]", values)
-    return found if sum(map(len, found)) < room else None
-
-
-found_values = key_leaves.found_values if IN_USE else found_values_plainly
-
-
-class _Equal:
-    """Equal to a key, and knows what it was last compared with."""
-
-    __slots__ = ("_key", "other")
-
-    def __init__(self, key: bytes) -> None:
-        self._key = self.other = key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        assert isinstance(other, bytes)
-        self.other = other
-        return other == self._key
-
-
-def stored_key(records: Mapping[bytes, bytes], key: bytes) -> bytes:
-    """The very object that a dict has as this key."""
-    equal = _Equal(key)
-    found = cast("bytes", equal) in records  # a dict takes whatever has the hash and is equal
-    assert found
-    return equal.other

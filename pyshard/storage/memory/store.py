@@ -4,35 +4,41 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 - every Deferred has fired when it is returned, but that of a follower that waits for changes;
 - each batch or other call that changes something gets the next number (`sequence`). What it changed is kept only while
-  there is a follower (`IStore.follow`), within a bound;
+  there is a follower (`IFollowedStore.follow`), within a bound;
 - versions begin with the time in microseconds, so that they rise over a restart as well;
 - a snapshot copies nothing when it is taken: what changes afterwards is kept for it
-  (`pyshard.storage.memory.index_at_moment`);
+  (`pyshard.storage.memory.index_at_moment`), of the slots that the store owned then;
 - before the documents of a snapshot are counted, what had expired is swept.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import repeat
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
+from pyshard.errors import BadRequest
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.protocol.batch_answers import VERSION, Answer, Result
-from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges
+from pyshard.model.slot_ranges import SlotRanges, common
+from pyshard.protocol.batch_answers import Answer, Result
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.pages import Row
+from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.storage import index_ids
+from pyshard.storage.absorbed_groups import is_absorbed, records_for
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
-from pyshard.storage.memory.index_at_moment import IndexAtMoment
+from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.store_at_moment import StoreAtMoment
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot, StoreCopy
@@ -63,7 +69,7 @@ class MemoryStore:
         steady: Callable[[], float] = steady_seconds,
         bound: FollowedBound = DEFAULT_BOUND,
     ) -> None:
-        self.identity = identity
+        self.identity = self.incarnation = identity
         self.grown = grown
         self._seconds = seconds
         self._version = int(seconds() * 1_000_000)
@@ -71,6 +77,8 @@ class MemoryStore:
         self._dropped: list[MemoryIndex] = []
         self._remembered: bytes | None = None
         self._names: dict[str, int] = {}
+        self._next_index = DEFAULT_INDEX + 1
+        self._hidden = HiddenRecords(self, self._indexes)
         self._steady = steady
         self._bound = bound
         self._places = FollowerPlaces()
@@ -78,21 +86,32 @@ class MemoryStore:
         self._followers: dict[str, RingFollower] = {}
         self.sequence = 0
         self.touched = False
-        self.used = 0
+        self.origin: Origin | None = None
+        self.held = 0
         self.bucket_counts: array[int] = new_bucket_counts()
 
     @property
     def documents(self) -> int:
-        return sum(len(index.records) for index in self._indexes.values())
+        return sum(len(index.records) for index in self._indexes.values()) - self._hidden.counts.documents()
+
+    @property
+    def used(self) -> int:
+        return self.held - self._hidden.counts.used()
+
+    @property
+    def ranges(self) -> StoreRanges:
+        return self._hidden.ranges
 
     def count(self, index: int) -> int:
         if index not in self._indexes:
             raise no_such_index(index)
-        return len(self._indexes[index].records)
+        return len(self._indexes[index].records) - self._hidden.counts.documents(index)
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
-        now = int(self._seconds() * 1000)
-        executor = BatchExecutor(self._indexes.get, self.used, limit, room, now, self._next_versions)
+        now, hidden = int(self._seconds() * 1000), self._hidden.counts
+        used = self.held - hidden.used(staged=False)
+        owned = hidden.ranges.owned
+        executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
             if self._ring is None:  # as `_changed` does then, without the call
@@ -107,28 +126,40 @@ class MemoryStore:
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         memory_index = self._indexes.get(index)
-        return memory_index is not None and all(map(memory_index.records.__contains__, keys))
+        if memory_index is None or self._hidden.any:
+            return False
+        return all(map(memory_index.records.__contains__, keys))
 
     def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
         memory_index = self._indexes.get(index)
-        return None if memory_index is None else memory_index.read_at_hand(keys, room)
+        return None if memory_index is None or self._hidden.any else memory_index.read_at_hand(keys, room)
 
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         memory_index = self._indexes.get(index)
         if memory_index is None:
             return fail(no_such_index(index))
-        return succeed(page_of(memory_index.walk(start, after, end, self._now()), bounds))
+        walks = (
+            memory_index.walk(first, after if first == start else None, behind, self._now())
+            for first, behind in common(((start, end),), self.ranges.owned)
+        )
+        return succeed(page_of(chain.from_iterable(walks), bounds))
 
-    def set_indexes(self, indexes: Mapping[str, int]) -> Deferred[None]:
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
+        try:
+            index_ids.refuse_dropped(indexes, self._indexes, self._next_index)
+        except BadRequest as error:
+            return fail(error)
+        known, self._next_index = self._next_index, index_ids.next_index(self._next_index, indexes, next_index)
         wanted = {DEFAULT_INDEX: b""} | {number: name.encode() for name, number in indexes.items()}
         for number in set(self._indexes) - set(wanted):
             dropped = self._indexes.pop(number)
             dropped.leave_counts()
+            self._hidden.counts.drop_index(number)
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
             made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
             made.take_notes(self._ring is not None)
-        if self._names != indexes:
+        if self._names != indexes or known < next_index:
             self._names = dict(indexes)
             self._changed(indexes=self._names)
         return succeed(None)
@@ -136,42 +167,44 @@ class MemoryStore:
     def sweep(self, most: int) -> Deferred[bool]:
         now = self._now()
         for index in self._indexes.values():
-            most -= index.sweep(now, most)
-        if self.touched:
-            self._changed()
+            most -= index.sweep(now, most, self.ranges.hidden)
+        left = self.ranges.left
+        most -= self._hidden.trim(max(0, most))
+        if self.touched or left != self.ranges.left:
+            self._changed(ranges=None if left == self.ranges.left else self.ranges)
         self._release()
         while most > 0 and self._dropped:
             if self._dropped[-1].forget_one():
                 most -= 1
             else:
                 self._dropped.pop()
-        return succeed(bool(self._dropped) or any(index.may_be_swept(now) for index in self._indexes.values()))
+        more = bool(self._dropped or self.ranges.left)
+        return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
-        return histogram(self.bucket_counts, start, end, bars)
+        return histogram(self._hidden.counts.visible(self.bucket_counts), start, end, bars)
 
     def snapshot(self) -> Snapshot[Row]:
-        now, documents = self._now(), self.documents
-        moments = [(number, index, index.at_moment(now)) for number, index in self._indexes.items()]
-        rows = (
-            None if found is None else Row(number, found[0], found[2], found[1][VERSION.size :])
-            for number, _, moment in moments
-            for found in moment.found()
+        now = self._now()
+        moment = StoreAtMoment(self._indexes, now, self.ranges.owned)
+
+        def sweep(index: MemoryIndex) -> int:
+            looked_at = index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT, self.ranges.hidden)
+            if self.touched:
+                self._changed()
+            return looked_at
+
+        return Snapshot(
+            self.documents, moment.expired(sweep), moment.rows(), release=moment.forget, pinned=moment.pinned
         )
-        expired = self._expired(moments, now)
-        return Snapshot(documents, expired, rows, release=_forgetting(moments), pinned=_pinned_by(moments))
 
     def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
         self._places.follow(name, self.sequence)
         self._keep_changes()
-        moments = [(number, index, index.at_moment(0, ranges)) for number, index in self._indexes.items()]
-        head = ChangeGroup(self.sequence, 0, self._version, [], self._names, self._remembered)
-        rows = (
-            None if found is None else _change(number, index, *found)
-            for number, index, moment in moments
-            for found in moment.found()
-        )
-        return succeed(StoreCopy(head, rows, release=_forgetting(moments), pinned=_pinned_by(moments)))
+        moment = StoreAtMoment(self._indexes, ranges=ranges)
+        names, remembered, next_index = self._names, self._remembered, self._next_index
+        head = ChangeGroup(self.sequence, 0, self._version, [], names, remembered, next_index, self.ranges)
+        return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
 
     def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
         self._places.follow(name, after)
@@ -192,19 +225,36 @@ class MemoryStore:
             self._followers.pop(name).end(f"{name} follows no more")
         self._release()
 
-    def absorb(self, group: ChangeGroup) -> Deferred[None]:
+    def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
+        if origin is not None and is_absorbed(self.origin, origin):
+            return succeed(None)
         if group.indexes is not None:
-            self.set_indexes(group.indexes)
+            refused = self.set_indexes(group.indexes, group.next_index)
+            if isinstance(refused.result, Failure):
+                return refused
         if group.text is not None:
             self.remember(group.text)
-        self._version = max(self._version, group.version)
-        for change in group.changes:
-            index = self._indexes.get(change.index)
-            if index is not None:
-                index.absorb(change)
-        if self.touched:
-            self._changed()
+        self._absorb(group.changes, group.version, group.ranges or self.ranges)
+        self.origin = origin or self.origin
         return succeed(None)
+
+    def own(self, ranges: SlotRanges) -> Deferred[None]:
+        return execute(lambda: self._set_ranges(self.ranges.owning(ranges)))
+
+    def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
+        return execute(lambda: self._set_ranges(self.ranges.staging(name, ranges, origin)))
+
+    def unstage(self, name: str) -> Deferred[None]:
+        return execute(lambda: self._set_ranges(self.ranges.unstaged(name)))
+
+    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int) -> Deferred[None]:
+        def work() -> None:
+            changes = records_for(self.ranges, name, group, sequence, self._indexes, self._next_index)
+            if changes is not None:
+                after = self.ranges.absorbed(name, sequence) if sequence else self.ranges
+                self._absorb(changes, group.version, after)
+
+        return execute(work)
 
     def remember(self, text: bytes) -> Deferred[None]:
         self._remembered = text
@@ -223,33 +273,35 @@ class MemoryStore:
         self._followers = {}
         self._indexes = {}
         self._dropped = []
-        self.used = 0
+        self.held = 0
+        self._hidden = HiddenRecords(self, self._indexes)
         return succeed(None)
 
-    def _expired(self, moments: Sequence[_Moment], now: int) -> Iterator[int]:
-        """Remove what had expired by a moment, until each of these knows how much that was.
+    def _absorb(self, changes: Sequence[Change], version: int, ranges: StoreRanges) -> None:
+        """Have records be as they are elsewhere, versions be above a version, and ranges be others."""
+        raised, self._version = version > self._version, max(self._version, version)
+        before = self.ranges
+        self._hidden.set_ranges(ranges)
+        self._hidden.absorb(changes)
+        if self.touched or raised or ranges != before:
+            self._changed(ranges=None if ranges == before else ranges)
 
-        :param now: the moment, in milliseconds since 1970.
-        :return: for each record that is looked at, how many more were found to have expired.
-        """
-        known = 0
-        for _, index, _ in moments:
-            while looked_at := index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT):
-                if self.touched:
-                    self._changed()
-                count = sum(moment.expired for _, _, moment in moments)
-                yield count - known
-                known = count
-                yield from repeat(0, looked_at - 1)
-        yield sum(moment.expired for _, _, moment in moments) - known
+    def _set_ranges(self, ranges: StoreRanges) -> None:
+        if ranges != self.ranges:
+            self._hidden.set_ranges(ranges)
+            self._hidden.free_what_is_empty()
+            self._changed(ranges=self.ranges)
 
-    def _changed(self, indexes: dict[str, int] | None = None, text: bytes | None = None) -> None:
+    def _changed(
+        self, indexes: dict[str, int] | None = None, text: bytes | None = None, ranges: StoreRanges | None = None
+    ) -> None:
         """Give what has changed a number, and keep it for followers."""
         self.touched = False
         self.sequence += 1
         if self._ring is not None:
             changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
-            self._ring.add(ChangeGroup(self.sequence, 0, self._version, changes, indexes, text))
+            next_index = 0 if indexes is None else self._next_index
+            self._ring.add(ChangeGroup(self.sequence, 0, self._version, changes, indexes, text, next_index, ranges))
             self._release()
             for follower in list(self._followers.values()):
                 follower.wake()
@@ -280,28 +332,3 @@ class MemoryStore:
     def _next_versions(self, count: int) -> range:
         self._version += count
         return range(self._version - count + 1, self._version + 1)
-
-
-#: The id of an index, the index, and what it was.
-_Moment: TypeAlias = tuple[int, MemoryIndex, IndexAtMoment]
-
-
-def _forgetting(moments: Sequence[_Moment]) -> Callable[[], None]:
-    """What has the indexes keep nothing more for some moments."""
-
-    def forget() -> None:
-        for _, index, moment in moments:
-            index.forget_moment(moment)
-
-    return forget
-
-
-def _pinned_by(moments: Sequence[_Moment]) -> Callable[[], int]:
-    """What gives how many bytes are kept for some moments."""
-    return lambda: sum(moment.pinned for _, _, moment in moments)
-
-
-def _change(number: int, index: MemoryIndex, key: bytes, value: bytes, expires: int) -> Change:
-    """A record as followers are given it."""
-    version = VERSION.unpack_from(value)[0]
-    return Change(number, index.slot_of(key), key, version, expires, value[VERSION.size :])

@@ -13,7 +13,7 @@ from stores import FAST_KINDS, PLENTY, Bench, prepared
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Remove
 from pyshard.storage import Page, PageBounds
-from pyshard.storage.durable import store as durable_store
+from pyshard.storage.durable import page_of_keys
 from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.memory import store as memory_store
 from pyshard.storage.page_walk import Step, page_of
@@ -24,7 +24,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looked = 0
-        for module in (memory_store, durable_store):
+        for module in (memory_store, page_of_keys):
             monkeypatch.setattr(module, "page_of", self._page_of)
 
     def _page_of(self, steps: Iterable[Step], bounds: PageBounds, looks: LookBudget | None = None) -> Page:

@@ -18,6 +18,7 @@ from storage.durable.layers import (
     merged,
 )
 
+from pyshard.protocol.store_ranges import Origin, Staging, StoreRanges
 from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, decoded
@@ -59,10 +60,14 @@ def test_a_payload_with_indexes_and_text() -> None:
     changes = GroupChanges()
     assert changes.payload(7) == b""
     changes.remember(b"text")
-    assert msgspec.msgpack.decode(changes.payload(7)) == [7, {}, None, b"text"]
-    changes.indexes = {"pages": 1}
-    assert msgspec.msgpack.decode(changes.payload(7)) == [7, {}, {"pages": 1}, b"text"]
-    assert decoded(changes.payload(7)) == LoggedGroup(7, {}, {"pages": 1}, b"text")
+    assert msgspec.msgpack.decode(changes.payload(7)) == [7, {}, None, b"text", 0, None, None]
+    changes.indexes, changes.next_index = {"pages": 1}, 2
+    assert msgspec.msgpack.decode(changes.payload(7)) == [7, {}, {"pages": 1}, b"text", 2, None, None]
+    changes.ranges = StoreRanges(((0, 5),), {"m": Staging(((7, 9),), Origin("1d", "2e", 3))}, ((5, 7),))
+    changes.origin = Origin("1d", "2e", 4)
+    ranges = [[[0, 5]], {"m": [[[7, 9]], ["1d", "2e", 3]]}, [[5, 7]]]
+    assert msgspec.msgpack.decode(changes.payload(7))[4:] == [2, ranges, ["1d", "2e", 4]]
+    assert decoded(changes.payload(7)) == LoggedGroup(7, {}, {"pages": 1}, b"text", 2, changes.ranges, changes.origin)
 
 
 def test_a_long_key_that_comes_back() -> None:

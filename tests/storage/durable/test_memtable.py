@@ -38,7 +38,7 @@ def test_what_it_has(steps: list[tuple[Changed, list[bytes]]], now: int) -> None
         assert memtable.records == expected
         assert memtable.sorted_keys() == sorted(expected)
         check_first_expiry(memtable)
-        assert set(memtable.expired(now, 100)) == due(memtable, now)
+        assert set(memtable.expired(now)) == due(memtable, now)
         check_first_expiry(memtable)
 
 

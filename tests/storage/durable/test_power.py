@@ -6,27 +6,34 @@ The histories are random and always the same. tests/disks.py has the disk; LMDB 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
 from conftest import TakeErrors
 from disks import Disk, Stopped, put_under_logs
 from stores import PLENTY, START, at_once, check_consistent, folder, task
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.errors import FollowerBehind, StorageFailed
+from pyshard.errors import BadRequest, FollowerBehind, StorageFailed
+from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.slot_ranges import EVERYTHING, in_ranges, union, without
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Run, Write
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.log_file import LogFile
 from pyshard.storage.durable.log_format import Group
 
 IDENTITY = "00112233445566778899aabbccddeeff"
+THIRD = Origin("1d", "2e")
 
 
 @pytest.fixture(autouse=True)
@@ -176,19 +183,44 @@ def test_a_log_after_a_power_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @attrs.frozen
+class Bare:
+    """What a store has, but for versions.
+
+    :param records: key → record of what can be seen.
+    :param text: what it remembers.
+    :param ranges: what it owns, and what is staged. What is left over goes by and by.
+    :param staged: key → record of what is staged.
+    """
+
+    records: dict[bytes, bytes]
+    text: bytes | None = None
+    ranges: StoreRanges = StoreRanges()  # noqa: RUF009  # it is frozen
+    staged: dict[bytes, bytes] = attrs.field(factory=dict)
+
+    def with_ranges(self, ranges: StoreRanges) -> Bare:
+        """With other ranges: what was staged may be seen now, and what was seen may be gone."""
+        both = self.records | self.staged
+        return Bare(
+            {key: record for key, record in both.items() if in_ranges(slot_of(key), ranges.owned)},
+            self.text,
+            StoreRanges(ranges.owned, ranges.staged),
+            self.staged if ranges.staged else {},
+        )
+
+
+@attrs.frozen
 class Contents:
-    """What a store has: key → version and record; the last version; and what it remembers."""
+    """What a store has: key → version and record; the last version; and all else."""
 
     records: dict[bytes, bytes]
     version: int
-    text: bytes | None
-
-    def bare(self) -> dict[bytes, bytes]:
-        """The records without their versions."""
-        return {key: stored[VERSION.size :] for key, stored in self.records.items()}
+    bare: Bare
 
 
 KEYS = [b"a", b"b", b"c", b"d", b"long" * 200]
+
+#: Some keys lie below this slot, some above.
+MIDDLE = sorted(map(slot_of, KEYS))[2]
 
 
 class StoreHistory:
@@ -216,15 +248,15 @@ class StoreHistory:
         self.seen = seen
         self.given: dict[int, ChangeGroup] = {}
         self._places = [0]  # numbers from which on somebody may follow
-        self.states = [Contents({}, START * 1_000_000, None)]
-        self.doubtful: list[tuple[dict[bytes, bytes], bytes | None]] = []
+        self.states = [Contents({}, START * 1_000_000, Bare({}))]
+        self.doubtful: list[Bare] = []
 
     def run(self, steps: int) -> None:
         """Start, do so many steps, and check once more."""
         self.start()
         for _ in range(steps):
             does = self._random.choices(
-                [self.change, self.remember, self.sweep, self.follow, self.stop], [10, 1, 1, 5, 2]
+                [self.change, self.remember, self.rearrange, self.sweep, self.follow, self.stop], [10, 1, 4, 2, 5, 2]
             )[0]
             self._disk.danger, self._disk.trouble = self._danger, self._trouble
             try:
@@ -239,8 +271,10 @@ class StoreHistory:
     def change(self) -> None:
         """One batch with a few writes and removals."""
         runs: list[Run] = []
-        after = self.states[-1].bare()
-        for key in self._random.sample(KEYS, self._random.randint(1, 3)):
+        last = self.states[-1].bare
+        after = dict(last.records)
+        owned = [key for key in KEYS if in_ranges(slot_of(key), last.ranges.owned)]
+        for key in self._random.sample(owned, min(len(owned), self._random.randint(1, 3))):
             if self._random.random() < 0.3:
                 runs.append(Pop("", [key]))
                 after.pop(key, None)
@@ -248,28 +282,61 @@ class StoreHistory:
                 size = self._random.choice([8, 50, 600, 2000])
                 after[key] = self._random.randbytes(8).ljust(size, b".")
                 runs.append(Write("", [key], [after[key]]))
-        if after == self.states[-1].bare():
+        if after == last.records:
             return
-        try:
-            at_once(self.store.apply([task(run) for run in runs], PLENTY, PLENTY))
-        except (StorageFailed, Stopped) as error:
-            refused = isinstance(error, StorageFailed) and not self.store._engine.log.broken
-            self.doubtful = [] if refused else [(after, self.states[-1].text)]
-            raise
-        self.done(self._durability is Durability.FSYNC)
-        assert self.states[-1].bare() == after
+        self.ask(
+            lambda: self.store.apply([task(run) for run in runs], PLENTY, PLENTY),
+            attrs.evolve(last, records=after),
+            self._durability is Durability.FSYNC,
+        )
 
     def remember(self) -> None:
         """Something that is synced in every mode, with all before it."""
         text = self._random.randbytes(4)
+        self.ask(lambda: self.store.remember(text), attrs.evolve(self.states[-1].bare, text=text))
+
+    def rearrange(self) -> None:
+        """The store's ranges change, or a copy gets records: synced in every mode."""
+        store, ranges, last = self.store, self.store.ranges, self.states[-1].bare
+        what = self._random.choice(["own", "own", "stage", "absorb", "unstage"])
+        free = without(EVERYTHING, union(ranges.owned, ranges.hidden))
         try:
-            at_once(self.store.remember(text))
+            if what == "own":
+                wanted = self._random.choice([EVERYTHING, EVERYTHING, ((0, MIDDLE),), ((MIDDLE, SLOTS),), ()])
+                after = last.with_ranges(ranges.owning(wanted))
+                self.ask(lambda: store.own(wanted), after)
+            elif what == "stage":
+                after = last.with_ranges(ranges.staging("m", free, THIRD))
+                self.ask(lambda: store.stage("m", free, THIRD), after)
+            elif what == "absorb" and ranges.staged:
+                key, record = self._random.choice(KEYS), self._random.randbytes(8)
+                done = ranges.staged["m"].origin.sequence + 1
+                group = ChangeGroup(1, 0, done, [Change(0, slot_of(key), key, done, 0, record)])
+                taken = {key: record} if in_ranges(slot_of(key), ranges.staged["m"].ranges) else {}
+                after = attrs.evolve(last, staged=last.staged | taken).with_ranges(ranges.absorbed("m", done))
+                self.ask(lambda: store.absorb_staged("m", group, done), after)
+            else:
+                self.ask(lambda: store.unstage("m"), last.with_ranges(ranges.unstaged("m")))
+        except BadRequest:
+            self.seen["refused"] += 1
+        else:
+            self.seen["rearranged"] += 1
+
+    def ask(self, ask: Callable[[], Deferred[Any]], after: Bare, sure: bool = True) -> None:
+        """Ask for a change.
+
+        :param after: what the store has then.
+        :param sure: whether it is synced, with all before it, if it changes anything.
+        """
+        before = self.store.sequence
+        try:
+            at_once(ask())
         except (StorageFailed, Stopped) as error:
             refused = isinstance(error, StorageFailed) and not self.store._engine.log.broken
-            self.doubtful = [] if refused else [(self.states[-1].bare(), text)]
+            self.doubtful = [] if refused else [after]
             raise
-        self.done(True)
-        assert self.states[-1].text == text
+        self.done(sure and self.store.sequence > before)
+        assert self.states[-1].bare == after
 
     def sweep(self) -> None:
         """Time passes, and a sweep is done."""
@@ -330,11 +397,19 @@ class StoreHistory:
         """What the store has."""
         (answer,) = at_once(self.store.apply([task(Read("", KEYS))], PLENTY, PLENTY))
         found = zip(KEYS, answer.results, strict=True)
-        return Contents(
-            {key: stored for key, stored in found if isinstance(stored, bytes)},
-            self.store._engine.counters.version,
+        records = {key: stored for key, stored in found if isinstance(stored, bytes)}
+        ranges = self.store.ranges
+        with self.store._engine.reading() as view:
+            every = [change_of(db_key, value) for db_key, value in view.between(b"", b"\xff" * 600)]
+        staged = {each.key: each.record or b"" for each in every if ranges.hides(each.slot) == "m"}
+        assert self.store.documents == len(records)
+        bare = Bare(
+            {key: stored[VERSION.size :] for key, stored in records.items()},
             self.store.recall(),
+            StoreRanges(ranges.owned, ranges.staged),
+            staged,
         )
+        return Contents(records, self.store._engine.counters.version, bare)
 
     def check(self) -> None:
         """Compare what is there with what was acknowledged."""
@@ -346,13 +421,13 @@ class StoreHistory:
             self.seen["all there" if found == self.states[-1] else "some missing"] += 1
         else:
             self.seen["doubtful, and there"] += 1
-            assert (found.bare(), found.text) in self.doubtful
+            assert found.bare in self.doubtful
             assert found.version >= self.states[-1].version
         self.states, self.doubtful = [found], []
 
 
 def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors) -> None:
-    """All changes that were acknowledged as synced are there, with their versions, and none that was refused.
+    """All changes that were acknowledged as synced are there, with versions and ranges, and none that was refused.
 
     Of what was acknowledged otherwise there is everything up to some moment.
     """
@@ -364,5 +439,7 @@ def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_e
             with told(seed, patched, disk):
                 StoreHistory(made / "data", disk, random, seen).run(30)
         assert {type(error) for error in logged_errors()} <= {AssertionError}
-    assert set(seen) == {"failed", "doubtful, and there", "all there", "some missing", "given", "behind"}
+    assert set(seen) == {
+        *("failed", "doubtful, and there", "all there", "some missing", "given", "behind", "rearranged", "refused")
+    }
     assert min(seen.values()) > 30

@@ -9,12 +9,18 @@ from stores import Bench, at_once
 from twisted.internet.task import Clock
 
 from pyshard.errors import FollowerBehind
-from pyshard.protocol.change_groups import Change, ChangeGroup, SlotRanges, in_ranges
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.storage import IFollower, IStore, LmdbStore
 from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 
-#: What a store has: its records, names of indexes, the remembered text, the last version, and what it counts.
-Everything: TypeAlias = tuple[list[Change], dict[str, int], bytes | None, int, dict[str, int], int]
+#: What a store has: its records, names of indexes, the remembered text, its ranges, the last version, and what it
+#: counts of what can be seen.
+Everything: TypeAlias = tuple[
+    list[Change], dict[str, int], bytes | None, StoreRanges | None, int, dict[str, int], int, list[int]
+]
 
 
 class Following:
@@ -118,7 +124,8 @@ def everything(bench: Bench, ranges: SlotRanges | None = None) -> Everything:
     assert indexes is not None
     counts = {name: store.count(number) for name, number in {"": 0, **indexes}.items()}
     assert all(in_ranges(change.slot, ranges) for change in records)
-    return records, indexes, copy.head.text, copy.head.version, counts, store.used
+    counts_of_all = (counts, store.used, store.histogram(0, SLOTS, 5))
+    return records, indexes, copy.head.text, copy.head.ranges, copy.head.version, *counts_of_all
 
 
 def sweep_dropped(bench: Bench) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from storage.followers.following import Following, everything, sweep_dropped
-from stores import INDEXES, PLENTY, check_consistent, folder, task
+from stores import INDEXES, PLENTY, Bench, check_consistent, folder, task
 
-from pyshard.model.key_slots import SLOTS
+from pyshard.errors import BadRequest
+from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, union, without
 from pyshard.protocol.batch_operations import Increment, Pop, Run, Touch, Write
-from pyshard.protocol.change_groups import SlotRanges
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.store_ranges import Origin
 from pyshard.storage import LmdbStore
 
 KEYS = [b"a", b"b", b"c", b"", b"\xc3\xa9", b"long" * 200, b"other" * 200]
 ONE = b"\x01\0\0\0\x1c\x01"
+THIRD = Origin("1d", "2e")
 TTLS = st.sampled_from([0, 0, 1000, 2000, 60_000])
 
 keys = st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True)
@@ -28,6 +32,8 @@ touches = st.builds(lambda name, some, ttl: Touch(name, some, [ttl] * len(some))
 increments = st.builds(lambda name, some: Increment(name, some, [ONE] * len(some), [ONE] * len(some)), names, keys)
 batches = st.lists(writes | plain_writes | pops | touches | increments, min_size=1, max_size=3)
 indexes = st.sampled_from([{}, {"pages": 1}, {"links": 2}, {"pages": 1, "links": 2}])
+
+owned = st.sampled_from([((0, 3_000_000), (6_000_000, SLOTS)), ((2_000_000, 8_000_000),), ((0, SLOTS),), ()])
 
 steps = st.lists(
     st.one_of(
@@ -44,6 +50,10 @@ steps = st.lists(
         st.tuples(st.just("restart"), st.booleans()),
         st.tuples(st.just("flush"), st.none()),
         st.tuples(st.just("read"), st.none()),
+        st.tuples(st.just("own"), owned),
+        st.tuples(st.just("stage"), owned),
+        st.tuples(st.just("absorb"), st.lists(st.sampled_from(KEYS), max_size=3, unique=True)),
+        st.tuples(st.just("unstage"), st.none()),
     ),
     min_size=10,
     max_size=60,
@@ -89,11 +99,34 @@ def do(following: Following, what: str, how: object, dropped: set[int]) -> None:
     elif what == "flush":
         if isinstance(store, LmdbStore) and bench.kind != "lmdb with a thread":
             store._engine.flush_all()
+    elif what in ("own", "stage", "absorb", "unstage"):
+        change_ranges(bench, what, how)
     else:
         before = store.sequence
         bench.page()
         bench.answers(*read_runs())
         assert store.sequence == before
+
+
+def change_ranges(bench: Bench, what: str, how: object) -> None:
+    """Have the source own other ranges, or copy some of a third store; what can't be changes nothing."""
+    store, before, sequence = bench.store, bench.store.ranges, bench.store.sequence
+    try:
+        if what == "own":
+            bench.result(store.own(how))  # type: ignore[arg-type]  # ranges
+        elif what == "stage":
+            free = without(EVERYTHING, union(before.owned, before.hidden))
+            bench.result(store.stage("m", common(how, free), THIRD))  # type: ignore[arg-type]  # ranges
+        elif what == "absorb":
+            assert isinstance(how, list)
+            staging = before.staged.get("m")
+            done = staging.origin.sequence if staging else 0
+            changes = [Change(0, slot_of(key), key, 5 + done, 0, ONE) for key in how]
+            bench.result(store.absorb_staged("m", ChangeGroup(1, 0, 5 + done, changes), done + 1))
+        else:
+            bench.result(store.unstage("m"))
+    except BadRequest:
+        assert (store.ranges, store.sequence) == (before, sequence)
 
 
 def read_runs() -> list[Run]:
@@ -111,7 +144,7 @@ def read_runs() -> list[Run]:
 def test_a_copy_and_all_groups_behind_it(
     kind: str, target_kind: str, todo: list[tuple[str, object]], ranges: SlotRanges | None
 ) -> None:
-    """The target has the same records, versions, expiries, indexes and text, and counts the same."""
+    """The target has the same records, versions, expiries, indexes, text and ranges, and counts the same."""
     with folder() as path:
         following = Following(kind, target_kind, path, ranges)
         dropped: set[int] = set()
@@ -123,13 +156,16 @@ def test_a_copy_and_all_groups_behind_it(
         for bench in (source, target):
             sweep_dropped(bench)
         found, expected = everything(target), everything(source, ranges)
-        assert found[:3] == expected[:3]
-        assert found[3] >= expected[3]
+        assert found[:4] == expected[:4]
+        assert found[4] >= expected[4]
         if ranges is None:
-            assert found[4:] == expected[4:]
+            assert found[5:] == expected[5:]
         for bench in (source, target):
             if isinstance(bench.store, LmdbStore):
                 check_consistent(bench.store)
+        target.result(target.store.own(()))
+        target.sweep()
+        target.result(target.store.own(EVERYTHING))
         target.fill({b"new": b""})
-        assert target.version(b"new") > expected[3]
+        assert target.version(b"new") > expected[4]
         following.close()

@@ -24,7 +24,7 @@ from pyshard.storage.snapshot import Snapshot, StoreCopy
 PLENTY = 1 << 40
 KEYS = [b"%d" % number for number in range(12)]
 INDEXES = {"": 0, "pages": 1, "links": 2}
-RANGES = [(0, SLOTS // 3), (SLOTS // 2, SLOTS)]
+RANGES = ((0, SLOTS // 3), (SLOTS // 2, SLOTS))
 
 index_names = st.sampled_from(list(INDEXES))
 columns = st.lists(st.sampled_from(KEYS), unique=True, min_size=1, max_size=6)

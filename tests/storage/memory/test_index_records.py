@@ -25,7 +25,7 @@ class Owner:
     """As much of a store as its indexes use."""
 
     def __init__(self) -> None:
-        self.used = 0
+        self.held = 0
         self.touched = False
         self.bucket_counts: array[int] = new_bucket_counts()
 
@@ -58,7 +58,7 @@ def everything(owner: Owner, index: MemoryIndex) -> object:
     """All that an index and its owner have."""
     in_order = [key for _, key, visible in index.walk(0, None, SLOTS, 0) if visible]
     return (
-        owner.used,
+        owner.held,
         owner.bucket_counts,
         index.records,
         index.expiries,
@@ -79,11 +79,11 @@ def test_write(before: dict[bytes, StoredRecord], keys: list[bytes], data: st.Da
         results.append((grown, everything(owner, index)))
         written = {key: StoredRecord(1, 0, record) for key, record in zip(keys, records, strict=True)}
         after = before | written
-        assert owner.used == sum(cost(key, stored) for key, stored in after.items())
+        assert owner.held == sum(cost(key, stored) for key, stored in after.items())
         assert sum(owner.bucket_counts) == len(after)
         assert len(index._schedule) == len(index.expiries) == sum(1 for stored in after.values() if stored.expires)
         assert all(owner.bucket_counts[slot >> BUCKET_BITS] for slot in slots)
-        assert grown == owner.used - sum(cost(key, stored) for key, stored in before.items())
+        assert grown == owner.held - sum(cost(key, stored) for key, stored in before.items())
     assert results[0] == results[1]
 
 
@@ -105,6 +105,6 @@ def test_has_and_read(now: int, records: dict[bytes, StoredRecord], keys: list[b
 def test_leaving_the_counts(records: dict[bytes, StoredRecord]) -> None:
     """A dropped index is in no bucket any more; its records are still counted as used."""
     owner, index = filled(records)
-    used = owner.used
+    used = owner.held
     index.leave_counts()
-    assert (sum(owner.bucket_counts), owner.used) == (0, used)
+    assert (sum(owner.bucket_counts), owner.held) == (0, used)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 from storage.durable.store.opened import lmdb_of, opened
-from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, task
+from stores import PLENTY, SMALL_MAP, Bench, Calls, at_once, check_consistent, commit, task
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -56,7 +56,7 @@ def test_many_changes_become_several_groups(path: Path) -> None:
     before = store._engine.log.sequence
     batches = [[b"%d" % (batch * 600 + each) for each in range(600)] for batch in range(50)]
     runs: list[Run] = [Write("", keys, [b"%d" % number] * 600) for number, keys in enumerate(batches)]
-    outcomes = store._engine.commit(updates_of(store, runs))
+    outcomes = commit(store, updates_of(store, runs))
     assert outcomes == [[Answer([True] * 600, {})]] * 50
     assert store._engine.log.sequence - before == 3  # of 17, 17 and 16 batches
     at_once(store.close())
@@ -71,8 +71,8 @@ def test_groups_of_many_bytes(path: Path) -> None:
     store = opened(path, durability=Durability.NONE)
     large, mib = b"x" * 1_000_000, 1024 * 1024
     runs: list[Run] = [Write("", [b"%d" % number], [large]) for number in range(40)]
-    store._engine.commit(updates_of(store, runs))
-    store._engine.commit(updates_of(store, [Touch("", [b"%d" % (number % 40)], [9]) for number in range(200)]))
+    commit(store, updates_of(store, runs))
+    commit(store, updates_of(store, [Touch("", [b"%d" % (number % 40)], [9]) for number in range(200)]))
     assert 30 * mib < sum(log_sizes(path))
     assert max(log_sizes(path)) <= 33 * mib
     check_consistent(store)
@@ -83,7 +83,7 @@ def test_groups_of_many_bytes_that_are_given(path: Path) -> None:
     """What the answers of a group give is bounded, too: 60 `pop` of 16 MiB, in 75 bytes each, took 3 GB at once."""
     store = opened(path, durability=Durability.NONE)
     keys = [b"%d" % number for number in range(20)]
-    store._engine.commit(updates_of(store, [Write("", [key], [b"x" * 5_000_000]) for key in keys]))
+    commit(store, updates_of(store, [Write("", [key], [b"x" * 5_000_000]) for key in keys]))
     pops = updates_of(store, [Pop("", [key]) for key in keys])
     groups = []
     while pops:
@@ -102,11 +102,12 @@ def test_the_most_that_one_batch_writes(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(batch_executor, "settings", attrs.evolve(settings, BATCH_WORK=copied))
     store = opened(path, durability=Durability.NONE)
     large = [b"large%d" % number for number in range(9)]
-    store._engine.commit(updates_of(store, [Write("", large, [b"x" * (document - 1)] * 9)]))
+    commit(store, updates_of(store, [Write("", large, [b"x" * (document - 1)] * 9)]))
     before = store._engine.log.size
     both = [task(Write("", [b"new"], [b"x" * box])), task(Touch("", large, [9] * 9))]
-    (outcome,) = store._engine.commit(
-        [LoggedUpdate(lambda view, counters, memtable: store._execute(view, counters, memtable, both, PLENTY, PLENTY))]
+    (outcome,) = commit(
+        store,
+        [LoggedUpdate(lambda view, counters, memtable: store._execute(view, counters, memtable, both, PLENTY, PLENTY))],
     )
     assert isinstance(outcome, list)
     assert [len(answer.errors) for answer in outcome] == [0, 9 - 2]
@@ -125,7 +126,7 @@ def test_a_failing_group(path: Path) -> None:
     many = [b"%d" % number for number in range(10_000)]
     runs: list[Run] = [Write("", keys, [b""] * len(keys)) for keys in (many, [b"a"], [b"b"])]
     updates = updates_of(store, runs)
-    outcomes = store._engine.commit([*updates[:2], LoggedUpdate(bad), updates[2]])
+    outcomes = commit(store, [*updates[:2], LoggedUpdate(bad), updates[2]])
     assert [isinstance(outcome, Failure) for outcome in outcomes] == [False, False, True, False]
     assert store.documents == 10_002
     at_once(store.close())
@@ -154,7 +155,7 @@ def test_an_update_that_raises_fails_alone(bench: Bench) -> None:
         DirectUpdate(worse),
         DirectUpdate(good),
     ]
-    first, failed, last, done, *others = store._engine.commit(updates)
+    first, failed, last, done, *others = commit(store, updates)
     assert [answers[0].results for answers in (first, last)] == [[True], [True]]  # type: ignore[index]  # they are answers
     assert (done, others[1]) == (None, None)
     for failure in (failed, others[0]):
@@ -162,7 +163,7 @@ def test_an_update_that_raises_fails_alone(bench: Bench) -> None:
         assert failure.type is ZeroDivisionError
     assert sorted(bench.scan()) == [b"a", b"b"]
     with store._engine.environment.begin() as transaction:
-        assert [store._engine.read_meta(transaction, name) for name in (b"half", b"whole")] == [None, b""]
+        assert [transaction.get(name, db=store._engine.databases.meta) for name in (b"half", b"whole")] == [None, b""]
     check_consistent(store)
 
 
@@ -177,14 +178,15 @@ def test_updates_are_done_in_order(bench: Bench) -> None:
         found = transaction.lmdb.get(db_key, db=store._engine.databases.records)
         seen.append(None if found is None else bytes(found)[16:])
 
-    store._engine.commit(
+    commit(
+        store,
         [
             DirectUpdate(look),
             write_of(store, b"a", b"one"),
             DirectUpdate(look),
             write_of(store, b"a", b"two"),
             DirectUpdate(look),
-        ]
+        ],
     )
     assert seen == [None, b"one", b"two"]
 

@@ -9,7 +9,7 @@ from conftest import TakeErrors
 from storage.contract.samples import neighbors
 from storage.durable.store.broken import Broken
 from storage.durable.store.opened import lmdb_of, opened
-from stores import PLENTY, START, Bench, at_once, check_consistent, task
+from stores import PLENTY, START, Bench, at_once, check_consistent, commit, task
 from twisted.internet.task import Clock
 
 from pyshard.errors import StorageFailed
@@ -30,9 +30,9 @@ def test_sweeps_that_are_committed_together(bench: Bench) -> None:
     sweep = LoggedUpdate(
         lambda view, counters, changes: sweep_expired(view, counters, changes, engine.swept, bench.now, 1)
     )
-    outcomes = engine.commit([sweep] * 3)
+    outcomes = commit(store, [sweep] * 3)
     assert outcomes[0] is True
-    while engine.commit([sweep]) == [True]:
+    while commit(store, [sweep]) == [True]:
         pass
     assert bench.store.documents == 1
     check_consistent(store)
@@ -52,7 +52,7 @@ def test_a_sweep_looks_at_nothing_twice(path: Path) -> None:
         assert store.documents == left
     assert at_once(store.sweep(5)) is False
     assert len(store._engine.memtable.records) == 20
-    assert not store._some_expired()
+    assert not store._is_more_to_sweep()
     at_once(store.apply([task(Write("", [b"late"], [b""], None, [1]))], PLENTY, PLENTY))
     store._engine.flush_all()
     clock.advance(0.001)

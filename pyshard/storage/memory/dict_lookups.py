@@ -1,0 +1,45 @@
+"""What an index of a store in memory asks its dict of records beside single values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from pyshard.compiled import IN_USE, key_leaves
+
+
+def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], room: int) -> list[bytes] | None:
+    """The values of some keys; None: a key isn't there, or the values have `room` bytes or more."""
+    values = list(map(records.get, keys))
+    if not all(values):  # no value is empty
+        return None
+    found = cast("list[bytes]", values)
+    return found if sum(map(len, found)) < room else None
+
+
+found_values = key_leaves.found_values if IN_USE else found_values_plainly
+
+
+class _Equal:
+    """Equal to a key, and knows what it was last compared with."""
+
+    __slots__ = ("_key", "other")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = self.other = key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, bytes)
+        self.other = other
+        return other == self._key
+
+
+def stored_key(records: Mapping[bytes, bytes], key: bytes) -> bytes:
+    """The very object that a dict has as this key."""
+    equal = _Equal(key)
+    found = cast("bytes", equal) in records  # a dict takes whatever has the hash and is equal
+    assert found
+    return equal.other

@@ -1,0 +1,65 @@
+"""What a store does about its ranges: which slots it owns, what is staged, and what is left over.
+
+Rules, which every store keeps:
+
+- operations, pages, counts, histogram and snapshots are of owned slots alone. An operation on another one is refused
+  with `WrongShard`, also one that was asked for before the ranges changed and is done after;
+- what is staged counts against the limit, and what is left over doesn't. `used` has neither;
+- hidden records aren't swept when they expire;
+- what is left over is removed by `sweep`, through the log.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.store_ranges import Origin, StoreRanges
+
+
+class IRangedStore(Protocol):
+    """A store that knows its ranges, which are saved with its records; `pyshard.protocol.store_ranges` decides."""
+
+    @property
+    def ranges(self) -> StoreRanges:
+        """What its slots are. A new store owns all."""
+        ...
+
+    def own(self, ranges: SlotRanges) -> Deferred[None]:
+        """Own exactly these ranges. Complete copies that lie in them are visible then; what they lack is left over.
+
+        What begins to be left over is counted first, which takes about a second for half a million records.
+
+        :raises BadRequest: (in the Deferred) see `StoreRanges.owning`; nothing has changed.
+        """
+        ...
+
+    def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
+        """Begin a copy of some ranges of another store.
+
+        :param name: of the copy.
+        :param origin: the other store, with the number 0.
+        :raises BadRequest: (in the Deferred) see `StoreRanges.staging`; nothing has changed.
+        """
+        ...
+
+    def unstage(self, name: str) -> Deferred[None]:
+        """Give a copy up: its records are left over. There may be no such copy."""
+        ...
+
+    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int) -> Deferred[None]:
+        """Have become of a copy's records what has become of them in the other store, and of nothing else.
+
+        Indexes, text and ranges of the group, and records of other slots, are passed over; so are records of indexes
+        that were dropped here. Versions of this store are above those of the group from then on.
+
+        :param sequence: all groups up to this number are absorbed with this one; 0: pages of the copy are to come. It
+            is saved with the records. What was absorbed before is passed over.
+        :raises BadRequest: (in the Deferred) there is no such copy, or a page comes to one that is complete.
+        :raises ShardBehind: (in the Deferred) a record is of an index that this store wasn't told of yet.
+        :raises StorageFailed: (in the Deferred) as every change.
+        """
+        ...
