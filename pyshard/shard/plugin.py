@@ -110,7 +110,7 @@ class ShardOptions(usage.Options):
                 raise ConfigError("--durability: found it without --data-dir, expected both or neither")
             return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds, _spare_what_stays, bound=bound)
         directory = DataDirectory(Path(self["data-dir"]).absolute())
-        LmdbStore.check(directory)
+        LmdbStore.check(directory, wall_seconds)
         if (self["tokens"] or self["tls"]) and (exposed := open_to_others(directory.path)):
             _log.warn("data directory {why}", why=exposed)
         durability = Durability(given or Durability.FSYNC.value)

@@ -105,12 +105,13 @@ class LmdbStore:
         self._followers = StoreFollowers(self._engine, self.identity, call_from_thread)
 
     @classmethod
-    def check(cls, directory: DataDirectory) -> None:
+    def check(cls, directory: DataDirectory, seconds: Callable[[], float]) -> None:
         """Open the data and close them again, so that daemonizing need not find out that they can't be opened.
 
+        :param seconds: the time since 1970: new data begin their versions with it.
         :raises ConfigError: the data can't be opened.
         """
-        cls(directory, lambda: 0.0)._engine.close()
+        cls(directory, seconds)._engine.close()
 
     @property
     def documents(self) -> int:

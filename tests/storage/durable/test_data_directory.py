@@ -196,7 +196,7 @@ def test_a_link_that_comes_later(tmp_path: Path) -> None:
     directory.records.mkdir()
     (directory.records / "lock.mdb").symlink_to(victim)
     with pytest.raises(ConfigError, match=r"lock\.mdb: is a symbolic link"):
-        LmdbStore.check(directory)
+        LmdbStore.check(directory, lambda: 0.0)
     directory.close()
     assert victim.read_text() == "precious"
 
@@ -209,7 +209,7 @@ def test_own_links(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "named")
     (tmp_path / "named" / "shard.json").write_text(json.dumps({"format": FORMAT, "identity": "0" * 32}))
     directory = DataDirectory(tmp_path / "link")
-    LmdbStore.check(directory)
+    LmdbStore.check(directory, lambda: 0.0)
     directory.close()
     assert (tmp_path / "elsewhere" / "data.mdb").exists()
 

@@ -71,7 +71,7 @@ def test_a_check_before_a_start(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "0", tmp_path / "copy")
     at_once(opened.store.close())
     directory = DataDirectory(tmp_path / "copy")
-    LmdbStore.check(directory)
+    LmdbStore.check(directory, CLOCK.seconds)
     store = LmdbStore(directory, CLOCK.seconds, None, Durability.NONE)
     assert store.incarnation != first
     at_once(store.close())

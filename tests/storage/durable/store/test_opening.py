@@ -81,18 +81,19 @@ def test_damaged_counters(path: Path, saved: bytes) -> None:
 def test_check(path: Path) -> None:
     """`check` opens the data and closes them again, or refuses them."""
     directory = DataDirectory(path)
-    LmdbStore.check(directory)
+    LmdbStore.check(directory, lambda: START)
     store = LmdbStore(directory, lambda: START)
+    assert store._engine.counters.version == START * 1_000_000  # also where the check has made the data
     at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
     at_once(store.close())
     directory = DataDirectory(path)
-    LmdbStore.check(directory)
+    LmdbStore.check(directory, lambda: START)
     store = LmdbStore(directory, lambda: START)
     assert store.documents == 1
     at_once(store.close())
     (path / "records" / "data.mdb").write_bytes(b"garbage" * 5000)
     with pytest.raises(ConfigError, match="can't be opened"):
-        LmdbStore.check(DataDirectory(path))
+        LmdbStore.check(DataDirectory(path), lambda: START)
 
 
 def test_closing_lets_go_of_the_directory(path: Path) -> None:
