@@ -4,6 +4,7 @@ Rules:
 
 - the file is the original pyshard's: ``{"shards": [{"name", "start", "end", "size", "host", "port"}, …]}``, and
   optionally ``"bootstrap": {"host", "port"}``; other fields are refused;
+- a bound is rounded to the nearest slot, so that 1/3 is one, too, and the same for both neighbors;
 - host and port are announced: who wants to reach the daemon dials them. ``"listen"`` beside them says where it listens,
   if that is elsewhere;
 - an error is one line, which names file, field, what was found and what was expected.
@@ -20,7 +21,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import ConfigError, shortened, shown_value
+from pyshard.errors import ConfigError, shortened
 from pyshard.model.address_text import split_listening
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.regular_file import read_regular
@@ -107,16 +108,7 @@ def parse(text: bytes) -> ClusterConfig:
     ranges = []
     listen: dict[str, str] = {}
     for number, shard in enumerate(read.shards):
-        bounds: list[int] = []
-        for field, value in (("start", shard.start), ("end", shard.end)):
-            try:
-                bounds.append(hash_to_slot(value))
-            except ValueError:
-                raise ConfigError(
-                    f"shards[{number}].{field}: found {shown_value(value)}, expected a number from 0 to 1 with at "
-                    "most seven decimal places"
-                ) from None
-        start, end = bounds
+        start, end = hash_to_slot(shard.start), hash_to_slot(shard.end)
         ranges.append(ShardRange(shard.name, start, end, shard.size, shard.host, shard.port))
         if shard.listen:
             listen[shard.name] = _checked_listen(f"shards[{number}].listen", shard.listen)

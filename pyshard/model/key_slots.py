@@ -156,14 +156,13 @@ def slot_to_hash(slot: int) -> float:
 
 
 def hash_to_slot(value: float) -> int:
-    """The slot of a hash or of a range's bound: 0.5 → 5,000,000. 1.0 gives `SLOTS`, the end of the keyspace.
+    """The slot of a hash, or the one nearest to a range's bound: 0.5 → 5,000,000. 1.0 gives `SLOTS`, the end of all.
 
-    :raises ValueError: it is outside [0, 1] or has more than seven decimal places.
+    :raises ValueError: it is outside [0, 1].
     """
-    slot = round(value * _MODULUS) if 0 <= value <= 1 else -1
-    if slot < 0 or abs(slot - value * _MODULUS) > 1e-3:
-        raise ValueError(f"{value!r} is no number from 0 to 1 with at most seven decimal places")
-    return slot
+    if not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is no number from 0 to 1")
+    return round(value * _MODULUS)
 
 
 def shown_key(key: object) -> str:
