@@ -246,6 +246,7 @@ class StorageEngine:
     def _take(self, changes: GroupChanges, counters: Counters) -> None:
         """Show readers what a group changes."""
         with self.lock:
+            ranges = self.counters.hidden.ranges
             self.memtable.merge(changes)
             self.counters = counters
             self.sequence = self.log.active.sequence
@@ -258,7 +259,7 @@ class StorageEngine:
                 self.swept = changes.swept
             if changes.trimmed is not None:
                 self.trimmed = changes.trimmed
-            if changes.ranges is not None:  # what was passed over may be visible now
+            if changes.ranges is not None and changes.ranges.hidden != ranges.hidden:  # passed over, and visible now
                 self.swept = self.trimmed = b""
 
     def _advance_checkpoint(self) -> None:

@@ -270,6 +270,21 @@ def test_hidden_records_are_not_swept_when_they_expire(bench: Bench, hidden: str
     assert (store.documents, store.used) == (0, 0)
 
 
+def test_sweeps_come_by_while_a_copy_grows(bench: Bench) -> None:
+    """However many hidden records have expired, and however often the copy goes on: what can be seen is swept."""
+    store = bench.store
+    bench.result(store.own(BELOW))
+    stage(bench, records_from(HIGH, expires=bench.now + 500))
+    bench.fill(dict.fromkeys(LOW, b"text"), ttl=1000)
+    if isinstance(store, LmdbStore) and bench.kind != "lmdb with a thread":
+        store._engine.flush_all()
+    bench.clock.advance(2)
+    for sequence in range(8, 40):
+        bench.result(store.absorb_staged("m", page_of(records_from(HIGH[:1])), sequence))
+        bench.result(store.sweep(4))
+    assert store.documents == 0
+
+
 def test_a_hidden_record_that_has_expired_changes(bench: Bench) -> None:
     """One that was passed over by a sweep can be removed, and can get another expiry, or none."""
     store = bench.store
