@@ -101,11 +101,24 @@ def test_what_moves_away_is_nowhere(bench: Bench) -> None:
     assert bench.answers(Read("", some), Pop("", some)) == [[b"new", "WRONG_SHARD"]] * 2
     assert bench.applied(ReadItem("", some), Remove("", some)) == [[None, "WRONG_SHARD"]] * 2
     bench.fill({KEYS[0]: b"text"})
-    assert bench.sweep(7) > 4
+    bench.result(bench.store.sweep(7))
+    check_visible(bench, LOW)
+    assert bench.store.ranges.left == ABOVE
+    assert bench.sweep(7) > 3
     check_visible(bench, LOW)
     assert bench.store.ranges == StoreRanges(BELOW)
     bench.result(bench.store.own(BELOW + ABOVE))
     check_visible(bench, LOW)
+
+
+def test_what_is_left_over_leaves_room(bench: Bench) -> None:
+    """It doesn't count against the limit, though it isn't removed yet."""
+    bench.fill(dict.fromkeys(KEYS, b"text"))
+    bench.result(bench.store.own(BELOW))
+    limit = bench.store.used + weight(b"x", b"")
+    key = next(b"%d" % each for each in range(1000, 2000) if slot_of(b"%d" % each) < CUT)
+    assert bench.answers(Write("", [key], [b""]), limit=limit - 1 + len(key)) == [[True]]
+    assert bench.answers(Write("", [key], [b"xy"]), limit=limit - 1 + len(key)) == [["SHARD_FULL"]]
 
 
 def test_slots_without_records_are_free_at_once(bench: Bench) -> None:

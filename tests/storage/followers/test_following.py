@@ -163,6 +163,7 @@ def test_a_copy_and_all_groups_behind_it(
         for bench in (source, target):
             if isinstance(bench.store, LmdbStore):
                 check_consistent(bench.store)
+        target.result(target.store.unstage("m"))
         target.result(target.store.own(()))
         target.sweep()
         target.result(target.store.own(EVERYTHING))
