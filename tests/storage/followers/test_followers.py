@@ -17,6 +17,7 @@ from pyshard.errors import FollowerBehind, StorageFailed
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, Touch, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, LmdbStore, MemoryStore
 from pyshard.storage.durable.log_retention import SavedLog
 
@@ -82,6 +83,24 @@ def test_groups_say_what_has_become_of_records(bench: Bench) -> None:
         (first + 2, {"pages": 1}, None),
     ]
     assert (found[0].version, found[0].ballot) == (version, 0)
+
+
+def test_groups_have_ranges(bench: Bench) -> None:
+    """Each change of ranges is a group of its own, for followers of some slots, too; so is what is free at last."""
+    store = bench.store
+    bench.fill({b"a": b""})
+    half = ((0, SLOTS // 2),) if slot_of(b"a") >= SLOTS // 2 else ((SLOTS // 2, SLOTS),)
+    place, found = store.sequence, list[ChangeGroup]()
+    follower = store.follow("f", place, ((5, 6),))
+    bench.result(store.own(half))
+    left = store.ranges
+    bench.result(store.sweep(10))
+    while not found or found[-1].sequence < store.sequence:
+        found += groups(bench, follower.groups(1))
+    assert [group.ranges for group in found] == [left, StoreRanges(half)]
+    copy = bench.result(store.copy("g"))
+    copy.close()
+    assert copy.head.ranges == StoreRanges(half)
 
 
 def test_whoever_waits_is_told(bench: Bench) -> None:
