@@ -31,7 +31,7 @@ class IRangedStore(Protocol):
     def own(self, ranges: SlotRanges) -> Deferred[None]:
         """Own exactly these ranges. Complete copies that lie in them are visible then; what they lack is left over.
 
-        What begins to be left over is counted first, which takes about a second for half a million records.
+        What begins to be left over is counted first, which takes about a second for a quarter of a million records.
 
         :raises BadRequest: (in the Deferred) see `StoreRanges.owning`; nothing has changed.
         """
