@@ -84,6 +84,8 @@ class HiddenCounts:
 
         :param staged: whether those count that are staged.
         """
+        if not self._areas:  # as nearly always
+            return 0
         areas = self._areas if staged else {LEFT: self._areas.get(LEFT, {})}
         return sum(tally.used for tallies in areas.values() for tally in tallies.values())
 
