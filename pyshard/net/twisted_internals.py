@@ -91,6 +91,18 @@ def peer_has_ended(transport: object) -> bool:
         return False
 
 
+def has_unread(transport: object) -> bool:
+    """Whether the system has bytes of the peer that the transport hasn't read. It may have read some before."""
+    if isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    if not isinstance(transport, Connection) or not transport.connected:
+        return False
+    try:
+        return bool(transport.socket.recv(1, socket.MSG_PEEK))
+    except OSError:  # there is nothing, or the connection is lost
+        return False
+
+
 def bound_accepts(
     port: object,
     most: Callable[[], int],

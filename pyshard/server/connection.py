@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import discard_unwritten, peer_has_ended, wrap_reads_and_writes
+from pyshard.net.twisted_internals import discard_unwritten, has_unread, peer_has_ended, wrap_reads_and_writes
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
@@ -220,7 +220,9 @@ class ServerConnection(AcceptedConnection):
     def end_unserved(self) -> None:
         """See `Served`."""
         self._ended_because = "the peer ended it before its turn came"
+        silent = self._silent and not has_unread(self.transport)  # a health check, say
         self.abort()
+        self._silent = silent
 
     def serve_arrived(self) -> None:
         self.factory.turns.serve(self)

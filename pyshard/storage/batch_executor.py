@@ -24,13 +24,7 @@ from typing import Protocol
 
 import msgspec
 
-from pyshard.errors import (
-    AnswerFull,
-    IndexNotFound,
-    PyshardError,
-    ShardFull,
-    WrongShard,
-)
+from pyshard.errors import AnswerFull, IndexNotFound, PyshardError, ShardFull, WrongShard
 from pyshard.model.key_slots import slot_to_hash
 from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, holds_all, in_ranges
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from pyshard.net.twisted_internals import peer_has_ended
+from pyshard.net.twisted_internals import has_unread, peer_has_ended
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -25,6 +25,7 @@ def test_peer_has_ended(end: str, wrapped: bool) -> None:
         theirs = socket.create_connection(server.getsockname())
         ours, _ = server.accept()
     with ours, theirs:
+        ours.setblocking(False)
         connection = Connection(ours, Protocol(), EPollReactor())
         connection.connected = 1
         transport: object = connection
@@ -32,8 +33,10 @@ def test_peer_has_ended(end: str, wrapped: bool) -> None:
             wrapper = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
             wrapper.transport = connection
             transport = wrapper
+        assert not has_unread(transport)
         theirs.sendall(b"x" * 100_000)
         assert not peer_has_ended(transport)
+        assert has_unread(transport)
         if end == "half-close":
             theirs.shutdown(socket.SHUT_WR)
         else:
@@ -44,6 +47,7 @@ def test_peer_has_ended(end: str, wrapped: bool) -> None:
         while not peer_has_ended(transport) and time.monotonic() < deadline:
             time.sleep(0.001)
         assert peer_has_ended(transport)
+        assert has_unread(transport) or end == "reset"
 
 
 def test_peer_of_what_is_no_tcp() -> None:
@@ -57,3 +61,4 @@ def test_peer_of_what_is_no_tcp() -> None:
         connection.connected = 0
         assert not peer_has_ended(connection)
     assert not peer_has_ended(None)
+    assert not has_unread(None)

@@ -145,3 +145,21 @@ def test_the_line_in_the_log(monkeypatch: pytest.MonkeyPatch, log_lines: list[st
     assert transport.disconnecting
     side.connectionLost()
     assert log_lines[-1].endswith("closed after 0 operations: the peer ended it before its turn came")
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_health_checks_that_had_to_wait(monkeypatch: pytest.MonkeyPatch, log_lines: list[str], sent: bool) -> None:
+    """Who ended the connection before its turn without having sent a byte is counted as a health check."""
+    clock = Clock()
+    factory = ServerFactory(lambda made: ServerConnection(made, clock), clock)
+    side = factory.buildProtocol(None)
+    assert side is not None
+    side.makeConnection(StringTransport())
+    side.wait_unread()
+    factory.turns._wait_in_line(side)
+    monkeypatch.setattr(connection_module, "peer_has_ended", lambda _: True)
+    monkeypatch.setattr(connection_module, "has_unread", lambda _: sent)
+    clock.advance(1)
+    side.connectionLost()
+    assert ("without having sent a byte" in log_lines[-1]) is not sent
+    assert ("before its turn came" in log_lines[-1]) is sent

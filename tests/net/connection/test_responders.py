@@ -131,7 +131,7 @@ def test_error_in_a_deferred_crosses(pair: Pair) -> None:
         ("ä" * 100_000, "ä" * 2000),
         ("\N{GRINNING FACE}" * 100_000, "\N{GRINNING FACE}" * 2000),
         ("lone \ud800", "lone ?"),
-        ("two\nlines", "two\nlines"),
+        ("two\nlines", "two\\nlines"),
     ],
     ids=["empty", "at", "over", "two bytes each", "four bytes each", "surrogate", "lines"],
 )
