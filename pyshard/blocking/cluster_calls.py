@@ -175,10 +175,10 @@ def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: 
     refused: PyshardError | None = None
     while True:
         cluster.check_open()
-        asked = network.now()
-        pool, question = cluster.pool_for(walk.slot), walk.question(cluster.state.epoch)
+        asked, state = network.now(), cluster.state
+        own, pool, question = state.map.lookup(walk.slot), cluster.pool_for(walk.slot), walk.question(state.epoch)
         try:
-            return walk.take(run(network, pool.attempt(walk.command, end, seconds, False, question)))
+            return walk.take(run(network, pool.attempt(walk.command, end, seconds, False, question)), own)
         except FOR_NOW as error:
             refusals.refused(error, asked, network.now(), cluster.fetched, cluster.state.indexes)
             refused = error

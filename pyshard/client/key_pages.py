@@ -77,12 +77,12 @@ async def next_answer(clock: IReactorTime, router: Router, walk: Walk[_T], secon
     refusals = Refusals(walk, seconds, end)
     while True:
         router.check_open()
-        asked = clock.seconds()
+        asked, own = clock.seconds(), router.state.map.lookup(walk.slot)
         calling = router.link_for(walk.slot).rpc.call(
             walk.command, max(0.0, end - asked), False, **walk.question(router.state.epoch)
         )
         try:
-            return walk.take(await calling)
+            return walk.take(await calling, own)
         except FOR_NOW as error:
             refusals.refused(error, asked, clock.seconds(), router.fetched, router.state.indexes)
             refused = error

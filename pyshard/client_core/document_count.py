@@ -1,14 +1,19 @@
 """How far a count of an index's documents has come, over all shards in slot order. Pure.
 
-Rule: as with `pyshard.client_core.key_cursor`, it goes on where it was when the map changes under it.
+Rules, as with `pyshard.client_core.key_cursor`:
+
+- It goes on where it was when the map changes under it.
+- No shard's count leads behind its own range: other shards' documents would be missing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from pyshard.client_core.index_walk_refusals import OutsideRange
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 
 
@@ -40,15 +45,21 @@ class DocumentCount:
         """
         return {"epoch": epoch, "index": self.index, "slot": self.slot}
 
-    def take(self, answer: dict[str, Any]) -> int:
+    def take(self, answer: dict[str, Any], own: ShardRange) -> int:
         """Count a shard.
 
         :param answer: the arguments of the answer to `Count`.
+        :param own: the shard that gave it, by the map whose epoch the question had.
         :return: what the count has come to.
         :raises BadRequest: the answer leads nowhere.
+        :raises OutsideRange: it goes beyond the shard's range.
         """
         if answer["end"] <= self.slot or answer["documents"] < 0:
             raise BadRequest("the shard's count of documents leads nowhere")
+        if answer["end"] > own.end:
+            raise OutsideRange(
+                f"the count of shard {own.name!r} goes beyond its range, {own.bounds}: to slot {answer['end']:,}"
+            )
         self.slot = answer["end"]
         self.documents += answer["documents"]
         return self.documents

@@ -4,15 +4,21 @@ Rules:
 
 - Keys come in slot order, over all shards.
 - The cursor is a slot and a key, so that a scan goes on where it was when the map changes under it.
-- A page that leads nowhere is refused: the scan would never end.
+- A page that leads nowhere is refused: the scan would never end. Slots never fall, and no key comes twice. Stores have
+  orders of their own within a slot, so there the scan remembers what has come: as many keys as one slot has.
+- No page has keys of another shard's range, or leads behind the shard's own.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
+from pyshard.client_core.index_walk_refusals import OutsideRange
 from pyshard.errors import BadRequest
-from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.key_slots import SLOTS, slots_of
+from pyshard.model.shard_map import ShardRange
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
 
@@ -32,6 +38,8 @@ class KeyCursor:
         self.index = index
         self.slot = 0
         self.after: bytes | None = None
+        self._come: set[bytes] = set()  # digests of the keys of `slot` that have come
+        self._left: set[bytes] = set()  # digests of the places in `slot` where pages ended
 
     @property
     def ended(self) -> bool:
@@ -45,25 +53,60 @@ class KeyCursor:
         """
         return {"epoch": epoch, "index": self.index, "slot": self.slot, "after": self.after}
 
-    def take(self, answer: dict[str, Any]) -> list[bytes]:
+    def take(self, answer: dict[str, Any], own: ShardRange) -> list[bytes]:
         """Move behind a page.
 
         :param answer: the arguments of the answer to `Keys`.
+        :param own: the shard that gave it, by the map whose epoch the question had.
         :return: the page's keys.
         :raises BadRequest: it can't be read, or leads nowhere.
+        :raises OutsideRange: it goes beyond the shard's range.
         """
         keys = decode_keys(answer["keys"])
-        last = slot_of(keys[-1], self.index.encode()) if keys else -1
-        end, after = answer["end"], answer["after"]
-        if answer["more"] and last >= self.slot and keys[-1] != self.after:
-            self.slot, self.after = last, keys[-1]
-        elif not answer["more"] and after is None and end > self.slot:
-            self.slot, self.after = end, None
-        elif not answer["more"] and after is not None and end >= self.slot and after != self.after:
-            self.slot, self.after = end, after
-        else:
+        slots = slots_of(keys, self.index.encode())
+        slot, after = answer["end"], answer["after"]
+        if answer["more"]:
+            slot, after = (slots[-1], keys[-1]) if keys else (self.slot, None)
+        place = (slot, after)
+        forward = slot > self.slot if after is None else place != (self.slot, self.after) and slot >= self.slot
+        if not forward or not self._in_order(keys, slots, place):
             raise BadRequest("the shard's page of keys leads nowhere")
+        if slot > own.end or (slot == own.end and after is not None):
+            raise OutsideRange(
+                f"the page of keys of shard {own.name!r} goes beyond its range, {own.bounds}: to slot {slot:,}"
+            )
+        self._move(keys, slots, place)
         return keys
+
+    def _in_order(self, keys: list[bytes], slots: list[int], place: tuple[int, bytes | None]) -> bool:
+        """Whether the page's keys come one behind the other, behind what has come, and before where it leads."""
+        slot, after = place
+        last = slot if after is not None else slot - 1
+        if slots and (slots[0] < self.slot or slots[-1] > last or any(one > next_ for one, next_ in pairwise(slots))):
+            return False
+        if len(set(keys)) < len(keys):
+            return False
+        here = _digests(keys, slots, self.slot)
+        left = slot == self.slot and after is not None and _digest(after) in self._left
+        return not left and self._come.isdisjoint(here)
+
+    def _move(self, keys: list[bytes], slots: list[int], place: tuple[int, bytes | None]) -> None:
+        if place[0] != self.slot:
+            self._come.clear()
+            self._left.clear()
+        self.slot, self.after = place
+        if self.after is not None:
+            self._come |= _digests(keys, slots, self.slot)
+            self._left.add(_digest(self.after))
+
+
+def _digests(keys: list[bytes], slots: list[int], slot: int) -> set[bytes]:
+    """Of the keys that lie in a slot; long keys would take much room."""
+    return {_digest(key) for key, own in zip(keys, slots, strict=True) if own == slot}
+
+
+def _digest(key: bytes) -> bytes:
+    return blake2b(key, digest_size=16).digest()
 
 
 def key_texts(keys: list[bytes]) -> list[str]:

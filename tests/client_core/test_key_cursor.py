@@ -6,13 +6,22 @@ from typing import Any
 
 import pytest
 
+from pyshard.client_core.index_walk_refusals import OutsideRange
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.shard_map import ShardRange
 from pyshard.protocol.pages import encode_keys
 
 KEY = b"test"
 SLOT = slot_of(KEY)
+WHOLE = ShardRange("a", 0, SLOTS, 1, "127.0.0.1", 1)
+
+#: Keys of one slot, and one of a later slot.
+SAME = [b"k924", b"k4503", b"k4581"]
+SAME_SLOT = slot_of(SAME[0])
+FIRST, SECOND, THIRD = SAME
+LATER = b"test1"
 
 
 def answer(keys: list[bytes], end: int, more: bool = False, after: bytes | None = None) -> dict[str, Any]:
@@ -35,7 +44,7 @@ def answer(keys: list[bytes], end: int, more: bool = False, after: bytes | None 
 def test_places(given: dict[str, Any], place: tuple[int, bytes | None]) -> None:
     """A page leads behind its last key, to a slot, or into a slot; also when it has no keys."""
     cursor = KeyCursor("")
-    cursor.take(given)
+    cursor.take(given, WHOLE)
     assert (cursor.slot, cursor.after) == place
     assert cursor.question(7) == {"epoch": 7, "index": "", "slot": place[0], "after": place[1]}
 
@@ -44,16 +53,81 @@ def test_places(given: dict[str, Any], place: tuple[int, bytes | None]) -> None:
     "given",
     [
         answer([], SLOTS, more=True),
-        answer([], 100),
-        answer([], 99),
-        answer([], 99, after=b"x"),
-        answer([], 100, after=b"here"),
-        answer([b"here"], 100, more=True),
+        answer([], SLOT),
+        answer([], SLOT - 1),
+        answer([], SLOT - 1, after=b"x"),
+        answer([], SLOT, after=KEY),
+        answer([KEY], SLOT, more=True),
     ],
 )
 def test_nowhere(given: dict[str, Any]) -> None:
     """A page that leads back, or to where the scan is already, is refused: the scan would never end."""
     cursor = KeyCursor("")
-    cursor.slot, cursor.after = 100, b"here"
+    cursor.take(answer([KEY], 0, more=True), WHOLE)
     with pytest.raises(BadRequest, match="leads nowhere"):
-        cursor.take(given)
+        cursor.take(given, WHOLE)
+
+
+def pages(cursor: KeyCursor, given: list[dict[str, Any]]) -> list[bytes]:
+    """Take pages, one behind the other."""
+    return [key for one in given for key in cursor.take(one, WHOLE)]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [answer([SECOND], 0, more=True), answer([FIRST], 0, more=True), answer([THIRD, LATER], 0, more=True)],
+        [answer([THIRD, FIRST], 0, more=True), answer([SECOND], SAME_SLOT + 1), answer([LATER], SLOTS)],
+        [answer([FIRST], SAME_SLOT, after=FIRST), answer([SECOND], SAME_SLOT, after=b"gone"), answer([THIRD], SLOTS)],
+    ],
+)
+def test_the_order_within_a_slot_is_the_store_s(given: list[dict[str, Any]]) -> None:
+    """Keys of one slot may come in any order, each once."""
+    assert sorted(set(pages(KeyCursor(""), given)) | {LATER}) == sorted([*SAME, LATER])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [answer([FIRST], 0, more=True), answer([SECOND], 0, more=True), answer([FIRST], 0, more=True)],
+        [answer([FIRST, SECOND], 0, more=True), answer([FIRST, THIRD], 0, more=True)],
+        [answer([FIRST, SECOND], SAME_SLOT, after=SECOND), answer([FIRST], SLOTS)],
+        [answer([], SAME_SLOT, after=b"x"), answer([], SAME_SLOT, after=b"y"), answer([], SAME_SLOT, after=b"x")],
+        [answer([FIRST, LATER, SECOND], SLOTS)],
+        [answer([LATER, FIRST, LATER], 0, more=True)],
+        [answer([FIRST, FIRST], SLOTS)],
+        [answer([FIRST, LATER], SAME_SLOT + 1)],
+        [answer([FIRST], SAME_SLOT)],
+    ],
+)
+def test_no_key_comes_twice_and_no_slot_falls(given: list[dict[str, Any]]) -> None:
+    """Pages that go round within a slot would never end; a page that leads before its keys would give them again."""
+    cursor = KeyCursor("")
+    pages(cursor, given[:-1])
+    place = (cursor.slot, cursor.after)
+    with pytest.raises(BadRequest, match="leads nowhere"):
+        cursor.take(given[-1], WHOLE)
+    assert (cursor.slot, cursor.after) == place
+
+
+@pytest.mark.parametrize(
+    ("given", "outside"),
+    [
+        (answer([], SLOT), False),
+        (answer([FIRST], SAME_SLOT, after=b"gone"), False),
+        (answer([], SLOT + 1), True),
+        (answer([], SLOTS), True),
+        (answer([], SLOT, after=b"gone"), True),
+        (answer([KEY], 0, more=True), True),
+    ],
+)
+def test_a_shard_s_page_ends_with_its_range(given: dict[str, Any], outside: bool) -> None:
+    """A page that leads behind the range would leave out other shards' keys; such keys aren't the shard's to give."""
+    cursor = KeyCursor("")
+    own = ShardRange("a", 0, SLOT, 1, "127.0.0.1", 1)
+    if outside:
+        with pytest.raises(OutsideRange, match="shard 'a' goes beyond its range"):
+            cursor.take(given, own)
+        assert cursor.slot == 0
+    else:
+        cursor.take(given, own)

@@ -75,8 +75,15 @@ READS: dict[str, tuple[tuple[str, int], Callable[[Box], bytes], Callable[[Client
     "readiness, text": (BOOTSTRAP, with_chunks(b"shards", b"[5]"), lambda one: one.readiness(), "Expected `object`"),
     "end is no number": (SHARD, with_value(b"end", b"x"), lambda one: one.keys().next_page(), "Keys can't be read"),
     "more is no Boolean": (SHARD, with_value(b"more", b"1"), lambda one: one.keys().next_page(), "Keys can't be read"),
-    "keys that are no text": (SHARD, page([b"\xff"], more=False), lambda one: one.keys().next_page(), "not UTF-8"),
+    "keys that are no text": (SHARD, page([b"\xff"]), lambda one: one.keys().next_page(), "not UTF-8"),
     "a page that ends nowhere": (SHARD, page([], 0, more=False), lambda one: one.keys().next_page(), "leads nowhere"),
+    "a page that ends in another's range": (
+        SHARD,
+        page([], more=False),
+        lambda one: one.keys().next_page(),
+        "goes beyond its range, [0.0, 0.5)",
+    ),
+    "a count that ends there": (SHARD, with_value(b"end", b"%d" % SLOTS), lambda one: one.count(), "beyond its range"),
 }
 
 
