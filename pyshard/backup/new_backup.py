@@ -32,13 +32,14 @@ class RecordsFile:
     """One file of a backup, written block by block.
 
     :ivar documents: how many records were written.
+    :ivar size: how many bytes were written.
     """
 
     def __init__(self, path: Path, shard: str) -> None:
         self._path = path
         self._shard = shard
         self._digest = sha256()
-        self._bytes = 0
+        self.size = 0
         self._file: IO[bytes] = os.fdopen(private_descriptor(path, os.O_WRONLY | os.O_EXCL), "wb")
         self.documents = 0
 
@@ -61,7 +62,7 @@ class RecordsFile:
         with _disk(self._path):
             self._file.write(data)
         self._digest.update(data)
-        self._bytes += len(data)
+        self.size += len(data)
 
     def finish(self) -> FileEntry:
         """Sync the file to the disk and close it.
@@ -73,7 +74,7 @@ class RecordsFile:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        return FileEntry(self._path.name, self._shard, self.documents, self._bytes, self._digest.hexdigest())
+        return FileEntry(self._path.name, self._shard, self.documents, self.size, self._digest.hexdigest())
 
     def abandon(self) -> None:
         """Close the file, whether or not its content was written."""

@@ -6,12 +6,13 @@ Rules:
 - all snapshots are of the epoch of the cluster state in the backup, so its indexes and records fit together;
 - all snapshots are read at the same time; the first one that fails ends the others;
 - at most one page of each shard is in memory;
+- no shard gives more than the cluster state lets it have, so none can fill the disk;
 - a backup that fails removes its files and closes its snapshots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -38,6 +39,7 @@ from pyshard.settings import settings
 BackupProgress: TypeAlias = Callable[[int, int], object]
 
 _PAGE_TIMEOUT = 30.0  # seconds that a page may take
+_MARGIN = 8  # an eighth of a shard's size is what it may give beyond it
 _RETRY_DELAY = 0.1  # seconds before snapshots are opened again after the cluster changed
 
 
@@ -62,7 +64,8 @@ def backup(
     :param progress: called after each block with the documents written so far, and in all.
     :param seconds: the time since 1970, for the manifest's date.
     :return: a Deferred of the manifest, fired when everything is on the disk. When it fails, its files are removed.
-    :raises BackupFailed: (in the Deferred) the directory can't be used, or the disk is full.
+    :raises BackupFailed: (in the Deferred) the directory can't be used, the disk is full, or a shard gives more
+        than it can have.
     :raises SnapshotEnded: a shard lost its snapshot: its connection broke, or the shard had to end it. Begin again.
     :raises TooManySnapshots: too many backups are being taken.
     :raises Unavailable: a shard or the bootstrap can't be reached.
@@ -81,7 +84,8 @@ async def _backup(client: Client, directory: Path, progress: BackupProgress, sec
             new.new_file(manifest.records_name(number, snapshot.shard.name), snapshot.shard.name)
             for number, snapshot in enumerate(snapshots)
         ]
-        await _SnapshotReader(snapshots, files, progress).read_all()
+        bounds = {shard.name: SizeBound(shard.name, shard.limit) for shard in state.map.ranges}
+        await _SnapshotReader(snapshots, files, bounds, progress).read_all()
         saved = new.new_file(manifest.STATE)
         saved.write(cluster_state.to_json(state))
         # Syncing a large file can block for long. By now every snapshot is closed, so no shard waits for this program.
@@ -93,6 +97,35 @@ async def _backup(client: Client, directory: Path, progress: BackupProgress, sec
         _close_all(snapshots)
         raise
     return made
+
+
+@attrs.frozen
+class SizeBound:
+    """What a shard may give for a backup, by its size in the cluster state.
+
+    A shard counts for each document more than the document takes in a file. So a file is never larger than the size.
+
+    :param shard: its name.
+    :param limit: its size in bytes.
+    """
+
+    shard: str
+    limit: int
+
+    def check(self, documents: int, size: int) -> None:
+        """Make sure that it can have so much.
+
+        :param documents: how many documents it says that it has, or has given.
+        :param size: how many bytes of a file they take.
+        :raises BackupFailed: it can't.
+        """
+        most = self.limit + self.limit // _MARGIN
+        if size > most or documents * settings.ITEM_OVERHEAD > most:
+            raise BackupFailed(
+                f"shard {self.shard!r} gives more than it can have: {documents:,} documents, {size:,} bytes, and "
+                f"its size is {self.limit:,}; raise the size in the config file if it was lowered below what the shard "
+                "holds, otherwise don't trust this shard"
+            )
 
 
 @attrs.frozen
@@ -161,11 +194,19 @@ class _SnapshotReader:
 
     :param snapshots: the open ones, in slot order; each is closed and removed from the list when it was read.
     :param files: one for each snapshot.
+    :param bounds: for each shard's name what it may give.
     """
 
-    def __init__(self, snapshots: list[_ShardSnapshot], files: list[RecordsFile], progress: BackupProgress) -> None:
+    def __init__(
+        self,
+        snapshots: list[_ShardSnapshot],
+        files: list[RecordsFile],
+        bounds: Mapping[str, SizeBound],
+        progress: BackupProgress,
+    ) -> None:
         self._snapshots = snapshots
         self._files = files
+        self._bounds = bounds
         self._progress = progress
         self._total = sum(snapshot.documents for snapshot in snapshots)
         self._failed: Failure | None = None
@@ -185,11 +226,14 @@ class _SnapshotReader:
         self._failed = self._failed or failure
 
     async def _read(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
+        bound = self._bounds[snapshot.shard.name]
+        bound.check(snapshot.documents, 0)
         while self._failed is None and file.documents <= snapshot.documents:
             answer = await snapshot.shard.call(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
             rows = decode_rows(answer["rows"])
             if not rows:
                 break
+            bound.check(file.documents + len(rows), file.size + len(answer["rows"]))
             file.write_block(answer["rows"], len(rows))
             self._progress(sum(written.documents for written in self._files), self._total)
         if self._failed is not None:

@@ -14,7 +14,9 @@ from twisted.internet.defer import gatherResults
 
 from pyshard.backup import backup
 from pyshard.backup.new_backup import RecordsFile
-from pyshard.errors import BackupFailed, ClientClosed, SnapshotEnded, TooManySnapshots, Unavailable
+from pyshard.backup.taking import SizeBound
+from pyshard.errors import BackupFailed, ClientClosed, ShardFull, SnapshotEnded, TooManySnapshots, Unavailable
+from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import DataDirectory, Durability, ISnapshot, LmdbStore
@@ -180,6 +182,67 @@ def test_fewer_documents_than_announced(tmp_path: Path, monkeypatch: pytest.Monk
         found.snapshot = snapshot
         with pytest.raises(BackupFailed, match="'shard0' said that it has"):
             take(cluster, client, tmp_path / "backup")
+
+
+@pytest.mark.parametrize(
+    ("documents", "size", "refused"),
+    [(0, 0, False), (9000, 1_152_000, False), (9001, 0, True), (0, 1_152_001, True), (2**62, 0, True)],
+)
+def test_what_a_shard_can_have(documents: int, size: int, refused: bool) -> None:
+    """A file has at most the bytes of the shard's size and an eighth of it; a document counts 128 of them."""
+    bound = SizeBound("shard0", 1_024_000)
+    if refused:
+        with pytest.raises(
+            BackupFailed, match=f"'shard0' gives more than it can have: {documents:,} documents, {size:,}"
+        ):
+            bound.check(documents, size)
+    else:
+        bound.check(documents, size)
+
+
+@pytest.mark.parametrize(("announced", "pages"), [(2**62, 0), (7_000, 8)])
+def test_a_shard_that_gives_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: int, pages: int
+) -> None:
+    """A shard can't fill the disk: it is stopped at what its size allows, before anything beyond it is written."""
+    written: list[int] = []
+    original = RecordsFile.write_block
+
+    def write_block(file: RecordsFile, payload: bytes, documents: int) -> None:
+        original(file, payload, documents)
+        written.append(file.size)
+
+    with cluster_of(1, size=900_000) as (cluster, client):
+        found: Any = cluster.services["shard0"].shard.store
+        snapshot = found.snapshot
+
+        def hostile() -> ISnapshot:
+            one: ISnapshot = snapshot()
+            monkeypatch.setattr(one, "count", lambda: announced)
+            monkeypatch.setattr(one, "page", lambda *_: [Row(0, b"k", 0, bytes(126_000))])
+            return one
+
+        found.snapshot = hostile
+        monkeypatch.setattr(RecordsFile, "write_block", write_block)
+        with pytest.raises(BackupFailed, match="'shard0' gives more than it can have"):
+            take(cluster, client, tmp_path / "backup")
+        assert len(written) == pages
+        assert max(written, default=0) <= 900_000 * 9 / 8
+    assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize("record", [b"", bytes(2000)])
+def test_a_full_shard_is_backed_up(tmp_path: Path, record: bytes) -> None:
+    """What a shard can have is no less than what it takes."""
+    with cluster_of(1, size=30_000) as (cluster, client):
+
+        async def work() -> None:
+            for number in range(1000):
+                await client.write(number, record.hex(), ttl=60)
+
+        with pytest.raises(ShardFull):
+            cluster.run(work())
+        assert take(cluster, client, tmp_path / "backup").documents == cluster.run(client.count())
 
 
 def test_client_closed(tmp_path: Path) -> None:
