@@ -2,7 +2,10 @@
 
 Rules:
 
-- An older map never replaces a newer one. A map is taken up in one step, so that a call sees the old one or the new.
+- An older map never replaces a newer one, but the bootstrap's replaces one that only a shard has given
+  (`pyshard.client_core.map_fetching`). While a map is a shard's word alone, calls look for the bootstrap, now and then,
+  for a moment.
+- A map is taken up in one step, so that a call sees the old one or the new.
 - One thread at a time fetches the map. The others wait for it, for a moment, and then go on with what there is.
 - What becomes of an operation after an error is decided in `pyshard.client_core.retry_decision`; the thread that called
   does it.
@@ -16,6 +19,7 @@ import threading
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from random import Random
 
@@ -28,10 +32,11 @@ from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.interrupted_change import tell_doubt
-from pyshard.blocking.map_server_pools import MapServerPools, ask_first
+from pyshard.blocking.map_server_pools import MapServerPools, ask_first, is_bootstrap
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core import map_fetching
+from pyshard.client_core.map_fetching import MapRank
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
@@ -51,12 +56,14 @@ _CLOSED = "this Pyshard is closed; make a new one"
 class MapView:
     """A map that calls go by.
 
+    :param rank: how much it counts.
     :param starts: the first slot of each range, in order.
     :param pools: that of each range's shard.
     :param by_name: the same, by the shard's name.
     """
 
     state: ClusterState
+    rank: MapRank
     starts: Sequence[int]
     pools: Sequence[ShardPool]
     by_name: Mapping[str, ShardPool]
@@ -91,7 +98,9 @@ class BlockingCluster:
         self._target = target
         self._addresses = addresses
         self._pools: dict[str, ShardPool] = {}
-        self._views: dict[int, MapView] = {}  # by epoch: the newest, and what a thread is about to take up
+        self._views: dict[MapRank, MapView] = {}  # the newest, and what a thread is about to take up
+        self._shards_rest = 0.0  # until when no map of a shard's is taken up
+        self._confirm_at = 0.0  # when the bootstrap is looked for next, while the map is a shard's word alone
         # By the shard's name, also of one that isn't in the map any more, while there are any: it may come back, and
         # still have bytes of a connection that was given up when it went.
         self._in_doubt: dict[str, SessionsInDoubt] = {}
@@ -118,7 +127,7 @@ class BlockingCluster:
 
         :raises PyshardError: there was none within these seconds; the message says why, of each address.
         """
-        self.adopt(self.servers.first_map(self.network.now() + seconds, seconds))
+        self.adopt(*self.servers.first_map(self.network.now() + seconds, seconds))
 
     def pool_for(self, slot: int) -> ShardPool:
         """The pool of the shard that owns a slot."""
@@ -184,22 +193,45 @@ class BlockingCluster:
         try:
             pause = max(now + map_fetching.JITTER * self._random.random(), self._pace.earliest)
             yield from Interest((), min(until, pause))
-            yield from self._fetch(min(until, network.now() + settings.TIMEOUT / 2))
+            pools = self.servers.by_preference(list(self.view.pools))
+            yield from self._fetch(pools, min(until, network.now() + settings.TIMEOUT / 2))
         except PyshardError:
             pass  # who waits for a newer map tries again until its own deadline
         finally:
             self._fetching_until = 0.0
 
-    def adopt(self, state: ClusterState) -> None:
-        """Take up a map, if it is newer."""
-        if self._views and state.epoch <= max(list(self._views)):
+    def confirm(self, until: float) -> None:
+        """While the map is a shard's word alone, ask the bootstrap for its own, if it is time to, for a moment."""
+        now = self.network.now()
+        if self.view.rank.confirmed or now < max(self._confirm_at, self._fetching_until):
             return
-        pools = {own.name: self._pool_of(own, state) for own in state.map.ranges}
-        self._views[state.epoch] = MapView(state, [own.start for own in state.map.ranges], list(pools.values()), pools)
+        self._confirm_at = now + map_fetching.CONFIRM_EVERY
+        if pools := self.servers.perhaps_bootstraps():
+            with suppress(PyshardError):  # it is looked for again
+                run(self.network, self._fetch(pools, min(until, now + map_fetching.CONFIRM_WITHIN)))
+
+    def adopt(self, state: ClusterState, by_bootstrap: bool = True) -> None:
+        """Take up a map, if it is newer, or counts more.
+
+        :param by_bootstrap: whether a bootstrap gave it.
+        """
+        old = max(list(self._views), default=None)
+        now = self.network.now()
+        same = old is not None and state == self.view.state
+        rank = map_fetching.rank_of(old, state.epoch, same, by_bootstrap, now < self._shards_rest)
+        if rank is None:
+            return
+        if not by_bootstrap:
+            self._confirm_at = now + map_fetching.CONFIRM_EVERY
+        if old is not None and rank.era > old.era:
+            self._shards_rest = now + map_fetching.SHARDS_REST
+        pools = {own.name: self._pool_of(own, state, rank) for own in state.map.ranges}
+        starts = [own.start for own in state.map.ranges]
+        self._views[rank] = MapView(state, rank, starts, list(pools.values()), pools)
         while (newest := self._views[max(list(self._views))]) is not getattr(self, "view", None):
             self.view = newest  # and look again: another thread may have put down a newer one before this line
-        for epoch in [epoch for epoch in list(self._views) if epoch < newest.state.epoch]:
-            self._views.pop(epoch, None)
+        for lower in [other for other in list(self._views) if other < newest.rank]:
+            self._views.pop(lower, None)
         for name in self._pools.keys() - newest.by_name.keys():
             if (pool := self._pools.pop(name, None)) is not None:  # calls that it answers already go on to their end
                 self._gone[name] = weakref.ref(pool)
@@ -223,7 +255,7 @@ class BlockingCluster:
                 self._gone.pop(name, None)
                 self._in_doubt.pop(name, None)
 
-    def _pool_of(self, own: ShardRange, state: ClusterState) -> ShardPool:
+    def _pool_of(self, own: ShardRange, state: ClusterState, rank: MapRank) -> ShardPool:
         host, port = self._addresses.dialed(own.host, own.port)
         target = attrs.evolve(self._target, host=host, port=port)
         pool = self._pools.get(own.name)
@@ -232,30 +264,31 @@ class BlockingCluster:
             made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt, self._addresses)
             self._watch(made)
             pool = self._pools.setdefault(own.name, made)
-        pool.update(own, state.epoch, target)
+        pool.update(own, rank, target)
         return pool
 
     def _watch(self, pool: ConnectionPool) -> None:
         if self._on_failure is not None:
             pool.on_failure = self._on_failure
 
-    def _fetch(self, until: float) -> Steps[None]:
-        pools: list[ConnectionPool] = self.servers.by_preference(list(self.view.pools))
+    def _fetch(self, pools: Sequence[ConnectionPool], until: float) -> Steps[None]:
         began = self.network.now()
 
-        def accept(_: ConnectionPool, answer: dict[str, bytes]) -> ClusterState:
+        def accept(pool: ConnectionPool, answer: dict[str, bytes]) -> tuple[ClusterState, bool]:
             read = self.network.now()
             try:
                 state = cluster_state.from_json(answer["state"])
                 self.servers.check_cluster(state.cluster)
             finally:
                 self._pace.took(read, self.network.now())
-            return state
+            return state, is_bootstrap(pool)
 
-        state = yield from ask_first(self.network, pools, commands.GetMap, accept, until, round(until - began, 2))
+        state, by_bootstrap = yield from ask_first(
+            self.network, pools, commands.GetMap, accept, until, round(until - began, 2)
+        )
         self.fetched = began
         read = self.network.now()
-        self.adopt(state)
+        self.adopt(state, by_bootstrap)
         self._pace.took(read, self.network.now())
 
     def _after_failure(self, operation: GatheredOperation, pool: ShardPool, attempt: Attempt, error: object) -> None:

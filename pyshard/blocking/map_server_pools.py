@@ -76,17 +76,22 @@ class MapServerPools:
         """
         map_fetching.check_cluster("".join(self._cluster[:1]), given)
 
-    def first_map(self, until: float, seconds: float) -> ClusterState:
+    def first_map(self, until: float, seconds: float) -> tuple[ClusterState, bool]:
         """The map, from the first address that has it.
 
         :param until: the end of the deadline.
         :param seconds: the whole deadline, for messages.
+        :return: the cluster state, and whether a bootstrap gave it.
         :raises PyshardError: what each address failed with.
         """
-        asking = ask_first(self._network, self.pools, commands.GetMap, _state, until, seconds)
-        state = run(self._network, asking)
+        asking = ask_first(self._network, self.pools, commands.GetMap, _first, until, seconds)
+        state, by_bootstrap = run(self._network, asking)
         self._cluster.append(state.cluster)
-        return state
+        return state, by_bootstrap
+
+    def perhaps_bootstraps(self) -> list[ConnectionPool]:
+        """Those addresses that may be a bootstrap's."""
+        return map_fetching.perhaps_bootstraps(self._by_role())
 
     def by_preference(self, shards: Sequence[ConnectionPool]) -> list[ConnectionPool]:
         """Whom to ask for a newer map: addresses that may be a bootstrap's, then shards."""
@@ -156,8 +161,13 @@ def ask_first(
     raise error_of_all(errors)
 
 
-def _state(_: ConnectionPool, answer: dict[str, Any]) -> ClusterState:
-    return cluster_state.from_json(answer["state"])
+def is_bootstrap(pool: ConnectionPool) -> bool:
+    """Whether it leads to an address that the client was given, and a bootstrap has answered there."""
+    return isinstance(pool, MapServerPool) and pool.role == map_fetching.BOOTSTRAP
+
+
+def _first(pool: ConnectionPool, answer: dict[str, Any]) -> tuple[ClusterState, bool]:
+    return cluster_state.from_json(answer["state"]), is_bootstrap(pool)
 
 
 def _bootstrap(pool: ConnectionPool, _: dict[str, Any]) -> ConnectionPool:

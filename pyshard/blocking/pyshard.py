@@ -317,7 +317,9 @@ class Pyshard(RecordCalls):
         """See `ClusterCalls`."""
         made = self._made
         if made is not None and made.forks == fork_count():
-            return made, made.network.now() + seconds
+            until = made.network.now() + seconds
+            made.confirm(until)
+            return made, until
         until = self._connector.now() + seconds
         return self._cluster(seconds), until
 

@@ -31,6 +31,7 @@ from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sent_batch import EVER, SentBatch
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.client_core.conversation import Broken, Reply
+from pyshard.client_core.map_fetching import MapRank
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, refusal_of
 from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
 from pyshard.client_core.shard_identity_check import check_greeting
@@ -73,6 +74,7 @@ class ShardPool(ConnectionPool):
         super().__init__(network, random, target, in_doubt)
         self.range = own
         self.epoch = 0
+        self._rank: MapRank | None = None
         self._cluster = cluster
         self._addresses = addresses
         self._waiting: deque[Turn] = deque()
@@ -88,13 +90,13 @@ class ShardPool(ConnectionPool):
         """See `ConnectionPool`."""
         check_greeting(greeting, self.range, self._cluster, self._addresses)
 
-    def update(self, own: ShardRange, epoch: int, target: ConnectionTarget) -> None:
+    def update(self, own: ShardRange, rank: MapRank, target: ConnectionTarget) -> None:
         """Take up the shard's place in a newer map; a connection to another address or store isn't used any more."""
-        if epoch < self.epoch:
+        if self._rank is not None and rank < self._rank:
             return
         if target != self.target or own.identity != self.range.identity:
             self.target = target
-        self.range, self.epoch = own, epoch
+        self.range, self._rank, self.epoch = own, rank, rank.epoch
 
     def apply(self, operation: GatheredOperation, nested: bool) -> None:
         """Do an operation once: afterwards its `attempt` and `outcome` say how that went.

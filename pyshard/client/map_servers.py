@@ -123,11 +123,11 @@ class MapServers:
         alone = len(endpoints) == 1
         self._servers = [Server(clock, endpoint, name, check, random, alone) for name, endpoint in endpoints]
 
-    def first_map(self, seconds: float) -> Deferred[ClusterState]:
+    def first_map(self, seconds: float) -> Deferred[tuple[ClusterState, bool]]:
         """The map, from the first address that has it.
 
         :param seconds: the deadline, from now.
-        :return: a Deferred of the cluster state.
+        :return: a Deferred of the cluster state, and of whether a bootstrap gave it.
         :raises PyshardError: (in the Deferred) what each address failed with.
         """
         return Deferred.fromCoroutine(self._first_map(seconds))
@@ -152,11 +152,22 @@ class MapServers:
         """End everything; the Deferred fires when all connections are closed."""
         return gatherResults([server.close() for server in self._servers]).addCallback(lambda _: None)
 
-    async def _first_map(self, seconds: float) -> ClusterState:
+    def perhaps_bootstraps(self) -> list[RpcChannel]:
+        """Those addresses that may be a bootstrap's."""
+        return map_fetching.perhaps_bootstraps(self._channels())
+
+    def is_bootstrap(self, peer: RpcChannel) -> bool:
+        """Whether it leads to an address that the client was given, and a bootstrap has answered there."""
+        return any(peer is channel and role == map_fetching.BOOTSTRAP for role, channel in self._channels())
+
+    async def _first_map(self, seconds: float) -> tuple[ClusterState, bool]:
+        def accept(peer: RpcChannel, answer: dict[str, Any], _: float) -> tuple[ClusterState, bool]:
+            return cluster_state.from_json(answer["state"]), self.is_bootstrap(peer)
+
         peers = [server.rpc for server in self._servers]
-        state = await HedgedRequest(self._clock, peers, commands.GetMap, _state, seconds).start()
+        first = await HedgedRequest(self._clock, peers, commands.GetMap, accept, seconds).start()
         self._release()
-        return state
+        return first
 
     async def _call(
         self, command: type[Command], seconds: float, changes: bool, arguments: dict[str, object]
@@ -189,7 +200,3 @@ class MapServers:
     def _release(self) -> None:
         for server in self._servers:
             server.release()
-
-
-def _state(_: RpcChannel, answer: dict[str, Any], *__: object) -> ClusterState:
-    return cluster_state.from_json(answer["state"])

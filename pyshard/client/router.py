@@ -3,7 +3,8 @@
 Rules:
 
 - One fetch at a time, with jitter: from the bootstrap, or from a shard where that doesn't answer at once.
-- An older map never replaces a newer one.
+- An older map never replaces a newer one, but the bootstrap's replaces one that only a shard has given
+  (`pyshard.client_core.map_fetching`).
 - When shards lose slots to others, operations on one key must not pass each other on two connections. So the links of
   the losing shards are quiesced: they send nothing more. The map is taken up when nothing of theirs is in flight, and
   what waited there is routed anew.
@@ -73,6 +74,9 @@ class Router:
         self._secret = random.randbytes(commands.OWN_SESSION_ID)
         self._pending: ClusterState | None = None
         self._losing: Set[str] = frozenset()  # the shards that lose slots by the map that is pending
+        self._rank: map_fetching.MapRank | None = None  # of the newest map, also of one that is pending
+        self._shards_rest = 0.0  # until when no map of a shard's is taken up
+        self._confirming: IDelayedCall | None = None
         self._pace = map_fetching.MapPace()
         self._waiters: list[Deferred[None]] = []
         self._refreshing: IDelayedCall | None = None
@@ -138,7 +142,7 @@ class Router:
         :param seconds: the deadline.
         :raises Unavailable: there was none by then; the message says why.
         """
-        self.adopt(await self.bootstrap.first_map(seconds))
+        self.adopt(*await self.bootstrap.first_map(seconds))
 
     def refresh(self) -> Deferred[None]:
         """Fetch the newest map; the Deferred fires when that was tried."""
@@ -155,10 +159,21 @@ class Router:
             pending, self._pending = self._pending, None
             self._switch(pending)
 
-    def adopt(self, state: ClusterState) -> None:
-        """Take up a map; where shards lose slots, as soon as their links have nothing in flight."""
-        newest = self._pending or (self.state if self._known else None)
-        if newest is not None and state.epoch <= newest.epoch:
+    def adopt(self, state: ClusterState, by_bootstrap: bool = True) -> None:
+        """Take up a map; where shards lose slots, as soon as their links have nothing in flight.
+
+        :param by_bootstrap: whether a bootstrap gave it.
+        """
+        now, old = self._clock.seconds(), self._rank
+        same = state == (self._pending or (self.state if self._known else None))
+        rank = map_fetching.rank_of(old, state.epoch, same, by_bootstrap, now < self._shards_rest)
+        if rank is None:
+            return
+        self._rank = rank
+        if old is not None and rank.era > old.era:
+            self._shards_rest = now + map_fetching.SHARDS_REST
+        self._look_for_bootstrap()
+        if same:
             return
         if self._known:
             self._losing = map_fetching.losing_shards(self.state.map, state.map)
@@ -176,6 +191,8 @@ class Router:
         if self._refreshing is not None and self._refreshing.active():
             self._refreshing.cancel()
             self._refreshed()
+        if self._confirming is not None:
+            self._confirming.cancel()
         closing = [self.bootstrap.close(), *(link.close() for link in self._links.values())]
         return gatherResults(closing).addCallback(lambda _: None)
 
@@ -215,23 +232,39 @@ class Router:
     def _check_cluster(self, given: str) -> None:
         map_fetching.check_cluster(self.state.cluster if self._known else "", given)
 
+    def _look_for_bootstrap(self) -> None:
+        """Have the bootstrap asked, a little later, while the map is a shard's word alone."""
+        doubtful = self._rank is not None and not self._rank.confirmed and not self.closed
+        if doubtful and self._confirming is None and self.bootstrap.perhaps_bootstraps():
+            self._confirming = self._clock.callLater(map_fetching.CONFIRM_EVERY, self._confirm)
+
+    def _confirm(self) -> None:
+        self._confirming = None
+        peers = self.bootstrap.perhaps_bootstraps()
+        if peers and self._rank is not None and not self._rank.confirmed:
+            Deferred.fromCoroutine(self._ask(peers))
+        self._look_for_bootstrap()
+
     def _start_fetch(self) -> None:
         Deferred.fromCoroutine(self._fetch())
 
     async def _fetch(self) -> None:
-        peers = self.bootstrap.by_preference([link.rpc for link in self._links.values() if link.rpc.has_connection])
-        with suppress(PyshardError):  # those who wait try again until their own deadline
-            await HedgedRequest(self._clock, peers, commands.GetMap, self._accept_map, settings.TIMEOUT / 2).start()
+        connected = [link.rpc for link in self._links.values() if link.rpc.has_connection]
+        await self._ask(self.bootstrap.by_preference(connected))
         self._refreshed()
 
-    def _accept_map(self, _: RpcChannel, answer: dict[str, Any], began: float) -> None:
+    async def _ask(self, peers: Sequence[RpcChannel]) -> None:
+        with suppress(PyshardError):  # those who wait try again until their own deadline
+            await HedgedRequest(self._clock, peers, commands.GetMap, self._accept_map, settings.TIMEOUT / 2).start()
+
+    def _accept_map(self, peer: RpcChannel, answer: dict[str, Any], began: float) -> None:
         """Take up the map that a peer has, if it is this cluster's."""
         read = self._clock.seconds()
         try:
             state = cluster_state.from_json(answer["state"])
             self._check_cluster(state.cluster)
             self.fetched = began
-            self.adopt(state)
+            self.adopt(state, self.bootstrap.is_bootstrap(peer))
         finally:
             self._pace.took(read, self._clock.seconds())
 

@@ -4,7 +4,9 @@ Rules:
 
 - Any bootstrap and any shard has the map. Addresses that may be a bootstrap's are asked first.
 - The next peer is asked too when the one before it is silent for a little.
-- An older map never replaces a newer one, and another cluster's map none.
+- An older map never replaces a newer one, and another cluster's map none; with one exception:
+- A map that a shard alone has given counts for the time being. The bootstrap's own replaces it, whatever its epoch, and
+  the bootstrap is looked for until it has said so. Shards can't lead a client away for good.
 - What only a bootstrap can do is called at one address, once.
 - To read maps takes a bounded part of a client's time, however large they are, and however often they change.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from hashlib import blake2b
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pyshard.errors import ConfigError, ForeignCluster
 from pyshard.model.shard_map import ShardMap
@@ -33,6 +35,14 @@ JITTER = 0.05
 _CONNECTED = 1.0  # seconds that a peer has to answer, where there is a connection, before the next is asked too
 _DIALED = 0.1  # where there is none
 
+#: Seconds between two looks for a bootstrap, while the map is a shard's word alone; and how long one takes in a client
+#: that has no thread for it, at the most.
+CONFIRM_EVERY, CONFIRM_WITHIN = 10.0, 1.0
+
+#: Seconds for which no map of a shard's is taken up after a bootstrap has replaced one. So maps don't go to and fro
+#: where a bootstrap is older than its shards, or slow.
+SHARDS_REST = 60.0
+
 _SHARE = 10  # times as long as it took to read a map, until the next one is asked for
 
 
@@ -48,6 +58,39 @@ class MapPace:
     def took(self, began: float, ended: float) -> None:
         """A map was read, or taken up, within this time."""
         self.earliest = max(self.earliest, ended) + min(_SHARE * max(0.0, ended - began), settings.RETRY_LONGEST)
+
+
+class MapRank(NamedTuple):
+    """How much a map counts: of two, the one with the higher rank does.
+
+    :param era: how often a bootstrap has replaced a map that was a shard's word alone.
+    :param epoch: the map's.
+    :param confirmed: whether a bootstrap has given it.
+    """
+
+    era: int
+    epoch: int
+    confirmed: bool
+
+
+def rank_of(
+    newest: MapRank | None, epoch: int, same: bool, by_bootstrap: bool, shards_rest: bool = False
+) -> MapRank | None:
+    """The rank of a map that has come; None: it isn't taken up.
+
+    :param newest: the rank of the map that the client has; None: it has none.
+    :param epoch: that of the map that has come.
+    :param same: whether it is the one that the client has.
+    :param by_bootstrap: whether a bootstrap gave it.
+    :param shards_rest: whether a bootstrap has replaced a shard's map within the last `SHARDS_REST` seconds.
+    """
+    if newest is None:
+        return MapRank(0, epoch, by_bootstrap)
+    if epoch > newest.epoch:
+        return None if shards_rest and not by_bootstrap else MapRank(newest.era, epoch, by_bootstrap)
+    if newest.confirmed or not by_bootstrap:
+        return None
+    return MapRank(newest.era if same else newest.era + 1, epoch, True)
 
 
 def head_start(connected: bool) -> float:
@@ -67,9 +110,17 @@ def by_preference(
     :param connected: the map's shards to which there is a connection.
     :param unconnected: those that would have to be dialed.
     """
-    bootstraps = [peer for role, peer in servers if role != SHARD]
+    bootstraps = perhaps_bootstraps(servers)
     shards = [peer for role, peer in servers if role == SHARD]
     return [*bootstraps, *(connected or shards or unconnected)]
+
+
+def perhaps_bootstraps(servers: Sequence[tuple[str, _T]]) -> list[_T]:
+    """Those addresses that may be a bootstrap's.
+
+    :param servers: see `by_preference`.
+    """
+    return [peer for role, peer in servers if role != SHARD]
 
 
 def bootstraps_first(servers: Sequence[tuple[str, _T]]) -> list[_T]:

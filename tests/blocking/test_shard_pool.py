@@ -101,7 +101,21 @@ def test_an_older_map_never_replaces_a_newer_one(app: Pyshard) -> None:
     cluster.adopt(older)
     assert cluster.state is newer
     assert {pool.epoch for pool in cluster.view.pools} == {newer.epoch}
-    assert list(cluster._views) == [newer.epoch]
+    assert list(cluster._views) == [(0, newer.epoch, True)]
+
+
+def test_the_bootstraps_map_replaces_a_newer_one_of_a_shard(app: Pyshard) -> None:
+    """The pools go by it, too: a shard would refuse a caller with a higher epoch than its own."""
+    app.has("test")
+    cluster = app._made
+    assert cluster is not None
+    own = cluster.state
+    cluster.adopt(attrs.evolve(own, epoch=2**62), by_bootstrap=False)
+    assert {pool.epoch for pool in cluster.view.pools} == {2**62}
+    cluster.adopt(own)
+    assert cluster.state is own
+    assert {pool.epoch for pool in cluster.view.pools} == {own.epoch}
+    assert list(cluster._views) == [(1, own.epoch, True)]
 
 
 def test_what_its_thread_has_left_is_not_sent(app: Pyshard) -> None:

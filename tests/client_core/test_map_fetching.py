@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyshard.client_core import map_fetching
+from pyshard.client_core.map_fetching import MapRank
 from pyshard.errors import ConfigError, ForeignCluster
 from pyshard.model.shard_map import ShardMap, ShardRange
 
@@ -55,6 +56,40 @@ def test_another_cluster_is_refused() -> None:
         map_fetching.check_cluster(known, given)
     with pytest.raises(ForeignCluster, match="cluster b now; this client knows a"):
         map_fetching.check_cluster("a", "b")
+
+
+OF_SHARD, OF_BOOTSTRAP = MapRank(0, 7, False), MapRank(0, 7, True)
+
+
+@pytest.mark.parametrize(
+    ("newest", "epoch", "same", "by_bootstrap", "rest", "rank"),
+    [
+        (None, 5, False, False, False, (0, 5, False)),
+        (None, 5, False, True, False, (0, 5, True)),
+        (OF_BOOTSTRAP, 8, False, False, False, (0, 8, False)),
+        (OF_BOOTSTRAP, 8, False, False, True, None),
+        (OF_BOOTSTRAP, 8, False, True, True, (0, 8, True)),
+        (OF_BOOTSTRAP, 7, False, True, False, None),
+        (OF_BOOTSTRAP, 6, False, True, False, None),
+        (OF_BOOTSTRAP, 6, False, False, False, None),
+        (OF_SHARD, 8, False, False, False, (0, 8, False)),
+        (OF_SHARD, 7, False, False, False, None),
+        (OF_SHARD, 6, False, False, False, None),
+        (OF_SHARD, 8, False, True, False, (0, 8, True)),
+        (OF_SHARD, 7, True, True, False, (0, 7, True)),
+        (OF_SHARD, 7, False, True, False, (1, 7, True)),
+        (OF_SHARD, 6, False, True, False, (1, 6, True)),
+        (OF_SHARD, 6, False, True, True, (1, 6, True)),
+        (MapRank(3, 7, False), 9, False, False, False, (3, 9, False)),
+    ],
+)
+def test_which_map_counts(
+    newest: MapRank | None, epoch: int, same: bool, by_bootstrap: bool, rest: bool, rank: tuple[int, int, bool] | None
+) -> None:
+    """The newer one; but a bootstrap's own counts more than what a shard alone has said, whatever the epochs."""
+    found = map_fetching.rank_of(newest, epoch, same, by_bootstrap, rest)
+    assert found == rank
+    assert found is None or newest is None or found > newest
 
 
 def test_losing_shards() -> None:
