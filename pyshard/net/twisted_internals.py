@@ -104,30 +104,27 @@ def has_unread(transport: object) -> bool:
 
 
 def bound_accepts(
-    port: object,
-    most: Callable[[], int],
-    around: Callable[[Callable[[], None]], None],
-    may_connect: Callable[[IAddress], bool],
+    port: object, in_turn: Callable[[Callable[[int], None]], None], may_connect: Callable[[IAddress], bool]
 ) -> None:
-    """Have a port accept at most so many connections in one turn of the reactor, and close some of them at once.
+    """Have a port accept as many connections in one turn of the reactor as it is told, and close some of them at once.
 
     A `tcp.Port` accepts 100 at first, and 20 more in each turn that brings as many. While hundreds dial again and
     again, nobody else would be served. A connection for which its factory makes no protocol costs a tenth of another
     one; but factories of TLS always make one.
 
-    :param most: says how many are accepted.
-    :param around: is given the function that accepts them, and calls it.
+    :param in_turn: is called in a turn in which somebody has connected. It is given a function that accepts at most so
+        many connections as it is told, and calls it as often as it likes.
     :param may_connect: whether a peer may connect; if not, the connection is closed.
     """
     if not isinstance(port, Port) or port.factory is None:
         return
     accept, build = port.doRead, port.factory.buildProtocol
 
-    def accept_few() -> None:
-        port.numberAccepts = most()
-        around(accept)
+    def accept_at_most(count: int) -> None:
+        port.numberAccepts = count
+        accept()
 
-    port.doRead = accept_few  # type: ignore[method-assign]  # the reactor looks it up on the object
+    port.doRead = lambda: in_turn(accept_at_most)  # type: ignore[method-assign]  # the reactor looks it up on the object
     vars(port.factory)["buildProtocol"] = lambda addr: build(addr) if may_connect(addr) else None
 
 

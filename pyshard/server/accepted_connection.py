@@ -116,6 +116,8 @@ class AcceptedConnection(BoundedAMP):
     def dataReceived(self, data: bytes) -> None:
         if self._silent:
             self._tell_opened()
+            if self.factory.tokens is None and self.refused is None:
+                self.factory.came_to_something(self)
         super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

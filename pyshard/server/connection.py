@@ -99,6 +99,8 @@ class ServerConnection(AcceptedConnection):
         if refused is not None:
             self.refuse(refused)
             raise refused
+        if self.role is None:
+            self.factory.came_to_something(self)
         self._set_role(role)
         self._stop_waiting()
         return {"role": role.word}

@@ -4,6 +4,8 @@ Rules:
 
 - Each connection has an id of its own (``c1``, ``c2``, …), which stands in the log and in `stat`.
 - A handshake of TLS in progress has a place apart (`pyshard.server.handshake_places`).
+- An address that connects again and again, and comes to nothing, has its connections closed at once
+  (`pyshard.server.connection_attempts`). So has one that had far too much of the daemon's time.
 - A connection over the limits is told so (`pyshard.server.connection_admission`). Past a bound of those, it is closed
   at once.
 - The lines about connections have a bound, and so have those about strangers (`pyshard.server.paced_log`).
@@ -27,6 +29,7 @@ from pyshard.server.accepted_connection import AcceptedConnection
 from pyshard.server.busiest_connections import BusiestConnections
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
+from pyshard.server.connection_attempts import ConnectionAttempts
 from pyshard.server.handshake_places import HandshakePlaces
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.server.paced_log import paced_log
@@ -36,6 +39,8 @@ from pyshard.server.silent_connection_log import SilentConnectionLog
 from pyshard.settings import settings
 
 _ACCEPTED_BESIDE = 2  # connections that are accepted in one turn while several addresses ask
+_CLOSED_IN_TURN = 100  # connections that are accepted in one turn at the most, with those that are closed at once
+_CLOSING = 0.0005  # seconds of a turn after which no more are accepted for those that were closed at once
 _MOST_DEBT = 0.25  # seconds that an address may have to wait, and still connect
 
 
@@ -82,19 +87,28 @@ class ServerFactory(Factory):
         self.draining = False
         self._clock = clock
         self._accepted: list[str] = []  # the addresses of those that were accepted in this turn of the reactor
+        self._closed_now = 0  # how many of those that were accepted just now were closed at once
+        self._attempts = ConnectionAttempts()
         self._closed_at_once = False
 
-    @property
-    def accepts_at_once(self) -> int:
-        """How many connections are accepted in one turn of the reactor."""
-        return _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
+    def accept_in_turn(self, accept: Callable[[int], None]) -> None:
+        """Accept a few connections; what that takes is time spent for their addresses.
 
-    def around_accepts(self, accept: Callable[[], None]) -> None:
-        """Accept connections; what that takes is time spent for their addresses."""
+        For those that are closed at once others are accepted, for a short time: behind those of one address that fill
+        the system's queue somebody else may wait. While all of them are closed, twice as many are looked at each time.
+
+        :param accept: accepts at most so many.
+        """
         began = self._clock.seconds()
         self._accepted = []
-        accept()
-        seconds = self._clock.seconds() - began
+        wanted, left = 0, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
+        while left > 0:
+            wanted, self._closed_now = wanted + left, 0
+            accept(left)
+            seconds = self._clock.seconds() - began
+            if len(self._accepted) < wanted or not 0 <= seconds < _CLOSING:  # nobody waits any more, or others do
+                break
+            left = min(2 * left if self._closed_now == left else self._closed_now, _CLOSED_IN_TURN - wanted)
         for origin, times in Counter(self._accepted).items():
             self.turns.count(origin, seconds * times / len(self._accepted))
 
@@ -105,13 +119,23 @@ class ServerFactory(Factory):
         return connection
 
     def may_connect(self, peer: IAddress) -> bool:
-        """Whether anybody may connect from an address: not if too much was done for it of late."""
-        origin = origin_of(peer)
+        """Whether anybody may connect from an address: not if it had too much of late, or connects too often."""
+        origin, now = origin_of(peer), self._clock.seconds()
         self._accepted.append(origin)
-        if self.turns.debt(origin) <= _MOST_DEBT:
+        if self.turns.debt(origin) > _MOST_DEBT:
+            why = f"{origin} has had more than its share of this daemon's time while others ask"
+        elif not self._attempts.admits(origin, now, self.turns.contended):
+            why = f"{origin} connects again and again, and comes to nothing"
+        else:
+            self._attempts.add(origin, now)
             return True
-        self._tell_closed_at_once(f"{origin} has had more than its share of this daemon's time while others ask")
+        self._closed_now += 1
+        self._tell_closed_at_once(why)
         return False
+
+    def came_to_something(self, connection: AcceptedConnection) -> None:
+        """Note that a connection is used: its peer has presented a token, or, where there are none, sent anything."""
+        self._attempts.succeeded(connection.origin, connection.heard)
 
     def handshake_begun(self, connection: AcceptedConnection) -> None:
         """Give a handshake of TLS a place, if need be another one's."""

@@ -7,7 +7,7 @@ Rules for a daemon that stops:
 - What waits and hasn't begun after that time is refused, too, so that the end doesn't wait for all that was asked.
 
 While it runs it accepts a few connections in each turn of the reactor. So those that come by hundreds wait in the
-system's queue, and those that are there are served meanwhile.
+system's queue, and those that are there are served meanwhile. Those that are closed at once don't count among the few.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Listener(Service):
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
         factory = self._factory
-        bound_accepts(port, lambda: factory.accepts_at_once, factory.around_accepts, factory.may_connect)
+        bound_accepts(port, factory.accept_in_turn, factory.may_connect)
         self._log.info("listening on {address}", address=port.getHost())
         if self._factory.tokens is None:
             self._log.info("there is no token file: whoever can connect may do everything")

@@ -28,14 +28,15 @@ def test_bound_accepts(tls: bool) -> None:
     reactor = EPollReactor()
     around: list[str] = []
 
-    def timed(accept: Callable[[], None]) -> None:
+    def in_turn(accept: Callable[[int], None]) -> None:
         around.append("begun")
-        accept()
+        accept(2)
+        accept(1)
         around.append("ended")
 
     outer = TLSMemoryBIOFactory(CertificateOptions(), False, factory) if tls else factory
     port = reactor.listenTCP(0, outer, backlog=100, interface="127.0.0.1")
-    bound_accepts(port, lambda: 3, timed, lambda _: not tls and len(made) < 12)
+    bound_accepts(port, in_turn, lambda _: not tls and len(made) < 12)
     peers = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(20)]
     for turn in range(1, 6):
         port.doRead()
@@ -52,7 +53,7 @@ def test_bound_accepts(tls: bool) -> None:
 
 def test_other_ports_are_left_alone() -> None:
     """What is no port of TCP isn't touched, such as one in memory."""
-    bound_accepts(object(), lambda: 3, lambda accept: accept(), lambda _: True)
+    bound_accepts(object(), lambda accept: accept(3), lambda _: True)
     wrap_reads_and_writes(object(), lambda read: read, lambda write: write)()
 
 

@@ -1,0 +1,172 @@
+"""Who connects again and again, and comes to nothing, is closed at once; nobody else is."""
+
+from __future__ import annotations
+
+import pytest
+from deferreds import result
+from server.listener_bench import WHERE
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol.commands import Authenticate, Ping
+from pyshard.security.tokens_and_roles import parse
+from pyshard.server.connection import ServerConnection
+from pyshard.server.connection_attempts import ConnectionAttempts
+from pyshard.server.factory import ServerFactory
+from pyshard.server.listener import Listener
+from pyshard.settings import settings
+from pyshard.testing import MemoryNetwork
+
+TOKENS = parse("read the-secret-of-a-reader")
+FLOOD, HONEST = "192.0.2.1", "192.0.2.2"
+
+
+def made(attempts: ConnectionAttempts, origin: str, now: float, times: int, beside: bool = False) -> int:
+    """How many of so many connections are made that come at one moment."""
+    count = 0
+    for _ in range(times):
+        if attempts.admits(origin, now, beside):
+            attempts.add(origin, now)
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize(("beside", "most"), [(True, 100), (False, 400)])
+def test_attempts_are_bounded(beside: bool, most: int) -> None:
+    """Of an address that connects a thousand times a second few connections are made, also in the long run."""
+    attempts = ConnectionAttempts()
+    assert made(attempts, FLOOD, 5.0, 1000, beside) == most
+    assert sum(made(attempts, FLOOD, 5.0 + step / 100, 10, beside) for step in range(1, 1001)) == pytest.approx(
+        500, abs=1
+    )
+    assert made(attempts, HONEST, 15.0, 100, True) == 100
+
+
+def test_attempts_that_succeed() -> None:
+    """Those that come to something count no more, so that any number of clients may connect one behind the other."""
+    attempts = ConnectionAttempts()
+    for _ in range(1000):
+        assert made(attempts, HONEST, 5.0, 40, True) == 40
+        for _ in range(40):
+            attempts.succeeded(HONEST, 5.0)
+    assert len(attempts) == 0
+    attempts.succeeded(HONEST, 5.0)
+    assert made(attempts, HONEST, 5.0, 1000, True) == 100
+
+
+def test_silent_connections_keep_nobody_out() -> None:
+    """Those that stay open without a word are forgotten, so that others of the address may connect."""
+    attempts = ConnectionAttempts()
+    made(attempts, FLOOD, 5.0, 1000)
+    assert not attempts.admits(FLOOD, 5.0, False)
+    assert not attempts.admits(FLOOD, 4.0, False)  # the clock was set back
+    assert made(attempts, FLOOD, 13.1, 1000) == 400
+
+
+def test_addresses_are_forgotten() -> None:
+    """However many addresses connect, few are known."""
+    attempts = ConnectionAttempts()
+    for number in range(100_000):
+        attempts.add(f"address {number}", number / 1000)
+        assert len(attempts) <= 2000
+
+
+# -- in the factory -------------------------------------------------------------------------------------------------
+
+
+class Queue:
+    """The connections that wait in the system's queue, by their addresses, in front of a daemon's factory."""
+
+    def __init__(self, origins: list[str], seconds: float = 0.0, guarded: bool = True) -> None:
+        self.clock = Clock()
+        self.factory = ServerFactory(
+            lambda made: ServerConnection(made, self.clock), self.clock, tokens=(lambda: TOKENS) if guarded else None
+        )
+        self.waiting = origins
+        self.made: list[str] = []
+        self._seconds = seconds
+
+    def accept(self, count: int) -> None:
+        """What the port does."""
+        for _ in range(min(count, len(self.waiting))):
+            origin = self.waiting.pop(0)
+            self.clock.advance(self._seconds)
+            if self.factory.may_connect(IPv4Address("TCP", origin, 1)):
+                self.made.append(origin)
+
+    def turn(self) -> int:
+        """Accept in one turn of the reactor.
+
+        :return: how many were accepted.
+        """
+        before = len(self.waiting)
+        self.factory.accept_in_turn(self.accept)
+        return before - len(self.waiting)
+
+
+def test_hundreds_of_clients_at_once() -> None:
+    """A program that opens as many while nobody else asks has all of them, though the daemon has heard nothing yet."""
+    queue = Queue([HONEST] * 400)
+    assert [queue.turn() for _ in range(40)] == [settings.ACCEPTED_AT_ONCE] * 40
+    assert queue.made == [HONEST] * 400
+
+
+def test_a_queue_full_of_one_address() -> None:
+    """What fills the queue is closed by a hundred in a turn, so that whoever stands behind it is reached soon."""
+    queue = Queue([FLOOD] * 400)
+    while queue.waiting:
+        queue.turn()
+    queue.waiting = [*[FLOOD] * 800, HONEST]
+    assert [queue.turn() for _ in range(9)] == [100] * 8 + [1]
+    assert queue.made == [FLOOD] * 400 + [HONEST]
+
+
+def test_closing_takes_a_bounded_time() -> None:
+    """To close connections at once doesn't hold up what else is to be served."""
+    queue = Queue([FLOOD] * 700, seconds=0.00002)
+    while len(queue.waiting) > 290:
+        queue.turn()
+    assert (queue.turn(), queue.turn()) == (3 * settings.ACCEPTED_AT_ONCE,) * 2
+
+
+def test_as_many_as_are_made_are_no_reason_for_more() -> None:
+    """Only for those that were closed at once others are accepted in the same turn."""
+    queue = Queue([*[FLOOD] * 403, *[HONEST] * 20])
+    while queue.waiting[3:4] == [FLOOD]:
+        queue.turn()
+    assert queue.turn() == settings.ACCEPTED_AT_ONCE + 3
+    assert queue.made[400:] == [HONEST] * settings.ACCEPTED_AT_ONCE
+
+
+def test_the_line_says_why(log_lines: list[str]) -> None:
+    """One line tells that an address is closed at once."""
+    queue = Queue([FLOOD] * 500)
+    while queue.waiting:
+        queue.turn()
+    assert log_lines == [
+        f"warn: further connections are closed without a word: {FLOOD} connects again and again, and comes to nothing"
+    ]
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("asks", [False, True])
+def test_what_comes_to_something(guarded: bool, asks: bool) -> None:
+    """A connection does that presents a token, or, where there are none, asks anything."""
+    network = MemoryNetwork(Clock())
+    tokens = (lambda: TOKENS) if guarded else None
+    factory = ServerFactory(lambda made: ServerConnection(made, network.clock), network.clock, tokens=tokens)
+    Listener(network.clock, network.listen(*WHERE), factory).startService()
+    count = 0
+    while count < 500 and factory.may_connect(IPv4Address("TCP", WHERE[0], 1)):
+        count += 1
+        peer = result(network.dial(*WHERE).connect(Factory.forProtocol(lambda: BoundedAMP(network.clock))))
+        assert isinstance(peer, BoundedAMP)
+        if asks and guarded:
+            answer = peer.call(Authenticate, 1000, token=b"the-secret-of-a-reader")
+        elif asks or guarded:  # a stranger's question comes to nothing
+            answer = peer.call(Ping, 1000)
+        network.settle()
+        assert not (asks or guarded) or result(answer) is not None
+    assert count == (500 if asks else 400)
