@@ -21,7 +21,7 @@ class BootstrapProtocol(ServerConnection):
     """One connection to the bootstrap.
 
     :param bootstrap: what answers.
-    :param settle: gives a Deferred that fires when every shard in reach has the present state.
+    :param settle: gives a Deferred that fires when every shard in reach has the present state, or a later one.
     """
 
     kind = commands.BOOTSTRAP

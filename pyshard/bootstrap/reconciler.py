@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
 from random import Random
 
 from twisted.application.service import Service
@@ -61,7 +62,7 @@ class ShardReconciler(Service):
         self._next_ping: IDelayedCall | None = None
         self._told_epoch = 0  # the epoch that the shard has, over the present connection
         self._pushing = False
-        self._waiters: list[Deferred[None]] = []
+        self._waiters: deque[tuple[int, Deferred[None]]] = deque()  # with the epoch that each waits for, in order
         self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
         self._new_stores = NewStores()
@@ -82,10 +83,11 @@ class ShardReconciler(Service):
     def settle(self) -> Deferred[None]:
         """Have the shard told the present state.
 
-        :return: a Deferred that fires when the shard has it, or can't be told now (it will be when it is back).
+        :return: a Deferred that fires when the shard has it, or a later one, or can't be told now (it will be when it
+            is back). Changes that come after it aren't waited for.
         """
         waiter: Deferred[None] = Deferred()
-        self._waiters.append(waiter)
+        self._waiters.append((self._bootstrap.state.epoch, waiter))
         self._push()
         return waiter
 
@@ -163,6 +165,7 @@ class ShardReconciler(Service):
                 commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
             )
             self._told_epoch = state.epoch
+            self._settled(state.epoch)
 
     def _push(self) -> None:
         """Tell the shard the present state; one push at a time."""
@@ -170,7 +173,7 @@ class ShardReconciler(Service):
         if self._pushing:
             return
         if connection is None or self._told_epoch == self._bootstrap.state.epoch:
-            self._settled()
+            self._settled(self._bootstrap.state.epoch)
         else:
             self._pushing = True
             pushing = Deferred.fromCoroutine(self._configure(connection))
@@ -183,12 +186,12 @@ class ShardReconciler(Service):
     def _push_failed(self, failure: Failure, connection: DialedConnection) -> None:
         self._pushing = False
         self._end(connection, failure)
-        self._settled()
+        self._settled(self._bootstrap.state.epoch)
 
-    def _settled(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
+    def _settled(self, epoch: int) -> None:
+        """Let go whoever waits for an epoch up to this one."""
+        while self._waiters and self._waiters[0][0] <= epoch:
+            self._waiters.popleft()[1].callback(None)
 
     def _end(self, connection: DialedConnection, failure: Failure) -> None:
         """Give a connection up, if it is still the present one, and report why."""

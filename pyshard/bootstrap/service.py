@@ -68,5 +68,5 @@ class BootstrapService(MultiService):
             reconciler.setServiceParent(self)
 
     def settle(self) -> Deferred[None]:
-        """A Deferred that fires when every shard in reach has the present state."""
+        """A Deferred that fires when every shard in reach has the present state, or a later one."""
         return gatherResults([reconciler.settle() for reconciler in self._reconcilers]).addCallback(lambda _: None)

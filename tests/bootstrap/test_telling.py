@@ -90,6 +90,39 @@ def test_settled_when_all_were_told(running: Bench) -> None:
     assert running.everybody_knows()
 
 
+def test_settled_while_changes_go_on(running: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a change waits for none that comes after it, however long they come."""
+    shard = running.shards["high"].shard
+    configure, count = shard.configure, 0
+    settled: list[list[int]] = []
+
+    def changed_meanwhile(name: str, state: ClusterState) -> Deferred[None]:
+        nonlocal count
+        count += 1
+        if count <= 50:
+            change()
+        return configure(name, state)
+
+    def change() -> None:
+        assert running.service is not None
+        running.bootstrap.change(running.state.with_index(f"index{count}"))
+        epochs = [running.state.epoch]
+        settled.append(epochs)
+        running.service.settle().addCallback(lambda _: epochs.extend((told(), count)))
+
+    def told() -> int:
+        return min(assignment.state.epoch for assignment in running.told() if assignment is not None)
+
+    monkeypatch.setattr(shard, "configure", changed_meanwhile)
+    change()
+    running.network.settle()
+    assert len(settled) == 51
+    for number, (epoch, known, pushes) in enumerate(settled):
+        assert known >= epoch
+        assert pushes <= number + 2
+    assert running.everybody_knows()
+
+
 def test_settled_without_a_shard_that_is_down(running: Bench) -> None:
     """A shard that is down isn't waited for."""
     running.kill_shard("high")
