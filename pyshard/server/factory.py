@@ -101,7 +101,7 @@ class ServerFactory(Factory):
         """
         began = self._clock.seconds()
         self._accepted = []
-        wanted, left = 0, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
+        seconds, wanted, left = 0.0, 0, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
         while left > 0:
             wanted, self._closed_now = wanted + left, 0
             accept(left)
