@@ -2,7 +2,7 @@
 
 Rules:
 
-- Until it is configured it does nothing (`NotConfigured`).
+- Until it is configured, or its store remembers that it was, it answers nothing but `stat` (`NotConfigured`).
 - An epoch is the number of a state of the cluster, with its map. The shard keeps the newest one that it was given, and
   its store remembers it over a restart.
 - It refuses an older one, the same one with another content, and another range while it has documents (`StaleEpoch`);

@@ -14,8 +14,8 @@ Rules:
 - after a checkpoint older segments of the log go, unless a follower needs them; a start replays what LMDB may lack;
 - a change comes into LMDB only when it is safe in the log: with the durabilities `async` and `none`, which don't sync
   each group, the log is synced before each transaction;
-- a broken log takes no groups; the next transaction flushes the whole memtable, and the log starts over at the
-  beginning of its file (a new *lap*);
+- a broken log takes no groups until a transaction has flushed the whole memtable. When LMDB has everything, the log
+  starts over at the beginning of its file (a new *lap*), unless a follower needs what it has;
 - LMDB's map can't grow while it is open: if it is full, it is doubled and the whole transaction is done again. No
   other transaction may be open then, so readers wait for a moment, and snapshots are ended;
 - a failing disk fails all updates of a group; any other error fails its own update alone.

@@ -4,7 +4,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 - a batch that only reads is answered at once, from what was done before it;
 - any other batch waits for the writer thread (`pyshard.storage.durable.group_commit`), which has the engine
-  (`pyshard.storage.durable.engine`) commit all that wait, and is answered when its durability says so;
+  (`pyshard.storage.durable.engine`) commit all that wait, and is answered when the store's durability says so;
 - nobody sees what a batch changes before it is done;
 - an open snapshot is ended, with the reason, if LMDB's map must grow, or the store is closed.
 """
