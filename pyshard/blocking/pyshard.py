@@ -7,7 +7,7 @@ Rules:
 - Many threads may use one client at once; their calls travel together (`pyshard.blocking.shard_pool`).
 - It has no event loop, and no thread that stays: each call does its work in the thread that makes it. Only a host's
   name is looked up in another one, which ends with the answer.
-- A call stops a reactor or an event loop in whose thread it is made: `pyshard.connect` and `pyshard.aio` are for those.
+- A call blocks the reactor or event loop in whose thread it is made: `pyshard.connect` and `pyshard.aio` are for those.
 - A forked child connects anew at its first call; what the parent has open is left to the parent.
 """
 

@@ -1,16 +1,16 @@
-"""`Client`, the Deferred client of a cluster: what users hold, with `write`, `read`, `pop` and other everyday verbs.
+"""`Client`, the Deferred client of a cluster, which users hold: its everyday verbs (`get`, `add`, `update` and such).
 
 Rules:
 
 - A verb on one key returns a Deferred at once. It fires in the reactor's thread, at the deadline at the latest.
 - In a bulk verb the deadline is that of each operation, and in `clear` that of each page of keys.
-- Verbs on one key take effect in the order in which they were called; those on different keys have no order. What is
-  called while a bulk verb runs may come before or after it.
+- Verbs on one key take effect in the order in which they were called; those on different keys have no order. Between
+  the read and the write of an `update`, and before or behind a part of a bulk verb, others may come.
 - `items` and `index` give no Deferred, and raise at once.
 - A change is never repeated silently: where it may have happened, its Deferred fails with `OutcomeUnknown`.
 - `close` ends whatever is still under way with an error. Later calls fail with `ClientClosed`.
 
-Verbs on records and in bulk are in `pyshard.client.record_verbs`, those about the cluster in
+`write`, `read` and other verbs on records are in `pyshard.client.record_verbs`, those about the cluster in
 `pyshard.client.cluster_verbs`. What all three clients say of everyday verbs is in `pyshard.client_core.everyday_verbs`.
 """
 
@@ -68,8 +68,9 @@ class Client(RecordVerbs, NotPickled):
     - `Overloaded`: too much waits for the shard already;
     - `ClientClosed`: after `close`.
 
-    Operations on one key take effect in the order in which the verbs were called. A Deferred that is cancelled before
-    its operation was sent withdraws it. It can't be pickled or copied, since it belongs to its reactor.
+    Operations on one key take effect in the order in which the verbs were called. `update` has two, and others may come
+    between. A Deferred that is cancelled before its operation was sent withdraws it. A client can't be pickled or copied,
+    since it belongs to its reactor.
     """
 
     _belongs_to = "its reactor"

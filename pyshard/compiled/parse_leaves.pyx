@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
-"""The compiled twin of `pyshard.cli.line_formats.parse_lines`: lines of JSON → MessagePack, without documents between.
+"""The compiled twin of `pyshard.cli.line_formats.parse_lines`: lines of `key|document` or of JSON → keys and MessagePack.
 
 Rules, beside those of all compiled code (`pyshard.compiled`):
 
@@ -7,7 +7,7 @@ Rules, beside those of all compiled code (`pyshard.compiled`):
   which is the output;
 - it returns the size of what it took, in the measure of `pyshard.model.document_size`;
 - it returns -1 for whatever it doesn't know. Then the plain twin reads that line, and words the error if there is one;
-- `has_name` alone, whose name counts no size, returns whether there was one.
+- `has_name` takes a name of a dict, which counts no size: it returns whether there was one.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE

@@ -8,8 +8,8 @@ Rules:
   is read from once more at the most.
 - In each later round those that wait are served, first the connection that has used least time
   (`pyshard.server.fair_queue`), each with one box or a short slice of time. If one still has more, it waits again.
-- A round is short while somebody waits, so that the reactor reads soon what others ask. It is longer while nobody does,
-  so that hundreds of clients that ask one thing at a time are served in one round.
+- A round is short once somebody has more than a slice and waits again, so that the reactor reads soon what others ask.
+  It is longer while all that wait have one box each: so hundreds of clients are served in one round.
 - While several addresses ask, none has more than its share of the time (`pyshard.server.address_time_shares`). Until it
   has some again, nothing is read from its connections. One that has had little is served at once.
 - Each address has two shares: one for its connections with boxes that take long, one for the others. All long boxes of

@@ -5,8 +5,8 @@ that waits, costs one write and one sync in the log.
 
 Rules:
 
-- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps and trims, what is absorbed, indexes, ranges,
-  what the shard has it remember. It is done when the log has its group; from then on readers see it, in the memtable;
+- whatever changes what a store has is a `LoggedUpdate`: batches, sweeps and trims, what is absorbed from other stores,
+  indexes, ranges, what the shard has it remember. It is done when the log has its group. Then readers see it, too;
 - a group has a bounded number of changes, of bytes, and of bytes that its answers give, however many batches wait; only
   its last batch may cross them;
 - a `DirectUpdate` changes only how data are kept. It is done in a transaction of LMDB, after all before it;

@@ -9,8 +9,8 @@ Rules:
 - a large update isn't committed together with small ones that come before it, since these would wait for its work.
   Small ones behind it go with it. Large ones leave time to others (`pyshard.storage.durable.anticipatory_pause`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
-- a commit may do only the first of the updates that it is given: these are answered before anything else is committed,
-  and the others keep their places;
+- a commit may do only the first of the updates that it is given: the outcomes of these are handed to the reactor
+  before anything else is committed, and the others keep their places;
 - the bytes of outcomes that are handed out and not taken yet are bounded: the thread may be quicker than the reactor;
 - the bytes that wait are bounded (`Overloaded`), also for senders that are gone; those of one address are at most as
   many as are still free;
