@@ -69,8 +69,8 @@ class Client(RecordVerbs, NotPickled):
     - `ClientClosed`: after `close`.
 
     Operations on one key take effect in the order in which the verbs were called. `update` has two, and others may come
-    between. A Deferred that is cancelled before its operation was sent withdraws it. A client can't be pickled or copied,
-    since it belongs to its reactor.
+    between. A Deferred that is cancelled before its operation was sent withdraws it. The client belongs to its reactor,
+    so it can't be pickled or copied.
     """
 
     _belongs_to = "its reactor"
