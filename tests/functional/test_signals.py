@@ -136,12 +136,12 @@ def test_usr1_rotates(cluster: Cluster) -> None:
 
 
 def test_health_checks(new_cluster: NewCluster) -> None:
-    """Hundreds of connections that close at once, with and without a reset, leave the log as small as it was."""
+    """Ninety connections that close at once, with and without a reset, leave the log as small as it was."""
     cluster = new_cluster(1)
     cluster.start()
     shard = cluster.shards[0]
     before = len(shard.log())
-    for number in range(300):
+    for number in range(90):  # an address may have a hundred that come to nothing
         with socket.create_connection((HOST, shard.port), PATIENCE) as check:
             if number % 2:
                 check.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -150,7 +150,7 @@ def test_health_checks(new_cluster: NewCluster) -> None:
     text = shard.log()[before:]
     assert len(text) < 1000
     assert text.count("closed without having sent a byte") == 1
-    assert "connection c302 from" in text, "each check was a connection"
+    assert "connection c92 from" in text, "each check was a connection"
 
 
 def test_sizes_of_logs(daemons: list[Daemon], environment: Mapping[str, str], tmp_path: Path) -> None:
