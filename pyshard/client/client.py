@@ -6,8 +6,9 @@ Rules:
 - In a bulk verb the deadline is that of each operation, and in `clear` that of each page of keys.
 - Verbs on one key take effect in the order in which they were called; those on different keys have no order. Between
   the read and the write of an `update`, and before or behind a part of a bulk verb, others may come.
-- `items` and `index` give no Deferred, and raise at once.
-- A change is never repeated silently: where it may have happened, its Deferred fails with `OutcomeUnknown`.
+- `items` and `index` give no Deferred; a bad argument raises at once.
+- A change is never repeated silently. Where one may have happened, the Deferred of a verb on one key fails with
+  `OutcomeUnknown`, and that of a bulk verb with `PartialFailure`, which says so of each key.
 - `close` ends whatever is still under way with an error. Later calls fail with `ClientClosed`.
 
 `write`, `read` and other verbs on records are in `pyshard.client.record_verbs`, those about the cluster in
@@ -68,9 +69,8 @@ class Client(RecordVerbs, NotPickled):
     - `Overloaded`: too much waits for the shard already;
     - `ClientClosed`: after `close`.
 
-    Operations on one key take effect in the order in which the verbs were called. `update` has two, and others may come
-    between. A Deferred that is cancelled before its operation was sent withdraws it. The client belongs to its reactor,
-    so it can't be pickled or copied.
+    A Deferred that is cancelled before its operation was sent withdraws it. Operations on one key take effect in the
+    order in which the verbs were called; `update` has two. A client can't be pickled or copied.
     """
 
     _belongs_to = "its reactor"

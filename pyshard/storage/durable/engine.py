@@ -1,7 +1,7 @@
 """The engine of the durable store: a write-ahead log, a memtable over LMDB, and checkpoints from the one to the other.
 
-An LMDB transaction copies, writes and syncs roughly one page of 4 KiB for each changed record. A *group*, which is all
-that waits, costs one write and one sync in the log.
+An LMDB transaction copies, writes and syncs roughly one page of 4 KiB for each changed record. A *group*, which is as
+much of what waits as may be, costs one write and one sync in the log.
 
 Rules:
 
