@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
-
-from pyshard.errors import FollowerBehind, StorageFailed
+from pyshard.errors import StorageFailed
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import ChangeGroup, without_gaps
 from pyshard.storage.durable.failed_updates import reason_of
 from pyshard.storage.durable.log_changes import change_group
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.follower_places import FollowerPlaces, behind
+from pyshard.storage.waiting_follower import WaitingFollower
 
 
-class LogFollower:
+class LogFollower(WaitingFollower):
     """`IFollower` of a durable store.
 
     :param name: its name.
@@ -42,61 +41,20 @@ class LogFollower:
         safe: Callable[[], int],
         wait: Callable[[], None],
     ) -> None:
-        self._name = name
+        super().__init__(name, places)
         self._reader = reader
         self._ranges = ranges
-        self._places = places
         self._safe = safe
         self._wait = wait
-        self._waiting: tuple[Deferred[list[ChangeGroup]], int] | None = None
-        self._ended = ""
-
-    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
-        """See `IFollower`."""
-        assert self._waiting is None, "one call at a time"
-        waiting: Deferred[list[ChangeGroup]] = Deferred(self._cancel)
-        self._waiting = waiting, most_bytes
-        self.wake()
-        return waiting
-
-    def confirm(self, sequence: int) -> None:
-        """See `IFollower`."""
-        self._places.confirm(self._name, sequence)
-
-    def close(self) -> None:
-        """See `IFollower`."""
-        self.end(f"{self._name} was closed")
 
     def end(self, why: str) -> None:
-        """Give no more groups.
-
-        :param why: what whoever waits is told.
-        """
-        self._ended = self._ended or why
+        """See `WaitingFollower`."""
         self._reader.close()
-        if self._waiting is not None:
-            (waiting, _), self._waiting = self._waiting, None
-            waiting.errback(StorageFailed(self._ended))
+        super().end(why)
 
-    def wake(self) -> None:
-        """Answer whoever waits, if there is more."""
-        if self._waiting is None:
-            return
-        waiting, most_bytes = self._waiting
+    def read(self, most_bytes: int) -> list[ChangeGroup]:
+        """See `WaitingFollower`."""
         self._wait()  # before it is read, so that no group becomes safe of which nobody is told
-        try:
-            found = self._read(most_bytes)
-        except (FollowerBehind, StorageFailed) as error:
-            self._waiting = None
-            waiting.errback(error)
-        else:
-            if found:
-                self._waiting = None
-                waiting.callback(found)
-
-    def _read(self, most_bytes: int) -> list[ChangeGroup]:
-        if self._ended:
-            raise StorageFailed(self._ended)
         if self._places.of(self._name) is None:
             raise behind(self._name, self._reader.sequence)
         try:
@@ -107,6 +65,3 @@ class LogFollower:
         except OSError as error:
             raise StorageFailed(f"the shard's log could not be read: {reason_of(error)}") from None
         return without_gaps(change_group(group, self._ranges) for group in groups)
-
-    def _cancel(self, _: object) -> None:
-        self._waiting = None

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
-
-from pyshard.errors import FollowerBehind, StorageFailed
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import ChangeGroup, without_gaps
 from pyshard.storage.follower_places import FollowedBound, FollowerPlaces, behind
+from pyshard.storage.waiting_follower import WaitingFollower
 
 
 class ChangeRing:
@@ -74,7 +72,7 @@ class ChangeRing:
         return groups
 
 
-class RingFollower:
+class RingFollower(WaitingFollower):
     """`IFollower` of a store in memory.
 
     :param name: its name.
@@ -92,56 +90,13 @@ class RingFollower:
         places: FollowerPlaces,
         ring: Callable[[], ChangeRing | None],
     ) -> None:
-        self._name = name
+        super().__init__(name, places)
         self._sequence = after
         self._ranges = ranges
-        self._places = places
         self._ring = ring
-        self._waiting: tuple[Deferred[list[ChangeGroup]], int] | None = None
-        self._ended = ""
 
-    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
-        """See `IFollower`."""
-        assert self._waiting is None, "one call at a time"
-        waiting: Deferred[list[ChangeGroup]] = Deferred(self._cancel)
-        self._waiting = waiting, most_bytes
-        self.wake()
-        return waiting
-
-    def confirm(self, sequence: int) -> None:
-        """See `IFollower`."""
-        self._places.confirm(self._name, sequence)
-
-    def close(self) -> None:
-        """See `IFollower`."""
-        self.end(f"{self._name} was closed")
-
-    def end(self, why: str) -> None:
-        """Give no more groups.
-
-        :param why: what whoever waits is told.
-        """
-        self._ended = self._ended or why
-        self.wake()
-
-    def wake(self) -> None:
-        """Answer whoever waits, if there is more."""
-        if self._waiting is None:
-            return
-        waiting, most_bytes = self._waiting
-        try:
-            found = self._read(most_bytes)
-        except (FollowerBehind, StorageFailed) as error:
-            self._waiting = None
-            waiting.errback(error)
-        else:
-            if found:
-                self._waiting = None
-                waiting.callback(found)
-
-    def _read(self, most_bytes: int) -> list[ChangeGroup]:
-        if self._ended:
-            raise StorageFailed(self._ended)
+    def read(self, most_bytes: int) -> list[ChangeGroup]:
+        """See `WaitingFollower`."""
         ring = self._ring()
         if ring is None or self._places.of(self._name) is None or not ring.has_after(self._sequence):
             raise behind(self._name, self._sequence)
@@ -149,6 +104,3 @@ class RingFollower:
         if groups:
             self._sequence = groups[-1].sequence
         return without_gaps([group.of_slots(self._ranges) for group in groups])
-
-    def _cancel(self, _: object) -> None:
-        self._waiting = None
