@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import msgspec
 from twisted.internet.defer import Deferred
 
@@ -14,10 +16,7 @@ class DeferredOperation(Operation, eq=False):
 
     deferred: Deferred[object] = msgspec.field(default_factory=Deferred)
 
-    @property
-    def withdrawn(self) -> bool:
-        """See `Operation`."""
-        return self.deferred.called and not self.done
+    withdrawn = property(attrgetter("deferred.called"))  # as nobody but its caller does that while it waits
 
     def tell(self, outcome: object) -> None:
         """See `Operation`."""

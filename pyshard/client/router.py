@@ -94,7 +94,8 @@ class Router:
 
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
-        return self._link(self.state.map.lookup(slot))
+        own = self.state.map.lookup(slot)
+        return self._links.get(own.name) or self._link(own)
 
     def submit(self, operation: Operation) -> None:
         """Send an operation to the shard that owns its key; its caller is told."""

@@ -157,7 +157,7 @@ class OperationQueue:
             return None
         candidates = self._wanted_candidates(_FIRST)
         if len(candidates) == _FIRST < len(self.waiting):
-            may_go = self._how_many_may_go(candidates)
+            may_go = _FIRST if self._clear(Batch(candidates, now)) else self._how_many_may_go(candidates)
             candidates = candidates[:may_go] if may_go < _FIRST else self._wanted_candidates(settings.BOX_OPERATIONS)
         if not candidates:
             return None
@@ -251,6 +251,9 @@ class OperationQueue:
         first = self.waiting[0]
         if isinstance(first, BulkOperation) or len(self.waiting) == 1:
             return [first]
+        fit = self._count <= min(most, settings.BOX_OPERATIONS) and self._weight <= settings.BOX_BYTES
+        if fit and BulkOperation not in map(type, self.waiting):  # as is mostly so
+            return list(self.waiting)
         taken: list[Entry] = []
         weight = 0
         for entry in islice(self.waiting, min(most, settings.BOX_OPERATIONS)):
