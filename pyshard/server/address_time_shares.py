@@ -60,7 +60,7 @@ class BoxTimes:
     def __init__(self) -> None:
         self.used = self._squares = self._at = 0.0
 
-    def add(self, used: float, boxes: int, now: float) -> None:
+    def add(self, used: float, boxes: float, now: float) -> None:
         """Count boxes, and the seconds that they took together."""
         used = min(used, _LONGEST)
         weight = exp(min(0.0, self._at - now) / _MEMORY)
@@ -113,7 +113,7 @@ class AddressShares:
         self._use = [0.0] * _LEVELS  # seconds of late, by the level of the address's boxes
         self._use_at = 0.0
 
-    def charge(self, origin: str, used: float, now: float, turn: int, boxes: int = 1) -> None:
+    def charge(self, origin: str, used: float, now: float, turn: int, boxes: float = 1) -> None:
         """Count what was done for an address.
 
         :param used: the seconds that it took.

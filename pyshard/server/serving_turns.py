@@ -134,14 +134,17 @@ class ServingTurns(Generic[_S]):
         """Count time that was spent for an address in another way."""
         self._shares.charge(origin, used, self._clock.seconds(), self._turn(), 0)
 
-    def count_elsewhere(self, connection: _S, used: float) -> None:
-        """Count time of a processor that another thread spent on one box of a connection, which may have ended."""
+    def count_elsewhere(self, connection: _S, used: float, boxes: float = 1) -> None:
+        """Count time of a processor that another thread spent on boxes of a connection, which may have ended.
+
+        :param boxes: how many alike ones would have taken that.
+        """
         account, now = connection.account or connection.origin, self._clock.seconds()
         if connection.ended:  # nothing is noted of it any more
-            account = _long_of(connection.origin) if used >= SHORT else account
-        elif used >= SHORT or connection in self._box_times:
-            account = self._account_of(connection, 1, now, used)
-        self._shares.charge(account, used, now, self._turn())
+            account = _long_of(connection.origin) if used >= SHORT * boxes else account
+        elif used >= SHORT * boxes or connection in self._box_times:
+            account = self._account_of(connection, boxes, now, used)
+        self._shares.charge(account, used, now, self._turn(), boxes)
 
     def debt(self, origin: str) -> float:
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
@@ -225,7 +228,7 @@ class ServingTurns(Generic[_S]):
         connection.account = long if self._shares.average(long, self._clock.seconds()) > 0 else connection.origin
         return connection.account
 
-    def _account_of(self, connection: _S, boxes: int, now: float, used: float, large: bool = False) -> str:
+    def _account_of(self, connection: _S, boxes: float, now: float, used: float, large: bool = False) -> str:
         """What a connection counts for, given the boxes that were just served.
 
         :param used: seconds of a processor.

@@ -53,7 +53,7 @@ class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
     checked: SlotRanges | None = None
 
 
-def _uncounted(_: float) -> None:
+def _uncounted(_: float, __: float) -> None:
     """For whom nothing is counted."""
 
 
@@ -68,13 +68,14 @@ class Sender:
 
     :param address: the address that the sender's connection comes from; whoever has the same shares what it gets.
     :param connection: the connection's id.
-    :param count: told in the reactor's thread how many seconds of a processor another thread spent on a batch.
+    :param count: told in the reactor's thread how many seconds of a processor another thread spent on batches, and how
+        many alike ones would have taken that: a small one beside a large one hardly counts.
     :param gone: says, in any thread, whether nobody hears an answer any more. What has not begun then needn't be done.
     """
 
     address: str
     connection: str
-    count: Callable[[float], object] = attrs.field(default=_uncounted, eq=False, repr=False)
+    count: Callable[[float, float], object] = attrs.field(default=_uncounted, eq=False, repr=False)
     gone: Callable[[], bool] = attrs.field(default=_stays, eq=False, repr=False)
 
 

@@ -192,6 +192,7 @@ class GroupCommit(Generic[_U]):
 
     def _run(self) -> None:
         assert self._call_from_thread is not None
+        had = self._processor()
         while True:
             with self._changed:
                 while (wait := self._wait()) != 0:
@@ -211,9 +212,9 @@ class GroupCommit(Generic[_U]):
             large = taken[-1] if taken[-1].cost > _SMALL else None
             if large is not None:
                 self._begin_large(large.sender)
-            began, had = self._steady(), self._processor()
+            began = self._steady()
             outcomes, size = self._committed([waiting.update.update for waiting in taken])
-            seconds = self._processor() - had
+            had, before = self._processor(), had
             if large is not None:
                 self._pause.end(began, self._steady())
             done = taken[: len(outcomes)]
@@ -222,7 +223,7 @@ class GroupCommit(Generic[_U]):
                 self._waiting.done(done)
                 self._handed += size
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
-            self._call_from_thread(self._hand_out, done, outcomes, size, seconds)
+            self._call_from_thread(self._hand_out, done, outcomes, size, had - before)
             if refused:
                 self._call_from_thread(_refuse, refused, _shutting_down())
             del outcomes, taken, done, refused  # they may be large, and are the reactor's now
@@ -303,10 +304,14 @@ def _refuse(updates: Sequence[WaitingUpdate[_Submitted[Any]]], error: PyshardErr
 
 def _count(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:
     """Tell each sender its part of the seconds that updates took together: by their cost."""
-    costs = [max(waiting.cost, LEAST_COST) for waiting in done]
-    a_byte = seconds / sum(costs)
-    for waiting, cost in zip(done, costs, strict=True):
-        waiting.sender.count(cost * a_byte)
+    costs_of: dict[Sender, list[int]] = {}
+    for waiting in done:
+        costs_of.setdefault(waiting.sender, []).append(max(waiting.cost, LEAST_COST))
+    a_byte = seconds / sum(map(sum, costs_of.values()))
+    for sender, costs in costs_of.items():
+        together = sum(costs)
+        alike = together * together / sum([cost * cost for cost in costs])  # small ones don't hide a large one
+        sender.count(together * a_byte, alike)
 
 
 def _fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:

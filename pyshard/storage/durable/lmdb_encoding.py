@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from itertools import repeat
 from operator import add, itemgetter
+from typing import cast
 
 from pyshard.compiled import IN_USE, lmdb_leaves
 from pyshard.protocol.batch_answers import VERSION
@@ -164,7 +165,10 @@ def bytes_of_many(db_keys: Collection[bytes], values: int) -> int:
 
 def sizes_of_values(values: Iterable[bytes | memoryview | None]) -> list[int]:
     """How many bytes each of many values has; 0 for none. Plain twin: `len`."""
-    return [0 if value is None else len(value) for value in values]
+    found = list(values)
+    if None not in found:
+        return list(map(len, cast("list[bytes | memoryview]", found)))
+    return [0 if value is None else len(value) for value in found]
 
 
 def bytes_of_values(records: Sequence[bytes]) -> tuple[int, int]:

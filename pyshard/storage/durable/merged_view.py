@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
@@ -80,10 +80,12 @@ class MergedView:
         layers = [memtable.records for memtable in self._memtables if memtable.records]
         if not layers:
             return map(stored, db_keys)
-        changed: Iterable[bytes | None] = map(layers[0].get, db_keys)
+        changed: list[bytes | None] = list(map(layers[0].get, db_keys))
         for older in layers[1:]:
             pairs = zip(db_keys, changed, strict=True)
             changed = [older.get(db_key) if value is None else value for db_key, value in pairs]
+        if all(changed):  # as is so while the same keys are written again and again
+            return iter(changed)
         pairs = zip(db_keys, changed, strict=True)
         return (stored(db_key) if value is None else value or None for db_key, value in pairs)
 

@@ -167,19 +167,25 @@ def test_time_is_counted_for_senders() -> None:
 
     writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread, processor=lambda: now[0])
     disk.unblocked.clear()
-    told: dict[str, list[float]] = {"first": [], "a": [], "b": []}
+    told: list[tuple[str, float, float]] = []
 
     def submit(name: str, weight: int) -> Deferred[Any]:
-        return writer.submit(1, weight, 1, Sender(name, "1", told[name].append))
+        return writer.submit(1, weight, 1, Sender(name, "1", lambda *counted: told.append((name, *counted))))
 
     done = [submit("first", 2000)]
     while not now[0]:
         time.sleep(0.001)
-    done += [submit("a", 10_000), submit("b", 30_000), submit("a", 10_000)]
+    done += [submit("a", 10_000), submit("b", 60_000), submit("a", 10_000), *[submit("b", 1000) for _ in range(10)]]
     disk.unblocked.set()
     for answered in done:
         reactor.until(answered)
-    assert told == {"first": [1.0], "a": pytest.approx([0.2, 0.2]), "b": pytest.approx([0.6])}
+    cost, small = 90_240, 1024  # what updates count at the least
+    assert told[0] == ("first", 1.0, 1.0)
+    assert {name: pytest.approx(counted) for name, *counted in told[1:]} == {
+        "a": [20_000 / cost, 2.0],
+        "b": [70_240 / cost, 70_240**2 / (60_000**2 + 10 * small**2)],
+    }
+    assert len(told) == 3
     reactor.until(writer.close())
 
 
