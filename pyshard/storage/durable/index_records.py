@@ -75,8 +75,12 @@ class DurableIndex:
 
     def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
+        self.remove(self._database_key(slot, key), key, slot, size)
+
+    def remove(self, db_key: bytes, key: bytes, slot: int, size: int) -> None:
+        """As `delete`, for who has the database key."""
         assert self._memtable is not None
-        self._memtable.remove_key(self._database_key(slot, key), key)
+        self._memtable.remove_key(db_key, key)
         self._count(slot, -1, -size)
 
     def write(
