@@ -151,6 +151,9 @@ class Settings:
     ANSWER_BYTES: int = 1024 * 1024
     #: Bytes of messages of the errors in an answer: with them, the largest document still fits into the box.
     ERROR_BYTES: int = 256 * 1024
+    #: Bytes of keys that a shard works on for one batch: to hash each twice and to look it up takes some 5 ns. They are
+    #: more than a client's box has.
+    BATCH_KEY_BYTES: int = 2 * 1024 * 1024
     #: Bytes of records that a shard copies for one batch: for touches and increments. An int counts four times.
     BATCH_WORK: int = 16 * 1024 * 1024
     #: Bytes of records that a durable shard looks at for one batch, or for one page of keys, also for `has` and for

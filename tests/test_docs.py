@@ -152,6 +152,7 @@ def test_limits_in_protocol() -> None:
         settings.MAX_RUNS,
         settings.MAX_DOCUMENT_BYTES,
         settings.MAX_KEY_BYTES,
+        settings.BATCH_KEY_BYTES,
         settings.MAX_NAME,
         settings.MAX_INDEXES,
         settings.MAX_STATE_BYTES,

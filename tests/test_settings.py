@@ -55,6 +55,7 @@ def test_client_keeps_the_shards_limits() -> None:
     assert settings.BOX_OPERATIONS <= settings.MAX_RUNS
     assert settings.BOX_OPERATIONS <= settings.MAX_WAITING
     assert settings.BOX_BYTES + settings.MAX_DOCUMENT_BYTES + settings.MAX_KEY_BYTES < settings.MAX_BOX_BYTES
+    assert settings.BOX_BYTES + settings.MAX_KEY_BYTES <= settings.BATCH_KEY_BYTES
     assert settings.BOX_BYTES * settings.BOXES_IN_FLIGHT <= settings.MAX_WAITING_BYTES
 
 

@@ -3,6 +3,8 @@
 Rules:
 
 - A slice is read from the caller's iterable when it is wanted, not before.
+- Keys of many bytes come as several slices: those of one fit into a box, with the largest document besides.
+- Keys of many bytes become several slices, so that those of each fit into a box, beside the largest document.
 - Keys and documents that can't be sent are put down with their error; the others go on.
 - Documents of a built-in collection (list, dict and such) are encoded later, when their shard's turn comes.
 - Documents that anything else yields are copied or encoded at once, since the caller may change one and yield it again.
@@ -41,6 +43,8 @@ Pairs: TypeAlias = Iterable[Pair] | SupportsItems[Key, object]
 
 #: Collections that exist as a whole, and give what they hold. One of a subclass may make what it gives as it goes.
 _WHOLE = frozenset({list, tuple, set, frozenset, deque, type({}.items()), type(OrderedDict().items())})
+
+_KEY_BYTES = settings.BOX_BYTES // 2  # of one slice: a box may have as many again of records, and a large document
 
 #: Types of values that nobody can change.
 _UNCHANGING = frozenset({str, int, float, bool, bytes, type(None)})
@@ -187,23 +191,24 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int, condition: in
     """Slices that write documents.
 
     :param ttl: milliseconds for which each of them lives; 0: for ever.
-    :param size: keys of a slice.
+    :param size: keys of a slice, at the most.
     :param condition: on each write; with one, each answers whether it was stored, not its size, which may be 0.
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
     while some := _pairs(list(islice(source, size))):
-        keys, docs = map(list, zip(*some, strict=True))
-        texts, refused = _texts(keys)
-        places = _others(len(keys), refused)
-        run = Write(
-            index,
-            texts,
-            [],
-            None if condition == ALWAYS else [condition] * len(texts),
-            [ttl] * len(texts) if ttl else None,
-        )
-        yield BulkSlice(keys, run, places, refused, (), picker(places)(docs) if refused else docs)
+        all_keys, all_docs = map(list, zip(*some, strict=True))
+        for part, texts, refused in _fitting(all_keys):
+            keys, docs = all_keys[part], all_docs[part]
+            places = _others(len(keys), refused)
+            run = Write(
+                index,
+                texts,
+                [],
+                None if condition == ALWAYS else [condition] * len(texts),
+                [ttl] * len(texts) if ttl else None,
+            )
+            yield BulkSlice(keys, run, places, refused, (), picker(places)(docs) if refused else docs)
 
 
 def encoded(bulk_slice: BulkSlice, numbers: Sequence[int]) -> Encoded:
@@ -281,13 +286,27 @@ def on_keys(
 ) -> Iterator[BulkSlice]:
     """Slices of a verb that takes keys alone.
 
-    :param size: keys of a slice.
+    :param size: keys of a slice, at the most.
     :param decode: makes outcomes of results.
     """
     source = iter(keys)
     while some := list(islice(source, size)):
-        texts, refused = _texts(some)
-        yield BulkSlice(some, verb(index, texts), _others(len(some), refused), refused, decode=decode)
+        for part, texts, refused in _fitting(some):
+            given = some[part]
+            yield BulkSlice(given, verb(index, texts), _others(len(given), refused), refused, decode=decode)
+
+
+def _fitting(keys: Sequence[Key]) -> Iterator[tuple[slice, list[bytes], dict[int, PyshardError]]]:
+    """Keys in parts of `_KEY_BYTES` at the most, or of one key: where each part is, and what `_texts` gives for it."""
+    waiting = [slice(0, len(keys))]
+    while waiting:
+        part = waiting.pop()
+        texts, refused = _texts(keys[part])
+        if len(texts) < 2 or sum(map(len, texts)) <= _KEY_BYTES:
+            yield part, texts, refused
+        else:
+            half = (part.start + part.stop) // 2
+            waiting += [slice(half, part.stop), slice(part.start, half)]
 
 
 def _texts(keys: Sequence[Key]) -> tuple[list[bytes], dict[int, PyshardError]]:

@@ -8,6 +8,8 @@ Rules:
 - a column has as many elements as the run has keys;
 - a key that is stored is UTF-8 and not too long, and what is written is a record, as far as its outline shows
   (`pyshard.model.record_check`), and not too large: other clients could not read them;
+- no key of a large batch is too long, whatever the verb, since each of its bytes is work. In a small one it is found
+  nowhere, and to look at all lengths would cost more;
 - a refusal is a `BadRequest` in one printable line.
 """
 
@@ -87,6 +89,8 @@ def decode_runs(data: bytes) -> list[Run]:
     """
     runs = _decoded(_runs, data)
     for number, run in enumerate(runs):
+        if len(data) > settings.BOX_BYTES:
+            _check_key_lengths(run)
         if isinstance(run, _READING):
             continue
         for column in columns(run):
@@ -113,6 +117,8 @@ def decode_readers_runs(data: bytes) -> list[Run | int]:
                 raise BadRequest(f"the batch can't be read: {name}, keys: found something else, expected array")
             runs.append(operations)
         else:
+            if len(data) > settings.BOX_BYTES:
+                _check_key_lengths(run)
             runs.append(run)
     check_size(sum(run if isinstance(run, int) else len(run.keys) for run in runs))
     return runs
@@ -143,6 +149,13 @@ def check_size(operations: int) -> None:
         raise BadRequest(f"the batch has {operations:,} operations; a batch has at most {settings.MAX_BATCH:,}")
 
 
+def _check_key_lengths(run: Run) -> None:
+    """Refuse keys that nobody can store."""
+    most = settings.MAX_KEY_BYTES
+    if max(map(len, run.keys), default=0) > most:
+        raise BadRequest(f"the batch has a key of more than {most:,} bytes")
+
+
 def _check_stored(run: Write | Increment, size: int) -> None:
     """Refuse keys and records that other clients could not read.
 
@@ -150,10 +163,10 @@ def _check_stored(run: Write | Increment, size: int) -> None:
 
     :param size: bytes that the run has at the most.
     """
-    max_key, max_record = settings.MAX_KEY_BYTES, settings.MAX_DOCUMENT_BYTES + HEAD_BYTES
+    max_record = settings.MAX_DOCUMENT_BYTES + HEAD_BYTES
     together = b"".join(run.keys)
-    if len(together) > max_key and max(map(len, run.keys)) > max_key:
-        raise BadRequest(f"the batch has a key of more than {max_key:,} bytes")
+    if len(together) > settings.MAX_KEY_BYTES:
+        _check_key_lengths(run)
     if size > max_record:
         records = run.records if isinstance(run, Write) else [*run.amounts, *run.initials]
         if max(map(len, records), default=0) > max_record:

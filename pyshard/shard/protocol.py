@@ -26,6 +26,8 @@ from pyshard.protocol.pages import encode_keys, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
+from pyshard.settings import settings
+from pyshard.shard.batch_front import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshot_limits import SnapshotPeer
@@ -88,25 +90,40 @@ class ShardProtocol(ServerConnection):
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         epoch, batch = apply_arguments(box)
         if self.role is not None and self.role < Role.WRITE:
-            return self._apply_reading(epoch, decode_readers_runs(batch), self.role)
+            return self._apply_permitted(epoch, decode_readers_runs(batch), self.role, len(batch))
         runs = decode_runs(batch)
         self.operations += count_of(runs)
+        return self._apply_front(epoch, runs, len(batch))
+
+    def applied(self, answers: list[Answer], tag: bytes) -> bytes:
+        assignment = self._shard.assignment or self._shard.configured()
+        return answers_bytes(assignment.state.epoch, encode_answers(answers), tag)
+
+    def _apply_front(self, epoch: int, runs: list[Run], size: int) -> Deferred[list[Answer]]:
+        """Apply as much of a batch as one step may have.
+
+        :param size: bytes that its keys have at the most.
+        """
+        most = settings.BATCH_KEY_BYTES
+        front = front_of(runs, most) if size > most else None
+        if front is None:
+            return self._apply_runs(epoch, runs)
+        return self._apply_runs(epoch, front.runs).addCallback(front.merge)
+
+    def _apply_runs(self, epoch: int, runs: list[Run]) -> Deferred[list[Answer]]:
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
             return self._shard.apply(epoch, runs, self._sender)
         owed = self._shard.will_give(runs)
         applied = self.changes.add(self._shard.apply(epoch, runs, self._sender))
         return self.count_owed(applied, owed) if owed else applied
 
-    def applied(self, answers: list[Answer], tag: bytes) -> bytes:
-        assignment = self._shard.assignment or self._shard.configured()
-        return answers_bytes(assignment.state.epoch, encode_answers(answers), tag)
-
-    def _apply_reading(self, epoch: int, runs: list[Run | int], role: Role) -> Deferred[list[Answer]]:
+    def _apply_permitted(self, epoch: int, runs: list[Run | int], role: Role, size: int) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.
 
         A client's operations share batches, and one that it may not do must not stop those that it may.
 
         :param runs: of one that would change something, only how many operations it has.
+        :param size: as of `_apply_front`.
         """
         denied = PermissionDenied(f"this wants a token of role write; this client's has role {role.word}")
         reading = [run for run in runs if not isinstance(run, int)]
@@ -116,7 +133,7 @@ class ShardProtocol(ServerConnection):
             given = iter(answers)
             return [Answer.refusing(run, denied) if isinstance(run, int) else next(given) for run in runs]
 
-        return self._shard.apply(epoch, reading, self._sender).addCallback(all_of)
+        return self._apply_front(epoch, reading, size).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         end = self._shard.configured().range.end

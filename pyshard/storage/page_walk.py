@@ -22,7 +22,8 @@ from pyshard.storage.look_budget import LookBudget
 Step: TypeAlias = tuple[int, bytes | None, bool]
 
 
-_LONG = 1024  # bytes of a key, for each of which it counts as one more entry
+#: Bytes of a key, for each of which it counts as one more entry.
+KEY_STEP = 1024
 
 
 def page_of(steps: Iterable[Step], bounds: PageBounds, looks: LookBudget | None = None) -> Page:
@@ -43,7 +44,7 @@ def page_of(steps: Iterable[Step], bounds: PageBounds, looks: LookBudget | None 
                 return Page(keys, False, slot)
             if (left <= -bounds.steps or looks.left <= -looks.whole) and last_key is not None:
                 return Page(keys, False, slot, last_key)
-        left -= 1 if key is None else 1 + len(key) // _LONG
+        left -= 1 if key is None else 1 + len(key) // KEY_STEP
         last_slot, last_key = slot, key
         if visible and key is not None:
             keys.append(key)

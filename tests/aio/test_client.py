@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+import attrs
 import pytest
 from aio.loop_cluster import LoopCluster, run
 
 from pyshard.aio import AioClient, connect
 from pyshard.errors import ClientClosed, InvalidArgument, InvalidDocument, InvalidKey
+from pyshard.settings import settings
+from pyshard.shard import protocol
 
 _T = TypeVar("_T")
 
@@ -89,6 +92,22 @@ def test_many_in_flight(loop: str) -> None:
             assert [one and one["record"] for one in found] == keys
 
     run(main, loop)
+
+
+def test_many_long_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bulk verbs over more long keys than a box has room for, at shards that put off all past a bound."""
+    monkeypatch.setattr(protocol, "settings", attrs.evolve(settings, BATCH_KEY_BYTES=200_000))
+
+    async def main() -> None:
+        async with LoopCluster() as cluster, connect(cluster.server) as client:
+            keys = [f"{number:04}" + "k" * 60_000 for number in range(400)]
+            assert await client.write_many({key: number for number, key in enumerate(keys, 1)}) == [28] * 400
+            assert await client.has_many(keys) == [True] * 400
+            assert await client.get_many(keys, -1) == list(range(1, 401))
+            popped = await client.pop_many(keys)
+            assert [one and one["record"] for one in popped] == list(range(1, 401))
+
+    run(main)
 
 
 def test_closing_without_async_with() -> None:

@@ -35,6 +35,6 @@ def sweep_expired(
             key = lmdb_encoding.whole_key(memoryview(db_key), value)
             old = lmdb_encoding.unpack(key, value)
             assert old is not None  # the key is the value's own
-            DurableIndex(view, number, counters, changes).delete(key, slot, old, cost(key, old))
+            DurableIndex(view, number, counters, changes).remove(db_key, key, slot, cost(key, old))
     changes.swept = expired.place
     return expired.more

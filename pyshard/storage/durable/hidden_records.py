@@ -51,7 +51,7 @@ def trim(view: MergedView, counters: Counters, changes: GroupChanges, place: byt
         old = lmdb_encoding.unpack(key, value)
         assert old is not None  # the key is the value's own
         size = cost(key, old)
-        DurableIndex(view, number, counters, changes).delete(key, slot, old, size)
+        DurableIndex(view, number, counters, changes).remove(db_key, key, slot, size)
         counters.hidden.note(number, slot, -1, -size)
     if found:
         changes.trimmed = found[-1][0]

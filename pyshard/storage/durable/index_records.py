@@ -52,10 +52,11 @@ class DurableIndex:
         self._counters = counters
         self._memtable = memtable
         self._looks = looks or LookBudget()
+        self._long: tuple[bytes, bytes] | None = None  # the long key that was last hashed, with its database key
 
     def find(self, key: bytes, slot: int) -> StoredRecord | None:
         """See `StoreIndex`."""
-        value = self._view.get(lmdb_encoding.database_key(self._number, slot, key))
+        value = self._view.get(self._database_key(slot, key))
         if value is None:
             return None
         self._looks.left -= len(value)
@@ -65,7 +66,7 @@ class DurableIndex:
         """See `StoreIndex`."""
         assert self._counters is not None
         assert self._memtable is not None
-        db_key = lmdb_encoding.database_key(self._number, slot, key)
+        db_key = self._database_key(slot, key)
         self._memtable.put(db_key, lmdb_encoding.pack(key, new), new.expires)
         if old is None:
             self._count(slot, 1, grows)
@@ -74,8 +75,12 @@ class DurableIndex:
 
     def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
+        self.remove(self._database_key(slot, key), key, slot, size)
+
+    def remove(self, db_key: bytes, key: bytes, slot: int, size: int) -> None:
+        """As `delete`, for who has the database key."""
         assert self._memtable is not None
-        self._memtable.remove_key(lmdb_encoding.database_key(self._number, slot, key), key)
+        self._memtable.remove_key(db_key, key)
         self._count(slot, -1, -size)
 
     def write(
@@ -165,6 +170,14 @@ class DurableIndex:
                 if size >= enough:
                     return size
         return size
+
+    def _database_key(self, slot: int, key: bytes) -> bytes:
+        """The database key of a record. To find it and to change it, a long key is hashed once."""
+        if len(key) <= lmdb_encoding.LONGEST:
+            return lmdb_encoding.database_key(self._number, slot, key)
+        if self._long is None or self._long[0] is not key:
+            self._long = key, lmdb_encoding.database_key(self._number, slot, key)
+        return self._long[1]
 
     def _live_values(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> Iterator[Value | None]:
         """The values of keys of which none is long, each when it is asked for; None where there is no live record."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.memtable import Memtable, Value
+from pyshard.storage.page_walk import KEY_STEP
 
 
 @attrs.frozen
@@ -118,30 +118,43 @@ class MergedView:
         :param place: where in LMDB's expiries the search begins. All before it that has expired was removed or changed,
             and a memtable has it so.
         :param now: milliseconds since 1970.
-        :param most: how many entries are looked at, at the most, in LMDB and in each memtable.
+        :param most: how many entries are looked at, at the most, in LMDB and in each memtable. A record with a long key
+            counts as several, since the log takes the whole key of what is removed; the last one may cross it.
         :param hidden: slots whose records are passed over.
         """
         found: dict[bytes, memoryview] = {}
         looked_at = 0
         cursor = self._transaction.cursor(db=self._databases.expiries)
         candidates: list[bytes] = []
-        for entry, db_key in cursor.iternext() if cursor.set_range(place) else ():
+        for entry, listed in cursor.iternext() if cursor.set_range(place) else ():
             if looked_at >= most or not lmdb_encoding.is_due(entry, now):
                 break
-            looked_at += 1
+            db_key = bytes(listed)
+            looked_at += self._entries_of(db_key)
             if not _is_hidden(db_key, hidden):
-                candidates.append(bytes(db_key))
+                candidates.append(db_key)
             place = bytes(entry) + b"\0"
         more = looked_at >= most
         for memtable in self._memtables:
-            changed = list(islice((key for key in memtable.expired(now) if not _is_hidden(key, hidden)), most))
-            more |= len(changed) >= most
-            candidates += changed
+            looked_at = 0
+            for db_key in memtable.expired(now):
+                if looked_at >= most:
+                    break
+                if not _is_hidden(db_key, hidden):
+                    looked_at += self._entries_of(db_key)
+                    candidates.append(db_key)
+            more |= looked_at >= most
         for db_key in candidates:
             value = self.get(db_key)
             if value is not None and 0 < lmdb_encoding.expiry_of(value) <= now:
                 found[db_key] = value
         return Expired(found, place, more)
+
+    def _entries_of(self, db_key: bytes) -> int:
+        """As how many entries a record counts where many are looked at."""
+        if not lmdb_encoding.is_long(db_key):
+            return 1
+        return 1 + len(self.get(db_key) or b"") // KEY_STEP
 
     def between(self, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
         """Database key and value of the records of [first, behind), in order."""

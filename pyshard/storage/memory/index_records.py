@@ -30,7 +30,7 @@ from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment
 from pyshard.storage.memory.slot_index import SlotIndex
-from pyshard.storage.page_walk import Step
+from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _LONG = 1024  # bytes of a value from which on a view costs less than a copy
@@ -229,13 +229,13 @@ class MemoryIndex:
     def sweep(self, now: int, most: int, hidden: SlotRanges = ()) -> int:
         """Remove records that have expired.
 
-        :param most: how many keys are looked at, at the most.
+        :param most: how many keys are looked at, at the most; a long one counts as several, and the last may cross it.
         :param hidden: slots whose records stay.
         :return: how many were looked at.
         """
         looked_at = 0
         while looked_at < most and (key := self._schedule.next_due(now)) is not None:
-            looked_at += 1
+            looked_at += 1 + len(key) // KEY_STEP  # it is hashed for its slot
             expires = self.expiries[key]
             slot = self.slot_of(key)
             if expires > now:

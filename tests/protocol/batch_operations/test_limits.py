@@ -132,10 +132,22 @@ def test_a_large_batch_with_every_column() -> None:
 @pytest.mark.parametrize("count", [10, 1000, MOST])
 def test_a_large_batch_that_is_fine(count: int) -> None:
     """A batch that is large enough to be counted first is counted right, whatever the form of its lists' heads."""
-    keys = [b"k" * (2 * settings.BOX_BYTES // count)] * count
-    assert decode_runs(encode_runs([Read("", keys)])) == [Read("", keys)]
+    keys, records = [b"k"] * count, [b"\1\0\0\0\1" + bytes(2 * settings.BOX_BYTES // count)] * count
+    run = Write("", keys, records)
+    assert decode_runs(encode_runs([run])) == [run]
     with pytest.raises(BadRequest, match="has 10,001 operations"):
-        decode_runs(encode_runs([Read("", keys), Read("", [b""] * (MOST + 1 - count))]))
+        decode_runs(encode_runs([run, Read("", [b""] * (MOST + 1 - count))]))
+
+
+@pytest.mark.parametrize("decode", [decode_runs, decode_readers_runs])
+def test_a_long_key_of_a_large_batch(decode: Callable[[bytes], object]) -> None:
+    """A key that nobody can store is refused also where it is only read, if the batch is large."""
+    fine = Has("", [b"k" * settings.MAX_KEY_BYTES] * 20)
+    assert decode(encode_runs([fine])) == [fine]
+    few = Has("", [b"k" * (settings.MAX_KEY_BYTES + 1)])
+    assert decode(encode_runs([few])) == [few]
+    with pytest.raises(BadRequest, match=r"^the batch has a key of more than 65,536 bytes$"):
+        decode(encode_runs([Has("", [b"k"]), fine, few]))
 
 
 @pytest.mark.parametrize(

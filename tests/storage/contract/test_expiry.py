@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -24,7 +26,8 @@ from pyshard.protocol.batch_operations import (
     Touch,
     Write,
 )
-from pyshard.storage import Page
+from pyshard.storage import MemoryStore, Page
+from pyshard.storage.durable import lmdb_encoding
 
 ALL_GONE: list[tuple[Any, Outcome]] = [
     (Read("", [b"a"]), None),
@@ -180,6 +183,34 @@ def test_expired_room_goes_to_the_same_key(bench: Bench) -> None:
     bench.sweep()
     assert (bench.store.documents, bench.store.used) == (1, limit)
     assert bench.one(Read("", [b"a"])) == b"54321"
+
+
+def test_a_sweep_of_long_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep hashes and removes few long keys, however many have expired; all of them go in the end."""
+    keys = [b"%d" % number + b"k" * 60_000 for number in range(40)]
+    for key in keys:
+        bench.fill({key: b"r"}, ttl=1)
+    bench.clock.advance(1)
+    hashed: list[bytes] = []
+
+    def counted(hash_of: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(key: bytes, *arguments: Any, **options: Any) -> Any:
+            hashed.append(key)
+            return hash_of(key, *arguments, **options)
+
+        return noted
+
+    if isinstance(bench.store, MemoryStore):
+        index = bench.store._indexes[0]
+        monkeypatch.setattr(index, "slot_of", counted(index.slot_of))
+    else:
+        monkeypatch.setattr(lmdb_encoding, "blake2b", counted(blake2b))
+    bench.result(bench.store.sweep(500))
+    few = 500 // 59 + 1
+    assert sum(len(key) > 1000 for key in hashed) <= few
+    assert bench.store.documents >= 40 - 2 * few  # some from the memtable, some from LMDB
+    bench.sweep(500)
+    assert (bench.store.documents, bench.store.used) == (0, 0)
 
 
 def test_nothing_to_sweep(bench: Bench) -> None:
