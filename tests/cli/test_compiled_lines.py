@@ -5,6 +5,7 @@ What JSON and MessagePack can hold and pyshard doesn't write itself is tried, to
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
@@ -294,11 +295,10 @@ def test_most_lines_are_not_left(document: Any, jsonl: bool) -> None:
 
 
 def _is_left(document: Any, jsonl: bool) -> bool:
-    """Whether a document is rare when it is read: nan and inf are, and a str in quotes may be."""
+    """Whether a document is rare when it is read: nan, inf and ints from 2**63 on are, and a str in quotes may be."""
     text = as_json(document)
-    return any(sign in text for sign in ("NaN", "Infinity", "$", "\\u0000", "9223372036854775808")) or _is_rare(
-        document
-    )
+    rare = any(sign in text for sign in ("NaN", "Infinity", "$", "\\u0000"))
+    return rare or any(int(digits) >= 1 << 63 for digits in re.findall(r"\d{19,4000}", text)) or _is_rare(document)
 
 
 @built
