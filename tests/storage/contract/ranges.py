@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stores import Bench, check_consistent, weight
+from stores import PLENTY, Bench, check_consistent, weight
 from twisted.internet.defer import Deferred
 
 from pyshard.model.key_slots import SLOTS, slot_of
@@ -66,9 +66,9 @@ def stage(bench: Bench, changes: list[Change], complete: bool = True) -> None:
     """Copy records of `ABOVE`."""
     store = bench.store
     bench.result(store.stage("m", ABOVE, FROM))
-    bench.result(store.absorb_staged("m", page_of(changes), 0))
+    bench.result(store.absorb_staged("m", page_of(changes), 0, PLENTY))
     if complete:
-        bench.result(store.absorb_staged("m", page_of([]), 7))
+        bench.result(store.absorb_staged("m", page_of([]), 7, PLENTY))
 
 
 def failed(bench: Bench, deferred: Deferred[None], error: type[Exception], why: str) -> None:

@@ -16,7 +16,7 @@ from storage.contract.ranges import (
     stage,
 )
 from storage.followers.following import everything
-from stores import Bench
+from stores import PLENTY, Bench
 
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.change_groups import Change
@@ -59,7 +59,7 @@ def test_sweeps_come_by_while_a_copy_grows(bench: Bench) -> None:
         store._engine.flush_all()
     bench.clock.advance(2)
     for sequence in range(8, 40):
-        bench.result(store.absorb_staged("m", page_of(records_from(HIGH[:1])), sequence))
+        bench.result(store.absorb_staged("m", page_of(records_from(HIGH[:1])), sequence, PLENTY))
         bench.result(store.sweep(4))
     assert store.documents == 0
 
@@ -73,7 +73,7 @@ def test_a_hidden_record_that_has_expired_changes(bench: Bench) -> None:
     bench.sweep()
     later = [Change(0, slot_of(HIGH[0]), HIGH[0], 51, bench.now + 60_000, b"text")]
     never = [Change(0, slot_of(HIGH[1]), HIGH[1], 51, 0, b"text")]
-    bench.result(store.absorb_staged("m", page_of([*later, *never, *removed(HIGH[2:20])]), 8))
+    bench.result(store.absorb_staged("m", page_of([*later, *never, *removed(HIGH[2:20])]), 8, PLENTY))
     bench.result(store.own(BELOW + ABOVE))
     bench.sweep()
     assert bench.scan() == bench.in_order(HIGH[:2])

@@ -107,7 +107,7 @@ def test_what_is_known_without_slots(bench: Bench) -> None:
     check(HIGH, False)
     stage(bench, records_from(HIGH), complete=False)
     check(HIGH, False)
-    bench.result(store.absorb_staged("m", page_of([]), 7))
+    bench.result(store.absorb_staged("m", page_of([]), 7, PLENTY))
     check(LOW, False)
     check(HIGH, False)
     bench.result(store.own(BELOW + ABOVE))
@@ -155,7 +155,7 @@ def test_ranges_outlive_a_restart(durable: Bench) -> None:
     check_visible(bench, LOW)
     bench.sweep(7)
     stage(bench, records_from(HIGH))
-    bench.result(bench.store.absorb_staged("m", page_of(removed(HIGH[:5]), sequence=9), 9))
+    bench.result(bench.store.absorb_staged("m", page_of(removed(HIGH[:5]), sequence=9), 9, PLENTY))
     before = bench.store.ranges
     bench.restart()
     assert bench.store.ranges == before

@@ -18,9 +18,9 @@ from storage.contract.ranges import (
     removed,
     stage,
 )
-from stores import Bench, weight
+from stores import PLENTY, Bench, weight
 
-from pyshard.errors import BadRequest, ShardBehind
+from pyshard.errors import BadRequest, ShardBehind, ShardFull
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
@@ -62,7 +62,7 @@ def test_versions_rise_above_those_of_a_copy(bench: Bench) -> None:
     bench.result(bench.store.own(BELOW))
     high = 10**18
     stage(bench, [])
-    bench.result(bench.store.absorb_staged("m", page_of([], version=high, sequence=9), 9))
+    bench.result(bench.store.absorb_staged("m", page_of([], version=high, sequence=9), 9, PLENTY))
     bench.result(bench.store.own(BELOW + ABOVE))
     bench.fill({HIGH[0]: b"text"})
     assert bench.version(HIGH[0]) > high
@@ -75,21 +75,23 @@ def test_how_far_a_copy_is(bench: Bench) -> None:
     stage(bench, records_from(HIGH))
     assert store.ranges.staged == {"m": Staging(ABOVE, Origin(FROM.identity, FROM.incarnation, 7))}
     other = ChangeGroup(9, 0, 60, [*records_from([LOW[0]]), *removed(HIGH[:5])], {"new": 9}, b"text", 10, StoreRanges())
-    bench.result(store.absorb_staged("m", other, 9))
+    bench.result(store.absorb_staged("m", other, 9, PLENTY))
     assert store.ranges.staged["m"].origin.sequence == 9
-    bench.result(store.absorb_staged("m", page_of(records_from(HIGH)), 8))
+    bench.result(store.absorb_staged("m", page_of(records_from(HIGH)), 8, PLENTY))
     bench.result(store.own(BELOW + ABOVE))
     check_visible(bench, HIGH[5:])
     assert store.recall() is None
     with pytest.raises(BadRequest, match="no copy of the name 'm'"):
-        bench.result(store.absorb_staged("m", page_of([]), 10))
+        bench.result(store.absorb_staged("m", page_of([]), 10, PLENTY))
 
 
 def test_pages_after_a_copy_is_complete(bench: Bench) -> None:
     """A page of an older copy would bring back what was removed since, so it is refused."""
     bench.result(bench.store.own(BELOW))
     stage(bench, records_from(HIGH))
-    failed(bench, bench.store.absorb_staged("m", page_of(records_from(HIGH)), 0), BadRequest, "which is complete")
+    failed(
+        bench, bench.store.absorb_staged("m", page_of(records_from(HIGH)), 0, PLENTY), BadRequest, "which is complete"
+    )
     failed(bench, bench.store.stage("m", ((CUT, CUT + 5),), FROM), BadRequest, "another copy")
     bench.result(bench.store.stage("m", ABOVE, FROM))  # it goes on
     assert bench.store.ranges.staged["m"].origin.sequence == 7
@@ -102,20 +104,20 @@ def test_a_copy_of_an_index_that_the_store_was_not_told_of(bench: Bench) -> None
     bench.result(store.stage("m", ABOVE, FROM))
     row = Change(5, CUT + 1, b"a", 50, 0, b"text")
     page = page_of([*records_from(HIGH), row])
-    failed(bench, store.absorb_staged("m", page, 0), ShardBehind, "wasn't told of the index with id 5")
+    failed(bench, store.absorb_staged("m", page, 0, PLENTY), ShardBehind, "wasn't told of the index with id 5")
     bench.result(store.own(BELOW))
     check_visible(bench, [])
     names = {"pages": 1, "links": 2}
     bench.result(store.set_indexes({**names, "later": 6}))  # so the one with id 5 was dropped
-    bench.result(store.absorb_staged("m", page, 7))
+    bench.result(store.absorb_staged("m", page, 7, PLENTY))
     bench.result(store.own(BELOW + ABOVE))
     check_visible(bench, HIGH)
     bench.result(store.set_indexes(names, 9))
     bench.result(store.own(BELOW))
     bench.sweep()
     bench.result(store.stage("n", ABOVE, FROM))
-    bench.result(store.absorb_staged("n", page_of([Change(8, CUT, b"b", 5, 0, b"")]), 7))
-    failed(bench, store.absorb_staged("n", page_of([Change(9, CUT, b"b", 5, 0, b"")]), 8), ShardBehind, "id 9")
+    bench.result(store.absorb_staged("n", page_of([Change(8, CUT, b"b", 5, 0, b"")]), 7, PLENTY))
+    failed(bench, store.absorb_staged("n", page_of([Change(9, CUT, b"b", 5, 0, b"")]), 8, PLENTY), ShardBehind, "id 9")
 
 
 def test_an_index_is_dropped_under_a_copy(bench: Bench) -> None:
@@ -134,3 +136,60 @@ def test_an_index_is_dropped_under_a_copy(bench: Bench) -> None:
     check_visible(bench, [])
     bench.result(store.own(BELOW + ABOVE))
     check_visible(bench, HIGH)
+
+
+def test_a_copy_that_has_no_room(bench: Bench) -> None:
+    """What is staged counts against the limit once, before it is owned and after; what would pass it is refused."""
+    store = bench.store
+    bench.result(store.own(BELOW))
+    bench.fill(dict.fromkeys(LOW, b"text"))
+    bench.result(store.stage("m", ABOVE, FROM))
+    alike = [key for key in HIGH if len(key) == 2]
+    own, each = store.used, weight(alike[0], b"text")
+    limit = own + 10 * each
+    sequence = store.sequence
+    for too_many in (alike[:11], alike):
+        page = page_of(records_from(too_many))
+        failed(bench, store.absorb_staged("m", page, 0, limit), ShardFull, f"holds {own:,} of {limit:,} bytes.*'m'")
+    assert (store.sequence, store.ranges.staged["m"].origin.sequence) == (sequence, 0)
+    for _ in range(2):  # the same rows once more take no more room
+        bench.result(store.absorb_staged("m", page_of(records_from(alike[:10])), 0, limit))
+    assert store.used == own
+    failed(bench, store.absorb_staged("m", page_of(records_from(alike[10:11])), 7, limit), ShardFull, "move less to it")
+    assert store.ranges.staged["m"].origin.sequence == 0
+    elsewhere = page_of(records_from(LOW))  # other slots take no room, as they are passed over
+    bench.result(store.absorb_staged("m", elsewhere, 7, limit))
+    swapped = page_of([*records_from(alike[10:12]), *removed(alike[:2])], sequence=8)
+    bench.result(store.absorb_staged("m", swapped, 8, limit))
+    shrinks = page_of(removed(alike[2:3]), sequence=9)
+    bench.result(store.absorb_staged("m", shrinks, 9, 0))  # one that gives room is taken, though the limit is lower now
+    write = Write("", [LOW[0]], [b"text" + b"x" * (each + 1)])
+    assert bench.answers(write, limit=limit) == [["SHARD_FULL"]]
+    bench.result(store.own(BELOW + ABOVE))
+    check_visible(bench, LOW + alike[3:12])
+    assert store.used == limit - each
+    assert bench.answers(write, limit=limit) == [["SHARD_FULL"]]
+    assert bench.answers(Write("", [LOW[0]], [b"text" + b"x" * each]), limit=limit) == [[True]]
+
+
+def test_expiries_of_a_copy_take_room(bench: Bench) -> None:
+    """As they do of any record."""
+    bench.result(bench.store.own(BELOW))
+    bench.result(bench.store.stage("m", ABOVE, FROM))
+    page, size = page_of(records_from(HIGH[:1], expires=bench.now + 5)), weight(HIGH[0], b"text", 1)
+    failed(bench, bench.store.absorb_staged("m", page, 0, size - 1), ShardFull, f"needs {size} more")
+    bench.result(bench.store.absorb_staged("m", page, 0, size))
+
+
+def test_what_was_given_up_leaves_room_for_a_copy(bench: Bench) -> None:
+    """What is left over doesn't count, though it isn't removed yet."""
+    store, few = bench.store, ((0, slot_of(LOW[15])),)
+    bench.result(store.own(BELOW))
+    bench.fill(dict.fromkeys(LOW, b"text"))
+    bench.result(store.own(few))
+    bench.result(store.stage("m", ABOVE, FROM))
+    limit = sum(weight(key, b"text") for key in LOW[:15] + HIGH)
+    failed(bench, store.absorb_staged("m", page_of(records_from(HIGH)), 7, limit - 1), ShardFull, "needs")
+    bench.result(store.absorb_staged("m", page_of(records_from(HIGH)), 7, limit))
+    bench.result(store.own(few + ABOVE))
+    check_visible(bench, LOW[:15] + HIGH)
