@@ -214,6 +214,7 @@ class Shard:
         store, assignment = self._store, self.assignment
         found: dict[str, object] = {
             "id": store.identity,
+            "incarnation": store.incarnation,
             "documents": store.documents,
             "bytes": store.used,
             "operations": self.operations,
