@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from storage.contract.ranges import (
     ABOVE,
     BELOW,
@@ -81,16 +82,17 @@ def test_a_follower_removes_nothing_by_itself(bench: Bench) -> None:
         check_consistent(store)
 
 
-def test_a_follower_that_owns(bench: Bench) -> None:
+@pytest.mark.parametrize("ranges", [StoreRanges(), StoreRanges(BELOW, {}, ABOVE)])
+def test_a_follower_that_owns(bench: Bench, ranges: StoreRanges) -> None:
     """From then on it follows nobody: it removes what has expired, and what is left over."""
     store, expires = bench.store, bench.now + 1000
-    follow(bench, records_from(KEYS, expires=expires), 5, StoreRanges(BELOW, {}, ABOVE))
+    follow(bench, records_from(KEYS, expires=expires), 5, ranges)
     bench.clock.advance(2)
     bench.sweep(7)
-    bench.result(store.own(BELOW))
+    bench.result(store.own(ranges.owned))
     assert store.origin is None
     bench.sweep(7)
-    assert (store.documents, store.used, store.ranges) == (0, 0, StoreRanges(BELOW))
+    assert (store.documents, store.used, store.ranges) == (0, 0, StoreRanges(ranges.owned))
     assert everything(bench)[0] == []
 
 

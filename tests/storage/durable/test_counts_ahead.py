@@ -58,13 +58,15 @@ def test_a_group_that_fails(
     store = bench.store
     assert isinstance(store, LmdbStore)
     bench.fill(dict.fromkeys(KEYS, b"text"))
+    with monkeypatch.context() as patched:
+        patched.setattr(store._engine.log, "append", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(StorageFailed):
+            bench.result(store.own(BELOW))
     bench.result(store.count_ahead(BELOW, counted))
     with monkeypatch.context() as patched:
         patched.setattr(store._engine.log, "append", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(StorageFailed):
             bench.result(store.apply([task(Remove("", HIGH[:20]))], PLENTY, PLENTY))
-        with pytest.raises(StorageFailed):
-            bench.result(store.own(BELOW))
     assert logged_errors()
 
     def fails(*_: object) -> None:
