@@ -80,4 +80,5 @@ class BootstrapProtocol(ServerConnection):
             "epoch": state.epoch,
             "ephemeral": False,
             "connection": self.id,
+            "incarnation": "",
         }

@@ -134,6 +134,7 @@ class Hello(Command):
         (b"epoch", Integer()),  # the newest epoch it knows; 0 while not configured
         (b"ephemeral", Boolean()),  # a shard: whether a restart loses its data
         (b"connection", Text(settings.MAX_NAME)),  # this connection's id in the daemon's log and `stat`
+        (b"incarnation", Text(settings.MAX_NAME)),  # a shard: its store's; a bootstrap: empty
     ]
 
 

@@ -24,3 +24,4 @@ class Greeting:
     epoch: int
     ephemeral: bool
     connection: str = attrs.field(converter=_cut)
+    incarnation: str = attrs.field(converter=_cut, default="")

@@ -37,6 +37,10 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     sequence: int = 0
 
 
+#: In place of an origin: the store follows nobody any more.
+NOBODY = Origin("", "")
+
+
 class Staging(msgspec.Struct, array_like=True, frozen=True):
     """Ranges whose records are being copied from another store."""
 
@@ -71,6 +75,10 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
         if in_ranges(slot, self.left):
             return LEFT
         return next((name for name, staging in self.staged.items() if in_ranges(slot, staging.ranges)), None)
+
+    def given_up(self, ranges: SlotRanges) -> SlotRanges:
+        """What is owned now, and isn't if exactly these ranges are."""
+        return without(self.owned, ranges)
 
     def owning(self, ranges: SlotRanges) -> StoreRanges:
         """It owns exactly these ranges; the stagings that lie in them are owned, what they lack is left.

@@ -179,4 +179,5 @@ class ShardProtocol(ServerConnection):
             "epoch": assignment.state.epoch if assignment else 0,
             "ephemeral": store.ephemeral,
             "connection": self.id,
+            "incarnation": store.incarnation,
         }

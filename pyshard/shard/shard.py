@@ -101,6 +101,9 @@ def accept(current: Assignment | None, name: str, state: ClusterState, identity:
     return proposed
 
 
+_COUNTED = 500  # records that are counted together before a range is given up
+
+
 class Shard:
     """One shard's behavior.
 
@@ -211,6 +214,7 @@ class Shard:
         store, assignment = self._store, self.assignment
         found: dict[str, object] = {
             "id": store.identity,
+            "incarnation": store.incarnation,
             "documents": store.documents,
             "bytes": store.used,
             "operations": self.operations,
@@ -235,6 +239,8 @@ class Shard:
         if assignment != self.assignment:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
+            while await store.count_ahead(assignment.ranges, _COUNTED):
+                pass
             await store.own(assignment.ranges)
             await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
             self.assignment = assignment

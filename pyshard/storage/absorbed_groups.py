@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from pyshard.errors import BadRequest, shown_value
+from pyshard.errors import BadRequest, ShardFull, shown_value
 from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin, Staging, StoreRanges
@@ -46,6 +46,35 @@ def records_for(
         if in_ranges(change.slot, staging.ranges)
         and (change.index in indexes or not index_ids.is_dropped(change.index, next_index))
     ]
+
+
+def refuse_past_limit(name: str, used: int, grown: int, limit: int) -> None:
+    """Refuse records of a copy that take the store past its limit.
+
+    :param name: of the copy.
+    :param used: bytes that count against the limit, with these records.
+    :param grown: how many of these bytes are new.
+    :param limit: bytes that may be in use.
+    :raises ShardFull: they are too many.
+    """
+    if grown > 0 and used > limit:
+        raise ShardFull(
+            f"the shard holds {used - grown:,} of {limit:,} bytes, and a group of the copy {shown_value(name)} needs "
+            f"{grown:,} more; remove documents, raise the shard's size, or move less to it"
+        )
+
+
+def refuse_incomplete(origin: Origin | None) -> None:
+    """Refuse to own anything with a part of another store's records.
+
+    :param origin: whose groups the store absorbs as a whole, and how far it is; None: nobody's.
+    :raises BadRequest: it hasn't all that the other store had at any moment.
+    """
+    if origin is not None and not origin.sequence:
+        raise BadRequest(
+            f"owned: found a copy of the store {shown_value(origin.identity)} that isn't complete; expected a store "
+            "that has all records"
+        )
 
 
 def staging_of(ranges: StoreRanges, name: str) -> Staging:

@@ -112,5 +112,9 @@ class IFollowedStore(Protocol):
 
     @property
     def origin(self) -> Origin | None:
-        """What `absorb` was last given."""
+        """Whose groups the store absorbs, as `absorb` was last given it; None: nobody's.
+
+        While it is another store's, `sweep` removes neither what has expired nor what is left over: the other store
+        does that, and its groups say so. `IRangedStore.own` makes an end of it.
+        """
         ...

@@ -2,7 +2,7 @@
 
 A store counts all records that it has. What it hides is counted once more, here, and subtracted from what anybody is
 told. So records become visible, or hidden, without being counted anew: but for those of slots that were owned and are
-left over now.
+left over now. These are counted ahead, some at a time, while they are owned (`IRangedStore.count_ahead`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 import attrs
 
+from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges, union, without
-from pyshard.protocol.store_ranges import LEFT, StoreRanges
+from pyshard.protocol.store_ranges import LEFT, StoreRanges, shown
 from pyshard.storage.slot_histogram import BUCKET_BITS
+
+#: Records that `own` looks at by itself, which takes some milliseconds; see `IRangedStore.count_ahead`.
+MOST_AT_ONCE = 1000
 
 
 @attrs.define
@@ -49,7 +54,7 @@ class Tally:
 
 
 #: Index id → the counts of it.
-_Tallies = dict[int, Tally]
+Tallies: TypeAlias = dict[int, Tally]
 
 #: What gives index id, slot and used bytes of each record in some ranges.
 Records = Callable[[SlotRanges], Iterable[tuple[int, int, int]]]
@@ -65,7 +70,7 @@ class HiddenCounts:
     """
 
     ranges: StoreRanges = attrs.field(factory=StoreRanges)
-    _areas: dict[str, _Tallies] = attrs.field(factory=dict)
+    _areas: dict[str, Tallies] = attrs.field(factory=dict)
     _shared: bool = False
 
     def copy(self) -> HiddenCounts:
@@ -118,28 +123,31 @@ class HiddenCounts:
             for tallies in self._areas.values():
                 tallies.pop(index, None)
 
-    def set_ranges(self, new: StoreRanges, records: Records) -> None:
+    def set_ranges(self, new: StoreRanges, records: Records, given_up: Tallies | None = None) -> None:
         """The store's ranges are others now.
 
         :param records: what is counted anew: what begins to be hidden.
+        :param given_up: the counts of all that was owned and is left over now; None: it is counted anew, too.
         """
         old, areas = self.ranges, self._areas
         if old.left == new.left and _staged(old) == _staged(new):
             self.ranges = new
             return
-        counted: dict[str, list[_Tallies]] = {}
+        counted: dict[str, list[Tallies]] = {}
         for name, staging in new.staged.items():
             known = old.staged.get(name)
             same = known is not None and known.ranges == staging.ranges
             counted[name] = [areas.get(name, {}) if same else tallies_of(records(staging.ranges))]
-        given_up = {name: staging for name, staging in old.staged.items() if name not in new.staged}
-        known_left = {LEFT: old.left} | {name: staging.ranges for name, staging in given_up.items()}
+        ended = {name: staging for name, staging in old.staged.items() if name not in new.staged}
+        known_left = {LEFT: old.left} | {name: staging.ranges for name, staging in ended.items()}
         known_left = {name: each for name, each in known_left.items() if each and not without(each, new.left)}
         rest = without(new.left, union(*known_left.values()))
         if new.left:
-            counted[LEFT] = [*(areas.get(name, {}) for name in known_left), tallies_of(records(rest) if rest else ())]
+            if given_up is None:
+                given_up = tallies_of(records(rest) if rest else ())
+            counted[LEFT] = [*(areas.get(name, {}) for name in known_left), given_up]
         self.ranges = new
-        self._areas = {name: _merged(several) for name, several in counted.items()}
+        self._areas = {name: merged(several) for name, several in counted.items()}
         self._shared = False
 
     def nothing_is_left(self) -> bool:
@@ -149,7 +157,7 @@ class HiddenCounts:
     def _own(self) -> None:
         """Have counts of one's own, to change them."""
         if self._shared:
-            self._areas = {name: _merged([tallies]) for name, tallies in self._areas.items()}
+            self._areas = {name: merged([tallies]) for name, tallies in self._areas.items()}
             self._shared = False
 
 
@@ -158,17 +166,25 @@ def _staged(ranges: StoreRanges) -> dict[str, SlotRanges]:
     return {name: staging.ranges for name, staging in ranges.staged.items()}
 
 
-def tallies_of(records: Iterable[tuple[int, int, int]]) -> _Tallies:
+def not_counted(ranges: SlotRanges) -> BadRequest:
+    """The refusal of `own` to give up ranges of which it would have to count too many records."""
+    return BadRequest(
+        f"owned: found more than {MOST_AT_ONCE:,} records in {shown(ranges)}, which are to be given up and aren't "
+        "counted yet; count them ahead, then try again"
+    )
+
+
+def tallies_of(records: Iterable[tuple[int, int, int]]) -> Tallies:
     """The counts of some records: index id, slot and used bytes of each."""
-    found: _Tallies = {}
+    found: Tallies = {}
     for index, slot, used in records:
         found.setdefault(index, Tally()).add(slot, 1, used)
     return found
 
 
-def _merged(several: Iterable[Mapping[int, Tally]]) -> _Tallies:
-    """Counts of several areas together, in new tallies."""
-    found: _Tallies = {}
+def merged(several: Iterable[Mapping[int, Tally]]) -> Tallies:
+    """Several counts together, in new tallies."""
+    found: Tallies = {}
     for tallies in several:
         for index, tally in tallies.items():
             if index in found:

@@ -6,7 +6,8 @@ Rules, which every store keeps:
   with `WrongShard`, also one that was asked for before the ranges changed and is done after;
 - what is staged counts against the limit, and what is left over doesn't. `used` has neither;
 - hidden records aren't swept when they expire;
-- what is left over is removed by `sweep`, through the log.
+- what is left over is removed by `sweep`, through the log;
+- of what is owned and may be given up soon, the counts are taken before, some records at a time.
 """
 
 from __future__ import annotations
@@ -31,9 +32,24 @@ class IRangedStore(Protocol):
     def own(self, ranges: SlotRanges) -> Deferred[None]:
         """Own exactly these ranges. Complete copies that lie in them are visible then; what they lack is left over.
 
-        What begins to be left over is counted first, which takes about a second for a quarter of a million records.
+        A store that followed another one (`IFollowedStore.origin`) follows nobody from then on.
 
-        :raises BadRequest: (in the Deferred) see `StoreRanges.owning`; nothing has changed.
+        It takes some milliseconds for any number of records, as what is given up was counted ahead.
+
+        :raises BadRequest: (in the Deferred) see `StoreRanges.owning`; or more than 1,000 records that are given up
+            aren't counted; or the store is an incomplete copy of another one. Nothing has changed.
+        """
+        ...
+
+    def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
+        """Count some of the records that the store would give up if it owned exactly these ranges.
+
+        It is to be called until all of them are counted. The counts are kept right from then on, which costs a look at
+        each of these records that changes, until the store gives up any of these slots, or others are counted. With
+        the ranges that it owns, nothing is counted any more.
+
+        :param most: how many records at the most, so that no operation waits long for it.
+        :return: a Deferred of whether there are more.
         """
         ...
 
@@ -50,7 +66,7 @@ class IRangedStore(Protocol):
         """Give a copy up: its records are left over. There may be no such copy."""
         ...
 
-    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int) -> Deferred[None]:
+    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         """Have become of a copy's records what has become of them in the other store, and of nothing else.
 
         Indexes, text and ranges of the group, and records of other slots, are passed over; so are records of indexes
@@ -58,7 +74,9 @@ class IRangedStore(Protocol):
 
         :param sequence: all groups up to this number are absorbed with this one; 0: pages of the copy are to come. It
             is saved with the records. What was absorbed before is passed over.
+        :param limit: bytes that what is owned and what is staged may take together.
         :raises BadRequest: (in the Deferred) there is no such copy, or a page comes to one that is complete.
+        :raises ShardFull: (in the Deferred) the records need more room than there is; nothing was absorbed.
         :raises ShardBehind: (in the Deferred) a record is of an index that this store wasn't told of yet.
         :raises StorageFailed: (in the Deferred) as every change.
         """

@@ -58,6 +58,7 @@ def test_hello(bench: Bench) -> None:
         "protocol": 1,
         "role": "bootstrap",
         "identity": "",
+        "incarnation": "",
         "cluster": "c1",
         "name": "",
         "epoch": 7,

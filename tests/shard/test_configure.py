@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import NotConfigured, StaleEpoch
-from pyshard.model.key_slots import SLOTS
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.protocol.store_ranges import StoreRanges
@@ -41,6 +41,16 @@ def test_configure(new: Shard) -> None:
     assert new.configured() == new.assignment == Assignment("low", STATE)
     key = keys_of(LOW, "pages")[0]
     assert answers(new, Write("pages", [key], [b"one"]), Read("pages", [key])) == [[True], [b"one"]]
+
+
+def test_configure_a_store_with_many_others_records(new: Shard) -> None:
+    """What lies outside its range is counted, some at a time, and given up."""
+    keys = [b"%d" % each for each in range(2500)]
+    slots = [slot_of(key) for key in keys]
+    result(new.store.apply([Task(Write("", keys, [b"one"] * len(keys)), 0, slots)], 1 << 30, 1 << 30))
+    result(new.configure("low", STATE))
+    assert new.store.ranges.owned == new.configured().ranges
+    assert new.store.documents == sum(1 for slot in slots if slot < LOW.end)
 
 
 def test_configure_with_new_indexes(shard: Shard) -> None:

@@ -122,6 +122,7 @@ def test_stat_of_a_new_shard(new: Shard, clock: Clock) -> None:
     clock.advance(2.5)
     assert new.stat() == {
         "id": "1d",
+        "incarnation": "1d",
         "documents": 0,
         "bytes": 0,
         "operations": 0,
@@ -129,6 +130,13 @@ def test_stat_of_a_new_shard(new: Shard, clock: Clock) -> None:
         "ephemeral": True,
         "compiled": IN_USE,
     }
+
+
+def test_stat_tells_of_an_incarnation(new: Shard) -> None:
+    """It is the store's, which a store may change without a new id."""
+    assert isinstance(new.store, MemoryStore)
+    new.store.incarnation = "2e"
+    assert (new.stat()["id"], new.stat()["incarnation"]) == ("1d", "2e")
 
 
 def test_stat(shard: Shard, clock: Clock) -> None:
@@ -144,6 +152,7 @@ def test_stat(shard: Shard, clock: Clock) -> None:
     histogram[slot_of(A) * 10 // HALF] = 1
     assert shard.stat() == {
         "id": "1d",
+        "incarnation": "1d",
         "documents": 1,
         "bytes": len(A) + 3 + 128,
         "operations": 5,

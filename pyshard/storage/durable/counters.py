@@ -55,7 +55,7 @@ class Counters:
     :param indexes_since: the group of the log that has set them; 0: none has.
     :param next_index: no index has had this id or a higher one.
     :param hidden: the store's ranges, and what is counted of those that are hidden.
-    :param origin: whose groups the store has absorbed as a whole, and how far; None: nobody's.
+    :param origin: whose groups the store absorbs as a whole, and how far it is; None: nobody's.
     """
 
     version: int
@@ -70,6 +70,11 @@ class Counters:
     next_index: int = DEFAULT_INDEX + 1
     hidden: HiddenCounts = attrs.field(factory=HiddenCounts)
     origin: Origin | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the store does what another one does, and nothing by itself."""
+        return self.origin is not None
 
     @property
     def used_of_limit(self) -> int:

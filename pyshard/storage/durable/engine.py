@@ -37,6 +37,7 @@ from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
 from pyshard.storage.durable.checkpoint import PAGE, CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.counts_ahead import CountsAhead
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
@@ -79,6 +80,7 @@ class StorageEngine:
     :ivar lock: held by whoever reads, and while something changes that readers see.
     :ivar counters: count all that there is.
     :ivar memtable: what the log has and LMDB doesn't.
+    :ivar ahead: counts of what the store may give up soon.
     :ivar text: what the shard remembers.
     :ivar incarnation: see `pyshard.storage.durable.saved_meta`.
     :ivar swept: where in LMDB's expiries the next sweep begins.
@@ -113,7 +115,7 @@ class StorageEngine:
         self.on_growth: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
         self.swept = self.trimmed = b""
-        self.memtable = Memtable()
+        self.memtable, self.ahead = Memtable(), CountsAhead()
         self.environment, self.databases = open_environment(directory, first_map)
         try:
             with self.environment.begin() as transaction:
@@ -222,9 +224,12 @@ class StorageEngine:
                 view = MergedView(self.databases, transaction, changes, self.memtable)
                 for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
                     outcomes.append(update.work(view, counters, changes))
-                    most = max(changes.put_bytes, changes.given_bytes)
-                    if len(changes.records) >= most_changes or most >= most_bytes:
+                    if (
+                        len(changes.records) >= most_changes
+                        or max(changes.put_bytes, changes.given_bytes) >= most_bytes
+                    ):
                         break  # what an update writes is known only when it is done
+                difference = self.ahead.difference(view.before_newest(), changes.records)
             self._given_bytes += changes.given_bytes
             payload = changes.payload(counters.version)
             if payload:
@@ -235,6 +240,7 @@ class StorageEngine:
                 self.unsynced = not sync and (self._durability is Durability.ASYNC or self.retention.places.any)
                 self._checkpoints.pages_due += 2 * (len(changes.records) + len(payload) // PAGE)
                 self._take(changes, counters)
+                self.ahead.take(difference, counters.hidden.ranges.owned)
             elif changes.swept is not None:
                 self.swept = changes.swept
         except Exception as error:  # noqa: BLE001  # see `FailureLog.outcomes`
@@ -253,12 +259,9 @@ class StorageEngine:
             if changes.indexes is not None:
                 self._lmdb_counters.set_indexes(changes.indexes, changes.next_index)
                 self._lmdb_counters.indexes_since = counters.indexes_since
-            if changes.text is not None:
-                self.text = changes.text
-            if changes.swept is not None:
-                self.swept = changes.swept
-            if changes.trimmed is not None:
-                self.trimmed = changes.trimmed
+            self.text = self.text if changes.text is None else changes.text
+            self.swept = self.swept if changes.swept is None else changes.swept
+            self.trimmed = self.trimmed if changes.trimmed is None else changes.trimmed
             if changes.ranges is not None and changes.ranges.hidden != ranges.hidden:  # passed over, and visible now
                 self.swept = self.trimmed = b""
 

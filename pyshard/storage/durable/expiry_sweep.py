@@ -6,6 +6,7 @@ Rules:
 - hidden records (`pyshard.protocol.store_ranges`) are passed over: what has expired among those of a copy is for the
   store that it was taken of to remove;
 - LMDB lists what has expired until the removal is flushed, so each sweep goes on where the one before it ended;
+- a store that follows another one leaves it to that to say what is removed;
 - records of dropped indexes aren't its business: they go in transactions of LMDB
   (`pyshard.storage.durable.lmdb_flush_transaction`).
 """
@@ -28,6 +29,8 @@ def sweep_expired(
     :param place: where in LMDB's expiries to begin; see `MergedView.expired`.
     :return: whether there may be more.
     """
+    if counters.follows:
+        return False
     expired = view.expired(changes.swept or place, now, most, counters.hidden.ranges.hidden)
     for db_key, value in expired.records.items():
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)

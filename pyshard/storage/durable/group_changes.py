@@ -30,7 +30,7 @@ class LoggedGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     :param text: what the shard remembers; None: as before.
     :param next_index: no index has had this id or a higher one; it goes with `indexes`.
     :param ranges: the store's ranges; None: as before.
-    :param origin: whose groups the store has absorbed, and how far; None: as before.
+    :param origin: whose groups the store absorbs, and how far it is, or `NOBODY`; None: as before.
     """
 
     version: int
@@ -70,7 +70,7 @@ class GroupChanges(Memtable):
     :ivar next_index: see `LoggedGroup`.
     :ivar text: what the shard remembers, if the group changes it.
     :ivar ranges: the store's ranges, if the group changes them.
-    :ivar origin: whose groups the store has absorbed, if the group changes that.
+    :ivar origin: whose groups the store absorbs, or `NOBODY`, if the group changes that.
     :ivar raises_version: whether the last version rises, also if no record changes.
     :ivar swept: where in LMDB's expiries the next sweep begins, if the group sweeps.
     :ivar trimmed: the database key where the next trim of what is left over begins, if the group trims.

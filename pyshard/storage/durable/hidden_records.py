@@ -21,11 +21,17 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.hidden_counts import Tallies
 
 
-def set_ranges(view: MergedView, counters: Counters, changes: GroupChanges, ranges: StoreRanges) -> None:
-    """Have other ranges."""
-    counters.hidden.set_ranges(ranges, lambda some: _counted(view, counters, some))
+def set_ranges(
+    view: MergedView, counters: Counters, changes: GroupChanges, ranges: StoreRanges, given_up: Tallies | None = None
+) -> None:
+    """Have other ranges.
+
+    :param given_up: see `HiddenCounts.set_ranges`.
+    """
+    counters.hidden.set_ranges(ranges, lambda some: _counted(view, counters, some), given_up)
     changes.ranges = ranges
 
 
@@ -37,14 +43,16 @@ def free_what_is_empty(view: MergedView, counters: Counters, changes: GroupChang
 
 
 def trim(view: MergedView, counters: Counters, changes: GroupChanges, place: bytes, most: int) -> bool:
-    """Remove records that are left over.
+    """Remove records that are left over; a store that follows another one leaves that to it.
 
     :param place: no such record has a lower database key.
     :param most: how many, at the most.
     :return: whether there are more.
     """
+    if counters.follows:
+        return False
     left = counters.hidden.ranges.left
-    found = list(islice(_between(view, counters, left, changes.trimmed or place), most))
+    found = list(islice(records_between(view, counters, left, changes.trimmed or place), most))
     for db_key, value in found:
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         key = lmdb_encoding.whole_key(memoryview(db_key), value)
@@ -69,12 +77,12 @@ def recount(view: MergedView, counters: Counters) -> None:
 
 def _counted(view: MergedView, counters: Counters, ranges: SlotRanges) -> Iterator[tuple[int, int, int]]:
     """Index id, slot and used bytes of each record in some ranges."""
-    for db_key, value in _between(view, counters, ranges):
+    for db_key, value in records_between(view, counters, ranges):
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         yield number, slot, lmdb_encoding.used_by(db_key, value)
 
 
-def _between(
+def records_between(
     view: MergedView, counters: Counters, ranges: SlotRanges, place: bytes = b""
 ) -> Iterator[tuple[bytes, memoryview]]:
     """Database key and value of the records in some ranges, in order, from a place on."""

@@ -18,7 +18,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-_NAME = b"pyshard log 3\n\0\0"
+_NAME = b"pyshard log 4\n\0\0"
 _HEADER = struct.Struct(">16s16s8sQI")  # name, identity, salt, number before the first group's, checksum of these
 _CHECKSUM = struct.Struct(">I")  # the last field of a header
 _GROUP = struct.Struct(">8sQQBII")  # salt, sequence number, ballot, whether synced, bytes of payload, checksum of all

@@ -62,6 +62,10 @@ class MergedView:
         self._transaction = transaction
         self._memtables = memtables
 
+    def before_newest(self) -> MergedView:
+        """The records without those of the newest memtable."""
+        return MergedView(self._databases, self._transaction, *self._memtables[1:])
+
     def get(self, db_key: bytes) -> memoryview | None:
         """The value of a record."""
         for memtable in self._memtables:

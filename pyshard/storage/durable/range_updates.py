@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.protocol.store_ranges import Origin, StoreRanges
-from pyshard.storage.absorbed_groups import is_absorbed, records_for
+from pyshard.protocol.store_ranges import NOBODY, Origin, StoreRanges
+from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete, refuse_past_limit
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.counts_ahead import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.hidden_records import free_what_is_empty, set_ranges
 from pyshard.storage.durable.log_changes import logged_group
 from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.durable.replay import replay
+from pyshard.storage.durable.replay import replay, set_origin
+from pyshard.storage.hidden_counts import MOST_AT_ONCE, Tallies, not_counted
 
 
 def changing(decide: Callable[[StoreRanges], StoreRanges]) -> LoggedUpdate:
@@ -35,6 +38,36 @@ def changing(decide: Callable[[StoreRanges], StoreRanges]) -> LoggedUpdate:
     return LoggedUpdate(work)
 
 
+def counting(ahead: CountsAhead, ranges: SlotRanges, most: int) -> LoggedUpdate:
+    """Count some of what would be given up; see `IRangedStore.count_ahead`."""
+
+    def work(view: MergedView, counters: Counters, _: GroupChanges) -> bool:
+        return not ahead.count(view.before_newest(), counters, counters.hidden.ranges.given_up(ranges), most)
+
+    return LoggedUpdate(work)
+
+
+def owning(ahead: CountsAhead, ranges: SlotRanges) -> LoggedUpdate:
+    """Own exactly these ranges, and follow nobody any more; see `IRangedStore.own`."""
+
+    def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
+        now = counters.hidden.ranges
+        new, before = now.owning(ranges), view.before_newest()
+        refuse_incomplete(counters.origin)
+        if new != now:
+            counted: Tallies = {}
+            if given_up := now.given_up(ranges):
+                if not ahead.count(before, counters, given_up, MOST_AT_ONCE):
+                    raise not_counted(given_up)
+                counted = ahead.counted(ahead.difference(before, changes.records), counters)
+            set_ranges(view, counters, changes, new, counted)
+            free_what_is_empty(view, counters, changes)
+        if counters.follows:
+            set_origin(counters, changes, NOBODY)
+
+    return LoggedUpdate(work)
+
+
 def absorbing(group: ChangeGroup, origin: Origin | None) -> LoggedUpdate:
     """Do all that a group did elsewhere; see `IFollowedStore.absorb`."""
 
@@ -43,12 +76,12 @@ def absorbing(group: ChangeGroup, origin: Origin | None) -> LoggedUpdate:
             return
         replay(view, counters, changes, logged_group(group))
         if origin is not None:
-            counters.origin = changes.origin = origin
+            set_origin(counters, changes, origin)
 
     return LoggedUpdate(work)
 
 
-def absorbing_staged(name: str, group: ChangeGroup, sequence: int) -> LoggedUpdate:
+def absorbing_staged(name: str, group: ChangeGroup, sequence: int, limit: int) -> LoggedUpdate:
     """Have the records of a copy as a group has them; see `IRangedStore.absorb_staged`."""
 
     def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
@@ -56,7 +89,9 @@ def absorbing_staged(name: str, group: ChangeGroup, sequence: int) -> LoggedUpda
         wanted = records_for(ranges, name, group, sequence, counters.documents, counters.next_index)
         if wanted is None:
             return
+        used = counters.used
         replay(view, counters, changes, logged_group(ChangeGroup(0, 0, group.version, wanted)))
+        refuse_past_limit(name, counters.used_of_limit, counters.used - used, limit)
         if sequence:
             set_ranges(view, counters, changes, ranges.absorbed(name, sequence))
 

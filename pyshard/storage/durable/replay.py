@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
+from pyshard.protocol.store_ranges import NOBODY, Origin
 from pyshard.storage.batch_executor import cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -32,6 +33,12 @@ def replay_logged(view: MergedView, counters: Counters, changes: GroupChanges, g
         counters.indexes_since = group.sequence
 
 
+def set_origin(counters: Counters, changes: GroupChanges, origin: Origin) -> None:
+    """Have absorbed another store's groups up to a number, or with `NOBODY` follow nobody any more."""
+    counters.origin = None if origin == NOBODY else origin
+    changes.origin = origin
+
+
 def replay(view: MergedView, counters: Counters, changes: GroupChanges, group: LoggedGroup) -> None:
     """Do what a group did.
 
@@ -49,7 +56,7 @@ def replay(view: MergedView, counters: Counters, changes: GroupChanges, group: L
     if group.ranges is not None:
         set_ranges(view, counters, changes, group.ranges)
     if group.origin is not None:
-        counters.origin = changes.origin = group.origin
+        set_origin(counters, changes, group.origin)
     for db_key, value in group.changed():
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         if number not in counters.documents:

@@ -29,7 +29,7 @@ from pyshard.protocol.pages import Row
 from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.durable import range_updates
+from pyshard.storage.durable import assignment_updates, range_updates
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
@@ -161,12 +161,7 @@ class LmdbStore:
             return fail(_unreadable(error))
 
     def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
-        def work(_: MergedView, counters: Counters, changes: GroupChanges) -> None:
-            if counters.indexes != indexes or counters.next_index < next_index:
-                counters.set_indexes(indexes, next_index)
-                changes.indexes, changes.next_index = counters.indexes, counters.next_index
-
-        return self._writer.submit(LoggedUpdate(work))
+        return self._writer.submit(assignment_updates.setting_indexes(indexes, next_index))
 
     def sweep(self, most: int) -> Deferred[bool]:
         engine = self._engine
@@ -251,7 +246,10 @@ class LmdbStore:
         return self._engine.counters.hidden.ranges
 
     def own(self, ranges: SlotRanges) -> Deferred[None]:
-        return self._writer.submit(range_updates.changing(lambda now: now.owning(ranges)))
+        return self._writer.submit(range_updates.owning(self._engine.ahead, ranges))
+
+    def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
+        return self._writer.submit(range_updates.counting(self._engine.ahead, ranges, most))
 
     def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
         return self._writer.submit(range_updates.changing(lambda now: now.staging(name, ranges, origin)))
@@ -259,15 +257,12 @@ class LmdbStore:
     def unstage(self, name: str) -> Deferred[None]:
         return self._writer.submit(range_updates.changing(lambda now: now.unstaged(name)))
 
-    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int) -> Deferred[None]:
-        update = range_updates.absorbing_staged(name, group, sequence)
+    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
+        update = range_updates.absorbing_staged(name, group, sequence, limit)
         return self._writer.submit(update, group.size, len(group.changes))
 
     def remember(self, text: bytes) -> Deferred[None]:
-        def work(_: MergedView, __: Counters, changes: GroupChanges) -> None:
-            changes.remember(text)
-
-        return self._writer.submit(LoggedUpdate(work))
+        return self._writer.submit(assignment_updates.remembering(text))
 
     def recall(self) -> bytes | None:
         return self._engine.text
@@ -342,6 +337,8 @@ class LmdbStore:
             snapshot.end(why)
 
     def _is_more_to_sweep(self) -> bool:
+        if self._engine.counters.follows:
+            return False
         with self._engine.reading() as view:
             return bool(self.ranges.left) or 0 < view.first_expiry(self._engine.swept) <= self._now()
 

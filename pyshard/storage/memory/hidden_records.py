@@ -9,14 +9,17 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from pyshard.model.slot_ranges import SlotRanges
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, without
 from pyshard.protocol.change_groups import Change
-from pyshard.protocol.store_ranges import StoreRanges
-from pyshard.storage.hidden_counts import HiddenCounts
+from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.storage.absorbed_groups import refuse_past_limit
+from pyshard.storage.batch_executor import StoredRecord, cost
+from pyshard.storage.hidden_counts import MOST_AT_ONCE, HiddenCounts, not_counted
 from pyshard.storage.memory.index_records import IndexOwner, MemoryIndex
+from pyshard.storage.memory.range_counts import RangeCounts
 
 
 class HiddenRecords:
@@ -25,10 +28,12 @@ class HiddenRecords:
     :param store: the store, which counts what all its records take.
     :param indexes: its indexes, by id.
     :ivar counts: its ranges, and what is counted of hidden records.
+    :ivar ahead: counts of what the store may give up soon.
     """
 
     def __init__(self, store: IndexOwner, indexes: Mapping[int, MemoryIndex]) -> None:
         self.counts = HiddenCounts()
+        self.ahead = RangeCounts(indexes)
         self._store = store
         self._indexes = indexes
 
@@ -42,18 +47,58 @@ class HiddenRecords:
         """Whether any slot is hidden. If none is, a record that is there is of an owned slot."""
         return self.counts.ranges.hides_any
 
+    def count_given_up(self, ranges: SlotRanges) -> None:
+        """Count what the store gives up if it owns exactly these ranges.
+
+        :raises BadRequest: that are too many records, and they aren't counted yet.
+        """
+        given_up = self.ranges.given_up(ranges)
+        if given_up and not self.ahead.count(given_up, MOST_AT_ONCE):
+            raise not_counted(given_up)
+
     def set_ranges(self, ranges: StoreRanges) -> None:
         """Have other ranges."""
-        before = self.ranges.hidden
-        self.counts.set_ranges(ranges, self._counted)
+        before, given_up = self.ranges.hidden, self.ranges.given_up(ranges.owned)
+        counted = self.ahead.counted(given_up)
+        self.counts.set_ranges(ranges, self._counted, counted)
+        if without(self.ahead.ranges, ranges.owned):
+            self.ahead.begin(())
         if ranges.hidden != before:
-            for index in self._indexes.values():
-                index.sweep_again()
+            self.sweep_again()
+
+    def not_swept(self, origin: Origin | None) -> SlotRanges:
+        """The slots of which a sweep leaves what has expired to another store.
+
+        :param origin: whose groups this store absorbs as a whole; None: nobody's.
+        """
+        return self.ranges.hidden if origin is None else EVERYTHING
+
+    def sweep_again(self) -> None:
+        """Have sweeps look again at what they have passed over."""
+        for index in self._indexes.values():
+            index.sweep_again()
 
     def free_what_is_empty(self) -> None:
         """Have no slots left over if they have no records."""
         if self.ranges.left and self.counts.nothing_is_left():
             self.set_ranges(self.ranges.trimmed())
+
+    def drop_index(self, number: int) -> None:
+        """Count nothing of an index any more, which is about to be dropped."""
+        self.counts.drop_index(number)
+        self.ahead.drop_index(number)
+
+    def refuse_past_limit(self, name: str, changes: Sequence[Change], limit: int) -> None:
+        """Refuse changes of a copy that take the store past its limit.
+
+        :param name: of the copy.
+        :raises ShardFull: they do.
+        """
+        used = self._store.held - self.counts.used(staged=False)
+        if used + sum(map(_cost, changes)) > limit:  # else there is no need to look what was there before
+            last = {(change.index, change.key): change for change in changes}
+            grown = sum(map(self._growth, last.values()))
+            refuse_past_limit(name, used + grown, grown, limit)
 
     def absorb(self, changes: Iterable[Change]) -> None:
         """Have become of records what has become elsewhere; those of an index that isn't there are passed over."""
@@ -81,8 +126,22 @@ class HiddenRecords:
             self.set_ranges(self.ranges.trimmed())
         return trimmed
 
+    def _growth(self, change: Change) -> int:
+        """By how many bytes a change makes the store's records grow."""
+        index = self._indexes.get(change.index)
+        if index is None:
+            return 0
+        return _cost(change) - (index.used_by(change.key) if change.key in index.records else 0)
+
     def _counted(self, ranges: SlotRanges) -> Iterator[tuple[int, int, int]]:
         """Index id, slot and used bytes of each record in some ranges."""
         for number, index in self._indexes.items():
             for _, slot, used in index.records_in(ranges):
                 yield number, slot, used
+
+
+def _cost(change: Change) -> int:
+    """Bytes that a record counts after a change; 0: it isn't there then."""
+    if change.record is None:
+        return 0
+    return cost(change.key, StoredRecord(change.version, change.expires, change.record))

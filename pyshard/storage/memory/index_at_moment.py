@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from sys import getsizeof
+from typing import Protocol
 
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
@@ -31,6 +32,14 @@ _SLICE_BYTES = 1_048_576  # of them, or one more record
 
 #: A record as it was: its key, what `MemoryIndex.records` has of it, and its expiry; None: one that isn't given.
 Found = tuple[bytes, bytes, int] | None
+
+
+class Watcher(Protocol):
+    """Who is told of changes; see `pyshard.storage.memory.index_records.MemoryIndex.watch`."""
+
+    def keep(self, key: bytes, slot: int) -> None:
+        """Is told of a record that is about to change."""
+        ...
 
 
 class IndexAtMoment:

@@ -28,7 +28,7 @@ from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
-from pyshard.storage.memory.index_at_moment import IndexAtMoment
+from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
@@ -71,7 +71,7 @@ class MemoryIndex:
         self.expiries: dict[bytes, int] = {}
         self.noted: dict[bytes, int] | None = None
         self.dropped = False
-        self._moments: list[IndexAtMoment] = []
+        self._watchers: list[Watcher] = []
         self._watched = False  # whether anybody wants to know what changes
         self._schedule = ExpirySchedule(now)
         self._passed_over: dict[bytes, int] = {}  # key → expiry of what has expired and isn't to be swept now
@@ -79,26 +79,30 @@ class MemoryIndex:
         self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
 
     def at_moment(self, now: int = 0, ranges: SlotRanges | None = None) -> IndexAtMoment:
-        """The index as it is now, kept up until `forget_moment`; for the parameters see `IndexAtMoment`."""
+        """The index as it is now, kept up until `unwatch`; for the parameters see `IndexAtMoment`."""
         made = IndexAtMoment(self._slot_index, self.records, self.expiries, now, ranges)
-        self._moments.append(made)
-        self._watched = True
+        self.watch(made)
         return made
 
-    def forget_moment(self, moment: IndexAtMoment) -> None:
-        """Keep nothing more for what `at_moment` gave."""
-        self._moments.remove(moment)
-        self._watched = bool(self._moments) or self.noted is not None
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody of each record before it changes."""
+        self._watchers.append(watcher)
+        self._watched = True
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell somebody nothing more."""
+        self._watchers.remove(watcher)
+        self._watched = bool(self._watchers) or self.noted is not None
 
     def take_notes(self, wanted: bool) -> None:
         """Note what changes from now on, or no more."""
         self.noted = {} if wanted else None
-        self._watched = wanted or bool(self._moments)
+        self._watched = wanted or bool(self._watchers)
 
     def _note(self, key: bytes, slot: int) -> None:
         """Tell those who want to know that a record is about to change."""
-        for moment in self._moments:
-            moment.keep(key, slot)
+        for watcher in self._watchers:
+            watcher.keep(key, slot)
         if self.noted is not None:
             self.noted[key] = slot
 
@@ -242,8 +246,8 @@ class MemoryIndex:
                 self._schedule.add(key, expires)
             elif hidden and in_ranges(slot, hidden):
                 self._passed_over[key] = expires
-                for moment in self._moments:  # of which some may be from before the slot was hidden
-                    moment.keep(key, slot)
+                for watcher in self._watchers:  # of which some may be from before the slot was hidden
+                    watcher.keep(key, slot)
             else:
                 expired = self.find(key, slot)
                 assert expired is not None  # a key with an expiry has a record
@@ -293,9 +297,12 @@ class MemoryIndex:
         for start, end in ranges:
             for slot, key, present in self._slot_index.walk(start, None, end):
                 if present and key is not None:
-                    expiry = settings.EXPIRY_OVERHEAD if key in self.expiries else 0
-                    size = len(self.records[key]) - VERSION.size
-                    yield key, slot, len(key) + size + settings.ITEM_OVERHEAD + expiry
+                    yield key, slot, self.used_by(key)
+
+    def used_by(self, key: bytes) -> int:
+        """Bytes that a record counts which is there."""
+        expiry = settings.EXPIRY_OVERHEAD if key in self.expiries else 0
+        return len(key) + len(self.records[key]) - VERSION.size + settings.ITEM_OVERHEAD + expiry
 
     def trim(self, key: bytes, slot: int, used: int) -> None:
         """Remove a record.

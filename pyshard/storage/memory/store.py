@@ -30,7 +30,7 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.pages import Row
 from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage import index_ids
-from pyshard.storage.absorbed_groups import is_absorbed, records_for
+from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
 from pyshard.storage.following_interface import ICopy, IFollower
@@ -109,12 +109,11 @@ class MemoryStore:
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         now, hidden = int(self._seconds() * 1000), self._hidden.counts
-        used = self.held - hidden.used(staged=False)
-        owned = hidden.ranges.owned
+        used, owned = self.held - hidden.used(staged=False), hidden.ranges.owned
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            if self._ring is None:  # as `_changed` does then, without the call
+            if self._ring is None and not self._hidden.ahead.ranges:  # as `_changed` does then, without the call
                 self.touched = False
                 self.sequence += 1
             else:
@@ -152,13 +151,14 @@ class MemoryStore:
         known, self._next_index = self._next_index, index_ids.next_index(self._next_index, indexes, next_index)
         wanted = {DEFAULT_INDEX: b""} | {number: name.encode() for name, number in indexes.items()}
         for number in set(self._indexes) - set(wanted):
+            self._hidden.drop_index(number)
             dropped = self._indexes.pop(number)
             dropped.leave_counts()
-            self._hidden.counts.drop_index(number)
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
             made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
             made.take_notes(self._ring is not None)
+            self._hidden.ahead.add_index(number)
         if self._names != indexes or known < next_index:
             self._names = dict(indexes)
             self._changed(indexes=self._names)
@@ -167,9 +167,9 @@ class MemoryStore:
     def sweep(self, most: int) -> Deferred[bool]:
         now = self._now()
         for index in self._indexes.values():
-            most -= index.sweep(now, most, self.ranges.hidden)
+            most -= index.sweep(now, most, self._hidden.not_swept(self.origin))
         left = self.ranges.left
-        most -= self._hidden.trim(max(0, most))
+        most -= self._hidden.trim(max(0, most)) if self.origin is None else 0
         if self.touched or left != self.ranges.left:
             self._changed(ranges=None if left == self.ranges.left else self.ranges)
         self._release()
@@ -178,7 +178,7 @@ class MemoryStore:
                 most -= 1
             else:
                 self._dropped.pop()
-        more = bool(self._dropped or self.ranges.left)
+        more = bool(self._dropped or (self.origin is None and self.ranges.left))
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
@@ -187,9 +187,12 @@ class MemoryStore:
     def snapshot(self) -> Snapshot[Row]:
         now = self._now()
         moment = StoreAtMoment(self._indexes, now, self.ranges.owned)
+        if self.origin is not None:
+            self._hidden.sweep_again()  # what a follower's sweeps have passed over isn't counted, but for this
 
         def sweep(index: MemoryIndex) -> int:
-            looked_at = index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT, self.ranges.hidden)
+            not_swept = self._hidden.not_swept(self.origin)
+            looked_at = index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT, not_swept)
             if self.touched:
                 self._changed()
             return looked_at
@@ -239,7 +242,18 @@ class MemoryStore:
         return succeed(None)
 
     def own(self, ranges: SlotRanges) -> Deferred[None]:
-        return execute(lambda: self._set_ranges(self.ranges.owning(ranges)))
+        def work() -> None:
+            new = self.ranges.owning(ranges)
+            refuse_incomplete(self.origin)
+            self._hidden.count_given_up(ranges)
+            self.origin = None
+            self._hidden.sweep_again()  # what a follower has passed over
+            self._set_ranges(new)
+
+        return execute(work)
+
+    def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
+        return succeed(not self._hidden.ahead.count(self.ranges.given_up(ranges), most))
 
     def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
         return execute(lambda: self._set_ranges(self.ranges.staging(name, ranges, origin)))
@@ -247,10 +261,11 @@ class MemoryStore:
     def unstage(self, name: str) -> Deferred[None]:
         return execute(lambda: self._set_ranges(self.ranges.unstaged(name)))
 
-    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int) -> Deferred[None]:
+    def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         def work() -> None:
             changes = records_for(self.ranges, name, group, sequence, self._indexes, self._next_index)
             if changes is not None:
+                self._hidden.refuse_past_limit(name, changes, limit)
                 after = self.ranges.absorbed(name, sequence) if sequence else self.ranges
                 self._absorb(changes, group.version, after)
 
@@ -298,6 +313,7 @@ class MemoryStore:
         """Give what has changed a number, and keep it for followers."""
         self.touched = False
         self.sequence += 1
+        self._hidden.ahead.settle()
         if self._ring is not None:
             changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
             next_index = 0 if indexes is None else self._next_index

@@ -65,7 +65,7 @@ class StoreAtMoment:
     def forget(self) -> None:
         """Have the indexes keep nothing more for it."""
         for _, index, moment in self._moments:
-            index.forget_moment(moment)
+            index.unwatch(moment)
 
     def _expired(self) -> int:
         return sum(moment.expired for _, _, moment in self._moments)

@@ -31,6 +31,7 @@ HELLO: dict[str, object] = {
     "epoch": 7,
     "ephemeral": True,
     "connection": "c1",
+    "incarnation": "2e",
 }
 
 

@@ -18,7 +18,7 @@ from pyshard.settings import settings
 def test_connects(bench: Bench) -> None:
     """It dials, hears who answers, has that approved, and gives the connection, which can be used."""
     connection = bench.connect()
-    assert bench.greetings == [Greeting(commands.PROTOCOL, "shard", "1d", "c1", "low", 7, True, "c1")]
+    assert bench.greetings == [Greeting(commands.PROTOCOL, "shard", "1d", "c1", "low", 7, True, "c1", "2e")]
     assert bench.dialer.connection is connection
     assert (bench.dials, bench.downs) == ([0.0], [])
     asked = connection.call(commands.Ping, 1)

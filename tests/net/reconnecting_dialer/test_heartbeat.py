@@ -38,6 +38,7 @@ class Daemon(BoundedAMP):
             "name": "",
             "epoch": 0,
             "ephemeral": True,
+            "incarnation": "2e",
             "connection": "c1",
         }
 

@@ -32,6 +32,7 @@ from pyshard.protocol.commands import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys
 from pyshard.shard.shard import Assignment
+from pyshard.storage import MemoryStore
 
 # -- who it is ------------------------------------------------------------------------------------------------------
 
@@ -42,6 +43,7 @@ def test_hello_of_a_new_shard(new: Bench) -> None:
         "protocol": 1,
         "role": "shard",
         "identity": "1d",
+        "incarnation": "1d",
         "cluster": "",
         "name": "",
         "epoch": 0,
@@ -57,12 +59,21 @@ def test_hello(bench: Bench) -> None:
         "protocol": 1,
         "role": "shard",
         "identity": "1d",
+        "incarnation": "1d",
         "cluster": "c1",
         "name": "low",
         "epoch": 7,
         "ephemeral": True,
         "connection": "c2",
     }
+
+
+def test_hello_of_a_store_that_has_lost_changes(new: Bench) -> None:
+    """The incarnation is another one, the identity isn't."""
+    assert isinstance(new.shard.store, MemoryStore)
+    new.shard.store.incarnation = "2e"
+    hello = new.ask(commands.Hello, protocol=1)
+    assert (hello["identity"], hello["incarnation"]) == ("1d", "2e")
 
 
 def test_hello_from_another_version(new: Bench) -> None:
@@ -215,6 +226,7 @@ def test_stat(bench: Bench) -> None:
     ]
     assert told == {
         "id": "1d",
+        "incarnation": "1d",
         "name": "low",
         "range": [0.0, 0.5],
         "epoch": 7,

@@ -314,7 +314,7 @@ class StoreHistory:
                 group = ChangeGroup(1, 0, done, [Change(0, slot_of(key), key, done, 0, record)])
                 taken = {key: record} if in_ranges(slot_of(key), ranges.staged["m"].ranges) else {}
                 after = attrs.evolve(last, staged=last.staged | taken).with_ranges(ranges.absorbed("m", done))
-                self.ask(lambda: store.absorb_staged("m", group, done), after)
+                self.ask(lambda: store.absorb_staged("m", group, done, PLENTY), after)
             else:
                 self.ask(lambda: store.unstage("m"), last.with_ranges(ranges.unstaged("m")))
         except BadRequest:

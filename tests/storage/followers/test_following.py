@@ -122,7 +122,7 @@ def change_ranges(bench: Bench, what: str, how: object) -> None:
             staging = before.staged.get("m")
             done = staging.origin.sequence if staging else 0
             changes = [Change(0, slot_of(key), key, 5 + done, 0, ONE) for key in how]
-            bench.result(store.absorb_staged("m", ChangeGroup(1, 0, 5 + done, changes), done + 1))
+            bench.result(store.absorb_staged("m", ChangeGroup(1, 0, 5 + done, changes), done + 1, PLENTY))
         else:
             bench.result(store.unstage("m"))
     except BadRequest:

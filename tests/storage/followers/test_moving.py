@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from storage.followers.following import bring_to_the_disk, everything
-from stores import Bench, check_consistent, folder, weight
+from stores import PLENTY, Bench, check_consistent, folder, weight
 from twisted.internet.task import Clock
 
 from pyshard.errors import FollowerBehind, SnapshotEnded
@@ -107,19 +107,21 @@ class Moving:
         """Read a whole copy, while both stores change."""
         copy = source.result(source.store.copy("m", ranges))
         head = copy.head
-        target.result(target.store.absorb_staged("m", head, 0))
+        target.result(target.store.absorb_staged("m", head, 0, PLENTY))
         while (page := self.page_of(copy)) != []:
             if page is None:
                 self.begin(source, target, ranges)
                 return
-            target.result(target.store.absorb_staged("m", ChangeGroup(head.sequence, 0, head.version, page), 0))
+            target.result(target.store.absorb_staged("m", ChangeGroup(head.sequence, 0, head.version, page), 0, PLENTY))
             self.meanwhile(source, target)
             if self.random.random() < 0.05:  # what is staged is incomplete, so another copy begins from nothing
                 copy.close()
                 self.begin(source, target, ranges)
                 return
         copy.close()
-        target.result(target.store.absorb_staged("m", ChangeGroup(head.sequence, 0, head.version, []), head.sequence))
+        target.result(
+            target.store.absorb_staged("m", ChangeGroup(head.sequence, 0, head.version, []), head.sequence, PLENTY)
+        )
 
     def page_of(self, copy: ICopy) -> list[Change] | None:
         """The next page; None: the store had to end the copy."""
@@ -143,7 +145,7 @@ class Moving:
             return
         for group in groups:
             for _ in range(self.random.choice([1, 1, 2])):
-                target.result(target.store.absorb_staged("m", group, group.sequence))
+                target.result(target.store.absorb_staged("m", group, group.sequence, PLENTY))
         follower.close()
         if self.random.random() < 0.9:
             self.may_restart = True

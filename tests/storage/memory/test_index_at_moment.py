@@ -143,7 +143,7 @@ def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> Non
         assert reader.count in (None, len(reader.expected))
         assert reader.opened.pinned == 0
         reader.opened.close()
-    assert not any(index._moments for index in [*store._indexes.values(), *store._dropped])
+    assert not any(index._watchers for index in [*store._indexes.values(), *store._dropped])
 
 
 class CountingDict(Mapping[bytes, bytes]):

@@ -31,8 +31,8 @@ def test_header() -> None:
     """A header is name, identity, salt, the number before the first group's, and checksum."""
     made = packed_header(bytes.fromhex(IDENTITY), Lap(SALT, 258))
     assert made.hex() == (
-        "70797368617264206c6f6720330a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74"
-        "0000000000000102" + "bd63900e"
+        "70797368617264206c6f6720340a0000" + "00112233445566778899aabbccddeeff" + "73616c7473616c74"
+        "0000000000000102" + "e1d3b367"
     )
     assert (len(made), lap_of(made, bytes.fromhex(IDENTITY))) == (HEADER, Lap(SALT, 258))
 
