@@ -58,11 +58,14 @@ class CountsAhead:
     def difference(self, view: MergedView, changed: Mapping[bytes, Value]) -> Tallies:
         """What changes of records add to the counts.
 
-        :param view: as of `count`.
+        :param view: the records with these changes as the newest layer.
         :param changed: database key → new value, or `REMOVED`.
         """
+        if not self.ranges:  # as nearly always
+            return {}
         found: Tallies = {}
-        for db_key, value in changed.items() if self.ranges else ():
+        view = view.before_newest()
+        for db_key, value in changed.items():
             slot = lmdb_encoding.PREFIX.unpack_from(db_key)[1]
             if in_ranges(slot, self.ranges) and (self._done or db_key < self._place):
                 before = view.get(db_key)
@@ -82,7 +85,7 @@ class CountsAhead:
 
     def take(self, difference: Tallies, owned: SlotRanges) -> None:
         """A group has made a difference; what isn't all owned after it is counted no more."""
-        if without(self.ranges, owned):
+        if self.ranges and without(self.ranges, owned):
             self._begin(())
         for number, tally in difference.items() if self.ranges else ():
             self._tallies.setdefault(number, Tally()).merge(tally)

@@ -229,7 +229,7 @@ class StorageEngine:
                         or max(changes.put_bytes, changes.given_bytes) >= most_bytes
                     ):
                         break  # what an update writes is known only when it is done
-                difference = self.ahead.difference(view.before_newest(), changes.records)
+                difference = self.ahead.difference(view, changes.records)
             self._given_bytes += changes.given_bytes
             payload = changes.payload(counters.version)
             if payload:

@@ -52,14 +52,14 @@ def owning(ahead: CountsAhead, ranges: SlotRanges) -> LoggedUpdate:
 
     def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
         now = counters.hidden.ranges
-        new, before = now.owning(ranges), view.before_newest()
+        new = now.owning(ranges)
         refuse_incomplete(counters.origin)
         if new != now:
             counted: Tallies = {}
             if given_up := now.given_up(ranges):
-                if not ahead.count(before, counters, given_up, MOST_AT_ONCE):
+                if not ahead.count(view.before_newest(), counters, given_up, MOST_AT_ONCE):
                     raise not_counted(given_up)
-                counted = ahead.counted(ahead.difference(before, changes.records), counters)
+                counted = ahead.counted(ahead.difference(view, changes.records), counters)
             set_ranges(view, counters, changes, new, counted)
             free_what_is_empty(view, counters, changes)
         if counters.follows:
