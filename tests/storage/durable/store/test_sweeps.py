@@ -9,7 +9,7 @@ from conftest import TakeErrors
 from storage.contract.samples import neighbors
 from storage.durable.store.broken import Broken
 from storage.durable.store.opened import lmdb_of, opened
-from stores import PLENTY, START, Bench, at_once, check_consistent, commit, task
+from stores import NAMED, PLENTY, START, Bench, at_once, check_consistent, commit, task
 from twisted.internet.task import Clock
 
 from pyshard.errors import StorageFailed
@@ -98,3 +98,21 @@ def test_a_sweep_that_fails(bench: Bench, logged_errors: TakeErrors) -> None:
     bench.sweep()
     assert store.documents == 0
     check_consistent(store)
+
+
+def test_a_dropped_index_goes_in_small_steps(path: Path) -> None:
+    """No transaction flushes or removes more than a step's records, however many the memtable has."""
+    store = opened(path, lambda: START, most_changed=10_000)
+    at_once(store.set_indexes(NAMED))
+    keys = [b"%d" % each for each in range(1000)]
+    for name in ("", "pages"):
+        at_once(store.apply([task(Write(name, keys, keys))], PLENTY, PLENTY))
+    at_once(store.set_indexes({}))
+    memtable, left, steps = store._engine.memtable, 2000, 0
+    while at_once(store.sweep(100)):
+        assert left - len(memtable.records) == 100
+        left, steps = len(memtable.records), steps + 1
+    assert (steps, len(memtable.records)) == (10, 1000)
+    assert store._engine._flushed < 2100  # pages
+    check_consistent(store)
+    at_once(store.close())
