@@ -95,3 +95,16 @@ def test_what_is_flushed_for_it(
     assert committed.background == seconds
     assert commit([logged(steady, 1)]).background == 0
     assert steady.now == 13
+
+
+def test_its_own_sync(store: LmdbStore, steady: Steady, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has written alone counts as a whole; beside others it costs no sync of its own."""
+    append = store._engine.log.append
+
+    def slow(payload: bytes, sync: bool, ballot: int) -> None:
+        steady.now += 10
+        append(payload, sync, ballot)
+
+    monkeypatch.setattr(store._engine.log, "append", slow)
+    sweep, write = logged(steady, 2, background=True, records=1), logged(steady, 1, records=1)
+    assert [store._engine.commit_first(updates).background for updates in ([sweep], [sweep, write])] == [12, 2]
