@@ -239,6 +239,27 @@ def test_background_work_leaves_time_to_others() -> None:
     reactor.until(writer.close())
 
 
+@pytest.mark.parametrize("weight", [None, 0, 1 << 20])
+def test_what_background_work_leaves_time_to(weight: int | None) -> None:
+    """It leaves time to whoever reads (None), or changes something, small or large."""
+    reactor, disk, now = Reactor(), Disk(), [1.0]
+    writer: GroupCommit[int] = GroupCommit(
+        lambda updates: disk.commit(updates)._replace(background=0.01), reactor.call_from_thread, steady=lambda: now[0]
+    )
+    reactor.until(writer.submit_background(3))
+    if weight is None:
+        writer.ask(Sender("other", "1"))
+    else:
+        reactor.until(writer.submit(1, weight, 1, Sender("other", "1")))
+    before = len(disk.commits)
+    done = writer.submit_background(2)
+    time.sleep(0.1)
+    assert len(disk.commits) == before
+    now[0] += 0.051
+    assert reactor.until(done) == 4
+    reactor.until(writer.close())
+
+
 def test_background_work_that_nobody_goes_with() -> None:
     """Where others only read, it is done alone, 50 ms after its part allows it; and at once where nobody asks."""
     reactor, disk, now = Reactor(), Disk(), [1.0]

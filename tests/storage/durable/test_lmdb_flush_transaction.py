@@ -85,7 +85,7 @@ def test_sweeping_a_dropped_index(stored: Stored, changed: Changed, wanted: set[
             left = layers.records().keys() | memtable.records.keys()
             assert len(left) >= len(records) - most
             records, steps = left, steps + 1
-        assert steps <= 1 + len(KEYS) // most
+            assert steps <= 1 + len(KEYS) // most
         assert memtable.records.keys() == {other}
         nothing = Counters.first(0)
         assert (transaction.counters, transaction.lmdb_counters) == (nothing, nothing)
