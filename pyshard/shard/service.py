@@ -26,7 +26,7 @@ from pyshard.shard.shard import Shard
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
-_SWEEP_REST = 3  # times that a sweep took: so long others are served before the next one
+_SWEEP_REST = 3  # times that a sweep took of the reactor: so long others are served before the next one
 _SWEEP_MOST = 500  # records of one sweep
 
 
@@ -56,7 +56,6 @@ class ShardService(MultiService):
         self._open_shard = open_shard
         self._clock = clock
         self._next_sweep: IDelayedCall | None = None
-        self._sweep_began = 0.0
         factory = ServerFactory(
             lambda made: ShardProtocol(self.shard, self.snapshots, made, clock),
             clock,
@@ -92,16 +91,17 @@ class ShardService(MultiService):
     def _refuse_waiting(self) -> None:
         self.shard.store.refuse_waiting()
 
-    def _sweep_later(self, more: bool) -> None:
+    def _sweep_later(self, more: bool, took: float = 0.0) -> None:
         if self.running:
-            took = self._clock.seconds() - self._sweep_began
             pause = min(max(_SWEEP_NEXT, _SWEEP_REST * took), _SWEEP_EVERY) if more else _SWEEP_EVERY
             self._next_sweep = self._clock.callLater(pause, self._sweep)
 
     def _sweep(self) -> None:
         self._next_sweep = None
-        self._sweep_began = self._clock.seconds()
-        maybeDeferred(self.shard.store.sweep, _SWEEP_MOST).addCallbacks(self._sweep_later, self._not_swept)
+        began = self._clock.seconds()
+        swept = maybeDeferred(self.shard.store.sweep, _SWEEP_MOST)
+        took = self._clock.seconds() - began  # a durable store sweeps in its own thread, at its own pace
+        swept.addCallbacks(self._sweep_later, self._not_swept, callbackArgs=(took,))
 
     def _not_swept(self, failure: Failure) -> None:
         self._log.warn("the room of expired records could not be given back: {why}", why=failure.getErrorMessage())

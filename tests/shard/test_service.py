@@ -6,6 +6,7 @@ import pytest
 from deferreds import result
 from shard.served import WHERE, Bench
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from pyshard.errors import ShuttingDown
 from pyshard.protocol import commands
@@ -13,7 +14,10 @@ from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has
 from pyshard.settings import settings
+from pyshard.shard.service import ShardService
+from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore
+from pyshard.testing import MemoryNetwork
 
 
 class ClosingStore(MemoryStore):
@@ -78,3 +82,46 @@ def test_what_waits_after_the_drain_is_refused() -> None:
     assert store.log == ["closed"]
     store.closing.callback(None)
     assert result(stopping) is None
+
+
+class SweptStore(MemoryStore):
+    """Notes when it is swept. A sweep takes so long of the reactor, and is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        super().__init__("1d", self.clock.seconds)
+        self.takes = 0.0
+        self.begun: list[float] = []
+        self.done: Deferred[bool] = Deferred()
+
+    def sweep(self, most: int) -> Deferred[bool]:
+        self.begun.append(self.clock.seconds())
+        self.clock.rightNow += self.takes
+        self.done = Deferred()
+        return self.done
+
+
+@pytest.mark.parametrize(("takes", "waits", "more", "pause"), [
+    (0.0, 0.0, False, 0.5),
+    (0.0, 0.0, True, 0.005),
+    (0.01, 0.0, True, 0.03),
+    (1.0, 0.0, True, 0.5),
+    (0.0, 7.0, True, 0.005),
+])  # fmt: skip
+def test_pauses_between_sweeps(takes: float, waits: float, more: bool, pause: float) -> None:
+    """After a sweep others have three times what it took of the reactor; what another thread took is its own matter."""
+    store = SweptStore()
+    store.takes = takes
+    shard, network = Shard(store, store.clock.seconds), MemoryNetwork(store.clock)
+    service = ShardService(lambda: shard, store.clock, network.listen(*WHERE))
+    service.startService()
+    store.clock.advance(0.5)
+    assert len(store.begun) == 1
+    store.clock.advance(waits)
+    store.done.callback(more)
+    store.clock.advance(pause - 0.0001)
+    assert len(store.begun) == 1
+    store.clock.advance(0.0002)
+    assert len(store.begun) == 2
+    store.done.callback(False)
+    service.stopService()

@@ -61,13 +61,29 @@ class CheckpointSchedule:
     :param most_changed: records that the memtable may have before a checkpoint begins.
     :ivar current: the checkpoint that goes on, if any.
     :ivar pages_due: pages that must be flushed to keep up with the groups; each group adds twice what it brings.
+    :ivar background_due: how many of these background work has brought.
     """
 
     def __init__(self, most_changed: int) -> None:
         self._most_changed = most_changed
         self._pages_per_flush = max(1, most_changed // _FLUSHES)
-        self.pages_due = 0
+        self.pages_due = self.background_due = 0
         self.current: Checkpoint | None = None
+
+    def add(self, records: int, size: int, background: int) -> None:
+        """Note what a group brings.
+
+        :param records: how many records it changes.
+        :param size: bytes of its payload.
+        :param background: how many of the records background work changes.
+        """
+        self.pages_due += 2 * (records + size // PAGE)
+        self.background_due += 2 * background
+
+    @property
+    def of_background(self) -> float:
+        """Which part of what is due background work has brought."""
+        return self.background_due / self.pages_due if self.pages_due else 0.0
 
     def may_begin(self, changed: int, log_bytes: int) -> bool:
         """Whether a checkpoint is to begin now.
@@ -82,7 +98,7 @@ class CheckpointSchedule:
 
         :param sequence: of the last group that is in it.
         """
-        self.current, self.pages_due = Checkpoint(sorted(memtable.records), sequence), 0
+        self.current, self.pages_due, self.background_due = Checkpoint(sorted(memtable.records), sequence), 0, 0
 
     def due(self, memtable: Memtable) -> tuple[Checkpoint, list[bytes], int] | None:
         """The checkpoint, what is to be flushed of it now, and what its `done` is then; None: nothing is due."""
@@ -92,7 +108,7 @@ class CheckpointSchedule:
 
     def flushed(self, done: int) -> None:
         """Go on behind what was flushed; a checkpoint of which that was the last part is done."""
-        self.pages_due = 0
+        self.pages_due = self.background_due = 0
         if self.current is not None:
             self.current.done = done
             if done == len(self.current.keys):

@@ -108,7 +108,7 @@ class StorageEngine:
         self._durability = durability
         self._checkpoints = CheckpointSchedule(most_changed)
         self._last_sync = steady()
-        self._given_bytes = 0  # of records that the outcomes of the present commit have
+        self._given_bytes, self._background = 0, 0.0  # of the present commit; see `Committed`
         self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
         self.unsynced = False
         self.on_safe: Callable[[], None] | None = None
@@ -162,20 +162,22 @@ class StorageEngine:
 
         :return: the outcome of each: what its work returned, or a Failure. Nothing of a failed update is done.
         """
-        kind, alike = next(groupby(updates, type))
-        self._given_bytes = 0
-        if kind is LoggedUpdate:
-            outcomes = self._commit_group(cast("list[LoggedUpdate]", list(alike)))
+        alike = list(next(groupby(updates, type))[1])
+        self._given_bytes, self._background, began = 0, 0.0, self._steady()
+        if type(alike[0]) is LoggedUpdate:
+            outcomes = self._commit_group(cast("list[LoggedUpdate]", alike))
         else:
-            outcomes = self._commit_direct(cast("list[DirectUpdate]", list(alike)))
+            outcomes = self._commit_direct(cast("list[DirectUpdate]", alike))
+        if all(update.background for update in alike):
+            self._background = self._steady() - began
         self._sync_if_due()
         if self.log.kept:
             self.retention.release(self._lmdb_counters.sequence)
-        if self.safe != self.log.active.synced:
-            self.safe = self.log.active.synced
+        if self.safe != self.log.synced:
+            self.safe = self.log.synced
             if self.on_safe is not None:
                 self.on_safe()
-        return Committed(outcomes, self._given_bytes)
+        return Committed(outcomes, self._given_bytes, self._background)
 
     def flush_all(self) -> None:
         """Write the whole memtable to LMDB, so that the next start has nothing to replay."""
@@ -216,18 +218,17 @@ class StorageEngine:
         :return: the outcomes of those from the front that fit into a group; of one at the least.
         """
         outcomes: list[object] = []
-        most_changes, most_bytes, tried = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0
+        most_changes, most_bytes, tried, background = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0, 0
         try:
             self._advance_checkpoint()
-            counters, changes = self.counters.copy(), GroupChanges()
+            began, counters, changes = self._steady(), self.counters.copy(), GroupChanges()
             with self.environment.begin(buffers=True) as transaction:
                 view = MergedView(self.databases, transaction, changes, self.memtable)
                 for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
                     outcomes.append(update.work(view, counters, changes))
-                    if (
-                        len(changes.records) >= most_changes
-                        or max(changes.put_bytes, changes.given_bytes) >= most_bytes
-                    ):
+                    if update.background:
+                        self._background, background = self._steady() - began + self._background, len(changes.records)
+                    if len(changes.records) >= most_changes or changes.largest >= most_bytes:
                         break  # what an update writes is known only when it is done
                 difference = self.ahead.difference(view, changes.records)
             self._given_bytes += changes.given_bytes
@@ -238,7 +239,7 @@ class StorageEngine:
                 if changes.indexes is not None:
                     counters.indexes_since = self.log.sequence
                 self.unsynced = not sync and (self._durability is Durability.ASYNC or self.retention.places.any)
-                self._checkpoints.pages_due += 2 * (len(changes.records) + len(payload) // PAGE)
+                self._checkpoints.add(len(changes.records), len(payload), background)
                 self._take(changes, counters)
                 self.ahead.take(difference, counters.hidden.ranges.owned)
             elif changes.swept is not None:
@@ -276,11 +277,10 @@ class StorageEngine:
             self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
         if self._checkpoints.current is not None and (due := self._checkpoints.due(self.memtable)):
-            checkpoint, keys, done = due
-            last = done == len(checkpoint.keys)
-            self._transact(
-                [DirectUpdate(lambda transaction: transaction.flush(keys))], checkpoint.sequence if last else None
-            )
+            began, (checkpoint, keys, done) = self._steady(), due
+            flush = DirectUpdate(lambda transaction: transaction.flush(keys))
+            self._transact([flush], checkpoint.sequence if done == len(checkpoint.keys) else None)
+            self._background += (self._steady() - began) * self._checkpoints.of_background
             self._checkpoints.flushed(done)
 
     def _commit_direct(self, updates: Sequence[DirectUpdate]) -> list[object]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pyshard.storage.interface import Sender
 
@@ -119,3 +119,15 @@ class UpdateQueue(Generic[_U]):
                     del self._of_address[address]
         if not self._flows:
             self._level = 0.0
+
+
+def count_seconds(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:
+    """Tell each sender its part of the seconds that updates took together: by their cost."""
+    costs_of: dict[Sender, list[int]] = {}
+    for waiting in done:
+        costs_of.setdefault(waiting.sender, []).append(max(waiting.cost, LEAST_COST))
+    a_byte = seconds / sum(map(sum, costs_of.values()))
+    for sender, costs in costs_of.items():
+        together = sum(costs)
+        alike = together * together / sum([cost * cost for cost in costs])  # small ones don't hide a large one
+        sender.count(together * a_byte, alike)

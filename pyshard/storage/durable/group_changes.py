@@ -103,6 +103,11 @@ class GroupChanges(Memtable):
         self.put_bytes += len(text)
 
     @property
+    def largest(self) -> int:
+        """Bytes that it puts, or that its answers give: the more of both."""
+        return max(self.put_bytes, self.given_bytes)
+
+    @property
     def must_sync(self) -> bool:
         """Whether the disk must have the group before anybody is told of it, whatever the durability."""
         return self.indexes is not None or self.text is not None or self.ranges is not None or self.origin is not None

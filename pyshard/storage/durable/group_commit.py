@@ -8,6 +8,7 @@ Rules:
   `pyshard.storage.durable.fair_update_queue`, so that nobody waits for all that somebody else has submitted;
 - a large update isn't committed together with small ones that come before it, since these would wait for its work.
   Small ones behind it go with it. Large ones leave time to others (`pyshard.storage.durable.anticipatory_pause`);
+- the store's own background work has a bounded part of the time (`pyshard.storage.durable.background_updates`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
 - a commit may do only the first of the updates that it is given: the outcomes of these are handed to the reactor
   before anything else is committed, and the others keep their places;
@@ -38,7 +39,8 @@ from pyshard.clocks import steady_seconds
 from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
-from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate
+from pyshard.storage.durable.background_updates import BackgroundUpdates
+from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate, count_seconds
 from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
@@ -49,6 +51,7 @@ MOST_UPDATES = 1000
 
 _SMALL = 64 * 1024  # bytes of memory: some hundred changes, a millisecond or a few
 
+_BACKGROUND = Sender("", "background")
 
 #: Seconds for which this thread may compute before the reactor's thread has its turn. Python's own 5 ms would be
 #: added to all that others ask while a large group is made; if nobody asks, more switches would cost a few percent.
@@ -67,10 +70,12 @@ class Committed(NamedTuple):
 
     :param outcomes: of each that was committed, from the front on; one at the least: a result, or a Failure.
     :param size: bytes that these outcomes keep.
+    :param background: seconds of the thread that background work took, or had others take.
     """
 
     outcomes: list[object]
     size: int = 0
+    background: float = 0.0
 
 
 class GroupCommit(Generic[_U]):
@@ -97,7 +102,9 @@ class GroupCommit(Generic[_U]):
         self._steady = steady
         self._processor = processor
         self._pause = AnticipatoryPause()
+        self._background: BackgroundUpdates[_Submitted[_U]] = BackgroundUpdates()
         self._asked = 0  # small things that others than the sender of the last large update have asked for
+        self._all_asked = 0  # all things that were asked for, but for background work
         self._large_sender: Sender | None = None
         self._switch_interval = sys.getswitchinterval()
         self._call_from_thread = call_from_thread
@@ -136,27 +143,42 @@ class GroupCommit(Generic[_U]):
                         "this address; try again later"
                     )
                 )
+        self._all_asked += 1
         if weight + copied <= _SMALL:
             self.ask(sender)
         answered: Deferred[Any] = Deferred()
-        if self._call_from_thread is None:
-            _fire([answered], self._committed([update]).outcomes)
-            return answered
-        if weight:
+        if weight and self._call_from_thread is not None:
             self._add_weight(sender.address, weight)
             answered.addBoth(self._subtract_weight, sender.address, weight)
+        return self._submit(
+            _Submitted(update, answered), lambda it: self._waiting.add(it, sender, weight + copied, changes)
+        )
+
+    def submit_background(self, update: _U) -> Deferred[Any]:
+        """Have an update of the store's own background work committed, when that has time; see `submit`."""
+        return self._submit(_Submitted(update, Deferred()), self._background.add)
+
+    def ask(self, sender: Sender) -> None:
+        """Note that something small was asked for, which large updates of others are to leave time to."""
+        self._all_asked += 1
+        if sender is not self._large_sender:
+            self._asked += 1
+
+    def _submit(self, submitted: _Submitted[_U], add: Callable[[_Submitted[_U]], None]) -> Deferred[Any]:
+        """Have an update wait.
+
+        :param add: where it waits.
+        """
+        if self._call_from_thread is None:
+            _fire([submitted.answered], self._committed([submitted.update]).outcomes)
+            return submitted.answered
         with self._changed:
-            self._waiting.add(_Submitted(update, answered), sender, weight + copied, changes)
+            add(submitted)
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pyshard-writer", daemon=True)
             self._thread.start()
-        return answered
-
-    def ask(self, sender: Sender) -> None:
-        """Note that something small was asked for, which large updates of others are to leave time to."""
-        if sender is not self._large_sender:
-            self._asked += 1
+        return submitted.answered
 
     def _add_weight(self, address: str, weight: int) -> None:
         self._weight += weight
@@ -213,14 +235,15 @@ class GroupCommit(Generic[_U]):
             if large is not None:
                 self._begin_large(large.sender)
             began = self._steady()
-            outcomes, size = self._committed([waiting.update.update for waiting in taken])
-            had, before = self._processor(), had
+            outcomes, size, background = self._committed([waiting.update.update for waiting in taken])
+            had, before, now = self._processor(), had, self._steady()
             if large is not None:
-                self._pause.end(began, self._steady())
+                self._pause.end(began, now)
+            self._background.count(background, now)
             done = taken[: len(outcomes)]
             with self._changed:
                 self._waiting.put_back(taken[len(done) :])
-                self._waiting.done(done)
+                self._waiting.done(waiting for waiting in done if waiting.sender is not _BACKGROUND)
                 self._handed += size
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
             self._call_from_thread(self._hand_out, done, outcomes, size, had - before)
@@ -232,7 +255,7 @@ class GroupCommit(Generic[_U]):
         self, done: Sequence[WaitingUpdate[_Submitted[_U]]], outcomes: list[object], size: int, seconds: float
     ) -> None:
         """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
-        _count(done, seconds)
+        count_seconds(done, seconds)
         _fire([waiting.update.answered for waiting in done], outcomes)
         with self._changed:
             self._handed -= size
@@ -251,9 +274,14 @@ class GroupCommit(Generic[_U]):
         self._drop_gone()
         if self._closed is not None or self._dropped:
             return 0.0
+        waits = (self._first_waits(), self._background.remaining(self._all_asked, self._steady()))
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _first_waits(self) -> float | None:
+        """Seconds for which the first update of the queue is to wait; None: there is none."""
         if not self._waiting:
             return None
-        if self._waiting.first.cost <= _SMALL:
+        if self._closed is not None or self._waiting.first.cost <= _SMALL:
             return 0.0
         return self._pause.remaining(self._asked, self._steady())
 
@@ -268,6 +296,13 @@ class GroupCommit(Generic[_U]):
         """Take what is committed together next. The caller holds the lock."""
         waiting = self._waiting
         taken: list[WaitingUpdate[_Submitted[_U]]] = []
+        others, now = self._first_waits() == 0, self._steady()
+        wait = self._background.remaining(self._all_asked, now, in_company=others)
+        if wait == 0 or (wait is not None and self._closed is not None):
+            background = self._background.take(now)
+            taken.append(WaitingUpdate(0.0, 0, background, _BACKGROUND, _SMALL, 0))  # first, so that it's surely done
+        if not others:
+            return taken
         changes, size, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
         while waiting and len(taken) < MOST_UPDATES:
             first = waiting.first
@@ -300,18 +335,6 @@ def _refuse(updates: Sequence[WaitingUpdate[_Submitted[Any]]], error: PyshardErr
     """Tell whoever waits for updates that none of them was begun."""
     for waiting in updates:
         waiting.update.answered.errback(error)
-
-
-def _count(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:
-    """Tell each sender its part of the seconds that updates took together: by their cost."""
-    costs_of: dict[Sender, list[int]] = {}
-    for waiting in done:
-        costs_of.setdefault(waiting.sender, []).append(max(waiting.cost, LEAST_COST))
-    a_byte = seconds / sum(map(sum, costs_of.values()))
-    for sender, costs in costs_of.items():
-        together = sum(costs)
-        alike = together * together / sum([cost * cost for cost in costs])  # small ones don't hide a large one
-        sender.count(together * a_byte, alike)
 
 
 def _fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:

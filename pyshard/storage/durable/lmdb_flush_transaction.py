@@ -2,7 +2,10 @@
 
 Rules:
 
-- the memtable itself stays as it is; `flushed` says what LMDB has of it when the transaction is committed;
+- the memtable itself stays as it is; `flushed` says what goes from it when the transaction is committed: what LMDB has
+  then, and what is left of dropped indexes;
+- records of a dropped index go from both, some at a time. No start brings them back: LMDB knows that the index is gone,
+  and a replay passes over records of an index that isn't there;
 - counters are changed along: `lmdb_counters` with each record that LMDB gets or loses, `counters` when a record goes
   for good;
 - the database of expiries has one entry for each record of LMDB that has an expiry;
@@ -12,7 +15,6 @@ Rules:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from itertools import repeat
@@ -39,7 +41,7 @@ class WriteTransaction:
     :param memtable: records that aren't in LMDB.
     :param lmdb_counters: count what is in LMDB.
     :param counters: count all that there is.
-    :ivar flushed: records of the memtable that LMDB has; see `Memtable.records`.
+    :ivar flushed: records of the memtable that it need not have any more; see `Memtable.records`.
     :ivar first_listed: the first entry that LMDB's expiries have got; None: they have got none.
     """
 
@@ -87,10 +89,11 @@ class WriteTransaction:
         :return: whether there may be more.
         """
         for index in list(self.counters.dropped):
-            first, behind = (lmdb_encoding.PREFIX.pack(number, 0)[:4] for number in (index, index + 1))
-            keys = self.memtable.sorted_keys()
-            if bisect_left(keys, first) < bisect_left(keys, behind):
-                self.flush_all()  # so that no start replays what is removed here
+            first = lmdb_encoding.PREFIX.pack(index, 0)[:4]
+            changed = self.memtable.some_of_dropped(index, first, most, self.flushed)
+            for db_key in changed:
+                self._remove(db_key)
+            most -= len(changed)
             cursor = self.lmdb.cursor(db=self.databases.records)
             while most > 0 and cursor.set_range(first) and cursor.key()[:4] == first:
                 self._remove(bytes(cursor.key()))
@@ -129,17 +132,28 @@ class WriteTransaction:
             self.first_listed = min(self.first_listed or entry, entry)
 
     def _remove(self, db_key: bytes) -> None:
-        """Remove a record of LMDB that the memtable doesn't have, or that is flushed."""
+        """Remove a record of a dropped index for good, from LMDB and from the memtable."""
         stored = self.lmdb.get(db_key, db=self.databases.records)
-        assert stored is not None  # the caller has seen it
-        used, expires = lmdb_encoding.bytes_of(db_key, stored), lmdb_encoding.expiry_of(stored)
-        used += settings.EXPIRY_OVERHEAD if expires else 0
-        self.lmdb.delete(db_key, db=self.databases.records)
-        for counters in (self.lmdb_counters, self.counters):
-            counters.used -= used
+        changed = None if db_key in self.flushed else self.memtable.records.get(db_key)
+        self._count_removed(self.lmdb_counters, db_key, stored)
+        self._count_removed(self.counters, db_key, stored if changed is None else changed)
+        if changed is not None:
+            self.flushed[db_key] = changed  # LMDB need not get it
+        if stored is not None:
+            expires = lmdb_encoding.expiry_of(stored)
+            self.lmdb.delete(db_key, db=self.databases.records)
+            if expires:
+                self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
+
+    def _count_removed(self, counters: Counters, db_key: bytes, value: Value | None) -> None:
+        """Count that a record is gone.
+
+        :param value: what there was of it; empty or None: nothing.
+        """
+        if value:
+            expires = lmdb_encoding.expiry_of(value)
+            counters.used -= lmdb_encoding.bytes_of(db_key, value) + (settings.EXPIRY_OVERHEAD if expires else 0)
             _count(counters, {db_key}, -1)
-        if expires:
-            self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
 
 
 def _expiries(db_keys: Iterable[bytes], values: Iterable[Value | None]) -> Iterator[_Expiry]:

@@ -19,9 +19,11 @@ class LoggedUpdate:
 
     :param work: reads the view, counts in the counters, and puts what it changes into the group's changes, which are
         the newest layer of the view; returns the update's outcome.
+    :param background: whether it is the store's own background work, whose time is counted. It is a group's first.
     """
 
     work: Callable[[MergedView, Counters, GroupChanges], object]
+    background: bool = False
 
 
 @attrs.frozen
@@ -29,9 +31,11 @@ class DirectUpdate:
     """An update that is done in a transaction of LMDB: it changes how data are kept, and nothing that anybody sees.
 
     :param work: returns the update's outcome.
+    :param background: see `LoggedUpdate`.
     """
 
     work: Callable[[WriteTransaction], object]
+    background: bool = False
 
 
 Update: TypeAlias = LoggedUpdate | DirectUpdate

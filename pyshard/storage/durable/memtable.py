@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -41,6 +41,7 @@ class Memtable:
         self.put_bytes = 0
         self.given_bytes = 0
         self._sorted_keys: list[bytes] = []
+        self._cleared: set[int] = set()  # dropped indexes of which there is surely nothing
 
     def put(self, db_key: bytes, value: bytes, expires: int) -> None:
         """Set the value of a record."""
@@ -96,10 +97,27 @@ class Memtable:
 
     def sorted_keys(self) -> list[bytes]:
         """The database keys in order; the caller must not change the list. Plain twin: `sorted(records)`."""
-        if len(self._sorted_keys) < len(self.records):  # a dict has its newest keys at its end
-            self._sorted_keys += islice(self.records, len(self._sorted_keys), None)
-            self._sorted_keys.sort()
-        return self._sorted_keys
+        keys = self._sorted_keys
+        if len(keys) < len(self.records):  # a dict has its newest keys at its end
+            keys = [*keys, *islice(self.records, len(keys), None)]
+            keys.sort()
+            self._sorted_keys = keys  # only now: the other thread may look at it at any moment
+        return keys
+
+    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
+        """Database keys of records of a dropped index, which gets none any more.
+
+        :param first: with which bytes they begin.
+        :param most: how many at the most.
+        :param without: records that are left out.
+        """
+        if index in self._cleared:
+            return []
+        of_index = (key for key in self.records if key.startswith(first) and key not in without)
+        some = list(islice(of_index, most))
+        if not some and not without:
+            self._cleared.add(index)
+        return some
 
     def expired(self, now: int) -> Iterator[bytes]:
         """Database keys of records that have expired.

@@ -171,11 +171,11 @@ class LmdbStore:
             return sweep_expired(view, counters, changes, engine.swept, self._now(), most) or more
 
         if engine.counters.dropped:
-            return self._writer.submit(
-                DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep())
+            return self._writer.submit_background(
+                DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep(), background=True)
             )
         if self._is_more_to_sweep():
-            return self._writer.submit(LoggedUpdate(work))
+            return self._writer.submit_background(LoggedUpdate(work, background=True))
         if engine.unsynced or engine.retention.is_overdue():
             return self._writer.submit(LoggedUpdate(lambda *_: False))  # the engine sees to it after each commit
         return succeed(False)

@@ -107,7 +107,8 @@ def test_dropped_indexes_are_swept_away_after_a_restart(durable: Bench) -> None:
     durable.result(durable.store.sweep(5))
     used = durable.store.used
     durable.restart()
-    assert (durable.store.documents, durable.store.used) == (1, used)
+    assert durable.store.documents == 1
+    assert durable.store.used <= used  # what only the log had is passed over
     assert durable.one(Has("pages", [b"1"])) == "INDEX_NOT_FOUND"
     durable.sweep(5)
     assert (durable.store.documents, durable.store.used) == (1, weight(b"a", b""))

@@ -61,3 +61,26 @@ def test_a_copy_stays_as_it_is() -> None:
     memtable.remove(b"a")
     memtable.put(b"b", bytes(16), 7)
     assert (copy.records, copy.first_expiry) == ({b"a": bytes(16)}, 0)
+
+
+def test_sorted_keys_stay_as_they_are() -> None:
+    """What was given isn't changed later on: another thread may look at it."""
+    memtable = Memtable()
+    memtable.remove(b"b")
+    keys = memtable.sorted_keys()
+    memtable.remove(b"a")
+    assert (memtable.sorted_keys(), keys) == ([b"a", b"b"], [b"b"])
+
+
+def test_some_of_a_dropped_index() -> None:
+    """Its records are found, so many at a time, until there is none; what is left out is looked at again later."""
+    memtable = Memtable()
+    for db_key in (b"\x01a", b"\x02a", b"\x02b", b"\x02c", b"\x03a"):
+        memtable.remove(db_key)
+    assert memtable.some_of_dropped(2, b"\x02", 2, {}) == [b"\x02a", b"\x02b"]
+    assert memtable.some_of_dropped(2, b"\x02", 5, {b"\x02a"}) == [b"\x02b", b"\x02c"]
+    assert memtable.some_of_dropped(2, b"\x02", 5, {b"\x02a", b"\x02b", b"\x02c"}) == []
+    assert memtable.some_of_dropped(2, b"\x02", 5, {}) == [b"\x02a", b"\x02b", b"\x02c"]
+    memtable.discard(dict.fromkeys((b"\x02a", b"\x02b", b"\x02c"), b""))
+    assert memtable.some_of_dropped(2, b"\x02", 5, {}) == []
+    assert memtable.some_of_dropped(3, b"\x03", 5, {}) == [b"\x03a"]

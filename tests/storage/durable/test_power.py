@@ -27,7 +27,7 @@ from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Run, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin, StoreRanges
-from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.storage import DataDirectory, Durability, LmdbStore, Task
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.log_file import LogFile
 from pyshard.storage.durable.log_format import Group
@@ -190,12 +190,16 @@ class Bare:
     :param text: what it remembers.
     :param ranges: what it owns, and what is staged. What is left over goes by and by.
     :param staged: key → record of what is staged.
+    :param index: the id of the named index.
+    :param pages: key → record of what can be seen in the named index.
     """
 
     records: dict[bytes, bytes]
     text: bytes | None = None
     ranges: StoreRanges = StoreRanges()  # noqa: RUF009  # it is frozen
     staged: dict[bytes, bytes] = attrs.field(factory=dict)
+    index: int = 0
+    pages: dict[bytes, bytes] = attrs.field(factory=dict)
 
     def with_ranges(self, ranges: StoreRanges) -> Bare:
         """With other ranges: what was staged may be seen now, and what was seen may be gone."""
@@ -205,7 +209,14 @@ class Bare:
             self.text,
             StoreRanges(ranges.owned, ranges.staged),
             self.staged if ranges.staged else {},
+            self.index,
+            {key: record for key, record in self.pages.items() if in_ranges(slot_of(key, b"pages"), ranges.owned)},
         )
+
+    def without(self, expired: set[bytes]) -> Bare:
+        """Without some records that have expired."""
+        left = [{k: one for k, one in each.items() if one not in expired} for each in (self.records, self.pages)]
+        return attrs.evolve(self, records=left[0], pages=left[1])
 
 
 @attrs.frozen
@@ -215,6 +226,11 @@ class Contents:
     records: dict[bytes, bytes]
     version: int
     bare: Bare
+
+    def without(self, expired: set[bytes]) -> Contents:
+        """Without some records that have expired."""
+        left = {key: stored for key, stored in self.records.items() if stored[VERSION.size :] not in expired}
+        return Contents(left, self.version, self.bare.without(expired))
 
 
 KEYS = [b"a", b"b", b"c", b"d", b"long" * 200]
@@ -247,6 +263,8 @@ class StoreHistory:
         self._power_failed = False  # since the last start
         self.seen = seen
         self.given: dict[int, ChangeGroup] = {}
+        self._expiring: dict[bytes, float] = {}  # record → when it expires
+        self._last_index = 0  # its id
         self._places = [0]  # numbers from which on somebody may follow
         self.states = [Contents({}, START * 1_000_000, Bare({}))]
         self.doubtful: list[Bare] = []
@@ -256,7 +274,8 @@ class StoreHistory:
         self.start()
         for _ in range(steps):
             does = self._random.choices(
-                [self.change, self.remember, self.rearrange, self.sweep, self.follow, self.stop], [10, 1, 4, 2, 5, 2]
+                [self.change, self.remember, self.rearrange, self.drop, self.sweep, self.follow, self.stop],
+                [10, 1, 4, 2, 4, 5, 2],
             )[0]
             self._disk.danger, self._disk.trouble = self._danger, self._trouble
             try:
@@ -271,24 +290,46 @@ class StoreHistory:
     def change(self) -> None:
         """One batch with a few writes and removals."""
         runs: list[Run] = []
+        tasks: list[Task] = []
         last = self.states[-1].bare
-        after = dict(last.records)
+        after, pages = dict(last.records), dict(last.pages)
         owned = [key for key in KEYS if in_ranges(slot_of(key), last.ranges.owned)]
         for key in self._random.sample(owned, min(len(owned), self._random.randint(1, 3))):
             if self._random.random() < 0.3:
                 runs.append(Pop("", [key]))
                 after.pop(key, None)
             else:
-                size = self._random.choice([8, 50, 600, 2000])
-                after[key] = self._random.randbytes(8).ljust(size, b".")
-                runs.append(Write("", [key], [after[key]]))
-        if after == last.records:
+                after[key], ttl = self.record()
+                runs.append(Write("", [key], [after[key]], None, ttl))
+        for key in KEYS:
+            slot = slot_of(key, b"pages")
+            if last.index and in_ranges(slot, last.ranges.owned) and self._random.random() < 0.3:
+                pages[key], ttl = self.record()
+                tasks.append(Task(Write("pages", [key], [pages[key]], None, ttl), last.index, [slot]))
+        if (after, pages) == (last.records, last.pages):
             return
         self.ask(
-            lambda: self.store.apply([task(run) for run in runs], PLENTY, PLENTY),
-            attrs.evolve(last, records=after),
+            lambda: self.store.apply([*map(task, runs), *tasks], PLENTY, PLENTY),
+            attrs.evolve(last, records=after, pages=pages),
             self._durability is Durability.FSYNC,
         )
+
+    def record(self) -> tuple[bytes, list[int] | None]:
+        """A new record, and its times to live."""
+        record = self._random.randbytes(8).ljust(self._random.choice([8, 50, 600, 2000]), b".")
+        if self._random.random() < 0.7:
+            return record, None
+        ttl = self._random.choice([1, 5])
+        self._expiring[record] = self._clock.seconds() + ttl
+        return record, [ttl * 1000]
+
+    def drop(self) -> None:
+        """The named index is dropped, and made anew with another id: synced in every mode."""
+        self._last_index += 1
+        number = self._last_index
+        after = attrs.evolve(self.states[-1].bare, index=number, pages={})
+        self.ask(lambda: self.store.set_indexes({"pages": number}), after)
+        self.seen["dropped"] += 1
 
     def remember(self) -> None:
         """Something that is synced in every mode, with all before it."""
@@ -339,9 +380,13 @@ class StoreHistory:
         assert self.states[-1].bare == after
 
     def sweep(self) -> None:
-        """Time passes, and a sweep is done."""
+        """Time passes, and a sweep is done, of few records at a time."""
         self._clock.advance(1)
-        at_once(self.store.sweep(10))
+        expired = {record for record, expires in self._expiring.items() if expires <= self._clock.seconds()}
+        self.states = [state.without(expired) for state in self.states]
+        self.doubtful = [bare.without(expired) for bare in self.doubtful]
+        if at_once(self.store.sweep(self._random.choice([1, 3, 10]))):
+            self.seen["more to sweep"] += 1
 
     def follow(self) -> None:
         """Somebody follows from some place on: each group has what it had whenever somebody was given it."""
@@ -402,12 +447,21 @@ class StoreHistory:
         with self.store._engine.reading() as view:
             every = [change_of(db_key, value) for db_key, value in view.between(b"", b"\xff" * 600)]
         staged = {each.key: each.record or b"" for each in every if ranges.hides(each.slot) == "m"}
-        assert self.store.documents == len(records)
+        index = self.store._engine.counters.indexes.get("pages", 0)
+        slots = [slot_of(key, b"pages") for key in KEYS]
+        pages: dict[bytes, bytes] = {}
+        if index:
+            (answer,) = at_once(self.store.apply([Task(Read("pages", KEYS), index, slots)], PLENTY, PLENTY))
+            found = zip(KEYS, answer.results, strict=True)
+            pages = {key: stored[VERSION.size :] for key, stored in found if isinstance(stored, bytes)}
+        assert self.store.documents >= len(records) + len(pages)  # with what has expired
         bare = Bare(
             {key: stored[VERSION.size :] for key, stored in records.items()},
             self.store.recall(),
             StoreRanges(ranges.owned, ranges.staged),
             staged,
+            index,
+            pages,
         )
         return Contents(records, self.store._engine.counters.version, bare)
 
@@ -440,6 +494,7 @@ def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_e
                 StoreHistory(made / "data", disk, random, seen).run(30)
         assert {type(error) for error in logged_errors()} <= {AssertionError}
     assert set(seen) == {
-        *("failed", "doubtful, and there", "all there", "some missing", "given", "behind", "rearranged", "refused")
+        *("failed", "doubtful, and there", "all there", "some missing", "given", "behind", "rearranged", "refused"),
+        *("dropped", "more to sweep"),
     }
     assert min(seen.values()) > 30

@@ -28,9 +28,13 @@ class Reactor:
         outcome: list[Any] = []
         deferred.addBoth(outcome.append)
         while not outcome:
-            function, arguments = self._calls.get(timeout=10)
-            function(*arguments)
+            self.turn()
         return outcome[0]
+
+    def turn(self) -> None:
+        """Call the next thing that is handed over."""
+        function, arguments = self._calls.get(timeout=10)
+        function(*arguments)
 
 
 class Disk:

@@ -8,7 +8,7 @@ from stores import PLENTY, START, at_once, check_consistent, task
 
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, LmdbStore
-from pyshard.storage.durable.checkpoint import Checkpoint
+from pyshard.storage.durable.checkpoint import PAGE, Checkpoint, CheckpointSchedule
 from pyshard.storage.durable.memtable import Memtable
 
 
@@ -97,3 +97,18 @@ def test_a_checkpoint_goes_on_after_a_restart(path: Path) -> None:
     check_consistent(again)
     assert again.documents == 24
     at_once(again.close())
+
+
+def test_whose_pages_are_due() -> None:
+    """The schedule tells which part of the pages that are due background work has brought."""
+    schedule = CheckpointSchedule(100)
+    assert schedule.of_background == 0
+    schedule.add(30, 0, 10)
+    schedule.add(0, 10 * PAGE, 0)
+    assert (schedule.pages_due, schedule.of_background) == (80, 0.25)
+    schedule.begin(changed(a=20), 7)
+    assert (schedule.pages_due, schedule.of_background) == (0, 0)
+    schedule.add(30, 0, 30)
+    assert schedule.of_background == 1
+    schedule.flushed(1)
+    assert (schedule.pages_due, schedule.of_background, schedule.current) == (0, 0, None)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TakeErrors
 from storage.contract.samples import neighbors
 from storage.durable.store.broken import Broken
 from storage.durable.store.opened import lmdb_of, opened
-from stores import PLENTY, START, Bench, at_once, check_consistent, commit, task
+from stores import NAMED, PLENTY, START, Bench, at_once, check_consistent, commit, task
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import StorageFailed
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import Durability
 from pyshard.storage.durable.expiry_sweep import sweep_expired
-from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 
 
 def test_sweeps_that_are_committed_together(bench: Bench) -> None:
@@ -98,3 +100,60 @@ def test_a_sweep_that_fails(bench: Bench, logged_errors: TakeErrors) -> None:
     bench.sweep()
     assert store.documents == 0
     check_consistent(store)
+
+
+def test_a_dropped_index_goes_in_small_steps(path: Path) -> None:
+    """No transaction flushes or removes more than a step's records, however many the memtable has."""
+    store = opened(path, lambda: START, most_changed=10_000)
+    at_once(store.set_indexes(NAMED))
+    keys = [b"%d" % each for each in range(1000)]
+    for name in ("", "pages"):
+        at_once(store.apply([task(Write(name, keys, keys))], PLENTY, PLENTY))
+    at_once(store.set_indexes({}))
+    memtable, left, steps = store._engine.memtable, 2000, 0
+    while at_once(store.sweep(100)):
+        assert left - len(memtable.records) == 100
+        left, steps = len(memtable.records), steps + 1
+    assert (steps, len(memtable.records)) == (10, 1000)
+    assert store._engine._flushed < 2100  # pages
+    check_consistent(store)
+    at_once(store.close())
+
+
+def test_sweeps_are_background_work(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What removes expired records, those of a dropped index and what is left over, waits for others."""
+    clock = Clock()
+    clock.advance(START)
+    store = opened(path, clock.seconds)
+    submitted: list[Update] = []
+    submit = store._writer.submit_background
+
+    def background(update: Update) -> Deferred[Any]:
+        submitted.append(update)
+        return submit(update)
+
+    at_once(store.set_indexes(NAMED))
+    for name in ("", "pages"):
+        at_once(store.apply([task(Write(name, [b"a", b"b"], [b"", b""], None, [1000] * 2))], PLENTY, PLENTY))
+    at_once(store.apply([task(Write("", [b"c"], [b""]))], PLENTY, PLENTY))
+    at_once(store.set_indexes({}))
+    monkeypatch.setattr(store._writer, "submit_background", background)
+    monkeypatch.setattr(store._writer, "submit", None)
+    while at_once(store.sweep(10)):
+        pass
+    clock.advance(1)
+    while at_once(store.sweep(10)):
+        pass
+    monkeypatch.undo()
+    assert store.documents == 1
+    at_once(store.own(()))
+    monkeypatch.setattr(store._writer, "submit_background", background)
+    monkeypatch.setattr(store._writer, "submit", None)
+    while at_once(store.sweep(10)):
+        pass
+    kinds = [type(update) for update in submitted]
+    assert kinds == [DirectUpdate, LoggedUpdate, LoggedUpdate]
+    assert all(update.background for update in submitted)
+    assert (store.used, store.ranges.left) == (0, ())
+    monkeypatch.undo()
+    at_once(store.close())
