@@ -64,6 +64,13 @@ def test_reads_are_sent_in_larger_steps(shards: int, steps: int) -> None:
     assert slice_size(ranges, changes=True) == settings.BULK_STEP
 
 
+def test_shards_that_own_nothing_get_no_part_of_a_step() -> None:
+    """Else the others would have more than they are to get."""
+    shards = [MapShard(str(number), ((0, 1),) if number < 2 else (), 1, "host", 1) for number in range(4)]
+    assert slice_size(shards, changes=False) == 2 * settings.BULK_STEP
+    assert slice_size(shards, changes=False, fitting=3) == 6
+
+
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_a_closed_client_reads_no_further(in_flight: bool) -> None:
     """An iterable without an end doesn't keep a bulk verb going when its client is closed."""

@@ -191,6 +191,16 @@ def test_config_may_not_move_documents(ranges: list[MapShard], message: str) -> 
     assert str(refused.value) == f"{message} (2 in all), and documents don't move to other ranges by themselves"
 
 
+def test_config_that_moves_a_later_range() -> None:
+    """All ranges of a shard are looked at, not only the first one."""
+    shards = [attrs.evolve(LOW, ranges=((0, 1), (5, 6))), attrs.evolve(HIGH, ranges=((1, 5), (6, SLOTS)))]
+    state = attrs.evolve(STATE, map=ShardMap(shards))
+    assert state.with_config(ShardMap(shards)) is state
+    moved = [attrs.evolve(LOW, ranges=((0, 1), (5, 7))), attrs.evolve(HIGH, ranges=((1, 5), (7, SLOTS)))]
+    with pytest.raises(ConfigError, match=r"'low' with \[0.0, 1e-07\), \[5e-07, 6e-07\)"):
+        state.with_config(ShardMap(moved))
+
+
 def test_state_is_frozen() -> None:
     """Neither a state nor its list of indexes can be changed, not even through the dict it was made of."""
     made_of = {"pages": 2}
