@@ -257,6 +257,7 @@ def split(slots, starts, numbers, shards):
     :return: for each shard the positions in `slots` of those that it owns, rising.
     """
     cdef list parts = [[] for _ in range(shards)]
+    cdef list owned = [parts[number] for number in numbers]  # each range's, which is its shard's
     cdef Py_ssize_t low, high, middle, position = 0
     cdef long slot
     for slot in slots:
@@ -267,6 +268,6 @@ def split(slots, starts, numbers, shards):
                 high = middle
             else:
                 low = middle
-        (<list>parts[numbers[low]]).append(position)
+        (<list>owned[low]).append(position)
         position += 1
     return parts

@@ -130,8 +130,9 @@ def split_plainly(slots: Sequence[int], starts: list[int], numbers: list[int], s
     :param shards: how many there are.
     """
     parts: list[list[int]] = [[] for _ in range(shards)]
+    owned = [parts[number] for number in numbers]  # each range's, which is its shard's
     for position, slot in enumerate(slots):
-        parts[numbers[bisect_right(starts, slot) - 1]].append(position)
+        owned[bisect_right(starts, slot) - 1].append(position)
     return parts
 
 
