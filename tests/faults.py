@@ -39,7 +39,7 @@ class Faults:
     def of_network(self) -> None:
         """One random fault of the network at a random address, or the end of some."""
         random, network = self._random, self._cluster.network
-        own = random.choice(self._cluster.state.map.ranges)
+        own = random.choice(self._cluster.state.map.shards)
         address = random.choice([(own.host, own.port)] * 3 + [(str(settings.BOOTSTRAP_SERVER[0]), 9192)])
         kind = random.choice(_NETWORK)
         self._touched.add(address)
@@ -88,9 +88,12 @@ class Faults:
         )
 
     def move(self) -> None:
-        """Hand ranges over between the shards, at one moment; the bootstrap tells of it a little later."""
+        """Hand ranges over between the shards, at one moment; the bootstrap tells of it a little later.
+
+        Each shard has one range afterwards, several, or none.
+        """
         cluster, random = self._cluster, self._random
-        if not self.settled() or len(cluster.map.ranges) == 1:
+        if not self.settled() or len(cluster.map.shards) == 1:
             return
         # Shards that hand ranges over will have to refuse what was sent before they had them. Here it comes first.
         self.mend()
@@ -99,12 +102,12 @@ class Faults:
             return
         assert cluster.bootstrap is not None
         keeper = cluster.bootstrap.bootstrap
-        bounds = sorted(random.sample(BOUNDS, len(cluster.map.ranges) - 1))
-        ranges = [
-            attrs.evolve(own, start=start, end=end)
-            for own, (start, end) in zip(keeper.state.map.ranges, pairwise([0, *bounds, SLOTS]), strict=True)
-        ]
-        state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges))
+        bounds = sorted(random.sample(BOUNDS, random.randint(1, len(BOUNDS))))
+        owned: dict[str, list[tuple[int, int]]] = {name: [] for name in cluster.names}
+        for one in pairwise([0, *bounds, SLOTS]):
+            owned[random.choice(cluster.names)].append(one)
+        shards = [attrs.evolve(own, ranges=owned[own.name]) for own in keeper.state.map.shards]
+        state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(shards))
         self._finish()
         hand_over(cluster, state)
         self.moves += 1

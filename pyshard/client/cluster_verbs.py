@@ -65,7 +65,7 @@ class ClusterVerbs:
         """How the cluster fares.
 
         :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
-            A shard's dict has name, address, range, limit, and: id, epoch, documents, bytes, histogram, connections,
+            A shard's dict has name, address, ranges, limit, and: id, epoch, documents, bytes, histogram, connections,
             operations, uptime, ephemeral, compiled (docs/protocol.md, "Stat"); a shard that can't be reached has
             ``error``, the reason, in place of the latter.
         """
@@ -144,7 +144,7 @@ class ClusterVerbs:
         state = router.state
         asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
         outcomes = await DeferredList(asked, consumeErrors=True)
-        shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
+        shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.shards, outcomes, strict=True)]
         return stat_of_all(state, shards)
 
     async def _readiness(self, deadline: float | None) -> list[dict[str, str]]:

@@ -37,7 +37,7 @@ ArgumentList: TypeAlias = Sequence[tuple[bytes, WireArgument[Any]]]
 NOTHING: ArgumentList = ()
 
 #: The version of this protocol. A peer with another one is refused at `Hello`.
-PROTOCOL = 1
+PROTOCOL = 2
 
 #: Bytes that the id of a session has: the least and the most that are taken, and what pyshard's own clients use.
 MIN_SESSION_ID, MAX_SESSION_ID, OWN_SESSION_ID = 16, 64, 16
@@ -214,6 +214,7 @@ class Keys(Command):
     ]
     response = [
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
+        (b"epoch", Integer()),  # the shard's
         (b"end", Integer(most=SLOTS)),  # without more: the slot to go on with, be it the first after the shard's range
         (b"more", Boolean()),  # whether to go on behind the last of the keys
         (b"after", ChunkedBytes(optional=True)),  # without more: of the slot `end`, go on behind this key
@@ -232,8 +233,9 @@ class Count(Command):
         (b"slot", Integer(most=SLOTS - 1)),  # the first slot that isn't counted yet
     ]
     response = [
-        (b"documents", Integer()),  # in the shard's whole range
-        (b"end", Integer(most=SLOTS)),  # first slot after the shard's range
+        (b"epoch", Integer()),  # the shard's
+        (b"documents", Integer()),  # in all of the shard's ranges
+        (b"ranges", ChunkedBytes()),  # of the shard, as `pages.encode_ranges` has them
     ]
 
 

@@ -17,8 +17,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pyshard.errors import BadRequest, shown_value
-from pyshard.model.key_slots import slot_to_hash
-from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, in_ranges, union, without
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, in_ranges, shown, union, without
 
 #: The name of all that is left over, beside the names of stagings, none of which is empty.
 LEFT = ""
@@ -136,10 +135,3 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
     def trimmed(self) -> StoreRanges:
         """The records of all that was left over are removed."""
         return StoreRanges(self.owned, self.staged)
-
-
-def shown(ranges: SlotRanges) -> str:
-    """Ranges as people read them; of many the first ones."""
-    texts = [f"[{slot_to_hash(start)}, {slot_to_hash(end)})" for start, end in ranges[:3]]
-    more = [f"{len(ranges) - 3} more"] if len(ranges) > 3 else []
-    return ", ".join([*texts, *more]) or "no slot"

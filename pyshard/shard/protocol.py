@@ -22,7 +22,7 @@ from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.commands import Command
-from pyshard.protocol.pages import encode_keys, encode_rows
+from pyshard.protocol.pages import encode_keys, encode_ranges, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -136,21 +136,24 @@ class ShardProtocol(ServerConnection):
         return self._apply_front(epoch, reading, size).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
-        end = self._shard.configured().range.end
         self.operations += 1
-        return self._shard.keys(epoch, index, slot, after).addCallback(
+        asked = self._shard.keys(epoch, index, slot, after)
+        known = self._shard.configured().state.epoch
+        return asked.addCallback(
             lambda page: {
+                "epoch": known,
                 "keys": encode_keys(page.keys),
-                "end": end if page.slot is None else page.slot,
+                "end": page.slot,
                 "more": page.more,
                 "after": page.after,
             }
         )
 
     def count(self, epoch: int, index: str, slot: int) -> Arguments:
-        end = self._shard.configured().range.end
         self.operations += 1
-        return {"documents": self._shard.count(epoch, index, slot), "end": end}
+        documents, ranges = self._shard.count(epoch, index, slot)
+        known = self._shard.configured().state.epoch
+        return {"epoch": known, "documents": documents, "ranges": encode_ranges(ranges)}
 
     def stat(self) -> Arguments:
         connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}

@@ -7,12 +7,13 @@ import pytest
 from pyshard.client_core import map_fetching
 from pyshard.client_core.map_fetching import MapRank
 from pyshard.errors import ConfigError, ForeignCluster
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.shard_map import MapShard, ShardMap
 
 
 def shard_map(**ends: tuple[int, int]) -> ShardMap:
     """A map of shards by their names, each with its first slot and the one behind its last."""
-    return ShardMap(tuple(ShardRange(name, start, end, 1, name, 5050) for name, (start, end) in ends.items()))
+    return ShardMap(tuple(MapShard(name, ((start, end),), 1, name, 5050) for name, (start, end) in ends.items()))
 
 
 def test_bootstraps_are_asked_before_shards() -> None:
@@ -100,6 +101,21 @@ def test_losing_shards() -> None:
     assert map_fetching.losing_shards(old, shard_map(a=(0, half + 1), b=(half + 1, size))) == {"b"}
     assert map_fetching.losing_shards(old, shard_map(a=(0, half - 1), b=(half - 1, size))) == {"a"}
     assert map_fetching.losing_shards(old, shard_map(a=(0, size))) == {"b"}
+
+
+def test_losing_shards_with_several_ranges() -> None:
+    """Who loses a slot of any range loses; who has nothing can't, unless it leaves the map."""
+
+    def three(*owned: list[tuple[int, int]]) -> ShardMap:
+        return ShardMap([MapShard(name, ranges, 1, name, 1) for name, ranges in zip("abc", owned, strict=False)])
+
+    old = three([(0, 10), (20, 30)], [(10, 20), (30, SLOTS)], [])
+    assert map_fetching.losing_shards(old, old) == set()
+    assert map_fetching.losing_shards(old, three([(0, 10), (20, 29)], [(10, 20), (29, SLOTS)], [])) == {"a"}
+    assert map_fetching.losing_shards(old, three([(0, 10), (20, 31)], [(10, 20), (31, SLOTS)], [])) == {"b"}
+    assert map_fetching.losing_shards(old, three([(0, SLOTS)], [], [])) == {"b"}
+    assert map_fetching.losing_shards(old, three([(0, 10)], [(10, 20), (30, SLOTS)], [(20, 30)])) == {"a"}
+    assert map_fetching.losing_shards(old, three([(0, 10), (20, 30)], [(10, 20), (30, SLOTS)])) == {"c"}
 
 
 def test_pauses_between_maps() -> None:

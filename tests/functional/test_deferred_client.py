@@ -115,13 +115,14 @@ async def test_stat(cluster: Cluster) -> None:
         assert sum(shard["operations"] for shard in shards) == 1001
         for one, daemon, own in zip(shards, cluster.shards, cluster.config, strict=True):
             assert (one["name"], one["address"]) == (daemon.name, f"{HOST}:{daemon.port}")
-            assert (one["range"], one["limit"]) == ([own["start"], own["end"]], own["size"])
+            assert (one["ranges"], one["limit"]) == ([[own["start"], own["end"]]], own["size"])
             assert one["epoch"] == stat["epoch"]
             assert one["ephemeral"] is True
             assert 0 < one["uptime"] < 600
-            assert len(one["histogram"]) == settings.HISTOGRAM_BARS
-            assert sum(one["histogram"]) == one["documents"]
-            assert min(one["histogram"]) > 0
+            (histogram,) = one["histogram"]
+            assert len(histogram) == settings.HISTOGRAM_BARS
+            assert sum(histogram) == one["documents"]
+            assert min(histogram) > 0
             assert [each["operations"] for each in one["connections"]] == [0, one["operations"]]
             for each in one["connections"]:
                 assert f"connection {each['id']} from {each['peer']}: opened" in daemon.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import attrs
@@ -23,6 +24,7 @@ from pyshard.cli.up.directories import ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap
 
 CHECKOUT = Path(__file__).parents[3]
@@ -37,6 +39,24 @@ def test_as_file() -> None:
     """A config file that `up` writes reads back as the same cluster."""
     moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
     assert config_file.parse(as_file(moved).encode()) == moved
+
+
+def test_as_file_of_shards_with_several_ranges() -> None:
+    """A shard with one range has start and end there, any other one its ranges."""
+    low, high = DEFAULT.map.shards
+    shards = [
+        attrs.evolve(low, ranges=((0, 1), (5_000_000, SLOTS))),
+        attrs.evolve(high, ranges=((1, 5_000_000),)),
+        attrs.evolve(high, name="new", port=1, ranges=()),
+    ]
+    several = attrs.evolve(DEFAULT, map=ShardMap(shards))
+    text = as_file(several)
+    assert config_file.parse(text.encode()) == several
+    assert [{*shard} & {"start", "end", "ranges"} for shard in json.loads(text)["shards"]] == [
+        {"ranges"},
+        {"start", "end"},
+        {"ranges"},
+    ]
 
 
 ELSEWHERE = attrs.evolve(
@@ -113,7 +133,7 @@ def test_ports_in_use_are_replaced(taken: int) -> None:
     """A port in use is replaced by a free one, with a note; the other ports stay."""
     shard = free_port()
     chosen, notes = with_free_ports(cluster(shard, bootstrap=taken))
-    assert [shard.port for shard in chosen.map.ranges] == [shard]
+    assert [shard.port for shard in chosen.map.shards] == [shard]
     assert chosen.bootstrap_port not in (taken, shard)
     assert notes == [f"Port {taken} is in use: the bootstrap listens on {chosen.bootstrap_port} instead."]
     assert 20_000 <= chosen.bootstrap_port < 32_000
@@ -122,10 +142,10 @@ def test_ports_in_use_are_replaced(taken: int) -> None:
 
 def test_no_port_is_chosen_twice(taken: int) -> None:
     """Ports in use are replaced by different free ones."""
-    ranges = [attrs.evolve(shard, port=taken) for shard in DEFAULT.map.ranges]
+    ranges = [attrs.evolve(shard, port=taken) for shard in DEFAULT.map.shards]
     wanted = ClusterConfig(ShardMap([ranges[0], attrs.evolve(ranges[1], host="localhost")]), HOST, taken)
     chosen, notes = with_free_ports(wanted)
-    assert len({taken, chosen.bootstrap_port, *(shard.port for shard in chosen.map.ranges)}) == 4
+    assert len({taken, chosen.bootstrap_port, *(shard.port for shard in chosen.map.shards)}) == 4
     assert len(notes) == 3
 
 

@@ -103,14 +103,14 @@ def test_not_approved_later(bench: Bench) -> None:
     assert [daemon.transport for daemon in bench.daemons] == [None]
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [1, 3])
 def test_other_version(bench: Bench, version: int) -> None:
     """A peer with another version of the protocol isn't even looked at."""
     bench.hello = {**HELLO, "protocol": version}
     bench.listen()
     bench.dialer.dial()
     bench.network.settle()
-    assert bench.downs == [f"the peer speaks version {version} of the protocol, this side 1"]
+    assert bench.downs == [f"the peer speaks version {version} of the protocol, this side 2"]
     assert (bench.greetings, bench.ups) == ([], [])
     assert [daemon.transport for daemon in bench.daemons] == [None]
 
