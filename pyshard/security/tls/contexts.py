@@ -15,9 +15,9 @@ from OpenSSL import SSL
 
 from pyshard.errors import ConfigError
 from pyshard.security.tls import certificate_checks, tls_files
+from pyshard.security.tls.bounded_tls_connection import count_message
 from pyshard.security.tls.config import Tls
 from pyshard.security.tls.handshake_errors import in_words
-from pyshard.security.tls.verification import count_message
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; all of 1.3's are good
 

@@ -18,9 +18,9 @@ from pyshard.protocol.boxes import BoxParser, Limits, serialize
 from pyshard.protocol.commands import Ping
 from pyshard.security import tls
 from pyshard.security.tls import Tls
+from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.byte_filter import TlsFilter
 from pyshard.security.tls.contexts import TlsContext
-from pyshard.security.tls.verification import TlsConnection
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.testing import MemoryNetwork
