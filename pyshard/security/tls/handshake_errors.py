@@ -72,6 +72,7 @@ VERDICTS = {
     9: "it isn't valid yet; are the clocks right?",
     10: "it has expired",
     **dict.fromkeys(UNTRUSTED, "it isn't of an authority that this side trusts"),
+    22: "its chain of authorities is too long",
     23: "it was revoked",
     24: "it comes from a certificate that is no authority's",
     26: "it isn't meant for this use (extended key usage)",
