@@ -221,7 +221,7 @@ class ServerConnection(AcceptedConnection):
 
     def end_unserved(self) -> None:
         """See `Served`."""
-        self._ended_because = "the peer ended it before its turn came"
+        self._ended_because = self._no_tls = "the peer ended it before its turn came"
         silent = self._silent and not has_unread(self.transport)  # a health check, say
         self.abort()
         self._silent = silent
