@@ -17,14 +17,14 @@ from typing import TypeVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
-from pyshard.net.twisted_internals import discard_unwritten, send_now
+from pyshard.net.twisted_internals import below_tls, discard_unwritten, send_now
+from pyshard.net.unfinished_box_timer import UnfinishedBoxTimer
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
 
@@ -71,7 +71,7 @@ class BoxStream(amp.AMP):
         self._reads = True  # whether the transport is to read
         self._drops = False  # whether all that is read is dropped
         self._waits = False  # whether it is others' turn to be served
-        self._timer: IDelayedCall | None = None
+        self._timer = UnfinishedBoxTimer(clock)
         self._sends_at_once = False
         self._read_size = READ
 
@@ -94,7 +94,7 @@ class BoxStream(amp.AMP):
     def abort(self) -> None:
         """End the connection now, whatever is still to be written."""
         self._sends_at_once = False
-        self._stop_timer()
+        self._timer.stop()
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -131,21 +131,17 @@ class BoxStream(amp.AMP):
     def read_at_a_time(self, size: int) -> None:
         """Have the transport read at most so many bytes at a time, where it lets itself be told."""
         self._read_size = size
-        transport: object = self.transport
-        if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
-            transport = transport.transport
+        transport = below_tls(self.transport)
         if isinstance(transport, FileDescriptor):
             transport.bufferSize = size
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._sends_at_once = False
-        self._stop_timer()
+        self._timer.stop()
         amp.BinaryBoxProtocol.connectionLost(self, reason)
         # Nobody counts its bytes any more. They go now, for Python may be long in collecting the connection itself.
         self._parser = BoxParser(self._parser.limits)
-        transport: object = self.transport
-        if isinstance(transport, ProtocolWrapper):
-            transport = transport.transport
+        transport = below_tls(self.transport)
         if isinstance(transport, FileDescriptor):
             discard_unwritten(transport)
         self.transport = None
@@ -168,12 +164,12 @@ class BoxStream(amp.AMP):
             self._holding = True
             self.box_bytes_held(parser.held)
             if self.paused:  # it is this side that waits
-                self._stop_timer()
-            elif self._timer is None and not self._broken:
-                self._start_timer()
+                self._timer.stop()
+            elif not self._broken:
+                self._timer.start(parser, self._breach)
         elif self._holding:
             self._holding = False
-            self._stop_timer()
+            self._timer.stop()
             self.box_bytes_held(0)
 
     def serve_arrived(self) -> None:
@@ -326,21 +322,3 @@ class BoxStream(amp.AMP):
                 "connection {connection}: closed, the peer broke the protocol: {what}", connection=self.id, what=what
             )
             self.abort()
-
-    def _start_timer(self) -> None:
-        """Give the box that was begun its time; a later box gets its own."""
-        boxes = self._parser.boxes
-
-        def over() -> None:
-            self._timer = None
-            if self._parser.boxes == boxes:
-                self._breach(f"a box that was not finished within {self._parser.limits.unfinished:g} s")
-            else:
-                self._start_timer()
-
-        self._timer = self._clock.callLater(self._parser.limits.unfinished, over)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
