@@ -9,11 +9,12 @@ Rules:
   memory.
 - A breach of the protocol ends the connection at once, with one line in the log.
 - A small box is handed to the system at once; what the system doesn't take, and each large box, waits in the transport.
+  A large box for TLS is given to it in pieces (`pyshard.net.piecewise_writer`).
 """
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
@@ -23,6 +24,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from pyshard.net.piecewise_writer import PiecewiseWriter, writer_for
 from pyshard.net.twisted_internals import below_tls, discard_unwritten, send_now
 from pyshard.net.unfinished_box_timer import UnfinishedBoxTimer
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
@@ -44,6 +46,7 @@ class BoxStream(amp.AMP):
 
     :param clock: times unfinished boxes.
     :param limits: what one box may be.
+    :cvar is_producer: whether the connection is registered as its transport's producer.
     :ivar id: names this connection in logs and `stat`; its maker may set it.
     :ivar answering: how many commands of the peer wait for their answer.
     :ivar under_way: how many bytes the boxes of these commands have, and those of their answers that are known of.
@@ -52,6 +55,7 @@ class BoxStream(amp.AMP):
 
     _log = Logger()
     id = "?"
+    is_producer: ClassVar[bool] = False
     transport: ITCPTransport | None
 
     def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
@@ -73,6 +77,7 @@ class BoxStream(amp.AMP):
         self._waits = False  # whether it is others' turn to be served
         self._timer = UnfinishedBoxTimer(clock)
         self._sends_at_once = False
+        self._pieces: PiecewiseWriter | None = None  # where the transport has TLS
         self._read_size = READ
 
     def box_bytes_held(self, size: int) -> None:
@@ -88,13 +93,17 @@ class BoxStream(amp.AMP):
     def close(self) -> None:
         """End the connection when what is to be written has been."""
         self._sends_at_once = False  # from here on it is the reactor that writes, and closes behind the last byte
-        if self.transport is not None:
-            self.transport.loseConnection()
+        if self._pieces is not None and self._pieces.waits:
+            self._pieces.end_with(self._lose)
+        else:
+            self._lose()
 
     def abort(self) -> None:
         """End the connection now, whatever is still to be written."""
         self._sends_at_once = False
         self._timer.stop()
+        if self._pieces is not None:
+            self._pieces.discard()
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -103,10 +112,16 @@ class BoxStream(amp.AMP):
     def pauseProducing(self) -> None:
         """See `IPushProducer`: the peer doesn't read what is sent to it. Nothing is read from it, nor parsed on."""
         self._unread = True
+        if self._pieces is not None:
+            self._pieces.pauseProducing()
         self._stop_reading()
 
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the peer has read what was sent to it."""
+        if self._pieces is not None:
+            self._pieces.resumeProducing()
+            if self._pieces.full:  # more was to be sent
+                return
         self.heard = self._clock.seconds()
         self._unread = False
         if self._unread_bytes:
@@ -126,6 +141,7 @@ class BoxStream(amp.AMP):
         transport: object = self.transport
         if isinstance(transport, FileDescriptor):
             self._sends_at_once = True
+        self._pieces = writer_for(transport, self.is_producer)
         self.read_at_a_time(self._read_size)
 
     def read_at_a_time(self, size: int) -> None:
@@ -144,7 +160,7 @@ class BoxStream(amp.AMP):
         transport = below_tls(self.transport)
         if isinstance(transport, FileDescriptor):
             discard_unwritten(transport)
-        self.transport = None
+        self.transport = self._pieces = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._broken:
@@ -304,15 +320,23 @@ class BoxStream(amp.AMP):
 
     def _send_bytes(self, data: bytes) -> None:
         """Write the bytes of a box; those of a small one at once, which spares it a turn of the reactor."""
-        transport = self.transport
+        transport, pieces = self.transport, self._pieces
         assert transport is not None
-        if self._sends_at_once and len(data) <= _AT_ONCE:
-            data = send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
-        if data:
-            transport.write(data)
-            if self._unread:
-                self._unread_bytes += len(data)
-                self.answer_bytes_held(self._unread_bytes)
+        if pieces is not None and (pieces.waits or len(data) > _AT_ONCE):
+            pieces.write(data)
+        else:
+            if self._sends_at_once and len(data) <= _AT_ONCE:
+                data = send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
+            if data:
+                transport.write(data)
+        if data and self._unread:
+            self._unread_bytes += len(data)
+            self.answer_bytes_held(self._unread_bytes)
+
+    def _lose(self) -> None:
+        """End the connection: all that is to be written was given to the transport."""
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def _breach(self, what: str) -> None:
         if not self._broken:

@@ -49,6 +49,7 @@ class AcceptedConnection(BoundedAMP):
     """
 
     factory: ServerFactory
+    is_producer = True
 
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
         super().__init__(clock)

@@ -208,11 +208,10 @@ class ServerConnection(AcceptedConnection):
         else:  # TLS closes so by itself
             self.close()
 
-    def close(self) -> None:
-        """End the connection when what is to be written has been."""
+    def _lose(self) -> None:
         if self.transport is not None:
             cast(IConsumer, self.transport).unregisterProducer()  # a transport that feeds a producer doesn't close
-        super().close()
+        super()._lose()
 
     @property
     def peer_has_ended(self) -> bool:
