@@ -39,6 +39,7 @@ from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
 _WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
+_WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
 _HANDSHAKES = "handshakes"  # what counts as their address
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
@@ -247,10 +248,10 @@ class ServingTurns(Generic[_S]):
             handshakes.wait(connection)
             self._go_on_later()
             return None
-        self._counted = 0.0
+        self._counted, had = 0.0, self._processor()
         result = read()
         now = self._clock.seconds()
-        used = max(0.0, now - began - self._counted)
+        used = max(0.0, min(now - began - self._counted, _WALL * (self._processor() - had)))
         handshakes.count(connection, used, now, self._turn())
         self._shares.charge(_HANDSHAKES, used, now, self._turn(), 0)
         if used >= SHORT:

@@ -21,10 +21,12 @@ class Newcomer(Connection):
         super().__init__(bench, name, 0, 0.0, origin, None)
         self.handshaking = True
         self.steps = steps
+        self.lost = 0.0  # seconds for which others have the processor in a step
         self.read = bench.turns.reading(self, self._step)
 
     def _step(self) -> None:
-        self.bench.clock.rightNow += STEP
+        self.bench.clock.rightNow += STEP + self.lost
+        self.bench.taken += self.lost
         self.bench.served.append(self.name)
         self.steps -= 1
         self.handshaking = self.steps > 0
@@ -153,6 +155,23 @@ def test_who_has_hung_up_isnt_called(daemon: Daemon) -> None:
         daemon.ask(honest)
     assert all(newcomer.was_ended for newcomer in waiting)
     assert all(daemon.served.count(newcomer.name) == before[newcomer.name] for newcomer in waiting)
+
+
+def test_a_step_that_lost_the_processor(daemon: Daemon) -> None:
+    """A step counts as three times its work at the most: on a busy machine newcomers would wait for seconds."""
+    counted = list[float]()
+    count = daemon.turns._handshakes.count
+
+    def noted(connection: Connection, used: float, now: float, turn: int) -> None:
+        counted.append(used)
+        count(connection, used, now, turn)
+
+    daemon.turns._handshakes.count = noted  # type: ignore[method-assign]
+    for lost in (0.0, STEP, 0.2):
+        newcomer = daemon.newcomer(f"newcomer{lost}", steps=1)
+        newcomer.lost = lost
+        newcomer.read()
+    assert counted == pytest.approx([STEP, 2 * STEP, 3 * STEP])
 
 
 def test_long_reads_count_in_a_turn(daemon: Daemon) -> None:
