@@ -84,7 +84,7 @@ def test_known_clients_keep_most_of_the_time(daemon: Daemon, addresses: int) -> 
     honest = daemon.peer("honest", cost=0.00003)
     for _ in range(2000):
         daemon.ask(honest)
-    longest, steps = 0.0, 0
+    longest, steps, began = 0.0, 0, 0.0
     flood(daemon, addresses)
     for asked in range(4000):
         if asked == 2000:
@@ -166,7 +166,7 @@ def test_a_step_that_lost_the_processor(daemon: Daemon) -> None:
         counted.append(used)
         count(connection, used, now, turn)
 
-    daemon.turns._handshakes.count = noted  # type: ignore[method-assign]
+    daemon.turns._handshakes.count = noted  # type: ignore[method-assign]  # to see it
     for lost in (0.0, STEP, 0.2):
         newcomer = daemon.newcomer(f"newcomer{lost}", steps=1)
         newcomer.lost = lost
