@@ -78,7 +78,7 @@ class HandshakeTurns(Generic[_S]):
         self._due = min(max(self._due, now) + used * left / (1 - left), now + _LONGEST)
         self._in_turn = self._in_turn + used if turn == self._turn else used
         self._turn = turn
-        if self._waiting:
+        if self._waiting and not connection.ended:  # else it was forgotten
             self._waiting.charge(connection, connection.origin, used)
 
     def call(self, now: float, turn: int) -> _S | None:
