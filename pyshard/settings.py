@@ -105,8 +105,11 @@ class Settings:
     IDLE_LOOK: float = 30.0
     #: Seconds that a TLS handshake may take, since until then nobody knows who the peer is.
     HANDSHAKE: float = 10.0
-    #: Handshakes that a daemon has in progress: each may cost a millisecond at any moment, and all at the same one.
-    MAX_HANDSHAKES: int = 200
+    #: Handshakes that a daemon has in progress: many clients may come at once. Each takes 35 KiB and a file.
+    MAX_HANDSHAKES: int = 1_000
+    #: Bytes that a peer may send in its handshake: six certificates with RSA keys of 4,096 bits take a third of that. A
+    #: longer chain would take 0.1 ms more for each KiB, and strangers may send one.
+    HANDSHAKE_BYTES: int = 24 * 1024
     #: Lines a second about connections in a daemon's log, since a peer may connect a thousand times in it.
     CONNECTION_LINES: float = 20.0
     #: Lines a second in the bootstrap's log on why one shard isn't ready, since the shard words the reason.

@@ -179,6 +179,7 @@ TESTS = {
     "STRANGER_UNFINISHED_BOX": ["authentication/test_strangers.py::test_a_strangers_unfinished_box"],
     "AUTHENTICATION": ["authentication/test_strangers.py::test_time_to_authenticate"],
     "HANDSHAKE": ["security/tls/test_failure_log.py::test_time_for_a_handshake"],
+    "HANDSHAKE_BYTES": ["security/tls/test_long_handshakes.py::test_a_long_chain"],
     "WRONG_TOKENS": ["authentication/test_strangers.py::test_wrong_tokens"],
     "MIN_SECRET": ["security/test_tokens_and_roles.py::test_lengths_of_secrets"],
     "MAX_SECRET": ["security/test_tokens_and_roles.py::test_lengths_of_secrets"],

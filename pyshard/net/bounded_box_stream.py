@@ -9,22 +9,24 @@ Rules:
   memory.
 - A breach of the protocol ends the connection at once, with one line in the log.
 - A small box is handed to the system at once; what the system doesn't take, and each large box, waits in the transport.
+  A large box for TLS is given to it in pieces (`pyshard.net.piecewise_writer`).
 """
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
-from pyshard.net.twisted_internals import discard_unwritten, send_now
+from pyshard.net.piecewise_writer import PiecewiseWriter, writer_for
+from pyshard.net.twisted_internals import below_tls, discard_unwritten, send_now
+from pyshard.net.unfinished_box_timer import UnfinishedBoxTimer
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
 
@@ -44,6 +46,7 @@ class BoxStream(amp.AMP):
 
     :param clock: times unfinished boxes.
     :param limits: what one box may be.
+    :cvar is_producer: whether the connection is registered as its transport's producer.
     :ivar id: names this connection in logs and `stat`; its maker may set it.
     :ivar answering: how many commands of the peer wait for their answer.
     :ivar under_way: how many bytes the boxes of these commands have, and those of their answers that are known of.
@@ -52,6 +55,7 @@ class BoxStream(amp.AMP):
 
     _log = Logger()
     id = "?"
+    is_producer: ClassVar[bool] = False
     transport: ITCPTransport | None
 
     def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
@@ -71,8 +75,9 @@ class BoxStream(amp.AMP):
         self._reads = True  # whether the transport is to read
         self._drops = False  # whether all that is read is dropped
         self._waits = False  # whether it is others' turn to be served
-        self._timer: IDelayedCall | None = None
+        self._timer = UnfinishedBoxTimer(clock)
         self._sends_at_once = False
+        self._pieces: PiecewiseWriter | None = None  # where the transport has TLS
         self._read_size = READ
 
     def box_bytes_held(self, size: int) -> None:
@@ -88,13 +93,17 @@ class BoxStream(amp.AMP):
     def close(self) -> None:
         """End the connection when what is to be written has been."""
         self._sends_at_once = False  # from here on it is the reactor that writes, and closes behind the last byte
-        if self.transport is not None:
-            self.transport.loseConnection()
+        if self._pieces is not None and self._pieces.waits:
+            self._pieces.end_with(self._lose)
+        else:
+            self._lose()
 
     def abort(self) -> None:
         """End the connection now, whatever is still to be written."""
         self._sends_at_once = False
-        self._stop_timer()
+        self._timer.stop()
+        if self._pieces is not None:
+            self._pieces.discard()
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -103,10 +112,16 @@ class BoxStream(amp.AMP):
     def pauseProducing(self) -> None:
         """See `IPushProducer`: the peer doesn't read what is sent to it. Nothing is read from it, nor parsed on."""
         self._unread = True
+        if self._pieces is not None:
+            self._pieces.pauseProducing()
         self._stop_reading()
 
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the peer has read what was sent to it."""
+        if self._pieces is not None:
+            self._pieces.resumeProducing()
+            if self._pieces.full:  # more was to be sent
+                return
         self.heard = self._clock.seconds()
         self._unread = False
         if self._unread_bytes:
@@ -126,29 +141,26 @@ class BoxStream(amp.AMP):
         transport: object = self.transport
         if isinstance(transport, FileDescriptor):
             self._sends_at_once = True
+        self._pieces = writer_for(transport, self.is_producer)
         self.read_at_a_time(self._read_size)
 
     def read_at_a_time(self, size: int) -> None:
         """Have the transport read at most so many bytes at a time, where it lets itself be told."""
         self._read_size = size
-        transport: object = self.transport
-        if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
-            transport = transport.transport
+        transport = below_tls(self.transport)
         if isinstance(transport, FileDescriptor):
             transport.bufferSize = size
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._sends_at_once = False
-        self._stop_timer()
+        self._timer.stop()
         amp.BinaryBoxProtocol.connectionLost(self, reason)
         # Nobody counts its bytes any more. They go now, for Python may be long in collecting the connection itself.
         self._parser = BoxParser(self._parser.limits)
-        transport: object = self.transport
-        if isinstance(transport, ProtocolWrapper):
-            transport = transport.transport
+        transport = below_tls(self.transport)
         if isinstance(transport, FileDescriptor):
             discard_unwritten(transport)
-        self.transport = None
+        self.transport = self._pieces = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._broken:
@@ -168,12 +180,12 @@ class BoxStream(amp.AMP):
             self._holding = True
             self.box_bytes_held(parser.held)
             if self.paused:  # it is this side that waits
-                self._stop_timer()
-            elif self._timer is None and not self._broken:
-                self._start_timer()
+                self._timer.stop()
+            elif not self._broken:
+                self._timer.start(parser, self._breach)
         elif self._holding:
             self._holding = False
-            self._stop_timer()
+            self._timer.stop()
             self.box_bytes_held(0)
 
     def serve_arrived(self) -> None:
@@ -308,15 +320,23 @@ class BoxStream(amp.AMP):
 
     def _send_bytes(self, data: bytes) -> None:
         """Write the bytes of a box; those of a small one at once, which spares it a turn of the reactor."""
-        transport = self.transport
+        transport, pieces = self.transport, self._pieces
         assert transport is not None
-        if self._sends_at_once and len(data) <= _AT_ONCE:
-            data = send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
-        if data:
-            transport.write(data)
-            if self._unread:
-                self._unread_bytes += len(data)
-                self.answer_bytes_held(self._unread_bytes)
+        if pieces is not None and (pieces.waits or len(data) > _AT_ONCE):
+            pieces.write(data)
+        else:
+            if self._sends_at_once and len(data) <= _AT_ONCE:
+                data = send_now(transport, data)  # type: ignore[arg-type]  # `connectionMade` has seen that it is one
+            if data:
+                transport.write(data)
+        if data and self._unread:
+            self._unread_bytes += len(data)
+            self.answer_bytes_held(self._unread_bytes)
+
+    def _lose(self) -> None:
+        """End the connection: all that is to be written was given to the transport."""
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def _breach(self, what: str) -> None:
         if not self._broken:
@@ -326,21 +346,3 @@ class BoxStream(amp.AMP):
                 "connection {connection}: closed, the peer broke the protocol: {what}", connection=self.id, what=what
             )
             self.abort()
-
-    def _start_timer(self) -> None:
-        """Give the box that was begun its time; a later box gets its own."""
-        boxes = self._parser.boxes
-
-        def over() -> None:
-            self._timer = None
-            if self._parser.boxes == boxes:
-                self._breach(f"a box that was not finished within {self._parser.limits.unfinished:g} s")
-            else:
-                self._start_timer()
-
-        self._timer = self._clock.callLater(self._parser.limits.unfinished, over)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()

@@ -42,6 +42,11 @@ _log = Logger()
 _order = count(1)
 
 
+def below_tls(transport: object) -> object:
+    """The transport from which one with TLS reads, and to which it writes; any other one is given as it is."""
+    return transport.transport if isinstance(transport, ProtocolWrapper) else transport
+
+
 def send_now(transport: FileDescriptor, data: bytes) -> bytes:
     """Hand bytes to the system at once.
 
@@ -81,8 +86,7 @@ def peer_has_ended(transport: object) -> bool:
     A transport that reads nothing doesn't notice, nor does one that has much to read before the end. On Linux the
     system tells; elsewhere the answer is False.
     """
-    if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
-        transport = transport.transport
+    transport = below_tls(transport)
     if sys.platform != "linux" or not isinstance(transport, Connection) or not transport.connected:
         return False
     try:
@@ -93,8 +97,7 @@ def peer_has_ended(transport: object) -> bool:
 
 def has_unread(transport: object) -> bool:
     """Whether the system has bytes of the peer that the transport hasn't read. It may have read some before."""
-    if isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
+    transport = below_tls(transport)
     if not isinstance(transport, Connection) or not transport.connected:
         return False
     try:
@@ -142,8 +145,7 @@ def wrap_reads_and_writes(
     :param writes: the same for the one that writes.
     :return: puts the methods back.
     """
-    if isinstance(transport, ProtocolWrapper):  # TLS, which reads from a transport of its own
-        transport = transport.transport
+    transport = below_tls(transport)
     if not isinstance(transport, FileDescriptor):
         return lambda: None
     made: FileDescriptor = transport

@@ -43,11 +43,13 @@ class AcceptedConnection(BoundedAMP):
     :ivar origin: what counts as the address that the peer comes from (`pyshard.server.connection_admission.origin_of`).
     :ivar account: what its time is counted for (`pyshard.server.serving_turns`).
     :ivar short_up_to: bytes of the largest box that took a short time, as far as is known (the same).
+    :ivar handshaking: its handshake of TLS isn't complete.
     :ivar operations: how many operations came over it.
     :ivar refused: why nothing is done for the peer, if so.
     """
 
     factory: ServerFactory
+    is_producer = True
 
     def __init__(self, factory: ServerFactory, clock: IReactorTime) -> None:
         super().__init__(clock)
@@ -59,7 +61,7 @@ class AcceptedConnection(BoundedAMP):
         self.refused: TooManyConnections | None = None
         self._peer = "?"
         self._too_late: IDelayedCall | None = None
-        self._handshaking = False  # of TLS
+        self.handshaking = False
         self._no_tls: str | None = None  # why this side ended the handshake
         self._silent = True  # the peer has sent nothing yet, and no line tells of the connection
         self._turned_away = False
@@ -99,8 +101,8 @@ class AcceptedConnection(BoundedAMP):
             # While more waits to be written than the transport cares to keep, it pauses this connection: neither is
             # anything read nor is what was read before parsed on. So a peer that asks and never reads fills nothing.
             cast(IConsumer, self.transport).registerProducer(cast(IPushProducer, self), True)
-        self._handshaking = INegotiated.providedBy(self.transport)
-        if self._handshaking:
+        self.handshaking = INegotiated.providedBy(self.transport)
+        if self.handshaking:
             late = f"the handshake took longer than {settings.HANDSHAKE:g} s"
             self._too_late = self._clock.callLater(settings.HANDSHAKE, self.end_handshake, late)
             self.factory.handshake_begun(self)
@@ -109,7 +111,7 @@ class AcceptedConnection(BoundedAMP):
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`; called on connections with TLS only."""
-        self._handshaking = False
+        self.handshaking = False
         self._stop_waiting()
         self.opened()
 
@@ -139,7 +141,7 @@ class AcceptedConnection(BoundedAMP):
     def _tell_closed(self, reason: Failure) -> None:
         if self._closed_without_a_byte():
             self.factory.silent.add(self._clock.seconds(), self._peer)
-        elif self._handshaking:
+        elif self.handshaking:
             why = self._no_tls or str(tls_error(reason, self.transport, False) or reason.getErrorMessage())
             self.factory.failed_handshakes.add(self._clock.seconds(), self.id, self._peer, why)
         else:
@@ -151,7 +153,7 @@ class AcceptedConnection(BoundedAMP):
         """Whether the peer closed the connection, and has sent nothing, not even the beginning of a handshake."""
         if not self._silent or self.factory.draining:
             return False
-        return not self._handshaking or nothing_received(self.transport)
+        return not self.handshaking or nothing_received(self.transport)
 
     def _stop_waiting(self) -> None:
         waiting, self._too_late = self._too_late, None

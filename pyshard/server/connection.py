@@ -208,11 +208,10 @@ class ServerConnection(AcceptedConnection):
         else:  # TLS closes so by itself
             self.close()
 
-    def close(self) -> None:
-        """End the connection when what is to be written has been."""
+    def _lose(self) -> None:
         if self.transport is not None:
             cast(IConsumer, self.transport).unregisterProducer()  # a transport that feeds a producer doesn't close
-        super().close()
+        super()._lose()
 
     @property
     def peer_has_ended(self) -> bool:
@@ -221,7 +220,7 @@ class ServerConnection(AcceptedConnection):
 
     def end_unserved(self) -> None:
         """See `Served`."""
-        self._ended_because = "the peer ended it before its turn came"
+        self._ended_because = self._no_tls = "the peer ended it before its turn came"
         silent = self._silent and not has_unread(self.transport)  # a health check, say
         self.abort()
         self._silent = silent

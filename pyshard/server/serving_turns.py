@@ -13,7 +13,8 @@ Rules:
 - While several addresses ask, none has more than its share of the time (`pyshard.server.address_time_shares`). Until it
   has some again, nothing is read from its connections. One that has had little is served at once.
 - Each address has two shares: one for its connections with boxes that take long, one for the others. All long boxes of
-  a round together are bounded.
+  a round together are bounded, with the reads and writes that take long.
+- All TLS handshakes in progress have one share together (`pyshard.server.handshake_turns`).
 - A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
   has long boxes served as short ones by connecting anew for each.
 - A connection whose peer has ended it while it waited is ended when it would be its turn.
@@ -29,15 +30,18 @@ from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.server.address_time_shares import ALIKE, SHORT, AddressShares, BoxTimes
+from pyshard.server.address_time_shares import SHORT, AddressShares
 from pyshard.server.fair_queue import FairGroups
+from pyshard.server.handshake_turns import HandshakeTurns
+from pyshard.server.long_boxes import LongBoxes, long_of
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
 _WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
+_WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
+_HANDSHAKES = "handshakes"  # what counts as their address
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
-_LONG_IN_TURN = 0.002  # seconds after which no more long boxes are begun in a turn while several accounts ask
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
 
 
@@ -79,13 +83,13 @@ class ServingTurns(Generic[_S]):
         self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
         self._shares = AddressShares()
-        self._box_times: dict[_S, BoxTimes] = {}  # of those that have had a long box
+        self._handshakes: HandshakeTurns[_S] = HandshakeTurns(_CREDIT)
+        self._long: LongBoxes[_S] = LongBoxes(self._shares, self._turn)
         self._watched_until = 0.0
-        self._long_turn = -1  # the turn in which long boxes were served last
-        self._long_used = 0.0  # seconds of these
         self._in_line: dict[_S, str] = {}  # those that wait, and for which account
         self._unread: set[_S] = set()  # those of which nothing is read until their turn
         self._read_on: set[str] = set()  # accounts of which one such connection is read in this turn
+        self._called: _S | None = None  # the first of them, which is read though long things had their time
         self._turn_of: _S | None = None
         self._waits_again = False  # whether that one has more than its slice
         self._next: IDelayedCall | None = None
@@ -99,19 +103,24 @@ class ServingTurns(Generic[_S]):
         shares, clock = self._shares, self._clock
 
         def read_in_turn() -> object:
+            if connection.handshaking:
+                return self._shake_hands(connection, read)
             if not shares.contended:  # `serve` counts enough to notice when another address asks
                 return read()
-            account, began = connection.account or self._first_account(connection), clock.seconds()
-            if shares.room(account, began, self._turn()) <= 0:
+            began = clock.seconds()
+            account = connection.account or self._long.first_account(connection, began)
+            spent = account is not connection.origin and connection is not self._called and self._long.turn_is_spent
+            if spent or shares.room(account, began, self._turn()) <= 0:
                 connection.wait_unread()
                 self._unread.add(connection)
                 self._wait_in_line(connection)
                 return None
-            self._counted = 0.0
+            self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
             result = read()
             now = clock.seconds()
             rest = now - began - self._counted
             if rest > 0:
+                self._note_use(connection, rest, now, had)
                 shares.charge(connection.account, rest, now, self._turn(), 0)
             return result
 
@@ -124,8 +133,11 @@ class ServingTurns(Generic[_S]):
             if not self._shares.contended:
                 return write()
             began = self._clock.seconds()
+            had = self._processor() if began < self._watched_until else 0.0
             result = write()
-            self.count(connection.account or connection.origin, self._clock.seconds() - began)
+            now = self._clock.seconds()
+            self._note_use(connection, now - began, now, had)
+            self.count(connection.account or connection.origin, now - began)
             return result
 
         return write_counted
@@ -141,15 +153,15 @@ class ServingTurns(Generic[_S]):
         """
         account, now = connection.account or connection.origin, self._clock.seconds()
         if connection.ended:  # nothing is noted of it any more
-            account = _long_of(connection.origin) if used >= SHORT * boxes else account
-        elif used >= SHORT * boxes or connection in self._box_times:
-            account = self._account_of(connection, boxes, now, used)
+            account = long_of(connection.origin) if used >= SHORT * boxes else account
+        elif used >= SHORT * boxes or connection in self._long.times:
+            account = self._long.account_of(connection, boxes, now, used)
         self._shares.charge(account, used, now, self._turn(), boxes)
 
     def debt(self, origin: str) -> float:
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
         now = self._clock.seconds()
-        return max(self._shares.debt(origin, now), self._shares.debt(_long_of(origin), now))
+        return max(self._shares.debt(origin, now), self._shares.debt(long_of(origin), now))
 
     @property
     def contended(self) -> bool:
@@ -162,15 +174,15 @@ class ServingTurns(Generic[_S]):
         its_turn = connection is self._turn_of
         most = peers.in_turn if its_turn else peers.left
         shares, began = self._shares, connection.heard
-        account = connection.account or self._first_account(connection)
+        account = connection.account or self._long.first_account(connection, began)
         size = connection.unserved_bytes if shares.contended else 0
         if size > connection.short_up_to and account is connection.origin:
-            account = connection.account = _long_of(account)
+            account = connection.account = long_of(account)
         if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(account, began, self._turn())
             if its_turn or connection.role is None or room == inf:
                 most = min(most, room)
-            elif account is not connection.origin and self._long_in_turn() >= _LONG_IN_TURN:
+            elif account is not connection.origin and self._long.turn_is_spent:
                 most = 0.0
             else:
                 most = room
@@ -188,16 +200,19 @@ class ServingTurns(Generic[_S]):
         if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += used
             long = used >= SHORT * boxes
-            if long or connection in self._box_times or account is not connection.origin:
+            if long or connection in self._long.times or account is not connection.origin:
                 processor = self._processor() - had if watched else 0.0
-                account = self._account_of(connection, boxes, began + used, processor, size > connection.short_up_to)
+                account = self._long.account_of(
+                    connection, boxes, began + used, processor, size > connection.short_up_to
+                )
             shares.charge(account, used, began + used, self._turn(), boxes)
+            if connection.role is not None:
+                self._handshakes.known += used
             if not long and not more:
                 connection.short_up_to = max(connection.short_up_to, size)
             if long:
                 self._watched_until = began + used + _WATCHED
-                self._long_used = self._long_in_turn() + used
-                self._long_turn = self._turn()
+                self._long.add(used)
         else:  # what `charge` would do, without a call
             shares.last_at = began + used
         if connection.ended:
@@ -214,44 +229,59 @@ class ServingTurns(Generic[_S]):
     def forget(self, connection: _S) -> None:
         """Forget a connection that has ended."""
         self._unread.discard(connection)
-        self._box_times.pop(connection, None)
+        self._handshakes.forget(connection)
+        if connection is self._called:
+            self._called = None
+        self._long.times.pop(connection, None)
         self._in_line.pop(connection, None)
         for peers in (self._known, self._strangers):  # it may have been noted as each
-            for account in (connection.origin, _long_of(connection.origin)):
+            for account in (connection.origin, long_of(connection.origin)):
                 peers.waiting.remove(connection, account)
 
     # ------------------------------------------------------------------ inside
 
-    def _first_account(self, connection: _S) -> str:
-        """What a new connection counts for: if its address has had long boxes of late, for one with more of them."""
-        long = _long_of(connection.origin)
-        connection.account = long if self._shares.average(long, self._clock.seconds()) > 0 else connection.origin
-        return connection.account
+    def _shake_hands(self, connection: _S, read: Callable[[], object]) -> object:
+        """Read from a connection whose TLS handshake isn't complete, or have it wait unread."""
+        handshakes, began, spent = self._handshakes, self._clock.seconds(), self._long.turn_is_spent
+        if self._shares.contended and not handshakes.may_go_on(connection, began, self._turn(), spent):
+            connection.wait_unread()
+            handshakes.wait(connection)
+            self._go_on_later()
+            return None
+        self._counted, had = 0.0, self._processor()
+        result = read()
+        now = self._clock.seconds()
+        used = max(0.0, min(now - began - self._counted, _WALL * (self._processor() - had)))
+        handshakes.count(connection, used, now, self._turn())
+        self._shares.charge(_HANDSHAKES, used, now, self._turn(), 0)
+        if used >= SHORT:
+            self._long.add(used)
+        return result
 
-    def _account_of(self, connection: _S, boxes: float, now: float, used: float, large: bool = False) -> str:
-        """What a connection counts for, given the boxes that were just served.
+    def _call_handshake(self) -> None:
+        """Have one of the handshakes that wait read on."""
+        handshakes = self._handshakes
+        while (connection := handshakes.call(self._clock.seconds(), self._turn())) is not None:
+            if not connection.peer_has_ended:
+                connection.take_turn()
+                break
+            connection.end_unserved()
+        if handshakes:
+            self._go_on_later(handshakes.seconds_to_wait(self._clock.seconds()))
 
-        :param used: seconds of a processor.
-        :param large: they were taken for boxes that take long. What had their room must count for them, else boxes that
-            aren't alike to the longest would use none of it.
+    def _note_use(self, connection: _S, used: float, now: float, had: float) -> None:
+        """Note the time that it took to read or to write. If that was long, it counts as a long box does.
+
+        :param had: what the processor's clock said before, if it was asked.
         """
-        times = self._box_times.get(connection)
-        if times is None:
-            times = self._box_times[connection] = BoxTimes()
-        times.add(used, boxes, now)
-        long, before = _long_of(connection.origin), connection.account
-        if times.average >= (SHORT if large else max(SHORT, ALIKE * self._shares.average(long, now))):
-            connection.account = long
-        else:
-            connection.account = connection.origin
-            if times.used < SHORT:  # nothing of it counts any more
-                del self._box_times[connection]
-        self._shares.move(before, connection.account)
-        return connection.account
-
-    def _long_in_turn(self) -> float:
-        """Seconds of long boxes in this turn."""
-        return self._long_used if self._long_turn == self._turn() else 0.0
+        if connection.role is not None:
+            self._handshakes.known += used
+        if used >= SHORT:
+            self._long.add(used)
+            processor = self._processor() - had if now - used < self._watched_until else 0.0
+            self._watched_until = now + _WATCHED
+            if not connection.ended:
+                self._long.account_of(connection, 1, now, min(used, processor))
 
     def _wait(self, connection: _S) -> None:
         """Have a connection wait, if it has more."""
@@ -278,6 +308,8 @@ class ServingTurns(Generic[_S]):
         """Serve those that wait, of each class, for one turn of the reactor."""
         self._next = None
         self._read_on.clear()
+        self._called = None
+        self._call_handshake()
         for peers in (self._known, self._strangers):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
@@ -290,11 +322,12 @@ class ServingTurns(Generic[_S]):
                 if connection in self._unread:
                     self._unread.remove(connection)
                     self._read_on.add(account)
+                    self._called = self._called or connection
                 try:
                     connection.take_turn()
                 finally:
                     self._turn_of = None
-                if self._waits_again or self._long_in_turn() >= _LONG_IN_TURN:
+                if self._waits_again or self._long.turn_is_spent:
                     most = peers.in_turn
                 passed = self._clock.seconds() - began
             if not peers.waiting:
@@ -312,8 +345,3 @@ class ServingTurns(Generic[_S]):
 
     def _wait_of(self, account: str) -> float:
         return self._shares.wait(account, self._clock.seconds())
-
-
-def _long_of(origin: str) -> str:
-    """What long boxes of an address are counted for."""
-    return f"{origin}, long boxes"

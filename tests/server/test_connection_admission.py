@@ -188,5 +188,5 @@ def test_fewer_files(files: int) -> None:
 def test_enough_files() -> None:
     """Where there are enough nothing is lowered."""
     limits = ConnectionLimits()
-    assert limits.files == 11_600
-    assert limits.within(11_600) is limits
+    assert limits.files == 12_400
+    assert limits.within(12_400) is limits

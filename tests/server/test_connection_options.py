@@ -73,8 +73,8 @@ def test_no_places_for_strangers_where_there_are_none() -> None:
 @pytest.mark.parametrize(
     ("soft", "hard", "raised"),
     [
-        (1024, 1_000_000, 11_600),
-        (1024, resource.RLIM_INFINITY, 11_600),
+        (1024, 1_000_000, 12_400),
+        (1024, resource.RLIM_INFINITY, 12_400),
         (20_000, 20_000, 20_000),
         (resource.RLIM_INFINITY, resource.RLIM_INFINITY, resource.RLIM_INFINITY),
     ],
@@ -94,7 +94,7 @@ def test_too_few_files(
     files(monkeypatch, soft, hard, most)
     assert file_limits.with_files(ConnectionLimits()) == ConnectionLimits().within(4096)
     assert log_lines == [
-        "warn: this process may not have the 11,600 files open that 10,000 connections need: it serves 2,522; raise "
+        "warn: this process may not have the 12,400 files open that 10,000 connections need: it serves 2,235; raise "
         "the limit (ulimit -n), or give it a lower --max-connections"
     ]
 

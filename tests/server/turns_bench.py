@@ -75,7 +75,7 @@ class Connection:
         self.origin, self.role, self.account = origin or name, role, ""
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.taken = 0.0  # seconds for which others have the processor while a box is served
-        self.waits = self.ended = False
+        self.waits = self.ended = self.handshaking = False
         self.peer_has_ended = self.was_ended = False
         self.size = 0  # bytes of each box
         self.short_up_to = SMALL

@@ -9,9 +9,10 @@ from OpenSSL import SSL
 from service_identity.hazmat import DNS_ID
 
 from pyshard.errors import NotTrusted, PyshardError, Unavailable
+from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.contexts import TlsContext
 from pyshard.security.tls.handshake_errors import SEE, in_words
-from pyshard.security.tls.verification import TlsConnection, name_of, verify_peer
+from pyshard.security.tls.verification import name_of, verify_peer
 
 _READ = 128 * 1024  # bytes that are taken out of OpenSSL at a time
 _AT_ONCE = 2**30  # bytes that OpenSSL takes at a time

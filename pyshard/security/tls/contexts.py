@@ -15,10 +15,11 @@ from OpenSSL import SSL
 
 from pyshard.errors import ConfigError
 from pyshard.security.tls import certificate_checks, tls_files
+from pyshard.security.tls.bounded_tls_connection import count_message
 from pyshard.security.tls.config import Tls
 from pyshard.security.tls.handshake_errors import in_words
-from pyshard.security.tls.verification import count_message
 
+_DEPTH = 10  # authorities between a peer's certificate and one that is trusted: real chains have up to four
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; all of 1.3's are good
 
 
@@ -53,6 +54,7 @@ class TlsContext:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_info_callback(count_message)
+        context.set_verify_depth(_DEPTH)
         context.set_cipher_list(_CIPHERS)
         try:
             if tls.certificate is not None:

@@ -24,8 +24,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from pyshard.errors import NotTrusted
+from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.contexts import TlsContext
-from pyshard.security.tls.verification import PeerName, TlsConnection, name_of, verify_peer
+from pyshard.security.tls.verification import PeerName, name_of, verify_peer
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import INegotiated
 from twisted.python.failure import Failure
 
 from pyshard.errors import NotTrusted, PyshardError, Unavailable
+from pyshard.security.tls.message_allowance import TOO_LONG, TOO_MANY
 
 #: The exceptions that OpenSSL raises; without ``pyshard[tls]`` those of the module ssl alone.
 ERRORS: tuple[type[Exception], ...] = (ssl.SSLError,)
@@ -42,6 +43,7 @@ _ALERTS = {
 
 # What this side finds wrong.
 _FOUND = {
+    **{said: said for said in (TOO_LONG, TOO_MANY)},
     "peer did not return a certificate": "the peer shows no certificate",
     "certificate verify failed": "the peer's certificate can't be verified",
     "unsupported protocol": "the peer speaks another version of TLS; this side 1.2 and 1.3",
@@ -72,6 +74,7 @@ VERDICTS = {
     9: "it isn't valid yet; are the clocks right?",
     10: "it has expired",
     **dict.fromkeys(UNTRUSTED, "it isn't of an authority that this side trusts"),
+    22: "its chain of authorities is too long",
     23: "it was revoked",
     24: "it comes from a certificate that is no authority's",
     26: "it isn't meant for this use (extended key usage)",

@@ -23,78 +23,13 @@ from service_identity.pyopenssl import extract_patterns
 
 from pyshard.errors import NotTrusted, shortened
 from pyshard.model.address_text import is_ipv4, is_ipv6
+from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.handshake_errors import UNTRUSTED, VERDICTS
-from pyshard.security.tls.message_allowance import TOO_MANY, too_many_messages
 
 #: Who a peer must be: the name or IP address that its certificate must be for.
 PeerName: TypeAlias = DNS_ID | IPAddress_ID
 
 _MAX_SHOWN = 200  # characters of a peer's certificate that a message shows
-
-
-class TlsConnection(SSL.Connection):
-    """OpenSSL's connection, which gives what has come in as few pieces as may be.
-
-    OpenSSL gives the bytes of one TLS record at a time, and Twisted hands each such piece to the protocol. A peer that
-    puts every byte into a record of its own would have the daemon look for a box thousands of times for each read.
-
-    :ivar refusal: why the peer's certificate was refused, if it was.
-    :ivar received: whether anything came from the peer.
-    """
-
-    refusal: str | None = None
-    received = False
-    _messages = _data = 0  # how many messages of TLS itself came, and how many bytes of data
-    _ended = False  # whether they were too many
-    _failure: SSL.Error | None = None  # what OpenSSL said behind the bytes that were given last
-
-    def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
-        """Take what came from the peer."""
-        self.received = True
-        return super().bio_write(buf)
-
-    def message_came(self) -> None:
-        """Count a message of TLS itself; behind one too many nothing more is read."""
-        self._messages += 1
-        if too_many_messages(self._messages, self._data):
-            self._ended = True
-            self.set_shutdown(SSL.RECEIVED_SHUTDOWN)  # OpenSSL looks at it before it goes on to the next record
-
-    def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
-        """Take what has come, of as many records as there are, up to so many bytes.
-
-        :raises SSL.Error: as OpenSSL does, when all that came before was given.
-        """
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        try:
-            found = super().recv(bufsiz, flags)
-        except SSL.ZeroReturnError:
-            raise self._end() from None
-        pieces, left = [found], bufsiz - len(found)
-        try:
-            while left > 0:
-                pieces.append(super().recv(left, flags))
-                left -= len(pieces[-1])
-        except SSL.WantReadError:
-            pass  # it is asked again, since more may have come by then
-        except SSL.Error as error:
-            self._failure = self._end() if isinstance(error, SSL.ZeroReturnError) else error
-        if len(pieces) > 1:
-            found = b"".join(pieces)
-        self._data += len(found)
-        return found
-
-    def _end(self) -> SSL.Error:
-        """How the peer's data ended."""
-        return SSL.Error([("", "", TOO_MANY)]) if self._ended else SSL.ZeroReturnError()
-
-
-def count_message(connection: SSL.Connection, where: int, _: int) -> None:
-    """What OpenSSL calls at each step that it takes (`SSL.Context.set_info_callback`)."""
-    if where & SSL.SSL_CB_LOOP and isinstance(connection, TlsConnection):
-        connection.message_came()
 
 
 def name_of(host: str) -> PeerName:

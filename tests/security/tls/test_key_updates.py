@@ -15,10 +15,10 @@ from OpenSSL import SSL
 
 from pyshard.errors import NotTrusted
 from pyshard.security.tls import Tls, message_allowance
+from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.byte_filter import TlsFilter
 from pyshard.security.tls.contexts import TlsContext
 from pyshard.security.tls.ssl_context import dialing_context
-from pyshard.security.tls.verification import TlsConnection
 
 pytestmark = needs_openssl
 

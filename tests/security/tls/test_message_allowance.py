@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.security.tls.message_allowance import too_many_bytes, too_many_messages
+from pyshard.security.tls.message_allowance import too_many_bytes, too_many_messages, too_many_records
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,12 @@ def test_messages(messages: int, data: int, found: bool) -> None:
 def test_bytes(wire: int, data: int, found: bool) -> None:
     """Records of four bytes are no reason to end a connection, those of one byte without end are."""
     assert too_many_bytes(wire, data) is found
+
+
+@pytest.mark.parametrize(
+    ("records", "data", "found"),
+    [(1092, 1092, False), (1093, 1093, True), (1093, 10_000, False), (10_000, 40_000, False), (10_000, 20_000, True)],
+)
+def test_records(records: int, data: int, found: bool) -> None:
+    """The same where the bytes on the wire aren't known, but the records are."""
+    assert too_many_records(records, data) is found
