@@ -18,7 +18,8 @@ from pyshard.model import config_file
 from pyshard.model.document_size import measure
 from pyshard.net.connection_url import QUERY_NAMES, ConnectionUrl, parse_url
 from pyshard.protocol.batch_operations import LONGEST_TTL, Run
-from pyshard.protocol.commands import BOOTSTRAP, COMMANDS, EITHER, SHARD, Command, GoAway
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.commands import BOOTSTRAP, COMMANDS, EITHER, SHARD, GoAway
 from pyshard.security.tls import Tls
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings

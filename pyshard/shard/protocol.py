@@ -21,7 +21,7 @@ from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_keys, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection

@@ -16,7 +16,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection

@@ -12,7 +12,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Read, ReadItem, Remove, Run, changes
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tokens_and_roles import Role
 

@@ -19,7 +19,8 @@ from pyshard.protocol import commands
 from pyshard.protocol.argument_types import LARGEST, Boolean, Bytes, Integer, Text, WireArgument
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import ChunkedBytes
-from pyshard.protocol.commands import COMMANDS, Command
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.commands import COMMANDS
 from pyshard.testing import MemoryCluster
 
 SLOT = 9_999_999

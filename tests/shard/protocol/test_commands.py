@@ -28,7 +28,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Write
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys
 from pyshard.shard.shard import Assignment
