@@ -191,6 +191,12 @@ class Settings:
     SNAPSHOT_PINS: int = 256 * 1024 * 1024
     #: Times these bytes for the snapshots of role admin: its backup is to be had while others write all the time.
     ADMIN_SNAPSHOT_PINS: int = 4
+    #: Followers of a shard that it serves: each keeps a part of its log.
+    MAX_FOLLOWERS: int = 8
+    #: Seconds for which a follower's question about changes waits for some.
+    FOLLOW_WAIT: float = 1.0
+    #: Bytes of changes that a follower is given at a time.
+    FOLLOW_BYTES: int = 1024 * 1024
     #: Documents that a shard looks at in one go to open a snapshot, or for a page of one, with those that have expired.
     SNAPSHOT_STEPS: int = 2000
     #: Bytes of one page of a snapshot.

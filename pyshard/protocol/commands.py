@@ -4,6 +4,7 @@ Who asks whom:
 
 - anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
 - the bootstrap asks shards: `Configure`;
+- a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
@@ -194,6 +195,66 @@ class CloseSnapshot(Command):
     answered_by = SHARD
     role = Role.BACKUP
     arguments = [(b"snapshot", Text())]
+    response = NOTHING
+
+
+class OpenCopy(Command):
+    """Keep a copy of what you hold of these slots at this moment, and what changes from here on, for me to read."""
+
+    commandName = b"OpenCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [
+        (b"follower", Text(settings.MAX_NAME)),  # who reads; one that was there of that name begins anew
+        (b"ranges", ChunkedBytes()),  # MessagePack, see pyshard.protocol.change_pages
+    ]
+    response = [
+        (b"copy", Text()),  # its id
+        (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` from which the follower goes on
+    ]
+
+
+class ReadCopy(Command):
+    """The next records of a copy, in no particular order."""
+
+    commandName = b"ReadCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"copy", Text())]
+    response = [(b"changes", ChunkedBytes())]  # MessagePack: an array of `Change`; empty at the end
+
+
+class CloseCopy(Command):
+    """I don't need the copy any more."""
+
+    commandName = b"CloseCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"copy", Text())]
+    response = NOTHING
+
+
+class ReadGroups(Command):
+    """What has changed after a group; if that is nothing, the answer waits a little for it."""
+
+    commandName = b"ReadGroups"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [
+        (b"follower", Text(settings.MAX_NAME)),
+        (b"after", Integer()),  # the number of the last group that I have
+        (b"ranges", ChunkedBytes()),  # as of OpenCopy
+    ]
+    response = [(b"groups", ChunkedBytes())]  # MessagePack: an array of `ChangeGroup`
+
+
+class ForgetFollower(Command):
+    """Keep nothing for me any more."""
+
+    commandName = b"ForgetFollower"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"follower", Text(settings.MAX_NAME))]
     response = NOTHING
 
 

@@ -33,6 +33,11 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.CreateIndex: Role.WRITE,
     commands.DropIndex: Role.ADMIN,
     commands.Configure: Role.ADMIN,
+    commands.OpenCopy: Role.ADMIN,
+    commands.ReadCopy: Role.ADMIN,
+    commands.CloseCopy: Role.ADMIN,
+    commands.ReadGroups: Role.ADMIN,
+    commands.ForgetFollower: Role.ADMIN,
 }
 
 
