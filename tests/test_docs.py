@@ -178,7 +178,8 @@ def test_commands_in_protocol(command: type[Command]) -> None:
         assert told[name.decode()] == type(argument).__name__
         if argument.optional:
             assert f"`{name.decode()}` | {type(argument).__name__}, optional |" in section
-    together = [each for each in [*COMMANDS.values(), GoAway] if each.__name__ in names.split(", ")]
+    commands: list[type[Command]] = [*COMMANDS.values(), GoAway]
+    together = [each for each in commands if each.__name__ in names.split(", ")]
     known = {name.decode() for each in together for name, _ in [*each.arguments, *each.response]}
     assert told.keys() <= {"name", *known}
 
