@@ -53,7 +53,11 @@ class Settings:
     MAX_INDEXES: int = 1000
     #: Shards of a cluster, since each costs every client some memory, and some time with each new map.
     MAX_SHARDS: int = 5000
-    #: Bytes of a cluster state's JSON text: room for `MAX_INDEXES` indexes and `MAX_SHARDS` shards.
+    #: Ranges of all shards of a cluster, for the same reason.
+    MAX_RANGES: int = 20_000
+    #: Ranges of one shard, since its statistics have a histogram of each.
+    MAX_SHARD_RANGES: int = 1000
+    #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.
     ITEM_OVERHEAD: int = 128

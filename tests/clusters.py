@@ -149,7 +149,7 @@ def with_bounds(state: ClusterState, *bounds: int) -> ClusterState:
     """The next state, with other inner bounds between the same shards."""
     edges = pairwise([0, *bounds, SLOTS])
     ranges = [
-        attrs.evolve(own, start=start, end=end) for own, (start, end) in zip(state.map.ranges, edges, strict=True)
+        attrs.evolve(own, ranges=((start, end),)) for own, (start, end) in zip(state.map.shards, edges, strict=True)
     ]
     return attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(ranges))
 

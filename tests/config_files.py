@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 
 #: The original pyshard's example.
 SHARDS: list[dict[str, Any]] = [
@@ -14,8 +14,8 @@ SHARDS: list[dict[str, Any]] = [
 ]
 MAP = ShardMap(
     [
-        ShardRange("shard0-0.5", 0, 5_000_000, 1024, "127.0.0.1", 5050),
-        ShardRange("shard0.5-1", 5_000_000, 10_000_000, 1024, "127.0.0.1", 5051),
+        MapShard("shard0-0.5", ((0, 5_000_000),), 1024, "127.0.0.1", 5050),
+        MapShard("shard0.5-1", ((5_000_000, 10_000_000),), 1024, "127.0.0.1", 5051),
     ]
 )
 

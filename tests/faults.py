@@ -39,7 +39,7 @@ class Faults:
     def of_network(self) -> None:
         """One random fault of the network at a random address, or the end of some."""
         random, network = self._random, self._cluster.network
-        own = random.choice(self._cluster.state.map.ranges)
+        own = random.choice(self._cluster.state.map.shards)
         address = random.choice([(own.host, own.port)] * 3 + [(str(settings.BOOTSTRAP_SERVER[0]), 9192)])
         kind = random.choice(_NETWORK)
         self._touched.add(address)
@@ -90,7 +90,7 @@ class Faults:
     def move(self) -> None:
         """Hand ranges over between the shards, at one moment; the bootstrap tells of it a little later."""
         cluster, random = self._cluster, self._random
-        if not self.settled() or len(cluster.map.ranges) == 1:
+        if not self.settled() or len(cluster.map.shards) == 1:
             return
         # Shards that hand ranges over will have to refuse what was sent before they had them. Here it comes first.
         self.mend()
@@ -99,10 +99,10 @@ class Faults:
             return
         assert cluster.bootstrap is not None
         keeper = cluster.bootstrap.bootstrap
-        bounds = sorted(random.sample(BOUNDS, len(cluster.map.ranges) - 1))
+        bounds = sorted(random.sample(BOUNDS, len(cluster.map.shards) - 1))
         ranges = [
-            attrs.evolve(own, start=start, end=end)
-            for own, (start, end) in zip(keeper.state.map.ranges, pairwise([0, *bounds, SLOTS]), strict=True)
+            attrs.evolve(own, ranges=((start, end),))
+            for own, (start, end) in zip(keeper.state.map.shards, pairwise([0, *bounds, SLOTS]), strict=True)
         ]
         state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges))
         self._finish()

@@ -317,11 +317,11 @@ class Hostile:
             ]
             return random.choice(texts)
         shard: dict[str, object] = {
-            "name": "shard0", "start": 0, "end": 10_000_000, "size": 1 << 30, "host": "127.0.0.1", "port": 5050,
+            "name": "shard0", "ranges": [[0, 10_000_000]], "size": 1 << 30, "host": "127.0.0.1", "port": 5050,
             "identity": "hostile", "durable": False,
         }  # fmt: skip
         whole: dict[str, object] = {
-            "format": 1, "cluster": "c", "epoch": 1, "shards": [shard], "indexes": {"pages": 1}, "next_index": 2
+            "format": 2, "cluster": "c", "epoch": 1, "shards": [shard], "indexes": {"pages": 1}, "next_index": 2
         }  # fmt: skip
         for part in (shard, whole):
             for field in list(part):

@@ -43,7 +43,7 @@ def page_keys(monkeypatch: pytest.MonkeyPatch, number: int, size: int = settings
 
 def with_latency(cluster: MemoryCluster, seconds: float, goes_on: Callable[[], bool], most: float) -> None:
     """Let time pass, while every answer takes so many seconds."""
-    addresses = [(one.host, one.port) for one in cluster.state.map.ranges] + [("localhost", 9192)]
+    addresses = [(one.host, one.port) for one in cluster.state.map.shards] + [("localhost", 9192)]
     end = cluster.clock.seconds() + most
     while goes_on() and cluster.clock.seconds() < end:
         for address in addresses:

@@ -33,6 +33,7 @@ from pyshard import Client
 from pyshard.client_core import operation_queue
 from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model.key_slots import slot_of
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
@@ -158,7 +159,7 @@ class Simulation:
         self.cluster.kill_shard(name)
         for index in INDEXES:
             for key in KEYS:
-                if assignment is not None and assignment.range.owns(slot_of(key.encode(), index.encode())):
+                if assignment is not None and in_ranges(slot_of(key.encode(), index.encode()), assignment.own.ranges):
                     self.truth.lost((index, key))
         self.cluster.advance(self.random.random())
         self.cluster.start_shard(name)

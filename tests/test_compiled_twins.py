@@ -72,11 +72,12 @@ def test_slots_of_many_keys() -> None:
 
 
 @built
-@given(st.lists(st.integers(0, 99)), st.sets(st.integers(1, 99)))
-def test_split(slots: list[int], bounds: set[int]) -> None:
-    """Each slot goes to the range that owns it, be there one range or many."""
+@given(st.lists(st.integers(0, 99)), st.sets(st.integers(1, 99)), st.randoms())
+def test_split(slots: list[int], bounds: set[int], random: Random) -> None:
+    """Each slot goes to the shard that owns its range, be there one range or many, and of few shards or many."""
     starts = [0, *sorted(bounds)]
-    assert key_leaves.split(slots, starts) == shard_map.split_plainly(slots, starts)
+    numbers = [random.randrange(5) for _ in starts]
+    assert key_leaves.split(slots, starts, numbers, 5) == shard_map.split_plainly(slots, starts, numbers, 5)
 
 
 @built

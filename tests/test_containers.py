@@ -69,14 +69,14 @@ def test_config() -> None:
     config = config_file.parse(CONFIG.encode())
     (text,) = tagged(PAGE, "run: compose")
     services = re.findall(r"^  (\w+):$", text.partition("\nservices:\n")[2].partition("\nvolumes:")[0], re.MULTILINE)
-    assert services == [*(shard.host for shard in config.map.ranges), config.bootstrap_host]
+    assert services == [*(shard.host for shard in config.map.shards), config.bootstrap_host]
     assert not is_local("tcp:9192:interface=" + (config.bootstrap_listen or "").partition(":")[0])
 
 
 def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is published, checked and probed is where the daemons listen, and what the config file announces."""
     config = config_file.parse(CONFIG.encode())
-    ports = {shard.port for shard in config.map.ranges}
+    ports = {shard.port for shard in config.map.shards}
     assert ports == {5050}
     assert reached_at(config.bootstrap_listen or "") == ("127.0.0.1", config.bootstrap_port)
     (compose,), (kubernetes,) = tagged(PAGE, TAGS[0]), tagged(PAGE, TAGS[1])
@@ -95,7 +95,7 @@ def test_mapping() -> None:
     mapping = mapping_by(environment)
     (compose,) = tagged(PAGE, TAGS[0])
     published = [int(port) for port in re.findall(r'^    ports: \["(\d+):5050"\]$', compose, re.MULTILINE)]
-    for shard, port in zip(config.map.ranges, published, strict=True):
+    for shard, port in zip(config.map.shards, published, strict=True):
         assert mapping.dialed(shard.host, shard.port) == ("db.example.com", port)
     page = (CHECKOUT / PAGE).read_text(encoding="utf-8")
     first = {"shard0:5050": "db.example.com:15050"}

@@ -30,7 +30,7 @@ from pyshard.errors import BackupDamaged, BadRequest, ConfigError, NotANumber, P
 from pyshard.model import cluster_state, config_file, document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.argument_types import take_integer
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
@@ -64,7 +64,7 @@ GIVEN: dict[type[Run], tuple[type, ...]] = {
 STATE = cluster_state.ClusterState(
     "c1",
     7,
-    ShardMap([ShardRange("a", 0, 5, 9, "h", 1, "1d", True), ShardRange("b", 5, SLOTS, 9, "h", 2)]),
+    ShardMap([MapShard("a", ((0, 5),), 9, "h", 1, "1d", True), MapShard("b", ((5, SLOTS),), 9, "h", 2)]),
     {"pages": 1},
     2,
 )

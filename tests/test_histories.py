@@ -188,11 +188,11 @@ class Run:
         if self.cluster.bootstrap is None:
             return
         keeper = self.cluster.bootstrap.bootstrap
-        own = self.random.choice(keeper.state.map.ranges)
+        own = self.random.choice(keeper.state.map.shards)
         port = own.port + 100
         self.addresses[own.name].append((own.host, port))
         self._listen_at(own.name)
-        ranges = [attrs.evolve(one, port=port) if one is own else one for one in keeper.state.map.ranges]
+        ranges = [attrs.evolve(one, port=port) if one is own else one for one in keeper.state.map.shards]
         keeper.change(attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
         for face in self.faces:
             if self.random.random() < 0.5:

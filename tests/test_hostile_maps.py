@@ -51,7 +51,7 @@ class Maps:
     def next(self) -> ClusterState:
         if self.hostile:
             epoch = self.state.epoch + 1
-            ranges = (attrs.evolve(own, name=f"{own.name[:6]}.{epoch}") for own in self.state.map.ranges)
+            ranges = (attrs.evolve(own, name=f"{own.name[:6]}.{epoch}") for own in self.state.map.shards)
             self.state = attrs.evolve(self.state, epoch=epoch, map=ShardMap(ranges))
         return self.state
 
@@ -119,31 +119,31 @@ def test_a_link_to_a_shard_that_is_about_to_lose_slots(cluster: MemoryCluster) -
     cluster.network.silence("127.0.0.1", 5050)
     in_flight = watch(client.write("test", 1))
     cluster.advance(0.001)
-    low, high = cluster.state.map.ranges
-    swapped = [attrs.evolve(low, start=high.start, end=high.end), attrs.evolve(high, start=low.start, end=low.end)]
+    low, high = cluster.state.map.shards
+    swapped = [attrs.evolve(low, ranges=high.ranges), attrs.evolve(high, ranges=low.ranges)]
     router.adopt(attrs.evolve(cluster.state, epoch=cluster.state.epoch + 1, map=ShardMap(swapped)))
     waiting = watch(client.read("test1"))
     cluster.advance(0.5)
     link = router.link_for(slot_of(b"test1"))
-    assert (in_flight, waiting, link.range.name, link.quiesced, link.busy) == ([], [], "shard1", True, False)
+    assert (in_flight, waiting, link.own.name, link.quiesced, link.busy) == ([], [], "shard1", True, False)
     cluster.network.unsilence("127.0.0.1", 5050)
     cluster.advance(0.1)
     assert in_flight == [28]
-    assert router.link_for(slot_of(b"test1")).range.name == "shard0"
+    assert router.link_for(slot_of(b"test1")).own.name == "shard0"
 
 
 def test_a_map_of_many_shards(cluster: MemoryCluster) -> None:
     """A client has nothing of a shard that it asked nothing of."""
     client = cluster.connect()
     number = settings.MAX_SHARDS
-    low, _ = cluster.state.map.ranges
+    low, _ = cluster.state.map.shards
     bounds = [SLOTS * one // number for one in range(number + 1)]
     client._router.adopt(
         attrs.evolve(
             cluster.state,
             epoch=cluster.state.epoch + 1,
             map=ShardMap(
-                attrs.evolve(low, name=f"s{one}", start=bounds[one], end=bounds[one + 1], port=one + 1)
+                attrs.evolve(low, ranges=((bounds[one], bounds[one + 1]),), name=f"s{one}", port=one + 1)
                 for one in range(number)
             ),
         )

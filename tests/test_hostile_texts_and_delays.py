@@ -175,7 +175,8 @@ def test_statistics_that_nobody_could_show(
 def test_statistics_do_not_take_the_place_of_the_map(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the map says of a shard stands, and only this side says that one gave no answer."""
     (before,) = call("stat")["shards"]
-    text = msgspec.json.encode({**before, "name": "\x1b[2J", "address": "x" * 1000, "range": 1, "error": "m" * 100_000})
+    lies = {"name": "\x1b[2J", "address": "x" * 1000, "ranges": 1, "error": "m" * 100_000}
+    text = msgspec.json.encode({**before, **lies})
     with monkeypatch.context() as hostile:
         hostile.setattr(shard_protocol, "msgspec", SimpleNamespace(json=SimpleNamespace(encode=lambda _: text)))
         assert call("stat")["shards"] == [before]

@@ -99,7 +99,7 @@ def client(request: pytest.FixtureRequest, cluster: MemoryCluster) -> Iterator[E
 @pytest.fixture
 def lie(cluster: MemoryCluster, client: Eyes, maps: Maps) -> ClusterState:
     """What shards say: a map of a high epoch, in which the last shard has all slots. The bootstrap is away."""
-    own = attrs.evolve(cluster.state.map.ranges[-1], start=0, end=SLOTS)
+    own = attrs.evolve(cluster.state.map.shards[-1], ranges=((0, SLOTS),))
     made = attrs.evolve(cluster.state, epoch=2**62, map=ShardMap([own]))
     maps.of_shards = made
     cluster.stop_bootstrap()

@@ -18,7 +18,7 @@ from pyshard.client_core.conversation import Conversation
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
 from pyshard.errors import MOST_PLAIN, BadRequest, plain
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
@@ -143,7 +143,7 @@ def test_a_page_of_keys() -> None:
     def work(number: int) -> Callable[[], None]:
         keys = sorted((b"%d" % key for key in range(number)), key=slot_of)
         answer = {"keys": encode_keys(keys), "more": True, "end": SLOTS, "after": None}
-        whole = ShardRange("a", 0, SLOTS, 1, "127.0.0.1", 1)
+        whole = MapShard("a", ((0, SLOTS),), 1, "127.0.0.1", 1)
         return lambda: assert_equal(len(key_texts(KeyCursor("").take(answer, whole))), number)
 
     assert growth(work, 200) < LINEAR

@@ -18,7 +18,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import cluster_state, config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.connection_url import parse_url
 from pyshard.security import token_file
 
@@ -46,12 +46,12 @@ def test_operations_that_wait(keys: int) -> None:
     assert growth(work, 200) < LINEAR
 
 
-def ranges(number: int, name: str) -> Iterator[ShardRange]:
+def ranges(number: int, name: str) -> Iterator[MapShard]:
     """The ranges of a map with so many shards."""
     width = SLOTS // number
     for one in range(number):
         end = SLOTS if one == number - 1 else (one + 1) * width
-        yield ShardRange(f"{name}{one}", one * width, end, 1, "h", one + 1)
+        yield MapShard(f"{name}{one}", ((one * width, end),), 1, "h", one + 1)
 
 
 def test_maps_of_many_shards() -> None:
@@ -64,7 +64,7 @@ def test_maps_of_many_shards() -> None:
         def take() -> None:
             new = cluster_state.from_json(text).map
             assert losing_shards(old, new) == set()
-            assert all(new.named(shard.name) == shard for shard in old.ranges)
+            assert all(new.named(shard.name) == shard for shard in old.shards)
 
         return take
 
@@ -117,7 +117,7 @@ def test_a_config_file(right: bool) -> None:
 
         def parse() -> None:
             if right:
-                assert len(config_file.parse(text).map.ranges) == number
+                assert len(config_file.parse(text).map.shards) == number
                 return
             with pytest.raises(ConfigError) as refused:
                 config_file.parse(text)

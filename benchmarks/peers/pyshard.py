@@ -19,7 +19,7 @@ from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 
 _LIMIT = 8 * 1024**3
 
@@ -114,7 +114,7 @@ class PyshardSide(Side):
     def __init__(self, folder: Path, durable: bool = False, shards: int = 2) -> None:
         bounds = [SLOTS * number // shards for number in range(shards + 1)]
         ranges = [
-            ShardRange(f"shard{number}", bounds[number], bounds[number + 1], _LIMIT, HOST, free_port())
+            MapShard(f"shard{number}", ((bounds[number], bounds[number + 1]),), _LIMIT, HOST, free_port())
             for number in range(shards)
         ]
         cluster = ClusterConfig(ShardMap(ranges), HOST, free_port())

@@ -20,7 +20,7 @@ from pyshard.errors import BackupDamaged, shown_value
 from pyshard.settings import settings
 
 #: The format of backups that this version writes and reads.
-FORMAT = 1
+FORMAT = 2
 
 #: Names of files in a backup.
 MANIFEST = "manifest.json"

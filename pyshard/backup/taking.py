@@ -84,7 +84,7 @@ async def _backup(client: Client, directory: Path, progress: BackupProgress, sec
             new.new_file(manifest.records_name(number, snapshot.shard.name), snapshot.shard.name)
             for number, snapshot in enumerate(snapshots)
         ]
-        bounds = {shard.name: SizeBound(shard.name, shard.limit) for shard in state.map.ranges}
+        bounds = {shard.name: SizeBound(shard.name, shard.limit) for shard in state.map.shards}
         await _SnapshotReader(snapshots, files, bounds, progress).read_all()
         saved = new.new_file(manifest.STATE)
         saved.write(cluster_state.to_json(state))
@@ -155,7 +155,7 @@ async def _open_all(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> Clust
         if not why:
             state = await raw.state(settings.DEADLINE)  # asked for last, so that no shard has a newer one
             epochs = {snapshot.shard.name: snapshot.epoch for snapshot in snapshots}
-            if epochs == dict.fromkeys((shard.name for shard in state.map.ranges), state.epoch):
+            if epochs == dict.fromkeys((shard.name for shard in state.map.shards), state.epoch):
                 return state
             why = f"the cluster has epoch {state.epoch} by now, and the shards have {epochs}"
         _close_all(snapshots)

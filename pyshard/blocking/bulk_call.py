@@ -93,7 +93,7 @@ class BulkCall:
 
     def _slice_size(self) -> int:
         fitting = None if self._reads is None else self._cluster.read_sizes.fitting(self._reads)
-        return slice_size(self._cluster.state.map.ranges, self._changes, fitting)
+        return slice_size(self._cluster.state.map.shards, self._changes, fitting)
 
     def _windows(self, source: Iterable[_T]) -> Iterator[list[_T]]:
         if isinstance(source, list):  # it is all there

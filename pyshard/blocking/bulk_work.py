@@ -187,7 +187,7 @@ class ShardWork:
             if part is None:
                 continue
             if self.away:
-                name = self._pool.range.name
+                name = self._pool.own.name
                 part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
             else:
                 self._queue.add(part)

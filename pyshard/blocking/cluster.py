@@ -44,7 +44,7 @@ from pyshard.errors import ClientClosed, IndexNotFound, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
@@ -58,15 +58,20 @@ class MapView:
 
     :param rank: how much it counts.
     :param starts: the first slot of each range, in order.
-    :param pools: that of each range's shard.
-    :param by_name: the same, by the shard's name.
+    :param owners: the pool of each range's shard.
+    :param by_name: that of each shard, in the map's order.
     """
 
     state: ClusterState
     rank: MapRank
     starts: Sequence[int]
-    pools: Sequence[ShardPool]
+    owners: Sequence[ShardPool]
     by_name: Mapping[str, ShardPool]
+
+    @property
+    def pools(self) -> list[ShardPool]:
+        """That of each shard, in the map's order."""
+        return list(self.by_name.values())
 
 
 class BlockingCluster:
@@ -132,7 +137,7 @@ class BlockingCluster:
     def pool_for(self, slot: int) -> ShardPool:
         """The pool of the shard that owns a slot."""
         view = self.view
-        return view.pools[bisect_right(view.starts, slot) - 1]
+        return view.owners[bisect_right(view.starts, slot) - 1]
 
     def operate(self, operation: GatheredOperation) -> object:
         """Have an operation done.
@@ -193,7 +198,7 @@ class BlockingCluster:
         try:
             pause = max(now + map_fetching.JITTER * self._random.random(), self._pace.earliest)
             yield from Interest((), min(until, pause))
-            pools = self.servers.by_preference(list(self.view.pools))
+            pools = self.servers.by_preference(self.view.pools)
             yield from self._fetch(pools, min(until, network.now() + settings.TIMEOUT / 2))
         except PyshardError:
             pass  # who waits for a newer map tries again until its own deadline
@@ -225,9 +230,9 @@ class BlockingCluster:
             self._confirm_at = now + map_fetching.CONFIRM_EVERY
         if old is not None and rank.era > old.era:
             self._shards_rest = now + map_fetching.SHARDS_REST
-        pools = {own.name: self._pool_of(own, state, rank) for own in state.map.ranges}
-        starts = [own.start for own in state.map.ranges]
-        self._views[rank] = MapView(state, rank, starts, list(pools.values()), pools)
+        pools = {own.name: self._pool_of(own, state, rank) for own in state.map.shards}
+        owners = [pools[own.name] for own in state.map.owners]
+        self._views[rank] = MapView(state, rank, state.map.starts, owners, pools)
         while (newest := self._views[max(list(self._views))]) is not getattr(self, "view", None):
             self.view = newest  # and look again: another thread may have put down a newer one before this line
         for lower in [other for other in list(self._views) if other < newest.rank]:
@@ -255,7 +260,7 @@ class BlockingCluster:
                 self._gone.pop(name, None)
                 self._in_doubt.pop(name, None)
 
-    def _pool_of(self, own: ShardRange, state: ClusterState, rank: MapRank) -> ShardPool:
+    def _pool_of(self, own: MapShard, state: ClusterState, rank: MapRank) -> ShardPool:
         host, port = self._addresses.dialed(own.host, own.port)
         target = attrs.evolve(self._target, host=host, port=port)
         pool = self._pools.get(own.name)

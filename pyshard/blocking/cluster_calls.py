@@ -71,7 +71,7 @@ class ClusterCalls:
         pools, network = cluster.view.pools, cluster.network
         calls = [pool.call(commands.Stat, until, seconds, unreached=cluster.refreshing) for pool in pools]
         shards = [
-            stat_of(pool.range, str(outcome) if isinstance(outcome, Exception) else outcome["stat"])
+            stat_of(pool.own, str(outcome) if isinstance(outcome, Exception) else outcome["stat"])
             for pool, outcome in zip(pools, run(network, together(network, calls)), strict=True)
         ]
         return stat_of_all(cluster.state, shards)

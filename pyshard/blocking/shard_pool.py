@@ -37,7 +37,7 @@ from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.net.backoff import Backoff
 from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import Answer, decode_answers
@@ -66,13 +66,13 @@ class ShardPool(ConnectionPool):
         network: Network,
         random: Random,
         target: ConnectionTarget,
-        own: ShardRange,
+        own: MapShard,
         cluster: str,
         in_doubt: SessionsInDoubt,
         addresses: AddressMapping = AS_ANNOUNCED,
     ) -> None:
         super().__init__(network, random, target, in_doubt)
-        self.range = own
+        self.own = own
         self.epoch = 0
         self._rank: MapRank | None = None
         self._cluster = cluster
@@ -84,19 +84,19 @@ class ShardPool(ConnectionPool):
 
     def peer_name(self) -> str:
         """See `ConnectionPool`."""
-        return f"shard {self.range.name!r} at {self._addresses.shown(self.range.host, self.range.port)}"
+        return f"shard {self.own.name!r} at {self._addresses.shown(self.own.host, self.own.port)}"
 
     def check(self, greeting: Greeting) -> None:
         """See `ConnectionPool`."""
-        check_greeting(greeting, self.range, self._cluster, self._addresses)
+        check_greeting(greeting, self.own, self._cluster, self._addresses)
 
-    def update(self, own: ShardRange, rank: MapRank, target: ConnectionTarget) -> None:
+    def update(self, own: MapShard, rank: MapRank, target: ConnectionTarget) -> None:
         """Take up the shard's place in a newer map; a connection to another address or store isn't used any more."""
         if self._rank is not None and rank < self._rank:
             return
-        if target != self.target or own.identity != self.range.identity:
+        if target != self.target or own.identity != self.own.identity:
             self.target = target
-        self.range, self._rank, self.epoch = own, rank, rank.epoch
+        self.own, self._rank, self.epoch = own, rank, rank.epoch
 
     def apply(self, operation: GatheredOperation, nested: bool) -> None:
         """Do an operation once: afterwards its `attempt` and `outcome` say how that went.

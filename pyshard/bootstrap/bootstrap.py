@@ -18,7 +18,7 @@ import attrs
 
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, of_peer
 from pyshard.model.cluster_state import ClusterState, from_json, to_json
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
@@ -55,7 +55,7 @@ def first_state(cluster: str, configured: ShardMap) -> ClusterState:
     return ClusterState(cluster, 1, configured)
 
 
-def judge(state: ClusterState, own: ShardRange, greeting: Greeting) -> ClusterState:
+def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
     """The state by which the shard that answered at `own`'s address is to be configured. Pure.
 
     :return: `state`, or the next one when the shard's store is a new one that may take the place.
@@ -70,7 +70,7 @@ def judge(state: ClusterState, own: ShardRange, greeting: Greeting) -> ClusterSt
         )
     if greeting.name and greeting.name != own.name:
         raise WrongIdentity(f"shard {greeting.name!r} answers at {own.address}, where shard {own.name!r} should be")
-    others = (shard for shard in state.map.ranges if shard.name != own.name)
+    others = (shard for shard in state.map.shards if shard.name != own.name)
     other = next((shard for shard in others if shard.identity == greeting.identity), None)
     if other is not None:
         raise WrongIdentity(
@@ -166,5 +166,5 @@ class Bootstrap:
         return [
             self._readiness.get(shard.name)
             or ShardReadiness(shard.name, shard.address, Condition.UNREACHABLE, "not reached yet")
-            for shard in self.state.map.ranges
+            for shard in self.state.map.shards
         ]

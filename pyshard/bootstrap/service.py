@@ -62,7 +62,7 @@ class BootstrapService(MultiService):
                 random,
                 addresses.detour(shard.host, shard.port),
             )
-            for shard in bootstrap.state.map.ranges
+            for shard in bootstrap.state.map.shards
         ]
         for reconciler in self._reconcilers:
             reconciler.setServiceParent(self)

@@ -15,6 +15,8 @@ from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import put
 from pyshard.settings import settings
 
+_RANGES = 5  # of a shard that the table shows
+
 
 @click.command()
 @on_cluster(index=False, deadline=settings.TIMEOUT)
@@ -52,21 +54,28 @@ def summary(found: dict[str, Any]) -> Text:
 def table(shards: list[dict[str, Any]]) -> Table:
     """A row for each shard. It fits 80 columns; `--json` gives what has no place here."""
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("shard", "address", "range"):
+    for name in ("shard", "address", "ranges"):
         made.add_column(name, no_wrap=True)
     for name in ("documents", "used", "limit"):
         made.add_column(name, no_wrap=True, justify="right")
     made.add_column("state", no_wrap=True)
     for shard in shards:
-        start, end = shard["range"]
         if "error" in shard:
             documents, used, state = "", "", "down"
         else:
             documents, used = f"{shard['documents']:,}", size(shard["bytes"])
             state = f"up {span(shard['uptime'])}"
-        cells = [shard["name"], shard["address"], f"[{start}, {end})", documents, used, size(shard["limit"]), state]
+        ranges, limit = ranges_text(shard["ranges"]), size(shard["limit"])
+        cells = [shard["name"], shard["address"], ranges, documents, used, limit, state]
         made.add_row(*(Text(cell) for cell in cells))
     return made
+
+
+def ranges_text(ranges: list[tuple[float, float]]) -> str:
+    """A shard's ranges, one a line; of many the first ones."""
+    lines = [f"[{start}, {end})" for start, end in ranges[:_RANGES]]
+    more = [f"and {len(ranges) - _RANGES:,} more"] if len(ranges) > _RANGES else []
+    return "\n".join([*lines, *more]) or "none"
 
 
 def size(count: int) -> str:

@@ -57,7 +57,7 @@ class BackupClient:
     @property
     def shards(self) -> list[BackupShard]:
         """Every shard of the newest map that the client has, in slot order."""
-        return [BackupShard(link.range.name, link.rpc) for link in self._router.links]
+        return [BackupShard(link.own.name, link.rpc) for link in self._router.links]
 
     def state(self, seconds: float) -> Deferred[ClusterState]:
         """Fetch the cluster state from the bootstrap; the client goes by it from now on.

@@ -144,7 +144,7 @@ class ClusterVerbs:
         state = router.state
         asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
         outcomes = await DeferredList(asked, consumeErrors=True)
-        shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.ranges, outcomes, strict=True)]
+        shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.shards, outcomes, strict=True)]
         return stat_of_all(state, shards)
 
     async def _readiness(self, deadline: float | None) -> list[dict[str, str]]:

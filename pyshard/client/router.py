@@ -37,7 +37,7 @@ from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.net.client_endpoints import Dial
 from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
@@ -90,7 +90,7 @@ class Router:
     @property
     def links(self) -> list[ShardLink]:
         """The link to each shard, in slot order."""
-        return [self._link(own) for own in self.state.map.ranges]
+        return [self._link(own) for own in self.state.map.shards]
 
     def link_for(self, slot: int) -> ShardLink:
         """The link to the shard that owns a slot."""
@@ -135,7 +135,7 @@ class Router:
 
     def slice_size(self, changes: bool, fitting: int | None = None) -> int:
         """How many keys a bulk verb is to send at a time; see `pyshard.client_core.bulk_input.slice_size`."""
-        return slice_size(self.state.map.ranges, changes, fitting)
+        return slice_size(self.state.map.shards, changes, fitting)
 
     async def start(self, seconds: float) -> None:
         """Get the first map.
@@ -217,7 +217,7 @@ class Router:
             else:
                 self.submit(entry)
 
-    def _link(self, own: ShardRange) -> ShardLink:
+    def _link(self, own: MapShard) -> ShardLink:
         """The link to a shard, which is made when it is first needed."""
         link = self._links.get(own.name)
         if link is None:

@@ -32,7 +32,7 @@ from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overloaded, PyshardError, Unavailable
 from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.net.backoff import Backoff
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
@@ -82,7 +82,7 @@ class ShardLink:
     """
 
     def __init__(
-        self, owner: LinkOwner, own: ShardRange, clock: IReactorTime, dial: Dial, random: Random, session: bytes
+        self, owner: LinkOwner, own: MapShard, clock: IReactorTime, dial: Dial, random: Random, session: bytes
     ) -> None:
         self._owner = owner
         self._clock = clock
@@ -96,7 +96,7 @@ class ShardLink:
         self._sweep = DeadlineTimer(clock, self._sweep_now)
         self._closed = False
         self.quiesced = False
-        self.range = own
+        self.own = own
         self.rpc = RpcChannel(clock, self, settings.DEADLINE)
         self.dialer = self._new_dialer()
 
@@ -123,9 +123,9 @@ class ShardLink:
         """What waits, to be submitted elsewhere."""
         return self._queue.take_waiting()
 
-    def update(self, own: ShardRange) -> None:
+    def update(self, own: MapShard) -> None:
         """Take up the shard's new place in the map; dial anew if its address or store is another one."""
-        old, self.range = self.range, own
+        old, self.own = self.own, own
         if (old.host, old.port) != (own.host, own.port):
             self.dialer.close()
             self.disconnected("the shard has another address now")
@@ -162,7 +162,7 @@ class ShardLink:
 
     def peer_name(self) -> str:
         """See `RpcOwner`."""
-        own = self.range
+        own = self.own
         return f"shard {own.name!r} at {self._owner.addresses.shown(own.host, own.port)}"
 
     def wants_connection(self) -> bool:
@@ -171,7 +171,7 @@ class ShardLink:
 
     def approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         """See `DialerOwner`."""
-        check_greeting(greeting, self.range, self._owner.state.cluster, self._owner.addresses)
+        check_greeting(greeting, self.own, self._owner.state.cluster, self._owner.addresses)
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
@@ -191,7 +191,7 @@ class ShardLink:
             entry.fail(type(error)(f"{self.peer_name()}: {error}"))
 
     def _new_dialer(self) -> Dialer:
-        endpoint = self._dial(*self._owner.addresses.dialed(self.range.host, self.range.port))
+        endpoint = self._dial(*self._owner.addresses.dialed(self.own.host, self.own.port))
         return Dialer(self._clock, endpoint, self, self._random, self._session)
 
     # ------------------------------------------------------------------ sending

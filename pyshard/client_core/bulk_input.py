@@ -28,7 +28,7 @@ from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import SupportsItems, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.batch_operations import ALWAYS, Has, Pop, Read, Remove, Run, Write, picker
 from pyshard.settings import settings
 
@@ -109,19 +109,20 @@ class Encoded:
         return len(self.numbers) + len(self.refused)
 
 
-def slice_size(shards: Sequence[ShardRange], changes: bool, fitting: int | None = None) -> int:
+def slice_size(shards: Sequence[MapShard], changes: bool, fitting: int | None = None) -> int:
     """How many keys each slice of a bulk verb is to have.
 
-    A slice is divided among the shards. Keys that are read cost a shard so little that a box of few of them costs more
-    than what it carries; documents that are written are better on their way soon.
+    A slice is divided among the shards that own something. Keys that are read cost a shard so little that a box of few
+    of them costs more than what it carries; documents that are written are better on their way soon.
 
     :param shards: those of the map.
     :param changes: whether the verb changes something.
     :param fitting: of a verb that reads documents: how many an answer has room for; None: it isn't known.
     """
     if not changes:
-        most = settings.BULK_STEP * min(len(shards), settings.BULK_STEPS_READ)
-        return most if fitting is None else min(most, fitting * len(shards))
+        owners = sum(bool(shard.ranges) for shard in shards)
+        most = settings.BULK_STEP * min(owners, settings.BULK_STEPS_READ)
+        return most if fitting is None else min(most, fitting * owners)
     return settings.BULK_STEP_DURABLE if any(shard.durable for shard in shards) else settings.BULK_STEP
 
 

@@ -16,7 +16,7 @@ import msgspec
 from pyshard.errors import BadRequest, of_peer
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.settings import settings
 
 _T = TypeVar("_T")
@@ -47,7 +47,7 @@ def stat_of_all(state: ClusterState, shards: list[dict[str, object]]) -> dict[st
     return {"cluster": state.cluster, "epoch": state.epoch, "indexes": sorted(state.indexes), "shards": shards}
 
 
-def stat_of(own: ShardRange, given: bytes | str) -> dict[str, object]:
+def stat_of(own: MapShard, given: bytes | str) -> dict[str, object]:
     """What `stat` tells of one shard.
 
     :param given: what it answered, in JSON (docs/protocol.md, "Stat"); or, in text, why it gave no answer.
@@ -55,7 +55,7 @@ def stat_of(own: ShardRange, given: bytes | str) -> dict[str, object]:
     shard: dict[str, object] = {
         "name": own.name,
         "address": own.address,
-        "range": [slot_to_hash(own.start), slot_to_hash(own.end)],
+        "ranges": [[slot_to_hash(start), slot_to_hash(end)] for start, end in own.ranges],
         "limit": own.limit,
     }
     if isinstance(given, str):

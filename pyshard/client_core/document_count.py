@@ -1,9 +1,11 @@
-"""How far a count of an index's documents has come, over all shards in slot order. Pure.
+"""How far a count of an index's documents has come, over all shards. Pure.
 
-Rules, as with `pyshard.client_core.key_cursor`:
+Rules:
 
-- It goes on where it was when the map changes under it.
-- No shard's count leads behind its own range: other shards' documents would be missing.
+- A shard counts all of its ranges at once, and is counted once.
+- The count goes on where it was when the map changes under it. What was counted of a shard that has other ranges by now
+  counts no more where another shard's ranges overlap. So each slot is counted once.
+- A shard's count is of the ranges that it has by the map: else other shards' documents would be missing, or come twice.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from typing import Any
 from pyshard.client_core.index_walk_refusals import OutsideRange
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
+from pyshard.model.slot_ranges import SlotRanges, common, range_with, shown, union
 from pyshard.protocol import commands
+from pyshard.protocol.pages import decode_ranges
 
 
 class DocumentCount:
@@ -22,7 +26,6 @@ class DocumentCount:
 
     :param index: the index's name; empty for the default one.
     :ivar slot: the first slot that isn't counted yet.
-    :ivar documents: what it has come to.
     """
 
     command = commands.Count
@@ -31,7 +34,13 @@ class DocumentCount:
     def __init__(self, index: str) -> None:
         self.index = index
         self.slot = 0
-        self.documents = 0
+        self._counted: dict[SlotRanges, int] = {}  # of each shard: its ranges, and how many documents lie there
+        self._covered: SlotRanges = ()  # all of these ranges
+
+    @property
+    def documents(self) -> int:
+        """What the count has come to."""
+        return sum(self._counted.values())
 
     @property
     def ended(self) -> bool:
@@ -45,21 +54,25 @@ class DocumentCount:
         """
         return {"epoch": epoch, "index": self.index, "slot": self.slot}
 
-    def take(self, answer: dict[str, Any], own: ShardRange) -> int:
+    def take(self, answer: dict[str, Any], own: MapShard) -> None:
         """Count a shard.
 
         :param answer: the arguments of the answer to `Count`.
         :param own: the shard that gave it, by the map whose epoch the question had.
-        :return: what the count has come to.
-        :raises BadRequest: the answer leads nowhere.
-        :raises OutsideRange: it goes beyond the shard's range.
+        :raises BadRequest: the answer can't be read, or leads nowhere.
+        :raises OutsideRange: it is of other ranges than the shard's.
         """
-        if answer["end"] <= self.slot or answer["documents"] < 0:
+        ranges = union(decode_ranges(answer["ranges"]))
+        if range_with(self.slot, ranges) is None or answer["documents"] < 0:
             raise BadRequest("the shard's count of documents leads nowhere")
-        if answer["end"] > own.end:
+        if ranges != own.ranges:
             raise OutsideRange(
-                f"the count of shard {own.name!r} goes beyond its range, {own.bounds}: to slot {answer['end']:,}"
+                f"the count of shard {own.name!r} is of other ranges than its own, {own.bounds}: of {shown(ranges)}"
             )
-        self.slot = answer["end"]
-        self.documents += answer["documents"]
-        return self.documents
+        if common(self._covered, ranges):
+            self._counted = {other: count for other, count in self._counted.items() if not common(other, ranges)}
+            self._covered = union(*self._counted)
+        self._counted[ranges] = answer["documents"]
+        self._covered = union(self._covered, ranges)
+        start, end = self._covered[0]
+        self.slot = 0 if start else end

@@ -23,7 +23,7 @@ from pyshard.errors import (
     Unavailable,
     WrongShard,
 )
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.command_boxes import Command
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -61,7 +61,7 @@ class Walk(Protocol[_T_co]):
         """The arguments for the shard that owns the slot."""
         ...
 
-    def take(self, answer: dict[str, Any], own: ShardRange) -> _T_co:
+    def take(self, answer: dict[str, Any], own: MapShard) -> _T_co:
         """Move on by an answer of the shard `own`, as the map says whose epoch the question had."""
         ...
 

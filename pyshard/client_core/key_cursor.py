@@ -6,7 +6,7 @@ Rules:
 - The cursor is a slot and a key, so that a scan goes on where it was when the map changes under it.
 - A page that leads nowhere is refused: the scan would never end. Slots never fall, and no key comes twice. Stores have
   orders of their own within a slot, so there the scan remembers what has come: as many keys as one slot has.
-- No page has keys of another shard's range, or leads behind the shard's own.
+- No page has keys of another range, or leads behind the end of its own; the next range may be another shard's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 from pyshard.client_core.index_walk_refusals import OutsideRange
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slots_of
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
+from pyshard.model.slot_ranges import range_with, shown
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
 
@@ -53,14 +54,14 @@ class KeyCursor:
         """
         return {"epoch": epoch, "index": self.index, "slot": self.slot, "after": self.after}
 
-    def take(self, answer: dict[str, Any], own: ShardRange) -> list[bytes]:
+    def take(self, answer: dict[str, Any], own: MapShard) -> list[bytes]:
         """Move behind a page.
 
         :param answer: the arguments of the answer to `Keys`.
         :param own: the shard that gave it, by the map whose epoch the question had.
         :return: the page's keys.
         :raises BadRequest: it can't be read, or leads nowhere.
-        :raises OutsideRange: it goes beyond the shard's range.
+        :raises OutsideRange: it goes beyond the shard's range that has the slot.
         """
         keys = decode_keys(answer["keys"])
         slots = slots_of(keys, self.index.encode())
@@ -71,9 +72,11 @@ class KeyCursor:
         forward = slot > self.slot if after is None else place != (self.slot, self.after) and slot >= self.slot
         if not forward or not self._in_order(keys, slots, place):
             raise BadRequest("the shard's page of keys leads nowhere")
-        if slot > own.end or (slot == own.end and after is not None):
+        owned = range_with(self.slot, own.ranges)
+        assert owned is not None, "the map led to this shard by the slot"
+        if slot > owned[1] or (slot == owned[1] and after is not None):
             raise OutsideRange(
-                f"the page of keys of shard {own.name!r} goes beyond its range, {own.bounds}: to slot {slot:,}"
+                f"the page of keys of shard {own.name!r} goes beyond its range, {shown((owned,))}: to slot {slot:,}"
             )
         self._move(keys, slots, place)
         return keys

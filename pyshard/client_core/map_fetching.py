@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from pyshard.errors import ConfigError, ForeignCluster
 from pyshard.model.shard_map import ShardMap
+from pyshard.model.slot_ranges import without
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
@@ -181,8 +182,8 @@ def check_cluster(known: str, given: str) -> None:
 def losing_shards(old: ShardMap, new: ShardMap) -> Set[str]:
     """The names of the shards that have slots in one map which they don't have in a newer one."""
     losing: set[str] = set()
-    for shard in old.ranges:
+    for shard in old.shards:
         own = new.named(shard.name)
-        if own is None or own.start > shard.start or own.end < shard.end:
+        if own is None or without(shard.ranges, own.ranges):
             losing.add(shard.name)
     return losing

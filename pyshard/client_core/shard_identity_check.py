@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pyshard.errors import ForeignCluster, WrongIdentity
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.greeting import Greeting
 
 
-def check_greeting(greeting: Greeting, own: ShardRange, cluster: str, addresses: AddressMapping = AS_ANNOUNCED) -> None:
+def check_greeting(greeting: Greeting, own: MapShard, cluster: str, addresses: AddressMapping = AS_ANNOUNCED) -> None:
     """Refuse to use another daemon, a shard of another cluster, or another store.
 
     :param greeting: who answered.

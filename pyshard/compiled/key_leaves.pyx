@@ -248,13 +248,15 @@ def found_values(dict records not None, keys, Py_ssize_t room):
     return values if room > 0 else None
 
 
-def split(slots, starts):
-    """Which range owns which of many slots; see `pyshard.model.shard_map.ShardMap.split`.
+def split(slots, starts, numbers, shards):
+    """Which shard owns which of many slots; see `pyshard.model.shard_map.ShardMap.split`.
 
     :param starts: a list: the first slot of each range, rising from 0.
-    :return: for each range the positions in `slots` of those that it owns, rising.
+    :param numbers: a list: the shard that owns it, from 0.
+    :param shards: how many there are.
+    :return: for each shard the positions in `slots` of those that it owns, rising.
     """
-    cdef list parts = [[] for _ in starts]
+    cdef list parts = [[] for _ in range(shards)]
     cdef Py_ssize_t low, high, middle, position = 0
     cdef long slot
     for slot in slots:
@@ -265,6 +267,6 @@ def split(slots, starts):
                 high = middle
             else:
                 low = middle
-        (<list>parts[low]).append(position)
+        (<list>parts[numbers[low]]).append(position)
         position += 1
     return parts

@@ -24,11 +24,11 @@ import msgspec
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain, shown_value
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.plain_values import plain_key
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings
 
 #: The format number of the JSON text that this version reads and writes.
-FORMAT = 1
+FORMAT = 2
 
 #: The id of the default index, which always exists and has the empty name.
 DEFAULT_INDEX = 0
@@ -63,7 +63,7 @@ class ClusterState:
 
     :param cluster: the cluster's id (hex UUID), which its bootstrap made at its first start.
     :param epoch: 1 at first, one more with every change.
-    :param map: the ranges and their shards.
+    :param map: the shards and their ranges.
     :param indexes: name → id of each named index.
     :param next_index: the id that the next index will get.
     """
@@ -112,9 +112,9 @@ class ClusterState:
 
     def with_identity(self, name: str, identity: str, durable: bool) -> ClusterState:
         """The next state, in which the shard called `name` is served by the store with that id."""
-        return self._with_ranges(
+        return self._with_shards(
             attrs.evolve(shard, identity=identity, durable=durable) if shard.name == name else shard
-            for shard in self.map.ranges
+            for shard in self.map.shards
         )
 
     def with_config(self, configured: ShardMap) -> ClusterState:
@@ -122,26 +122,26 @@ class ClusterState:
 
         Addresses and limits may change. Names and ranges may not, since documents don't move by themselves.
 
-        :raises ConfigError: it names the first range that differs.
+        :raises ConfigError: it names the first shard that differs.
         """
-        known = {shard.name: shard for shard in self.map.ranges}
-        for shard in configured.ranges:
+        known = {shard.name: shard for shard in self.map.shards}
+        for shard in configured.shards:
             old = known.get(shard.name)
-            same = old is not None and (old.start, old.end) == (shard.start, shard.end)
-            if not same or len(known) != len(configured.ranges):
+            same = old is not None and old.ranges == shard.ranges
+            if not same or len(known) != len(configured.shards):
                 was = f"{old.name!r} with {old.bounds}" if old else ", ".join(repr(name) for name in known)
                 raise ConfigError(
-                    f"shard {shard.name!r}: found it with range {shard.bounds}, but the cluster's state has {was} "
+                    f"shard {shard.name!r}: found it with {shard.bounds}, but the cluster's state has {was} "
                     f"({len(known)} in all), and documents don't move to other ranges by themselves"
                 )
-        ranges = tuple(
+        shards = tuple(
             attrs.evolve(known[shard.name], host=shard.host, port=shard.port, limit=shard.limit)
-            for shard in configured.ranges
+            for shard in configured.shards
         )
-        return self if ranges == self.map.ranges else self._with_ranges(ranges)
+        return self if shards == self.map.shards else self._with_shards(shards)
 
-    def _with_ranges(self, ranges: Iterable[ShardRange]) -> ClusterState:
-        return attrs.evolve(self, epoch=self.epoch + 1, map=ShardMap(ranges))
+    def _with_shards(self, shards: Iterable[MapShard]) -> ClusterState:
+        return attrs.evolve(self, epoch=self.epoch + 1, map=ShardMap(shards))
 
 
 def index_not_found(name: str) -> IndexNotFound:
@@ -160,13 +160,16 @@ _IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores ha
 
 class _JsonShard(msgspec.Struct):
     name: _Name
-    start: _Slot
-    end: _Slot
+    ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
     size: _Large
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     identity: _Id
     durable: bool
+
+
+class _JsonFormat(msgspec.Struct):
+    format: int
 
 
 class _JsonState(msgspec.Struct):
@@ -181,10 +184,8 @@ class _JsonState(msgspec.Struct):
 def to_json(state: ClusterState) -> bytes:
     """The state as JSON text in UTF-8, with ranges in slots."""
     shards = [
-        _JsonShard(
-            shard.name, shard.start, shard.end, shard.limit, shard.host, shard.port, shard.identity, shard.durable
-        )
-        for shard in state.map.ranges
+        _JsonShard(shard.name, list(shard.ranges), shard.limit, shard.host, shard.port, shard.identity, shard.durable)
+        for shard in state.map.shards
     ]
     return msgspec.json.encode(
         _JsonState(FORMAT, state.cluster, state.epoch, shards, dict(state.indexes), state.next_index)
@@ -199,13 +200,12 @@ def from_json(text: bytes) -> ClusterState:
     if len(text) > settings.MAX_STATE_BYTES:
         raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
     try:
+        given = msgspec.json.decode(text, type=_JsonFormat).format  # first, as other formats have other fields
+        if given != FORMAT:
+            raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
         read = msgspec.json.decode(text, type=_JsonState)
-        if read.format != FORMAT:
-            raise BadRequest(f"the cluster state is of format {read.format}; this version knows format {FORMAT}")
-        ranges = ShardMap(
-            ShardRange(
-                shard.name, shard.start, shard.end, shard.size, shard.host, shard.port, shard.identity, shard.durable
-            )
+        shards = ShardMap(
+            MapShard(shard.name, shard.ranges, shard.size, shard.host, shard.port, shard.identity, shard.durable)
             for shard in read.shards
         )
         if len(read.indexes) > settings.MAX_INDEXES:
@@ -216,4 +216,4 @@ def from_json(text: bytes) -> ClusterState:
             raise BadRequest("the cluster state has two indexes with one id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         raise BadRequest(f"this is no cluster state: {plain(str(error))}") from None
-    return ClusterState(read.cluster, read.epoch, ranges, read.indexes, read.next_index)
+    return ClusterState(read.cluster, read.epoch, shards, read.indexes, read.next_index)

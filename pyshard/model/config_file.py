@@ -4,6 +4,7 @@ Rules:
 
 - the file is the original pyshard's: ``{"shards": [{"name", "start", "end", "size", "host", "port"}, …]}``, and
   optionally ``"bootstrap": {"host", "port"}``; other fields are refused;
+- in place of start and end a shard may have ``"ranges": [[start, end], …]``: several ranges, or none;
 - a bound is rounded to the nearest slot, so that 1/3 is one, too, and the same for both neighbors;
 - host and port are announced: who wants to reach the daemon dials them. ``"listen"`` beside them says where it listens,
   if that is elsewhere;
@@ -25,7 +26,7 @@ from pyshard.errors import ConfigError, shortened
 from pyshard.model.address_text import split_listening
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.regular_file import read_regular
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
@@ -41,11 +42,12 @@ _ENDPOINT = re.compile(r"[A-Za-z][\w-]*:.", re.ASCII)  # the beginning of a Twis
 
 class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
     name: _Name
-    start: _Fraction
-    end: _Fraction
     size: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     host: _Host
     port: _Port
+    start: _Fraction | msgspec.UnsetType = msgspec.UNSET
+    end: _Fraction | msgspec.UnsetType = msgspec.UNSET
+    ranges: list[tuple[_Fraction, _Fraction]] | msgspec.UnsetType = msgspec.UNSET
     listen: _Listen = ""
 
 
@@ -64,7 +66,7 @@ class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
 class ClusterConfig:
     """What a config file says.
 
-    :param map: the ranges, without the shards' identities.
+    :param map: the shards and their ranges, without their identities.
     :param bootstrap_host: name or IP address at which clients find the bootstrap, and where it listens unless
         `bootstrap_listen` says otherwise.
     :param bootstrap_port: its TCP port.
@@ -105,16 +107,30 @@ def parse(text: bytes) -> ClusterConfig:
         read = msgspec.convert(raw, type=_ConfigFile)
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), raw)) from None
-    ranges = []
+    shards = []
     listen: dict[str, str] = {}
     for number, shard in enumerate(read.shards):
-        start, end = hash_to_slot(shard.start), hash_to_slot(shard.end)
-        ranges.append(ShardRange(shard.name, start, end, shard.size, shard.host, shard.port))
+        ranges = [(hash_to_slot(start), hash_to_slot(end)) for start, end in _ranges_of(f"shards[{number}]", shard)]
+        shards.append(MapShard(shard.name, ranges, shard.size, shard.host, shard.port))
         if shard.listen:
             listen[shard.name] = _checked_listen(f"shards[{number}].listen", shard.listen)
     bootstrap = read.bootstrap
     elsewhere = _checked_listen("bootstrap.listen", bootstrap.listen) if bootstrap.listen else None
-    return ClusterConfig(ShardMap(ranges), bootstrap.host, bootstrap.port, listen, elsewhere)
+    return ClusterConfig(ShardMap(shards), bootstrap.host, bootstrap.port, listen, elsewhere)
+
+
+def _ranges_of(field: str, shard: _ShardEntry) -> list[tuple[float, float]]:
+    """The ranges of a shard, as hashes: those of `ranges`, or the one from `start` to `end`."""
+    short = {"start": shard.start, "end": shard.end}
+    given = [name for name, bound in short.items() if bound is not msgspec.UNSET]
+    if shard.ranges is not msgspec.UNSET:
+        if given:
+            raise ConfigError(f"{field}.{given[0]}: found it beside ranges, expected either ranges, or start and end")
+        return shard.ranges
+    if shard.start is msgspec.UNSET or shard.end is msgspec.UNSET:
+        missing = "end" if given == ["start"] else "start"
+        raise ConfigError(f"{field}.{missing}: found nothing, expected start and end to be given, or ranges")
+    return [(shard.start, shard.end)]
 
 
 def _checked_listen(field: str, text: str) -> str:

@@ -1,18 +1,19 @@
-"""The shard map: which shard owns which range of the keyspace. Pure and frozen.
+"""The shard map: which shard owns which ranges of the keyspace. Pure and frozen.
 
-Rules; a set of ranges that breaks one can't become a map:
+Rules; a set of shards that breaks one can't become a map:
 
+- a shard owns one range, several, or none;
 - ranges are half-open, ``[start, end)``, in slots;
-- the ranges of a map cover [0, SLOTS) with no gap and no overlap;
+- the ranges of all shards cover [0, SLOTS) with no gap and no overlap;
 - each name and each address is used once;
-- there are at most `settings.MAX_SHARDS`.
+- there are at most `settings.MAX_SHARDS`, with at most `settings.MAX_SHARD_RANGES` each, and `settings.MAX_RANGES` in
+  all.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 
 import attrs
 
@@ -20,16 +21,28 @@ from pyshard.compiled import IN_USE, key_leaves
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
+from pyshard.model.slot_ranges import SlotRanges, shown
 from pyshard.settings import settings
 
 
+def _joined(ranges: Iterable[tuple[int, int]]) -> SlotRanges:
+    """Ranges in order, of which those that touch are one. What is wrong with them stays as it is."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if found and found[-1][0] < found[-1][1] == start < end:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((start, end))
+    return tuple(found)
+
+
 @attrs.frozen
-class ShardRange:
+class MapShard:
     """One shard as the map knows it.
 
     :param name: unique in its map.
-    :param start: the first slot that it owns.
-    :param end: the first slot behind those that it owns.
+    :param ranges: the slots that it owns: pairs of the first slot, and that behind the last one. They may be given in
+        any order; they are kept in order, and those that touch are one.
     :param limit: how many bytes it may store.
     :param host: name or IP address at which clients reach it.
     :param port: its TCP port.
@@ -38,17 +51,12 @@ class ShardRange:
     """
 
     name: str
-    start: int
-    end: int
+    ranges: SlotRanges = attrs.field(converter=_joined)
     limit: int
     host: str
     port: int
     identity: str = ""
     durable: bool = False
-
-    def owns(self, slot: int) -> bool:
-        """Whether `slot` lies in [start, end)."""
-        return self.start <= slot < self.end
 
     @property
     def address(self) -> str:
@@ -57,78 +65,91 @@ class ShardRange:
 
     @property
     def bounds(self) -> str:
-        """The range as people read it: ``[0.0, 0.5)``."""
-        return f"[{slot_to_hash(self.start)}, {slot_to_hash(self.end)})"
+        """The ranges as people read them: ``[0.0, 0.5)``; of many the first ones."""
+        return shown(self.ranges)
 
 
-def _in_order(ranges: Iterable[ShardRange]) -> tuple[ShardRange, ...]:
-    return tuple(sorted(ranges, key=attrgetter("start")))
+def _in_order(shards: Iterable[MapShard]) -> tuple[MapShard, ...]:
+    return tuple(sorted(shards, key=lambda shard: (shard.ranges[0] if shard.ranges else (SLOTS, SLOTS), shard.name)))
 
 
 @attrs.frozen
 class ShardMap:
-    """A whole keyspace of ranges.
+    """All shards of a cluster, which own the whole keyspace.
 
-    :param ranges: in any order; kept in slot order.
+    :param shards: in any order; kept in the order of their first slots. Those that own none come last, by name.
+    :ivar starts: the first slot of each range, rising from 0.
+    :ivar owners: the shard that owns it; one with several ranges stands here as often.
     :raises ConfigError: they don't cover the keyspace exactly once, or a name or address is used twice.
     """
 
-    ranges: tuple[ShardRange, ...] = attrs.field(converter=_in_order)
-    _starts: list[int] = attrs.field(init=False, eq=False, repr=False)
-    _by_name: dict[str, ShardRange] = attrs.field(init=False, eq=False, repr=False)
+    shards: tuple[MapShard, ...] = attrs.field(converter=_in_order)
+    starts: list[int] = attrs.field(init=False, eq=False, repr=False)
+    owners: list[MapShard] = attrs.field(init=False, eq=False, repr=False)
+    _numbers: list[int] = attrs.field(init=False, eq=False, repr=False)  # of the owners, by their places in `shards`
+    _by_name: dict[str, MapShard] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        check_cover(self.ranges)
-        object.__setattr__(self, "_starts", [shard.start for shard in self.ranges])
-        object.__setattr__(self, "_by_name", {shard.name: shard for shard in self.ranges})
+        _check_names(self.shards)
+        ranges = [(start, end, number) for number, shard in enumerate(self.shards) for start, end in shard.ranges]
+        ranges.sort()
+        _check_cover([(start, end, self.shards[number]) for start, end, number in ranges])
+        object.__setattr__(self, "starts", [start for start, _, _ in ranges])
+        object.__setattr__(self, "owners", [self.shards[number] for _, _, number in ranges])
+        object.__setattr__(self, "_numbers", [number for _, _, number in ranges])
+        object.__setattr__(self, "_by_name", {shard.name: shard for shard in self.shards})
 
-    def lookup(self, slot: int) -> ShardRange:
-        """The range that owns `slot` (0 … SLOTS - 1)."""
-        return self.ranges[bisect_right(self._starts, slot) - 1]
+    def lookup(self, slot: int) -> MapShard:
+        """The shard that owns `slot` (0 … SLOTS - 1)."""
+        return self.owners[bisect_right(self.starts, slot) - 1]
 
     def split(self, slots: Sequence[int]) -> dict[str, list[int]]:
         """Which shard owns which of many slots.
 
-        :return: a shard's name → the positions in `slots` of those that it owns, rising. The shards stand in the order
-            of their ranges; those that own none are left out.
+        :return: a shard's name → the positions in `slots` of those that it owns, rising. The shards stand in their
+            order; those that own none are left out.
         """
-        if len(slots) < len(self.ranges):  # else a few keys would cost a look at thousands of shards
+        if len(slots) < len(self.starts):  # else a few keys would cost a look at thousands of shards
             few: dict[int, list[int]] = {}
             for position, slot in enumerate(slots):
-                few.setdefault(bisect_right(self._starts, slot) - 1, []).append(position)
-            return {self.ranges[number].name: few[number] for number in sorted(few)}
-        parts = _split(slots, self._starts)
-        return {shard.name: positions for shard, positions in zip(self.ranges, parts, strict=True) if positions}
+                few.setdefault(self._numbers[bisect_right(self.starts, slot) - 1], []).append(position)
+            return {self.shards[number].name: few[number] for number in sorted(few)}
+        parts = _split(slots, self.starts, self._numbers, len(self.shards))
+        return {shard.name: positions for shard, positions in zip(self.shards, parts, strict=True) if positions}
 
-    def named(self, name: str) -> ShardRange | None:
-        """The range of the shard called `name`, or None."""
+    def named(self, name: str) -> MapShard | None:
+        """The shard called `name`, or None."""
         return self._by_name.get(name)
 
 
-def split_plainly(slots: Sequence[int], starts: list[int]) -> list[list[int]]:
-    """For each range, given their first slots, the positions of the slots that it owns."""
-    parts: list[list[int]] = [[] for _ in starts]
+def split_plainly(slots: Sequence[int], starts: list[int], numbers: list[int], shards: int) -> list[list[int]]:
+    """For each shard the positions of the slots that it owns.
+
+    :param starts: the first slot of each range, rising from 0.
+    :param numbers: the shard that owns it, from 0.
+    :param shards: how many there are.
+    """
+    parts: list[list[int]] = [[] for _ in range(shards)]
     for position, slot in enumerate(slots):
-        parts[bisect_right(starts, slot) - 1].append(position)
+        parts[numbers[bisect_right(starts, slot) - 1]].append(position)
     return parts
 
 
 _split = key_leaves.split if IN_USE else split_plainly
 
 
-def check_cover(ranges: tuple[ShardRange, ...]) -> None:
-    """Refuse ranges (in slot order) that are no map.
+def _check_names(shards: Sequence[MapShard]) -> None:
+    """Refuse shards whose number, names or addresses can't be those of a map.
 
     :raises ConfigError: it names the shards concerned, what was found and what was expected.
     """
-    if not ranges:
+    if not shards:
         raise ConfigError("shards: found none, expected at least one")
-    if len(ranges) > settings.MAX_SHARDS:
-        raise ConfigError(f"shards: found {len(ranges):,}, expected at most {settings.MAX_SHARDS:,}")
+    if len(shards) > settings.MAX_SHARDS:
+        raise ConfigError(f"shards: found {len(shards):,}, expected at most {settings.MAX_SHARDS:,}")
     names: set[str] = set()
     addresses: dict[str, str] = {}
-    reached, before = 0, "the start of the keyspace"
-    for shard in ranges:
+    for shard in shards:
         if shard.name in names:
             raise ConfigError(f"shard {shard.name!r}: name: found it twice, expected a name for each shard")
         names.add(shard.name)
@@ -138,19 +159,44 @@ def check_cover(ranges: tuple[ShardRange, ...]) -> None:
                 f"{addresses[shard.address]!r} too, expected an address for each shard"
             )
         addresses[shard.address] = shard.name
-        if not 0 <= shard.start < shard.end <= SLOTS:
+        if len(shard.ranges) > settings.MAX_SHARD_RANGES:
             raise ConfigError(
-                f"shard {shard.name!r}: start and end: found {slot_to_hash(shard.start)} and "
-                f"{slot_to_hash(shard.end)}, expected 0 <= start < end <= 1"
+                f"shard {shard.name!r}: ranges: found {len(shard.ranges):,}, expected at most "
+                f"{settings.MAX_SHARD_RANGES:,}"
             )
-        if shard.start != reached:
-            kind = "a gap" if shard.start > reached else "an overlap"
+
+
+def _check_cover(ranges: Sequence[tuple[int, int, MapShard]]) -> None:
+    """Refuse ranges that don't cover the keyspace exactly once.
+
+    :param ranges: all ranges and their owners, in order.
+    :raises ConfigError: as `_check_names`.
+    """
+    if not ranges:
+        raise ConfigError("ranges of all shards: found none, expected them to cover the keyspace, from 0 to 1")
+    if len(ranges) > settings.MAX_RANGES:
+        raise ConfigError(f"ranges of all shards: found {len(ranges):,}, expected at most {settings.MAX_RANGES:,}")
+    reached, before = 0, "the start of the keyspace"
+    for start, end, shard in ranges:
+        if not 0 <= start < end <= SLOTS:
             raise ConfigError(
-                f"shard {shard.name!r}: start: found {slot_to_hash(shard.start)}, {kind} after {before}, "
+                f"{_range_of(shard, start, end)}: start and end: found {slot_to_hash(start)} and {slot_to_hash(end)}, "
+                "expected 0 <= start < end <= 1"
+            )
+        if start != reached:
+            kind = "a gap" if start > reached else "an overlap"
+            raise ConfigError(
+                f"{_range_of(shard, start, end)}: start: found {slot_to_hash(start)}, {kind} after {before}, "
                 f"expected {slot_to_hash(reached)}"
             )
-        reached, before = shard.end, f"shard {shard.name!r}"
+        reached, before = end, _range_of(shard, start, end)
     if reached != SLOTS:
         raise ConfigError(
             f"{before}: end: found {slot_to_hash(reached)}, a gap before the end of the keyspace, expected 1.0"
         )
+
+
+def _range_of(shard: MapShard, start: int, end: int) -> str:
+    """How messages call one of a shard's ranges."""
+    one = f", range [{slot_to_hash(start)}, {slot_to_hash(end)})" if len(shard.ranges) > 1 else ""
+    return f"shard {shard.name!r}{one}"

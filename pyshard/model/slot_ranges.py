@@ -8,10 +8,11 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from pyshard.model.key_slots import SLOTS
+from pyshard.model.key_slots import SLOTS, slot_to_hash
 
 #: Ranges of slots: pairs of the first slot, and that behind the last one.
 SlotRanges: TypeAlias = tuple[tuple[int, int], ...]
@@ -40,7 +41,18 @@ def union(*several: SlotRanges) -> SlotRanges:
 
 def common(one: SlotRanges, other: SlotRanges) -> SlotRanges:
     """The slots that are in both."""
-    return union(tuple((max(a, c), min(b, d)) for a, b in one for c, d in other))
+    one, other = union(one), union(other)
+    found: list[tuple[int, int]] = []
+    here, there = 0, 0
+    while here < len(one) and there < len(other):
+        start, end = max(one[here][0], other[there][0]), min(one[here][1], other[there][1])
+        if start < end:
+            found.append((start, end))
+        if one[here][1] == end:
+            here += 1
+        else:
+            there += 1
+    return tuple(found)
 
 
 def without(ranges: SlotRanges, taken: SlotRanges) -> SlotRanges:
@@ -50,6 +62,17 @@ def without(ranges: SlotRanges, taken: SlotRanges) -> SlotRanges:
     return common(ranges, gaps)
 
 
+def range_with(slot: int, ranges: SlotRanges) -> tuple[int, int] | None:
+    """The range that has a slot, or None."""
+    return next((one for one in ranges if one[0] <= slot < one[1]), None)
+
+
+def positions_in(slots: Sequence[int], ranges: SlotRanges) -> list[int]:
+    """Where in `slots` those are that lie in some ranges, rising. The cost of a slot hardly grows with the ranges."""
+    bounds = [bound for one in union(ranges) for bound in one]  # an odd number of them is no higher than a slot inside
+    return [position for position, slot in enumerate(slots) if bisect_right(bounds, slot) & 1]
+
+
 def holds_all(ranges: SlotRanges, slots: Sequence[int]) -> bool:
     """Whether each of many slots lies in some ranges."""
     if not slots:
@@ -57,4 +80,11 @@ def holds_all(ranges: SlotRanges, slots: Sequence[int]) -> bool:
     least, most = min(slots), max(slots)
     if any(start <= least and most < end for start, end in ranges):
         return True
-    return len(ranges) > 1 and all(in_ranges(slot, ranges) for slot in slots)
+    return len(ranges) > 1 and len(positions_in(slots, ranges)) == len(slots)
+
+
+def shown(ranges: SlotRanges) -> str:
+    """Ranges as people read them; of many the first ones."""
+    texts = [f"[{slot_to_hash(start)}, {slot_to_hash(end)})" for start, end in ranges[:3]]
+    more = [f"{len(ranges) - 3} more"] if len(ranges) > 3 else []
+    return ", ".join([*texts, *more]) or "no slot"

@@ -1,8 +1,8 @@
-"""What a shard gives to who follows it, as MessagePack: ranges, a copy's records, and groups of changes. Pure.
+"""What a shard gives to who follows it, as MessagePack: a copy's records, and groups of changes. Pure.
 
 Rules:
 
-- what comes from outside is checked: ranges and slots lie in the keyspace, versions and expiries have their bounds;
+- what comes from outside is checked: slots lie in the keyspace, versions and expiries have their bounds;
 - a page with far more than a shard gives is refused before it is decoded.
 """
 
@@ -15,24 +15,18 @@ import msgspec
 
 from pyshard.errors import BadRequest, plain
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import SlotRanges, union
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.pages import MOST_ROWS
 
-#: Groups that an answer may have, and ranges that may be asked for.
-MOST_GROUPS = MOST_RANGES = 10_000
+#: Groups that an answer may have.
+MOST_GROUPS = 10_000
 
 _T = TypeVar("_T")
 
-_Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
 _encode = msgspec.msgpack.Encoder().encode
-_ranges = msgspec.msgpack.Decoder(Annotated[tuple[tuple[_Slot, _Slot], ...], msgspec.Meta(max_length=MOST_RANGES)])
 _changes = msgspec.msgpack.Decoder(Annotated[list[Change], msgspec.Meta(max_length=MOST_ROWS)])
 _group = msgspec.msgpack.Decoder(ChangeGroup)
 _groups = msgspec.msgpack.Decoder(Annotated[list[ChangeGroup], msgspec.Meta(max_length=MOST_GROUPS)])
-
-#: Ranges as MessagePack.
-encode_ranges: Callable[[SlotRanges], bytes] = _encode
 
 #: A copy's page as MessagePack.
 encode_changes: Callable[[list[Change]], bytes] = _encode
@@ -42,18 +36,6 @@ encode_group: Callable[[ChangeGroup], bytes] = _encode
 
 #: Groups as MessagePack.
 encode_groups: Callable[[list[ChangeGroup]], bytes] = _encode
-
-
-def decode_ranges(data: bytes) -> SlotRanges:
-    """Ranges, in order; none of them is empty.
-
-    :param data: MessagePack.
-    :raises BadRequest: these are no ranges, or no slot lies in them.
-    """
-    ranges = union(_decoded(_ranges, data, "ranges"))
-    if not ranges:
-        raise BadRequest("ranges: found no slot, expected one at the least")
-    return ranges
 
 
 def decode_changes(data: bytes) -> list[Change]:

@@ -28,7 +28,7 @@ from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 
 #: The version of this protocol. A peer with another one is refused at `Hello`.
-PROTOCOL = 1
+PROTOCOL = 2
 
 #: Bytes that the id of a session has: the least and the most that are taken, and what pyshard's own clients use.
 MIN_SESSION_ID, MAX_SESSION_ID, OWN_SESSION_ID = 16, 64, 16
@@ -149,8 +149,8 @@ class Count(Command):
         (b"slot", Integer(most=SLOTS - 1)),  # the first slot that isn't counted yet
     ]
     response = [
-        (b"documents", Integer()),  # in the shard's whole range
-        (b"end", Integer(most=SLOTS)),  # first slot after the shard's range
+        (b"documents", Integer()),  # in all of the shard's ranges
+        (b"ranges", ChunkedBytes()),  # of the shard, as `pages.encode_ranges` has them
     ]
 
 

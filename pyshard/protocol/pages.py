@@ -1,6 +1,7 @@
-"""Pages of an index's keys and of a snapshot's records, as MessagePack. Pure.
+"""Pages of an index's keys and of a snapshot's records, and a shard's ranges, as MessagePack. Pure.
 
-Rule: a page with far more keys or records than a shard gives is refused before it is decoded.
+Rule: a page with far more keys or records than a shard gives is refused before it is decoded; so are more ranges than
+a shard may have.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Annotated
 import msgspec
 
 from pyshard.errors import BadRequest, plain
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.settings import settings
 
 #: Keys and records that a page may have: ten and four times those of this version's shards.
@@ -42,10 +45,16 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _keys = msgspec.msgpack.Decoder(Annotated[list[bytes], msgspec.Meta(max_length=MOST_KEYS)])
+_Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
+_Ranges = Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
+_ranges = msgspec.msgpack.Decoder(_Ranges)
 _rows = msgspec.msgpack.Decoder(Annotated[list[Row], msgspec.Meta(max_length=MOST_ROWS)])
 
 #: A page of keys as MessagePack.
 encode_keys: Callable[[list[bytes]], bytes] = _encode
+
+#: Ranges of slots as MessagePack: an array of arrays of start and end.
+encode_ranges: Callable[[SlotRanges], bytes] = _encode
 
 #: A snapshot's page as MessagePack.
 encode_rows: Callable[[list[Row]], bytes] = _encode
@@ -62,6 +71,18 @@ def decode_keys(data: bytes) -> list[bytes]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the keys can't be read: {plain(str(error))}") from None
     return keys
+
+
+def decode_ranges(data: bytes) -> SlotRanges:
+    """Ranges of slots, as they were given.
+
+    :param data: MessagePack.
+    :raises BadRequest: these are no ranges.
+    """
+    try:
+        return tuple(_ranges.decode(data))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"the ranges can't be read: {plain(str(error))}") from None
 
 
 def decode_rows(data: bytes) -> list[Row]:

@@ -20,8 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pyshard.errors import BadRequest, shown_value
-from pyshard.model.key_slots import slot_to_hash
-from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, in_ranges, union, without
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, in_ranges, shown, union, without
 
 #: The name of all that is left over, beside the names of stagings, none of which is empty.
 LEFT = ""
@@ -175,10 +174,3 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
     def unsealed(self, name: str) -> StoreRanges:
         """A move's seal is taken back. One that isn't there is taken back already."""
         return replace(self, sealed={other: seal for other, seal in self.sealed.items() if other != name})
-
-
-def shown(ranges: SlotRanges) -> str:
-    """Ranges as people read them; of many the first ones."""
-    texts = [f"[{slot_to_hash(start)}, {slot_to_hash(end)})" for start, end in ranges[:3]]
-    more = [f"{len(ranges) - 3} more"] if len(ranges) > 3 else []
-    return ", ".join([*texts, *more]) or "no slot"

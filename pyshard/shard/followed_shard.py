@@ -11,8 +11,9 @@ from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import decode_changes, decode_group, decode_groups, encode_ranges
+from pyshard.protocol.change_pages import decode_changes, decode_group, decode_groups
 from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.pages import encode_ranges
 from pyshard.settings import settings
 
 

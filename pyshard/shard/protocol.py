@@ -20,10 +20,10 @@ from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
-from pyshard.protocol.change_pages import decode_ranges, encode_changes, encode_group, encode_groups
+from pyshard.protocol.change_pages import encode_changes, encode_group, encode_groups
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import SHARD, Command
-from pyshard.protocol.pages import encode_keys, encode_rows
+from pyshard.protocol.pages import decode_ranges, encode_keys, encode_ranges, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -136,21 +136,20 @@ class ShardProtocol(ServerConnection):
         return self._shard.apply(epoch, reading, self._sender).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
-        end = self._shard.configured().range.end
         self.operations += 1
         return self._shard.keys(epoch, index, slot, after).addCallback(
             lambda page: {
                 "keys": encode_keys(page.keys),
-                "end": end if page.slot is None else page.slot,
+                "end": page.slot,
                 "more": page.more,
                 "after": page.after,
             }
         )
 
     def count(self, epoch: int, index: str, slot: int) -> Arguments:
-        end = self._shard.configured().range.end
         self.operations += 1
-        return {"documents": self._shard.count(epoch, index, slot), "end": end}
+        documents, ranges = self._shard.count(epoch, index, slot)
+        return {"documents": documents, "ranges": encode_ranges(ranges)}
 
     def stat(self) -> Arguments:
         connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}

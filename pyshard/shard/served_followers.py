@@ -81,10 +81,11 @@ class ServedFollowers:
         :param owner: the connection.
         :param name: of the follower.
         :return: the copy's id, and its head.
+        :raises BadRequest: the name is empty, or there is no range.
         :raises TooManySnapshots: there are as many followers as there may be.
         :raises StorageFailed: there is no copy.
         """
-        self._admit(name)
+        self._admit(name, ranges)
         self._stop(name)
         copy = await self._store.copy(name, ranges)
         number = self._new_id()
@@ -135,7 +136,7 @@ class ServedFollowers:
         if following is not None and following.owner is owner and following.asked is not None:
             raise BadRequest(f"follower {shown_value(name)} asks for changes twice at once; ask one at a time")
         if following is None or (following.owner, following.ranges, following.after) != (owner, ranges, after):
-            self._admit(name)
+            self._admit(name, ranges)
             self._stop(name)
             following = _Following(owner, ranges, self._store.follow(name, after, ranges), after)
             self._following[name] = following
@@ -176,9 +177,9 @@ class ServedFollowers:
 
     # ------------------------------------------------------------------ inside
 
-    def _admit(self, name: str) -> None:
-        if not name:
-            raise BadRequest("follower: found no name, expected one")
+    def _admit(self, name: str, ranges: SlotRanges) -> None:
+        if not name or not ranges:
+            raise BadRequest("follower: found no name, or no range, expected both")
         if name not in self._names and len(self._names) >= settings.MAX_FOLLOWERS:
             raise TooManySnapshots(
                 f"{len(self._names)} others follow this shard, the most it may have; try again when one has ended"

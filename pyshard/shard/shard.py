@@ -1,15 +1,16 @@
-"""A shard's behavior without a network: owns a range, checks epochs, and applies batches to its store.
+"""A shard's behavior without a network: owns ranges, checks epochs, and applies batches to its store.
 
 Rules:
 
 - Until it is configured, or its store remembers that it was, it answers nothing but `stat` (`NotConfigured`).
 - An epoch is the number of a state of the cluster, with its map. The shard keeps the newest one that it was given, and
   its store remembers it over a restart.
-- It refuses an older one, the same one with another content, and another range while it has documents (`StaleEpoch`);
+- It refuses an older one, the same one with another content, and other ranges while it has documents (`StaleEpoch`);
   another cluster's bootstrap (`ForeignCluster`); another shard's name or store (`WrongIdentity`). Then nothing changes.
-- It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its range may be different.
-- A key outside its range is a redirect (`WrongShard`) for that operation alone. Its store knows the range, too, and
-  refuses what waited there while it changed.
+- It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its ranges may be different.
+- A key outside its ranges is a redirect (`WrongShard`) for that operation alone. Its store knows the ranges, too, and
+  refuses what waited there while they changed.
+- A shard may own none: it is configured as any other, and answers.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from pyshard.errors import (
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
-from pyshard.model.shard_map import ShardRange
-from pyshard.model.slot_ranges import SlotRanges, common, holds_all, in_ranges
+from pyshard.model.shard_map import MapShard
+from pyshard.model.slot_ranges import SlotRanges, common, holds_all, positions_in, range_with
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
@@ -56,16 +57,16 @@ class Assignment:
     state: ClusterState
 
     @cached_property
-    def range(self) -> ShardRange:
-        """The shard's own range in the map."""
+    def own(self) -> MapShard:
+        """The shard itself, as the map has it."""
         own = self.state.map.named(self.name)
         assert own is not None  # `accept` lets no other assignment pass
         return own
 
-    @cached_property
+    @property
     def ranges(self) -> SlotRanges:
         """The slots that the shard is to own."""
-        return ((self.range.start, self.range.end),)
+        return self.own.ranges
 
 
 def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:
@@ -92,10 +93,9 @@ def accept(current: Assignment | None, name: str, state: ClusterState, identity:
         raise WrongIdentity(f"this shard is {current.name!r}, not {name!r}")
     if state.epoch < current.state.epoch or (state.epoch == current.state.epoch and state != current.state):
         raise StaleEpoch(f"this shard has epoch {current.state.epoch}; the given epoch {state.epoch} is no newer one")
-    moved = (own.start, own.end) != (current.range.start, current.range.end)
-    if moved and documents:
+    if own.ranges != current.ranges and documents:
         raise StaleEpoch(
-            f"this shard holds {documents:,} documents for {current.range.bounds}; "
+            f"this shard holds {documents:,} documents for {current.own.bounds}; "
             f"they don't move to {own.bounds} by themselves"
         )
     return proposed
@@ -161,7 +161,7 @@ class Shard:
                 return succeed([Answer(at_hand, {})])
         plan = _Plan(assignment, self._store, runs)
         self.operations += operations
-        applied = self._store.apply(plan.tasks, assignment.range.limit, settings.ANSWER_BYTES, sender)
+        applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
 
     def _at_hand(self, assignment: Assignment, run: Read) -> list[Result] | None:
@@ -184,27 +184,30 @@ class Shard:
         )
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
-        """One page of keys; see `pyshard.storage.interface.IStore.page`.
+        """One page of keys of the range that has `slot`; see `pyshard.storage.interface.IStore.page`.
 
+        :return: a Deferred of the page, which says where the next one begins if it has no `more`.
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
-        :raises WrongShard: `slot` isn't in the shard's range.
+        :raises WrongShard: `slot` isn't in the shard's ranges.
         """
-        assignment = self._owning(epoch, slot)
+        assignment, (_, end) = self._owning(epoch, slot)
         number = assignment.state.index_id(index)
         self.operations += 1
-        end = assignment.range.end
         bounds = PageBounds(settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)
-        return self._store.page(number, slot, after, end, bounds)
+        page = self._store.page(number, slot, after, end, bounds)
+        return page.addCallback(lambda page: page if page.slot is not None else attrs.evolve(page, slot=end))
 
-    def count(self, epoch: int, index: str, slot: int) -> int:
+    def count(self, epoch: int, index: str, slot: int) -> tuple[int, SlotRanges]:
         """How many documents of an index the shard has; see `pyshard.storage.interface.IStore.count`.
 
+        :return: the number, and the ranges that the shard owns, in all of which these lie.
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
-        :raises WrongShard: `slot` isn't in the shard's range.
+        :raises WrongShard: `slot` isn't in the shard's ranges.
         """
-        number = self._owning(epoch, slot).state.index_id(index)
+        assignment, _ = self._owning(epoch, slot)
+        number = assignment.state.index_id(index)
         self.operations += 1
-        return self._store.count(number)
+        return self._store.count(number), assignment.ranges
 
     def stat(self) -> dict[str, object]:
         """How the shard fares, as docs/protocol.md lists it (without connections and address)."""
@@ -219,13 +222,13 @@ class Shard:
             "compiled": IN_USE,
         }
         if assignment is not None:
-            own = assignment.range
+            own = assignment.own
             found |= {
                 "name": own.name,
-                "range": [slot_to_hash(own.start), slot_to_hash(own.end)],
+                "ranges": [[slot_to_hash(start), slot_to_hash(end)] for start, end in own.ranges],
                 "epoch": assignment.state.epoch,
                 "limit": own.limit,
-                "histogram": store.histogram(own.start, own.end, settings.HISTOGRAM_BARS),
+                "histogram": [store.histogram(start, end, settings.HISTOGRAM_BARS) for start, end in own.ranges],
             }
         return found
 
@@ -239,14 +242,15 @@ class Shard:
             await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
             self.assignment = assignment
 
-    def _owning(self, epoch: int, slot: int) -> Assignment:
-        """The assignment, of a shard that owns a slot."""
+    def _owning(self, epoch: int, slot: int) -> tuple[Assignment, tuple[int, int]]:
+        """The assignment, of a shard that owns a slot, and the range that has it."""
         assignment = self._current(epoch)
         if not 0 <= slot < SLOTS:
             raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
-        if not assignment.range.owns(slot):
+        owned = range_with(slot, assignment.ranges)
+        if owned is None:
             raise not_owned(assignment, slot)
-        return assignment
+        return assignment, owned
 
     def _current(self, epoch: int) -> Assignment:
         assignment = self.assignment or self.configured()
@@ -259,9 +263,9 @@ class Shard:
 
 
 def not_owned(assignment: Assignment, slot: int) -> WrongShard:
-    """The redirect for a slot outside a shard's range."""
+    """The redirect for a slot outside a shard's ranges."""
     return WrongShard(
-        f"shard {assignment.name!r} owns {assignment.range.bounds} at epoch {assignment.state.epoch}, "
+        f"shard {assignment.name!r} owns {assignment.own.bounds} at epoch {assignment.state.epoch}, "
         f"not {slot_to_hash(slot)}; get the newest map"
     )
 
@@ -321,13 +325,12 @@ class _Plan:
                 self._add_owned(run, number, slots)
 
     def _add_owned(self, run: Run, number: int, slots: Sequence[int]) -> None:
-        owned = self._owned
-        places = [position for position, slot in enumerate(slots) if in_ranges(slot, owned)]
-        positions = array("H", places)  # they are below `MAX_BATCH`
+        positions = array("H", positions_in(slots, self._owned))  # they are below `MAX_BATCH`
         if positions:
-            self.tasks.append(Task(part(run, positions), number, [slots[position] for position in positions], owned))
-        elsewhere = next(slot for slot in slots if not in_ranges(slot, owned))
-        self._refuse(len(run.keys), not_owned(self.assignment, elsewhere), positions)
+            own_slots = [slots[position] for position in positions]
+            self.tasks.append(Task(part(run, positions), number, own_slots, self._owned))
+        elsewhere = next(place for place, position in enumerate([*positions, -1]) if place != position)
+        self._refuse(len(run.keys), not_owned(self.assignment, slots[elsewhere]), positions)
 
     def _refuse(self, operations: int, error: PyshardError, positions: Sequence[int]) -> None:
         self._runs.append(_Refusal(operations, (error.code, str(error)), positions))

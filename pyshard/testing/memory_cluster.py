@@ -36,7 +36,7 @@ from pyshard.bootstrap.service import BootstrapService
 from pyshard.client import Client, connect
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.security.tokens_and_roles import Role, Tokens
@@ -54,11 +54,11 @@ _SIZE = 1024**3
 
 
 class MemoryCluster:
-    """Some shards with equal parts of the keyspace, called ``shard0``, ``shard1``, …, and a bootstrap.
+    """Some shards, called ``shard0``, ``shard1``, …, and a bootstrap.
 
-    When it is made, everything is started and configured.
+    Shards have equal parts of the keyspace by default. When it is made, everything is started and configured.
 
-    :param shards: how many shards; at least 1.
+    :param shards: how many shards, at least 1; or the ranges of each, in slots: ``[[(0, 5_000_000)], …]``.
     :param size: bytes that each shard may store.
     :param seed: for all jitter and ids.
     :param store: opens the store of a shard that starts, given the shard's name and a function that gives the time in
@@ -73,7 +73,7 @@ class MemoryCluster:
 
     def __init__(
         self,
-        shards: int = 2,
+        shards: int | Sequence[Sequence[tuple[int, int]]] = 2,
         *,
         size: int = _SIZE,
         seed: int = 0,
@@ -88,10 +88,9 @@ class MemoryCluster:
         self.services: dict[str, ShardService] = {}
         self._clients: list[Client] = []
         self._open_store = store or (lambda _, seconds: MemoryStore(self._id(), seconds))
-        bounds = [SLOTS * number // shards for number in range(shards + 1)]
+        ranges = _equal_parts(shards) if isinstance(shards, int) else shards
         self.map = ShardMap(
-            ShardRange(f"shard{number}", start, end, size, _HOST, _FIRST_PORT + number)
-            for number, (start, end) in enumerate(pairwise(bounds))
+            MapShard(f"shard{number}", owned, size, _HOST, _FIRST_PORT + number) for number, owned in enumerate(ranges)
         )
         self.state: ClusterState = first_state(self._id(), self.map)
         self.bootstrap: BootstrapService | None = None
@@ -102,8 +101,8 @@ class MemoryCluster:
 
     @property
     def names(self) -> Sequence[str]:
-        """The shards' names, in slot order."""
-        return [shard.name for shard in self.map.ranges]
+        """The shards' names, in the map's order."""
+        return [shard.name for shard in self.map.shards]
 
     def connect(
         self, *, deadline: float = settings.DEADLINE, secret: bytes | Callable[[], bytes] | None = None
@@ -243,3 +242,8 @@ class MemoryCluster:
 
     def _id(self) -> str:
         return UUID(int=self.random.getrandbits(128)).hex
+
+
+def _equal_parts(shards: int) -> list[list[tuple[int, int]]]:
+    """The keyspace in so many parts, as ranges of as many shards."""
+    return [[bounds] for bounds in pairwise([SLOTS * number // shards for number in range(shards + 1)])]

@@ -28,7 +28,8 @@ from pyshard.aio.verb_futures import future_of
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls as tls_package
@@ -86,7 +87,7 @@ class LoopCluster:
         self.connections = LoopConnections(self.clock, None if tls is None else SslContext(tls))
         bounds = [SLOTS * number // shards for number in range(shards + 1)]
         self.map = ShardMap(
-            ShardRange(f"shard{number}", start, end, 1 << 30, host, free_port())
+            MapShard(f"shard{number}", ((start, end),), 1 << 30, host, free_port())
             for number, (start, end) in enumerate(pairwise(bounds))
         )
         self.port = free_port()
@@ -114,7 +115,7 @@ class LoopCluster:
         return f"{HOST}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        for one in self.map.ranges:
+        for one in self.map.shards:
             self.start_shard(one.name)
         self.bootstrap.startService()
         await self.ready()
@@ -163,7 +164,7 @@ class LoopCluster:
         own = self.map.named(name)
         assert own is not None
         texts = (f"key{number}" for number in count())
-        owned = (text for text in texts if own.start <= slot_of(text.encode()) < own.end)
+        owned = (text for text in texts if in_ranges(slot_of(text.encode()), own.ranges))
         return [next(owned) for _ in range(amount)]
 
     def _listening(self, endpoint: ListeningEndpoint) -> IStreamServerEndpoint:

@@ -17,9 +17,9 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
-from pyshard.protocol.change_pages import encode_ranges
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
+from pyshard.protocol.pages import encode_ranges
 from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory

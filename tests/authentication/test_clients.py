@@ -122,7 +122,7 @@ def test_a_token_is_exchanged(bench: Bench) -> None:
 
 def cut(cluster: MemoryCluster) -> None:
     """Break every connection of the cluster; the bootstrap finds its shards again."""
-    for one in cluster.map.ranges:
+    for one in cluster.map.shards:
         cluster.network.cut(one.host, one.port)
     cluster.network.cut(*BOOTSTRAP)
     cluster.advance(2)
@@ -160,7 +160,7 @@ def test_a_bootstrap_with_another_token(bench: Bench) -> None:
     cluster = bench.cluster
     admin = cluster.connect(secret=SECRETS[Role.ADMIN])
     cluster.stop_bootstrap()
-    shards = [factory(cluster, (one.host, one.port)) for one in cluster.map.ranges]
+    shards = [factory(cluster, (one.host, one.port)) for one in cluster.map.shards]
     for one in shards:
         one.tokens = lambda: Tokens((Token(Role.ADMIN, b"x" * 16),))
     cluster.start_bootstrap()

@@ -67,7 +67,7 @@ def test_one_wrong_token_is_forgiven(bench: Bench) -> None:
         bench.ask(peer, commands.Authenticate, token=WRONG)
     assert bench.ask(peer, commands.Authenticate, token=SECRETS[Role.WRITE]) == {"role": "write"}
     bench.cluster.advance(60)
-    assert bench.ask(peer, commands.Hello, protocol=1)["role"] == "shard"
+    assert bench.ask(peer, commands.Hello, protocol=2)["role"] == "shard"
 
 
 @pytest.mark.parametrize("where", DAEMONS, ids=["shard", "bootstrap"])
@@ -84,7 +84,7 @@ def test_authenticating_again(bench: Bench, where: tuple[str, int]) -> None:
             with pytest.raises(NotAuthenticated):
                 bench.ask(peer, commands.Authenticate, token=WRONG)
         assert connection.role is role
-    assert bench.ask(peer, commands.Hello, protocol=1)["protocol"] == 1
+    assert bench.ask(peer, commands.Hello, protocol=2)["protocol"] == 2
     with pytest.raises(NotAuthenticated):
         bench.ask(peer, commands.Authenticate, token=WRONG)
     assert closed(bench, peer)

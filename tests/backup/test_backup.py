@@ -133,7 +133,7 @@ def test_files(tmp_path: Path) -> None:
     assert [file.name for file in made.files] == names[:2]
     assert made.bytes == sum((tmp_path / "backup" / name).stat().st_size for name in names[:3])
     text = json.loads((tmp_path / "backup/manifest.json").read_text())
-    assert (text["format"], text["cluster"], text["epoch"]) == (1, state.cluster, state.epoch)
+    assert (text["format"], text["cluster"], text["epoch"]) == (2, state.cluster, state.epoch)
     assert re.fullmatch(r"1970-01-12T13:46:\d\dZ", text["date"])
     assert set(text["files"][0]) == {"name", "shard", "documents", "bytes", "sha256"}
     assert from_json((tmp_path / "backup/cluster.json").read_bytes()) == state

@@ -83,7 +83,7 @@ def test_missing_file(copy: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b'"documents": ', b'"documents": 1'), (b"1970", b"1971"), (b'"format": 1', b'"format":  1'), (b"\n}\n", b"\n}")],
+    [(b'"documents": ', b'"documents": 1'), (b"1970", b"1971"), (b'"format": 2', b'"format":  2'), (b"\n}\n", b"\n}")],
 )
 def test_edited_manifest(copy: Path, old: bytes, new: bytes) -> None:
     """An edited manifest is refused, though it is still JSON with all fields."""
@@ -142,7 +142,7 @@ def test_manifest_of_other_files(copy: Path, changes: dict[str, Any], match: str
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"format": 2}, r"manifest\.json: the backup has format 2, and this version of pyshard knows format 1"),
+        ({"format": 1}, r"manifest\.json: the backup has format 1, and this version of pyshard knows format 2"),
         ({"cluster": "other"}, r"cluster\.json: its cluster and epoch"),
         ({"epoch": 1}, r"cluster\.json: its cluster and epoch"),
     ],
@@ -155,7 +155,7 @@ def test_other_manifest(copy: Path, changes: dict[str, Any], match: str) -> None
 
 def test_no_manifest_at_all(copy: Path) -> None:
     """JSON with a right checksum that is no manifest is refused."""
-    body = b'{"format": 1, '
+    body = b'{"format": 2, '
     (copy / "manifest.json").write_bytes(body + manifest._last_member(body))
     refused(copy, "this is no manifest")
 

@@ -20,6 +20,7 @@ from pyshard.errors import NotEmpty, OutcomeUnknown, PartialFailure, RestoreInco
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import HEAD
 from pyshard.model.key_slots import slot_of
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
@@ -156,9 +157,9 @@ def test_what_others_write_stays(made: Path) -> None:
 
             def early(epoch: int, runs: Any, sender: Any, shard: Any = shard, apply: Any = apply) -> Any:
                 shard.apply = apply
-                own = shard.configured().range
+                own = shard.configured().own
                 for number in range(0, 12, 2):
-                    if own.owns(slot_of(b"%d" % number)):
+                    if in_ranges(slot_of(b"%d" % number), own.ranges):
                         apply(epoch, [Write("", [b"%d" % number], [b"newer"])])
                 return apply(epoch, runs, sender)
 

@@ -80,8 +80,8 @@ def test_a_shard_that_was_out_of_the_map(app: Pyshard) -> None:
     cluster, pool = app._made, pool_of(app)
     assert cluster is not None
     pool.in_doubt.cut_short(b"x" * 16)
-    cluster._pools.pop(pool.range.name)
-    again = cluster._pool_of(pool.range, cluster.state, cluster.view.rank)
+    cluster._pools.pop(pool.own.name)
+    again = cluster._pool_of(pool.own, cluster.state, cluster.view.rank)
     assert again is not pool
     assert again.in_doubt is pool.in_doubt
     app.read("test")

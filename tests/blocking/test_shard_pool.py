@@ -62,7 +62,7 @@ def test_what_is_left_of_an_attempt_is_nobodys(app: Pyshard, cluster: MemoryClus
     """
     app.has("test")
     pool, operation = pool_of(app), operation_of()
-    cluster.kill_shard(pool.range.name)
+    cluster.kill_shard(pool.own.name)
     wait_in_vain(cluster, pool, operation, lambda: operation.done)
     left = operation.turn
     assert operation.attempt is not None

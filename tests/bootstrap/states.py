@@ -6,11 +6,11 @@ from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 
 HALF = SLOTS // 2
-LOW = ShardRange("low", 0, HALF, 1000, "10.0.0.1", 5050, identity="1d")
-HIGH = ShardRange("high", HALF, SLOTS, 1000, "10.0.0.2", 5051, identity="2e")
+LOW = MapShard("low", ((0, HALF),), 1000, "10.0.0.1", 5050, identity="1d")
+HIGH = MapShard("high", ((HALF, SLOTS),), 1000, "10.0.0.2", 5051, identity="2e")
 STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
 
 

@@ -28,7 +28,7 @@ def test_any_order(bench: Bench, names: Sequence[str], seconds: float) -> None:
     assert bench.conditions() == [Condition.READY, Condition.READY]
     assert bench.everybody_knows()
     assert bench.state.epoch == 3
-    assert {one.identity for one in bench.state.map.ranges} == {"store1", "store2"}
+    assert {one.identity for one in bench.state.map.shards} == {"store1", "store2"}
     assert bench.saved[-1] == bench.state
 
 
@@ -80,7 +80,7 @@ def test_foreign_shard(bench: Bench, log_lines: list[str]) -> None:
     """A shard of another cluster is refused, reported once with the reason, and left as it is."""
     theirs = bench.start_shard("high", MemoryStore("theirs", bench.clock.seconds))
     foreign = attrs.evolve(
-        first_state("c2", MAP), map=ShardMap([MAP.ranges[0], attrs.evolve(MAP.ranges[1], identity="theirs")])
+        first_state("c2", MAP), map=ShardMap([MAP.shards[0], attrs.evolve(MAP.shards[1], identity="theirs")])
     )
     result(theirs.configure("high", foreign))
     bench.start(["low", "bootstrap"], 60)

@@ -77,7 +77,7 @@ def test_known_store(state: ClusterState, greeting: Greeting) -> None:
 )
 def test_new_store(state: ClusterState, greeting: Greeting, durable: bool) -> None:
     """A store that may take the place makes the next state, which names it; nothing else changes."""
-    own = state.map.ranges[0]
+    own = state.map.shards[0]
     assert judged(state, greeting) == attrs.evolve(
         state, epoch=8, map=ShardMap([attrs.evolve(own, identity="3f", durable=durable), HIGH])
     )

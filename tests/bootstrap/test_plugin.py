@@ -163,7 +163,7 @@ def test_other_ranges(file: Path, asked: list[tuple[str, int]]) -> None:
     before = state.read_bytes()
     written(file, shards=SPLIT)
     line = refused("--config", file)
-    assert line.startswith("pyshard: shard 'low': found it with range [0.0, 0.25), but the cluster's state has ")
+    assert line.startswith("pyshard: shard 'low': found it with [0.0, 0.25), but the cluster's state has ")
     assert line.endswith(f". Restore the old ranges, or move {state} away to start a new cluster")
     assert state.read_bytes() == before
 
@@ -209,8 +209,8 @@ def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
     known = open_state(tmp_path / "one", config_file.load(file).map)
     written(file, shards=[{**SHARDS[0], "port": 6000, "size": 5}, SHARDS[1]])
     state = open_state(tmp_path / "one", config_file.load(file).map)
-    low = attrs.evolve(known.map.ranges[0], port=6000, limit=5)
-    assert (state.cluster, state.epoch, state.map.ranges) == (known.cluster, 2, (low, known.map.ranges[1]))
+    low = attrs.evolve(known.map.shards[0], port=6000, limit=5)
+    assert (state.cluster, state.epoch, state.map.shards) == (known.cluster, 2, (low, known.map.shards[1]))
     assert state_file.load(tmp_path / "one") == state
 
 

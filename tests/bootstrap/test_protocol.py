@@ -54,8 +54,8 @@ def bench() -> Bench:
 
 def test_hello(bench: Bench) -> None:
     """It says that it is a bootstrap, of which cluster, and how new its state is."""
-    assert result(bench.ask(commands.Hello, protocol=1)) == {
-        "protocol": 1,
+    assert result(bench.ask(commands.Hello, protocol=2)) == {
+        "protocol": 2,
         "role": "bootstrap",
         "identity": "",
         "cluster": "c1",

@@ -197,7 +197,7 @@ def test_shards_that_are_dialed_elsewhere(bench: Bench, log_lines: list[str]) ->
     bench.network.listeners[outside] = bench.network.listeners.pop(HIGH)
     bench.start(["low", "bootstrap"], 1)
     assert bench.conditions() == [Condition.READY, Condition.READY]
-    assert [(shard.host, shard.port) for shard in bench.state.map.ranges] == [LOW, HIGH]
+    assert [(shard.host, shard.port) for shard in bench.state.map.shards] == [LOW, HIGH]
     del bench.network.listeners[outside]
     bench.network.cut(*outside)
     bench.network.advance(10)

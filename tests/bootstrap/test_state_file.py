@@ -12,9 +12,9 @@ from pyshard.bootstrap import state_file
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState, to_json
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 
-OLD = ClusterState("c1", 7, ShardMap([ShardRange("all", 0, SLOTS, 1000, "127.0.0.1", 5050)]), {"pages": 1}, 2)
+OLD = ClusterState("c1", 7, ShardMap([MapShard("all", ((0, SLOTS),), 1000, "127.0.0.1", 5050)]), {"pages": 1}, 2)
 NEW = OLD.with_index("links")
 
 
@@ -127,8 +127,8 @@ def test_load_unreadable(path: Path, spoil: Callable[[Path], None], reason: str)
         (to_json(OLD)[:-10], "this is no cluster state: Input data was truncated"),
         (b"\0" * 100, "this is no cluster state: JSON is malformed: invalid character (byte 0)"),
         (
-            to_json(OLD).replace(b'"format":1', b'"format":2'),
-            "the cluster state is of format 2; this version knows format 1",
+            to_json(OLD).replace(b'"format":2', b'"format":1'),
+            "the cluster state is of format 1; this version knows format 2",
         ),
     ],
     ids=["empty", "cut", "zeros", "another format"],

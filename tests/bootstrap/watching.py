@@ -14,14 +14,16 @@ from pyshard.errors import ConfigError
 from pyshard.model.address_mapping import AS_ANNOUNCED
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Assignment, Shard
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
 
 LOW, HIGH = ("127.0.0.1", 5050), ("127.0.0.1", 5051)
-MAP = ShardMap([ShardRange("low", 0, SLOTS // 2, 10**6, *LOW), ShardRange("high", SLOTS // 2, SLOTS, 10**6, *HIGH)])
+MAP = ShardMap(
+    [MapShard("low", ((0, SLOTS // 2),), 10**6, *LOW), MapShard("high", ((SLOTS // 2, SLOTS),), 10**6, *HIGH)]
+)
 
 
 class DurableStore(MemoryStore):

@@ -18,7 +18,7 @@ def test_table(pyshard: Commands) -> None:
     assert (ended.code, ended.error) == (0, "")
     about, head, *rows = (line.split() for line in ended.out.splitlines())
     assert about[-4:] == ["1", "documents.", "Indexes:", "pages."]
-    assert head == ["shard", "address", "range", "documents", "used", "limit", "state"]
+    assert head == ["shard", "address", "ranges", "documents", "used", "limit", "state"]
     assert [row[:5] for row in rows] == [
         ["shard0", "127.0.0.1:5050", "[0.0,", "0.5)", "1"],
         ["shard1", "127.0.0.1:5051", "[0.5,", "1.0)", "0"],

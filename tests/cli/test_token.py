@@ -102,10 +102,10 @@ def test_up_tells_how_to_use_it(tmp_path: Path) -> None:
 def test_up_where_others_can_connect(pyshard: Commands, tmp_path: Path) -> None:
     """A cluster that others could reach needs a token file, or the user's word; nothing is started without."""
     file = tmp_path / "shards.json"
-    ranges = [attrs.evolve(shard, host="0.0.0.0", port=free_port()) for shard in DEFAULT.map.ranges]
+    ranges = [attrs.evolve(shard, host="0.0.0.0", port=free_port()) for shard in DEFAULT.map.shards]
     cluster, _ = with_free_ports(attrs.evolve(DEFAULT, map=ShardMap(ranges), bootstrap_port=free_port()))
     file.write_text(as_file(cluster))
-    port = cluster.map.ranges[0].port
+    port = cluster.map.shards[0].port
     ended = pyshard("up", "--config", str(file), "--run-dir", str(tmp_path / "run"))
     assert ended.code == 2
     assert re.fullmatch(

@@ -107,7 +107,7 @@ def test_a_shard_that_moves(moved: MemoryCluster) -> None:
     assert moved.run(client.increment(key)) == 1
     listeners = moved.network.listeners
     listeners["new.example.com", 1] = listeners[OUTSIDE]
-    low, high = moved.state.map.ranges
+    low, high = moved.state.map.shards
     elsewhere = ShardMap([attrs.evolve(low, host="10.0.0.7"), high])
     assert moved.bootstrap is not None
     moved.bootstrap.bootstrap.change(attrs.evolve(moved.state, epoch=moved.state.epoch + 1, map=elsewhere))

@@ -112,7 +112,7 @@ def test_stat_tells_of_every_shard(cluster: MemoryCluster, client: Client) -> No
     assert stat == {"cluster": cluster.state.cluster, "epoch": cluster.state.epoch, "indexes": ["pages"]}
     assert isinstance(shards, list)
     assert [one["name"] for one in shards] == ["shard0", "shard1"]
-    assert [one["range"] for one in shards] == [[0.0, 0.5], [0.5, 1.0]]
+    assert [one["ranges"] for one in shards] == [[[0.0, 0.5]], [[0.5, 1.0]]]
     assert sum(one["documents"] for one in shards) == 100
     assert all(one["epoch"] == cluster.state.epoch for one in shards)
     assert all("error" not in one for one in shards)
@@ -127,8 +127,8 @@ def test_stat_says_which_shard_cannot_be_reached(cluster: MemoryCluster, client:
     assert here["documents"] == 0
     assert "error" not in here
     assert "gave no answer within 2 s: connection refused" in away.pop("error")
-    own = cluster.state.map.ranges[1]
-    assert away == {"name": "shard1", "address": own.address, "range": [0.5, 1.0], "limit": own.limit}
+    own = cluster.state.map.shards[1]
+    assert away == {"name": "shard1", "address": own.address, "ranges": [[0.5, 1.0]], "limit": own.limit}
 
 
 def test_readiness_is_the_bootstraps_view(cluster: MemoryCluster, client: Client) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-import attrs
 import pytest
+from clusters import with_bounds
 from deferreds import watch
 from handover import hand_over
 from scans import fill, in_order, page_keys, scan, with_latency
@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
@@ -74,10 +73,8 @@ def test_a_key_in_the_first_slot_of_a_shard(
     """Ranges are half-open, for scans too: what lies on the boundary comes once."""
     page_keys(monkeypatch, number)
     boundary = slot_of(b"key7")
-    first, second = cluster.state.map.ranges
-    ranges = [attrs.evolve(first, end=boundary), attrs.evolve(second, start=boundary)]
     assert cluster.bootstrap is not None
-    cluster.bootstrap.bootstrap.change(attrs.evolve(cluster.state, epoch=cluster.state.epoch + 1, map=ShardMap(ranges)))
+    cluster.bootstrap.bootstrap.change(with_bounds(cluster.state, boundary))
     cluster.advance(1)
     keys = fill(cluster, client, [f"key{value}" for value in range(50)])
     assert [key for page in scan(cluster, client.keys()) for key in page] == keys
@@ -167,12 +164,7 @@ def test_a_scan_goes_on_when_ranges_move(
     while page := cluster.run(pages.next_page()):
         found += page
         if len(found) == 50:
-            first, second = cluster.state.map.ranges
-            state = attrs.evolve(
-                cluster.state,
-                epoch=cluster.state.epoch + 1,
-                map=ShardMap([attrs.evolve(first, end=moved_to), attrs.evolve(second, start=moved_to)]),
-            )
+            state = with_bounds(cluster.state, moved_to)
             hand_over(cluster, state)
             assert cluster.bootstrap is not None
             cluster.bootstrap.bootstrap.change(state)

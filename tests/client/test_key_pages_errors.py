@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from pyshard import Client
 from pyshard.errors import BadRequest, ClientClosed, IndexNotFound, NotConfigured, Unavailable
+from pyshard.model.key_slots import SLOTS
 from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
 
@@ -164,7 +165,7 @@ def test_a_page_that_leads_nowhere_is_no_page(
     cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A faulty shard that has always more, and never a key, doesn't keep a scan going for ever."""
-    monkeypatch.setattr(cluster.services["shard0"].shard, "keys", lambda *_: succeed(Page([], True)))
+    monkeypatch.setattr(cluster.services["shard0"].shard, "keys", lambda *_: succeed(Page([], True, SLOTS // 2)))
     with pytest.raises(BadRequest):
         cluster.run(client.keys().next_page())
 

@@ -18,6 +18,7 @@ from pyshard.errors import OutcomeUnknown, Unavailable
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run, Write
 from pyshard.server.factory import ServerFactory
@@ -51,7 +52,7 @@ def test_a_client_with_an_old_map_is_redirected(cluster: MemoryCluster, client: 
     for name, service in cluster.services.items():
         own = state.map.named(name)
         assert own is not None
-        expected = sum(own.owns(slot_of(str(key).encode())) for key in range(300))
+        expected = sum(in_ranges(slot_of(str(key).encode()), own.ranges) for key in range(300))
         assert service.shard.store.documents == expected
 
 
@@ -72,7 +73,7 @@ def test_a_redirect_without_a_newer_map_ends_at_the_deadline(
     cluster.stop_bootstrap()
     shard.assignment = Assignment("shard0", with_bounds(cluster.state, 1))
     monkeypatch.setattr(ShardProtocol, "get_map", lambda _: Deferred())
-    for own in cluster.map.ranges:
+    for own in cluster.map.shards:
         cluster.network.cut(own.host, own.port)
     cluster.advance(0)
     outcome = watch(client.write("test", 1, deadline=3))
@@ -190,8 +191,12 @@ def test_a_shard_that_leaves_the_map_and_one_that_comes() -> None:
         client = cluster.connect()
         cluster.run(gatherResults([client.write(key, key) for key in range(200)]))
         full = cluster.state
-        first, second, _ = full.map.ranges
-        fewer = attrs.evolve(full, epoch=full.epoch + 1, map=ShardMap([first, attrs.evolve(second, end=SLOTS)]))
+        first, second, _ = full.map.shards
+        fewer = attrs.evolve(
+            full,
+            epoch=full.epoch + 1,
+            map=ShardMap([first, attrs.evolve(second, ranges=((SLOTS // 3, SLOTS),))]),
+        )
         hand_over(cluster, fewer)
         router = client._router
         connections = cast("ServerFactory", cluster.network.listeners["127.0.0.1", 5052]).connections
@@ -199,14 +204,14 @@ def test_a_shard_that_leaves_the_map_and_one_that_comes() -> None:
         router.adopt(fewer)
         found = cluster.run(gatherResults([client.read(key) for key in range(200)]))
         assert [one and one["record"] for one in found] == list(range(200))
-        assert [link.range.name for link in router.links] == ["shard0", "shard1"]
+        assert [link.own.name for link in router.links] == ["shard0", "shard1"]
         assert len(connections) == before - 1
         again = attrs.evolve(full, epoch=full.epoch + 2)
         hand_over(cluster, again)
         router.adopt(again)
         found = cluster.run(gatherResults([client.read(key) for key in range(200)]))
         assert [one and one["record"] for one in found] == list(range(200))
-        assert [link.range.name for link in router.links] == ["shard0", "shard1", "shard2"]
+        assert [link.own.name for link in router.links] == ["shard0", "shard1", "shard2"]
         announce(cluster, again)
 
 
@@ -214,7 +219,7 @@ def test_a_shard_that_moves_to_another_address(cluster: MemoryCluster, client: C
     """The same store behind another address is found, and what waited for the old address happens there."""
     cluster.run(client.write("test", "kept"))
     service = cluster.services["shard0"]
-    ranges = [attrs.evolve(one, port=one.port + 1000) if one.port == 5050 else one for one in cluster.state.map.ranges]
+    ranges = [attrs.evolve(one, port=one.port + 1000) if one.port == 5050 else one for one in cluster.state.map.shards]
     state = attrs.evolve(cluster.state, epoch=cluster.state.epoch + 1, map=ShardMap(ranges))
     cluster.stop_bootstrap()
     listener = cluster.network.listeners.pop(ADDRESS)
@@ -239,7 +244,7 @@ def test_a_move_of_address_while_answers_are_out(cluster: MemoryCluster, client:
     cluster.network.silence(*ADDRESS)
     read, change = watch(client.read("test")), watch(client.write(key, 1))
     cluster.advance(0)
-    ranges = [attrs.evolve(one, port=one.port + 1000) if one.port == 5050 else one for one in cluster.state.map.ranges]
+    ranges = [attrs.evolve(one, port=one.port + 1000) if one.port == 5050 else one for one in cluster.state.map.shards]
     state = attrs.evolve(cluster.state, epoch=cluster.state.epoch + 1, map=ShardMap(ranges))
     for service in cluster.services.values():
         assert service.shard.assignment is not None

@@ -20,7 +20,7 @@ from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation_queue import Entry
 from pyshard.errors import ClientClosed, InvalidDocument, PartialFailure
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run
 from pyshard.settings import settings
@@ -59,7 +59,7 @@ def test_durable_shards_are_changed_by_larger_steps(kind: str, changing: int, mo
 )
 def test_reads_are_sent_in_larger_steps(shards: int, steps: int) -> None:
     """Shards divide a step among them, so each of them gets enough; but a step doesn't grow without end."""
-    ranges = [ShardRange(str(number), 0, 1, 1, "host", 1) for number in range(shards)]
+    ranges = [MapShard(str(number), ((0, 1),), 1, "host", 1) for number in range(shards)]
     assert slice_size(ranges, changes=False) == steps * settings.BULK_STEP
     assert slice_size(ranges, changes=True) == settings.BULK_STEP
 
@@ -118,7 +118,7 @@ def test_one_shard_works_while_documents_for_the_next_are_encoded(monkeypatch: p
         return encode(step, numbers)
 
     def submitted(link: ShardLink, entry: Entry) -> None:
-        told.append(f"{entry.count} to {link.range.name}")
+        told.append(f"{entry.count} to {link.own.name}")
         submit(link, entry)
 
     monkeypatch.setattr(bulk, "encoded", encoded)
@@ -181,7 +181,7 @@ def test_parts_go_by_the_newest_map(monkeypatch: pytest.MonkeyPatch) -> None:
         work = client.write_many([(key, 1) for key in [*low, *high]])
         assert asked == []
         state = client._router.state
-        client._router.state = attrs.evolve(state, map=ShardMap(state.map.ranges))
+        client._router.state = attrs.evolve(state, map=ShardMap(state.map.shards))
         assert outcome(cluster, work) == [28] * 6
         assert asked == [3]
 

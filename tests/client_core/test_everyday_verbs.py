@@ -20,7 +20,7 @@ from pyshard.client_core.result_decoding import Item
 from pyshard.errors import InvalidArgument, InvalidDocument
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.batch_operations import ABSENT, KEEP, PRESENT, Remove
 
 
@@ -121,7 +121,7 @@ def test_location() -> None:
     """A key's hash, its slot, and the shard that owns it."""
     half = SLOTS // 2
     shards = ShardMap(
-        [ShardRange("low", 0, half, 1, "10.0.0.1", 5050), ShardRange("high", half, SLOTS, 1, "10.0.0.2", 5050)]
+        [MapShard("low", ((0, half),), 1, "10.0.0.1", 5050), MapShard("high", ((half, SLOTS),), 1, "10.0.0.2", 5050)]
     )
     found = location(ClusterState("c1", 1, shards), b"test", "")
     slot = slot_of(b"test")

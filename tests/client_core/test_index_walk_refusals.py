@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.index_walk_refusals import PAUSE, OutsideRange, Refusals
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.errors import BadRequest, IndexNotFound, PyshardError, ShardBehind, Unavailable, WrongShard
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 
 END = 10.0
-WHOLE = ShardRange("a", 0, SLOTS, 1, "127.0.0.1", 1)
+WHOLE = MapShard("a", ((0, SLOTS),), 1, "127.0.0.1", 1)
 
 
 def refusals(index: str = "pages") -> Refusals:
@@ -55,34 +54,3 @@ def test_an_answer_outside_the_range_is_refused_by_a_newer_map() -> None:
     with pytest.raises(BadRequest, match="beyond its range") as refused:
         step.refused(error, 2.6, 2.7, 2.5, set())
     assert refused.type is BadRequest
-
-
-def test_a_count_that_goes_beyond_the_range() -> None:
-    """It would leave out other shards' documents."""
-    count, own = DocumentCount(""), ShardRange("a", 0, 100, 1, "127.0.0.1", 1)
-    with pytest.raises(OutsideRange, match=r"shard 'a' goes beyond its range.*to slot 101"):
-        count.take({"end": 101, "documents": 7}, own)
-    assert (count.slot, count.documents) == (0, 0)
-    assert count.take({"end": 100, "documents": 7}, own) == 7
-
-
-def test_a_count_goes_from_shard_to_shard() -> None:
-    """It adds up, and goes on where it was, by the epoch of the newer map."""
-    count = DocumentCount("pages")
-    assert count.question(3) == {"epoch": 3, "index": "pages", "slot": 0}
-    assert count.take({"end": 100, "documents": 7}, WHOLE) == 7
-    assert (count.question(4)["slot"], count.ended) == (100, False)
-    assert count.take({"end": SLOTS, "documents": 5}, WHOLE) == 12
-    assert count.ended
-
-
-@pytest.mark.parametrize(
-    "answer", [{"end": 100, "documents": 1}, {"end": 99, "documents": 1}, {"end": 101, "documents": -1}]
-)
-def test_a_count_that_leads_nowhere(answer: dict[str, int]) -> None:
-    """A bad shard can't keep a client counting for ever."""
-    count = DocumentCount("")
-    count.take({"end": 100, "documents": 7}, WHOLE)
-    with pytest.raises(BadRequest, match="leads nowhere"):
-        count.take(answer, WHOLE)
-    assert (count.slot, count.documents) == (100, 7)

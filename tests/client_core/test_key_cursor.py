@@ -10,12 +10,12 @@ from pyshard.client_core.index_walk_refusals import OutsideRange
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.pages import encode_keys
 
 KEY = b"test"
 SLOT = slot_of(KEY)
-WHOLE = ShardRange("a", 0, SLOTS, 1, "127.0.0.1", 1)
+WHOLE = MapShard("a", ((0, SLOTS),), 1, "127.0.0.1", 1)
 
 #: Keys of one slot, and one of a later slot.
 SAME = [b"k924", b"k4503", b"k4581"]
@@ -124,10 +124,22 @@ def test_no_key_comes_twice_and_no_slot_falls(given: list[dict[str, Any]]) -> No
 def test_a_shard_s_page_ends_with_its_range(given: dict[str, Any], outside: bool) -> None:
     """A page that leads behind the range would leave out other shards' keys; such keys aren't the shard's to give."""
     cursor = KeyCursor("")
-    own = ShardRange("a", 0, SLOT, 1, "127.0.0.1", 1)
+    own = MapShard("a", ((0, SLOT),), 1, "127.0.0.1", 1)
     if outside:
         with pytest.raises(OutsideRange, match="shard 'a' goes beyond its range"):
             cursor.take(given, own)
         assert cursor.slot == 0
     else:
         cursor.take(given, own)
+
+
+def test_a_shard_with_several_ranges() -> None:
+    """A page ends with the range that has its first slot: between it and the next one lie other shards' keys."""
+    own = MapShard("a", ((0, SLOT), (SLOT + 1, SLOTS)), 1, "127.0.0.1", 1)
+    cursor = KeyCursor("")
+    with pytest.raises(OutsideRange, match=r"shard 'a' goes beyond its range, \[0.0, 0.1671936\): to slot 10,000,000"):
+        cursor.take(answer([], SLOTS), own)
+    cursor.take(answer([], SLOT), own)
+    cursor.take(answer([KEY], SLOT + 1), MapShard("b", ((SLOT, SLOT + 1),), 1, "127.0.0.1", 2))
+    cursor.take(answer([], SLOTS), own)
+    assert cursor.ended

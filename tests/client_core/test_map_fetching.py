@@ -7,12 +7,12 @@ import pytest
 from pyshard.client_core import map_fetching
 from pyshard.client_core.map_fetching import MapRank
 from pyshard.errors import ConfigError, ForeignCluster
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 
 
 def shard_map(**ends: tuple[int, int]) -> ShardMap:
     """A map of shards by their names, each with its first slot and the one behind its last."""
-    return ShardMap(tuple(ShardRange(name, start, end, 1, name, 5050) for name, (start, end) in ends.items()))
+    return ShardMap(tuple(MapShard(name, ((start, end),), 1, name, 5050) for name, (start, end) in ends.items()))
 
 
 def test_bootstraps_are_asked_before_shards() -> None:

@@ -10,7 +10,7 @@ from pyshard.client_core import bulk_input
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight
 from pyshard.client_core.read_sizes import ReadSizes
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.batch_operations import Has, Read, Run
 from pyshard.settings import settings
 
@@ -41,7 +41,7 @@ def test_sizes() -> None:
 @pytest.mark.parametrize(("fitting", "expected"), [(None, 1000), (10_000, 1000), (100, 200), (1, 2)])
 def test_steps(fitting: int | None, expected: int) -> None:
     """Each of two shards is asked for no more than an answer takes."""
-    ranges = [ShardRange(str(number), 0, 1, 1, "host", 1) for number in range(2)]
+    ranges = [MapShard(str(number), ((0, 1),), 1, "host", 1) for number in range(2)]
     assert bulk_input.slice_size(ranges, changes=False, fitting=fitting) == expected
     assert bulk_input.slice_size(ranges, changes=True) == settings.BULK_STEP
 

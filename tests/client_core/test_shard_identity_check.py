@@ -8,10 +8,10 @@ import pytest
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import ForeignCluster, WrongIdentity
 from pyshard.model.address_mapping import AddressMapping
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.greeting import Greeting
 
-OWN = ShardRange("low", 0, 5_000_000, 1024, "127.0.0.1", 5050, identity="1d")
+OWN = MapShard("low", ((0, 5_000_000),), 1024, "127.0.0.1", 5050, identity="1d")
 GREETING = Greeting(1, "shard", "1d", "c1", "low", 7, True, "c1")
 
 

@@ -26,7 +26,7 @@ from pyshard import Tls
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net import client_endpoints
 from pyshard.security import tls
 from pyshard.server.connection import ServerConnection
@@ -66,7 +66,7 @@ class SecuredCluster:
         assert IReactorTime.providedBy(reactor)
         self.reactor = reactor
         self.shard_port, self.port = free_port(), free_port()
-        shard_map = ShardMap([ShardRange("a", 0, SLOTS, 1 << 30, host, self.shard_port)])
+        shard_map = ShardMap([MapShard("a", ((0, SLOTS),), 1 << 30, host, self.shard_port)])
         made = Shard(MemoryStore("1" * 32, reactor.seconds), reactor.seconds)
         self.shard = ShardService(lambda: made, reactor, self._listening(self.shard_port, shard))
         keeper = Bootstrap(first_state("c" * 32, shard_map), lambda _: None)

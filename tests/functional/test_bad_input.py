@@ -96,10 +96,20 @@ def test_state_file(environment: Mapping[str, str], tmp_path: Path) -> None:
     assert "this is no cluster state" in refused(environment, tmp_path, "pyshard-bootstrap", "--config=shards.json")
     assert state.read_text() == "{"
     known = {
-        "format": 1,
+        "format": 2,
         "cluster": "c0ffee",
         "epoch": 3,
-        "shards": [{**shard("other", 0, 10_000_000, free_port()), "identity": "", "durable": False}],
+        "shards": [
+            {
+                "name": "other",
+                "ranges": [[0, 10_000_000]],
+                "size": 1000,
+                "host": HOST,
+                "port": free_port(),
+                "identity": "",
+                "durable": False,
+            }
+        ],
         "indexes": {},
         "next_index": 1,
     }

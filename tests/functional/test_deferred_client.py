@@ -115,7 +115,7 @@ async def test_stat(cluster: Cluster) -> None:
         assert sum(shard["operations"] for shard in shards) == 1001
         for one, daemon, own in zip(shards, cluster.shards, cluster.config, strict=True):
             assert (one["name"], one["address"]) == (daemon.name, f"{HOST}:{daemon.port}")
-            assert (one["range"], one["limit"]) == ([own["start"], own["end"]], own["size"])
+            assert (one["ranges"], one["limit"]) == ([[own["start"], own["end"]]], own["size"])
             assert one["epoch"] == stat["epoch"]
             assert one["ephemeral"] is True
             assert 0 < one["uptime"] < 600

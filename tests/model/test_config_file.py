@@ -56,6 +56,28 @@ def test_order_of_shards_is_free() -> None:
     assert parse(file_and(shards=SHARDS[::-1])).map == MAP
 
 
+def test_several_ranges() -> None:
+    """A shard may have several ranges, in any order, or none; start and end are the short form for one."""
+    ranges = {"ranges": [[0.6, 0.75], [0.75, 1], [0, 0.5]]}
+    shards = [
+        {**_without_bounds(SHARDS[0]), **ranges},
+        {**SHARDS[1], "end": 0.6},
+        {**_without_bounds(SHARDS[1]), "name": "new", "port": 1, "ranges": []},
+    ]
+    map_ = parse(file_and(shards=shards)).map
+    assert {shard.name: shard.ranges for shard in map_.shards} == {
+        "shard0-0.5": ((0, 5_000_000), (6_000_000, 10_000_000)),
+        "shard0.5-1": ((5_000_000, 6_000_000),),
+        "new": (),
+    }
+    one = [{**_without_bounds(shard), "ranges": [[shard["start"], shard["end"]]]} for shard in SHARDS]
+    assert parse(file_and(shards=one)).map == MAP
+
+
+def _without_bounds(shard: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in shard.items() if name not in ("start", "end")}
+
+
 def test_bounds_may_be_ints() -> None:
     """0 and 1 are as good as 0.0 and 1.0."""
     assert parse(file_and(shards=[{**SHARDS[0], "start": 0}, {**SHARDS[1], "end": 1}])).map == MAP
@@ -64,7 +86,7 @@ def test_bounds_may_be_ints() -> None:
 def test_bounds_of_seven_decimals() -> None:
     """A boundary may have seven decimal places."""
     map_ = parse(file_and(shards=[{**SHARDS[0], "end": 0.1671936}, {**SHARDS[1], "start": 0.1671936}])).map
-    assert [(shard.start, shard.end) for shard in map_.ranges] == [(0, 1_671_936), (1_671_936, 10_000_000)]
+    assert [shard.ranges for shard in map_.shards] == [((0, 1_671_936),), ((1_671_936, 10_000_000),)]
 
 
 @pytest.mark.parametrize("bounds", [(1 / 3, 1 / 3), (1 / 3, 0.33333333), (0.3333333333333, 0.333333301)])
@@ -72,7 +94,7 @@ def test_bounds_are_rounded(bounds: tuple[float, float]) -> None:
     """A bound between two slots is the nearest one, for both neighbors."""
     end, start = bounds
     map_ = parse(file_and(shards=[{**SHARDS[0], "end": end}, {**SHARDS[1], "start": start}])).map
-    assert [(shard.start, shard.end) for shard in map_.ranges] == [(0, 3_333_333), (3_333_333, 10_000_000)]
+    assert [shard.ranges for shard in map_.shards] == [((0, 3_333_333),), ((3_333_333, 10_000_000),)]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +104,7 @@ def test_bounds_are_rounded(bounds: tuple[float, float]) -> None:
 def test_limits_are_allowed(field: str, smallest: object, largest: object) -> None:
     """The smallest and the largest value of a field can be given."""
     attribute = {"size": "limit"}.get(field, field)
-    read = [getattr(parse(file_with(0, **{field: value})).map.ranges[0], attribute) for value in (smallest, largest)]
+    read = [getattr(parse(file_with(0, **{field: value})).map.shards[0], attribute) for value in (smallest, largest)]
     assert read == [smallest, largest]
 
 
@@ -105,7 +127,7 @@ def test_limits_are_allowed(field: str, smallest: object, largest: object) -> No
         # a shard's fields
         *(
             (file_with(1, **{field: ...}), f"shards[1].{field}: found nothing, expected this field to be given")
-            for field in ("name", "start", "end", "size", "host", "port")
+            for field in ("name", "size", "host", "port")
         ),
         (file_with(prot=1), "shards[0].prot: found a field that doesn't exist here, expected no such field"),
         (file_with(identity=""), "shards[0].identity: found a field that doesn't exist here, expected no such field"),
@@ -119,6 +141,48 @@ def test_limits_are_allowed(field: str, smallest: object, largest: object) -> No
         (file_with(start="0"), 'shards[0].start: found "0", expected float'),
         (file_with(start=False), "shards[0].start: found false, expected float"),
         (file_with(start=None), "shards[0].start: found null, expected float"),
+        (file_with(1, start=...), "shards[1].start: found nothing, expected start and end to be given, or ranges"),
+        (file_with(1, end=...), "shards[1].end: found nothing, expected start and end to be given, or ranges"),
+        (
+            file_with(1, start=..., end=...),
+            "shards[1].start: found nothing, expected start and end to be given, or ranges",
+        ),
+        (
+            file_with(1, ranges=[[0.5, 1]]),
+            "shards[1].start: found it beside ranges, expected either ranges, or start and end",
+        ),
+        (
+            file_with(1, start=..., ranges=[]),
+            "shards[1].end: found it beside ranges, expected either ranges, or start and end",
+        ),
+        (file_with(1, start=..., end=..., ranges=None), "shards[1].ranges: found null, expected a JSON array"),
+        (file_with(1, start=..., end=..., ranges=[0.5, 1]), "shards[1].ranges[0]: found 0.5, expected a JSON array"),
+        (
+            file_with(1, start=..., end=..., ranges=[[0.5, 0.7], [0.7]]),
+            "shards[1].ranges[1]: found [0.7], expected a JSON array of length 2",
+        ),
+        (
+            file_with(1, start=..., end=..., ranges=[[0.5, 0.7], [0.7, 1.1]]),
+            "shards[1].ranges[1][1]: found 1.1, expected float <= 1.0",
+        ),
+        (
+            file_with(1, start=..., end=..., ranges=[[0.5, 0.7], [0.8, 1]]),
+            "shard 'shard0.5-1', range [0.8, 1.0): start: found 0.8, a gap after shard 'shard0.5-1', range [0.5, 0.7), "
+            "expected 0.7",
+        ),
+        (
+            file_with(1, start=..., end=..., ranges=[[0.5, 0.7], [0.65, 1]]),
+            "shard 'shard0.5-1', range [0.65, 1.0): start: found 0.65, an overlap after shard 'shard0.5-1', "
+            "range [0.5, 0.7), expected 0.7",
+        ),
+        (
+            file_with(1, start=..., end=..., ranges=[[0.5, 1], [0.2, 0.3]]),
+            "shard 'shard0.5-1', range [0.2, 0.3): start: found 0.2, an overlap after shard 'shard0-0.5', expected 0.5",
+        ),
+        (
+            file_with(1, start=..., end=..., ranges=[]),
+            "shard 'shard0-0.5': end: found 0.5, a gap before the end of the keyspace, expected 1.0",
+        ),
         (
             file_with(end=0.00000001),
             "shard 'shard0-0.5': start and end: found 0.0 and 0.0, expected 0 <= start < end <= 1",
@@ -308,7 +372,7 @@ def test_folder(tmp_path: Path) -> None:
 def test_example_file_loads() -> None:
     """etc/shards.json of the checkout is the original pyshard's example, with a size that stores something."""
     config = load(CHECKOUT / "etc" / "shards.json")
-    found = [(shard.name, shard.start, shard.end, shard.address) for shard in config.map.ranges]
-    assert found == [(shard.name, shard.start, shard.end, shard.address) for shard in MAP.ranges]
+    found = [(shard.name, shard.ranges, shard.address) for shard in config.map.shards]
+    assert found == [(shard.name, shard.ranges, shard.address) for shard in MAP.shards]
     assert (config.bootstrap_host, config.bootstrap_port) == ("localhost", 9192)
-    assert all(shard.limit >= 1024 for shard in config.map.ranges)
+    assert all(shard.limit >= 1024 for shard in config.map.shards)

@@ -28,7 +28,7 @@ NUMBER = ", in decimal digits alone"
 
 #: A box of each command that is right; the shards' commands go to the shard that owns slot 0.
 RIGHT: dict[str, Box] = {
-    "Hello": {b"protocol": b"1", b"session": b"s" * 16},
+    "Hello": {b"protocol": b"2", b"session": b"s" * 16},
     "Authenticate": {b"token": b"any"},
     "Configure": {b"name": b"shard0", b"state": b"1", b"state.0": b"filled in"},
     "Apply": {b"epoch": b"0", b"batch": b"1", b"batch.0": b"\x90"},

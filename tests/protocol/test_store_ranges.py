@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import EVERYTHING, common, union, without
-from pyshard.protocol.store_ranges import LEFT, Origin, Seal, Staging, StoreRanges, shown
+from pyshard.model.slot_ranges import EVERYTHING, common, shown, union, without
+from pyshard.protocol.store_ranges import LEFT, Origin, Seal, Staging, StoreRanges
 
 HALF = SLOTS // 2
 A, B, C, D = ((0, 100),), ((100, 200),), ((200, 300),), ((300, 400),)

@@ -14,7 +14,7 @@ from pyshard.errors import BadRequest, OutcomeUnknown
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.boxes import Box, serialize
 from pyshard.protocol.chunked_arguments import put_chunks
-from pyshard.protocol.pages import encode_keys
+from pyshard.protocol.pages import encode_keys, encode_ranges
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
@@ -83,7 +83,13 @@ READS: dict[str, tuple[tuple[str, int], Callable[[Box], bytes], Callable[[Client
         lambda one: one.keys().next_page(),
         "goes beyond its range, [0.0, 0.5)",
     ),
-    "a count that ends there": (SHARD, with_value(b"end", b"%d" % SLOTS), lambda one: one.count(), "beyond its range"),
+    "a count of another's range": (
+        SHARD,
+        with_chunks(b"ranges", encode_ranges(((0, SLOTS),))),
+        lambda one: one.count(),
+        r"is of other ranges than its own, \[0.0, 0.5\): of \[0.0, 1.0\)",
+    ),
+    "a count of no ranges": (SHARD, with_chunks(b"ranges", b"\x05"), lambda one: one.count(), "ranges can't be read"),
 }
 
 

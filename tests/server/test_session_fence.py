@@ -215,7 +215,7 @@ def test_a_shard_that_left_the_map_and_came_back(cluster: MemoryCluster, client:
     where = ("127.0.0.1", 5051)
     before = newest(cluster, where)
     state = cluster.state
-    low = attrs.evolve(state.map.ranges[0], end=10_000_000)
+    low = attrs.evolve(state.map.shards[0], ranges=((0, 10_000_000),))
     client._router.adopt(attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap([low])))
     cluster.advance(1)
     assert newest(cluster, where) == []
@@ -247,7 +247,7 @@ class Daemon:
 
     def hello(self, peer: BoundedAMP, session: bytes | None = SESSION) -> object:
         """What Hello comes to."""
-        return outcome(self.cluster, peer.call(commands.Hello, 5, protocol=1, session=session))
+        return outcome(self.cluster, peer.call(commands.Hello, 5, protocol=2, session=session))
 
     def alive(self, peer: BoundedAMP) -> bool:
         """Whether a peer is answered."""

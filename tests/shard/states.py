@@ -12,7 +12,8 @@ from stores import bare
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Run
 from pyshard.shard.shard import Shard
@@ -20,18 +21,18 @@ from pyshard.shard.shard import Shard
 Outcome: TypeAlias = Result | str
 
 HALF = SLOTS // 2
-LOW = ShardRange("low", 0, HALF, 100_000, "127.0.0.1", 5050, identity="1d")
-HIGH = ShardRange("high", HALF, SLOTS, 100_000, "127.0.0.1", 5051, identity="2e")
+LOW = MapShard("low", ((0, HALF),), 100_000, "127.0.0.1", 5050, identity="1d")
+HIGH = MapShard("high", ((HALF, SLOTS),), 100_000, "127.0.0.1", 5051, identity="2e")
 STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 1}, 2)
 NEXT = attrs.evolve(STATE, epoch=8)
 
 
-def keys_of(own: ShardRange, index: str = "") -> list[bytes]:
+def keys_of(own: MapShard, index: str = "") -> list[bytes]:
     """Some keys that a range owns."""
     found: list[bytes] = []
     for number in count():
         key = b"%d" % number
-        if own.owns(slot_of(key, index.encode())):
+        if in_ranges(slot_of(key, index.encode()), own.ranges):
             found.append(key)
         if len(found) == 5:
             break
@@ -60,11 +61,14 @@ def answers(shard: Shard, *runs: Run, epoch: int = 7) -> list[list[Outcome]]:
 
 def with_low(state: ClusterState = STATE, **changes: Any) -> ClusterState:
     """A state in which low is another one."""
-    ranges = [attrs.evolve(one, **changes) if one.name == "low" else one for one in state.map.ranges]
+    ranges = [attrs.evolve(one, **changes) if one.name == "low" else one for one in state.map.shards]
     return attrs.evolve(state, map=ShardMap(ranges))
 
 
 def split_at(slot: int, epoch: int) -> ClusterState:
     """A state in which low ends at `slot`."""
-    ranges = [attrs.evolve(LOW, end=slot), attrs.evolve(HIGH, start=slot)]
+    ranges = [
+        attrs.evolve(LOW, ranges=((LOW.ranges[0][0], slot),)),
+        attrs.evolve(HIGH, ranges=((slot, HIGH.ranges[0][1]),)),
+    ]
     return attrs.evolve(STATE, epoch=epoch, map=ShardMap(ranges))

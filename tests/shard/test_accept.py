@@ -134,4 +134,4 @@ def test_not_accepted(
 
 def test_range_of_an_assignment() -> None:
     """An assignment's range is the one of its own name."""
-    assert Assignment("high", STATE).range is HIGH
+    assert Assignment("high", STATE).own is HIGH

@@ -9,13 +9,31 @@ import pytest
 from deferreds import result
 from hypothesis import given
 from hypothesis import strategies as st
-from shard.states import LOW, NEXT, STATE, A, B, C, D, Outcome, X, Y, answers, applied, keys_of, outcomes, with_low
+from shard.states import (
+    HALF,
+    LOW,
+    NEXT,
+    STATE,
+    A,
+    B,
+    C,
+    D,
+    Outcome,
+    X,
+    Y,
+    answers,
+    applied,
+    keys_of,
+    outcomes,
+    with_low,
+)
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import BadRequest, ShardBehind, WrongShard
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import slot_of
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import VERSION, Answer
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -71,7 +89,7 @@ def test_apply(shard: Shard) -> None:
 def test_callers_of_older_epochs(shard: Shard, epoch: int) -> None:
     """Who routed by an older map is served: what this shard doesn't own it refuses key by key."""
     assert answers(shard, Read("", [A, X]), epoch=epoch) == [[None, "WRONG_SHARD"]]
-    assert result(shard.keys(epoch, "", 0, None)) == Page([], False)
+    assert result(shard.keys(epoch, "", 0, None)) == Page([], False, HALF)
 
 
 def test_callers_of_newer_epochs(shard: Shard) -> None:
@@ -139,8 +157,8 @@ def test_refusals_of_the_store_in_a_part_of_a_run(new: Shard) -> None:
 
 def test_index_decides_the_slot(shard: Shard) -> None:
     """A key belongs where its index puts it, which may be another shard than in the default index."""
-    elsewhere = next(key for key in keys_of(LOW) if not LOW.owns(slot_of(key, b"pages")))
-    here = next(key for key in keys_of(LOW, "pages") if not LOW.owns(slot_of(key)))
+    elsewhere = next(key for key in keys_of(LOW) if not in_ranges(slot_of(key, b"pages"), LOW.ranges))
+    here = next(key for key in keys_of(LOW, "pages") if not in_ranges(slot_of(key), LOW.ranges))
     assert answers(
         shard, Write("pages", [elsewhere, here], [b"1", b"2"]), Write("", [elsewhere, here], [b"3", b"4"])
     ) == [

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from pyshard.compiled import IN_USE
 from pyshard.errors import BadRequest, IndexNotFound, PyshardError, WrongShard
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.settings import settings
 from pyshard.shard.shard import Shard
@@ -25,16 +26,16 @@ def test_keys(shard: Shard) -> None:
     keys = sorted([A, B, C, D, E], key=slot_of)
     pages = keys_of(LOW, "pages")[:2]
     assert answers(shard, Write("", keys, [b""] * 5), Write("pages", pages, [b""] * 2)) == [[True] * 5, [True] * 2]
-    assert result(shard.keys(7, "", 0, None)) == Page(keys, False)
-    assert result(shard.keys(7, "", slot_of(keys[2]), None)) == Page(keys[2:], False)
-    assert result(shard.keys(7, "", slot_of(keys[2]), keys[2])) == Page(keys[3:], False)
+    assert result(shard.keys(7, "", 0, None)) == Page(keys, False, HALF)
+    assert result(shard.keys(7, "", slot_of(keys[2]), None)) == Page(keys[2:], False, HALF)
+    assert result(shard.keys(7, "", slot_of(keys[2]), keys[2])) == Page(keys[3:], False, HALF)
     assert sorted(result(shard.keys(7, "pages", 0, None)).keys) == sorted(pages)
 
 
 def test_keys_of_a_full_page(new: Shard) -> None:
     """A page has at most 1,000 keys, and says that there are more."""
     result(new.configure("low", with_low(limit=10**9)))
-    mine = [key for key in (b"%d" % number for number in range(3000)) if LOW.owns(slot_of(key))][:1001]
+    mine = [key for key in (b"%d" % number for number in range(3000)) if in_ranges(slot_of(key), LOW.ranges)][:1001]
     assert answers(new, Write("", mine, [b""] * 1001)) == [[True] * 1001]
     page = result(new.keys(7, "", 0, None))
     assert (len(page.keys), page.more) == (settings.PAGE_KEYS, True) == (1000, True)
@@ -45,7 +46,9 @@ def test_keys_of_a_full_page(new: Shard) -> None:
 def test_keys_of_a_heavy_page(new: Shard) -> None:
     """A page ends with the key that takes it past 256 KiB."""
     result(new.configure("low", with_low(limit=10**9)))
-    heavy = [key for key in (b"%d" % number * 10_000 for number in range(100, 200)) if LOW.owns(slot_of(key))]
+    heavy = [
+        key for key in (b"%d" % number * 10_000 for number in range(100, 200)) if in_ranges(slot_of(key), LOW.ranges)
+    ]
     assert answers(new, Write("", heavy, [b""] * len(heavy))) == [[True] * len(heavy)]
     page = result(new.keys(7, "", 0, None))
     assert page.more
@@ -55,16 +58,17 @@ def test_keys_of_a_heavy_page(new: Shard) -> None:
 def test_keys_beside_many_that_have_expired(new: Shard) -> None:
     """A page that has looked at 2,000 keys ends, and says where the next one begins."""
     result(new.configure("low", with_low(limit=10**9)))
-    mine = [key for key in (b"%d" % number for number in range(10_000)) if LOW.owns(slot_of(key))]
+    mine = [key for key in (b"%d" % number for number in range(10_000)) if in_ranges(slot_of(key), LOW.ranges)]
     most = settings.BATCH_ONE_BY_ONE // 2  # with times to live
     for some in (mine[begin : begin + most] for begin in range(0, len(mine), most)):
         assert answers(new, Write("", some, [b""] * len(some), None, [1] * len(some))) == [[True] * len(some)]
     found = []
     monotonic: MemoryStore = new.store  # type: ignore[assignment]  # it is one
     monotonic._seconds = lambda: 1e9
-    slot: int | None = 0
-    while slot is not None:
+    slot = 0
+    while slot < HALF:
         page = result(new.keys(7, "", slot, None))
+        assert page.slot is not None
         found.append(page)
         slot = page.slot
     assert [page.keys for page in found] == [[]] * len(found)
@@ -77,7 +81,7 @@ def test_keys_of_nothing_it_owns(shard: Shard) -> None:
         with pytest.raises(WrongShard) as refused:
             shard.keys(7, "", slot, None)
         assert str(refused.value).startswith("shard 'low' owns [0.0, 0.5) at epoch 7, not ")
-    assert result(shard.keys(7, "", HALF - 1, None)) == Page([], False)
+    assert result(shard.keys(7, "", HALF - 1, None)) == Page([], False, HALF)
 
 
 @pytest.mark.parametrize("slot", [-1, SLOTS, 10**30])
@@ -100,8 +104,8 @@ def test_keys_of_no_index(shard: Shard) -> None:
 def test_count(shard: Shard) -> None:
     """A shard counts the documents of one index, wherever in its range the caller begins."""
     assert answers(shard, Write("", [A, B, C], [b""] * 3), Write("pages", keys_of(LOW, "pages")[:2], [b""] * 2))
-    assert [shard.count(7, index, 0) for index in ("", "pages")] == [3, 2]
-    assert shard.count(6, "", HALF - 1) == 3
+    assert [shard.count(7, index, 0) for index in ("", "pages")] == [(3, LOW.ranges), (2, LOW.ranges)]
+    assert shard.count(6, "", HALF - 1) == (3, LOW.ranges)
 
 
 def test_count_of_nothing_it_owns(shard: Shard) -> None:
@@ -151,10 +155,10 @@ def test_stat(shard: Shard, clock: Clock) -> None:
         "ephemeral": True,
         "compiled": IN_USE,
         "name": "low",
-        "range": [0.0, 0.5],
+        "ranges": [[0.0, 0.5]],
         "epoch": 7,
         "limit": 100_000,
-        "histogram": histogram,
+        "histogram": [histogram],
     }
 
 

@@ -18,7 +18,7 @@ from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnap
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import Write
@@ -68,7 +68,7 @@ class Crowd:
     def __init__(self, store: IStore, clock: TurningClock) -> None:
         self.clock = clock
         self.shard = Shard(store, clock.seconds)
-        own = ShardRange("only", 0, SLOTS, PLENTY, "host", 1, store.identity, not store.ephemeral)
+        own = MapShard("only", ((0, SLOTS),), PLENTY, "host", 1, store.identity, not store.ephemeral)
         result(self.shard.configure("only", ClusterState("c", 1, ShardMap([own]))))
         keys = [b"%d" % number for number in range(EXPIRED)]
         most = settings.BATCH_ONE_BY_ONE // 2  # with times to live

@@ -24,8 +24,9 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import Pop, Run, Touch, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import decode_changes, encode_ranges
+from pyshard.protocol.change_pages import decode_changes
 from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.pages import encode_ranges
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 from pyshard.shard import served_followers

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from pyshard.errors import SnapshotEnded, TooManySnapshots
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.shard.open_snapshots import OpenSnapshots
@@ -39,7 +39,7 @@ class Bench:
             DataDirectory(path / "data"), self.clock.seconds, durability=Durability.NONE, most_changed=STEP
         )
         self.shard = Shard(self.store, self.clock.seconds)
-        own = ShardRange("only", 0, SLOTS, PLENTY, "host", 1, self.store.identity, True)
+        own = MapShard("only", ((0, SLOTS),), PLENTY, "host", 1, self.store.identity, True)
         result(self.shard.configure("only", ClusterState("c", 1, ShardMap([own]))))
         self.snapshots = OpenSnapshots(self.shard, self.clock, SnapshotLimits(pins=MIB))
         self._generations = count(1)

@@ -43,7 +43,7 @@ def test_ready_when_it_is_made(shards: int) -> None:
     """It has the shards asked for, with equal parts of the keyspace, all started and configured."""
     with MemoryCluster(shards) as cluster:
         assert cluster.names == [f"shard{number}" for number in range(shards)]
-        assert [shard.start for shard in cluster.map.ranges] == [SLOTS * number // shards for number in range(shards)]
+        assert cluster.map.starts == [SLOTS * number // shards for number in range(shards)]
         assert conditions(cluster) == [Condition.READY] * shards
         assert [service.shard.configured().name for service in cluster.services.values()] == cluster.names
         assert cluster.clock.seconds() == 1
@@ -53,7 +53,7 @@ def test_size() -> None:
     """Each shard may store the given number of bytes."""
     with MemoryCluster(size=1000) as cluster:
         client = cluster.connect()
-        assert [shard.limit for shard in cluster.map.ranges] == [1000, 1000]
+        assert [shard.limit for shard in cluster.map.shards] == [1000, 1000]
         with pytest.raises(PyshardError, match=r"of 1,000 bytes"):
             cluster.run(client.write("test", "x" * 1000))
 
@@ -75,7 +75,7 @@ def _history(seed: int) -> tuple[list[str], str, list[object]]:
         cluster.advance(3)
         cluster.start_shard("shard1")
         found: list[object] = [cluster.run(client.write(HIGH_KEY, 1)), cluster.clock.seconds()]
-        return [shard.identity for shard in cluster.state.map.ranges], cluster.state.cluster, found
+        return [shard.identity for shard in cluster.state.map.shards], cluster.state.cluster, found
 
 
 def test_repeatable() -> None:

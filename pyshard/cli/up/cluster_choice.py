@@ -26,7 +26,7 @@ from pyshard.model.address_mapping import HostAndPort
 from pyshard.model.address_text import host_and_port
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS, slot_to_hash
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.security.private_files import replace_privately
 from pyshard.server import listen_address
 from pyshard.settings import settings
@@ -38,8 +38,8 @@ _LIMIT = 1024**3  # bytes that each shard of the default cluster may store
 DEFAULT = ClusterConfig(
     ShardMap(
         [
-            ShardRange("shard0-0.5", 0, SLOTS // 2, _LIMIT, _HOST, settings.SHARD_PORT),
-            ShardRange("shard0.5-1", SLOTS // 2, SLOTS, _LIMIT, _HOST, settings.SHARD_PORT + 1),
+            MapShard("shard0-0.5", ((0, SLOTS // 2),), _LIMIT, _HOST, settings.SHARD_PORT),
+            MapShard("shard0.5-1", ((SLOTS // 2, SLOTS),), _LIMIT, _HOST, settings.SHARD_PORT + 1),
         ]
     ),
     str(settings.BOOTSTRAP_SERVER[0]),
@@ -83,19 +83,24 @@ def as_file(cluster: ClusterConfig) -> str:
     shards: list[dict[str, object]] = [
         {
             "name": shard.name,
-            "start": slot_to_hash(shard.start),
-            "end": slot_to_hash(shard.end),
+            **_bounds(shard),
             "size": shard.limit,
             "host": shard.host,
             "port": shard.port,
             **({"listen": cluster.listen[shard.name]} if shard.name in cluster.listen else {}),
         }
-        for shard in cluster.map.ranges
+        for shard in cluster.map.shards
     ]
     bootstrap: dict[str, object] = {"host": cluster.bootstrap_host, "port": cluster.bootstrap_port}
     if cluster.bootstrap_listen:
         bootstrap["listen"] = cluster.bootstrap_listen
     return json.dumps({"shards": shards, "bootstrap": bootstrap}, indent=2) + "\n"
+
+
+def _bounds(shard: MapShard) -> dict[str, object]:
+    """The fields of a config file for a shard's ranges."""
+    ranges = [(slot_to_hash(start), slot_to_hash(end)) for start, end in shard.ranges]
+    return {"start": ranges[0][0], "end": ranges[0][1]} if len(ranges) == 1 else {"ranges": ranges}
 
 
 def check_ports(cluster: ClusterConfig) -> None:
@@ -148,16 +153,16 @@ def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
                 return chosen
             return port
 
-        ranges = [
+        shards = [
             attrs.evolve(
                 shard, port=free(f"shard {shard.name!r}", shard.host, shard.port, shard.name in cluster.listen)
             )
-            for shard in cluster.map.ranges
+            for shard in cluster.map.shards
         ]
         port = free(
             "the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port, cluster.bootstrap_listen is not None
         )
-    return attrs.evolve(cluster, map=ShardMap(ranges), bootstrap_port=port), notes
+    return attrs.evolve(cluster, map=ShardMap(shards), bootstrap_port=port), notes
 
 
 def _bind_free_port(probe: socket.socket) -> int:
@@ -205,7 +210,7 @@ class _DaemonPlace:
 def _listeners(cluster: ClusterConfig) -> list[_DaemonPlace]:
     shards = [
         _DaemonPlace(f"shard {shard.name!r}", (shard.host, shard.port), cluster.listen.get(shard.name))
-        for shard in cluster.map.ranges
+        for shard in cluster.map.shards
     ]
     bootstrap = cluster.bootstrap_host, cluster.bootstrap_port
     return [*shards, _DaemonPlace("the bootstrap", bootstrap, cluster.bootstrap_listen)]

@@ -119,7 +119,7 @@ def up(
         announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))
         for note in notes:
             announcements.tell(note)
-        announcements.tell(f"Starting {len(cluster.map.ranges)} shards and the bootstrap; logs: {directory}")
+        announcements.tell(f"Starting {len(cluster.map.shards)} shards and the bootstrap; logs: {directory}")
         commands = daemons(cluster, twistd, path, directory, data, access)
         failure = _run(signals, cluster, commands, directory, access, announcements)
     if failure:

@@ -99,7 +99,7 @@ def daemons(
         return Daemon(name, log, pidfile, [twistd, *options, *arguments, *access_options])
 
     found = []
-    for shard in cluster.map.ranges:
+    for shard in cluster.map.shards:
         file = file_name(shard.name, taken)
         where = cluster.listen.get(shard.name)
         listen = [f"--host={shard.host}", f"--port={shard.port}"] if where is None else [f"--listen={where}"]

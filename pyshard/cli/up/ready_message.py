@@ -15,7 +15,7 @@ from pyshard.model.address_mapping import VARIABLE as ADDRESSES_VARIABLE
 from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.address_text import host_and_port
 from pyshard.model.config_file import ClusterConfig
-from pyshard.model.shard_map import ShardRange
+from pyshard.model.shard_map import MapShard
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
 from pyshard.settings import settings
@@ -40,7 +40,7 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | N
         f"bootstrap  {host_and_port(*announced)}{'' if here == announced else f' (here {bootstrap})'}",
         *(
             f"shard      {shard.address}{_here(detours, shard)}  {shard.bounds}  {shard.name}"
-            for shard in cluster.map.ranges
+            for shard in cluster.map.shards
         ),
         "",
         *exports(files),
@@ -55,7 +55,7 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | N
     return Text("\n".join(lines))
 
 
-def _here(detours: AddressMapping, shard: ShardRange) -> str:
+def _here(detours: AddressMapping, shard: MapShard) -> str:
     dialed = detours.dialed(shard.host, shard.port)
     return "" if dialed == (shard.host, shard.port) else f" (here {host_and_port(*dialed)})"
 

@@ -113,7 +113,7 @@ def test_ports_in_use_are_replaced(taken: int) -> None:
     """A port in use is replaced by a free one, with a note; the other ports stay."""
     shard = free_port()
     chosen, notes = with_free_ports(cluster(shard, bootstrap=taken))
-    assert [shard.port for shard in chosen.map.ranges] == [shard]
+    assert [shard.port for shard in chosen.map.shards] == [shard]
     assert chosen.bootstrap_port not in (taken, shard)
     assert notes == [f"Port {taken} is in use: the bootstrap listens on {chosen.bootstrap_port} instead."]
     assert 20_000 <= chosen.bootstrap_port < 32_000
@@ -122,10 +122,10 @@ def test_ports_in_use_are_replaced(taken: int) -> None:
 
 def test_no_port_is_chosen_twice(taken: int) -> None:
     """Ports in use are replaced by different free ones."""
-    ranges = [attrs.evolve(shard, port=taken) for shard in DEFAULT.map.ranges]
+    ranges = [attrs.evolve(shard, port=taken) for shard in DEFAULT.map.shards]
     wanted = ClusterConfig(ShardMap([ranges[0], attrs.evolve(ranges[1], host="localhost")]), HOST, taken)
     chosen, notes = with_free_ports(wanted)
-    assert len({taken, chosen.bootstrap_port, *(shard.port for shard in chosen.map.ranges)}) == 4
+    assert len({taken, chosen.bootstrap_port, *(shard.port for shard in chosen.map.shards)}) == 4
     assert len(notes) == 3
 
 

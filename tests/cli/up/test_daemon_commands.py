@@ -43,7 +43,7 @@ def test_daemons_that_listen_elsewhere() -> None:
 def test_durable_daemons(durability: str | None, options: list[str]) -> None:
     """A data directory holds a folder for each shard, named like its log, and the bootstrap's state."""
     made = cluster(1001, 1002, bootstrap=1003)
-    renamed = ShardMap([attrs.evolve(made.map.ranges[0], name="a/b"), attrs.evolve(made.map.ranges[1], name="a b")])
+    renamed = ShardMap([attrs.evolve(made.map.shards[0], name="a/b"), attrs.evolve(made.map.shards[1], name="a b")])
     data = ClusterData(Path("data"), durability)
     found = daemons(attrs.evolve(made, map=renamed), "bin/twistd", Path("etc/c.json"), Path("run"), data)
     assert found[0].command[-1 - len(options) :] == ["--data-dir=data/a_b", *options]
@@ -57,7 +57,7 @@ def test_durable_daemons(durability: str | None, options: list[str]) -> None:
 def test_names_of_other_files(name: str) -> None:
     """No shard's folder has the name of one of the cluster's files."""
     made = cluster(1001, bootstrap=1003)
-    renamed = ShardMap([attrs.evolve(made.map.ranges[0], name=name)])
+    renamed = ShardMap([attrs.evolve(made.map.shards[0], name=name)])
     found = daemons(attrs.evolve(made, map=renamed), "twistd", Path("c"), Path("run"), ClusterData(Path("data")))
     assert found[0].command[-1] == f"--data-dir=data/{name}-2"
 

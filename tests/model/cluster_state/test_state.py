@@ -16,7 +16,7 @@ from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndex
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState, check_index_name, from_json, index_not_found
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings
 
 
@@ -140,7 +140,7 @@ def test_config_may_change_addresses_and_limits(change: dict[str, Any]) -> None:
 def test_config_may_swap_addresses() -> None:
     """Shards are known by name: two of them may swap their addresses."""
     swapped = STATE.with_config(ShardMap([attrs.evolve(LOW, port=5051), attrs.evolve(HIGH, port=5050)]))
-    assert [(shard.name, shard.port, shard.identity) for shard in swapped.map.ranges] == [
+    assert [(shard.name, shard.port, shard.identity) for shard in swapped.map.shards] == [
         ("low", 5051, "1d"),
         ("high", 5050, ""),
     ]
@@ -150,30 +150,42 @@ def test_config_may_swap_addresses() -> None:
     ("ranges", "message"),
     [
         (
-            [attrs.evolve(LOW, end=1), attrs.evolve(HIGH, start=1)],
-            "shard 'low': found it with range [0.0, 1e-07), but the cluster's state has 'low' with [0.0, 0.5)",
+            [attrs.evolve(LOW, ranges=((0, 1),)), attrs.evolve(HIGH, ranges=((1, SLOTS),))],
+            "shard 'low': found it with [0.0, 1e-07), but the cluster's state has 'low' with [0.0, 0.5)",
         ),
         (
             [LOW, attrs.evolve(HIGH, name="new")],
-            "shard 'new': found it with range [0.5, 1.0), but the cluster's state has 'low', 'high'",
+            "shard 'new': found it with [0.5, 1.0), but the cluster's state has 'low', 'high'",
         ),
         (
-            [attrs.evolve(LOW, start=HALF, end=SLOTS), attrs.evolve(HIGH, start=0, end=HALF)],
-            "shard 'high': found it with range [0.0, 0.5), but the cluster's state has 'high' with [0.5, 1.0)",
+            [attrs.evolve(LOW, ranges=((HALF, SLOTS),)), attrs.evolve(HIGH, ranges=((0, HALF),))],
+            "shard 'high': found it with [0.0, 0.5), but the cluster's state has 'high' with [0.5, 1.0)",
         ),
         (
-            [attrs.evolve(LOW, end=SLOTS)],
-            "shard 'low': found it with range [0.0, 1.0), but the cluster's state has 'low' with [0.0, 0.5)",
+            [attrs.evolve(LOW, ranges=((0, SLOTS),))],
+            "shard 'low': found it with [0.0, 1.0), but the cluster's state has 'low' with [0.0, 0.5)",
         ),
         (
-            [LOW, attrs.evolve(HIGH, end=SLOTS - 1), attrs.evolve(HIGH, start=SLOTS - 1, name="new", port=1)],
-            "shard 'low': found it with range [0.0, 0.5), but the cluster's state has 'low' with [0.0, 0.5)",
+            [
+                LOW,
+                attrs.evolve(HIGH, ranges=((HALF, SLOTS - 1),)),
+                attrs.evolve(HIGH, ranges=((SLOTS - 1, SLOTS),), name="new", port=1),
+            ],
+            "shard 'low': found it with [0.0, 0.5), but the cluster's state has 'low' with [0.0, 0.5)",
+        ),
+        (
+            [attrs.evolve(LOW, ranges=()), attrs.evolve(HIGH, ranges=((0, SLOTS),))],
+            "shard 'high': found it with [0.0, 1.0), but the cluster's state has 'high' with [0.5, 1.0)",
+        ),
+        (
+            [attrs.evolve(LOW, ranges=((0, 1), (2, HALF))), attrs.evolve(HIGH, ranges=((1, 2), (HALF, SLOTS)))],
+            "shard 'low': found it with [0.0, 1e-07), [2e-07, 0.5), but the cluster's state has 'low' with [0.0, 0.5)",
         ),
     ],
-    ids=["boundary moved", "renamed", "swapped", "one fewer", "one more"],
+    ids=["boundary moved", "renamed", "swapped", "one fewer", "one more", "without ranges", "another range"],
 )
-def test_config_may_not_move_documents(ranges: list[ShardRange], message: str) -> None:
-    """A config with other names or ranges is refused; the error names the first range that differs."""
+def test_config_may_not_move_documents(ranges: list[MapShard], message: str) -> None:
+    """A config with other names or ranges is refused; the error names the first shard that differs."""
     with pytest.raises(ConfigError) as refused:
         STATE.with_config(ShardMap(ranges))
     assert str(refused.value) == f"{message} (2 in all), and documents don't move to other ranges by themselves"

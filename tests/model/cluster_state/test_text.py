@@ -1,4 +1,4 @@
-"""The JSON text of a cluster state: format 1, and what is refused."""
+"""The JSON text of a cluster state: format 2, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.cluster_state.states import HALF, STATE, TEXT
 from pyshard.errors import BadRequest
 from pyshard.model.cluster_state import ClusterState, from_json, to_json
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings
 
 
@@ -39,27 +39,29 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def states(draw: st.DrawFn) -> ClusterState:
     """Any state that a cluster can have."""
     cuts = [0, *sorted(draw(st.sets(st.integers(1, SLOTS - 1), max_size=5))), SLOTS]
-    ranges = [
-        ShardRange(
+    owned_by_each: list[list[tuple[int, int]]] = [[] for _ in range(6)]
+    for bounds in pairwise(cuts):
+        owned_by_each[draw(st.integers(0, 5))].append(bounds)
+    shards = [
+        MapShard(
             f"{draw(texts)} {number}",
-            start,
-            end,
+            owned,
             draw(st.integers(1, 2**63 - 1)),
             draw(texts.filter(bool)),
             number + 1,
             draw(texts),
             draw(st.booleans()),
         )
-        for number, (start, end) in enumerate(pairwise(cuts))
+        for number, owned in enumerate(owned_by_each)
     ]
     indexes = {name: number for number, name in enumerate(draw(st.lists(names, unique=True, max_size=5)), 1)}
     return ClusterState(
-        draw(texts), draw(st.integers(1, 2**63 - 1)), ShardMap(ranges), indexes, draw(st.integers(6, 2**32 - 1))
+        draw(texts), draw(st.integers(1, 2**63 - 1)), ShardMap(shards), indexes, draw(st.integers(6, 2**32 - 1))
     )
 
 
 def test_json_text() -> None:
-    """The JSON text of a state is the one of format 1, field for field."""
+    """The JSON text of a state is the one of format 2, field for field."""
     assert to_json(STATE) == TEXT
     assert from_json(TEXT) == STATE
 
@@ -76,10 +78,14 @@ def test_unknown_fields_are_skipped() -> None:
 
 
 def test_other_format() -> None:
-    """A text of another format is refused by its number."""
-    with pytest.raises(BadRequest) as refused:
-        from_json(text_with(format=2))
-    assert str(refused.value) == "the cluster state is of format 2; this version knows format 1"
+    """A text of another format is refused by its number, whatever fields it has: format 1 had one range a shard."""
+    low, high = json.loads(TEXT)["shards"]
+    for shard in (low, high):
+        ((shard["start"], shard["end"]),) = shard.pop("ranges")
+    for number, text in ((3, text_with(format=3)), (1, text_with(format=1, shards=[low, high]))):
+        with pytest.raises(BadRequest) as refused:
+            from_json(text)
+        assert str(refused.value) == f"the cluster state is of format {number}; this version knows format 2"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_other_format() -> None:
         ),
         *(
             pytest.param(text_with_shard(**{field: ...}), id=f"no shards[0].{field}")
-            for field in ("name", "start", "end", "size", "host", "port", "identity", "durable")
+            for field in ("name", "ranges", "size", "host", "port", "identity", "durable")
         ),
         text_with(epoch="7"),
         text_with(epoch=True),
@@ -111,10 +117,17 @@ def test_other_format() -> None:
         text_with(indexes={"pages": "2"}),
         text_with(shards=[]),
         text_with(shards={}),
-        text_with_shard(start=0.0),
+        text_with_shard(ranges=[[0.0, HALF]]),
+        text_with_shard(ranges=[0, HALF]),
+        text_with_shard(ranges=[[0, HALF, 1]]),
+        text_with_shard(ranges=[]),
+        text_with_shard(ranges=[[0, 5], [4, HALF]]),
+        text_with_shard(ranges=[[0, 5], [6, HALF]]),
+        text_with_shard(ranges=[[0, HALF], [HALF, HALF]]),
+        text_with_shard(ranges=[[0, HALF]] * (settings.MAX_SHARD_RANGES + 1)),
         text_with_shard(port="5050"),
-        text_with_shard(start=1),
-        text_with_shard(end=HALF + 1),
+        text_with_shard(ranges=[[1, HALF]]),
+        text_with_shard(ranges=[[0, HALF + 1]]),
         text_with_shard(name="high"),
         text_with_shard(port=5051),
         text_with(epoch=-1),
@@ -124,8 +137,8 @@ def test_other_format() -> None:
         text_with(indexes={"pages": 2**32}),
         text_with(indexes={"": 2}),
         text_with(next_index=0),
-        text_with_shard(start=-1),
-        text_with_shard(end=10**400),
+        text_with_shard(ranges=[[-1, HALF]]),
+        text_with_shard(ranges=[[0, 10**400]]),
         text_with_shard(size=2**63),
         text_with_shard(port=0),
         text_with_shard(port=65_536),

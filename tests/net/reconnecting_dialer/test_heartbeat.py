@@ -91,7 +91,7 @@ def test_not_asked_where_something_is_heard(bench: Bench) -> None:
     for _ in range(100):
         bench.network.advance(settings.HEARTBEAT / 3)
         assert bench.dialer.connection is not None
-        bench.dialer.connection.call(commands.Hello, 5, protocol=1)
+        bench.dialer.connection.call(commands.Hello, 5, protocol=2)
         bench.network.settle()
     assert bench.daemons[0].pings == 0
 

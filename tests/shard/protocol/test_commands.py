@@ -30,7 +30,7 @@ from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Write
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
-from pyshard.protocol.pages import decode_keys
+from pyshard.protocol.pages import decode_keys, encode_ranges
 from pyshard.shard.shard import Assignment
 
 # -- who it is ------------------------------------------------------------------------------------------------------
@@ -38,8 +38,8 @@ from pyshard.shard.shard import Assignment
 
 def test_hello_of_a_new_shard(new: Bench) -> None:
     """A shard that isn't configured says so by an empty cluster and name, and epoch 0."""
-    assert new.ask(commands.Hello, protocol=1) == {
-        "protocol": 1,
+    assert new.ask(commands.Hello, protocol=2) == {
+        "protocol": 2,
         "role": "shard",
         "identity": "1d",
         "cluster": "",
@@ -53,8 +53,8 @@ def test_hello_of_a_new_shard(new: Bench) -> None:
 def test_hello(bench: Bench) -> None:
     """A configured shard tells its place; who asks learns which connection he has."""
     bench.peer = bench.connect(BoundedAMP(bench.clock))
-    assert bench.ask(commands.Hello, protocol=1) == {
-        "protocol": 1,
+    assert bench.ask(commands.Hello, protocol=2) == {
+        "protocol": 2,
         "role": "shard",
         "identity": "1d",
         "cluster": "c1",
@@ -67,7 +67,7 @@ def test_hello(bench: Bench) -> None:
 
 def test_hello_from_another_version(new: Bench) -> None:
     """A peer of another version is told this side's: the caller decides."""
-    assert new.ask(commands.Hello, protocol=99)["protocol"] == 1
+    assert new.ask(commands.Hello, protocol=99)["protocol"] == 2
 
 
 def test_ping(new: Bench) -> None:
@@ -146,10 +146,10 @@ def test_configure_with_many_indexes(bench: Bench) -> None:
 def test_keys(bench: Bench) -> None:
     """A page, the end of the shard's range, and whether there is more."""
     keys = sorted((b"%d" % number for number in range(20)), key=slot_of)
-    own = [key for key in keys if slot_of(key) < LOW.end]
+    own = [key for key in keys if slot_of(key) < LOW.ranges[0][1]]
     bench.apply(Write("", own, [ONE] * len(own)))
     answer = bench.ask(commands.Keys, epoch=7, index="", slot=0)
-    assert (decode_keys(answer["keys"]), answer["end"], answer["more"]) == (own, LOW.end, False)
+    assert (decode_keys(answer["keys"]), answer["end"], answer["more"]) == (own, LOW.ranges[0][1], False)
     answer = bench.ask(commands.Keys, epoch=7, index="", slot=slot_of(own[2]), after=own[2])
     assert decode_keys(answer["keys"]) == own[3:]
     answer = bench.ask(commands.Keys, epoch=7, index="pages", slot=0)
@@ -158,7 +158,7 @@ def test_keys(bench: Bench) -> None:
 
 def test_pages_lead_through_all_keys(bench: Bench) -> None:
     """Going on behind each page's last key gives every key once, in order."""
-    own = [key for key in (b"%d" % number for number in range(5000)) if slot_of(key) < LOW.end]
+    own = [key for key in (b"%d" % number for number in range(5000)) if slot_of(key) < LOW.ranges[0][1]]
     bench.apply(Write("", own, [ONE] * len(own)))
     found: list[bytes] = []
     answer = bench.ask(commands.Keys, epoch=7, index="", slot=0)
@@ -174,7 +174,7 @@ def test_pages_lead_through_all_keys(bench: Bench) -> None:
     [
         ({"epoch": 8, "index": "", "slot": 0}, ShardBehind),
         ({"epoch": 7, "index": "gone", "slot": 0}, IndexNotFound),
-        ({"epoch": 7, "index": "", "slot": LOW.end}, WrongShard),
+        ({"epoch": 7, "index": "", "slot": LOW.ranges[0][1]}, WrongShard),
         ({"epoch": 7, "index": "", "slot": -1}, BadRequest),
         ({"epoch": 7, "index": "", "slot": SLOTS}, BadRequest),
     ],
@@ -191,10 +191,11 @@ def test_keys_and_count_refused(
 
 def test_count(bench: Bench) -> None:
     """How many documents an index has on the shard, and the end of the shard's range."""
-    own = [key for key in (b"%d" % number for number in range(20)) if slot_of(key) < LOW.end]
+    own = [key for key in (b"%d" % number for number in range(20)) if slot_of(key) < LOW.ranges[0][1]]
     bench.apply(Write("", own, [ONE] * len(own)))
-    assert bench.ask(commands.Count, epoch=7, index="", slot=0) == {"documents": len(own), "end": LOW.end}
-    assert bench.ask(commands.Count, epoch=6, index="pages", slot=5) == {"documents": 0, "end": LOW.end}
+    ranges = encode_ranges(LOW.ranges)
+    assert bench.ask(commands.Count, epoch=7, index="", slot=0) == {"documents": len(own), "ranges": ranges}
+    assert bench.ask(commands.Count, epoch=6, index="pages", slot=5) == {"documents": 0, "ranges": ranges}
 
 
 # -- stat -----------------------------------------------------------------------------------------------------------
@@ -216,12 +217,12 @@ def test_stat(bench: Bench) -> None:
     assert told == {
         "id": "1d",
         "name": "low",
-        "range": [0.0, 0.5],
+        "ranges": [[0.0, 0.5]],
         "epoch": 7,
         "limit": 10**9,
         "documents": 1,
         "bytes": 4 + len(ONE) + 128,
-        "histogram": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        "histogram": [[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]],
         "operations": 5,
         "uptime": 2.0,
         "ephemeral": True,

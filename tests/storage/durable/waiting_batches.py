@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.shard_map import ShardMap, ShardRange
+from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.batch_encoding import decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Increment, Remove, Run, Touch, Write
 from pyshard.shard.shard import Shard
@@ -95,9 +95,9 @@ def shapes(shard: Shard, elsewhere: Shard, writer: NoWriter) -> dict[str, Made]:
 def configured(store: LmdbStore, end: int) -> Shard:
     """A shard of the slots up to `end`."""
     shard = Shard(store, lambda: 0.0)
-    ranges = [ShardRange("low", 0, end, 1 << 40, "host", 1, store.identity, True)]
+    ranges = [MapShard("low", ((0, end),), 1 << 40, "host", 1, store.identity, True)]
     if end < SLOTS:
-        ranges.append(ShardRange("high", end, SLOTS, 1 << 40, "host", 2, "", True))
+        ranges.append(MapShard("high", ((end, SLOTS),), 1 << 40, "host", 2, "", True))
     shard.configure("low", ClusterState("c", 1, ShardMap(ranges)))
     return shard
 
