@@ -5,8 +5,9 @@ these slots, and its last group is final. When the target has that, the move is 
 
 Rules:
 
-- A move names both stores, by identity and incarnation. If one of them is another store, or has lost what it had, the
-  move is cancelled.
+- A move is planned until its shards have no other one: a shard has one move at a time.
+- From then on it names both stores, by identity and incarnation. If one of them is another store, or has lost what it
+  had, the move is cancelled.
 - Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
 - A move is committed or cancelled by one change of the state, and never both. What isn't committed can be cancelled.
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
@@ -16,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 import attrs
@@ -32,6 +34,7 @@ BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
 class Phase(Enum):
     """How far a move is; finer steps are its target's own."""
 
+    PLANNED = "planned"
     COPYING = "copying"
     SEALING = "sealing"
     COMMITTED = "committed"
@@ -40,6 +43,7 @@ class Phase(Enum):
 
 #: Phase → the phases that may follow it.
 FOLLOWS: dict[Phase, set[Phase]] = {
+    Phase.PLANNED: {Phase.COPYING, Phase.CANCELLED},
     Phase.COPYING: {Phase.SEALING, Phase.CANCELLED},
     Phase.SEALING: {Phase.COPYING, Phase.COMMITTED, Phase.CANCELLED},
     Phase.COMMITTED: set(),
@@ -67,7 +71,7 @@ class RangeMove:
     :param source: the name of the shard that gives.
     :param target: the name of the shard that takes.
     :param ranges: the slots.
-    :param source_store: the source's store when the move began.
+    :param source_store: the source's store when the copy began; None: it is planned, or was given up before.
     :param target_store: the target's.
     :param phase: how far it is.
     :param attempt: the number of the last seal; 0: there was none.
@@ -78,9 +82,9 @@ class RangeMove:
     source: str
     target: str
     ranges: SlotRanges
-    source_store: StoreId
-    target_store: StoreId
-    phase: Phase = Phase.COPYING
+    source_store: StoreId | None = None
+    target_store: StoreId | None = None
+    phase: Phase = Phase.PLANNED
     attempt: int = 0
     why: str = ""
 
@@ -88,6 +92,15 @@ class RangeMove:
     def name(self) -> str:
         """What the target's staging, the source's seal and its follower are called."""
         return f"move {self.number}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is decided: committed or cancelled."""
+        return not FOLLOWS[self.phase]
+
+    def begun(self, source: StoreId, target: StoreId) -> RangeMove:
+        """The move between these stores."""
+        return attrs.evolve(self._in(Phase.COPYING, ""), source_store=source, target_store=target)
 
     def sealing(self) -> RangeMove:
         """The move with a new attempt."""
@@ -148,12 +161,16 @@ def next_step(
 ) -> RangeMove | None:
     """What a move becomes now; None: it stays as it is. One that has ended stays, too (`is_over`).
 
+    One that is planned is to be asked about when it is its turn (`next_in_line`).
+
     :param source: None: it can't be asked now.
     :param target: as the source.
     :param seconds: since the move is in its phase, by the clock of who decides.
     """
-    if move.phase in (Phase.COMMITTED, Phase.CANCELLED):
+    if move.has_ended:
         return None
+    if move.phase is Phase.PLANNED:
+        return None if source is None or target is None else move.begun(source.store, target.store)
     for name, report, began in ((move.source, source, move.source_store), (move.target, target, move.target_store)):
         if report is not None and report.store != began:
             return move.cancelled(f"the store of shard {name!r} isn't the one with which the move began")
@@ -172,7 +189,7 @@ def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport |
 
     A store that isn't the one with which it began has nothing of it, either.
     """
-    if move.phase not in (Phase.COMMITTED, Phase.CANCELLED):
+    if not move.has_ended:
         return False
     sides = ((source, move.source_store), (target, move.target_store))
     return all(report is not None and (report.clean or report.store != began) for report, began in sides)
@@ -180,3 +197,19 @@ def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport |
 
 def _is_nearly_even(target: TargetReport | None) -> bool:
     return target is not None and target.bytes_behind <= BYTES_BEHIND and target.seconds_behind <= SECONDS_BEHIND
+
+
+def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:
+    """The moves that go on now: those that have begun, and of those that are planned the ones whose shards are free.
+
+    :param moves: in the order in which they were planned.
+    """
+    busy: set[str] = set()
+    going = [move for move in moves if move.phase is not Phase.PLANNED]
+    for move in going:
+        busy |= {move.source, move.target}
+    for move in moves:
+        if move.phase is Phase.PLANNED and not busy & {move.source, move.target}:
+            going.append(move)
+        busy |= {move.source, move.target}  # also of one that waits: those behind it don't overtake it
+    return going

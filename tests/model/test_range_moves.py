@@ -20,13 +20,34 @@ from pyshard.model.range_moves import (
     StoreId,
     TargetReport,
     is_over,
+    next_in_line,
     next_step,
 )
 
 A, B, LOST = StoreId("a", "1"), StoreId("b", "1"), StoreId("a", "2")
-MOVE = RangeMove(7, "giver", "taker", ((10, 20),), A, B)
+PLANNED = RangeMove(7, "giver", "taker", ((10, 20),))
+MOVE = PLANNED.begun(A, B)
 SOURCE = SourceReport(A)
 EVEN = TargetReport(B, complete=True)
+
+
+def test_begun_when_both_are_there() -> None:
+    """A planned move takes down both stores as they are when it begins."""
+    assert next_step(PLANNED, SourceReport(A), TargetReport(B), 0) == MOVE
+    assert (MOVE.phase, MOVE.source_store, MOVE.target_store) == (Phase.COPYING, A, B)
+    assert next_step(PLANNED, None, TargetReport(B), 0) is None
+    assert next_step(PLANNED, SourceReport(A), None, 0) is None
+
+
+def test_one_move_a_shard() -> None:
+    """Moves wait for those before them that have a shard of theirs, also for ones that wait themselves."""
+    first = RangeMove(1, "a", "b", ((0, 1),)).begun(A, B)
+    waits, behind = RangeMove(2, "b", "c", ((1, 2),)), RangeMove(3, "c", "d", ((2, 3),))
+    free, again = RangeMove(4, "e", "f", ((3, 4),)), RangeMove(5, "f", "e", ((4, 5),))
+    moves = [first, waits, behind, free, again]
+    assert next_in_line(moves) == [first, free]
+    assert next_in_line(moves[1:]) == [waits, free]
+    assert next_in_line([first.cancelled("why"), waits]) == [first.cancelled("why")]
 
 
 def test_sealed_when_nearly_even() -> None:
@@ -108,7 +129,8 @@ def test_forgotten_when_both_are_clean() -> None:
 def test_phases_follow_as_the_table_says() -> None:
     """Whatever may not follow is an error."""
     ways = {
-        Phase.COPYING: lambda move: move.unsealed("why"),
+        Phase.PLANNED: lambda move: move,
+        Phase.COPYING: lambda move: move.begun(A, B) if move.phase is Phase.PLANNED else move.unsealed("why"),
         Phase.SEALING: lambda move: move.sealing(),
         Phase.COMMITTED: lambda move: move.committed(),
         Phase.CANCELLED: lambda move: move.cancelled("why"),
@@ -117,7 +139,7 @@ def test_phases_follow_as_the_table_says() -> None:
         move = attrs.evolve(MOVE, phase=before)
         if after in FOLLOWS[before]:
             assert ways[after](move).phase is after
-        else:
+        elif after is not Phase.PLANNED:
             with pytest.raises(ValueError, match=f"is {before.value}, and can.t become {after.value}"):
                 ways[after](move)
 
