@@ -57,6 +57,8 @@ class Settings:
     MAX_RANGES: int = 20_000
     #: Ranges of one shard, since its statistics have a histogram of each.
     MAX_SHARD_RANGES: int = 1000
+    #: Moves of ranges that a cluster's state has: planned, under way, or not done with.
+    MAX_MOVES: int = 1000
     #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.

@@ -17,12 +17,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import attrs
 
-from pyshard.model.slot_ranges import SlotRanges
+from pyshard.errors import BadRequest, shown_value
+from pyshard.model.slot_ranges import SlotRanges, common, shown, without
+from pyshard.settings import settings
 
 #: Seconds after which a seal is taken back that has brought nothing on.
 SEALED_AT_MOST = 2.0
@@ -213,3 +215,25 @@ def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:
             going.append(move)
         busy |= {move.source, move.target}  # also of one that waits: those behind it don't overtake it
     return going
+
+
+def check_move(move: RangeMove, layout: Mapping[str, SlotRanges], others: Sequence[RangeMove]) -> None:
+    """Refuse a move that can't be planned.
+
+    :param layout: the ranges that each shard of the map owns.
+    :param others: the moves that there are already.
+    :raises BadRequest: a shard isn't there, or the source doesn't own what it is to give, or that moves already; or
+        there are too many moves.
+    """
+    for name in (move.source, move.target):
+        if name not in layout:
+            raise BadRequest(f"move: found shard {shown_value(name)}, expected one of the cluster's map")
+    if move.source == move.target:
+        raise BadRequest(f"move: found shard {shown_value(move.source)} as source and target, expected two shards")
+    if not move.ranges or (lacking := without(move.ranges, layout[move.source])):
+        raise BadRequest(f"move: found {shown(lacking if move.ranges else ())}, which {move.source!r} doesn't own")
+    for other in others:
+        if not other.has_ended and (twice := common(move.ranges, other.ranges)):
+            raise BadRequest(f"move: found {shown(twice)}, which {other.name} has already; wait for it, or cancel it")
+    if len(others) >= settings.MAX_MOVES:
+        raise BadRequest(f"move: the cluster has {len(others):,} moves, the most it may have; wait for some of them")
