@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +22,16 @@ from pyshard.testing import MemoryCluster
 #: Opens a store, given the shard's name and the time.
 OpenStore: TypeAlias = Callable[[str, Callable[[], float]], IStore]
 
+#: The ranges of each shard of a cluster.
+Layout: TypeAlias = Sequence[Sequence[tuple[int, int]]]
+
+#: Two shards that lie between each other, and one that owns nothing.
+INTERLEAVED: Layout = [
+    [(0, 1_000_000), (4_000_000, 6_000_000), (9_999_999, SLOTS)],
+    [(1_000_000, 4_000_000), (6_000_000, 9_999_999)],
+    [],
+]
+
 #: (index name, key) → (document, expiry in milliseconds since 1970 or 0).
 Contents: TypeAlias = dict[tuple[str, str], tuple[object, int]]
 
@@ -34,7 +44,7 @@ NOW = 1_000_000.0
 
 @contextmanager
 def cluster_of(
-    shards: int, store: OpenStore | None = None, size: int = 1024**3, now: float = NOW
+    shards: int | Layout, store: OpenStore | None = None, size: int = 1024**3, now: float = NOW
 ) -> Iterator[tuple[MemoryCluster, Client]]:
     """A cluster and a client of it, at a time."""
     with MemoryCluster(shards, store=store, size=size) as cluster:

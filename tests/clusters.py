@@ -148,10 +148,13 @@ def boxes_of(monkeypatch: pytest.MonkeyPatch, cluster: MemoryCluster) -> list[tu
 def with_bounds(state: ClusterState, *bounds: int) -> ClusterState:
     """The next state, with other inner bounds between the same shards."""
     edges = pairwise([0, *bounds, SLOTS])
-    ranges = [
-        attrs.evolve(own, ranges=((start, end),)) for own, (start, end) in zip(state.map.shards, edges, strict=True)
-    ]
-    return attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(ranges))
+    return with_ranges(state, *([bounds] for bounds in edges))
+
+
+def with_ranges(state: ClusterState, *ranges: Sequence[tuple[int, int]]) -> ClusterState:
+    """The next state, in which the same shards have these ranges; a shard's place is that in the present map."""
+    shards = [attrs.evolve(own, ranges=owned) for own, owned in zip(state.map.shards, ranges, strict=True)]
+    return attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(shards))
 
 
 def announce(cluster: MemoryCluster, state: ClusterState) -> None:

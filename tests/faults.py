@@ -88,7 +88,10 @@ class Faults:
         )
 
     def move(self) -> None:
-        """Hand ranges over between the shards, at one moment; the bootstrap tells of it a little later."""
+        """Hand ranges over between the shards, at one moment; the bootstrap tells of it a little later.
+
+        Each shard has one range afterwards, several, or none.
+        """
         cluster, random = self._cluster, self._random
         if not self.settled() or len(cluster.map.shards) == 1:
             return
@@ -99,12 +102,12 @@ class Faults:
             return
         assert cluster.bootstrap is not None
         keeper = cluster.bootstrap.bootstrap
-        bounds = sorted(random.sample(BOUNDS, len(cluster.map.shards) - 1))
-        ranges = [
-            attrs.evolve(own, ranges=((start, end),))
-            for own, (start, end) in zip(keeper.state.map.shards, pairwise([0, *bounds, SLOTS]), strict=True)
-        ]
-        state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges))
+        bounds = sorted(random.sample(BOUNDS, random.randint(1, len(BOUNDS))))
+        owned: dict[str, list[tuple[int, int]]] = {name: [] for name in cluster.names}
+        for one in pairwise([0, *bounds, SLOTS]):
+            owned[random.choice(cluster.names)].append(one)
+        shards = [attrs.evolve(own, ranges=owned[own.name]) for own in keeper.state.map.shards]
+        state = attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(shards))
         self._finish()
         hand_over(cluster, state)
         self.moves += 1

@@ -277,7 +277,12 @@ def _backup_in(path: Path, state: bytes, payloads: list[bytes]) -> bytes:
     (path / manifest.STATE).write_bytes(state)
     sealed = FileEntry("0-a.records", "a", 2, len(records), sha256(records).hexdigest())
     made = Manifest(
-        1, "2026-01-01", "c1", 7, FileEntry(manifest.STATE, "", 0, len(state), sha256(state).hexdigest()), (sealed,)
+        manifest.FORMAT,
+        "2026-01-01",
+        "c1",
+        7,
+        FileEntry(manifest.STATE, "", 0, len(state), sha256(state).hexdigest()),
+        (sealed,),
     )
     text = manifest.encode(made)
     (path / manifest.MANIFEST).write_bytes(text)

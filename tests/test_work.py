@@ -142,7 +142,7 @@ def test_a_page_of_keys() -> None:
 
     def work(number: int) -> Callable[[], None]:
         keys = sorted((b"%d" % key for key in range(number)), key=slot_of)
-        answer = {"keys": encode_keys(keys), "more": True, "end": SLOTS, "after": None}
+        answer = {"keys": encode_keys(keys), "epoch": 7, "more": True, "end": SLOTS, "after": None}
         whole = MapShard("a", ((0, SLOTS),), 1, "127.0.0.1", 1)
         return lambda: assert_equal(len(key_texts(KeyCursor("").take(answer, whole))), number)
 

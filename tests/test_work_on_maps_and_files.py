@@ -133,7 +133,9 @@ def test_a_manifest() -> None:
 
     def work(number: int) -> Callable[[], None]:
         files = tuple(FileEntry(f"{one}-s.records", "s", 1, 1, "0" * 64) for one in range(number))
-        text = manifest.encode(Manifest(1, "2026-01-01", "c", 1, FileEntry("cluster.json", "", 0, 1, ""), files))
+        text = manifest.encode(
+            Manifest(manifest.FORMAT, "2026-01-01", "c", 1, FileEntry("cluster.json", "", 0, 1, ""), files)
+        )
         return lambda: assert_equal(manifest.decode(text).documents, number)
 
     assert growth(work, 50) < LINEAR

@@ -65,7 +65,7 @@ class ClusterVerbs:
         """How the cluster fares.
 
         :return: a Deferred of ``{'cluster': id, 'epoch': …, 'indexes': [names], 'shards': [one dict a shard]}``.
-            A shard's dict has name, address, range, limit, and: id, epoch, documents, bytes, histogram, connections,
+            A shard's dict has name, address, ranges, limit, and: id, epoch, documents, bytes, histogram, connections,
             operations, uptime, ephemeral, compiled (docs/protocol.md, "Stat"); a shard that can't be reached has
             ``error``, the reason, in place of the latter.
         """

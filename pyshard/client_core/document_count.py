@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyshard.client_core.index_walk_refusals import OutsideRange
+from pyshard.client_core.index_walk_refusals import outside
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard
@@ -34,6 +34,7 @@ class DocumentCount:
     def __init__(self, index: str) -> None:
         self.index = index
         self.slot = 0
+        self._epoch = 0  # of the map by which the last question was asked
         self._counted: dict[SlotRanges, int] = {}  # of each shard: its ranges, and how many documents lie there
         self._covered: SlotRanges = ()  # all of these ranges
 
@@ -52,6 +53,7 @@ class DocumentCount:
 
         :param epoch: that of the map which led to the shard.
         """
+        self._epoch = epoch
         return {"epoch": epoch, "index": self.index, "slot": self.slot}
 
     def take(self, answer: dict[str, Any], own: MapShard) -> None:
@@ -59,15 +61,17 @@ class DocumentCount:
 
         :param answer: the arguments of the answer to `Count`.
         :param own: the shard that gave it, by the map whose epoch the question had.
-        :raises BadRequest: the answer can't be read, or leads nowhere.
-        :raises OutsideRange: it is of other ranges than the shard's.
+        :raises BadRequest: the answer can't be read, leads nowhere, or is of other ranges than the shard's.
+        :raises OutsideRanges: it is of other ranges, and the shard has a newer map.
         """
         ranges = union(decode_ranges(answer["ranges"]))
         if range_with(self.slot, ranges) is None or answer["documents"] < 0:
             raise BadRequest("the shard's count of documents leads nowhere")
         if ranges != own.ranges:
-            raise OutsideRange(
-                f"the count of shard {own.name!r} is of other ranges than its own, {own.bounds}: of {shown(ranges)}"
+            raise outside(
+                f"the count of shard {own.name!r} is of other ranges than its own, {own.bounds}: of {shown(ranges)}",
+                self._epoch,
+                answer["epoch"],
             )
         if common(self._covered, ranges):
             self._counted = {other: count for other, count in self._counted.items() if not common(other, ranges)}

@@ -4,8 +4,8 @@ Rules:
 
 - A shard that has lost the slot, isn't ready or is behind is asked again by a newer map, until the deadline.
 - "No such index" is believed when a map agrees that was fetched after a shard first said so.
-- A shard may have a newer map, in which its range is another one. So an answer that goes beyond the range is asked for
-  again by a newer map, and refused when the shard's range is the same there.
+- A shard may have a newer map, in which its ranges are others. So an answer that goes beyond its ranges is asked for
+  again by a newer map. By the same map it is a broken answer.
 """
 
 from __future__ import annotations
@@ -29,13 +29,22 @@ from pyshard.protocol.command_boxes import Command
 _T_co = TypeVar("_T_co", covariant=True)
 
 
-class OutsideRange(BadRequest):
-    """An answer goes beyond the range of the shard that gave it."""
+class OutsideRanges(PyshardError):
+    """An answer goes beyond the ranges that the shard has by the client's map. The shard has a newer one."""
+
+
+def outside(message: str, asked: int, epoch: int) -> PyshardError:
+    """The error for an answer that goes beyond the ranges of its shard.
+
+    :param asked: the epoch of the map by which the shard was asked.
+    :param epoch: the shard's, as it says.
+    """
+    return OutsideRanges(f"{message}; it has epoch {epoch}") if epoch > asked else BadRequest(message)
 
 
 #: By which a shard refuses what another one, or the same one a little later, may answer; and an answer that may have
 #: come by a newer map.
-FOR_NOW = (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound, OutsideRange)
+FOR_NOW = (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound, OutsideRanges)
 
 #: Seconds until a shard is asked again.
 PAUSE = 0.1
@@ -79,7 +88,6 @@ class Refusals:
         self._seconds = seconds
         self._end = end
         self._missing_since: float | None = None
-        self._outside_since: float | None = None
 
     def refused(self, error: PyshardError, asked: float, now: float, fetched: float, known: Container[str]) -> None:
         """A shard refused; raise what the caller is to hear, unless it is to be asked again.
@@ -89,17 +97,12 @@ class Refusals:
         :param fetched: when the map was asked for that the client has.
         :param known: the indexes in that map.
         :raises IndexNotFound: there is no such index.
-        :raises BadRequest: the shard's answer goes beyond its range by a newer map, too.
         :raises Unavailable: the deadline has come.
         """
         if isinstance(error, IndexNotFound):
             self._missing_since = asked if self._missing_since is None else self._missing_since
             if fetched >= self._missing_since and self._walk.index not in known:
                 raise error
-        if isinstance(error, OutsideRange):
-            if self._outside_since is not None and fetched >= self._outside_since:
-                raise BadRequest(str(error))
-            self._outside_since = asked if self._outside_since is None else self._outside_since
         self.check_time(error, now)
 
     def check_time(self, error: PyshardError, now: float) -> None:

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
-from pyshard.client_core.index_walk_refusals import OutsideRange
+from pyshard.client_core.index_walk_refusals import outside
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slots_of
 from pyshard.model.shard_map import MapShard
@@ -39,6 +39,7 @@ class KeyCursor:
         self.index = index
         self.slot = 0
         self.after: bytes | None = None
+        self._epoch = 0  # of the map by which the last question was asked
         self._come: set[bytes] = set()  # digests of the keys of `slot` that have come
         self._left: set[bytes] = set()  # digests of the places in `slot` where pages ended
 
@@ -52,6 +53,7 @@ class KeyCursor:
 
         :param epoch: that of the map which led to the shard.
         """
+        self._epoch = epoch
         return {"epoch": epoch, "index": self.index, "slot": self.slot, "after": self.after}
 
     def take(self, answer: dict[str, Any], own: MapShard) -> list[bytes]:
@@ -60,8 +62,8 @@ class KeyCursor:
         :param answer: the arguments of the answer to `Keys`.
         :param own: the shard that gave it, by the map whose epoch the question had.
         :return: the page's keys.
-        :raises BadRequest: it can't be read, or leads nowhere.
-        :raises OutsideRange: it goes beyond the shard's range that has the slot.
+        :raises BadRequest: it can't be read, leads nowhere, or goes beyond the shard's range that has the slot.
+        :raises OutsideRanges: it goes beyond that range, and the shard has a newer map.
         """
         keys = decode_keys(answer["keys"])
         slots = slots_of(keys, self.index.encode())
@@ -75,8 +77,10 @@ class KeyCursor:
         owned = range_with(self.slot, own.ranges)
         assert owned is not None, "the map led to this shard by the slot"
         if slot > owned[1] or (slot == owned[1] and after is not None):
-            raise OutsideRange(
-                f"the page of keys of shard {own.name!r} goes beyond its range, {shown((owned,))}: to slot {slot:,}"
+            raise outside(
+                f"the page of keys of shard {own.name!r} goes beyond its range, {shown((owned,))}: to slot {slot:,}",
+                self._epoch,
+                answer["epoch"],
             )
         self._move(keys, slots, place)
         return keys

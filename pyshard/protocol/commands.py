@@ -131,6 +131,7 @@ class Keys(Command):
     ]
     response = [
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
+        (b"epoch", Integer()),  # the shard's
         (b"end", Integer(most=SLOTS)),  # without more: the slot to go on with, be it the first after the shard's range
         (b"more", Boolean()),  # whether to go on behind the last of the keys
         (b"after", ChunkedBytes(optional=True)),  # without more: of the slot `end`, go on behind this key
@@ -149,6 +150,7 @@ class Count(Command):
         (b"slot", Integer(most=SLOTS - 1)),  # the first slot that isn't counted yet
     ]
     response = [
+        (b"epoch", Integer()),  # the shard's
         (b"documents", Integer()),  # in all of the shard's ranges
         (b"ranges", ChunkedBytes()),  # of the shard, as `pages.encode_ranges` has them
     ]

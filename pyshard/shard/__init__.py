@@ -1,1 +1,1 @@
-"""A shard: holds documents for its range of the hash line, and answers batches of operations on them."""
+"""A shard: holds documents for its ranges of the hash line, and answers batches of operations on them."""

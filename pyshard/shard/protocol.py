@@ -137,8 +137,11 @@ class ShardProtocol(ServerConnection):
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         self.operations += 1
-        return self._shard.keys(epoch, index, slot, after).addCallback(
+        asked = self._shard.keys(epoch, index, slot, after)
+        known = self._shard.configured().state.epoch
+        return asked.addCallback(
             lambda page: {
+                "epoch": known,
                 "keys": encode_keys(page.keys),
                 "end": page.slot,
                 "more": page.more,
@@ -149,7 +152,8 @@ class ShardProtocol(ServerConnection):
     def count(self, epoch: int, index: str, slot: int) -> Arguments:
         self.operations += 1
         documents, ranges = self._shard.count(epoch, index, slot)
-        return {"documents": documents, "ranges": encode_ranges(ranges)}
+        known = self._shard.configured().state.epoch
+        return {"epoch": known, "documents": documents, "ranges": encode_ranges(ranges)}
 
     def stat(self) -> Arguments:
         connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}

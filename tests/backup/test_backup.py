@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from backup_clusters import (
+    INTERLEAVED,
     PLENTY,
+    Layout,
     OpenStore,
     at_once,
     cluster_of,
@@ -30,6 +32,7 @@ from pyshard.backup import Restored, manifest, verify
 from pyshard.model.cluster_state import from_json
 from pyshard.model.document_encoding import HEAD
 from pyshard.model.key_slots import slot_of
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
 from pyshard.storage import Task
@@ -57,8 +60,11 @@ def test_nobody_else_reads_it(tmp_path: Path, umask: int) -> None:
 # -- there and back -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 3), (3, 1), (1, 4)])
-def test_there_and_back(store: OpenStore | None, tmp_path: Path, before: int, after: int) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(1, 1), (2, 3), (3, 1), (1, 4), (INTERLEAVED, 2), (2, INTERLEAVED), (INTERLEAVED, INTERLEAVED)],
+)
+def test_there_and_back(store: OpenStore | None, tmp_path: Path, before: int | Layout, after: int | Layout) -> None:
     """A backup, restored into a cluster of as many shards or of others, gives the same documents, index by index."""
     progress: list[tuple[int, int]] = []
 
@@ -72,7 +78,7 @@ def test_there_and_back(store: OpenStore | None, tmp_path: Path, before: int, af
         assert (made.documents, made.cluster, made.epoch) == (300, cluster.state.cluster, cluster.state.epoch)
         assert progress == sorted(progress)
         assert progress[-1] == (300, 300)
-        assert open_snapshots(cluster) == [0] * before
+        assert open_snapshots(cluster) == [0] * len(cluster.names)
     assert verify(tmp_path / "backup") == made
     with cluster_of(after) as (cluster, client):
         progress.clear()
@@ -81,6 +87,21 @@ def test_there_and_back(store: OpenStore | None, tmp_path: Path, before: int, af
         assert cluster.run(client.indexes()) == ["links", "no-documents", "pages"]
         assert progress == sorted(progress)
         assert progress[-1] == (300, 300)
+
+
+def test_a_file_has_all_ranges_of_its_shard(store: OpenStore | None, tmp_path: Path) -> None:
+    """Each shard has one file, however many ranges it owns; that of one which owns none is empty."""
+    with cluster_of(INTERLEAVED, store) as (cluster, client):
+        fill(cluster, client)
+        made = take(cluster, client, tmp_path / "backup")
+        names = {number: name for name, number in cluster.state.indexes.items()} | {0: ""}
+    assert [file.shard for file in made.files] == ["shard0", "shard1", "shard2"]
+    for file, ranges in zip(made.files, INTERLEAVED, strict=True):
+        rows = rows_in(tmp_path / "backup" / file.name)
+        assert len(rows) == file.documents
+        assert all(in_ranges(slot_of(row.key, names[row.index].encode()), tuple(ranges)) for row in rows)
+    assert made.files[2].bytes == 0
+    assert min(file.documents for file in made.files[:2]) > 50
 
 
 def test_into_another_kind_of_store(store: OpenStore | None, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 
 import pytest
 from in_process_command import Commands
+from rich.console import Console
 
-from pyshard.cli.stat import size, span
+from pyshard.cli.stat import size, span, table
 
 
 def test_table(pyshard: Commands) -> None:
@@ -22,6 +24,27 @@ def test_table(pyshard: Commands) -> None:
     assert [row[:5] for row in rows] == [
         ["shard0", "127.0.0.1:5050", "[0.0,", "0.5)", "1"],
         ["shard1", "127.0.0.1:5051", "[0.5,", "1.0)", "0"],
+    ]
+
+
+def test_table_of_shards_with_several_ranges() -> None:
+    """A range stands on a line of its own; of many the first five. The table fits 80 columns all the same."""
+    known = {"documents": 7, "bytes": 0, "limit": 1024, "uptime": 1, "address": "127.0.0.1:5050"}
+    shards = [
+        {**known, "name": "shard0", "ranges": [[0.0, 0.1234567], [0.2345678, 0.3456789]]},
+        {**known, "name": "shard1", "ranges": [[one / 100, (one + 1) / 100] for one in range(50, 64, 2)]},
+        {**known, "name": "shard2", "ranges": []},
+    ]
+    console = Console(width=80, file=StringIO())
+    console.print(table(shards))
+    assert isinstance(console.file, StringIO)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert [line.split()[2:4] if line[0] != " " else line.split() for line in lines[1:]] == [
+        ["[0.0,", "0.1234567)"],
+        ["[0.2345678,", "0.3456789)"],
+        ["[0.5,", "0.51)"],
+        *(["[0.52,", "0.53)"], ["[0.54,", "0.55)"], ["[0.56,", "0.57)"], ["[0.58,", "0.59)"], ["and", "2", "more"]),
+        ["none", "7"],
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.client_core.document_count import DocumentCount
-from pyshard.client_core.index_walk_refusals import OutsideRange
+from pyshard.client_core.index_walk_refusals import OutsideRanges
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
@@ -21,7 +21,7 @@ SECOND = MapShard("second", ((100, 200), (300, SLOTS)), 1, "127.0.0.1", 2)
 
 def answer(own: MapShard, documents: int) -> dict[str, Any]:
     """What a shard answers to `Count`."""
-    return {"documents": documents, "ranges": encode_ranges(own.ranges)}
+    return {"epoch": 7, "documents": documents, "ranges": encode_ranges(own.ranges)}
 
 
 def counted(count: DocumentCount) -> tuple[int, int, bool]:
@@ -55,8 +55,10 @@ def test_a_range_that_moves_meanwhile_is_counted_once() -> None:
 def test_a_count_of_other_ranges_than_the_map_s(ranges: tuple[tuple[int, int], ...]) -> None:
     """It would leave out other shards' documents, or count them twice. The shard may have a newer map."""
     count = DocumentCount("")
-    with pytest.raises(OutsideRange, match=r"count of shard 'first' is of other ranges than its own, \[0.0, 1e-05\)"):
-        count.take({"documents": 7, "ranges": encode_ranges(ranges)}, FIRST)
+    for asked, error in ((6, OutsideRanges), (7, BadRequest)):
+        count.question(asked)
+        with pytest.raises(error, match=r"count of shard 'first' is of other ranges than its own, \[0.0, 1e-05\)"):
+            count.take({"epoch": 7, "documents": 7, "ranges": encode_ranges(ranges)}, FIRST)
     assert counted(count) == (0, 0, False)
     count.take(answer(FIRST, 7), FIRST)
     assert counted(count) == (100, 7, False)
@@ -66,9 +68,9 @@ def test_a_count_of_other_ranges_than_the_map_s(ranges: tuple[tuple[int, int], .
     "given",
     [
         answer(FIRST, 1),
-        {"documents": -1, "ranges": encode_ranges(SECOND.ranges)},
-        {"documents": 1, "ranges": encode_ranges(())},
-        {"documents": 1, "ranges": encode_ranges(((100, 100), (300, 200)))},
+        {"epoch": 7, "documents": -1, "ranges": encode_ranges(SECOND.ranges)},
+        {"epoch": 7, "documents": 1, "ranges": encode_ranges(())},
+        {"epoch": 7, "documents": 1, "ranges": encode_ranges(((100, 100), (300, 200)))},
     ],
 )
 def test_a_count_that_leads_nowhere(given: dict[str, Any]) -> None:

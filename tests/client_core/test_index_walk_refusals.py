@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.client_core.index_walk_refusals import PAUSE, OutsideRange, Refusals
+from pyshard.client_core.index_walk_refusals import PAUSE, Refusals, outside
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.errors import BadRequest, IndexNotFound, PyshardError, ShardBehind, Unavailable, WrongShard
 from pyshard.model.key_slots import SLOTS
@@ -46,11 +46,14 @@ def test_a_missing_index_is_not_believed_against_the_map() -> None:
         step.refused(error, 9.9, 9.95, 9.9, {"pages"})
 
 
-def test_an_answer_outside_the_range_is_refused_by_a_newer_map() -> None:
-    """The shard may have a newer map, so the client gets one first. A map that was asked for before proves nothing."""
-    step, error = refusals(), OutsideRange("the page goes beyond its range")
-    step.refused(error, 2.0, 2.1, 2.0, set())
-    step.refused(error, 2.3, 2.4, 1.9, set())
-    with pytest.raises(BadRequest, match="beyond its range") as refused:
-        step.refused(error, 2.6, 2.7, 2.5, set())
-    assert refused.type is BadRequest
+def test_an_answer_outside_the_ranges_is_asked_for_again() -> None:
+    """By a newer map, if the shard has one, until the deadline; else the answer is broken."""
+    newer = outside("the page goes beyond its range", 7, 8)
+    step = refusals()
+    step.refused(newer, 2.0, 2.1, 2.0, set())
+    step.refused(newer, 3.0, 3.1, 3.0, set())
+    with pytest.raises(Unavailable, match="within 10 s: the page goes beyond its range; it has epoch 8"):
+        step.refused(newer, 9.9, 9.95, 9.9, set())
+    for epoch in (6, 7):
+        broken = outside("the page goes beyond its range", 7, epoch)
+        assert (type(broken), str(broken)) == (BadRequest, "the page goes beyond its range")

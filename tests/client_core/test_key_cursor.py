@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyshard.client_core.index_walk_refusals import OutsideRange
+from pyshard.client_core.index_walk_refusals import OutsideRanges
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slot_of
@@ -26,7 +26,7 @@ LATER = b"test1"
 
 def answer(keys: list[bytes], end: int, more: bool = False, after: bytes | None = None) -> dict[str, Any]:
     """An answer to `Keys`."""
-    return {"keys": encode_keys(keys), "end": end, "more": more, "after": after}
+    return {"keys": encode_keys(keys), "epoch": 7, "end": end, "more": more, "after": after}
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,11 @@ def test_a_shard_s_page_ends_with_its_range(given: dict[str, Any], outside: bool
     cursor = KeyCursor("")
     own = MapShard("a", ((0, SLOT),), 1, "127.0.0.1", 1)
     if outside:
-        with pytest.raises(OutsideRange, match="shard 'a' goes beyond its range"):
-            cursor.take(given, own)
-        assert cursor.slot == 0
+        for asked, error in ((6, OutsideRanges), (7, BadRequest)):
+            cursor.question(asked)
+            with pytest.raises(error, match="shard 'a' goes beyond its range"):
+                cursor.take(given, own)
+            assert cursor.slot == 0
     else:
         cursor.take(given, own)
 
@@ -137,7 +139,7 @@ def test_a_shard_with_several_ranges() -> None:
     """A page ends with the range that has its first slot: between it and the next one lie other shards' keys."""
     own = MapShard("a", ((0, SLOT), (SLOT + 1, SLOTS)), 1, "127.0.0.1", 1)
     cursor = KeyCursor("")
-    with pytest.raises(OutsideRange, match=r"shard 'a' goes beyond its range, \[0.0, 0.1671936\): to slot 10,000,000"):
+    with pytest.raises(OutsideRanges, match=r"shard 'a' goes beyond its range, \[0.0, 0.1671936\): to slot 10,000,000"):
         cursor.take(answer([], SLOTS), own)
     cursor.take(answer([], SLOT), own)
     cursor.take(answer([KEY], SLOT + 1), MapShard("b", ((SLOT, SLOT + 1),), 1, "127.0.0.1", 2))

@@ -272,7 +272,8 @@ class Cluster:
     def _keys(self, number: int, index: str) -> Iterator[str]:
         own = self.config[number]
         for text in map("key{}".format, count()):
-            if own["start"] <= slot_of(text.encode(), index.encode()) / SLOTS < own["end"]:
+            hash_ = slot_of(text.encode(), index.encode()) / SLOTS
+            if any(start <= hash_ < end for start, end in own.get("ranges") or [(own["start"], own["end"])]):
                 yield text
 
     def script(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -87,7 +87,7 @@ READS: dict[str, tuple[tuple[str, int], Callable[[Box], bytes], Callable[[Client
         SHARD,
         with_chunks(b"ranges", encode_ranges(((0, SLOTS),))),
         lambda one: one.count(),
-        r"is of other ranges than its own, \[0.0, 0.5\): of \[0.0, 1.0\)",
+        "is of other ranges than its own, [0.0, 0.5): of [0.0, 1.0)",
     ),
     "a count of no ranges": (SHARD, with_chunks(b"ranges", b"\x05"), lambda one: one.count(), "ranges can't be read"),
 }

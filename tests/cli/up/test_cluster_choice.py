@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import attrs
@@ -23,6 +24,7 @@ from pyshard.cli.up.directories import ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap
 
 CHECKOUT = Path(__file__).parents[3]
@@ -37,6 +39,24 @@ def test_as_file() -> None:
     """A config file that `up` writes reads back as the same cluster."""
     moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
     assert config_file.parse(as_file(moved).encode()) == moved
+
+
+def test_as_file_of_shards_with_several_ranges() -> None:
+    """A shard with one range has start and end there, any other one its ranges."""
+    low, high = DEFAULT.map.shards
+    shards = [
+        attrs.evolve(low, ranges=((0, 1), (5_000_000, SLOTS))),
+        attrs.evolve(high, ranges=((1, 5_000_000),)),
+        attrs.evolve(high, name="new", port=1, ranges=()),
+    ]
+    several = attrs.evolve(DEFAULT, map=ShardMap(shards))
+    text = as_file(several)
+    assert config_file.parse(text.encode()) == several
+    assert [{*shard} & {"start", "end", "ranges"} for shard in json.loads(text)["shards"]] == [
+        {"ranges"},
+        {"start", "end"},
+        {"ranges"},
+    ]
 
 
 ELSEWHERE = attrs.evolve(

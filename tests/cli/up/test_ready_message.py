@@ -11,6 +11,10 @@ from cli.up.configured import cluster
 from pyshard.cli.up.cluster_choice import DEFAULT
 from pyshard.cli.up.directories import ClusterData
 from pyshard.cli.up.ready_message import fate_of_documents, usage
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.shard_map import MapShard, ShardMap
+
+FREE = MapShard("free", (), 1, "127.0.0.1", 1)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,20 @@ def test_usage_of_a_cluster_that_announces_other_addresses(monkeypatch: pytest.M
     assert "pyshard write --bootstrap 127.0.0.1:2003 KEY DOC" in lines
     assert "app = Pyshard('127.0.0.1:2003')" in lines
     assert not any("ADDRESSES" in line for line in usage(DEFAULT).plain.splitlines())
+
+
+def test_usage_of_shards_with_several_ranges() -> None:
+    """A shard's line has its ranges, or says that it has none."""
+    low, high = DEFAULT.map.shards
+    made = attrs.evolve(
+        DEFAULT,
+        map=ShardMap([attrs.evolve(low, ranges=((0, 1), (2, SLOTS))), attrs.evolve(high, ranges=((1, 2),)), FREE]),
+    )
+    assert [line for line in usage(made).plain.splitlines() if line.startswith("shard ")] == [
+        "shard      127.0.0.1:5050  [0.0, 1e-07), [2e-07, 1.0)  shard0-0.5",
+        "shard      127.0.0.1:5051  [1e-07, 2e-07)  shard0.5-1",
+        "shard      127.0.0.1:1  no slot  free",
+    ]
 
 
 def test_fate() -> None:

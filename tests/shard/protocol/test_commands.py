@@ -194,8 +194,8 @@ def test_count(bench: Bench) -> None:
     own = [key for key in (b"%d" % number for number in range(20)) if slot_of(key) < LOW.ranges[0][1]]
     bench.apply(Write("", own, [ONE] * len(own)))
     ranges = encode_ranges(LOW.ranges)
-    assert bench.ask(commands.Count, epoch=7, index="", slot=0) == {"documents": len(own), "ranges": ranges}
-    assert bench.ask(commands.Count, epoch=6, index="pages", slot=5) == {"documents": 0, "ranges": ranges}
+    assert bench.ask(commands.Count, epoch=7, index="", slot=0) == {"epoch": 7, "documents": len(own), "ranges": ranges}
+    assert bench.ask(commands.Count, epoch=6, index="pages", slot=5) == {"epoch": 7, "documents": 0, "ranges": ranges}
 
 
 # -- stat -----------------------------------------------------------------------------------------------------------
