@@ -95,6 +95,11 @@ class ClusterState:
         """Of two states the newer one has the larger."""
         return self.epoch, self.step
 
+    @property
+    def shown_order(self) -> str:
+        """It as messages show it."""
+        return f"epoch {self.epoch}" + (f", step {self.step}" if self.step else "")
+
     def index_id(self, name: str) -> int:
         """The id of an index. The empty name is the default index's.
 
