@@ -16,6 +16,7 @@ import attrs
 from pyshard.errors import BadRequest, ForeignCluster, StaleEpoch, WrongIdentity, WrongShard, shown_value
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
+from pyshard.model.moved_ranges import moved_after, newest_move
 from pyshard.model.range_moves import Phase
 from pyshard.model.shard_map import MapShard
 from pyshard.model.slot_ranges import SlotRanges, union, without
@@ -39,6 +40,15 @@ class Assignment:
     def ranges(self) -> SlotRanges:
         """The slots that the shard is to own."""
         return self.own.ranges
+
+    @cached_property
+    def newest_move(self) -> int:
+        """The epoch of the last move to the shard of any of its slots; 0: none of them has moved."""
+        return newest_move(self.state.since, self.ranges)
+
+    def served_to(self, epoch: int) -> SlotRanges:
+        """Those of its ranges in which who routed by an epoch knows all that has happened."""
+        return self.ranges if epoch >= self.newest_move else without(self.ranges, moved_after(self.state.since, epoch))
 
 
 def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:

@@ -96,12 +96,12 @@ class Shard:
         operations = count_of(runs)
         if operations > settings.MAX_BATCH:
             check_size(operations)
-        if len(runs) == 1 and isinstance(run := runs[0], Read):
+        if len(runs) == 1 and isinstance(run := runs[0], Read) and epoch >= assignment.newest_move:
             at_hand = self._at_hand(assignment, run)
             if at_hand is not None:
                 self.operations += operations
                 return succeed([Answer(at_hand, {})])
-        plan = _Plan(assignment, self._store, runs)
+        plan = _Plan(assignment, self._store, runs, epoch)
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
@@ -189,7 +189,7 @@ class Shard:
         assignment = self._current(epoch)
         if not 0 <= slot < SLOTS:
             raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
-        owned = range_with(slot, assignment.ranges)
+        owned = range_with(slot, assignment.served_to(epoch))
         if owned is None:
             raise not_owned(assignment, slot)
         return assignment, owned
@@ -231,17 +231,19 @@ class _Refusal(NamedTuple):
 class _Plan:
     """A batch on its way to the store: which operations go there, and where their outcomes belong.
 
-    The operations that the shard owns are the tasks; the others are refused.
+    The operations that the shard owns are the tasks; the others are refused. So are those on slots that have moved here
+    after the epoch by which they were routed (`pyshard.model.moved_ranges`).
 
     :ivar tasks: what goes to the store.
     :ivar refuses: whether anything doesn't go there, so that the store's answers aren't those to the batch.
     """
 
-    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run]) -> None:
+    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run], epoch: int) -> None:
         self.assignment = assignment
-        self._owned = store.ranges.owned
-        if self._owned != assignment.ranges:  # while the one follows the other
-            self._owned = common(self._owned, assignment.ranges)
+        self._owned, served = store.ranges.owned, assignment.served_to(epoch)
+        whole = self._owned == served
+        if not whole:  # while the one follows the other, or to who doesn't know of a move
+            self._owned = common(self._owned, served)
         self.tasks: list[Task] = []
         self.refuses = False
         self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
@@ -252,7 +254,7 @@ class _Plan:
             except IndexNotFound as error:
                 self._refuse(len(run.keys), error, ())
                 continue
-            if store.surely_has_all(number, run.keys) or holds_all(self._owned, slots):
+            if (whole and store.surely_has_all(number, run.keys)) or holds_all(self._owned, slots):
                 self.tasks.append(Task(run, number, slots, self._owned))
                 self._runs.append(None)
             else:
