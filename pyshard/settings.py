@@ -57,6 +57,8 @@ class Settings:
     MAX_RANGES: int = 20_000
     #: Ranges of one shard, since its statistics have a histogram of each.
     MAX_SHARD_RANGES: int = 1000
+    #: Moves of ranges that a cluster's state has: planned, under way, or not done with.
+    MAX_MOVES: int = 1000
     #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.
@@ -201,6 +203,12 @@ class Settings:
     SNAPSHOT_PINS: int = 256 * 1024 * 1024
     #: Times these bytes for the snapshots of role admin: its backup is to be had while others write all the time.
     ADMIN_SNAPSHOT_PINS: int = 4
+    #: Followers of a shard that it serves: each keeps a part of its log.
+    MAX_FOLLOWERS: int = 8
+    #: Seconds for which a follower's question about changes waits for some.
+    FOLLOW_WAIT: float = 1.0
+    #: Bytes of changes that a follower is given at a time.
+    FOLLOW_BYTES: int = 1024 * 1024
     #: Documents that a shard looks at in one go to open a snapshot, or for a page of one, with those that have expired.
     SNAPSHOT_STEPS: int = 2000
     #: Bytes of one page of a snapshot.

@@ -38,7 +38,7 @@ from pyshard.errors import (
 )
 from pyshard.net.backoff import Backoff
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
 
 #: Errors by which one side refuses the other until somebody changes something: to dial again is of no use.

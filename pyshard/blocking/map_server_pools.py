@@ -23,7 +23,7 @@ from pyshard.errors import NotConfigured, PyshardError
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
 
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.model import cluster_state
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import BOOTSTRAP, Command
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 
@@ -24,7 +24,7 @@ class BootstrapProtocol(ServerConnection):
     :param settle: gives a Deferred that fires when every shard in reach has the present state, or a later one.
     """
 
-    kind = commands.BOOTSTRAP
+    kind = BOOTSTRAP
 
     def __init__(
         self,

@@ -31,6 +31,9 @@ from pyshard.protocol.greeting import Greeting
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
+#: Older than every state.
+NOTHING_TOLD = (0, 0)
+
 _LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
@@ -60,9 +63,9 @@ class ShardReconciler(Service):
         self._shard = name
         self._clock = clock
         self._next_ping: IDelayedCall | None = None
-        self._told_epoch = 0  # the epoch that the shard has, over the present connection
+        self._told = NOTHING_TOLD  # which state the shard has, over the present connection
         self._pushing = False
-        self._waiters: deque[tuple[int, Deferred[None]]] = deque()  # with the epoch that each waits for, in order
+        self._waiters: deque[tuple[tuple[int, int], Deferred[None]]] = deque()  # with the state that each waits for
         self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
         self._new_stores = NewStores()
@@ -87,7 +90,7 @@ class ShardReconciler(Service):
             is back). Changes that come after it aren't waited for.
         """
         waiter: Deferred[None] = Deferred()
-        self._waiters.append((self._bootstrap.state.epoch, waiter))
+        self._waiters.append((self._bootstrap.state.order, waiter))
         self._push()
         return waiter
 
@@ -105,7 +108,7 @@ class ShardReconciler(Service):
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self._shard)
         assert own is not None  # the map's names never change
-        self._told_epoch = 0
+        self._told = NOTHING_TOLD
         try:
             state = judge(bootstrap.state, own, greeting)
             if state is not bootstrap.state:
@@ -159,21 +162,21 @@ class ShardReconciler(Service):
         return f"{own.address if own else '?'}{self._detour}"
 
     async def _configure(self, connection: DialedConnection) -> None:
-        while self._told_epoch != self._bootstrap.state.epoch:
+        while self._told != self._bootstrap.state.order:
             state = self._bootstrap.state
             await connection.call(
                 commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
             )
-            self._told_epoch = state.epoch
-            self._settled(state.epoch)
+            self._told = state.order
+            self._settled(state.order)
 
     def _push(self) -> None:
         """Tell the shard the present state; one push at a time."""
         connection = self._dialer.connection
         if self._pushing:
             return
-        if connection is None or self._told_epoch == self._bootstrap.state.epoch:
-            self._settled(self._bootstrap.state.epoch)
+        if connection is None or self._told == self._bootstrap.state.order:
+            self._settled(self._bootstrap.state.order)
         else:
             self._pushing = True
             pushing = Deferred.fromCoroutine(self._configure(connection))
@@ -186,11 +189,11 @@ class ShardReconciler(Service):
     def _push_failed(self, failure: Failure, connection: DialedConnection) -> None:
         self._pushing = False
         self._end(connection, failure)
-        self._settled(self._bootstrap.state.epoch)
+        self._settled(self._bootstrap.state.order)
 
-    def _settled(self, epoch: int) -> None:
-        """Let go whoever waits for an epoch up to this one."""
-        while self._waiters and self._waiters[0][0] <= epoch:
+    def _settled(self, order: tuple[int, int]) -> None:
+        """Let go whoever waits for a state up to this one."""
+        while self._waiters and self._waiters[0][0] <= order:
             self._waiters.popleft()[1].callback(None)
 
     def _end(self, connection: DialedConnection, failure: Failure) -> None:

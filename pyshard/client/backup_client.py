@@ -25,7 +25,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import ABSENT
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 
 
 class BackupShard:

@@ -26,7 +26,7 @@ from pyshard.client_core import map_fetching
 from pyshard.client_core.combined_error import error_of_all
 from pyshard.errors import NotConfigured, PyshardError, Unavailable
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 
 _T = TypeVar("_T")
 

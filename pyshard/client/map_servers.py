@@ -28,7 +28,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 

@@ -32,7 +32,7 @@ from pyshard.errors import (
 )
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
-from pyshard.protocol.commands import Command, UnreadableAnswer
+from pyshard.protocol.command_boxes import Command, UnreadableAnswer
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.settings import settings
 

@@ -35,7 +35,7 @@ from pyshard.protocol.boxes import (
     TlsFound,
     serialize,
 )
-from pyshard.protocol.commands import Command, UnreadableAnswer
+from pyshard.protocol.command_boxes import Command, UnreadableAnswer
 from pyshard.protocol.error_answers import error_from_box, unknown_command_box
 from pyshard.protocol.greeting import Greeting
 

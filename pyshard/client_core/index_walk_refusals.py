@@ -24,7 +24,7 @@ from pyshard.errors import (
     WrongShard,
 )
 from pyshard.model.shard_map import MapShard
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 
 _T_co = TypeVar("_T_co", covariant=True)
 

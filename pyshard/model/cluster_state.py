@@ -1,10 +1,14 @@
-"""The cluster state: shard map, epoch and list of indexes, in one frozen value. Pure.
+"""The cluster state: shard map, epoch, list of indexes and moves of ranges, in one frozen value. Pure.
 
 The bootstrap owns it, keeps it in a file and pushes it to every shard. Clients fetch it.
 
 Rules:
 
-- every change gives a new state, whose epoch is one higher;
+- a change of the map or of indexes gives a state of the next epoch. Any other one is a step within the epoch, of which
+  no client has to know: what a move does before it is committed. Of two states the one of the later epoch is newer, and
+  within an epoch the one of the later step;
+- what is committed of a move changes the map in the same state. Its slots have the new epoch as their *since*: whoever
+  routed by an older one doesn't know who had them in between;
 - an index gets an id that no other index of the cluster ever had, so a name that is dropped and created again never
   brings old documents back;
 - the JSON text of a state is the same in the file and on the wire (docs/protocol.md, "Cluster state");
@@ -16,15 +20,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain, shown_value
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
+from pyshard.model.range_moves import Phase, RangeMove, StoreId, check_move
+from pyshard.model.range_plan import Transfer
 from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import union, without
 from pyshard.settings import settings
 
 #: The format number of the JSON text that this version reads and writes.
@@ -66,6 +74,10 @@ class ClusterState:
     :param map: the shards and their ranges.
     :param indexes: name → id of each named index.
     :param next_index: the id that the next index will get.
+    :param step: how many changes there were within the epoch.
+    :param moves: those that are planned, under way, or not done with, in the order in which they were planned.
+    :param next_move: the number that the next move will get.
+    :param since: the ranges that have moved, and the epoch of the last move of each.
     """
 
     cluster: str
@@ -73,6 +85,20 @@ class ClusterState:
     map: ShardMap
     indexes: Mapping[str, int] = attrs.field(factory=dict, converter=_frozen)
     next_index: int = DEFAULT_INDEX + 1
+    step: int = 0
+    moves: tuple[RangeMove, ...] = ()
+    next_move: int = 1
+    since: MovedRanges = ()
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Of two states the newer one has the larger."""
+        return self.epoch, self.step
+
+    @property
+    def shown_order(self) -> str:
+        """It as messages show it."""
+        return f"epoch {self.epoch}" + (f", step {self.step}" if self.step else "")
 
     def index_id(self, name: str) -> int:
         """The id of an index. The empty name is the default index's.
@@ -98,7 +124,7 @@ class ClusterState:
         if len(self.indexes) >= settings.MAX_INDEXES:
             raise InvalidIndexName(f"index {name!r}: the cluster has {len(self.indexes)} indexes, the most it may have")
         indexes = {**self.indexes, name: self.next_index}
-        return attrs.evolve(self, epoch=self.epoch + 1, indexes=indexes, next_index=self.next_index + 1)
+        return self._of_next_epoch(indexes=indexes, next_index=self.next_index + 1)
 
     def without_index(self, name: str) -> ClusterState:
         """The next state, without the index.
@@ -108,7 +134,7 @@ class ClusterState:
         if name not in self.indexes:
             raise index_not_found(name)
         indexes = {other: number for other, number in self.indexes.items() if other != name}
-        return attrs.evolve(self, epoch=self.epoch + 1, indexes=indexes)
+        return self._of_next_epoch(indexes=indexes)
 
     def with_identity(self, name: str, identity: str, durable: bool) -> ClusterState:
         """The next state, in which the shard called `name` is served by the store with that id."""
@@ -140,8 +166,41 @@ class ClusterState:
         )
         return self if shards == self.map.shards else self._with_shards(shards)
 
+    def with_moves(self, transfers: Iterable[Transfer]) -> ClusterState:
+        """The next state, with these moves planned.
+
+        :raises BadRequest: as `pyshard.model.range_moves.check_move`.
+        """
+        state = self
+        for transfer in transfers:
+            move = RangeMove(state.next_move, transfer.source, transfer.target, transfer.ranges)
+            check_move(move, {shard.name: shard.ranges for shard in self.map.shards}, state.moves)
+            state = attrs.evolve(state, moves=(*state.moves, move), next_move=state.next_move + 1)
+        return attrs.evolve(state, step=self.step + 1)
+
+    def with_move(self, move: RangeMove) -> ClusterState:
+        """The next state, in which a move has become what it is now; a committed one changes the map."""
+        moves = tuple(move if known.number == move.number else known for known in self.moves)
+        assert moves != self.moves, "it is one of these, and has changed"
+        if move.phase is not Phase.COMMITTED:
+            return attrs.evolve(self, step=self.step + 1, moves=moves)
+        owned = {shard.name: shard.ranges for shard in self.map.shards}
+        owned[move.source] = without(owned[move.source], move.ranges)
+        owned[move.target] = union(owned[move.target], move.ranges)
+        shards = [attrs.evolve(shard, ranges=owned[shard.name]) for shard in self.map.shards]
+        since = moved_since(self.since, move.ranges, self.epoch + 1)
+        return self._of_next_epoch(moves=moves, map=ShardMap(shards), since=since)
+
+    def without_move(self, number: int) -> ClusterState:
+        """The next state, without a move that has ended, of which nothing is left to do."""
+        moves = tuple(move for move in self.moves if move.number != number)
+        return attrs.evolve(self, step=self.step + 1, moves=moves)
+
     def _with_shards(self, shards: Iterable[MapShard]) -> ClusterState:
-        return attrs.evolve(self, epoch=self.epoch + 1, map=ShardMap(shards))
+        return self._of_next_epoch(map=ShardMap(shards))
+
+    def _of_next_epoch(self, **changed: Any) -> ClusterState:  # of any field
+        return attrs.evolve(self, epoch=self.epoch + 1, step=0, **changed)
 
 
 def index_not_found(name: str) -> IndexNotFound:
@@ -168,6 +227,18 @@ class _JsonShard(msgspec.Struct):
     durable: bool
 
 
+class _JsonMove(msgspec.Struct):
+    number: _Large
+    source: _Name
+    target: _Name
+    ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(min_length=1, max_length=settings.MAX_SHARD_RANGES)]
+    source_store: tuple[_Id, _Id] | None
+    target_store: tuple[_Id, _Id] | None
+    phase: Phase
+    attempt: _Large
+    why: Annotated[str, msgspec.Meta(max_length=2000)]
+
+
 class _JsonFormat(msgspec.Struct):
     format: int
 
@@ -179,6 +250,14 @@ class _JsonState(msgspec.Struct):
     shards: Annotated[list[_JsonShard], msgspec.Meta(max_length=settings.MAX_SHARDS)]
     indexes: dict[_Name, _IndexId]
     next_index: _IndexId
+    step: _Large
+    moves: Annotated[list[_JsonMove], msgspec.Meta(max_length=settings.MAX_MOVES)]
+    next_move: _Large
+    since: Annotated[list[tuple[_Slot, _Slot, _Large]], msgspec.Meta(max_length=settings.MAX_RANGES)]
+
+
+def _pair(store: StoreId | None) -> tuple[str, str] | None:
+    return None if store is None else (store.identity, store.incarnation)
 
 
 def to_json(state: ClusterState) -> bytes:
@@ -187,8 +266,33 @@ def to_json(state: ClusterState) -> bytes:
         _JsonShard(shard.name, list(shard.ranges), shard.limit, shard.host, shard.port, shard.identity, shard.durable)
         for shard in state.map.shards
     ]
+    moves = [
+        _JsonMove(
+            move.number,
+            move.source,
+            move.target,
+            list(move.ranges),
+            _pair(move.source_store),
+            _pair(move.target_store),
+            move.phase,
+            move.attempt,
+            move.why,
+        )
+        for move in state.moves
+    ]
     return msgspec.json.encode(
-        _JsonState(FORMAT, state.cluster, state.epoch, shards, dict(state.indexes), state.next_index)
+        _JsonState(
+            FORMAT,
+            state.cluster,
+            state.epoch,
+            shards,
+            dict(state.indexes),
+            state.next_index,
+            state.step,
+            moves,
+            state.next_move,
+            list(state.since),
+        )
     )
 
 
@@ -216,4 +320,28 @@ def from_json(text: bytes) -> ClusterState:
             raise BadRequest("the cluster state has two indexes with one id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         raise BadRequest(f"this is no cluster state: {plain(str(error))}") from None
-    return ClusterState(read.cluster, read.epoch, shards, read.indexes, read.next_index)
+    moves = tuple(
+        RangeMove(
+            move.number,
+            move.source,
+            move.target,
+            tuple(move.ranges),
+            move.source_store and StoreId(*move.source_store),
+            move.target_store and StoreId(*move.target_store),
+            move.phase,
+            move.attempt,
+            move.why,
+        )
+        for move in read.moves
+    )
+    return ClusterState(
+        read.cluster,
+        read.epoch,
+        shards,
+        read.indexes,
+        read.next_index,
+        read.step,
+        moves,
+        read.next_move,
+        tuple(read.since),
+    )

@@ -28,7 +28,7 @@ from pyshard.errors import InternalError, PyshardError
 from pyshard.message_texts import MAX_MESSAGE
 from pyshard.net.bounded_box_stream import BoxStream
 from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, ERROR, ERROR_CODE, ERROR_DESCRIPTION, Box, Limits, serialize
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import error_box, error_from_box, unknown_command_box
 
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the

@@ -26,7 +26,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.security.tls import handshake_errors
 
 

@@ -4,6 +4,7 @@ Who asks whom:
 
 - anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
 - the bootstrap asks shards: `Configure`;
+- a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
@@ -19,101 +20,18 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
-
-from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text, WireArgument
-from pyshard.protocol.boxes import Box
+from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text
 from pyshard.protocol.chunked_arguments import ChunkedBytes
+from pyshard.protocol.command_boxes import BOOTSTRAP, NOTHING, SHARD, Command
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
-
-#: The arguments of a command, or of its answer: the name of each, and its type.
-ArgumentList: TypeAlias = Sequence[tuple[bytes, WireArgument[Any]]]
-
-#: For commands, and answers, without arguments.
-NOTHING: ArgumentList = ()
 
 #: The version of this protocol. A peer with another one is refused at `Hello`.
 PROTOCOL = 2
 
 #: Bytes that the id of a session has: the least and the most that are taken, and what pyshard's own clients use.
 MIN_SESSION_ID, MAX_SESSION_ID, OWN_SESSION_ID = 16, 64, 16
-
-
-#: Kinds of daemons, as `Hello` tells them; `EITHER` stands for both.
-SHARD, BOOTSTRAP, EITHER = "shard", "bootstrap", "shard or bootstrap"
-
-
-class UnreadableAnswer(Exception):
-    """The peer answered, but its answer can't be read: nobody knows whether the command was carried out."""
-
-
-class Command:
-    """Base of every command: what crosses the wire for one, as values and as boxes.
-
-    :cvar commandName: its name on the wire.
-    :cvar role: the least role that a peer must have; None: anyone may ask, authenticated or not.
-    :cvar answered_by: which kind of daemon answers it.
-    """
-
-    commandName: ClassVar[bytes]
-    arguments: ClassVar[ArgumentList] = NOTHING
-    response: ClassVar[ArgumentList] = NOTHING
-    role: ClassVar[Role | None]
-    answered_by: ClassVar[str] = EITHER
-
-    @classmethod
-    def question(cls, values: Mapping[str, object]) -> Box:
-        """The box with these arguments.
-
-        :raises TypeError: the command has no such argument.
-        :raises KeyError: one is missing.
-        """
-        known = {name.decode() for name, _ in cls.arguments}
-        if not values.keys() <= known:
-            raise TypeError(f"{cls.__name__} has no argument {', '.join(sorted(values.keys() - known))}")
-        return _box_of(values, cls.arguments)
-
-    @classmethod
-    def arguments_in(cls, box: Mapping[bytes, bytes]) -> dict[str, Any]:
-        """The arguments, out of the box that asks.
-
-        :raises BadRequest: one is missing or malformed.
-        """
-        return _values_in(box, cls.arguments)
-
-    @classmethod
-    def answer(cls, values: Mapping[str, object]) -> Box:
-        """The box of the answer with these arguments.
-
-        :raises KeyError: one is missing.
-        """
-        return _box_of(values, cls.response)
-
-    @classmethod
-    def answer_in(cls, box: Mapping[bytes, bytes]) -> dict[str, Any]:
-        """The answer's arguments, out of its box.
-
-        :raises UnreadableAnswer: one of them is missing or malformed.
-        """
-        try:
-            return _values_in(box, cls.response)
-        except BadRequest as error:
-            raise UnreadableAnswer(f"the answer to {cls.__name__} can't be read: {error}") from None
-
-
-def _box_of(values: Mapping[str, object], kinds: ArgumentList) -> Box:
-    box: Box = {}
-    for name, kind in kinds:
-        kind.put(box, name, values.get(name.decode()))
-    return box
-
-
-def _values_in(box: Mapping[bytes, bytes], kinds: ArgumentList) -> dict[str, Any]:
-    return {name.decode(): kind.take(box, name) for name, kind in kinds}
 
 
 class Hello(Command):
@@ -280,6 +198,66 @@ class CloseSnapshot(Command):
     answered_by = SHARD
     role = Role.BACKUP
     arguments = [(b"snapshot", Text())]
+    response = NOTHING
+
+
+class OpenCopy(Command):
+    """Keep a copy of what you hold of these slots at this moment, and what changes from here on, for me to read."""
+
+    commandName = b"OpenCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [
+        (b"follower", Text(settings.MAX_NAME)),  # who reads; one that was there of that name begins anew
+        (b"ranges", ChunkedBytes()),  # MessagePack, see pyshard.protocol.change_pages
+    ]
+    response = [
+        (b"copy", Text()),  # its id
+        (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` from which the follower goes on
+    ]
+
+
+class ReadCopy(Command):
+    """The next records of a copy, in no particular order."""
+
+    commandName = b"ReadCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"copy", Text())]
+    response = [(b"changes", ChunkedBytes())]  # MessagePack: an array of `Change`; empty at the end
+
+
+class CloseCopy(Command):
+    """I don't need the copy any more."""
+
+    commandName = b"CloseCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"copy", Text())]
+    response = NOTHING
+
+
+class ReadGroups(Command):
+    """What has changed after a group; if that is nothing, the answer waits a little for it."""
+
+    commandName = b"ReadGroups"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [
+        (b"follower", Text(settings.MAX_NAME)),
+        (b"after", Integer()),  # the number of the last group that I have
+        (b"ranges", ChunkedBytes()),  # as of OpenCopy
+    ]
+    response = [(b"groups", ChunkedBytes())]  # MessagePack: an array of `ChangeGroup`
+
+
+class ForgetFollower(Command):
+    """Keep nothing for me any more."""
+
+    commandName = b"ForgetFollower"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"follower", Text(settings.MAX_NAME))]
     response = NOTHING
 
 

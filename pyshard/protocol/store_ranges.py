@@ -7,7 +7,9 @@ Rules:
 - what is staged or left is *hidden*: nobody sees it, and it isn't counted;
 - staged becomes owned when its copy is complete, or else left. Owned becomes left. Left becomes nothing of these, once
   its records are removed. Only what is nothing of these may be staged, so that a copy begins empty;
-- a staging says whose records it has, and up to which group. It is saved with the records.
+- a staging says whose records it has, and up to which group. It is saved with the records;
+- what is owned may be *sealed*, while it moves away: it isn't served, and nothing changes it. Each seal has a number,
+  the attempt; an older one than the last is refused. What isn't owned any more isn't sealed, either.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from pyshard.errors import BadRequest, shown_value
 from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, in_ranges, shown, union, without
@@ -47,17 +50,33 @@ class Staging(msgspec.Struct, array_like=True, frozen=True):
     origin: Origin
 
 
+class Seal(msgspec.Struct, array_like=True, frozen=True):
+    """Ranges that move away, and are changed no more."""
+
+    ranges: SlotRanges
+    attempt: int
+
+
 class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
     """The slots of a store, by what they are.
 
-    :param owned: what it serves.
+    :param owned: what it serves, but for what is sealed.
     :param staged: name → what is being copied.
     :param left: what is left over.
+    :param sealed: name of a move → what is sealed for it.
     """
 
     owned: SlotRanges = EVERYTHING
     staged: Mapping[str, Staging] = {}
     left: SlotRanges = ()
+    sealed: Mapping[str, Seal] = {}
+
+    @property
+    def served(self) -> SlotRanges:
+        """What operations may go to."""
+        if not self.sealed:
+            return self.owned  # the same object each time, as is mostly so: it is compared for each batch
+        return without(self.owned, union(*(seal.ranges for seal in self.sealed.values())))
 
     @property
     def hidden(self) -> SlotRanges:
@@ -97,7 +116,12 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
                     f"{shown(staging.ranges)} that isn't complete; expected all of a complete copy, or nothing of it"
                 )
             del staged[name]
-        return StoreRanges(wanted, staged, union(self.left, without(self.owned, wanted)))
+        sealed = {
+            name: Seal(still, seal.attempt)
+            for name, seal in self.sealed.items()
+            if (still := common(seal.ranges, wanted))
+        }
+        return StoreRanges(wanted, staged, union(self.left, without(self.owned, wanted)), sealed)
 
     def staging(self, name: str, ranges: SlotRanges, origin: Origin) -> StoreRanges:
         """Some ranges are being copied; a complete copy that is asked for again is there already.
@@ -117,21 +141,44 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
             return self
         if overlap := common(new.ranges, union(self.owned, self.hidden)):
             raise BadRequest(f"staged: found {shown(overlap)}, which this store has, expected ranges that it hasn't")
-        return StoreRanges(self.owned, {**self.staged, name: new}, self.left)
+        return replace(self, staged={**self.staged, name: new})
 
     def absorbed(self, name: str, sequence: int) -> StoreRanges:
         """A staging has all groups up to a number."""
         ranges, origin = self.staged[name].ranges, self.staged[name].origin
         staging = Staging(ranges, Origin(origin.identity, origin.incarnation, sequence))
-        return StoreRanges(self.owned, {**self.staged, name: staging}, self.left)
+        return replace(self, staged={**self.staged, name: staging})
 
     def unstaged(self, name: str) -> StoreRanges:
         """A copy is given up: what it has is left over. One that isn't there is given up already."""
         if name not in self.staged:
             return self
         staged = {other: staging for other, staging in self.staged.items() if other != name}
-        return StoreRanges(self.owned, staged, union(self.left, self.staged[name].ranges))
+        return replace(self, staged=staged, left=union(self.left, self.staged[name].ranges))
 
     def trimmed(self) -> StoreRanges:
         """The records of all that was left over are removed."""
-        return StoreRanges(self.owned, self.staged)
+        return replace(self, left=())
+
+    def sealing(self, name: str, ranges: SlotRanges, attempt: int) -> StoreRanges:
+        """Some ranges are sealed for a move; an attempt that is known already is there.
+
+        :raises BadRequest: it is older than the last one, the store doesn't own the ranges, or another move has some.
+        """
+        wanted, known = union(ranges), self.sealed.get(name)
+        if known is not None and (attempt < known.attempt or known.ranges != wanted):
+            raise BadRequest(
+                f"sealed: found attempt {attempt} for {shown(wanted)}, where {shown_value(name)} has attempt "
+                f"{known.attempt} for {shown(known.ranges)}; expected the same ranges, and no older attempt"
+            )
+        others = union(*(seal.ranges for other, seal in self.sealed.items() if other != name))
+        if not name or not wanted or without(wanted, self.owned) or common(wanted, others):
+            raise BadRequest(
+                f"sealed: found {shown(wanted)} for {shown_value(name)}, expected what this store owns, and what isn't "
+                "sealed for another move"
+            )
+        return replace(self, sealed={**self.sealed, name: Seal(wanted, attempt)})
+
+    def unsealed(self, name: str) -> StoreRanges:
+        """A move's seal is taken back. One that isn't there is taken back already."""
+        return replace(self, sealed={other: seal for other, seal in self.sealed.items() if other != name})

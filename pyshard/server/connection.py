@@ -30,7 +30,7 @@ from pyshard.net.twisted_internals import discard_unwritten, has_unread, peer_ha
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import error_box, unknown_command_box
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.accepted_connection import AcceptedConnection

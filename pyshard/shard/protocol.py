@@ -20,15 +20,17 @@ from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
+from pyshard.protocol.change_pages import encode_changes, encode_group, encode_groups
 from pyshard.protocol.chunked_arguments import Arguments
-from pyshard.protocol.commands import Command
-from pyshard.protocol.pages import encode_keys, encode_ranges, encode_rows
+from pyshard.protocol.command_boxes import SHARD, Command
+from pyshard.protocol.pages import decode_ranges, encode_keys, encode_ranges, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.batch_front import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import ITSELF, Sender
@@ -39,13 +41,22 @@ class ShardProtocol(ServerConnection):
 
     :param shard: what answers.
     :param snapshots: the shard's open ones.
+    :param followers: those of the shard.
     """
 
-    kind = commands.SHARD
+    kind = SHARD
 
-    def __init__(self, shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        snapshots: OpenSnapshots,
+        followers: ServedFollowers,
+        factory: ServerFactory,
+        clock: IReactorTime,
+    ) -> None:
         self._shard = shard
         self._snapshots = snapshots
+        self._followers = followers
         self._sender = ITSELF
         super().__init__(factory, clock)
 
@@ -61,6 +72,11 @@ class ShardProtocol(ServerConnection):
             (commands.OpenSnapshot, self.open_snapshot),
             (commands.ReadSnapshot, self.read_snapshot),
             (commands.CloseSnapshot, self.close_snapshot),
+            (commands.OpenCopy, self.open_copy),
+            (commands.ReadCopy, self.read_copy),
+            (commands.CloseCopy, self.close_copy),
+            (commands.ReadGroups, self.read_groups),
+            (commands.ForgetFollower, self.forget_follower),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -75,6 +91,7 @@ class ShardProtocol(ServerConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
+        self._followers.close_all(self)
         self._sender = ITSELF  # the other one has this connection, which is let go at once
         super().connectionLost(reason)
 
@@ -169,6 +186,26 @@ class ShardProtocol(ServerConnection):
 
     def close_snapshot(self, snapshot: str) -> Arguments:
         self._snapshots.close(self, snapshot)
+        return {}
+
+    def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
+        opened = Deferred.fromCoroutine(self._followers.open_copy(self, follower, decode_ranges(ranges)))
+        return opened.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
+
+    def read_copy(self, copy: str) -> Deferred[Arguments]:
+        read = Deferred.fromCoroutine(self._followers.read_copy(self, copy))
+        return read.addCallback(lambda page: {"changes": encode_changes(page)})
+
+    def close_copy(self, copy: str) -> Arguments:
+        self._followers.close_copy(self, copy)
+        return {}
+
+    def read_groups(self, follower: str, after: int, ranges: bytes) -> Deferred[Arguments]:
+        read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges)))
+        return read.addCallback(lambda groups: {"groups": encode_groups(groups)})
+
+    def forget_follower(self, follower: str) -> Arguments:
+        self._followers.forget(follower)
         return {}
 
     def _greeting(self) -> Arguments:

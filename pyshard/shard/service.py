@@ -22,6 +22,7 @@ from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.protocol import ShardProtocol
+from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
@@ -42,6 +43,7 @@ class ShardService(MultiService):
 
     shard: Shard
     snapshots: OpenSnapshots
+    followers: ServedFollowers
     _log = Logger()
 
     def __init__(
@@ -57,7 +59,7 @@ class ShardService(MultiService):
         self._clock = clock
         self._next_sweep: IDelayedCall | None = None
         factory = ServerFactory(
-            lambda made: ShardProtocol(self.shard, self.snapshots, made, clock),
+            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, made, clock),
             clock,
             tokens=tokens,
             connections=connections,
@@ -68,6 +70,7 @@ class ShardService(MultiService):
         """Open the store, then listen."""
         self.shard = self._open_shard()
         self.snapshots = OpenSnapshots(self.shard, self._clock)
+        self.followers = ServedFollowers(self.shard.store, self._clock)
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -86,6 +89,7 @@ class ShardService(MultiService):
             self._next_sweep.cancel()
             self._next_sweep = None
         await maybeDeferred(super().stopService)
+        self.followers.close()
         await self.shard.store.close()
 
     def _refuse_waiting(self) -> None:

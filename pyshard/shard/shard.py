@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import attrs
@@ -27,79 +26,21 @@ from twisted.internet.defer import Deferred, DeferredLock, succeed
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
     BadRequest,
-    ForeignCluster,
     IndexNotFound,
     NotConfigured,
     PyshardError,
     ShardBehind,
-    StaleEpoch,
-    WrongIdentity,
-    WrongShard,
-    shown_value,
 )
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
-from pyshard.model.shard_map import MapShard
 from pyshard.model.slot_ranges import SlotRanges, common, holds_all, positions_in, range_with
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
 from pyshard.settings import settings
+from pyshard.shard.assignment import Assignment, accept, not_owned
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
-
-
-@attrs.frozen(slots=False)  # for what is found out once
-class Assignment:
-    """What a bootstrap told a shard: its name and the cluster state."""
-
-    name: str
-    state: ClusterState
-
-    @cached_property
-    def own(self) -> MapShard:
-        """The shard itself, as the map has it."""
-        own = self.state.map.named(self.name)
-        assert own is not None  # `accept` lets no other assignment pass
-        return own
-
-    @property
-    def ranges(self) -> SlotRanges:
-        """The slots that the shard is to own."""
-        return self.own.ranges
-
-
-def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:
-    """The assignment that a shard takes on when a bootstrap proposes `name` and `state`. Pure.
-
-    :param current: what it has now.
-    :param identity: its store's id.
-    :param documents: how many documents it holds.
-    :raises ForeignCluster, WrongIdentity, StaleEpoch, BadRequest: it keeps what it has.
-    """
-    proposed = Assignment(name, state)
-    own = state.map.named(name)
-    if own is None:
-        raise BadRequest(f"name: found {shown_value(name)}, expected the name of a shard in the cluster state")
-    if own.identity != identity:
-        raise WrongIdentity(f"this shard's store is {identity}; the cluster state has {own.identity!r} for {name!r}")
-    if current is None:
-        return proposed
-    if state.cluster != current.state.cluster:
-        raise ForeignCluster(
-            f"this shard is {current.name!r} of cluster {current.state.cluster}; cluster {state.cluster} can't have it"
-        )
-    if name != current.name:
-        raise WrongIdentity(f"this shard is {current.name!r}, not {name!r}")
-    if state.epoch < current.state.epoch or (state.epoch == current.state.epoch and state != current.state):
-        raise StaleEpoch(f"this shard has epoch {current.state.epoch}; the given epoch {state.epoch} is no newer one")
-    if own.ranges != current.ranges and documents:
-        raise StaleEpoch(
-            f"this shard holds {documents:,} documents for {current.own.bounds}; "
-            f"they don't move to {own.bounds} by themselves"
-        )
-    return proposed
-
 
 _COUNTED = 500  # records that are counted together before a range is given up
 
@@ -157,12 +98,12 @@ class Shard:
         operations = count_of(runs)
         if operations > settings.MAX_BATCH:
             check_size(operations)
-        if len(runs) == 1 and isinstance(run := runs[0], Read):
+        if len(runs) == 1 and isinstance(run := runs[0], Read) and epoch >= assignment.newest_move:
             at_hand = self._at_hand(assignment, run)
             if at_hand is not None:
                 self.operations += operations
                 return succeed([Answer(at_hand, {})])
-        plan = _Plan(assignment, self._store, runs)
+        plan = _Plan(assignment, self._store, runs, epoch)
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
@@ -253,7 +194,7 @@ class Shard:
         assignment = self._current(epoch)
         if not 0 <= slot < SLOTS:
             raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
-        owned = range_with(slot, assignment.ranges)
+        owned = range_with(slot, assignment.served_to(epoch))
         if owned is None:
             raise not_owned(assignment, slot)
         return assignment, owned
@@ -266,14 +207,6 @@ class Shard:
                 "will tell the shard soon"
             )
         return assignment
-
-
-def not_owned(assignment: Assignment, slot: int) -> WrongShard:
-    """The redirect for a slot outside a shard's ranges."""
-    return WrongShard(
-        f"shard {assignment.name!r} owns {assignment.own.bounds} at epoch {assignment.state.epoch}, "
-        f"not {slot_to_hash(slot)}; get the newest map"
-    )
 
 
 class _Refusal(NamedTuple):
@@ -303,17 +236,19 @@ class _Refusal(NamedTuple):
 class _Plan:
     """A batch on its way to the store: which operations go there, and where their outcomes belong.
 
-    The operations that the shard owns are the tasks; the others are refused.
+    The operations that the shard owns are the tasks; the others are refused. So are those on slots that have moved here
+    after the epoch by which they were routed (`pyshard.model.moved_ranges`).
 
     :ivar tasks: what goes to the store.
     :ivar refuses: whether anything doesn't go there, so that the store's answers aren't those to the batch.
     """
 
-    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run]) -> None:
+    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run], epoch: int) -> None:
         self.assignment = assignment
-        self._owned = store.ranges.owned
-        if self._owned != assignment.ranges:  # while the one follows the other
-            self._owned = common(self._owned, assignment.ranges)
+        self._owned, served = store.ranges.owned, assignment.served_to(epoch)
+        whole = self._owned == served
+        if not whole:  # while the one follows the other, or to who doesn't know of a move
+            self._owned = common(self._owned, served)
         self.tasks: list[Task] = []
         self.refuses = False
         self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
@@ -324,7 +259,7 @@ class _Plan:
             except IndexNotFound as error:
                 self._refuse(len(run.keys), error, ())
                 continue
-            if store.surely_has_all(number, run.keys) or holds_all(self._owned, slots):
+            if (whole and store.surely_has_all(number, run.keys)) or holds_all(self._owned, slots):
                 self.tasks.append(Task(run, number, slots, self._owned))
                 self._runs.append(None)
             else:

@@ -15,8 +15,8 @@ from typing import TypeAlias
 import attrs
 
 from pyshard.errors import BadRequest
-from pyshard.model.slot_ranges import SlotRanges, union, without
-from pyshard.protocol.store_ranges import LEFT, StoreRanges, shown
+from pyshard.model.slot_ranges import SlotRanges, shown, union, without
+from pyshard.protocol.store_ranges import LEFT, StoreRanges
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 #: Records that `own` looks at by itself, which takes some milliseconds; see `IRangedStore.count_ahead`.

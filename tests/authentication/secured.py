@@ -12,12 +12,14 @@ from twisted.internet.protocol import Factory
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state
+from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
+from pyshard.protocol.pages import encode_ranges
 from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -83,6 +85,11 @@ class Bench:
             commands.Count: {"epoch": 0, "index": "", "slot": 0},
             commands.ReadSnapshot: {"snapshot": "s1"},
             commands.CloseSnapshot: {"snapshot": "s1"},
+            commands.OpenCopy: {"follower": "m", "ranges": encode_ranges(EVERYTHING)},
+            commands.ReadCopy: {"copy": "c1"},
+            commands.CloseCopy: {"copy": "c1"},
+            commands.ReadGroups: {"follower": "m", "after": 0, "ranges": encode_ranges(EVERYTHING)},
+            commands.ForgetFollower: {"follower": "m"},
             commands.CreateIndex: {"name": "new"},
             commands.DropIndex: {"name": "pages"},
         }

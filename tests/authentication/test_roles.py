@@ -12,7 +12,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Read, ReadItem, Remove, Run, changes
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.security.tokens_and_roles import Role
 
@@ -33,6 +33,11 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.CreateIndex: Role.WRITE,
     commands.DropIndex: Role.ADMIN,
     commands.Configure: Role.ADMIN,
+    commands.OpenCopy: Role.ADMIN,
+    commands.ReadCopy: Role.ADMIN,
+    commands.CloseCopy: Role.ADMIN,
+    commands.ReadGroups: Role.ADMIN,
+    commands.ForgetFollower: Role.ADMIN,
 }
 
 

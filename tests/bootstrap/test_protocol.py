@@ -18,7 +18,7 @@ from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndex
 from pyshard.model import cluster_state
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.server.factory import ServerFactory
 from pyshard.testing import MemoryNetwork

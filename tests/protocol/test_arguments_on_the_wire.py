@@ -19,7 +19,8 @@ from pyshard.protocol import commands
 from pyshard.protocol.argument_types import LARGEST, Boolean, Bytes, Integer, Text, WireArgument
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import ChunkedBytes
-from pyshard.protocol.commands import COMMANDS, Command
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.commands import COMMANDS
 from pyshard.testing import MemoryCluster
 
 SLOT = 9_999_999
@@ -35,6 +36,11 @@ RIGHT: dict[str, Box] = {
     "Count": {b"epoch": b"0", b"index": b"", b"slot": b"0"},
     "ReadSnapshot": {b"snapshot": b"none"},
     "CloseSnapshot": {b"snapshot": b"none"},
+    "OpenCopy": {b"follower": b"m", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
+    "ReadCopy": {b"copy": b"none"},
+    "CloseCopy": {b"copy": b"none"},
+    "ReadGroups": {b"follower": b"m", b"after": b"0", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
+    "ForgetFollower": {b"follower": b"m"},
     "CreateIndex": {b"name": b"new"},
     "DropIndex": {b"name": b"new"},
 }

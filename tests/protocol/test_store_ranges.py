@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import EVERYTHING, common, shown, union, without
-from pyshard.protocol.store_ranges import LEFT, Origin, Staging, StoreRanges
+from pyshard.protocol.store_ranges import LEFT, Origin, Seal, Staging, StoreRanges
 
 HALF = SLOTS // 2
 A, B, C, D = ((0, 100),), ((100, 200),), ((200, 300),), ((300, 400),)
@@ -128,3 +128,49 @@ def test_each_slot_is_one_thing(todo: list[tuple[str, tuple[tuple[int, int], ...
         parts = [ranges.owned, ranges.left, *(staging.ranges for staging in ranges.staged.values())]
         assert all(not common(one, other) for one in parts for other in parts if one is not other)
         assert not without(had, union(*parts))
+
+
+def test_sealed() -> None:
+    """What is sealed is owned, and isn't served, until it is taken back or given up."""
+    ranges = StoreRanges(((0, 300),)).sealing("m", B, 1)
+    assert ranges == StoreRanges(((0, 300),), {}, (), {"m": Seal(B, 1)})
+    assert (ranges.served, ranges.hidden) == ((*A, *C), ())
+    assert ranges.sealing("m", B, 1) == ranges
+    assert ranges.sealing("m", B, 3).sealed == {"m": Seal(B, 3)}
+    assert ranges.sealing("n", C, 1).served == A
+    assert ranges.unsealed("m") == ranges.unsealed("m").unsealed("m") == StoreRanges(((0, 300),))
+    assert ranges.owning(union(A, C)) == StoreRanges((*A, *C), {}, B)
+    assert ranges.owning(((0, 150),)).sealed == {"m": Seal(((100, 150),), 1)}
+
+
+def test_served_is_owned_where_nothing_is_sealed() -> None:
+    """It is the same object, so that a batch is compared with it at once."""
+    ranges = StoreRanges(A)
+    assert ranges.served is ranges.owned
+
+
+def test_a_seal_stays_with_copies() -> None:
+    """What becomes of copies and left-overs doesn't open what is sealed."""
+    ranges = StoreRanges(A).sealing("m", ((0, 50),), 2)
+    seal = ranges.sealed
+    steps = [ranges.staging("c", B, FROM)]
+    steps.append(steps[-1].absorbed("c", 7))
+    steps += [steps[-1].unstaged("c"), steps[-1].unstaged("c").trimmed(), steps[-1].owning(union(A, B))]
+    assert [step.sealed for step in steps] == [seal] * len(steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "attempt", "why"),
+    [
+        ("m", B, 1, "found attempt 1 for .* where 'm' has attempt 2"),
+        ("m", A, 3, "expected the same ranges"),
+        ("n", ((150, 250),), 1, "isn't sealed for another move"),
+        ("n", D, 1, "expected what this store owns"),
+        ("n", (), 1, "found no slot"),
+        ("", A, 1, "expected what this store owns"),
+    ],
+)
+def test_what_can_not_be_sealed(name: str, wanted: tuple[tuple[int, int], ...], attempt: int, why: str) -> None:
+    """An older attempt, other ranges, what isn't owned, what is sealed already, nothing, and nobody's."""
+    with pytest.raises(BadRequest, match=why):
+        StoreRanges(((0, 300),)).sealing("m", B, 2).sealing(name, wanted, attempt)

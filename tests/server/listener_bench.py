@@ -10,7 +10,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
 from pyshard.net.command_connection import BoundedAMP
-from pyshard.protocol.commands import NOTHING, Command, Ping
+from pyshard.protocol.command_boxes import NOTHING, Command
+from pyshard.protocol.commands import Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener

@@ -15,7 +15,8 @@ from twisted.protocols import amp
 from pyshard.errors import NotAuthenticated, TooManyConnections
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Authenticate, Command, GetMap, Ping
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.commands import Authenticate, GetMap, Ping
 from pyshard.security.tokens_and_roles import parse
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import ConnectionLimits

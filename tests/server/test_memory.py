@@ -15,7 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
 from pyshard.protocol.boxes import Box
-from pyshard.protocol.commands import Command, GetMap, Ping
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.commands import GetMap, Ping
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.server.held_bytes_limit import HeldBytes

@@ -20,7 +20,7 @@ from twisted.internet.testing import StringTransport
 from pyshard.net import bounded_box_stream
 from pyshard.protocol.argument_types import Boolean, WireArgument
 from pyshard.protocol.boxes import BoxParser, Limits, serialize
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.server.serving_turns import ServingTurns

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from shard.states import HALF, HIGH, NEXT, STATE, split_at, with_low
+from shard.states import HALF, HIGH, LOW, NEXT, STATE, split_at, with_low
 
 from pyshard.errors import BadRequest, ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
-from pyshard.shard.shard import Assignment, accept
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.range_moves import Phase, RangeMove
+from pyshard.model.shard_map import ShardMap
+from pyshard.shard.assignment import Assignment, accept
 
 NOW = Assignment("low", STATE)
 
@@ -135,3 +138,38 @@ def test_not_accepted(
 def test_range_of_an_assignment() -> None:
     """An assignment's range is the one of its own name."""
     assert Assignment("high", STATE).own is HIGH
+
+
+def moving(phase: Phase) -> ClusterState:
+    """A state of the next epoch, in which the shard `low` has given and taken a range, by moves of a phase."""
+    given, taken = ((0, 10),), ((HALF, HALF + 10),)
+    shards = [
+        attrs.evolve(LOW, ranges=((10, HALF + 10),)),
+        attrs.evolve(HIGH, ranges=((0, 10), (HALF + 10, SLOTS))),
+    ]
+    moves = tuple(
+        RangeMove(number, source, target, ranges, phase=phase)
+        for number, source, target, ranges in ((1, "low", "high", given), (2, "high", "low", taken))
+    )
+    return attrs.evolve(NEXT, map=ShardMap(shards), moves=moves)
+
+
+def test_ranges_change_by_moves() -> None:
+    """What is committed comes and goes, though there are documents. Of other moves nothing does."""
+    assert accept(NOW, "low", moving(Phase.COMMITTED), "1d", 5) == Assignment("low", moving(Phase.COMMITTED))
+    for phase in set(Phase) - {Phase.COMMITTED}:
+        with pytest.raises(StaleEpoch, match="by themselves"):
+            accept(NOW, "low", moving(phase), "1d", 5)
+    for number in (0, 1):
+        state = moving(Phase.COMMITTED)
+        with pytest.raises(StaleEpoch, match="by themselves"):
+            accept(NOW, "low", attrs.evolve(state, moves=(state.moves[number],)), "1d", 5)
+
+
+def test_steps_of_an_epoch() -> None:
+    """Within an epoch the later step is the newer state."""
+    now = Assignment("low", attrs.evolve(STATE, step=3))
+    later = attrs.evolve(STATE, step=4)
+    assert accept(now, "low", later, "1d", 5) == Assignment("low", later)
+    with pytest.raises(StaleEpoch, match="has epoch 7, step 3; the given epoch 7, step 2 is no newer one"):
+        accept(now, "low", attrs.evolve(STATE, step=2), "1d", 5)

@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import pytest
 from deferreds import result
-from shard.states import LOW, NEXT, STATE, A, answers, keys_of
+from shard.states import HALF, LOW, NEXT, STATE, A, answers, keys_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -17,7 +17,8 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.protocol.store_ranges import StoreRanges
-from pyshard.shard.shard import Assignment, Shard
+from pyshard.shard.assignment import Assignment
+from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Task
 
 
@@ -50,7 +51,7 @@ def test_configure_a_store_with_many_others_records(new: Shard) -> None:
     result(new.store.apply([Task(Write("", keys, [b"one"] * len(keys)), 0, slots)], 1 << 30, 1 << 30))
     result(new.configure("low", STATE))
     assert new.store.ranges.owned == new.configured().ranges
-    assert new.store.documents == sum(1 for slot in slots if slot < LOW.end)
+    assert new.store.documents == sum(1 for slot in slots if slot < HALF)
 
 
 def test_configure_with_new_indexes(shard: Shard) -> None:

@@ -22,7 +22,7 @@ from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import Write
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import Row, decode_rows, encode_rows
 from pyshard.settings import settings
 from pyshard.shard.open_snapshots import OpenSnapshots

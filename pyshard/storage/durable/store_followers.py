@@ -88,6 +88,8 @@ class StoreFollowers:
         except GroupGone:
             self.forget(name)
             raise behind(name, after) from None
+        if engine.safe < engine.sequence:
+            engine.unsynced = True  # what was written while nobody followed may not be synced in the weaker modes
         follower = LogFollower(name, reader, ranges, places, lambda: engine.safe, self._wait)
         self._followers[name] = follower
         return follower

@@ -16,7 +16,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol.argument_types import Integer
 from pyshard.protocol.boxes import Limits
 from pyshard.protocol.chunked_arguments import ChunkedBytes
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 
 
 class Echo(Command):

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
 from pyshard.net.command_connection import BoundedAMP
-from pyshard.protocol.commands import UnreadableAnswer
+from pyshard.protocol.command_boxes import UnreadableAnswer
 from pyshard.settings import settings
 
 # -- boxes that make no sense ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pyshard.net.command_connection import BoundedAMP, DirectResponder
 from pyshard.protocol.argument_types import Integer
 from pyshard.protocol.boxes import Box, serialize
 from pyshard.protocol.chunked_arguments import ChunkedBytes
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.settings import settings
 
 MOST, MOST_BYTES = settings.BOXES_UNDER_WAY, settings.BYTES_UNDER_WAY

@@ -17,7 +17,7 @@ from twisted.protocols import amp
 from pyshard.errors import BY_CODE, InternalError, PyshardError, ShardFull
 from pyshard.net.command_connection import BoundedAMP, DirectResponder
 from pyshard.protocol.boxes import Box, serialize
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 
 

@@ -16,7 +16,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
 from pyshard.testing import MemoryNetwork
 

@@ -14,7 +14,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.net.heartbeat import Heartbeat
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 

@@ -28,10 +28,10 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Has, Write
-from pyshard.protocol.commands import Command
+from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys, encode_ranges
-from pyshard.shard.shard import Assignment
+from pyshard.shard.assignment import Assignment
 from pyshard.storage import MemoryStore
 
 # -- who it is ------------------------------------------------------------------------------------------------------

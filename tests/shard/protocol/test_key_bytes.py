@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from deferreds import result
 from shard.served import WHERE, Bench
-from shard.states import LOW, with_low
+from shard.states import HALF, with_low
 from stores import FAST_KINDS, folder
 
 from pyshard.errors import BadRequest
@@ -33,7 +33,7 @@ FULL = "ANSWER_FULL"
 
 KEYS = list(
     islice(
-        (key for key in (b"%d" % at + b"k" * (LENGTH - 5) for at in count(10_000)) if slot_of(key) < LOW.ranges[0][1]),
+        (key for key in (b"%d" % at + b"k" * (LENGTH - 5) for at in count(10_000)) if slot_of(key) < HALF),
         MANY,
     )
 )
@@ -162,5 +162,5 @@ def test_a_key_that_nobody_can_store(
         with pytest.raises(BadRequest, match=r"^the batch has a key of more than 65,536 bytes$"):
             bench.apply(run)
     assert hashed.slots == hashed.digests == 0
-    short = next(key for key in (b"%d" % at + b"k" * LENGTH for at in count()) if slot_of(key) < LOW.ranges[0][1])
+    short = next(key for key in (b"%d" % at + b"k" * LENGTH for at in count()) if slot_of(key) < HALF)
     assert bench.apply(Has("", [short]))[0].results == [False]

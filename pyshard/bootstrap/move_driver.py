@@ -1,0 +1,138 @@
+"""Brings moves of ranges on: asks their shards how far they are, and changes the cluster's state by what they say.
+
+Rules:
+
+- What comes next is decided by `pyshard.model.range_moves` alone, and takes effect when the state is saved and told.
+- Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted.
+- A shard that doesn't answer in time has nothing to say; its moves wait for it.
+- While there are no moves, nobody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.errors import ConfigError
+from pyshard.model.range_moves import Phase, RangeMove, SourceReport, TargetReport, is_over, next_in_line, next_step
+
+_EVERY = 0.05  # seconds between two questions
+
+
+@attrs.frozen
+class MoveReports:
+    """What one shard says of its moves, by their numbers.
+
+    :param given: those that it gives.
+    :param taken: those that it takes.
+    """
+
+    given: Mapping[int, SourceReport] = attrs.field(factory=dict)
+    taken: Mapping[int, TargetReport] = attrs.field(factory=dict)
+
+
+#: Asks a shard, by its name. None: it can't be asked now, or didn't answer in time. The Deferred doesn't fail.
+AskReports: TypeAlias = Callable[[str], Deferred[MoveReports | None]]
+
+
+class MoveDriver(Service):
+    """Brings the moves of one cluster on, while it runs.
+
+    :param bootstrap: has the state.
+    :param clock: times seals, and questions.
+    :param ask: asks shards.
+    """
+
+    _log = Logger()
+
+    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, ask: AskReports) -> None:
+        self._bootstrap = bootstrap
+        self._clock = clock
+        self._ask = ask
+        self._since: dict[int, tuple[tuple[Phase, int], float]] = {}  # move → its phase and attempt, and since when
+        self._next: IDelayedCall | None = None
+        self._asking = False
+        bootstrap.on_change(self._wake)
+
+    def startService(self) -> None:
+        """Begin, if there are moves."""
+        super().startService()
+        self._wake()
+
+    def stopService(self) -> None:
+        """Ask nobody any more."""
+        super().stopService()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    # ------------------------------------------------------------------ inside
+
+    def _wake(self) -> None:
+        if self.running and self._bootstrap.state.moves and self._next is None and not self._asking:
+            self._next = self._clock.callLater(_EVERY, self._go_on)
+
+    def _go_on(self) -> None:
+        self._next = None
+        self._asking = True
+        Deferred.fromCoroutine(self._bring_on()).addErrback(self._failed).addBoth(self._asked)
+
+    def _asked(self, _: object) -> None:
+        self._asking = False
+        numbers = {move.number for move in self._bootstrap.state.moves}
+        self._since = {number: since for number, since in self._since.items() if number in numbers}
+        self._wake()
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.warn("moves don't go on for now: {why}", why=failure.getErrorMessage())
+
+    async def _bring_on(self) -> None:
+        going = next_in_line(self._bootstrap.state.moves)
+        reports = await self._reports({name for move in going for name in (move.source, move.target)})
+        for move in going:
+            if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
+                self._step(
+                    move, reports[move.source].given.get(move.number), reports[move.target].taken.get(move.number)
+                )
+
+    async def _reports(self, names: Iterable[str]) -> dict[str, MoveReports]:
+        in_order = sorted(names)
+        found = await gatherResults([self._ask(name) for name in in_order])
+        return {name: reports or MoveReports() for name, reports in zip(in_order, found, strict=True)}
+
+    def _step(self, move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> None:
+        state, now = self._bootstrap.state, self._clock.seconds()
+        if self._since.get(move.number, (None, 0.0))[0] != (move.phase, move.attempt):
+            self._since[move.number] = (move.phase, move.attempt), now
+        since = self._since[move.number][1]
+        if is_over(move, source, target):
+            self._change(move, "is done with", lambda: self._bootstrap.change(state.without_move(move.number)))
+            return
+        step = next_step(move, source, target, now - since)
+        if step is not None:
+            why = f" ({step.why})" if step.why else ""
+            self._change(move, f"{step.phase.value}{why}", lambda: self._bootstrap.change(state.with_move(step)))
+            if step in self._bootstrap.state.moves:
+                self._since[move.number] = (step.phase, step.attempt), now
+
+    def _change(self, move: RangeMove, what: str, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except ConfigError as error:
+            self._log.warn("{move} waits: {why}", move=move.name, why=str(error))
+        else:
+            self._log.info(
+                "{move} from {source} to {target}: {what}",
+                move=move.name,
+                source=move.source,
+                target=move.target,
+                what=what,
+            )

@@ -1,0 +1,239 @@
+"""Moves of ranges from shard to shard: what the cluster's state says of each, and what comes next. Pure.
+
+The target pulls (`pyshard.shard.range_pull`). When it is nearly even, the source is sealed: it takes no more changes of
+these slots, and its last group is final. When the target has that, the move is committed: the map changes.
+
+Rules:
+
+- A move is planned until its shards have no other one: a shard has one move at a time.
+- From then on it names both stores, by identity and incarnation. If one of them is another store, or has lost what it
+  had, the move is cancelled.
+- Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
+- A move is committed or cancelled by one change of the state, and never both. What isn't committed can be cancelled.
+- A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
+  source that hears nothing stays sealed.
+- A committed move only goes forward. It ends when both sides have done what is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+import attrs
+
+from pyshard.errors import BadRequest, shown_value
+from pyshard.model.slot_ranges import SlotRanges, common, shown, without
+from pyshard.settings import settings
+
+#: Seconds after which a seal is taken back that has brought nothing on.
+SEALED_AT_MOST = 2.0
+
+#: A target is nearly even when it lacks no more bytes of changes than these, and no more seconds of them.
+BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
+
+
+class Phase(Enum):
+    """How far a move is; finer steps are its target's own."""
+
+    PLANNED = "planned"
+    COPYING = "copying"
+    SEALING = "sealing"
+    COMMITTED = "committed"
+    CANCELLED = "cancelled"
+
+
+#: Phase → the phases that may follow it.
+FOLLOWS: dict[Phase, set[Phase]] = {
+    Phase.PLANNED: {Phase.COPYING, Phase.CANCELLED},
+    Phase.COPYING: {Phase.SEALING, Phase.CANCELLED},
+    Phase.SEALING: {Phase.COPYING, Phase.COMMITTED, Phase.CANCELLED},
+    Phase.COMMITTED: set(),
+    Phase.CANCELLED: set(),
+}
+
+
+@attrs.frozen
+class StoreId:
+    """A store, as long as it has all that it ever acknowledged.
+
+    :param identity: see `pyshard.storage.interface.IStore`.
+    :param incarnation: see `pyshard.storage.following_interface.IFollowedStore`.
+    """
+
+    identity: str
+    incarnation: str
+
+
+@attrs.frozen
+class RangeMove:
+    """One move, as the cluster's state has it.
+
+    :param number: no other move of the cluster ever has it.
+    :param source: the name of the shard that gives.
+    :param target: the name of the shard that takes.
+    :param ranges: the slots.
+    :param source_store: the source's store when the copy began; None: it is planned, or was given up before.
+    :param target_store: the target's.
+    :param phase: how far it is.
+    :param attempt: the number of the last seal; 0: there was none.
+    :param why: why it was cancelled, or the last seal taken back; empty: neither.
+    """
+
+    number: int
+    source: str
+    target: str
+    ranges: SlotRanges
+    source_store: StoreId | None = None
+    target_store: StoreId | None = None
+    phase: Phase = Phase.PLANNED
+    attempt: int = 0
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the target's staging, the source's seal and its follower are called."""
+        return f"move {self.number}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is decided: committed or cancelled."""
+        return not FOLLOWS[self.phase]
+
+    def begun(self, source: StoreId, target: StoreId) -> RangeMove:
+        """The move between these stores."""
+        return attrs.evolve(self._in(Phase.COPYING, ""), source_store=source, target_store=target)
+
+    def sealing(self) -> RangeMove:
+        """The move with a new attempt."""
+        return attrs.evolve(self._in(Phase.SEALING, ""), attempt=self.attempt + 1)
+
+    def unsealed(self, why: str) -> RangeMove:
+        """The move with the last seal taken back."""
+        return self._in(Phase.COPYING, why)
+
+    def committed(self) -> RangeMove:
+        """The move when the map has changed."""
+        return self._in(Phase.COMMITTED, "")
+
+    def cancelled(self, why: str) -> RangeMove:
+        """The move given up."""
+        return self._in(Phase.CANCELLED, why)
+
+    def _in(self, phase: Phase, why: str) -> RangeMove:
+        if phase not in FOLLOWS[self.phase]:
+            raise ValueError(f"{self.name} is {self.phase.value}, and can't become {phase.value}")
+        return attrs.evolve(self, phase=phase, why=why)
+
+
+@attrs.frozen
+class SourceReport:
+    """What a move's source says of itself.
+
+    :param store: its store now.
+    :param clean: whether it has nothing left of the move: no seal, no follower, no records that moved away.
+    """
+
+    store: StoreId
+    clean: bool = False
+
+
+@attrs.frozen
+class TargetReport:
+    """What a move's target says of itself.
+
+    :param store: its store now.
+    :param complete: whether its copy is complete, so that it only has to follow.
+    :param bytes_behind: bytes of changes that it lacks, as far as it knows.
+    :param seconds_behind: seconds since it was even with the source last.
+    :param sealed: the last attempt whose seal it has reached: it has all that the source had.
+    :param clean: whether it has nothing left of the move: no staging.
+    """
+
+    store: StoreId
+    complete: bool = False
+    bytes_behind: int = 0
+    seconds_behind: float = 0.0
+    sealed: int = 0
+    clean: bool = False
+
+
+def next_step(
+    move: RangeMove, source: SourceReport | None, target: TargetReport | None, seconds: float
+) -> RangeMove | None:
+    """What a move becomes now; None: it stays as it is. One that has ended stays, too (`is_over`).
+
+    One that is planned is to be asked about when it is its turn (`next_in_line`).
+
+    :param source: None: it can't be asked now.
+    :param target: as the source.
+    :param seconds: since the move is in its phase, by the clock of who decides.
+    """
+    if move.has_ended:
+        return None
+    if move.phase is Phase.PLANNED:
+        return None if source is None or target is None else move.begun(source.store, target.store)
+    for name, report, began in ((move.source, source, move.source_store), (move.target, target, move.target_store)):
+        if report is not None and report.store != began:
+            return move.cancelled(f"the store of shard {name!r} isn't the one with which the move began")
+    if move.phase is Phase.COPYING:
+        ready = source is not None and target is not None and target.complete
+        return move.sealing() if ready and _is_nearly_even(target) else None
+    if target is not None and target.sealed == move.attempt:
+        return move.committed()
+    if seconds >= SEALED_AT_MOST:
+        return move.unsealed(f"the target hadn't all within {SEALED_AT_MOST:g} s of the seal")
+    return None
+
+
+def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> bool:
+    """Whether a move can be forgotten: it has ended, and neither side has anything left of it.
+
+    A store that isn't the one with which it began has nothing of it, either.
+    """
+    if not move.has_ended:
+        return False
+    sides = ((source, move.source_store), (target, move.target_store))
+    return all(report is not None and (report.clean or report.store != began) for report, began in sides)
+
+
+def _is_nearly_even(target: TargetReport | None) -> bool:
+    return target is not None and target.bytes_behind <= BYTES_BEHIND and target.seconds_behind <= SECONDS_BEHIND
+
+
+def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:
+    """The moves that go on now: those that have begun, and of those that are planned the ones whose shards are free.
+
+    :param moves: in the order in which they were planned.
+    """
+    busy: set[str] = set()
+    going = [move for move in moves if move.phase is not Phase.PLANNED]
+    for move in going:
+        busy |= {move.source, move.target}
+    for move in moves:
+        if move.phase is Phase.PLANNED and not busy & {move.source, move.target}:
+            going.append(move)
+        busy |= {move.source, move.target}  # also of one that waits: those behind it don't overtake it
+    return going
+
+
+def check_move(move: RangeMove, layout: Mapping[str, SlotRanges], others: Sequence[RangeMove]) -> None:
+    """Refuse a move that can't be planned.
+
+    :param layout: the ranges that each shard of the map owns.
+    :param others: the moves that there are already.
+    :raises BadRequest: a shard isn't there, or the source doesn't own what it is to give, or that moves already; or
+        there are too many moves.
+    """
+    for name in (move.source, move.target):
+        if name not in layout:
+            raise BadRequest(f"move: found shard {shown_value(name)}, expected one of the cluster's map")
+    if move.source == move.target:
+        raise BadRequest(f"move: found shard {shown_value(move.source)} as source and target, expected two shards")
+    if not move.ranges or (lacking := without(move.ranges, layout[move.source])):
+        raise BadRequest(f"move: found {shown(lacking if move.ranges else ())}, which {move.source!r} doesn't own")
+    for other in others:
+        if not other.has_ended and (twice := common(move.ranges, other.ranges)):
+            raise BadRequest(f"move: found {shown(twice)}, which {other.name} has already; wait for it, or cancel it")
+    if len(others) >= settings.MAX_MOVES:
+        raise BadRequest(f"move: the cluster has {len(others):,} moves, the most it may have; wait for some of them")

@@ -1,0 +1,100 @@
+"""What a bootstrap has told a shard, and which other thing it lets itself be told. Pure.
+
+Rules:
+
+- a shard stays the one of its name, its store and its cluster;
+- an older state than the one it has is refused, and so is another one of the same age;
+- where it has documents, its ranges change by moves alone: what comes or goes is of a committed move.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+
+from pyshard.errors import BadRequest, ForeignCluster, StaleEpoch, WrongIdentity, WrongShard, shown_value
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import slot_to_hash
+from pyshard.model.moved_ranges import moved_after, newest_move
+from pyshard.model.range_moves import Phase
+from pyshard.model.shard_map import MapShard
+from pyshard.model.slot_ranges import SlotRanges, union, without
+
+
+@attrs.frozen(slots=False)  # for what is found out once
+class Assignment:
+    """What a bootstrap told a shard: its name and the cluster state."""
+
+    name: str
+    state: ClusterState
+
+    @cached_property
+    def own(self) -> MapShard:
+        """The shard itself, as the map has it."""
+        own = self.state.map.named(self.name)
+        assert own is not None  # `accept` lets no other assignment pass
+        return own
+
+    @property
+    def ranges(self) -> SlotRanges:
+        """The slots that the shard is to own."""
+        return self.own.ranges
+
+    @cached_property
+    def newest_move(self) -> int:
+        """The epoch of the last move to the shard of any of its slots; 0: none of them has moved."""
+        return newest_move(self.state.since, self.ranges)
+
+    def served_to(self, epoch: int) -> SlotRanges:
+        """Those of its ranges in which who routed by an epoch knows all that has happened."""
+        return self.ranges if epoch >= self.newest_move else without(self.ranges, moved_after(self.state.since, epoch))
+
+
+def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:
+    """The assignment that a shard takes on when a bootstrap proposes `name` and `state`. Pure.
+
+    :param current: what it has now.
+    :param identity: its store's id.
+    :param documents: how many documents it holds.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch, BadRequest: it keeps what it has.
+    """
+    proposed = Assignment(name, state)
+    own = state.map.named(name)
+    if own is None:
+        raise BadRequest(f"name: found {shown_value(name)}, expected the name of a shard in the cluster state")
+    if own.identity != identity:
+        raise WrongIdentity(f"this shard's store is {identity}; the cluster state has {own.identity!r} for {name!r}")
+    if current is None:
+        return proposed
+    if state.cluster != current.state.cluster:
+        raise ForeignCluster(
+            f"this shard is {current.name!r} of cluster {current.state.cluster}; cluster {state.cluster} can't have it"
+        )
+    if name != current.name:
+        raise WrongIdentity(f"this shard is {current.name!r}, not {name!r}")
+    if state.order < current.state.order or (state.order == current.state.order and state != current.state):
+        raise StaleEpoch(f"this shard has {current.state.shown_order}; the given {state.shown_order} is no newer one")
+    if documents and not _by_moves(current, proposed):
+        raise StaleEpoch(
+            f"this shard holds {documents:,} documents for {current.own.bounds}; "
+            f"they don't move to {own.bounds} by themselves"
+        )
+    return proposed
+
+
+def _by_moves(current: Assignment, proposed: Assignment) -> bool:
+    """Whether what a shard is to own differs from what it owns by moves alone that the state has committed."""
+    committed = [move for move in proposed.state.moves if move.phase is Phase.COMMITTED]
+    come, gone = without(proposed.ranges, current.ranges), without(current.ranges, proposed.ranges)
+    taken = union(*(move.ranges for move in committed if move.target == current.name))
+    given = union(*(move.ranges for move in committed if move.source == current.name))
+    return not without(come, taken) and not without(gone, given)
+
+
+def not_owned(assignment: Assignment, slot: int) -> WrongShard:
+    """The redirect for a slot outside a shard's ranges."""
+    return WrongShard(
+        f"shard {assignment.name!r} owns {assignment.own.bounds} at epoch {assignment.state.epoch}, "
+        f"not {slot_to_hash(slot)}; get the newest map"
+    )

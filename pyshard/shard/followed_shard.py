@@ -1,0 +1,70 @@
+"""Another shard as who follows it sees it: its store's copies and groups, asked for over a connection."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from pyshard.errors import BadRequest
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol import commands
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.change_pages import decode_changes, decode_group, decode_groups
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.pages import encode_ranges
+from pyshard.settings import settings
+
+
+class Caller(Protocol):
+    """What asks the other shard, such as a connection."""
+
+    def call(self, command: type[Command], seconds: float, /, **arguments: object) -> Deferred[dict[str, Any]]:
+        """Ask; see `pyshard.net.command_connection.BoundedAMP.call`."""
+        ...
+
+
+class FollowedShard:
+    """Asks another shard for its records of some slots, and for what becomes of them.
+
+    :param caller: the connection. With it, a copy that is being read is lost.
+    :param name: the follower's.
+    :param ranges: the slots.
+    """
+
+    def __init__(self, caller: Caller, name: str, ranges: SlotRanges) -> None:
+        self._caller = caller
+        self._name = name
+        self._ranges = encode_ranges(ranges)
+        self._copy = ""
+
+    async def open_copy(self) -> ChangeGroup:
+        """Begin to read a copy; its head."""
+        answer = await self._ask(commands.OpenCopy, follower=self._name, ranges=self._ranges)
+        self._copy = answer["copy"]
+        return decode_group(answer["head"])
+
+    async def page(self) -> list[Change]:
+        """The copy's next records; none at the end."""
+        return decode_changes((await self._ask(commands.ReadCopy, copy=self._copy))["changes"])
+
+    async def groups(self, after: int) -> list[ChangeGroup]:
+        """The groups after one, in order; none: nothing has changed for a while.
+
+        :param after: the number of the last group that is here, and is safe here.
+        :raises FollowerBehind: they aren't kept.
+        """
+        answer = await self._ask(commands.ReadGroups, follower=self._name, after=after, ranges=self._ranges)
+        groups = decode_groups(answer["groups"])
+        numbers = [after, *(group.sequence for group in groups)]
+        if any(later <= earlier for earlier, later in pairwise(numbers)):
+            raise BadRequest(f"groups: found the numbers {numbers[:20]}, expected that they rise")
+        return groups
+
+    async def forget(self) -> None:
+        """Have nothing kept any more."""
+        await self._ask(commands.ForgetFollower, follower=self._name)
+
+    async def _ask(self, command: type[Command], **arguments: object) -> dict[str, Any]:
+        return await self._caller.call(command, settings.TIMEOUT + settings.FOLLOW_WAIT, **arguments)

@@ -1,0 +1,113 @@
+"""What a shard has to do for the moves of the cluster's state, and what it tells the bootstrap of them. Pure.
+
+Rules:
+
+- a source is sealed while the state says so, by the attempt of the state. Nothing else seals it, and nothing else opens
+  it again: no clock, no connection that is lost;
+- a target pulls from when the state names the stores until it is decided; then it owns what it has, or gives it up;
+- a seal, or a staging, of a move that the state doesn't have (any more) is taken back: that move has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeAlias
+
+import attrs
+
+from pyshard.model.range_moves import Phase, RangeMove, SourceReport, StoreId, TargetReport
+from pyshard.model.slot_ranges import SlotRanges, common
+from pyshard.protocol.store_ranges import StoreRanges
+
+
+@attrs.frozen
+class ToSeal:
+    """Take no more changes of some ranges."""
+
+    name: str
+    ranges: SlotRanges
+    attempt: int
+
+
+@attrs.frozen
+class ToUnseal:
+    """Take them again, or have nothing left to take."""
+
+    name: str
+
+
+@attrs.frozen
+class ToUnstage:
+    """Give up what was copied."""
+
+    name: str
+
+
+@attrs.frozen
+class ToForget:
+    """Keep nothing for a target any more."""
+
+    name: str
+
+
+#: One thing to do.
+Duty: TypeAlias = ToSeal | ToUnseal | ToUnstage | ToForget
+
+
+def duties(shard: str, moves: Collection[RangeMove], ranges: StoreRanges, followers: Collection[str]) -> list[Duty]:
+    """What a shard has to do so that its store is as the state's moves say.
+
+    :param shard: its name.
+    :param ranges: its store's, once it owns what the state says.
+    :param followers: the names for which it keeps something.
+    """
+    found: list[Duty] = []
+    given = {move.name: move for move in moves if move.source == shard}
+    taken = {move.name for move in moves if move.target == shard and not move.has_ended}
+    for name, move in given.items():
+        known = ranges.sealed.get(name)
+        if move.phase is Phase.SEALING and (known is None or known.attempt < move.attempt):
+            found.append(ToSeal(name, move.ranges, move.attempt))
+    sealing = {name for name, move in given.items() if move.phase is Phase.SEALING}
+    found += [ToUnseal(name) for name in ranges.sealed if name not in sealing]
+    found += [ToUnstage(name) for name in ranges.staged if name not in taken]
+    found += [ToForget(name) for name in followers if name not in given or given[name].has_ended]
+    return found
+
+
+def pulls(shard: str, moves: Collection[RangeMove]) -> list[RangeMove]:
+    """The moves for which a shard is to pull now."""
+    return [move for move in moves if move.target == shard and move.phase in (Phase.COPYING, Phase.SEALING)]
+
+
+def source_report(move: RangeMove, store: StoreId, ranges: StoreRanges, followers: Collection[str]) -> SourceReport:
+    """What a move's source says of itself.
+
+    :param store: its store.
+    :param ranges: of that.
+    :param followers: the names for which it keeps something.
+    """
+    busy = move.name in ranges.sealed or move.name in followers or bool(common(move.ranges, ranges.left))
+    return SourceReport(store, clean=not busy)
+
+
+def target_report(
+    move: RangeMove, store: StoreId, ranges: StoreRanges, behind: int, even: float | None, sealed: int, now: float
+) -> TargetReport:
+    """What a move's target says of itself.
+
+    :param store: its store.
+    :param ranges: of that.
+    :param behind: bytes of changes in the last answer of the source.
+    :param even: when it was even with the source last, by the clock of `now`; None: never.
+    :param sealed: the last attempt whose seal it has reached.
+    """
+    staging = ranges.staged.get(move.name)
+    return TargetReport(
+        store,
+        complete=staging is not None and staging.origin.sequence > 0,
+        bytes_behind=behind,
+        seconds_behind=1e9 if even is None else max(0.0, now - even),
+        sealed=sealed,
+        clean=staging is None and not common(move.ranges, ranges.left),
+    )

@@ -1,0 +1,160 @@
+"""A pull: has a store take what another shard has of some slots, and follow what becomes of it.
+
+Rules:
+
+- The records are staged: nobody sees them before the store owns the slots.
+- A complete copy goes on from where it is, also after a restart of either side: its position is saved with its records.
+- One that isn't complete, or is of another store or another incarnation of it, is given up, and begins anew when what
+  it had is removed. So is one whose next groups aren't kept any more.
+- A record of an index that this shard wasn't told of yet waits until it is.
+- The copy is paced, so that both shards have time for their clients. Changes aren't: they must be caught up with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
+from pyshard.model.slot_ranges import SlotRanges, common, union
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.store_ranges import Origin
+from pyshard.shard.followed_shard import FollowedShard
+from pyshard.storage import IStore
+
+_LOOK = 0.1  # seconds between looks whether what is waited for has come
+
+#: Bytes of records that are copied in a second, if nothing else is said.
+COPY_PACE = 32 * 1024 * 1024
+
+
+@attrs.define
+class PullProgress:
+    """How far a pull is.
+
+    :ivar copies: how often it has begun.
+    :ivar rows: records of the copy that were taken.
+    :ivar size: their bytes.
+    :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
+    :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
+    :ivar even: when the last answer without changes came, in the clock's seconds; None: there was none.
+    """
+
+    copies: int = 0
+    rows: int = 0
+    size: int = 0
+    sequence: int = 0
+    behind: int = 0
+    even: float | None = None
+
+
+class RangePull:
+    """One pull.
+
+    :param store: takes the records.
+    :param name: of the staging.
+    :param ranges: the slots.
+    :param origin: the other store, and its incarnation.
+    :param limit: gives how many bytes the shard may store, with what is copied.
+    :param clock: paces the copy.
+    :param pace: bytes of records that are copied in a second.
+    :ivar progress: how far it is.
+    """
+
+    def __init__(
+        self,
+        store: IStore,
+        name: str,
+        ranges: SlotRanges,
+        origin: Origin,
+        limit: Callable[[], int],
+        clock: IReactorTime,
+        pace: float = COPY_PACE,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._ranges = union(ranges)
+        self._origin = Origin(origin.identity, origin.incarnation)
+        self._limit = limit
+        self._clock = clock
+        self._pace = pace
+        self.progress = PullProgress()
+
+    async def run(self, source: FollowedShard) -> None:
+        """Pull for as long as the connection lasts, or the caller cancels it; call again with a new connection.
+
+        :raises ShardFull: the shard hasn't the room.
+        :raises PyshardError: one of the stores failed, or the other shard refuses.
+        :raises ConnectionDone, ConnectionLost: the connection was.
+        """
+        while True:
+            try:
+                if not self._complete():
+                    await self._begin()
+                    await self._copy(source)
+                await self._follow(source)
+            except FollowerBehind:
+                await self._store.unstage(self._name)
+
+    # ------------------------------------------------------------------ inside
+
+    def _complete(self) -> bool:
+        """Whether there is a complete copy of just this."""
+        staging = self._store.ranges.staged.get(self._name)
+        if staging is None or staging.ranges != self._ranges or not staging.origin.sequence:
+            return False
+        return (staging.origin.identity, staging.origin.incarnation) == (
+            self._origin.identity,
+            self._origin.incarnation,
+        )
+
+    async def _begin(self) -> None:
+        """Stage the ranges, when nothing is there of an earlier copy."""
+        self.progress.sequence, self.progress.even = 0, None
+        await self._store.unstage(self._name)
+        while common(self._ranges, self._store.ranges.left):
+            await self._pause(_LOOK)
+        await self._store.stage(self._name, self._ranges, self._origin)
+
+    async def _copy(self, source: FollowedShard) -> None:
+        """Take a whole copy."""
+        progress = self.progress
+        progress.copies, progress.rows, progress.size = progress.copies + 1, 0, 0
+        began = self._clock.seconds()
+        try:
+            head = await source.open_copy()
+            while page := await source.page():
+                await self._absorb(ChangeGroup(head.sequence, 0, head.version, page), 0)
+                progress.rows += len(page)
+                progress.size += sum([change.size for change in page])
+                await self._pause(began + progress.size / self._pace - self._clock.seconds())
+        except SnapshotEnded:
+            raise FollowerBehind("the copy ended before it was read") from None
+        await self._absorb(ChangeGroup(head.sequence, 0, head.version, []), head.sequence)
+
+    async def _follow(self, source: FollowedShard) -> None:
+        """Take the groups after those that are here."""
+        progress = self.progress
+        while True:
+            progress.sequence = self._store.ranges.staged[self._name].origin.sequence
+            groups = await source.groups(progress.sequence)
+            progress.behind = sum([group.size for group in groups if group.changes])
+            if not groups:
+                progress.even = self._clock.seconds()
+            for group in groups:
+                await self._absorb(group, group.sequence)
+
+    async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
+        while True:
+            with suppress(ShardBehind):
+                await self._store.absorb_staged(self._name, group, sequence, self._limit())
+                return
+            await self._pause(_LOOK)
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            await deferLater(self._clock, seconds)

@@ -1,0 +1,193 @@
+"""Moves go on as their shards say, and as the state is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+from model.cluster_state.states import STATE
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.move_driver import MoveDriver, MoveReports
+from pyshard.errors import ConfigError
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId, TargetReport
+from pyshard.model.range_plan import Transfer
+
+A, B = StoreId("1d", "a"), StoreId("2e", "b")
+EVEN = TargetReport(B, complete=True)
+TRANSFER = Transfer("low", "high", ((0, 100),))
+
+
+class Bench:
+    """A bootstrap with one move, and what its shards say.
+
+    :ivar source: what `low` says of it; None: it can't be asked.
+    :ivar target: what `high` says.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.saved: list[ClusterState] = []
+        self.disk_full = False
+        self.asked: list[str] = []
+        self.source: SourceReport | None = SourceReport(A)
+        self.target: TargetReport | None = TargetReport(B)
+        self.waiting: Deferred[MoveReports | None] | None = None
+        self.bootstrap = Bootstrap(STATE, self.save)
+        self.driver = MoveDriver(self.bootstrap, self.clock, self.ask)
+        self.driver.startService()
+
+    def save(self, state: ClusterState) -> None:
+        """Save a state, if there is room."""
+        if self.disk_full:
+            raise ConfigError("no room")
+        self.saved.append(state)
+
+    def ask(self, name: str) -> Deferred[MoveReports | None]:
+        """What a shard says."""
+        self.asked.append(name)
+        if name == "low":
+            return succeed(None if self.source is None else MoveReports({1: self.source}, {}))
+        if self.waiting is not None:
+            return self.waiting
+        return succeed(None if self.target is None else MoveReports({}, {1: self.target}))
+
+    def plan(self) -> None:
+        """Have the move planned."""
+        self.bootstrap.change(self.bootstrap.state.with_moves([TRANSFER]))
+
+    def pass_time(self, seconds: float = 0.06) -> None:
+        """Let questions be asked."""
+        for _ in range(round(seconds / 0.01)):
+            self.clock.advance(0.01)
+
+    def phase(self) -> Phase | None:
+        """That of the move; None: there is none."""
+        moves = self.bootstrap.state.moves
+        return moves[0].phase if moves else None
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """With the move planned."""
+    made = Bench()
+    made.plan()
+    return made
+
+
+def test_nobody_is_asked_without_moves() -> None:
+    """As long as nothing moves, there is nothing to ask."""
+    idle = Bench()
+    idle.pass_time(10)
+    assert idle.asked == []
+    assert idle.clock.getDelayedCalls() == []
+
+
+def test_from_plan_to_done(bench: Bench) -> None:
+    """Each step is saved; when both sides are clean, the move is forgotten, and nobody is asked any more."""
+    bench.pass_time()
+    assert bench.phase() is Phase.COPYING
+    bench.pass_time(5)
+    assert bench.phase() is Phase.COPYING
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.pass_time()
+    assert bench.phase() is Phase.COMMITTED
+    bench.pass_time(5)
+    assert bench.phase() is Phase.COMMITTED
+    bench.source, bench.target = SourceReport(A, clean=True), attrs.evolve(EVEN, clean=True)
+    bench.pass_time()
+    assert bench.phase() is None
+    assert [state.order for state in bench.saved] == [(7, 1), (7, 2), (7, 3), (8, 0), (8, 1)]
+    assert bench.saved[-1] == bench.bootstrap.state
+    bench.asked.clear()
+    bench.pass_time(5)
+    assert bench.asked == []
+
+
+def test_a_seal_is_taken_back_in_time(bench: Bench) -> None:
+    """Each attempt has its own time."""
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time(0.05)
+    for attempt in (1, 2):
+        assert (bench.phase(), bench.bootstrap.state.moves[0].attempt) == (Phase.SEALING, attempt)
+        bench.pass_time(SEALED_AT_MOST - 0.05)
+        assert bench.phase() is Phase.SEALING
+        bench.pass_time(0.1)
+        assert bench.phase() is Phase.COPYING
+        assert "within 2 s" in bench.bootstrap.state.moves[0].why
+        bench.pass_time(0.05)
+
+
+def test_who_does_not_answer_holds_up_its_move(bench: Bench) -> None:
+    """And nobody is asked twice at once."""
+    bench.waiting = Deferred()
+    bench.pass_time(5)
+    assert bench.asked == ["high", "low"]
+    assert bench.phase() is Phase.PLANNED
+    waiting, bench.waiting = bench.waiting, None
+    waiting.callback(None)
+    bench.pass_time(0.06)
+    assert bench.phase() is Phase.COPYING
+
+
+def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
+    """The state stays, and the step is tried again."""
+    bench.disk_full = True
+    bench.pass_time(1)
+    assert bench.phase() is Phase.PLANNED
+    bench.disk_full = False
+    bench.pass_time(0.1)
+    assert bench.phase() is Phase.COPYING
+
+
+def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
+    """An answer to a question about a move that has changed meanwhile changes nothing."""
+    bench.pass_time()
+    bench.waiting = Deferred()
+    bench.pass_time()
+    state = bench.bootstrap.state
+    bench.bootstrap.change(state.with_move(state.moves[0].cancelled("the operator said so")))
+    waiting, bench.waiting = bench.waiting, None
+    waiting.callback(MoveReports({}, {1: EVEN}))
+    assert bench.phase() is Phase.CANCELLED
+
+
+def test_stopped(bench: Bench) -> None:
+    """A bootstrap that stops leaves moves as they are; the next one goes on."""
+    bench.pass_time()
+    bench.driver.stopService()
+    bench.target = EVEN
+    bench.pass_time(1)
+    assert bench.phase() is Phase.COPYING
+    assert bench.clock.getDelayedCalls() == []
+    bench.driver.startService()
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+
+
+def _lost(bench: Bench) -> None:
+    bench.source = SourceReport(StoreId("1d", "other"))
+
+
+def _replaced(bench: Bench) -> None:
+    bench.target = attrs.evolve(EVEN, store=StoreId("3f", "c"), sealed=1)
+
+
+@pytest.mark.parametrize("loss", [_lost, _replaced])
+def test_a_store_that_is_another_one(bench: Bench, loss: Callable[[Bench], None]) -> None:
+    """It ends the move, sealed or not."""
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    loss(bench)
+    bench.pass_time()
+    assert bench.phase() is Phase.CANCELLED

@@ -1,0 +1,168 @@
+"""What becomes of a move of a range, given what its two sides say of themselves."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.model.range_moves import (
+    BYTES_BEHIND,
+    FOLLOWS,
+    SEALED_AT_MOST,
+    SECONDS_BEHIND,
+    Phase,
+    RangeMove,
+    SourceReport,
+    StoreId,
+    TargetReport,
+    is_over,
+    next_in_line,
+    next_step,
+)
+
+A, B, LOST = StoreId("a", "1"), StoreId("b", "1"), StoreId("a", "2")
+PLANNED = RangeMove(7, "giver", "taker", ((10, 20),))
+MOVE = PLANNED.begun(A, B)
+SOURCE = SourceReport(A)
+EVEN = TargetReport(B, complete=True)
+
+
+def test_begun_when_both_are_there() -> None:
+    """A planned move takes down both stores as they are when it begins."""
+    assert next_step(PLANNED, SourceReport(A), TargetReport(B), 0) == MOVE
+    assert (MOVE.phase, MOVE.source_store, MOVE.target_store) == (Phase.COPYING, A, B)
+    assert next_step(PLANNED, None, TargetReport(B), 0) is None
+    assert next_step(PLANNED, SourceReport(A), None, 0) is None
+
+
+def test_one_move_a_shard() -> None:
+    """Moves wait for those before them that have a shard of theirs, also for ones that wait themselves."""
+    first = RangeMove(1, "a", "b", ((0, 1),)).begun(A, B)
+    waits, behind = RangeMove(2, "b", "c", ((1, 2),)), RangeMove(3, "c", "d", ((2, 3),))
+    free, again = RangeMove(4, "e", "f", ((3, 4),)), RangeMove(5, "f", "e", ((4, 5),))
+    moves = [first, waits, behind, free, again]
+    assert next_in_line(moves) == [first, free]
+    assert next_in_line(moves[1:]) == [waits, free]
+    assert next_in_line([first.cancelled("why"), waits]) == [first.cancelled("why")]
+
+
+def test_sealed_when_nearly_even() -> None:
+    """A copy that is complete and lacks little is sealed, with a new attempt each time."""
+    assert next_step(MOVE, SOURCE, EVEN, 0) == attrs.evolve(MOVE, phase=Phase.SEALING, attempt=1)
+    again = MOVE.sealing().unsealed("why")
+    assert (again.phase, again.attempt, again.why) == (Phase.COPYING, 1, "why")
+    assert next_step(again, SOURCE, EVEN, 0) == attrs.evolve(MOVE, phase=Phase.SEALING, attempt=2)
+    at_most = attrs.evolve(EVEN, bytes_behind=BYTES_BEHIND, seconds_behind=SECONDS_BEHIND)
+    assert next_step(MOVE, SOURCE, at_most, 0) is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (None, EVEN),
+        (SOURCE, None),
+        (SOURCE, TargetReport(B)),
+        (SOURCE, attrs.evolve(EVEN, bytes_behind=BYTES_BEHIND + 1)),
+        (SOURCE, attrs.evolve(EVEN, seconds_behind=SECONDS_BEHIND * 1.01)),
+    ],
+)
+def test_not_sealed_before(source: SourceReport | None, target: TargetReport | None) -> None:
+    """Else nothing is sealed, however long it takes."""
+    assert next_step(MOVE, source, target, 1e6) is None
+
+
+def test_committed_by_this_attempt_alone() -> None:
+    """A target that has reached the seal has all. One that has reached an older seal doesn't count."""
+    sealed = MOVE.sealing().unsealed("").sealing()
+    for reached, expected in ((0, None), (1, None), (2, Phase.COMMITTED), (3, None)):
+        step = next_step(sealed, SOURCE, attrs.evolve(EVEN, sealed=reached), 0)
+        assert (step and step.phase) == expected
+    step = next_step(sealed, None, attrs.evolve(EVEN, sealed=2), SEALED_AT_MOST)
+    assert step is not None
+    assert step.phase is Phase.COMMITTED  # what is sealed stays so, whether or not the source can be asked
+
+
+@pytest.mark.parametrize("target", [None, EVEN, attrs.evolve(EVEN, sealed=4)])
+def test_seal_taken_back(target: TargetReport | None) -> None:
+    """A seal that has brought nothing on in time is taken back."""
+    sealed = MOVE.sealing()
+    assert next_step(sealed, SOURCE, target, SEALED_AT_MOST - 0.01) is None
+    step = next_step(sealed, SOURCE, target, SEALED_AT_MOST)
+    assert step is not None
+    assert (step.phase, step.attempt) == (Phase.COPYING, 1)
+    assert "within 2 s" in step.why
+
+
+@pytest.mark.parametrize("move", [MOVE, MOVE.sealing()])
+def test_another_store(move: RangeMove) -> None:
+    """A store that has lost what it had ends a move before it is committed, also one whose target has all."""
+    everything = attrs.evolve(EVEN, sealed=1)
+    for source, target, name in [
+        (SourceReport(LOST), everything, "giver"),
+        (SOURCE, attrs.evolve(everything, store=LOST), "taker"),
+        (None, attrs.evolve(everything, store=StoreId("c", "1")), "taker"),
+        (SourceReport(LOST), None, "giver"),
+    ]:
+        step = next_step(move, source, target, 0)
+        assert step is not None
+        assert step.phase is Phase.CANCELLED
+        assert name in step.why
+
+
+def test_forgotten_when_both_are_clean() -> None:
+    """A move that has ended stays until nothing is left of it on either side."""
+    clean_source, clean_target = attrs.evolve(SOURCE, clean=True), attrs.evolve(EVEN, clean=True)
+    for ended in (MOVE.cancelled("why"), MOVE.sealing().committed()):
+        assert next_step(ended, SourceReport(LOST), EVEN, 1e6) is None
+        assert is_over(ended, clean_source, clean_target)
+        assert is_over(ended, SourceReport(LOST), clean_target)
+        assert not is_over(ended, SOURCE, clean_target)
+        assert not is_over(ended, clean_source, EVEN)
+        assert not is_over(ended, None, clean_target)
+    assert not is_over(MOVE, clean_source, clean_target)
+
+
+def test_phases_follow_as_the_table_says() -> None:
+    """Whatever may not follow is an error."""
+    ways = {
+        Phase.PLANNED: lambda move: move,
+        Phase.COPYING: lambda move: move.begun(A, B) if move.phase is Phase.PLANNED else move.unsealed("why"),
+        Phase.SEALING: lambda move: move.sealing(),
+        Phase.COMMITTED: lambda move: move.committed(),
+        Phase.CANCELLED: lambda move: move.cancelled("why"),
+    }
+    for before, after in product(Phase, Phase):
+        move = attrs.evolve(MOVE, phase=before)
+        if after in FOLLOWS[before]:
+            assert ways[after](move).phase is after
+        elif after is not Phase.PLANNED:
+            with pytest.raises(ValueError, match=f"is {before.value}, and can.t become {after.value}"):
+                ways[after](move)
+
+
+stores = st.sampled_from([A, B, LOST])
+sources = st.none() | st.builds(SourceReport, stores, st.booleans())
+targets = st.none() | st.builds(
+    TargetReport, stores, st.booleans(), st.sampled_from([0, 1 << 30]), st.sampled_from([0.0, 9.0]), st.integers(0, 4)
+)
+
+
+@given(st.lists(st.tuples(sources, targets, st.floats(0, 5)), max_size=30))
+def test_any_history(reports: list[tuple[SourceReport | None, TargetReport | None, float]]) -> None:
+    """Phases follow each other as they may, attempts rise, and what is committed was reached by the last attempt."""
+    move = MOVE
+    for source, target, seconds in reports:
+        step = next_step(move, source, target, seconds)
+        if step is None:
+            continue
+        assert step.phase in FOLLOWS[move.phase]
+        assert step.attempt == move.attempt + (step.phase is Phase.SEALING)
+        if step.phase is Phase.COMMITTED:
+            assert target is not None
+            assert (target.store, target.sealed) == (B, move.attempt)
+            assert source is None or source.store == A
+        move = step

@@ -1,0 +1,92 @@
+"""What a shard has to do for moves, by value."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from pyshard.model.range_moves import Phase, RangeMove, SourceReport, StoreId, TargetReport
+from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.shard.move_duties import (
+    ToForget,
+    ToSeal,
+    ToUnseal,
+    ToUnstage,
+    duties,
+    pulls,
+    source_report,
+    target_report,
+)
+
+A, B = StoreId("a", "1"), StoreId("b", "1")
+RANGES = ((10, 20),)
+MOVE = RangeMove(7, "giver", "taker", RANGES).begun(A, B)
+SEALING = MOVE.sealing()
+GIVER = StoreRanges(((0, 100),))
+TAKER = StoreRanges(((100, 200),))
+STAGED = TAKER.staging("move 7", RANGES, Origin("a", "1"))
+SEALED = GIVER.sealing("move 7", RANGES, 1)
+ENDED = [MOVE.cancelled("why"), SEALING.committed()]
+
+
+def test_sealed_as_the_state_says() -> None:
+    """By the attempt of the state, once; a later attempt seals anew."""
+    assert duties("giver", [SEALING], GIVER, ["move 7"]) == [ToSeal("move 7", RANGES, 1)]
+    assert duties("giver", [SEALING], SEALED, ["move 7"]) == []
+    again = SEALING.unsealed("why").sealing()
+    assert duties("giver", [again], SEALED, ["move 7"]) == [ToSeal("move 7", RANGES, 2)]
+    assert duties("giver", [again], GIVER, ["move 7"]) == [ToSeal("move 7", RANGES, 2)]
+
+
+@pytest.mark.parametrize("moves", [[], [MOVE], [SEALING.unsealed("why")]], ids=["gone", "copying", "taken back"])
+def test_unsealed_as_the_state_says(moves: list[RangeMove]) -> None:
+    """A seal that the state hasn't any more is taken back."""
+    followers = ["move 7"] if moves else []
+    assert duties("giver", moves, SEALED, followers) == [ToUnseal("move 7")]
+
+
+@pytest.mark.parametrize("move", ENDED)
+def test_ended(move: RangeMove) -> None:
+    """The source opens what it still owns, and keeps nothing for the target, which gives up what it doesn't own."""
+    assert duties("giver", [move], SEALED, ["move 7"]) == [ToUnseal("move 7"), ToForget("move 7")]
+    assert duties("taker", [move], STAGED, []) == [ToUnstage("move 7")]
+    assert duties("taker", [move], TAKER, []) == []
+
+
+def test_others_moves() -> None:
+    """A shard has nothing to do with moves between others; what it has of unknown moves goes."""
+    assert duties("other", [SEALING], GIVER, []) == []
+    assert duties("giver", [], GIVER, ["move 3"]) == [ToForget("move 3")]
+    assert duties("taker", [], STAGED, []) == [ToUnstage("move 7")]
+
+
+def test_pulls() -> None:
+    """A target pulls from when the stores are named until it is decided."""
+    planned = RangeMove(7, "giver", "taker", RANGES)
+    moves = [planned, MOVE, SEALING, *ENDED]
+    assert pulls("taker", moves) == [MOVE, SEALING]
+    assert pulls("giver", moves) == []
+    assert duties("taker", [MOVE], STAGED, []) == []
+
+
+def test_what_a_source_says() -> None:
+    """It is clean when there is no seal, nothing kept, and nothing left over of these ranges."""
+    assert source_report(MOVE, A, GIVER, []) == SourceReport(A, clean=True)
+    assert source_report(MOVE, A, SEALED, []) == SourceReport(A, clean=False)
+    assert source_report(MOVE, A, GIVER, ["move 7"]) == SourceReport(A, clean=False)
+    gone = GIVER.owning(((0, 10), (20, 100)))
+    assert source_report(MOVE, A, gone, []) == SourceReport(A, clean=False)
+    assert source_report(MOVE, A, gone.trimmed(), []) == SourceReport(A, clean=True)
+
+
+def test_what_a_target_says() -> None:
+    """How far its copy is, what it lacks, and whether anything is left of a copy that was given up."""
+    assert target_report(MOVE, B, STAGED, 0, None, 0, 5.0) == TargetReport(B, False, 0, 1e9, 0, False)
+    complete = STAGED.absorbed("move 7", 9)
+    assert target_report(MOVE, B, complete, 300, 4.5, 2, 5.0) == TargetReport(B, True, 300, 0.5, 2, False)
+    assert target_report(MOVE, B, complete, 300, 6.0, 2, 5.0).seconds_behind == 0
+    given_up = complete.unstaged("move 7")
+    assert target_report(MOVE, B, given_up, 0, None, 0, 5.0).clean is False
+    assert target_report(MOVE, B, given_up.trimmed(), 0, None, 0, 5.0).clean is True
+    owned = complete.owning(((10, 20), (100, 200)))
+    assert target_report(attrs.evolve(MOVE, phase=Phase.COMMITTED), B, owned, 0, None, 0, 5.0).clean is True
