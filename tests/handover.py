@@ -6,7 +6,7 @@ import msgspec
 
 from pyshard.model.cluster_state import ClusterState, to_json
 from pyshard.model.key_slots import slot_of
-from pyshard.shard.shard import Assignment
+from pyshard.shard.assignment import Assignment
 from pyshard.storage import MemoryStore
 from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.testing import MemoryCluster

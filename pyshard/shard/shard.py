@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import attrs
@@ -27,78 +26,21 @@ from twisted.internet.defer import Deferred, DeferredLock, succeed
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
     BadRequest,
-    ForeignCluster,
     IndexNotFound,
     NotConfigured,
     PyshardError,
     ShardBehind,
-    StaleEpoch,
-    WrongIdentity,
-    WrongShard,
-    shown_value,
 )
 from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
-from pyshard.model.shard_map import MapShard
 from pyshard.model.slot_ranges import SlotRanges, common, holds_all, positions_in, range_with
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
 from pyshard.settings import settings
+from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
-
-
-@attrs.frozen(slots=False)  # for what is found out once
-class Assignment:
-    """What a bootstrap told a shard: its name and the cluster state."""
-
-    name: str
-    state: ClusterState
-
-    @cached_property
-    def own(self) -> MapShard:
-        """The shard itself, as the map has it."""
-        own = self.state.map.named(self.name)
-        assert own is not None  # `accept` lets no other assignment pass
-        return own
-
-    @property
-    def ranges(self) -> SlotRanges:
-        """The slots that the shard is to own."""
-        return self.own.ranges
-
-
-def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:
-    """The assignment that a shard takes on when a bootstrap proposes `name` and `state`. Pure.
-
-    :param current: what it has now.
-    :param identity: its store's id.
-    :param documents: how many documents it holds.
-    :raises ForeignCluster, WrongIdentity, StaleEpoch, BadRequest: it keeps what it has.
-    """
-    proposed = Assignment(name, state)
-    own = state.map.named(name)
-    if own is None:
-        raise BadRequest(f"name: found {shown_value(name)}, expected the name of a shard in the cluster state")
-    if own.identity != identity:
-        raise WrongIdentity(f"this shard's store is {identity}; the cluster state has {own.identity!r} for {name!r}")
-    if current is None:
-        return proposed
-    if state.cluster != current.state.cluster:
-        raise ForeignCluster(
-            f"this shard is {current.name!r} of cluster {current.state.cluster}; cluster {state.cluster} can't have it"
-        )
-    if name != current.name:
-        raise WrongIdentity(f"this shard is {current.name!r}, not {name!r}")
-    if state.epoch < current.state.epoch or (state.epoch == current.state.epoch and state != current.state):
-        raise StaleEpoch(f"this shard has epoch {current.state.epoch}; the given epoch {state.epoch} is no newer one")
-    if own.ranges != current.ranges and documents:
-        raise StaleEpoch(
-            f"this shard holds {documents:,} documents for {current.own.bounds}; "
-            f"they don't move to {own.bounds} by themselves"
-        )
-    return proposed
 
 
 class Shard:
@@ -106,6 +48,7 @@ class Shard:
 
     :param store: where its records are; what the store remembers is taken up.
     :param seconds: the clock, in seconds, for the uptime.
+    :raises ConfigError: what the store remembers is of another version.
     """
 
     def __init__(self, store: IStore, seconds: Callable[[], float]) -> None:
@@ -117,8 +60,7 @@ class Shard:
         self._configuring = DeferredLock()
         remembered = store.recall()
         if remembered is not None:
-            name, text = msgspec.msgpack.decode(remembered, type=tuple[str, bytes])
-            self.assignment = Assignment(name, cluster_state.from_json(text))
+            self.assignment = remembered_assignment(remembered)
 
     @property
     def store(self) -> IStore:
@@ -260,14 +202,6 @@ class Shard:
                 "will tell the shard soon"
             )
         return assignment
-
-
-def not_owned(assignment: Assignment, slot: int) -> WrongShard:
-    """The redirect for a slot outside a shard's ranges."""
-    return WrongShard(
-        f"shard {assignment.name!r} owns {assignment.own.bounds} at epoch {assignment.state.epoch}, "
-        f"not {slot_to_hash(slot)}; get the newest map"
-    )
 
 
 class _Refusal(NamedTuple):

@@ -13,7 +13,7 @@ from deferreds import result
 from pyshard.bootstrap.bootstrap import Condition, first_state
 from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
-from pyshard.shard.shard import Assignment
+from pyshard.shard.assignment import Assignment
 from pyshard.storage import MemoryStore
 
 # -- finding --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.model.cluster_state import ClusterState
 from pyshard.settings import settings
-from pyshard.shard.shard import Assignment
+from pyshard.shard.assignment import Assignment
 
 
 def test_change(running: Bench) -> None:

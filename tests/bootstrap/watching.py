@@ -15,8 +15,9 @@ from pyshard.model.address_mapping import AS_ANNOUNCED
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.shard.assignment import Assignment
 from pyshard.shard.service import ShardService
-from pyshard.shard.shard import Assignment, Shard
+from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
 from pyshard.testing import MemoryNetwork
 

@@ -22,8 +22,8 @@ from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run, Write
 from pyshard.server.factory import ServerFactory
+from pyshard.shard.assignment import Assignment
 from pyshard.shard.protocol import ShardProtocol
-from pyshard.shard.shard import Assignment
 from pyshard.storage import ITSELF, Sender, Task
 from pyshard.testing import MemoryCluster
 

@@ -8,7 +8,7 @@ from shard.states import HALF, HIGH, NEXT, STATE, split_at, with_low
 
 from pyshard.errors import BadRequest, ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
-from pyshard.shard.shard import Assignment, accept
+from pyshard.shard.assignment import Assignment, accept
 
 NOW = Assignment("low", STATE)
 

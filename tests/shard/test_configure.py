@@ -17,7 +17,8 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.protocol.store_ranges import StoreRanges
-from pyshard.shard.shard import Assignment, Shard
+from pyshard.shard.assignment import Assignment
+from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore, Task
 
 

@@ -13,8 +13,9 @@ from deferreds import watch
 from pyshard import Client
 from pyshard.bootstrap.bootstrap import first_state
 from pyshard.errors import Unavailable
+from pyshard.shard.assignment import Assignment
 from pyshard.shard.service import ShardService
-from pyshard.shard.shard import Assignment, Shard
+from pyshard.shard.shard import Shard
 from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
 

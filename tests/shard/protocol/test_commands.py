@@ -31,7 +31,7 @@ from pyshard.protocol.batch_operations import Has, Write
 from pyshard.protocol.commands import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys, encode_ranges
-from pyshard.shard.shard import Assignment
+from pyshard.shard.assignment import Assignment
 
 # -- who it is ------------------------------------------------------------------------------------------------------
 
