@@ -12,8 +12,10 @@ from __future__ import annotations
 from functools import cached_property
 
 import attrs
+import msgspec
 
-from pyshard.errors import BadRequest, ForeignCluster, StaleEpoch, WrongIdentity, WrongShard, shown_value
+from pyshard.errors import BadRequest, ConfigError, ForeignCluster, StaleEpoch, WrongIdentity, WrongShard, shown_value
+from pyshard.model import cluster_state
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
 from pyshard.model.moved_ranges import moved_after, newest_move
@@ -49,6 +51,21 @@ class Assignment:
     def served_to(self, epoch: int) -> SlotRanges:
         """Those of its ranges in which who routed by an epoch knows all that has happened."""
         return self.ranges if epoch >= self.newest_move else without(self.ranges, moved_after(self.state.since, epoch))
+
+
+def remembered_assignment(text: bytes) -> Assignment:
+    """The assignment that a store remembers.
+
+    :raises ConfigError: it is one of another version.
+    """
+    name, state = msgspec.msgpack.decode(text, type=tuple[str, bytes])
+    try:
+        return Assignment(name, cluster_state.from_json(state))
+    except BadRequest as error:
+        raise ConfigError(
+            f"what the store of shard {name!r} remembers can't be read: {error}; back it up with the version that "
+            "wrote it, and restore the backup into an empty cluster"
+        ) from None
 
 
 def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:

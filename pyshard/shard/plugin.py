@@ -143,7 +143,11 @@ def makeService(options: ShardOptions) -> DaemonService:
         end(error)
 
     def open_shard() -> Shard:
-        return Shard(options["store"](reactor.callFromThread), reactor.seconds)
+        store = options["store"](reactor.callFromThread)
+        try:
+            return Shard(store, reactor.seconds)
+        except ConfigError as error:
+            end(error)
 
     tokens: TokenFile | None = options["tokens"]
     service = ShardService(

@@ -39,7 +39,7 @@ from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
 from pyshard.settings import settings
-from pyshard.shard.assignment import Assignment, accept, not_owned
+from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
 _COUNTED = 500  # records that are counted together before a range is given up
@@ -50,6 +50,7 @@ class Shard:
 
     :param store: where its records are; what the store remembers is taken up.
     :param seconds: the clock, in seconds, for the uptime.
+    :raises ConfigError: what the store remembers is of another version.
     """
 
     def __init__(self, store: IStore, seconds: Callable[[], float]) -> None:
@@ -61,8 +62,7 @@ class Shard:
         self._configuring = DeferredLock()
         remembered = store.recall()
         if remembered is not None:
-            name, text = msgspec.msgpack.decode(remembered, type=tuple[str, bytes])
-            self.assignment = Assignment(name, cluster_state.from_json(text))
+            self.assignment = remembered_assignment(remembered)
 
     @property
     def store(self) -> IStore:
