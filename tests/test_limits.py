@@ -134,6 +134,10 @@ TESTS = {
         "storage/durable/store/test_followed_log.py::test_the_bound_of_time",
         "storage/followers/test_followers.py::test_a_follower_that_never_comes_back",
     ],
+    "MAX_FOLLOWERS": ["shard/test_range_pull.py::test_few_followers"],
+    "FOLLOW_BYTES": ["shard/test_range_pull.py::test_many_groups"],
+    "FOLLOW_WAIT": ["shard/test_range_pull.py::test_progress"],
+    "MAX_MOVES": ["model/cluster_state/test_moves.py::test_only_so_many"],
     "MAX_SNAPSHOTS": [
         "shard/test_open_snapshots.py::test_a_few_at_a_time",
         "shard/test_snapshot_limits.py::test_places",

@@ -84,9 +84,9 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
         return union(self.left, *(staging.ranges for staging in self.staged.values()))
 
     @property
-    def hides_any(self) -> bool:
-        """Whether any slot is hidden."""
-        return bool(self.left or self.staged)
+    def withholds_any(self) -> bool:
+        """Whether there may be records that no operation goes to."""
+        return bool(self.left or self.staged or self.sealed)
 
     def hides(self, slot: int) -> str | None:
         """The name of the staging that has a slot, `LEFT`, or None: it isn't hidden."""

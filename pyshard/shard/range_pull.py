@@ -42,6 +42,7 @@ class PullProgress:
     :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
     :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
     :ivar even: when the last answer without changes came, in the clock's seconds; None: there was none.
+    :ivar sealed: the last attempt of whose seal it knows: then it has all that was changed before.
     """
 
     copies: int = 0
@@ -50,6 +51,7 @@ class PullProgress:
     sequence: int = 0
     behind: int = 0
     even: float | None = None
+    sealed: int = 0
 
 
 class RangePull:
@@ -147,6 +149,8 @@ class RangePull:
                 progress.even = self._clock.seconds()
             for group in groups:
                 await self._absorb(group, group.sequence)
+                seal = None if group.ranges is None else group.ranges.sealed.get(self._name)
+                progress.sealed = progress.sealed if seal is None else seal.attempt
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:

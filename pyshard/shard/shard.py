@@ -245,7 +245,7 @@ class _Plan:
 
     def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run], epoch: int) -> None:
         self.assignment = assignment
-        self._owned, served = store.ranges.owned, assignment.served_to(epoch)
+        self._owned, served = store.ranges.served, assignment.served_to(epoch)
         whole = self._owned == served
         if not whole:  # while the one follows the other, or to who doesn't know of a move
             self._owned = common(self._owned, served)

@@ -2,8 +2,9 @@
 
 Rules, which every store keeps:
 
-- operations, pages, counts, histogram and snapshots are of owned slots alone. An operation on another one is refused
-  with `WrongShard`, also one that was asked for before the ranges changed and is done after;
+- operations, pages, counts, histogram and snapshots are of owned slots alone; operations and pages of those that aren't
+  sealed. An operation on another one is refused with `WrongShard`, also one that was asked for before the ranges
+  changed and is done after;
 - what is staged counts against the limit, and what is left over doesn't. `used` has neither;
 - hidden records aren't swept when they expire;
 - what is left over is removed by `sweep`, through the log;
@@ -64,6 +65,22 @@ class IRangedStore(Protocol):
 
     def unstage(self, name: str) -> Deferred[None]:
         """Give a copy up: its records are left over. There may be no such copy."""
+        ...
+
+    def seal(self, name: str, ranges: SlotRanges, attempt: int) -> Deferred[None]:
+        """Serve some of the owned ranges no more, since they are about to move away; none of their records changes.
+
+        What was asked for before and not done is refused as after it. After the group that says so, followers are given
+        no changes of these slots, but for the removal of what has expired.
+
+        :param name: of the move.
+        :param attempt: its number, which rises.
+        :raises BadRequest: (in the Deferred) see `StoreRanges.sealing`; nothing has changed.
+        """
+        ...
+
+    def unseal(self, name: str) -> Deferred[None]:
+        """Serve again what was sealed for a move, as far as the store owns it. There may be no such seal."""
         ...
 
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:

@@ -24,7 +24,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import Pop, Run, Touch, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import decode_changes
+from pyshard.protocol.change_pages import decode_changes, decode_groups
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.protocol.store_ranges import Origin
@@ -299,6 +299,26 @@ def test_progress() -> None:
         pulling.close()
 
 
+def test_sealed(pulling: Pulling) -> None:
+    """It says of which seal it knows, once it has all that was changed before it."""
+    pulling.run()
+    pulling.catch_up()
+    store, progress = pulling.source.store, pulling.pull.progress
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling.source.result(store.seal("m", MOVING, 3))
+    assert progress.sealed == 0
+    pulling.catch_up()
+    pulling.step(0)
+    assert progress.sealed == 3
+    pulling.source.result(store.unseal("m"))
+    pulling.source.fill({KEYS[0]: b"other"})
+    pulling.source.result(store.seal("m", MOVING, 4))
+    pulling.catch_up()
+    pulling.step(0)
+    assert progress.sealed == 4
+    pulling.check()
+
+
 # -- what a shard serves ---------------------------------------------------------------------------------------------
 
 
@@ -368,6 +388,24 @@ def test_a_later_connection_takes_the_place(memory: Pulling) -> None:
     assert memory.served is not None
     memory.served.network.settle()
     assert newer[0]["groups"]
+
+
+def test_many_groups(memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer has no more groups than its bytes say; those behind them come in the next one."""
+    monkeypatch.setattr(served_followers, "settings", attrs.evolve(settings, FOLLOW_BYTES=1000))
+    ranges, peer = encode_ranges(MOVING), peer_of(memory)
+    ask(memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    after = memory.source.store.sequence
+    keys = [key for key in KEYS if in_ranges(slot_of(key), MOVING)][:9]
+    for key in keys:
+        memory.source.fill({key: b"r" * 300})
+    counts = []
+    while after < memory.source.store.sequence:
+        (answer,) = ask(memory, peer, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+        groups = decode_groups(answer["groups"])
+        counts.append(len(groups))
+        after = groups[-1].sequence
+    assert counts == [3, 3, 3]
 
 
 def test_few_followers(memory: Pulling) -> None:

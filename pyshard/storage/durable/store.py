@@ -50,11 +50,12 @@ from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.look_budget import LookBudget
+from pyshard.storage.range_changes import RangeChanges
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 
 
-class LmdbStore:
+class LmdbStore(RangeChanges):
     """`IStore` in a data directory; see `pyshard.storage.interface` for what each method promises.
 
     It must be made after daemonizing, since an LMDB environment does not survive a fork.
@@ -153,7 +154,7 @@ class LmdbStore:
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         if index not in self._engine.counters.documents:
             return fail(no_such_index(index))
-        owned = common(((start, end),), self._engine.counters.hidden.ranges.owned)
+        owned = common(((start, end),), self._engine.counters.hidden.ranges.served)
         try:
             with self._engine.reading() as view:
                 return succeed(page_between(view, index, owned, (start, after), bounds, self._now()))
@@ -251,11 +252,8 @@ class LmdbStore:
     def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
         return self._writer.submit(range_updates.counting(self._engine.ahead, ranges, most))
 
-    def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
-        return self._writer.submit(range_updates.changing(lambda now: now.staging(name, ranges, origin)))
-
-    def unstage(self, name: str) -> Deferred[None]:
-        return self._writer.submit(range_updates.changing(lambda now: now.unstaged(name)))
+    def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
+        return self._writer.submit(range_updates.changing(decide))
 
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         update = range_updates.absorbing_staged(name, group, sequence, limit)
@@ -301,7 +299,7 @@ class LmdbStore:
                 return None
             return DurableIndex(view, number, counters, changes, looks)
 
-        used, owned, looks = counters.used_of_limit, counters.hidden.ranges.owned, LookBudget()
+        used, owned, looks = counters.used_of_limit, counters.hidden.ranges.served, LookBudget()
         executor = BatchExecutor(index_of, used, limit, room, self._now(), counters.next_versions, owned, looks)
         answers = [executor.answer(task) for task in tasks]
         if changes is not None:

@@ -44,8 +44,8 @@ class HiddenRecords:
 
     @property
     def any(self) -> bool:
-        """Whether any slot is hidden. If none is, a record that is there is of an owned slot."""
-        return self.counts.ranges.hides_any
+        """Whether any slot isn't served. If all are, a record that is there is of one that is owned."""
+        return self.counts.ranges.withholds_any
 
     def count_given_up(self, ranges: SlotRanges) -> None:
         """Count what the store gives up if it owns exactly these ranges.

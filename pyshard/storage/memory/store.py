@@ -40,6 +40,7 @@ from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.memory.store_at_moment import StoreAtMoment
 from pyshard.storage.page_walk import page_of
+from pyshard.storage.range_changes import RangeChanges
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 
@@ -48,7 +49,7 @@ _log = Logger()
 _SWEPT = 100  # expired records that are removed together to count a snapshot's documents
 
 
-class MemoryStore:
+class MemoryStore(RangeChanges):
     """`IStore` in this process's memory; see `pyshard.storage.interface` for what each method promises.
 
     :param identity: hex UUID; a new one for each start, since a restart loses the data.
@@ -109,7 +110,7 @@ class MemoryStore:
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         now, hidden = int(self._seconds() * 1000), self._hidden.counts
-        used, owned = self.held - hidden.used(staged=False), hidden.ranges.owned
+        used, owned = self.held - hidden.used(staged=False), hidden.ranges.served
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
@@ -139,7 +140,7 @@ class MemoryStore:
             return fail(no_such_index(index))
         walks = (
             memory_index.walk(first, after if first == start else None, behind, self._now())
-            for first, behind in common(((start, end),), self.ranges.owned)
+            for first, behind in common(((start, end),), self.ranges.served)
         )
         return succeed(page_of(chain.from_iterable(walks), bounds))
 
@@ -255,11 +256,8 @@ class MemoryStore:
     def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
         return succeed(not self._hidden.ahead.count(self.ranges.given_up(ranges), most))
 
-    def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
-        return execute(lambda: self._set_ranges(self.ranges.staging(name, ranges, origin)))
-
-    def unstage(self, name: str) -> Deferred[None]:
-        return execute(lambda: self._set_ranges(self.ranges.unstaged(name)))
+    def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
+        return execute(lambda: self._set_ranges(decide(self.ranges)))
 
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         def work() -> None:
