@@ -10,10 +10,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -23,20 +22,9 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.errors import ConfigError
 from pyshard.model.range_moves import Phase, RangeMove, SourceReport, TargetReport, is_over, next_in_line, next_step
+from pyshard.protocol.move_reports import MoveReports
 
 _EVERY = 0.05  # seconds between two questions
-
-
-@attrs.frozen
-class MoveReports:
-    """What one shard says of its moves, by their numbers.
-
-    :param given: those that it gives.
-    :param taken: those that it takes.
-    """
-
-    given: Mapping[int, SourceReport] = attrs.field(factory=dict)
-    taken: Mapping[int, TargetReport] = attrs.field(factory=dict)
 
 
 #: Asks a shard, by its name. None: it can't be asked now, or didn't answer in time. The Deferred doesn't fail.

@@ -15,7 +15,7 @@ from collections import deque
 from random import Random
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,12 +28,14 @@ from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
+from pyshard.protocol.move_reports import MoveReports, decode_reports
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 #: Older than every state.
 NOTHING_TOLD = (0, 0)
 
+_MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are
 _LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
@@ -45,6 +47,7 @@ class ShardReconciler(Service):
     :param name: the shard's name in the map.
     :param endpoint: where the shard is.
     :param detour: what messages say behind its address in the map (`AddressMapping.detour`).
+    :ivar shard: the shard's name.
     """
 
     _log = Logger()
@@ -60,7 +63,7 @@ class ShardReconciler(Service):
     ) -> None:
         self._bootstrap = bootstrap
         self._detour = detour
-        self._shard = name
+        self.shard = name
         self._clock = clock
         self._next_ping: IDelayedCall | None = None
         self._told = NOTHING_TOLD  # which state the shard has, over the present connection
@@ -94,6 +97,14 @@ class ShardReconciler(Service):
         self._push()
         return waiter
 
+    def ask_moves(self) -> Deferred[MoveReports | None]:
+        """What the shard says of its moves; None: it can't be asked now, or doesn't answer in time."""
+        connection = self._dialer.connection
+        if connection is None:
+            return succeed(None)
+        asked = connection.call(commands.ReportMoves, _MOVES_WITHIN)
+        return asked.addCallback(lambda answer: decode_reports(answer["reports"])).addErrback(self._not_told)
+
     # ------------------------------------------------------------------ what the dialer asks
 
     def wants_connection(self) -> bool:
@@ -106,13 +117,13 @@ class ShardReconciler(Service):
 
     async def _approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
-        own = bootstrap.state.map.named(self._shard)
+        own = bootstrap.state.map.named(self.shard)
         assert own is not None  # the map's names never change
         self._told = NOTHING_TOLD
         try:
             state = judge(bootstrap.state, own, greeting)
             if state is not bootstrap.state:
-                self._new_stores.check(self._shard, self._clock.seconds())
+                self._new_stores.check(self.shard, self._clock.seconds())
                 bootstrap.change(state)
                 self._new_stores.add(self._clock.seconds())
             await self._configure(connection)
@@ -122,17 +133,17 @@ class ShardReconciler(Service):
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
-        self._bootstrap.set_readiness(self._shard, Condition.READY)
+        self._bootstrap.set_readiness(self.shard, Condition.READY)
         if self._logged[0] is not Condition.READY:
             self._logged = Condition.READY, ""
-            self._log.info("shard {name} at {at}: ready", name=self._shard, at=self._at())
+            self._log.info("shard {name} at {at}: ready", name=self.shard, at=self._at())
         self._schedule_ping()
 
     def disconnected(self, reason: str) -> None:
         """See `DialerOwner`."""
         self._stop_pinging()
         reason = self._reason or reason
-        self._bootstrap.set_readiness(self._shard, self._condition, f"{reason}{self._detour}")
+        self._bootstrap.set_readiness(self.shard, self._condition, f"{reason}{self._detour}")
         self._log_reason(self._condition, shortened(plain(reason), _LOGGED))  # the shard may have written it
         self._condition, self._reason = Condition.UNREACHABLE, ""
 
@@ -140,6 +151,10 @@ class ShardReconciler(Service):
         """See `DialerOwner`: `disconnected` has told it, and the shard is dialed again all the same."""
 
     # ------------------------------------------------------------------ inside
+
+    def _not_told(self, failure: Failure) -> None:
+        """It is asked again soon; what is wrong with the connection shows elsewhere."""
+        self._log.debug("shard {name} says nothing of moves: {why}", name=self.shard, why=reason_of(failure))
 
     def _log_reason(self, condition: Condition, reason: str) -> None:
         """Log why the shard isn't ready, unless that is the last line's reason, or it had many lines just now."""
@@ -149,7 +164,7 @@ class ShardReconciler(Service):
         self._logged = condition, reason
         self._log.warn(
             "shard {name} at {at}: {condition}: {reason}{more}",
-            name=self._shard,
+            name=self.shard,
             at=self._at(),
             condition=condition.value,
             reason=reason,
@@ -158,14 +173,14 @@ class ShardReconciler(Service):
 
     def _at(self) -> str:
         """The shard's address, for the log."""
-        own = self._bootstrap.state.map.named(self._shard)
+        own = self._bootstrap.state.map.named(self.shard)
         return f"{own.address if own else '?'}{self._detour}"
 
     async def _configure(self, connection: DialedConnection) -> None:
         while self._told != self._bootstrap.state.order:
             state = self._bootstrap.state
             await connection.call(
-                commands.Configure, settings.TIMEOUT, name=self._shard, state=cluster_state.to_json(state)
+                commands.Configure, settings.TIMEOUT, name=self.shard, state=cluster_state.to_json(state)
             )
             self._told = state.order
             self._settled(state.order)

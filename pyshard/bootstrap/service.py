@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
@@ -66,6 +67,8 @@ class BootstrapService(MultiService):
         ]
         for reconciler in self._reconcilers:
             reconciler.setServiceParent(self)
+        ask = {reconciler.shard: reconciler.ask_moves for reconciler in self._reconcilers}
+        MoveDriver(bootstrap, clock, lambda name: ask[name]()).setServiceParent(self)
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state, or a later one."""

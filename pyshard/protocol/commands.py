@@ -3,7 +3,7 @@
 Who asks whom:
 
 - anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
-- the bootstrap asks shards: `Configure`;
+- the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
@@ -259,6 +259,16 @@ class ForgetFollower(Command):
     role = Role.ADMIN
     arguments = [(b"follower", Text(settings.MAX_NAME))]
     response = NOTHING
+
+
+class ReportMoves(Command):
+    """How far are the moves of ranges that you give, or take?"""
+
+    commandName = b"ReportMoves"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = NOTHING
+    response = [(b"reports", ChunkedBytes())]  # JSON, see pyshard.protocol.move_reports
 
 
 class CreateIndex(Command):

@@ -20,7 +20,7 @@ from pyshard.settings import settings
 class Caller(Protocol):
     """What asks the other shard, such as a connection."""
 
-    def call(self, command: type[Command], seconds: float, /, **arguments: object) -> Deferred[dict[str, Any]]:
+    def call(self, command: type[Command], timeout: float, **arguments: object) -> Deferred[dict[str, Any]]:
         """Ask; see `pyshard.net.command_connection.BoundedAMP.call`."""
         ...
 

@@ -23,6 +23,7 @@ from pyshard.protocol.boxes import Box
 from pyshard.protocol.change_pages import encode_changes, encode_group, encode_groups
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import SHARD, Command
+from pyshard.protocol.move_reports import encode_reports
 from pyshard.protocol.pages import decode_ranges, encode_keys, encode_ranges, encode_rows
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
@@ -32,6 +33,7 @@ from pyshard.shard.batch_front import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
+from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import ITSELF, Sender
 
@@ -42,6 +44,7 @@ class ShardProtocol(ServerConnection):
     :param shard: what answers.
     :param snapshots: the shard's open ones.
     :param followers: those of the shard.
+    :param moves: those of the shard.
     """
 
     kind = SHARD
@@ -51,12 +54,14 @@ class ShardProtocol(ServerConnection):
         shard: Shard,
         snapshots: OpenSnapshots,
         followers: ServedFollowers,
+        moves: ShardMoves,
         factory: ServerFactory,
         clock: IReactorTime,
     ) -> None:
         self._shard = shard
         self._snapshots = snapshots
         self._followers = followers
+        self._moves = moves
         self._sender = ITSELF
         super().__init__(factory, clock)
 
@@ -77,6 +82,7 @@ class ShardProtocol(ServerConnection):
             (commands.CloseCopy, self.close_copy),
             (commands.ReadGroups, self.read_groups),
             (commands.ForgetFollower, self.forget_follower),
+            (commands.ReportMoves, self.report_moves),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -207,6 +213,9 @@ class ShardProtocol(ServerConnection):
     def forget_follower(self, follower: str) -> Arguments:
         self._followers.forget(follower)
         return {}
+
+    def report_moves(self) -> Arguments:
+        return {"reports": encode_reports(self._moves.reports())}
 
     def _greeting(self) -> Arguments:
         assignment, store = self._shard.assignment, self._shard.store

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -74,6 +74,11 @@ class ServedFollowers:
         self._following: dict[str, _Following] = {}
         self._names: set[str] = set()  # for which something may be kept
         self._turns = PacedTurns(clock)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of followers for which something may be kept."""
+        return self._names
 
     async def open_copy(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
         """Make a copy, and keep what changes from there on.

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,14 +17,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.net.client_endpoints import Dial
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
+from pyshard.shard.shard_moves import ShardMoves
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
@@ -39,11 +43,14 @@ class ShardService(MultiService):
     :param endpoint: where to listen.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
+    :param dial: leads to other shards, to pull ranges from them; None: it pulls from nobody.
+    :param random: jitter.
     """
 
     shard: Shard
     snapshots: OpenSnapshots
     followers: ServedFollowers
+    moves: ShardMoves
     _log = Logger()
 
     def __init__(
@@ -53,13 +60,17 @@ class ShardService(MultiService):
         endpoint: IStreamServerEndpoint,
         tokens: Callable[[], Tokens] | None = None,
         connections: ConnectionLimits | None = None,
+        dial: Dial | None = None,
+        random: Random | None = None,
     ) -> None:
         super().__init__()
         self._open_shard = open_shard
         self._clock = clock
+        self._dial = dial
+        self._random = random or Random()
         self._next_sweep: IDelayedCall | None = None
         factory = ServerFactory(
-            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, made, clock),
+            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, self.moves, made, clock),
             clock,
             tokens=tokens,
             connections=connections,
@@ -71,6 +82,8 @@ class ShardService(MultiService):
         self.shard = self._open_shard()
         self.snapshots = OpenSnapshots(self.shard, self._clock)
         self.followers = ServedFollowers(self.shard.store, self._clock)
+        self.shard.pause = PacedTurns(self._clock).next
+        self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -79,6 +92,7 @@ class ShardService(MultiService):
             self.privilegedStartService()
         super().startService()
         self._sweep_later(more=False)
+        self.moves.update()
 
     def stopService(self) -> Deferred[None]:
         """Answer what is owed, then close the store."""
@@ -89,6 +103,7 @@ class ShardService(MultiService):
             self._next_sweep.cancel()
             self._next_sweep = None
         await maybeDeferred(super().stopService)
+        self.moves.close()
         self.followers.close()
         await self.shard.store.close()
 

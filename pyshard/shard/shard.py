@@ -51,6 +51,8 @@ class Shard:
     :param store: where its records are; what the store remembers is taken up.
     :param seconds: the clock, in seconds, for the uptime.
     :raises ConfigError: what the store remembers is of another version.
+    :ivar pause: waits while others are served, between steps of what takes long.
+    :ivar on_assignment: called when another assignment was taken on.
     """
 
     def __init__(self, store: IStore, seconds: Callable[[], float]) -> None:
@@ -63,6 +65,9 @@ class Shard:
         remembered = store.recall()
         if remembered is not None:
             self.assignment = remembered_assignment(remembered)
+        self._taken_on = self.assignment  # what the store goes by, too
+        self.pause: Callable[[], Deferred[None]] = lambda: succeed(None)
+        self.on_assignment: Callable[[], None] = lambda: None
 
     @property
     def store(self) -> IStore:
@@ -180,14 +185,17 @@ class Shard:
     async def _configure(self, name: str, state: ClusterState) -> None:
         store = self._store
         assignment = accept(self.assignment, name, state, store.identity, store.documents)
-        if assignment != self.assignment:
+        if assignment != self._taken_on:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
+            # What goes isn't served from now on, and what comes is when the store owns it.
+            self.assignment = assignment
             while await store.count_ahead(assignment.ranges, _COUNTED):
-                pass
+                await self.pause()
             await store.own(assignment.ranges)
             await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
-            self.assignment = assignment
+            self._taken_on = assignment
+            self.on_assignment()
 
     def _owning(self, epoch: int, slot: int) -> tuple[Assignment, tuple[int, int]]:
         """The assignment, of a shard that owns a slot, and the range that has it."""

@@ -38,6 +38,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.authenticating_endpoint import authenticated_dial
+from pyshard.net.client_endpoints import Dial
 from pyshard.net.connection_parameters import connection_parameters
 from pyshard.security.tokens_and_roles import Role, Tokens
 from pyshard.settings import settings
@@ -178,7 +179,8 @@ class MemoryCluster:
         assert own is not None, f"there is no {name}"
         assert name not in self.services, f"{name} runs already"
         shard = Shard(self._open_store(name, self.clock.seconds), self.clock.seconds)
-        service = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port), self._checked_tokens)
+        endpoint, dial = self.network.listen(own.host, own.port), self._dial_as_daemon()
+        service = ShardService(lambda: shard, self.clock, endpoint, self._checked_tokens, dial=dial, random=self.random)
         self.services[name] = service
         service.startService()
 
@@ -201,7 +203,7 @@ class MemoryCluster:
         host, port = settings.BOOTSTRAP_SERVER
         bootstrap = Bootstrap(self.state, self._save)
         endpoint = self.network.listen(str(host), int(port))
-        dial = authenticated_dial(self.network.dial, None if self.tokens is None else self._admin_secret)
+        dial = self._dial_as_daemon()
         self.bootstrap = BootstrapService(bootstrap, self.clock, endpoint, dial, self.random, self._checked_tokens)
         self.bootstrap.startService()
 
@@ -231,6 +233,10 @@ class MemoryCluster:
     def _valid_tokens(self) -> Tokens:
         assert self.tokens is not None, "a cluster that has tokens keeps having some"
         return self.tokens
+
+    def _dial_as_daemon(self) -> Dial:
+        """The way by which daemons dial each other."""
+        return authenticated_dial(self.network.dial, None if self.tokens is None else self._admin_secret)
 
     def _admin_secret(self) -> bytes:
         token = self._valid_tokens().first(Role.ADMIN)

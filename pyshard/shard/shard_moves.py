@@ -1,0 +1,218 @@
+"""Has a shard do what the moves of the cluster's state want of it, and tells how far it is.
+
+Rules:
+
+- What is to be done says `pyshard.shard.move_duties`; what failed is tried again when the bootstrap asks the next time.
+- A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
+- It pulls from that store alone which the state names.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.errors import PyshardError, WrongIdentity
+from pyshard.model.range_moves import RangeMove, StoreId
+from pyshard.net.client_endpoints import Dial
+from pyshard.net.dialed_connection import DialedConnection
+from pyshard.net.disconnect_reason import reason_of
+from pyshard.net.reconnecting_dialer import Dialer
+from pyshard.protocol.greeting import Greeting
+from pyshard.protocol.move_reports import MoveReports
+from pyshard.protocol.store_ranges import Origin
+from pyshard.shard.followed_shard import FollowedShard
+from pyshard.shard.move_duties import (
+    Duty,
+    ToForget,
+    ToSeal,
+    ToUnseal,
+    duties,
+    pulls,
+    source_report,
+    target_report,
+)
+from pyshard.shard.range_pull import RangePull
+from pyshard.shard.served_followers import ServedFollowers
+from pyshard.shard.shard import Shard
+
+_log = Logger()
+
+
+class _Pulling:
+    """One pull, and the connection to its source.
+
+    :param move: what is pulled.
+    :param pull: takes it.
+    :param clock: times attempts to connect.
+    :param random: jitter.
+    :ivar why: why it doesn't go on just now; empty: it does.
+    """
+
+    def __init__(self, move: RangeMove, pull: RangePull, clock: IReactorTime, random: Random) -> None:
+        self._clock = clock
+        self._random = random
+        self._running: Deferred[None] | None = None
+        self._dialer: Dialer | None = None
+        self.move = move
+        self.pull = pull
+        self.why = ""
+
+    def start(self, dial: Dial, host: str, port: int) -> None:
+        """Dial, and pull."""
+        self._dialer = Dialer(self._clock, dial(host, port), self, self._random)
+        self._dialer.dial()
+
+    def stop(self) -> None:
+        """End the pull, and the connection."""
+        dialer, self._dialer = self._dialer, None
+        if self._running is not None:
+            self._running.cancel()
+        if dialer is not None:
+            dialer.close()
+
+    # ------------------------------------------------------------------ what the dialer asks
+
+    def wants_connection(self) -> bool:
+        """See `DialerOwner`."""
+        return self._dialer is not None
+
+    def approve(self, connection: DialedConnection, greeting: Greeting) -> None:
+        """See `DialerOwner`."""
+        found = StoreId(greeting.identity, greeting.incarnation)
+        if found != self.move.source_store:
+            raise WrongIdentity(f"the store of shard {self.move.source!r} isn't the one with which the move began")
+
+    def connected(self, connection: DialedConnection) -> None:
+        """See `DialerOwner`."""
+        self.why = ""
+        source = FollowedShard(connection, self.move.name, self.move.ranges)
+        self._running = Deferred.fromCoroutine(self.pull.run(source))
+        self._running.addErrback(self._ended, connection)
+
+    def disconnected(self, reason: str) -> None:
+        """See `DialerOwner`."""
+        self._note(reason)
+
+    def refused(self, error: PyshardError) -> None:
+        """See `DialerOwner`: it is dialed again all the same."""
+
+    # ------------------------------------------------------------------ inside
+
+    def _ended(self, failure: Failure, connection: DialedConnection) -> None:
+        """The pull has ended: begin it anew over another connection, unless it was stopped, or has one."""
+        self._running = None
+        if failure.check(CancelledError) is None:
+            self._note(reason_of(failure))
+        if self._dialer is not None and self._dialer.connection is connection:
+            self._dialer.drop()
+
+    def _note(self, why: str) -> None:
+        if self._dialer is not None and why != self.why:
+            self.why = why
+            _log.warn("{move} from {source} waits: {why}", move=self.move.name, source=self.move.source, why=why)
+
+
+class ShardMoves:
+    """The moves of one shard.
+
+    :param shard: the shard.
+    :param followers: those that follow it.
+    :param clock: times connections and copies.
+    :param dial: leads to other shards; None: nothing is pulled.
+    :param random: jitter.
+    """
+
+    def __init__(
+        self, shard: Shard, followers: ServedFollowers, clock: IReactorTime, dial: Dial | None, random: Random
+    ) -> None:
+        self._shard = shard
+        self._followers = followers
+        self._clock = clock
+        self._dial = dial
+        self._random = random
+        self._pulling: dict[str, _Pulling] = {}
+        self._busy = False
+        shard.on_assignment = self.update
+
+    def update(self) -> None:
+        """The shard has another assignment, or what failed is to be tried again."""
+        assignment = self._shard.assignment
+        if assignment is None:
+            return
+        wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves)}
+        for name in self._pulling.keys() - wanted.keys():
+            self._pulling.pop(name).stop()
+        if self._dial is not None:
+            for name in wanted.keys() - self._pulling.keys():
+                self._pull(wanted[name], self._dial)
+        if not self._busy and self._duties():
+            self._busy = True
+            Deferred.fromCoroutine(self._do_all()).addErrback(self._failed).addBoth(self._done)
+
+    def reports(self) -> MoveReports:
+        """What the shard says of its moves."""
+        self.update()
+        assignment, store = self._shard.configured(), self._shard.store
+        identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
+        given = {
+            move.number: source_report(move, identity, store.ranges, self._followers.names)
+            for move in assignment.state.moves
+            if move.source == assignment.name
+        }
+        taken = {}
+        for move in assignment.state.moves:
+            if move.target == assignment.name:
+                pulling = self._pulling.get(move.name)
+                behind, even, sealed = 0, None, 0
+                if pulling is not None:
+                    progress = pulling.pull.progress
+                    behind, even, sealed = progress.behind, progress.even, progress.sealed
+                taken[move.number] = target_report(move, identity, store.ranges, behind, even, sealed, now)
+        return MoveReports(given, taken)
+
+    def close(self) -> None:
+        """Stop all pulls; what they have stays."""
+        for pulling in self._pulling.values():
+            pulling.stop()
+        self._pulling = {}
+
+    # ------------------------------------------------------------------ inside
+
+    def _pull(self, move: RangeMove, dial: Dial) -> None:
+        assignment = self._shard.configured()
+        source = assignment.state.map.named(move.source)
+        assert source is not None
+        assert move.source_store is not None
+        origin = Origin(move.source_store.identity, move.source_store.incarnation)
+        pull = RangePull(self._shard.store, move.name, move.ranges, origin, self._limit, self._clock)
+        pulling = self._pulling[move.name] = _Pulling(move, pull, self._clock, self._random)
+        pulling.start(dial, source.host, source.port)
+
+    def _limit(self) -> int:
+        return self._shard.configured().own.limit
+
+    def _duties(self) -> list[Duty]:
+        assignment = self._shard.configured()
+        return duties(assignment.name, assignment.state.moves, self._shard.store.ranges, self._followers.names)
+
+    async def _do_all(self) -> None:
+        for duty in self._duties():
+            if isinstance(duty, ToSeal):
+                await self._shard.store.seal(duty.name, duty.ranges, duty.attempt)
+            elif isinstance(duty, ToUnseal):
+                await self._shard.store.unseal(duty.name)
+            elif isinstance(duty, ToForget):
+                self._followers.forget(duty.name)
+            else:
+                await self._shard.store.unstage(duty.name)
+
+    def _failed(self, failure: Failure) -> None:
+        _log.warn("a move waits: {why}", why=reason_of(failure))
+
+    def _done(self, _: object) -> None:
+        self._busy = False
