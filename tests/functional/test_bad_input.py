@@ -112,6 +112,10 @@ def test_state_file(environment: Mapping[str, str], tmp_path: Path) -> None:
         ],
         "indexes": {},
         "next_index": 1,
+        "step": 0,
+        "moves": [],
+        "next_move": 1,
+        "since": [],
     }
     state.write_text(json.dumps(known))
     assert "documents don't move to other ranges" in refused(
