@@ -44,10 +44,14 @@ NOBODY = Origin("", "")
 
 
 class Staging(msgspec.Struct, array_like=True, frozen=True):
-    """Ranges whose records are being copied from another store."""
+    """Ranges whose records are being copied from another store.
+
+    :param sealed: the last attempt whose seal is known: what there was before that seal is absorbed; 0: none is.
+    """
 
     ranges: SlotRanges
     origin: Origin
+    sealed: int = 0
 
 
 class Seal(msgspec.Struct, array_like=True, frozen=True):
@@ -143,10 +147,15 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
             raise BadRequest(f"staged: found {shown(overlap)}, which this store has, expected ranges that it hasn't")
         return replace(self, staged={**self.staged, name: new})
 
-    def absorbed(self, name: str, sequence: int) -> StoreRanges:
-        """A staging has all groups up to a number."""
+    def absorbed(self, name: str, sequence: int, source: StoreRanges | None = None) -> StoreRanges:
+        """A staging has all groups up to a number.
+
+        :param source: the other store's ranges, as the last of these groups says; None: it says nothing of them.
+        """
         ranges, origin = self.staged[name].ranges, self.staged[name].origin
-        staging = Staging(ranges, Origin(origin.identity, origin.incarnation, sequence))
+        seal = None if source is None else source.sealed.get(name)
+        sealed = self.staged[name].sealed if seal is None else seal.attempt
+        staging = Staging(ranges, Origin(origin.identity, origin.incarnation, sequence), sealed)
         return replace(self, staged={**self.staged, name: staging})
 
     def unstaged(self, name: str) -> StoreRanges:

@@ -3,8 +3,11 @@
 Rules:
 
 - a source is sealed while the state says so, by the attempt of the state. Nothing else seals it, and nothing else opens
-  it again: no clock, no connection that is lost;
-- a target pulls from when the state names the stores until it is decided; then it owns what it has, or gives it up;
+  it again: no clock, no connection that is lost. After a commit the seal goes with the slots;
+- a target that has said that it has all up to a seal keeps that, whatever happens, until the state has decided about
+  this attempt. Meanwhile it asks the source nothing (`is_held`);
+- a target pulls from when the state names the stores until it is decided. Then it owns what it has, which ends the
+  staging, or gives it up. It never begins anew after a commit: the source may have nothing any more;
 - a seal, or a staging, of a move that the state doesn't have (any more) is taken back: that move has ended.
 """
 
@@ -58,21 +61,34 @@ def duties(shard: str, moves: Collection[RangeMove], ranges: StoreRanges, follow
     """What a shard has to do so that its store is as the state's moves say.
 
     :param shard: its name.
-    :param ranges: its store's, once it owns what the state says.
+    :param ranges: its store's.
     :param followers: the names for which it keeps something.
     """
     found: list[Duty] = []
     given = {move.name: move for move in moves if move.source == shard}
-    taken = {move.name for move in moves if move.target == shard and not move.has_ended}
+    taken = {move.name for move in moves if move.target == shard and move.phase is not Phase.CANCELLED}
     for name, move in given.items():
         known = ranges.sealed.get(name)
         if move.phase is Phase.SEALING and (known is None or known.attempt < move.attempt):
             found.append(ToSeal(name, move.ranges, move.attempt))
-    sealing = {name for name, move in given.items() if move.phase is Phase.SEALING}
-    found += [ToUnseal(name) for name in ranges.sealed if name not in sealing]
+    closed = {name for name, move in given.items() if move.phase in (Phase.SEALING, Phase.COMMITTED)}
+    found += [ToUnseal(name) for name in ranges.sealed if name not in closed]
     found += [ToUnstage(name) for name in ranges.staged if name not in taken]
     found += [ToForget(name) for name in followers if name not in given or given[name].has_ended]
     return found
+
+
+def is_held(move: RangeMove | None, sealed: int) -> bool:
+    """Whether a target must leave what it has as it is: it may be committed already.
+
+    :param move: as the target knows it; None: it knows none.
+    :param sealed: the last attempt whose seal it has reached; 0: none.
+    """
+    if sealed == 0:
+        return False
+    if move is None or move.has_ended:
+        return True
+    return move.attempt < sealed or (move.attempt == sealed and move.phase is Phase.SEALING)
 
 
 def pulls(shard: str, moves: Collection[RangeMove]) -> list[RangeMove]:
@@ -92,7 +108,7 @@ def source_report(move: RangeMove, store: StoreId, ranges: StoreRanges, follower
 
 
 def target_report(
-    move: RangeMove, store: StoreId, ranges: StoreRanges, behind: int, even: float | None, sealed: int, now: float
+    move: RangeMove, store: StoreId, ranges: StoreRanges, behind: int, even: float | None, now: float
 ) -> TargetReport:
     """What a move's target says of itself.
 
@@ -100,7 +116,6 @@ def target_report(
     :param ranges: of that.
     :param behind: bytes of changes in the last answer of the source.
     :param even: when it was even with the source last, by the clock of `now`; None: never.
-    :param sealed: the last attempt whose seal it has reached.
     """
     staging = ranges.staged.get(move.name)
     return TargetReport(
@@ -108,6 +123,6 @@ def target_report(
         complete=staging is not None and staging.origin.sequence > 0,
         bytes_behind=behind,
         seconds_behind=1e9 if even is None else max(0.0, now - even),
-        sealed=sealed,
+        sealed=0 if staging is None else staging.sealed,
         clean=staging is None and not common(move.ranges, ranges.left),
     )

@@ -7,6 +7,8 @@ Rules:
 - One that isn't complete, or is of another store or another incarnation of it, is given up, and begins anew when what
   it had is removed. So is one whose next groups aren't kept any more.
 - A record of an index that this shard wasn't told of yet waits until it is.
+- What has reached a seal may be committed. It is left as it is, and the source is asked nothing, while it is *held*:
+  until it is known that this seal was taken back (`pyshard.shard.move_duties.is_held`).
 - The copy is paced, so that both shards have time for their clients. Changes aren't: they must be caught up with.
 """
 
@@ -26,7 +28,7 @@ from pyshard.protocol.store_ranges import Origin
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.storage import IStore
 
-_LOOK = 0.1  # seconds between looks whether what is waited for has come
+_LOOK = 0.05  # seconds between looks whether what is waited for has come
 
 #: Bytes of records that are copied in a second, if nothing else is said.
 COPY_PACE = 32 * 1024 * 1024
@@ -42,7 +44,6 @@ class PullProgress:
     :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
     :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
     :ivar even: when the last answer without changes came, in the clock's seconds; None: there was none.
-    :ivar sealed: the last attempt of whose seal it knows: then it has all that was changed before.
     """
 
     copies: int = 0
@@ -51,7 +52,6 @@ class PullProgress:
     sequence: int = 0
     behind: int = 0
     even: float | None = None
-    sealed: int = 0
 
 
 class RangePull:
@@ -63,6 +63,7 @@ class RangePull:
     :param origin: the other store, and its incarnation.
     :param limit: gives how many bytes the shard may store, with what is copied.
     :param clock: paces the copy.
+    :param held: whether what has reached a seal is held, given its attempt.
     :param pace: bytes of records that are copied in a second.
     :ivar progress: how far it is.
     """
@@ -75,6 +76,7 @@ class RangePull:
         origin: Origin,
         limit: Callable[[], int],
         clock: IReactorTime,
+        held: Callable[[int], bool] = lambda _: False,
         pace: float = COPY_PACE,
     ) -> None:
         self._store = store
@@ -83,6 +85,7 @@ class RangePull:
         self._origin = Origin(origin.identity, origin.incarnation)
         self._limit = limit
         self._clock = clock
+        self._held = held
         self._pace = pace
         self.progress = PullProgress()
 
@@ -142,15 +145,19 @@ class RangePull:
         """Take the groups after those that are here."""
         progress = self.progress
         while True:
-            progress.sequence = self._store.ranges.staged[self._name].origin.sequence
+            staging = self._store.ranges.staged[self._name]
+            if self._held(staging.sealed):
+                await self._pause(_LOOK)
+                continue
+            progress.sequence = staging.origin.sequence
             groups = await source.groups(progress.sequence)
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups:
                 progress.even = self._clock.seconds()
             for group in groups:
                 await self._absorb(group, group.sequence)
-                seal = None if group.ranges is None else group.ranges.sealed.get(self._name)
-                progress.sealed = progress.sealed if seal is None else seal.attempt
+                if group.ranges is not None and self._name in group.ranges.sealed:
+                    break  # what comes behind a seal is asked for again, if it isn't held
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:

@@ -5,6 +5,7 @@ A follower has a name, such as that of a move. It reads a copy, then the groups 
 
 Rules:
 
+- A copy is given of ranges alone that the store owns, all of them.
 - A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while.
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
 - A follower has one connection. Whoever comes later takes its place, since the older one may be lost without a word.
@@ -21,8 +22,8 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, shown_value
-from pyshard.model.slot_ranges import SlotRanges
+from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
+from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
@@ -88,11 +89,18 @@ class ServedFollowers:
         :return: the copy's id, and its head.
         :raises BadRequest: the name is empty, or there is no range.
         :raises TooManySnapshots: there are as many followers as there may be.
+        :raises WrongShard: the store doesn't own all of these ranges.
         :raises StorageFailed: there is no copy.
         """
         self._admit(name, ranges)
         self._stop(name)
+        self._check_owned(ranges)
         copy = await self._store.copy(name, ranges)
+        try:
+            self._check_owned(ranges)  # it may have gone meanwhile
+        except WrongShard:
+            copy.close()
+            raise
         number = self._new_id()
         opened = self._copies[number] = _CopyInUse(owner, copy)
         self._await_reader(number, opened)
@@ -190,6 +198,11 @@ class ServedFollowers:
                 f"{len(self._names)} others follow this shard, the most it may have; try again when one has ended"
             )
         self._names.add(name)
+
+    def _check_owned(self, ranges: SlotRanges) -> None:
+        """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""
+        if lacking := without(ranges, self._store.ranges.owned):
+            raise WrongShard(f"this shard doesn't own {shown(lacking)}, so it gives no copy of it; get the newest map")
 
     def _stop(self, name: str) -> None:
         following = self._following.pop(name, None)

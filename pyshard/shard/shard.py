@@ -52,7 +52,7 @@ class Shard:
     :param seconds: the clock, in seconds, for the uptime.
     :raises ConfigError: what the store remembers is of another version.
     :ivar pause: waits while others are served, between steps of what takes long.
-    :ivar on_assignment: called when another assignment was taken on.
+    :ivar on_assignment: called when there is another assignment, and again when the store goes by it.
     """
 
     def __init__(self, store: IStore, seconds: Callable[[], float]) -> None:
@@ -190,6 +190,7 @@ class Shard:
             await store.set_indexes(state.indexes, state.next_index)
             # What goes isn't served from now on, and what comes is when the store owns it.
             self.assignment = assignment
+            self.on_assignment()
             while await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
             await store.own(assignment.ranges)

@@ -32,11 +32,12 @@ from pyshard.shard.move_duties import (
     ToSeal,
     ToUnseal,
     duties,
+    is_held,
     pulls,
     source_report,
     target_report,
 )
-from pyshard.shard.range_pull import RangePull
+from pyshard.shard.range_pull import PullProgress, RangePull
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 
@@ -95,7 +96,9 @@ class _Pulling:
         self._running.addErrback(self._ended, connection)
 
     def disconnected(self, reason: str) -> None:
-        """See `DialerOwner`."""
+        """See `DialerOwner`. A pull that asks nothing just now hasn't noticed."""
+        if self._running is not None:
+            self._running.cancel()
         self._note(reason)
 
     def refused(self, error: PyshardError) -> None:
@@ -168,11 +171,8 @@ class ShardMoves:
         for move in assignment.state.moves:
             if move.target == assignment.name:
                 pulling = self._pulling.get(move.name)
-                behind, even, sealed = 0, None, 0
-                if pulling is not None:
-                    progress = pulling.pull.progress
-                    behind, even, sealed = progress.behind, progress.even, progress.sealed
-                taken[move.number] = target_report(move, identity, store.ranges, behind, even, sealed, now)
+                progress = PullProgress() if pulling is None else pulling.pull.progress
+                taken[move.number] = target_report(move, identity, store.ranges, progress.behind, progress.even, now)
         return MoveReports(given, taken)
 
     def close(self) -> None:
@@ -189,9 +189,17 @@ class ShardMoves:
         assert source is not None
         assert move.source_store is not None
         origin = Origin(move.source_store.identity, move.source_store.incarnation)
-        pull = RangePull(self._shard.store, move.name, move.ranges, origin, self._limit, self._clock)
+
+        def held(sealed: int) -> bool:
+            return is_held(self._known(move.number), sealed)
+
+        pull = RangePull(self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held)
         pulling = self._pulling[move.name] = _Pulling(move, pull, self._clock, self._random)
         pulling.start(dial, source.host, source.port)
+
+    def _known(self, number: int) -> RangeMove | None:
+        moves = self._shard.configured().state.moves
+        return next((move for move in moves if move.number == number), None)
 
     def _limit(self) -> int:
         return self._shard.configured().own.limit

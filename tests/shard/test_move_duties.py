@@ -13,6 +13,7 @@ from pyshard.shard.move_duties import (
     ToUnseal,
     ToUnstage,
     duties,
+    is_held,
     pulls,
     source_report,
     target_report,
@@ -47,10 +48,31 @@ def test_unsealed_as_the_state_says(moves: list[RangeMove]) -> None:
 
 @pytest.mark.parametrize("move", ENDED)
 def test_ended(move: RangeMove) -> None:
-    """The source opens what it still owns, and keeps nothing for the target, which gives up what it doesn't own."""
-    assert duties("giver", [move], SEALED, ["move 7"]) == [ToUnseal("move 7"), ToForget("move 7")]
-    assert duties("taker", [move], STAGED, []) == [ToUnstage("move 7")]
+    """The source opens what it still owns, and keeps nothing for the target."""
+    opened = [ToUnseal("move 7")] if move.phase is Phase.CANCELLED else []  # else the seal goes with the slots
+    assert duties("giver", [move], SEALED, ["move 7"]) == [*opened, ToForget("move 7")]
     assert duties("taker", [move], TAKER, []) == []
+
+
+def test_held() -> None:
+    """What has reached a seal is held until the state has decided about just this attempt."""
+    assert not is_held(MOVE, 0)
+    assert is_held(MOVE, 1)  # the state isn't here yet
+    assert is_held(SEALING, 1)
+    assert not is_held(SEALING.unsealed("why"), 1)
+    again = SEALING.unsealed("why").sealing()
+    assert not is_held(again, 1)
+    assert is_held(again, 2)
+    assert is_held(SEALING, 2)
+    assert is_held(None, 1)
+    assert all(is_held(move, 1) for move in ENDED)
+
+
+def test_what_is_committed_is_never_given_up() -> None:
+    """Until the target owns it, it stays staged. What is cancelled goes."""
+    cancelled, committed = ENDED
+    assert duties("taker", [committed], STAGED.absorbed("move 7", 9), []) == []
+    assert duties("taker", [cancelled], STAGED.absorbed("move 7", 9), []) == [ToUnstage("move 7")]
 
 
 def test_others_moves() -> None:
@@ -81,12 +103,13 @@ def test_what_a_source_says() -> None:
 
 def test_what_a_target_says() -> None:
     """How far its copy is, what it lacks, and whether anything is left of a copy that was given up."""
-    assert target_report(MOVE, B, STAGED, 0, None, 0, 5.0) == TargetReport(B, False, 0, 1e9, 0, False)
+    assert target_report(MOVE, B, STAGED, 0, None, 5.0) == TargetReport(B, False, 0, 1e9, 0, False)
     complete = STAGED.absorbed("move 7", 9)
-    assert target_report(MOVE, B, complete, 300, 4.5, 2, 5.0) == TargetReport(B, True, 300, 0.5, 2, False)
-    assert target_report(MOVE, B, complete, 300, 6.0, 2, 5.0).seconds_behind == 0
+    sealed = complete.absorbed("move 7", 10, GIVER.sealing("move 7", RANGES, 2)).absorbed("move 7", 11)
+    assert target_report(MOVE, B, sealed, 300, 4.5, 5.0) == TargetReport(B, True, 300, 0.5, 2, False)
+    assert target_report(MOVE, B, sealed, 300, 6.0, 5.0).seconds_behind == 0
     given_up = complete.unstaged("move 7")
-    assert target_report(MOVE, B, given_up, 0, None, 0, 5.0).clean is False
-    assert target_report(MOVE, B, given_up.trimmed(), 0, None, 0, 5.0).clean is True
+    assert target_report(MOVE, B, given_up, 0, None, 5.0).clean is False
+    assert target_report(MOVE, B, given_up.trimmed(), 0, None, 5.0).clean is True
     owned = complete.owning(((10, 20), (100, 200)))
-    assert target_report(attrs.evolve(MOVE, phase=Phase.COMMITTED), B, owned, 0, None, 0, 5.0).clean is True
+    assert target_report(attrs.evolve(MOVE, phase=Phase.COMMITTED), B, owned, 0, None, 5.0).clean is True

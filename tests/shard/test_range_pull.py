@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from pyshard.errors import PyshardError, ShardFull, SnapshotEnded, TooManySnapshots
+from pyshard.errors import PyshardError, ShardFull, SnapshotEnded, TooManySnapshots, WrongShard
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.slot_ranges import SlotRanges, in_ranges, without
 from pyshard.net.command_connection import BoundedAMP
@@ -56,6 +56,7 @@ class Pulling:
         self.target.result(self.target.store.own(REST))
         self.pace = pace
         self.limit = PLENTY
+        self.held = 0
         self.served: Served | None = None
         self.serve()
 
@@ -68,9 +69,20 @@ class Pulling:
 
     def new_pull(self) -> None:
         """A target that has no more than its store."""
-        self.pull = RangePull(self.target.store, "m", MOVING, self.origin, lambda: self.limit, self.clock, self.pace)
+        self.pull = RangePull(
+            self.target.store, "m", MOVING, self.origin, lambda: self.limit, self.clock, self.is_held, self.pace
+        )
         self.outcome: list[Any] = []
         self.running: Deferred[None] | None = None
+
+    def is_held(self, sealed: int) -> bool:
+        """Whether this is the attempt that is held."""
+        return 0 < sealed == self.held
+
+    @property
+    def sealed(self) -> int:
+        """The last attempt whose seal the target has reached."""
+        return self.target.store.ranges.staged["m"].sealed
 
     def run(self) -> None:
         """Have the target pull over a new connection."""
@@ -303,20 +315,53 @@ def test_sealed(pulling: Pulling) -> None:
     """It says of which seal it knows, once it has all that was changed before it."""
     pulling.run()
     pulling.catch_up()
-    store, progress = pulling.source.store, pulling.pull.progress
+    store = pulling.source.store
     pulling.source.fill(dict.fromkeys(KEYS, b"record"))
     pulling.source.result(store.seal("m", MOVING, 3))
-    assert progress.sealed == 0
+    assert pulling.sealed == 0
     pulling.catch_up()
-    pulling.step(0)
-    assert progress.sealed == 3
+    assert pulling.sealed == 3
     pulling.source.result(store.unseal("m"))
     pulling.source.fill({KEYS[0]: b"other"})
     pulling.source.result(store.seal("m", MOVING, 4))
     pulling.catch_up()
-    pulling.step(0)
-    assert progress.sealed == 4
+    assert pulling.sealed == 4
     pulling.check()
+
+
+def test_held(pulling: Pulling) -> None:
+    """What has reached a seal is kept while it is held, whatever becomes of the source, and of the target's process."""
+    pulling.run()
+    pulling.catch_up()
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling.source.result(pulling.source.store.seal("m", MOVING, 3))
+    pulling.held = 3
+    pulling.catch_up()
+    wanted, place = records(pulling.source, MOVING), pulling.target.store.ranges.staged["m"].origin
+    pulling.source.result(pulling.source.store.own(REST))
+    pulling.source.store.forget("m")
+    for again in (False, True):
+        if again:
+            assert pulling.running is not None
+            pulling.running.cancel()
+            pulling.new_pull()
+            pulling.run()
+        for _ in range(5):
+            pulling.step()
+        assert not pulling.outcome
+        assert pulling.target.store.ranges.staged["m"].origin == place
+        assert records(pulling.target, MOVING) == wanted
+
+
+def test_no_copy_of_what_is_not_owned(pulling: Pulling) -> None:
+    """It would be empty, and seem to be complete."""
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling.source.result(pulling.source.store.own(REST))
+    pulling.run()
+    pulling.step()
+    (found,) = pulling.outcome
+    assert found.check(WrongShard)
+    assert pulling.target.store.ranges.staged["m"].origin.sequence == 0
 
 
 # -- what a shard serves ---------------------------------------------------------------------------------------------

@@ -93,6 +93,6 @@ def absorbing_staged(name: str, group: ChangeGroup, sequence: int, limit: int) -
         replay(view, counters, changes, logged_group(ChangeGroup(0, 0, group.version, wanted)))
         refuse_past_limit(name, counters.used_of_limit, counters.used - used, limit)
         if sequence:
-            set_ranges(view, counters, changes, ranges.absorbed(name, sequence))
+            set_ranges(view, counters, changes, ranges.absorbed(name, sequence, group.ranges))
 
     return LoggedUpdate(work)

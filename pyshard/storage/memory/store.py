@@ -264,7 +264,7 @@ class MemoryStore(RangeChanges):
             changes = records_for(self.ranges, name, group, sequence, self._indexes, self._next_index)
             if changes is not None:
                 self._hidden.refuse_past_limit(name, changes, limit)
-                after = self.ranges.absorbed(name, sequence) if sequence else self.ranges
+                after = self.ranges.absorbed(name, sequence, group.ranges) if sequence else self.ranges
                 self._absorb(changes, group.version, after)
 
         return execute(work)

@@ -65,7 +65,7 @@ def test_a_payload_with_indexes_and_text() -> None:
     assert msgspec.msgpack.decode(changes.payload(7)) == [7, {}, {"pages": 1}, b"text", 2, None, None]
     changes.ranges = StoreRanges(((0, 5),), {"m": Staging(((7, 9),), Origin("1d", "2e", 3))}, ((5, 7),))
     changes.origin = Origin("1d", "2e", 4)
-    ranges = [[[0, 5]], {"m": [[[7, 9]], ["1d", "2e", 3]]}, [[5, 7]], {}]
+    ranges = [[[0, 5]], {"m": [[[7, 9]], ["1d", "2e", 3], 0]}, [[5, 7]], {}]
     assert msgspec.msgpack.decode(changes.payload(7))[4:] == [2, ranges, ["1d", "2e", 4]]
     assert decoded(changes.payload(7)) == LoggedGroup(7, {}, {"pages": 1}, b"text", 2, changes.ranges, changes.origin)
 
