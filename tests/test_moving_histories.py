@@ -57,7 +57,7 @@ class MovingRun(Run):
 
     def fault(self) -> None:
         """One random fault, or the end of one; ranges move by themselves."""
-        kind = self.random.choice(["network"] * 4 + ["bootstrap", "cancel", "address", "kill", "kill"])
+        kind = self.random.choice(["network"] * 4 + ["bootstrap", "cancel", "cancel", "address", "kill", "kill"])
         if kind == "network":
             self.faults.of_network()
         elif kind == "bootstrap":
@@ -135,5 +135,5 @@ def test_histories_while_ranges_move(first: int) -> None:
         seen += phases
     print(f"\nseeds from {first}: {total(tallies)}, {seen}")  # noqa: T201  # pytest shows it when it is asked to (-s)
     if len(tallies) == BLOCK:
-        assert seen[Phase.COMMITTED] > BLOCK
-        assert seen[Phase.CANCELLED]
+        assert seen[Phase.COMMITTED] >= BLOCK / 2
+        assert seen[Phase.SEALING]

@@ -248,7 +248,10 @@ class ReadGroups(Command):
         (b"after", Integer()),  # the number of the last group that I have
         (b"ranges", ChunkedBytes()),  # as of OpenCopy
     ]
-    response = [(b"groups", ChunkedBytes())]  # MessagePack: an array of `ChangeGroup`
+    response = [
+        (b"groups", ChunkedBytes()),  # MessagePack: an array of `ChangeGroup`
+        (b"newest", Integer()),  # the number of the shard's last group
+    ]
 
 
 class ForgetFollower(Command):

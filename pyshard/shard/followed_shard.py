@@ -31,6 +31,7 @@ class FollowedShard:
     :param caller: the connection. With it, a copy that is being read is lost.
     :param name: the follower's.
     :param ranges: the slots.
+    :ivar newest: the number of the last group that it had when it gave some last.
     """
 
     def __init__(self, caller: Caller, name: str, ranges: SlotRanges) -> None:
@@ -38,6 +39,7 @@ class FollowedShard:
         self._name = name
         self._ranges = encode_ranges(ranges)
         self._copy = ""
+        self.newest = 0
 
     async def open_copy(self) -> ChangeGroup:
         """Begin to read a copy; its head."""
@@ -56,7 +58,7 @@ class FollowedShard:
         :raises FollowerBehind: they aren't kept.
         """
         answer = await self._ask(commands.ReadGroups, follower=self._name, after=after, ranges=self._ranges)
-        groups = decode_groups(answer["groups"])
+        groups, self.newest = decode_groups(answer["groups"]), answer["newest"]
         numbers = [after, *(group.sequence for group in groups)]
         if any(later <= earlier for earlier, later in pairwise(numbers)):
             raise BadRequest(f"groups: found the numbers {numbers[:20]}, expected that they rise")

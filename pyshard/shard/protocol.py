@@ -208,7 +208,7 @@ class ShardProtocol(ServerConnection):
 
     def read_groups(self, follower: str, after: int, ranges: bytes) -> Deferred[Arguments]:
         read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges)))
-        return read.addCallback(lambda groups: {"groups": encode_groups(groups)})
+        return read.addCallback(lambda groups: {"groups": encode_groups(groups), "newest": self._shard.store.sequence})
 
     def forget_follower(self, follower: str) -> Arguments:
         self._followers.forget(follower)

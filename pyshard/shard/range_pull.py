@@ -43,7 +43,7 @@ class PullProgress:
     :ivar size: their bytes.
     :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
     :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
-    :ivar even: when the last answer without changes came, in the clock's seconds; None: there was none.
+    :ivar even: when the last answer came with all that the source had, in the clock's seconds; None: there was none.
     """
 
     copies: int = 0
@@ -152,7 +152,7 @@ class RangePull:
             progress.sequence = staging.origin.sequence
             groups = await source.groups(progress.sequence)
             progress.behind = sum([group.size for group in groups if group.changes])
-            if not groups:
+            if not groups or groups[-1].sequence >= source.newest:
                 progress.even = self._clock.seconds()
             for group in groups:
                 await self._absorb(group, group.sequence)

@@ -108,7 +108,7 @@ class Shard:
             if at_hand is not None:
                 self.operations += operations
                 return succeed([Answer(at_hand, {})])
-        plan = _Plan(assignment, self._store, runs, epoch)
+        plan = _Plan(assignment, self._store, runs, self._served_to(assignment, epoch))
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
@@ -154,6 +154,8 @@ class Shard:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
         assignment, _ = self._owning(epoch, slot)
+        if self._store.ranges.owned != assignment.ranges:
+            raise ShardBehind(f"shard {assignment.name!r} is taking on other ranges; ask again soon")
         number = assignment.state.index_id(index)
         self.operations += 1
         return self._store.count(number), assignment.ranges
@@ -188,14 +190,14 @@ class Shard:
         if assignment != self._taken_on:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
-            # What goes isn't served from now on, and what comes is when the store owns it.
-            self.assignment = assignment
-            self.on_assignment()
+            if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
+                self.assignment = assignment
+                self.on_assignment()
             while await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
             await store.own(assignment.ranges)
             await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
-            self._taken_on = assignment
+            self.assignment = self._taken_on = assignment
             self.on_assignment()
 
     def _owning(self, epoch: int, slot: int) -> tuple[Assignment, tuple[int, int]]:
@@ -203,10 +205,18 @@ class Shard:
         assignment = self._current(epoch)
         if not 0 <= slot < SLOTS:
             raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
-        owned = range_with(slot, assignment.served_to(epoch))
+        owned = range_with(slot, self._served_to(assignment, epoch))
         if owned is None:
             raise not_owned(assignment, slot)
         return assignment, owned
+
+    def _served_to(self, assignment: Assignment, epoch: int) -> SlotRanges:
+        """What the shard serves to who routed by an epoch.
+
+        That is what it is to own, as far as its store owns it already, and hasn't sealed it.
+        """
+        served, by_store = assignment.served_to(epoch), self._store.ranges.served
+        return by_store if by_store == served else common(by_store, served)
 
     def _current(self, epoch: int) -> Assignment:
         assignment = self.assignment or self.configured()
@@ -245,19 +255,16 @@ class _Refusal(NamedTuple):
 class _Plan:
     """A batch on its way to the store: which operations go there, and where their outcomes belong.
 
-    The operations that the shard owns are the tasks; the others are refused. So are those on slots that have moved here
-    after the epoch by which they were routed (`pyshard.model.moved_ranges`).
+    The operations on slots that the shard serves are the tasks; the others are refused.
 
+    :param served: these slots.
     :ivar tasks: what goes to the store.
     :ivar refuses: whether anything doesn't go there, so that the store's answers aren't those to the batch.
     """
 
-    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run], epoch: int) -> None:
+    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run], served: SlotRanges) -> None:
         self.assignment = assignment
-        self._owned, served = store.ranges.served, assignment.served_to(epoch)
-        whole = self._owned == served
-        if not whole:  # while the one follows the other, or to who doesn't know of a move
-            self._owned = common(self._owned, served)
+        self._owned, whole = served, served is store.ranges.owned
         self.tasks: list[Task] = []
         self.refuses = False
         self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
