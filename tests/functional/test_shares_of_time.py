@@ -101,7 +101,7 @@ def test_records_of_one_byte(new_cluster: NewCluster, tmp_path: Path) -> None:
     context.load_cert_chain(own.certificate, own.key)
     context.check_hostname = False
     box = b"".join(b"\0\2%02d\xff\xff" % number + b"x" * 65535 for number in range(99))  # it never ends
-    sent, cut_off, ended = 0, 0, time.monotonic() + SECONDS
+    sent = cut_off = 0
 
     def send_until_cut_off() -> int:
         """How many bytes were sent over one connection."""
@@ -124,6 +124,7 @@ def test_records_of_one_byte(new_cluster: NewCluster, tmp_path: Path) -> None:
         return count
 
     with honest_clients(cluster, None, str(own.ca), str(own.certificate), str(own.key)) as seen:
+        ended = time.monotonic() + SECONDS
         while time.monotonic() < ended:
             count = send_until_cut_off()
             assert count < len(box), "it was never cut off"
