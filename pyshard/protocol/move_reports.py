@@ -24,14 +24,14 @@ class MoveReports:
 
 
 @attrs.frozen
-class _Read:
+class _JsonReports:
     given: dict[int, SourceReport]
     taken: dict[int, TargetReport]
 
 
 def encode_reports(reports: MoveReports) -> bytes:
     """The reports as JSON."""
-    return msgspec.json.encode(_Read(dict(reports.given), dict(reports.taken)))
+    return msgspec.json.encode(_JsonReports(dict(reports.given), dict(reports.taken)))
 
 
 def decode_reports(text: bytes) -> MoveReports:
@@ -40,7 +40,7 @@ def decode_reports(text: bytes) -> MoveReports:
     :raises BadRequest: these are none.
     """
     try:
-        read = msgspec.json.decode(text, type=_Read)
+        read = msgspec.json.decode(text, type=_JsonReports)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"reports of moves: found what can't be read, {plain(str(error))}") from None
     return MoveReports(read.given, read.taken)

@@ -38,6 +38,7 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.CloseCopy: Role.ADMIN,
     commands.ReadGroups: Role.ADMIN,
     commands.ForgetFollower: Role.ADMIN,
+    commands.ReportMoves: Role.ADMIN,
 }
 
 

@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.bootstrap.move_driver import MoveDriver, MoveReports
+from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId, TargetReport
 from pyshard.model.range_plan import Transfer
+from pyshard.protocol.move_reports import MoveReports
 
 A, B = StoreId("1d", "a"), StoreId("2e", "b")
 EVEN = TargetReport(B, complete=True)

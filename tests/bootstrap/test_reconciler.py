@@ -151,7 +151,7 @@ def test_stop(running: Bench, silent: bool) -> None:
     running.network.advance(0.1)
     result(stopping)
     assert running.conditions() == before
-    assert [one.running for one in (service, *service.services)] == [0] * 4
+    assert [one.running for one in (service, *service.services)] == [0] * 5
     assert ("localhost", 9192) not in running.network.listeners
     running.network.unsilence(*HIGH)
     running.network.advance(100)
