@@ -3,7 +3,6 @@
 Rules:
 
 - A slice is read from the caller's iterable when it is wanted, not before.
-- Keys of many bytes come as several slices: those of one fit into a box, with the largest document besides.
 - Keys of many bytes become several slices, so that those of each fit into a box, beside the largest document.
 - Keys and documents that can't be sent are put down with their error; the others go on.
 - Documents of a built-in collection (list, dict and such) are encoded later, when their shard's turn comes.

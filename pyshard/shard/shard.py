@@ -3,13 +3,13 @@
 Rules:
 
 - Until it is configured, or its store remembers that it was, it answers nothing but `stat` (`NotConfigured`).
-- An epoch is the number of a state of the cluster, with its map. The shard keeps the newest one that it was given, and
-  its store remembers it over a restart.
-- It refuses an older one, the same one with another content, and other ranges while it has documents (`StaleEpoch`);
-  another cluster's bootstrap (`ForeignCluster`); another shard's name or store (`WrongIdentity`). Then nothing changes.
+- An epoch is the number of a state of the cluster, with its map; steps count states within an epoch. The shard keeps
+  the newest state that it was given, and its store remembers it over a restart. Which one it refuses, says
+  `pyshard.shard.assignment`. Then nothing changes.
+- What it is to own no more, it doesn't serve from then on. What comes, it serves once its store owns it.
 - It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its ranges may be different.
-- A key outside its ranges is a redirect (`WrongShard`) for that operation alone. Its store knows the ranges, too, and
-  refuses what waited there while they changed.
+- A key outside the ranges that it serves is a redirect (`WrongShard`) for that operation alone. Its store knows the
+  ranges, too, and refuses what waited there while they changed.
 - A shard may own none: it is configured as any other, and answers.
 """
 

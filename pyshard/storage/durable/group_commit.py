@@ -17,7 +17,7 @@ Rules:
   many as are still free;
 - updates of a sender that is gone aren't begun any more (`Unavailable`): they are dropped when it is their turn;
 - the changes and the bytes that are committed together are bounded; an update that has more is committed alone;
-- the processor's time that updates take counts for their senders;
+- the processor's time that updates take is told to their senders, whose share of the daemon's time it counts in;
 - closing commits what still waits, unless it was refused before (`refuse_waiting`): then only what is being committed
   and the store's own updates are, and what was refused (`ShuttingDown`) never is;
 - this module knows nothing of databases: it is given the function that commits.

@@ -6,7 +6,8 @@ Rules:
 - an operation touches expiries and the slot order only if it must;
 - a run that comes as a whole (`has`, `read`, `write`) is done in columns: one call over the list of all keys, not one
   for each. All other operations come key by key;
-- each change keeps right at once the store's `held`, and its counts of documents (`pyshard.storage.slot_histogram`);
+- each change keeps right at once the bytes that the store holds (`held`), and its counts of documents
+  (`pyshard.storage.slot_histogram`);
 - a run of reads looks each key up once, where all are there, none may have expired, and the answer has room for all;
 - `write` in columns does what `put` does key by key (tests/storage/memory/test_index_records.py).
 """
