@@ -21,8 +21,11 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.errors import ConfigError
+from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import Phase, RangeMove, SourceReport, TargetReport, is_over, next_in_line, next_step
 from pyshard.protocol.move_reports import MoveReports
+from pyshard.server.paced_log import LinePace
+from pyshard.settings import settings
 
 _EVERY = 0.05  # seconds between two questions
 
@@ -48,6 +51,7 @@ class MoveDriver(Service):
         self._since: dict[int, tuple[tuple[Phase, int], float]] = {}  # move → its phase and attempt, and since when
         self._next: IDelayedCall | None = None
         self._asking = False
+        self._pace = LinePace(settings.SHARD_LINES)
         bootstrap.on_change(self._wake)
 
     def startService(self) -> None:
@@ -80,7 +84,7 @@ class MoveDriver(Service):
         self._wake()
 
     def _failed(self, failure: Failure) -> None:
-        self._log.warn("moves don't go on for now: {why}", why=failure.getErrorMessage())
+        self._warn(f"moves don't go on for now: {failure.getErrorMessage()}")
 
     async def _bring_on(self) -> None:
         going = next_in_line(self._bootstrap.state.moves)
@@ -102,20 +106,26 @@ class MoveDriver(Service):
             self._since[move.number] = (move.phase, move.attempt), now
         since = self._since[move.number][1]
         if is_over(move, source, target):
-            self._change(move, "is done with", lambda: self._bootstrap.change(state.without_move(move.number)))
+            self._change(move, state.without_move(move.number), "is done with")
             return
         step = next_step(move, source, target, now - since)
-        if step is not None:
-            why = f" ({step.why})" if step.why else ""
-            self._change(move, f"{step.phase.value}{why}", lambda: self._bootstrap.change(state.with_move(step)))
-            if step in self._bootstrap.state.moves:
-                self._since[move.number] = (step.phase, step.attempt), now
-
-    def _change(self, move: RangeMove, what: str, change: Callable[[], None]) -> None:
+        if step is None:
+            return
         try:
-            change()
+            changed = state.with_move(step)
+        except ConfigError as error:  # there is no such map: the target would have too many ranges
+            step = move.cancelled(str(error))
+            changed = state.with_move(step)
+        if self._change(move, changed, f"{step.phase.value} ({step.why})" if step.why else step.phase.value):
+            self._since[move.number] = (step.phase, step.attempt), now
+
+    def _change(self, move: RangeMove, state: ClusterState, what: str) -> bool:
+        """Save a state that a move has brought; whether that could be done. If not, it is tried again."""
+        try:
+            self._bootstrap.change(state)
         except ConfigError as error:
-            self._log.warn("{move} waits: {why}", move=move.name, why=str(error))
+            self._warn(f"{move.name} waits: {error}")
+            return False
         else:
             self._log.info(
                 "{move} from {source} to {target}: {what}",
@@ -124,3 +134,10 @@ class MoveDriver(Service):
                 target=move.target,
                 what=what,
             )
+            return True
+
+    def _warn(self, why: str) -> None:
+        """Log a line, unless there were many of late: everything is tried again soon."""
+        more = self._pace.ending(self._clock.seconds())
+        if more is not None:
+            self._log.warn("{why}{more}", why=why, more=more)

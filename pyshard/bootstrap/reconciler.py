@@ -158,9 +158,8 @@ class ShardReconciler(Service):
 
     def _log_reason(self, condition: Condition, reason: str) -> None:
         """Log why the shard isn't ready, unless that is the last line's reason, or it had many lines just now."""
-        if (condition, reason) == self._logged or not self._pace.admits(self._clock.seconds()):
+        if (condition, reason) == self._logged or (more := self._pace.ending(self._clock.seconds())) is None:
             return
-        left_out, self._pace.left_out = self._pace.left_out, 0
         self._logged = condition, reason
         self._log.warn(
             "shard {name} at {at}: {condition}: {reason}{more}",
@@ -168,7 +167,7 @@ class ShardReconciler(Service):
             at=self._at(),
             condition=condition.value,
             reason=reason,
-            more=f"; {left_out:,} such lines before were left out" if left_out else "",
+            more=more,
         )
 
     def _at(self) -> str:

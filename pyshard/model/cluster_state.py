@@ -70,7 +70,7 @@ class ClusterState:
     """What a cluster is at one epoch.
 
     :param cluster: the cluster's id (hex UUID), which its bootstrap made at its first start.
-    :param epoch: 1 at first, one more with every change.
+    :param epoch: 1 at first, one more with every change of the map or of indexes.
     :param map: the shards and their ranges.
     :param indexes: name → id of each named index.
     :param next_index: the id that the next index will get.
@@ -179,7 +179,10 @@ class ClusterState:
         return attrs.evolve(state, step=self.step + 1)
 
     def with_move(self, move: RangeMove) -> ClusterState:
-        """The next state, in which a move has become what it is now; a committed one changes the map."""
+        """The next state, in which a move has become what it is now; a committed one changes the map.
+
+        :raises ConfigError: the shards would have too many ranges.
+        """
         moves = tuple(move if known.number == move.number else known for known in self.moves)
         assert moves != self.moves, "it is one of these, and has changed"
         if move.phase is not Phase.COMMITTED:

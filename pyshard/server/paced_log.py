@@ -46,6 +46,16 @@ class LinePace:
         self._left -= needed
         return True
 
+    def ending(self, now: float) -> str | None:
+        """What a line ends with that says itself how many like it were left out before; None: it may not stand.
+
+        :param now: the time, in seconds.
+        """
+        if not self.admits(now):
+            return None
+        left_out, self.left_out = self.left_out, 0
+        return f"; {left_out:,} such lines before were left out" if left_out else ""
+
 
 @implementer(ILogObserver)
 class _Paced:

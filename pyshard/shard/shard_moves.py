@@ -25,6 +25,8 @@ from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.greeting import Greeting
 from pyshard.protocol.move_reports import MoveReports
 from pyshard.protocol.store_ranges import Origin
+from pyshard.server.paced_log import LinePace
+from pyshard.settings import settings
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.move_duties import (
     Duty,
@@ -140,6 +142,7 @@ class ShardMoves:
         self._random = random
         self._pulling: dict[str, _Pulling] = {}
         self._busy = False
+        self._pace = LinePace(settings.SHARD_LINES)
         shard.on_assignment = self.update
 
     def update(self) -> None:
@@ -220,7 +223,9 @@ class ShardMoves:
                 await self._shard.store.unstage(duty.name)
 
     def _failed(self, failure: Failure) -> None:
-        _log.warn("a move waits: {why}", why=reason_of(failure))
+        more = self._pace.ending(self._clock.seconds())  # it is tried again soon
+        if more is not None:
+            _log.warn("a move waits: {why}{more}", why=reason_of(failure), more=more)
 
     def _done(self, _: object) -> None:
         self._busy = False

@@ -13,10 +13,12 @@ from twisted.internet.task import Clock
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.errors import ConfigError
+from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId, TargetReport
 from pyshard.model.range_plan import Transfer
 from pyshard.protocol.move_reports import MoveReports
+from pyshard.settings import settings
 
 A, B = StoreId("1d", "a"), StoreId("2e", "b")
 EVEN = TargetReport(B, complete=True)
@@ -35,6 +37,7 @@ class Bench:
         self.saved: list[ClusterState] = []
         self.disk_full = False
         self.asked: list[str] = []
+        self.number = 1
         self.source: SourceReport | None = SourceReport(A)
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
@@ -52,10 +55,10 @@ class Bench:
         """What a shard says."""
         self.asked.append(name)
         if name == "low":
-            return succeed(None if self.source is None else MoveReports({1: self.source}, {}))
+            return succeed(None if self.source is None else MoveReports({self.number: self.source}, {}))
         if self.waiting is not None:
             return self.waiting
-        return succeed(None if self.target is None else MoveReports({}, {1: self.target}))
+        return succeed(None if self.target is None else MoveReports({}, {self.number: self.target}))
 
     def plan(self) -> None:
         """Have the move planned."""
@@ -192,3 +195,25 @@ def test_a_store_that_is_another_one(bench: Bench, loss: Callable[[Bench], None]
     loss(bench)
     bench.pass_time()
     assert bench.phase() is Phase.CANCELLED
+
+
+def test_a_map_that_can_not_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move that would give a shard too many ranges is cancelled; its source isn't left sealed."""
+    pieces = tuple((number, number + 1) for number in range(0, 40, 2))
+    bench.bootstrap.change(bench.bootstrap.state.without_move(1).with_moves([Transfer("low", "high", pieces)]))
+    monkeypatch.setattr(shard_map, "settings", attrs.evolve(settings, MAX_SHARD_RANGES=20))
+    bench.number = 2
+    bench.pass_time()
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.pass_time(0.2)
+    assert bench.phase() is Phase.CANCELLED
+    assert "ranges: found 21" in bench.bootstrap.state.moves[0].why
+
+
+def test_few_lines(bench: Bench, log_lines: list[str]) -> None:
+    """What can't be saved for minutes is in the log a few times, not twenty times a second."""
+    bench.disk_full = True
+    bench.pass_time(120)
+    waits = [line for line in log_lines if "move 1 waits: no room" in line]
+    assert 1 <= len(waits) <= 70
+    assert "such lines before were left out" in waits[-1]
