@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from pyshard.model.cluster_state import ClusterState, to_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import to_json
 from pyshard.model.key_slots import slot_of
 from pyshard.shard.assignment import Assignment
 from pyshard.storage import MemoryStore

@@ -27,7 +27,7 @@ from pyshard.backup.new_backup import BLOCK
 from pyshard.bootstrap import state_file
 from pyshard.client_core.result_decoding import outcomes_of
 from pyshard.errors import BackupDamaged, BadRequest, ConfigError, NotANumber, PyshardError, UnreadableRecord
-from pyshard.model import cluster_state, config_file, document_encoding
+from pyshard.model import cluster_state, cluster_state_json, config_file, document_encoding
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
@@ -122,8 +122,8 @@ DECODERS: dict[str, tuple[Decode, bytes, tuple[type[PyshardError], ...]]] = {
     "int": (document_encoding.decode_int, document_encoding.encode(2**80)[0], (UnreadableRecord, NotANumber)),
     "size": (document_encoding.size_in, document_encoding.encode(1)[0], (UnreadableRecord,)),
     "state": (
-        lambda data: cluster_state.to_json(cluster_state.from_json(data)),
-        cluster_state.to_json(STATE),
+        lambda data: cluster_state_json.to_json(cluster_state_json.from_json(data)),
+        cluster_state_json.to_json(STATE),
         (BadRequest,),
     ),
     "config": (config_file.parse, file_with(), (ConfigError,)),
@@ -259,7 +259,7 @@ def test_the_parser_against_two_others(seed: int, limits: Limits) -> None:
 
 
 @EXAMPLES
-@given(spoilt(cluster_state.to_json(STATE)))
+@given(spoilt(cluster_state_json.to_json(STATE)))
 def test_state_files(data: bytes) -> None:
     """A state file is read, or refused in one line."""
     with folder() as path:
@@ -293,7 +293,7 @@ def _backup_in(path: Path, state: bytes, payloads: list[bytes]) -> bytes:
 @given(st.data())
 def test_backups(data: st.DataObject) -> None:
     """A backup with spoilt parts, all of whose checksums are right, is in order or damaged."""
-    state, payload = cluster_state.to_json(STATE), encode_rows(ROWS)
+    state, payload = cluster_state_json.to_json(STATE), encode_rows(ROWS)
     with folder() as path:
         text = _backup_in(path, state, [payload])
         assert verify(path).documents == 2

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail
 
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ShardBehind, Unavailable
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
@@ -61,8 +61,8 @@ def maps(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Maps:
     """Those of the cluster's bootstrap. To read one takes a while."""
     assert cluster.bootstrap is not None
     made = Maps(cluster.bootstrap.bootstrap.state)
-    monkeypatch.setattr(BootstrapProtocol, "get_map", lambda _: {"state": cluster_state.to_json(made.next())})
-    honest, apply = cluster_state.from_json, ShardProtocol.apply
+    monkeypatch.setattr(BootstrapProtocol, "get_map", lambda _: {"state": cluster_state_json.to_json(made.next())})
+    honest, apply = cluster_state_json.from_json, ShardProtocol.apply
 
     def behind(self: ShardProtocol, box: Box) -> Deferred[list[Answer]]:
         return fail(ShardBehind("the map is newer than this shard's")) if made.hostile else apply(self, box)
@@ -75,7 +75,7 @@ def maps(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Maps:
             cluster.clock.rightNow += READING
         return honest(text)
 
-    monkeypatch.setattr(cluster_state, "from_json", from_json)
+    monkeypatch.setattr(cluster_state_json, "from_json", from_json)
     return made
 
 

@@ -46,18 +46,18 @@ TESTS = {
     ],
     "MAX_INDEXES": [
         "model/cluster_state/test_state.py::test_most_indexes",
-        "model/cluster_state/test_text.py::test_indexes_of_a_state",
+        "model/cluster_state/test_json.py::test_indexes_of_a_state",
     ],
     "MAX_SHARDS": [
-        "model/cluster_state/test_text.py::test_shards_of_a_state",
+        "model/cluster_state/test_json.py::test_shards_of_a_state",
         "model/test_shard_map.py::test_most_shards",
     ],
     "MAX_RANGES": ["model/test_shard_map.py::test_most_ranges"],
     "MAX_SHARD_RANGES": [
         "model/test_shard_map.py::test_most_ranges_of_a_shard",
-        "model/cluster_state/test_text.py::test_what_is_no_state",
+        "model/cluster_state/test_json.py::test_what_is_no_state",
     ],
-    "MAX_STATE_BYTES": ["model/cluster_state/test_text.py::test_bytes_of_a_state"],
+    "MAX_STATE_BYTES": ["model/cluster_state/test_json.py::test_bytes_of_a_state"],
     "ITEM_OVERHEAD": ["storage/contract/test_limit.py::test_used"],
     "EXPIRY_OVERHEAD": [
         "storage/contract/test_limit.py::test_an_expiry_counts",

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.client_core.map_fetching import CONFIRM_EVERY, CONFIRM_WITHIN, SHARDS_REST
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap
@@ -58,7 +58,7 @@ def maps(monkeypatch: pytest.MonkeyPatch) -> Maps:
 
     def from_shard(self: ShardProtocol) -> Arguments:
         given = made.of_shards
-        return of_shard(self) if given is None else {"state": cluster_state.to_json(given)}
+        return of_shard(self) if given is None else {"state": cluster_state_json.to_json(given)}
 
     def from_bootstrap(self: BootstrapProtocol) -> Arguments:
         made.asked += 1

@@ -15,7 +15,7 @@ from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.client_core.map_fetching import losing_shards
 from pyshard.client_core.operation_queue import OperationQueue
 from pyshard.errors import ConfigError
-from pyshard.model import cluster_state, config_file
+from pyshard.model import cluster_state_json, config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
@@ -59,10 +59,10 @@ def test_maps_of_many_shards() -> None:
 
     def work(number: int) -> Callable[[], None]:
         old = ShardMap(ranges(number, "s"))
-        text = cluster_state.to_json(ClusterState("c", 2, ShardMap(ranges(number, "s")), {}))
+        text = cluster_state_json.to_json(ClusterState("c", 2, ShardMap(ranges(number, "s")), {}))
 
         def take() -> None:
-            new = cluster_state.from_json(text).map
+            new = cluster_state_json.from_json(text).map
             assert losing_shards(old, new) == set()
             assert all(new.named(shard.name) == shard for shard in old.shards)
 

@@ -29,7 +29,7 @@ from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient, BackupShard
 from pyshard.clocks import wall_seconds
 from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_rows
@@ -87,7 +87,7 @@ async def _backup(client: Client, directory: Path, progress: BackupProgress, sec
         bounds = {shard.name: SizeBound(shard.name, shard.limit) for shard in state.map.shards}
         await _SnapshotReader(snapshots, files, bounds, progress).read_all()
         saved = new.new_file(manifest.STATE)
-        saved.write(cluster_state.to_json(state))
+        saved.write(cluster_state_json.to_json(state))
         # Syncing a large file can block for long. By now every snapshot is closed, so no shard waits for this program.
         entries = tuple(file.finish() for file in files)
         made = Manifest(manifest.FORMAT, date, state.cluster, state.epoch, saved.finish(), entries)

@@ -24,7 +24,7 @@ from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.new_backup import BLOCK
 from pyshard.errors import BackupDamaged, BadRequest, plain, shortened
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.model.regular_file import open_regular, read_regular
 from pyshard.protocol.batch_operations import HEAD_BYTES
@@ -223,7 +223,7 @@ def _read_state(directory: Path, made: Manifest) -> ClusterState:
     entry = made.state
     try:
         text = read_regular(directory / entry.name, settings.MAX_STATE_BYTES)
-        state = cluster_state.from_json(text)
+        state = cluster_state_json.from_json(text)
     except OSError as error:
         raise _damaged(entry, f"it can't be read ({error.strerror or error})") from None
     except BadRequest as error:

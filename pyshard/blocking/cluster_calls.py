@@ -23,7 +23,7 @@ from pyshard.client_core.everyday_verbs import Location, location
 from pyshard.client_core.index_walk_refusals import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
 from pyshard.errors import ClientClosed, PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.key_slots import Key, key_bytes
 from pyshard.protocol import commands
@@ -60,7 +60,7 @@ class ClusterCalls:
         seconds = self._seconds(deadline)
         cluster, until = self._begun(seconds)
         answer = cluster.servers.call(commands.GetMap, until, seconds)
-        state = cluster_state.from_json(answer["state"])
+        state = cluster_state_json.from_json(answer["state"])
         cluster.adopt(state)
         return sorted(state.indexes)
 
@@ -148,7 +148,7 @@ class ClusterCalls:
                 answer = cluster.servers.call(commands.GetMap, end, seconds)
             except PyshardError:
                 return  # the change is done all the same; a map without it is found out when the index is used
-            cluster.adopt(cluster_state.from_json(answer["state"]))
+            cluster.adopt(cluster_state_json.from_json(answer["state"]))
         except BaseException as error:
             tell_doubt(
                 error, f"{command.commandName.decode()} of index {name!r} was begun, but this call was interrupted"

@@ -20,7 +20,7 @@ from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.client_core import map_fetching
 from pyshard.client_core.combined_error import error_of_all
 from pyshard.errors import NotConfigured, PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
@@ -167,7 +167,7 @@ def is_bootstrap(pool: ConnectionPool) -> bool:
 
 
 def _first(pool: ConnectionPool, answer: dict[str, Any]) -> tuple[ClusterState, bool]:
-    return cluster_state.from_json(answer["state"]), is_bootstrap(pool)
+    return cluster_state_json.from_json(answer["state"]), is_bootstrap(pool)
 
 
 def _bootstrap(pool: ConnectionPool, _: dict[str, Any]) -> ConnectionPool:

@@ -17,7 +17,8 @@ from enum import Enum
 import attrs
 
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, of_peer
-from pyshard.model.cluster_state import ClusterState, from_json, to_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import BOOTSTRAP, Command
@@ -51,7 +51,7 @@ class BootstrapProtocol(ServerConnection):
         return self.join_session(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
-        return {"state": cluster_state.to_json(self._bootstrap.state)}
+        return {"state": cluster_state_json.to_json(self._bootstrap.state)}
 
     def create_index(self, name: str) -> Deferred[Arguments]:
         self._bootstrap.change(self._bootstrap.state.with_index(name))

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores, judge
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity, plain, shortened
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
@@ -179,7 +179,7 @@ class ShardReconciler(Service):
         while self._told != self._bootstrap.state.order:
             state = self._bootstrap.state
             await connection.call(
-                commands.Configure, settings.TIMEOUT, name=self.shard, state=cluster_state.to_json(state)
+                commands.Configure, settings.TIMEOUT, name=self.shard, state=cluster_state_json.to_json(state)
             )
             self._told = state.order
             self._settled(state.order)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyshard.errors import BadRequest, ConfigError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.regular_file import read_regular
 from pyshard.security.private_files import replace_privately
@@ -26,7 +26,7 @@ def load(path: Path) -> ClusterState | None:
     :raises ConfigError: in one line, when it can't be read or holds something else.
     """
     try:
-        return cluster_state.from_json(read_regular(path, settings.MAX_STATE_BYTES))
+        return cluster_state_json.from_json(read_regular(path, settings.MAX_STATE_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -41,7 +41,7 @@ def save(path: Path, state: ClusterState) -> None:
     :raises ConfigError: in one line, when it can't be written; the old file stands.
     """
     try:
-        replace_privately(path, cluster_state.to_json(state))
+        replace_privately(path, cluster_state_json.to_json(state))
     except OSError as error:
         raise ConfigError(
             f"{path}: the cluster's state can't be written ({error.strerror}); name a place that can with --state"

@@ -20,7 +20,7 @@ from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import VerbOptions
 from pyshard.errors import PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol import commands
@@ -69,7 +69,7 @@ class BackupClient:
 
     async def _state(self, seconds: float) -> ClusterState:
         answer = await self._router.bootstrap.call(commands.GetMap, seconds)
-        state = cluster_state.from_json(answer["state"])
+        state = cluster_state_json.from_json(answer["state"])
         self._router.adopt(state)
         return state
 

@@ -19,7 +19,7 @@ from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_a
 from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.everyday_verbs import Location, location
 from pyshard.errors import PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.key_slots import Key, key_bytes
 from pyshard.protocol import commands
@@ -118,8 +118,8 @@ class ClusterVerbs:
         router, seconds = self._router, self._seconds(deadline)
         router.check_open()
         answer = await router.bootstrap.call(commands.GetMap, seconds)
-        router.adopt(cluster_state.from_json(answer["state"]))
-        return sorted(cluster_state.from_json(answer["state"]).indexes)
+        router.adopt(cluster_state_json.from_json(answer["state"]))
+        return sorted(cluster_state_json.from_json(answer["state"]).indexes)
 
     async def _change_indexes(
         self,
@@ -136,7 +136,7 @@ class ClusterVerbs:
             answer = await bootstrap.call(commands.GetMap, max(0.0, end - self._clock.seconds()))
         except PyshardError:
             return  # the change is done all the same; a map without it is found out when the index is used
-        router.adopt(cluster_state.from_json(answer["state"]))
+        router.adopt(cluster_state_json.from_json(answer["state"]))
 
     async def _stat(self, deadline: float | None) -> dict[str, object]:
         router, seconds = self._router, self._seconds(deadline)

@@ -23,7 +23,7 @@ from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client_core import map_fetching
 from pyshard.errors import PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
@@ -162,7 +162,7 @@ class MapServers:
 
     async def _first_map(self, seconds: float) -> tuple[ClusterState, bool]:
         def accept(peer: RpcChannel, answer: dict[str, Any], _: float) -> tuple[ClusterState, bool]:
-            return cluster_state.from_json(answer["state"]), self.is_bootstrap(peer)
+            return cluster_state_json.from_json(answer["state"]), self.is_bootstrap(peer)
 
         peers = [server.rpc for server in self._servers]
         first = await HedgedRequest(self._clock, peers, commands.GetMap, accept, seconds).start()

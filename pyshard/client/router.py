@@ -34,7 +34,7 @@ from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
 from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.errors import ClientClosed, PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
@@ -262,7 +262,7 @@ class Router:
         """Take up the map that a peer has, if it is this cluster's."""
         read = self._clock.seconds()
         try:
-            state = cluster_state.from_json(answer["state"])
+            state = cluster_state_json.from_json(answer["state"])
             self._check_cluster(state.cluster)
             self.fetched = began
             self.adopt(state, self.bootstrap.is_bootstrap(peer))

@@ -11,8 +11,7 @@ Rules:
   routed by an older one doesn't know who had them in between;
 - an index gets an id that no other index of the cluster ever had, so a name that is dropped and created again never
   brings old documents back;
-- the JSON text of a state is the same in the file and on the wire (docs/protocol.md, "Cluster state");
-- a state that comes from outside is checked, and its numbers have bounds, since code computes with them.
+- its text is that of `pyshard.model.cluster_state_json`, in the file and on the wire.
 """
 
 from __future__ import annotations
@@ -20,23 +19,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
 import attrs
-import msgspec
 
-from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, plain, shown_value
-from pyshard.model.key_slots import SLOTS
+from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, shown_value
 from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
-from pyshard.model.range_moves import Phase, RangeMove, StoreId, check_move
+from pyshard.model.range_moves import Phase, RangeMove, check_move
 from pyshard.model.range_plan import Transfer
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import union, without
 from pyshard.settings import settings
-
-#: The format number of the JSON text that this version reads and writes.
-FORMAT = 2
 
 #: The id of the default index, which always exists and has the empty name.
 DEFAULT_INDEX = 0
@@ -173,7 +167,7 @@ class ClusterState:
         """
         state = self
         for transfer in transfers:
-            move = RangeMove(state.next_move, transfer.source, transfer.target, transfer.ranges)
+            move = RangeMove(state.next_move, transfer.source, transfer.target, union(transfer.ranges))
             check_move(move, {shard.name: shard.ranges for shard in self.map.shards}, state.moves)
             state = attrs.evolve(state, moves=(*state.moves, move), next_move=state.next_move + 1)
         return attrs.evolve(state, step=self.step + 1)
@@ -210,141 +204,3 @@ def index_not_found(name: str) -> IndexNotFound:
     """The error for an index that doesn't exist, with the same words on shard, bootstrap and client."""
     shown = repr(name[: settings.MAX_NAME])  # a batch may name anything, and each of its operations gets this answer
     return IndexNotFound(f"there is no index {shown}; create it first")
-
-
-# The bounds of what a state may say, whoever sends it.
-_Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
-_Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
-_Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores have 4 bytes for it
-
-
-class _JsonShard(msgspec.Struct):
-    name: _Name
-    ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
-    size: _Large
-    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-    identity: _Id
-    durable: bool
-
-
-class _JsonMove(msgspec.Struct):
-    number: _Large
-    source: _Name
-    target: _Name
-    ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(min_length=1, max_length=settings.MAX_SHARD_RANGES)]
-    source_store: tuple[_Id, _Id] | None
-    target_store: tuple[_Id, _Id] | None
-    phase: Phase
-    attempt: _Large
-    why: Annotated[str, msgspec.Meta(max_length=2000)]
-
-
-class _JsonFormat(msgspec.Struct):
-    format: int
-
-
-class _JsonState(msgspec.Struct):
-    format: int
-    cluster: _Id
-    epoch: _Large
-    shards: Annotated[list[_JsonShard], msgspec.Meta(max_length=settings.MAX_SHARDS)]
-    indexes: dict[_Name, _IndexId]
-    next_index: _IndexId
-    step: _Large
-    moves: Annotated[list[_JsonMove], msgspec.Meta(max_length=settings.MAX_MOVES)]
-    next_move: _Large
-    since: Annotated[list[tuple[_Slot, _Slot, _Large]], msgspec.Meta(max_length=settings.MAX_RANGES)]
-
-
-def _pair(store: StoreId | None) -> tuple[str, str] | None:
-    return None if store is None else (store.identity, store.incarnation)
-
-
-def to_json(state: ClusterState) -> bytes:
-    """The state as JSON text in UTF-8, with ranges in slots."""
-    shards = [
-        _JsonShard(shard.name, list(shard.ranges), shard.limit, shard.host, shard.port, shard.identity, shard.durable)
-        for shard in state.map.shards
-    ]
-    moves = [
-        _JsonMove(
-            move.number,
-            move.source,
-            move.target,
-            list(move.ranges),
-            _pair(move.source_store),
-            _pair(move.target_store),
-            move.phase,
-            move.attempt,
-            move.why,
-        )
-        for move in state.moves
-    ]
-    return msgspec.json.encode(
-        _JsonState(
-            FORMAT,
-            state.cluster,
-            state.epoch,
-            shards,
-            dict(state.indexes),
-            state.next_index,
-            state.step,
-            moves,
-            state.next_move,
-            list(state.since),
-        )
-    )
-
-
-def from_json(text: bytes) -> ClusterState:
-    """The state of a JSON text.
-
-    :raises BadRequest: it is no state; the message says what is wrong.
-    """
-    if len(text) > settings.MAX_STATE_BYTES:
-        raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
-    try:
-        given = msgspec.json.decode(text, type=_JsonFormat).format  # first, as other formats have other fields
-        if given != FORMAT:
-            raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
-        read = msgspec.json.decode(text, type=_JsonState)
-        shards = ShardMap(
-            MapShard(shard.name, shard.ranges, shard.size, shard.host, shard.port, shard.identity, shard.durable)
-            for shard in read.shards
-        )
-        if len(read.indexes) > settings.MAX_INDEXES:
-            raise BadRequest(
-                f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
-            )
-        if len(set(read.indexes.values())) < len(read.indexes):
-            raise BadRequest("the cluster state has two indexes with one id")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
-        raise BadRequest(f"this is no cluster state: {plain(str(error))}") from None
-    moves = tuple(
-        RangeMove(
-            move.number,
-            move.source,
-            move.target,
-            tuple(move.ranges),
-            move.source_store and StoreId(*move.source_store),
-            move.target_store and StoreId(*move.target_store),
-            move.phase,
-            move.attempt,
-            move.why,
-        )
-        for move in read.moves
-    )
-    return ClusterState(
-        read.cluster,
-        read.epoch,
-        shards,
-        read.indexes,
-        read.next_index,
-        read.step,
-        moves,
-        read.next_move,
-        tuple(read.since),
-    )

@@ -89,7 +89,7 @@ class GetMap(Command):
     commandName = b"GetMap"
     role = Role.READ
     arguments = NOTHING
-    response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.model.cluster_state
+    response = [(b"state", ChunkedBytes())]  # JSON, see pyshard.model.cluster_state_json
 
 
 class Configure(Command):

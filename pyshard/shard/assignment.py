@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, ForeignCluster, StaleEpoch, WrongIdentity, WrongShard, shown_value
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
 from pyshard.model.moved_ranges import moved_after, newest_move
@@ -60,7 +60,7 @@ def remembered_assignment(text: bytes) -> Assignment:
     """
     name, state = msgspec.msgpack.decode(text, type=tuple[str, bytes])
     try:
-        return Assignment(name, cluster_state.from_json(state))
+        return Assignment(name, cluster_state_json.from_json(state))
     except BadRequest as error:
         raise ConfigError(
             f"what the store of shard {name!r} remembers can't be read: {error}; back it up with the version that "

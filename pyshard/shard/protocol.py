@@ -12,7 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pyshard.errors import PermissionDenied
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments
@@ -105,10 +105,10 @@ class ShardProtocol(ServerConnection):
         return self.join_session(session).addCallback(lambda _: self._greeting())
 
     def get_map(self) -> Arguments:
-        return {"state": cluster_state.to_json(self._shard.configured().state)}
+        return {"state": cluster_state_json.to_json(self._shard.configured().state)}
 
     def configure(self, name: str, state: bytes) -> Deferred[Arguments]:
-        return self._shard.configure(name, cluster_state.from_json(state)).addCallback(lambda _: {})
+        return self._shard.configure(name, cluster_state_json.from_json(state)).addCallback(lambda _: {})
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         epoch, batch = apply_arguments(box)

@@ -31,7 +31,7 @@ from pyshard.errors import (
     PyshardError,
     ShardBehind,
 )
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
 from pyshard.model.slot_ranges import SlotRanges, common, holds_all, positions_in, range_with
@@ -196,7 +196,7 @@ class Shard:
             while await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
             await store.own(assignment.ranges)
-            await store.remember(msgspec.msgpack.encode((name, cluster_state.to_json(state))))
+            await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
             self.assignment = self._taken_on = assignment
             self.on_assignment()
 

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
@@ -79,7 +79,7 @@ class Bench:
         given: dict[type[Command], dict[str, object]] = {
             commands.Authenticate: {"token": SECRETS[Role.READ]},
             commands.Hello: {"protocol": commands.PROTOCOL},
-            commands.Configure: {"name": "shard0", "state": cluster_state.to_json(self.cluster.state)},
+            commands.Configure: {"name": "shard0", "state": cluster_state_json.to_json(self.cluster.state)},
             commands.Apply: {"epoch": 0, "batch": encode_runs(RUNS)},
             commands.Keys: {"epoch": 0, "index": "", "slot": 0, "after": None},
             commands.Count: {"epoch": 0, "index": "", "slot": 0},

@@ -29,7 +29,7 @@ from backup_clusters import (
 from blocks import tagged
 
 from pyshard.backup import Restored, manifest, verify
-from pyshard.model.cluster_state import from_json
+from pyshard.model.cluster_state_json import from_json
 from pyshard.model.document_encoding import HEAD
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import in_ranges

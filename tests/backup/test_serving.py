@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from pyshard.backup import backup
 from pyshard.errors import NotConfigured, Unavailable
-from pyshard.model.cluster_state import from_json
+from pyshard.model.cluster_state_json import from_json
 from pyshard.protocol.pages import Row
 from pyshard.storage import ISnapshot, IStore
 

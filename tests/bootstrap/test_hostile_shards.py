@@ -8,7 +8,7 @@ from twisted.internet.defer import fail
 
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.errors import BadRequest, WrongIdentity
-from pyshard.model.cluster_state import from_json, to_json
+from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.settings import settings
 from pyshard.storage import MemoryStore
 

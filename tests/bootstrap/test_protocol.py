@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
@@ -70,9 +70,9 @@ def test_hello(bench: Bench) -> None:
 def test_ping_and_map(bench: Bench) -> None:
     """It is there, and gives the newest state."""
     assert result(bench.ask(commands.Ping)) == {}
-    assert cluster_state.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE
+    assert cluster_state_json.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE
     bench.bootstrap.change(STATE.with_index("links"))
-    assert cluster_state.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE.with_index("links")
+    assert cluster_state_json.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE.with_index("links")
 
 
 def test_readiness_as_json(bench: Bench) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from pyshard.bootstrap import state_file
 from pyshard.errors import ConfigError
-from pyshard.model.cluster_state import ClusterState, to_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import to_json
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, PyshardError
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.argument_types import LARGEST, Boolean, Bytes, Integer, Text, WireArgument
@@ -112,7 +112,7 @@ def cases() -> Iterator[tuple[type[Command], bytes, Box, str]]:
 def peers() -> Iterator[dict[str, BoundedAMP]]:
     """A peer of each kind of daemon, in one cluster."""
     with MemoryCluster() as cluster:
-        RIGHT["Configure"][b"state.0"] = cluster_state.to_json(cluster.state)
+        RIGHT["Configure"][b"state.0"] = cluster_state_json.to_json(cluster.state)
         found = {}
         for kind, where in {"shard": ("127.0.0.1", 5050), "bootstrap": ("localhost", 9192)}.items():
             peer = cluster.run(

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
@@ -57,7 +57,7 @@ class Bench:
 
     def configure(self, state: ClusterState = ROOMY, name: str = "low") -> None:
         """Tell the shard its place."""
-        assert self.ask(commands.Configure, name=name, state=cluster_state.to_json(state)) == {}
+        assert self.ask(commands.Configure, name=name, state=cluster_state_json.to_json(state)) == {}
 
     def apply(self, *runs: Run, epoch: int = 7) -> list[Answer]:
         """The answers to a batch."""

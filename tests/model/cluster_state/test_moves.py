@@ -7,7 +7,7 @@ import pytest
 from model.cluster_state.states import HALF, HIGH, LOW, MOVES_TEXT, MOVING, STATE, TEXT
 
 from pyshard.errors import BadRequest
-from pyshard.model.cluster_state import from_json, to_json
+from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase, RangeMove, StoreId
 from pyshard.model.range_plan import Transfer
@@ -25,17 +25,28 @@ def test_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("text", "wrong", "why"),
     [
-        (b'"phase":"sealing"', b'"phase":"other"'),
-        (b'"attempt":2', b'"attempt":-1'),
-        (b'"ranges":[[0,10],[20,30]]', b'"ranges":[]'),
+        (b'"phase":"sealing"', b'"phase":"other"', "no cluster state"),
+        (b'"attempt":2', b'"attempt":-1', "no cluster state"),
+        (b'"ranges":[[0,10],[20,30]]', b'"ranges":[]', "no cluster state"),
+        (b'"ranges":[[0,10],[20,30]]', b'"ranges":[[20,30],[0,10]]', "move 5, from 'low' to 'high'"),
+        (b'"ranges":[[0,10],[20,30]]', b'"ranges":[[0,10],[30,20]]', "move 5"),
+        (b'"source":"low"', b'"source":"other"', "move 5, from 'other'"),
+        (b'"target":"high"', b'"target":"other"', "to 'other'"),
+        (b'"source_store":["1d","a"]', b'"source_store":null', "move 5"),
+        (b'"target_store":["2e","b"]', b'"target_store":null', "move 5"),
+        (b"[[0,10,6],[20,30,7]]", b"[[20,30,7],[0,10,6]]", "`since`"),
+        (b"[[0,10,6],[20,30,7]]", b"[[0,25,6],[20,30,7]]", "`since`"),
+        (b"[[0,10,6],[20,30,7]]", b"[[10,10,6],[20,30,7]]", "`since`"),
     ],
 )
-def test_wrong_text(wrong: tuple[bytes, bytes]) -> None:
+def test_wrong_text(text: bytes, wrong: bytes, why: str) -> None:
     """What no move can be is refused."""
-    with pytest.raises(BadRequest, match="this is no cluster state"):
-        from_json(to_json(MOVING).replace(*wrong))
+    whole = to_json(MOVING)
+    assert whole.count(text) >= 1
+    with pytest.raises(BadRequest, match=why):
+        from_json(whole.replace(text, wrong))
 
 
 def test_steps_within_an_epoch() -> None:

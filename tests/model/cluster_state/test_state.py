@@ -14,7 +14,8 @@ from model.cluster_state.states import HALF, HIGH, LOW, STATE, TEXT
 
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName
 from pyshard.model import cluster_state
-from pyshard.model.cluster_state import ClusterState, check_index_name, from_json, index_not_found
+from pyshard.model.cluster_state import ClusterState, check_index_name, index_not_found
+from pyshard.model.cluster_state_json import from_json
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings

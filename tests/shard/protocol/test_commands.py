@@ -21,7 +21,7 @@ from pyshard.errors import (
     WrongIdentity,
     WrongShard,
 )
-from pyshard.model import cluster_state
+from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.net.command_connection import BoundedAMP
@@ -88,7 +88,7 @@ def test_ping(new: Bench) -> None:
 
 def test_get_map(bench: Bench) -> None:
     """It gives the cluster state that it was told."""
-    assert cluster_state.from_json(bench.ask(commands.GetMap)["state"]) == ROOMY
+    assert cluster_state_json.from_json(bench.ask(commands.GetMap)["state"]) == ROOMY
 
 
 def test_nothing_works_before_it_is_configured(new: Bench) -> None:
@@ -146,9 +146,9 @@ def test_configure_with_many_indexes(bench: Bench) -> None:
     """A state of more than one chunk arrives."""
     names = {f"{'n' * 90}{number}": number for number in range(1, 1001)}
     state = attrs.evolve(ROOMY, epoch=8, indexes=names, next_index=1001)
-    assert len(cluster_state.to_json(state)) > 65_535
+    assert len(cluster_state_json.to_json(state)) > 65_535
     bench.configure(state)
-    assert cluster_state.from_json(bench.ask(commands.GetMap)["state"]) == state
+    assert cluster_state_json.from_json(bench.ask(commands.GetMap)["state"]) == state
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------

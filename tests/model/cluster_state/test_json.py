@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from model.cluster_state.states import HALF, STATE, TEXT
 
 from pyshard.errors import BadRequest
-from pyshard.model.cluster_state import ClusterState, from_json, to_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings

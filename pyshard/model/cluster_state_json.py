@@ -1,0 +1,180 @@
+"""The cluster state as JSON text, the same in the file and on the wire (docs/protocol.md, "Cluster state"). Pure.
+
+Rule: a state that comes from outside is checked, and its numbers have bounds, since code computes with them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+
+import msgspec
+
+from pyshard.errors import BadRequest, ConfigError, plain, shown_value
+from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.range_moves import Phase, RangeMove, StoreId
+from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import union
+from pyshard.settings import settings
+
+#: The format number of the text that this version reads and writes.
+FORMAT = 2
+
+# The bounds of what a state may say, whoever sends it.
+_Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
+_Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
+_Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores have 4 bytes for it
+
+
+class _JsonShard(msgspec.Struct):
+    name: _Name
+    ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
+    size: _Large
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    identity: _Id
+    durable: bool
+
+
+class _JsonMove(msgspec.Struct):
+    number: _Large
+    source: _Name
+    target: _Name
+    ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(min_length=1, max_length=settings.MAX_SHARD_RANGES)]
+    source_store: tuple[_Id, _Id] | None
+    target_store: tuple[_Id, _Id] | None
+    phase: Phase
+    attempt: _Large
+    why: Annotated[str, msgspec.Meta(max_length=2000)]
+
+
+class _JsonFormat(msgspec.Struct):
+    format: int
+
+
+class _JsonState(msgspec.Struct):
+    format: int
+    cluster: _Id
+    epoch: _Large
+    shards: Annotated[list[_JsonShard], msgspec.Meta(max_length=settings.MAX_SHARDS)]
+    indexes: dict[_Name, _IndexId]
+    next_index: _IndexId
+    step: _Large
+    moves: Annotated[list[_JsonMove], msgspec.Meta(max_length=settings.MAX_MOVES)]
+    next_move: _Large
+    since: Annotated[list[tuple[_Slot, _Slot, _Large]], msgspec.Meta(max_length=settings.MAX_RANGES)]
+
+
+def _pair(store: StoreId | None) -> tuple[str, str] | None:
+    return None if store is None else (store.identity, store.incarnation)
+
+
+def to_json(state: ClusterState) -> bytes:
+    """The state as JSON text in UTF-8, with ranges in slots."""
+    shards = [
+        _JsonShard(shard.name, list(shard.ranges), shard.limit, shard.host, shard.port, shard.identity, shard.durable)
+        for shard in state.map.shards
+    ]
+    moves = [
+        _JsonMove(
+            move.number,
+            move.source,
+            move.target,
+            list(move.ranges),
+            _pair(move.source_store),
+            _pair(move.target_store),
+            move.phase,
+            move.attempt,
+            move.why,
+        )
+        for move in state.moves
+    ]
+    return msgspec.json.encode(
+        _JsonState(
+            FORMAT,
+            state.cluster,
+            state.epoch,
+            shards,
+            dict(state.indexes),
+            state.next_index,
+            state.step,
+            moves,
+            state.next_move,
+            list(state.since),
+        )
+    )
+
+
+def from_json(text: bytes) -> ClusterState:
+    """The state of a JSON text.
+
+    :raises BadRequest: it is no state; the message says what is wrong.
+    """
+    if len(text) > settings.MAX_STATE_BYTES:
+        raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
+    try:
+        given = msgspec.json.decode(text, type=_JsonFormat).format  # first, as other formats have other fields
+        if given != FORMAT:
+            raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
+        read = msgspec.json.decode(text, type=_JsonState)
+        shards = ShardMap(
+            MapShard(shard.name, shard.ranges, shard.size, shard.host, shard.port, shard.identity, shard.durable)
+            for shard in read.shards
+        )
+        if len(read.indexes) > settings.MAX_INDEXES:
+            raise BadRequest(
+                f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
+            )
+        if len(set(read.indexes.values())) < len(read.indexes):
+            raise BadRequest("the cluster state has two indexes with one id")
+        moves = tuple(_move(move, shards) for move in read.moves)
+        since = tuple(read.since)
+        if any(start >= end for start, end, _ in since) or any(
+            later[0] < earlier[1] for earlier, later in pairwise(since)
+        ):
+            raise BadRequest("the cluster state has ranges in `since` that are empty, overlap, or aren't in order")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
+        raise BadRequest(f"this is no cluster state: {plain(str(error))}") from None
+    return ClusterState(
+        read.cluster,
+        read.epoch,
+        shards,
+        read.indexes,
+        read.next_index,
+        read.step,
+        moves,
+        read.next_move,
+        since,
+    )
+
+
+def _move(read: _JsonMove, shards: ShardMap) -> RangeMove:
+    """A move.
+
+    :raises BadRequest: it is one of shards that aren't there, of no ranges in order, or has no stores though it began.
+    """
+    ranges = tuple(read.ranges)
+    begun = read.phase not in (Phase.PLANNED, Phase.CANCELLED)
+    if (
+        any(shards.named(name) is None for name in (read.source, read.target))
+        or union(ranges) != ranges
+        or (begun and (read.source_store is None or read.target_store is None))
+    ):
+        raise BadRequest(
+            f"the cluster state has move {read.number}, from {shown_value(read.source)} to {shown_value(read.target)}, "
+            "whose shards, ranges or stores can't be those of a move"
+        )
+    return RangeMove(
+        read.number,
+        read.source,
+        read.target,
+        ranges,
+        read.source_store and StoreId(*read.source_store),
+        read.target_store and StoreId(*read.target_store),
+        read.phase,
+        read.attempt,
+        read.why,
+    )
