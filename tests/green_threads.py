@@ -24,7 +24,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from pyshard.blocking import cluster as blocking_cluster
-from pyshard.blocking import gathered_operation
 from pyshard.blocking.calling_thread_tasks import PlainSocket, Wanted
 from pyshard.testing import MemoryNetwork
 from pyshard.testing.memory_sockets import MemorySocket, MemorySockets
@@ -92,7 +91,7 @@ class GreenThreads:
         self._started = 0
         self._waiting: list[GreenThread] = []  # for sockets
         self._yields = yields
-        monkeypatch.setattr(gathered_operation, "threading", SimpleNamespace(Lock=lambda: GreenLock(self)))
+        monkeypatch.setattr(operation_waiting_for_thread, "threading", SimpleNamespace(Lock=lambda: GreenLock(self)))
         monkeypatch.setattr(blocking_cluster, "threading", SimpleNamespace(get_ident=lambda: id(getcurrent())))
 
     def start(self, function: Callable[[], object]) -> GreenThread:

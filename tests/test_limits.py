@@ -80,7 +80,7 @@ TESTS = {
     "ANSWER_BYTES": ["shard/test_apply.py::test_answers_are_bounded"],
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],
     "BATCH_KEY_BYTES": [
-        "shard/test_batch_front.py::test_of_one_run",
+        "shard/test_batch_key_bytes.py::test_of_one_run",
         "shard/protocol/test_key_bytes.py::test_each_verb",
     ],
     "BATCH_ONE_BY_ONE": ["protocol/batch_operations/test_work.py::test_operations_one_by_one"],

@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable
 from typing import TypeAlias
 
 from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 
 #: An index and a key of it.

@@ -30,9 +30,9 @@ from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps, run
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
-from pyshard.blocking.gathered_operation import GatheredOperation
 from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first, is_bootstrap
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core import map_fetching

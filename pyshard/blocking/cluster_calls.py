@@ -20,8 +20,8 @@ from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
 from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.everyday_verbs import Location, location
-from pyshard.client_core.index_walk_refusals import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
+from pyshard.client_core.retried_index_walk import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.errors import ClientClosed, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import check_index_name

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pyshard.blocking.bulk_call import BulkCall
 from pyshard.blocking.cluster_calls import ClusterCalls
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.client_core.argument_checks import check_progress, deadline_seconds, milliseconds
 from pyshard.client_core.bulk_input import Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress

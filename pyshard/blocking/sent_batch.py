@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.client_core.retry_decision import Attempt
 from pyshard.protocol.batch_operations import Run

@@ -26,7 +26,7 @@ from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.calling_thread_tasks import Network, run
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
-from pyshard.blocking.gathered_operation import GatheredOperation, Turn
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation, Turn
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sent_batch import EVER, SentBatch
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt

@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.client.router import Router
-from pyshard.client_core.index_walk_refusals import FOR_NOW, PAUSE, Refusals, Walk
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
+from pyshard.client_core.retried_index_walk import FOR_NOW, PAUSE, Refusals, Walk
 
 _T = TypeVar("_T")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyshard.client_core.index_walk_refusals import outside
+from pyshard.client_core.retried_index_walk import outside
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
-from pyshard.client_core.index_walk_refusals import outside
+from pyshard.client_core.retried_index_walk import outside
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slots_of
 from pyshard.model.shard_map import MapShard

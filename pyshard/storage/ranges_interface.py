@@ -13,6 +13,7 @@ Rules, which every store keeps:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -98,3 +99,30 @@ class IRangedStore(Protocol):
         :raises StorageFailed: (in the Deferred) as every change.
         """
         ...
+
+
+class RangeChanges:
+    """What of `IRangedStore` stores do alike: whatever a decision on their present ranges settles."""
+
+    def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
+        """Have other ranges, after all changes that were asked for before.
+
+        :param decide: given the present ranges; what it raises fails the Deferred.
+        """
+        raise NotImplementedError
+
+    def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
+        """See `IRangedStore`."""
+        return self.change_ranges(lambda now: now.staging(name, ranges, origin))
+
+    def unstage(self, name: str) -> Deferred[None]:
+        """See `IRangedStore`."""
+        return self.change_ranges(lambda now: now.unstaged(name))
+
+    def seal(self, name: str, ranges: SlotRanges, attempt: int) -> Deferred[None]:
+        """See `IRangedStore`."""
+        return self.change_ranges(lambda now: now.sealing(name, ranges, attempt))
+
+    def unseal(self, name: str) -> Deferred[None]:
+        """See `IRangedStore`."""
+        return self.change_ranges(lambda now: now.unsealed(name))

@@ -12,7 +12,7 @@ from pyshard import Pyshard
 from pyshard.blocking.abandoned_changes import ChangesLeft
 from pyshard.blocking.calling_thread_tasks import run
 from pyshard.blocking.connector import Connector
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.pyshard import over
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.errors import OutcomeUnknown

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard import Pyshard
 from pyshard.blocking.connector import Connector
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.pyshard import over
 from pyshard.errors import NotConfigured, OutcomeUnknown, PartialFailure, Unavailable
 from pyshard.model.key_slots import slot_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pyshard import Pyshard
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.model.key_slots import slot_of
 from pyshard.testing import MemoryCluster
 

@@ -12,7 +12,7 @@ import pytest
 from pyshard import Pyshard
 from pyshard.blocking import shard_pool
 from pyshard.blocking.connection_pool import NotSent
-from pyshard.blocking.gathered_operation import GatheredOperation, Turn
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation, Turn
 from pyshard.blocking.sent_batch import SentBatch
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.model.key_slots import slot_of

@@ -9,7 +9,7 @@ import pytest
 from in_process_command import Commands, Ended
 
 from pyshard.blocking.cluster import BlockingCluster
-from pyshard.blocking.gathered_operation import GatheredOperation
+from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.testing import MemoryCluster
 
 

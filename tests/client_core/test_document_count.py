@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.client_core.document_count import DocumentCount
-from pyshard.client_core.index_walk_refusals import OutsideRanges
+from pyshard.client_core.retried_index_walk import OutsideRanges
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pyshard.client_core.index_walk_refusals import OutsideRanges
 from pyshard.client_core.key_cursor import KeyCursor
+from pyshard.client_core.retried_index_walk import OutsideRanges
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import MapShard

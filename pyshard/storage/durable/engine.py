@@ -37,10 +37,10 @@ from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
 from pyshard.storage.durable.checkpoint import PAGE, CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.counts_ahead import CountsAhead
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
+from pyshard.storage.durable.given_up_counts import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.hidden_records import recount

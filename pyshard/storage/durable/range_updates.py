@@ -13,7 +13,7 @@ from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import NOBODY, Origin, StoreRanges
 from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete, refuse_past_limit
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.counts_ahead import CountsAhead
+from pyshard.storage.durable.given_up_counts import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.hidden_records import free_what_is_empty, set_ranges
 from pyshard.storage.durable.log_changes import logged_group

@@ -50,7 +50,7 @@ from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.look_budget import LookBudget
-from pyshard.storage.range_changes import RangeChanges
+from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.client_core.index_walk_refusals import PAUSE, Refusals, outside
 from pyshard.client_core.key_cursor import KeyCursor
+from pyshard.client_core.retried_index_walk import PAUSE, Refusals, outside
 from pyshard.errors import BadRequest, IndexNotFound, PyshardError, ShardBehind, Unavailable, WrongShard
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard

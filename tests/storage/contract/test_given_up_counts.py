@@ -131,7 +131,7 @@ RARE = ["sweep", "drop", "create", "wait", "flush", "count others"]
 
 @pytest.mark.parametrize("kind", FAST_KINDS)
 @pytest.mark.parametrize("seed", range(15))
-def test_counts_ahead(kind: str, seed: int) -> None:
+def test_given_up_counts(kind: str, seed: int) -> None:
     """Whatever is written, removed, given an expiry, swept, dropped or created: what stays is counted as it is.
 
     The histories are random and always the same.
