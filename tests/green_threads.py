@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from pyshard.blocking import cluster as blocking_cluster
+from pyshard.blocking import operation_waiting_for_thread
 from pyshard.blocking.calling_thread_tasks import PlainSocket, Wanted
 from pyshard.testing import MemoryNetwork
 from pyshard.testing.memory_sockets import MemorySocket, MemorySockets

@@ -50,11 +50,11 @@ TESTS = {
     ],
     "MAX_SHARDS": [
         "model/cluster_state/test_json.py::test_shards_of_a_state",
-        "model/test_shard_map.py::test_most_shards",
+        "model/test_shards_that_are_no_map.py::test_most_shards",
     ],
-    "MAX_RANGES": ["model/test_shard_map.py::test_most_ranges"],
+    "MAX_RANGES": ["model/test_shards_that_are_no_map.py::test_most_ranges"],
     "MAX_SHARD_RANGES": [
-        "model/test_shard_map.py::test_most_ranges_of_a_shard",
+        "model/test_shards_that_are_no_map.py::test_most_ranges_of_a_shard",
         "model/cluster_state/test_json.py::test_what_is_no_state",
     ],
     "MAX_STATE_BYTES": ["model/cluster_state/test_json.py::test_bytes_of_a_state"],
@@ -134,8 +134,8 @@ TESTS = {
         "storage/durable/store/test_followed_log.py::test_the_bound_of_time",
         "storage/followers/test_followers.py::test_a_follower_that_never_comes_back",
     ],
-    "MAX_FOLLOWERS": ["shard/test_range_pull.py::test_few_followers"],
-    "FOLLOW_BYTES": ["shard/test_range_pull.py::test_many_groups"],
+    "MAX_FOLLOWERS": ["shard/test_served_followers.py::test_few_followers"],
+    "FOLLOW_BYTES": ["shard/test_served_followers.py::test_many_groups"],
     "FOLLOW_WAIT": ["shard/test_range_pull.py::test_progress"],
     "MAX_MOVES": ["model/cluster_state/test_moves.py::test_only_so_many"],
     "MAX_SNAPSHOTS": [

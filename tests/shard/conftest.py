@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from deferreds import result
+from shard.pulling import Pulling
 from shard.states import STATE
+from stores import folder
 from twisted.internet.task import Clock
 
 from pyshard.shard.shard import Shard
@@ -28,3 +32,12 @@ def shard(new: Shard) -> Shard:
     """The shard called low of `STATE`."""
     result(new.configure("low", STATE))
     return new
+
+
+@pytest.fixture
+def pulling_in_memory() -> Iterator[Pulling]:
+    """Two stores in memory."""
+    with folder() as path:
+        made = Pulling("memory", "memory", path)
+        yield made
+        made.close()

@@ -1,0 +1,113 @@
+"""What a shard serves to those who follow it over connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from shard.pulling import KEYS, MOVING, Pulling
+from twisted.python.failure import Failure
+
+from pyshard.errors import PyshardError, SnapshotEnded, TooManySnapshots
+from pyshard.model.key_slots import slot_of
+from pyshard.model.slot_ranges import in_ranges
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol import commands
+from pyshard.protocol.change_pages import decode_changes, decode_groups
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.pages import encode_ranges
+from pyshard.settings import settings
+from pyshard.shard import served_followers
+
+
+def ask(pulling: Pulling, peer: Any, command: type[Command], **arguments: object) -> Any:
+    """What is answered, or the error."""
+    assert pulling.served is not None
+    found: list[Any] = []
+    peer.call(command, 30, **arguments).addBoth(found.append)
+    pulling.served.network.settle()
+    return found
+
+
+def peer_of(pulling: Pulling) -> Any:
+    """A peer of the source."""
+    assert pulling.served is not None
+    return pulling.served.connect(BoundedAMP(pulling.clock))
+
+
+def failed(found: list[Any], error: type[PyshardError], text: str) -> None:
+    """One answer has come: an error."""
+    (failure,) = found
+    assert isinstance(failure, Failure)
+    assert failure.check(error), failure
+    assert text in str(failure.value)
+
+
+def test_a_copy_is_its_connections(pulling_in_memory: Pulling) -> None:
+    """Nobody else reads it; it ends with its connection, or when it isn't read for a while."""
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    ranges = encode_ranges(MOVING)
+    mine, other = peer_of(pulling_in_memory), peer_of(pulling_in_memory)
+    (answer,) = ask(pulling_in_memory, mine, commands.OpenCopy, follower="m", ranges=ranges)
+    failed(ask(pulling_in_memory, other, commands.ReadCopy, copy=answer["copy"]), SnapshotEnded, "for this connection")
+    assert ask(pulling_in_memory, other, commands.CloseCopy, copy=answer["copy"]) == [{}]
+    (page,) = ask(pulling_in_memory, mine, commands.ReadCopy, copy=answer["copy"])
+    assert decode_changes(page["changes"])
+    pulling_in_memory.clock.advance(settings.SNAPSHOT_IDLE)
+    failed(ask(pulling_in_memory, mine, commands.ReadCopy, copy=answer["copy"]), SnapshotEnded, "nobody read it")
+    (answer,) = ask(pulling_in_memory, mine, commands.OpenCopy, follower="m", ranges=ranges)
+    assert ask(pulling_in_memory, mine, commands.CloseCopy, copy=answer["copy"]) == [{}]
+    failed(ask(pulling_in_memory, mine, commands.ReadCopy, copy=answer["copy"]), SnapshotEnded, "begin anew")
+
+
+def test_a_later_connection_takes_the_place(pulling_in_memory: Pulling) -> None:
+    """A follower has one connection; who waits over an older one is told."""
+    ranges = encode_ranges(MOVING)
+    mine, other = peer_of(pulling_in_memory), peer_of(pulling_in_memory)
+    ask(pulling_in_memory, mine, commands.OpenCopy, follower="m", ranges=ranges)
+    after = pulling_in_memory.source.store.sequence
+    older = ask(pulling_in_memory, mine, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+    newer = ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+    failed(older, PyshardError, "closed")
+    assert not newer
+    failed(
+        ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges),
+        PyshardError,
+        "twice at once",
+    )
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    assert pulling_in_memory.served is not None
+    pulling_in_memory.served.network.settle()
+    assert newer[0]["groups"]
+
+
+def test_many_groups(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer has no more groups than its bytes say; those behind them come in the next one."""
+    monkeypatch.setattr(served_followers, "settings", attrs.evolve(settings, FOLLOW_BYTES=1000))
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    after = pulling_in_memory.source.store.sequence
+    keys = [key for key in KEYS if in_ranges(slot_of(key), MOVING)][:9]
+    for key in keys:
+        pulling_in_memory.source.fill({key: b"r" * 300})
+    counts = []
+    while after < pulling_in_memory.source.store.sequence:
+        (answer,) = ask(pulling_in_memory, peer, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+        groups = decode_groups(answer["groups"])
+        counts.append(len(groups))
+        after = groups[-1].sequence
+    assert counts == [3, 3, 3]
+
+
+def test_few_followers(pulling_in_memory: Pulling) -> None:
+    """Only so many names are served, until one is forgotten."""
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    for number in range(settings.MAX_FOLLOWERS):
+        (answer,) = ask(pulling_in_memory, peer, commands.OpenCopy, follower=f"m{number}", ranges=ranges)
+        ask(pulling_in_memory, peer, commands.CloseCopy, copy=answer["copy"])
+    failed(
+        ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges), TooManySnapshots, "8 others"
+    )
+    assert ask(pulling_in_memory, peer, commands.ForgetFollower, follower="m3") == [{}]
+    assert "copy" in ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges)[0]

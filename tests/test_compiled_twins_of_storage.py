@@ -1,0 +1,115 @@
+"""The compiled twins for what lies in LMDB and for boxes: each gives what the plain one gives, or leaves it."""
+
+from __future__ import annotations
+
+import pytest
+from compiled_twins import built
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pyshard.compiled import box_leaves, lmdb_leaves
+from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
+from pyshard.storage.durable import lmdb_encoding
+
+# ---------------------------------------------------------------------- what lies in LMDB
+
+stored = st.binary(max_size=40)
+
+
+def view_of(value: bytes) -> memoryview:
+    """A view, as LMDB gives them."""
+    return memoryview(value)
+
+
+@built
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), stored)), st.integers(0, 2**32 - 1))
+def test_database_keys(pairs: list[tuple[int, bytes]], index: int) -> None:
+    """The database keys of any slots and keys."""
+    slots, keys = [slot for slot, _ in pairs], [key for _, key in pairs]
+    assert lmdb_leaves.database_keys(index, slots, keys) == lmdb_encoding.database_keys_plainly(index, slots, keys)
+
+
+@built
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), stored)))
+def test_stored_values(pairs: list[tuple[int, bytes]]) -> None:
+    """The values of any versions and records."""
+    versions, records = [version for version, _ in pairs], [record for _, record in pairs]
+    assert lmdb_leaves.stored_values(versions, records) == lmdb_encoding.pack_many_plainly(versions, records)
+
+
+@built
+@given(
+    st.lists(st.none() | stored | stored.map(view_of)),
+    st.integers(-1, 90),
+    st.integers(0, 9),
+    st.integers(0, 50),
+)
+def test_stored_results(values: list[bytes | memoryview | None], room: int, kept: int, begin: int) -> None:
+    """The results of any values, also of such as are too short."""
+    expected = lmdb_encoding.results_plainly(values, room, kept, begin)
+    assert lmdb_leaves.stored_results(values, room, kept, begin) == expected
+
+
+@built
+def test_what_lmdb_does_not_take() -> None:
+    """A number that has no room where it belongs, and what is no bytes, is refused by its type or size."""
+    for index, slot in ((2**32, 0), (0, 2**32), (0, -1)):
+        with pytest.raises(OverflowError):
+            lmdb_leaves.database_keys(index, [slot], [b"k"])
+    for nothing in (None, "text"):
+        with pytest.raises(TypeError):
+            lmdb_leaves.database_keys(0, [0], [nothing])  # type: ignore[list-item]  # the test's point
+        with pytest.raises(TypeError):
+            lmdb_leaves.stored_values([0], [nothing])  # type: ignore[list-item]  # the test's point
+    with pytest.raises(TypeError):
+        lmdb_leaves.stored_results(["text"], 9, 8, 16)  # type: ignore[list-item]  # the test's point
+
+
+# ---------------------------------------------------------------------- boxes
+
+boxes = st.dictionaries(st.binary(min_size=1, max_size=255), st.binary(max_size=300), min_size=1, max_size=5)
+
+
+def only_box(data: bytes, limits: Limits) -> Box | None:
+    """The box that bytes are, by the plain parser; None: they are none, or not one alone."""
+    try:
+        (box,) = parse_plainly(data, limits)
+    except (BoxBreach, ValueError):
+        return None
+    # What was left over may begin the next box, and a key may have come twice: the size alone tells.
+    return box if _end(data) == len(data) else None
+
+
+def _end(data: bytes) -> int:
+    """Where the first box in some bytes ends."""
+    at = 0
+    while key := int.from_bytes(data[at : at + 2], "big"):
+        at += 2 + key
+        at += 2 + int.from_bytes(data[at : at + 2], "big")
+    return at + 2
+
+
+@built
+@given(boxes, st.integers(0, 6), st.integers(0, 900), st.integers(0, 900), st.binary(max_size=3))
+@example({b"k": b"v"}, 1, 8, 0, b"")
+@example({b"k": b"v"}, 0, 8, 0, b"")
+@example({b"k": b"v"}, 1, 7, 0, b"")
+def test_whole_boxes(box: Box, keys: int, size: int, cut: int, more: bytes) -> None:
+    """One whole box is found, also damaged and within limits; a part, or more than one, isn't."""
+    data = serialize(box)
+    for changed in (
+        data,
+        data + more,
+        data[: cut % len(data)],
+        data[: cut % len(data)] + more + data[cut % len(data) :],
+    ):
+        assert box_leaves.whole_box(changed, keys, size) == only_box(changed, Limits(keys=keys, size=size))
+        assert box_leaves.whole_box(changed, 9, 10_000) == only_box(changed, Limits(keys=9, size=10_000))
+
+
+@built
+def test_a_key_that_comes_twice() -> None:
+    """Each pair counts, and the last one stays."""
+    data = b"\0\1k\0\1x\0\1k\0\1y\0\0"
+    assert box_leaves.whole_box(data, 2, 100) == {b"k": b"y"}
+    assert box_leaves.whole_box(data, 1, 100) is None
