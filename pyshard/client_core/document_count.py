@@ -64,7 +64,7 @@ class DocumentCount:
         :raises BadRequest: the answer can't be read, leads nowhere, or is of other ranges than the shard's.
         :raises OutsideRanges: it is of other ranges, and the shard has a newer map.
         """
-        ranges = union(decode_ranges(answer["ranges"]))
+        ranges = decode_ranges(answer["ranges"])
         if range_with(self.slot, ranges) is None or answer["documents"] < 0:
             raise BadRequest("the shard's count of documents leads nowhere")
         if ranges != own.ranges:

@@ -13,7 +13,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, plain
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import SlotRanges
+from pyshard.model.slot_ranges import SlotRanges, union
 from pyshard.settings import settings
 
 #: Keys and records that a page may have: ten and four times those of this version's shards.
@@ -74,13 +74,13 @@ def decode_keys(data: bytes) -> list[bytes]:
 
 
 def decode_ranges(data: bytes) -> SlotRanges:
-    """Ranges of slots, as they were given.
+    """Ranges of slots, in order, those that touch as one.
 
     :param data: MessagePack.
     :raises BadRequest: these are no ranges.
     """
     try:
-        return tuple(_ranges.decode(data))
+        return union(tuple(_ranges.decode(data)))
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the ranges can't be read: {plain(str(error))}") from None
 

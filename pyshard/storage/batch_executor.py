@@ -26,7 +26,7 @@ import msgspec
 
 from pyshard.errors import AnswerFull, IndexNotFound, PyshardError, ShardFull, WrongShard
 from pyshard.model.key_slots import slot_to_hash
-from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, holds_all, in_ranges
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, holds_all, in_ranges, positions_in
 from pyshard.protocol.batch_answers import ITEM, VERSION, Answer, Result
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -208,7 +208,7 @@ class BatchExecutor:
     def _answer_owned(self, task: Task) -> Answer:
         """Apply those operations of a task whose slots the store owns, and refuse the others."""
         slots = task.slots
-        positions = [position for position, slot in enumerate(slots) if in_ranges(slot, self._owned)]
+        positions = positions_in(slots, self._owned)
         elsewhere = next(slot for slot in slots if not in_ranges(slot, self._owned))
         owned = Task(part(task.run, positions), task.index, [slots[at] for at in positions], self._owned)
         applied = self.answer(owned) if positions else Answer([], {})

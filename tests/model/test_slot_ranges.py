@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, holds_all, in_ranges, union, without
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, holds_all, in_ranges, range_with, union, without
 
 _FEW = 24  # slots that tests use, at either end of the keyspace
 
@@ -37,7 +37,7 @@ def test_as_sets(one: SlotRanges, other: SlotRanges) -> None:
 @given(some_ranges, some_slots)
 def test_slots_in_ranges(ranges: SlotRanges, slots: list[int]) -> None:
     """A slot is in ranges if one of them has it; many are if each is."""
-    assert [in_ranges(slot, ranges) for slot in slots] == [slot in slots_of(ranges) for slot in slots]
+    assert [in_ranges(slot, union(ranges)) for slot in slots] == [slot in slots_of(ranges) for slot in slots]
     assert holds_all(ranges, slots) == slots_of(ranges).issuperset(slots)
 
 
@@ -49,3 +49,11 @@ def test_the_whole_keyspace() -> None:
     assert without(EVERYTHING, ((0, 5), (7, SLOTS))) == ((5, 7),)
     assert without(EVERYTHING, EVERYTHING) == ()
     assert union(((3, 5), (0, 3), (4, 4))) == ((0, 5),)
+
+
+@given(some_ranges, st.integers(0, _FEW))
+def test_the_range_that_has_a_slot(ranges: SlotRanges, slot: int) -> None:
+    """It is the one, if there is one; also where a range ends with the keyspace."""
+    wanted = [one for one in union(ranges) if one[0] <= slot < one[1]]
+    assert range_with(slot, union(ranges)) == (wanted[0] if wanted else None)
+    assert range_with(SLOTS - 1, union(ranges, ((SLOTS - 1, SLOTS),))) == (SLOTS - 1, SLOTS)
