@@ -4,7 +4,8 @@ Rules:
 
 - a range is half-open, ``(start, end)``;
 - ranges that a function here gives are in order, none is empty, and no two of them overlap or touch;
-- `in_ranges` and `range_with` are given such ranges, so that a look takes hardly longer for a thousand than for one.
+- `in_ranges`, `range_with` and `holds_all` are given such ranges, so that a look takes hardly longer for a thousand
+  than for one.
   All other functions are given any.
 """
 
@@ -80,12 +81,14 @@ def positions_in(slots: Sequence[int], ranges: SlotRanges) -> list[int]:
 
 
 def holds_all(ranges: SlotRanges, slots: Sequence[int]) -> bool:
-    """Whether each of many slots lies in some ranges."""
+    """Whether each of some slots lies in some ranges, which are in order."""
+    if len(slots) == 1:
+        return range_with(slots[0], ranges) is not None
     if not slots:
         return True
-    least, most = min(slots), max(slots)
-    if any(start <= least and most < end for start, end in ranges):
-        return True
+    around = range_with(min(slots), ranges)
+    if around is None or max(slots) < around[1]:
+        return around is not None
     return len(ranges) > 1 and len(positions_in(slots, ranges)) == len(slots)
 
 

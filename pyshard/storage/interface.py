@@ -62,9 +62,11 @@ def _stays() -> bool:
     return False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Sender:
     """Who sent a batch; where batches wait, those of one sender don't hold up those of the others.
+
+    Each is itself, and equal to no other one.
 
     :param address: the address that the sender's connection comes from; whoever has the same shares what it gets.
     :param connection: the connection's id.
@@ -75,8 +77,8 @@ class Sender:
 
     address: str
     connection: str
-    count: Callable[[float, float], object] = attrs.field(default=_uncounted, eq=False, repr=False)
-    gone: Callable[[], bool] = attrs.field(default=_stays, eq=False, repr=False)
+    count: Callable[[float, float], object] = attrs.field(default=_uncounted, repr=False)
+    gone: Callable[[], bool] = attrs.field(default=_stays, repr=False)
 
 
 #: The store itself, and whoever uses it without a network.

@@ -74,6 +74,16 @@ def test_hanging_up_is_no_way_round(bench: Bench) -> None:
     assert bench.served == ["honest", "gone"]
 
 
+def test_small_changes_are_no_long_boxes(bench: Bench) -> None:
+    """What a commit takes for the smallest change makes no box a long one; a multiple of that does."""
+    for name, elsewhere, long in (("small", 0.0003, False), ("large", 0.002, True)):
+        writer = bench.peer(name, cost=0.00003)
+        for _ in range(10):
+            writer.arrive(1)
+            bench.turns.count_elsewhere(writer, elsewhere)
+        assert (writer.account != writer.origin) == long, name
+
+
 def test_time_of_another_thread_for_who_has_gone(bench: Bench) -> None:
     """A change that is done after its connection has ended counts for the address, and nothing is kept of it."""
     gone = bench.peer("gone", cost=0.001)

@@ -162,13 +162,13 @@ class StorageEngine:
 
         :return: the outcome of each: what its work returned, or a Failure. Nothing of a failed update is done.
         """
-        alike = list(next(groupby(updates, type))[1])
+        alike = updates if len(updates) == 1 else list(next(groupby(updates, type))[1])
         self._given_bytes, self._background, began = 0, 0.0, self._steady()
         if type(alike[0]) is LoggedUpdate:
             outcomes = self._commit_group(cast("list[LoggedUpdate]", alike))
         else:
             outcomes = self._commit_direct(cast("list[DirectUpdate]", alike))
-        if all(update.background for update in alike):
+        if alike[0].background and all(update.background for update in alike):
             self._background = self._steady() - began
         self._sync_if_due()
         if self.log.kept:

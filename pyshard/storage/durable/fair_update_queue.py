@@ -15,7 +15,6 @@ Rules:
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -62,7 +61,7 @@ class UpdateQueue(Generic[_U]):
     def __init__(self) -> None:
         self._entries: list[WaitingUpdate[_U]] = []  # a heap
         self._flows: dict[Sender, _Flow] = {}
-        self._of_address: Counter[str] = Counter()  # senders of which there is something
+        self._of_address: dict[str, int] = {}  # senders of which there is something
         self._level = 0.0  # the tag that was taken last
         self._numbers = count()
 
@@ -71,18 +70,18 @@ class UpdateQueue(Generic[_U]):
         return len(self._entries)
 
     @property
-    def first(self) -> WaitingUpdate[_U]:
-        """The one to be taken next; there must be one."""
-        return self._entries[0]
+    def first(self) -> WaitingUpdate[_U] | None:
+        """The one to be taken next, or None."""
+        return self._entries[0] if self._entries else None
 
     def add(self, update: _U, sender: Sender, cost: int, changes: int) -> None:
         """Have an update wait."""
-        flow = self._flows.get(sender)
+        flow, address = self._flows.get(sender), sender.address
         if flow is None:
             flow = self._flows[sender] = _Flow()
-            self._of_address[sender.address] += 1
+            self._of_address[address] = self._of_address.get(address, 0) + 1
         flow.updates += 1
-        flow.tag = max(flow.tag, self._level) + max(cost, LEAST_COST) * self._of_address[sender.address]
+        flow.tag = max(flow.tag, self._level) + max(cost, LEAST_COST) * self._of_address[address]
         heapq.heappush(self._entries, WaitingUpdate(flow.tag, next(self._numbers), update, sender, cost, changes))
 
     def take(self) -> WaitingUpdate[_U]:
@@ -123,6 +122,9 @@ class UpdateQueue(Generic[_U]):
 
 def count_seconds(done: Sequence[WaitingUpdate[Any]], seconds: float) -> None:
     """Tell each sender its part of the seconds that updates took together: by their cost."""
+    if len(done) == 1:
+        done[0].sender.count(seconds, 1)
+        return
     costs_of: dict[Sender, list[int]] = {}
     for waiting in done:
         costs_of.setdefault(waiting.sender, []).append(max(waiting.cost, LEAST_COST))

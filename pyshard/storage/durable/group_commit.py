@@ -28,7 +28,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -110,8 +109,9 @@ class GroupCommit(Generic[_U]):
         self._call_from_thread = call_from_thread
         self._waiting: UpdateQueue[_Submitted[_U]] = UpdateQueue()
         self._weight = 0  # of the updates that aren't answered; only the reactor's thread uses it
-        self._weight_of: Counter[str] = Counter()  # the same by address
-        self._handed = 0  # bytes of outcomes that were handed out and aren't taken yet
+        self._weight_of: dict[str, int] = {}  # the same by address
+        self._handed = 0  # bytes of outcomes that were handed out so far; only the thread counts here
+        self._received = 0  # those of them that the reactor's thread has taken; only that counts here
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._refuses = False  # whatever senders have waiting
@@ -135,7 +135,7 @@ class GroupCommit(Generic[_U]):
         if self._refuses and sender is not ITSELF:
             return fail(_shutting_down())
         if weight and self._weight:
-            own = self._weight_of[sender.address]
+            own = self._weight_of.get(sender.address, 0)
             if own + weight > settings.MAX_COMMIT_BYTES - self._weight:
                 return fail(
                     Overloaded(
@@ -148,7 +148,8 @@ class GroupCommit(Generic[_U]):
             self.ask(sender)
         answered: Deferred[Any] = Deferred()
         if weight and self._call_from_thread is not None:
-            self._add_weight(sender.address, weight)
+            self._weight += weight
+            self._weight_of[sender.address] = self._weight_of.get(sender.address, 0) + weight
             answered.addBoth(self._subtract_weight, sender.address, weight)
         return self._submit(
             _Submitted(update, answered), lambda it: self._waiting.add(it, sender, weight + copied, changes)
@@ -180,13 +181,12 @@ class GroupCommit(Generic[_U]):
             self._thread.start()
         return submitted.answered
 
-    def _add_weight(self, address: str, weight: int) -> None:
-        self._weight += weight
-        self._weight_of[address] += weight
-
     def _subtract_weight(self, outcome: _T, address: str, weight: int) -> _T:
-        self._add_weight(address, -weight)
-        if not self._weight_of[address]:
+        self._weight -= weight
+        left = self._weight_of[address] - weight
+        if left:
+            self._weight_of[address] = left
+        else:
             del self._weight_of[address]
         return outcome
 
@@ -241,11 +241,12 @@ class GroupCommit(Generic[_U]):
                 self._pause.end(began, now)
             self._background.count(background, now)
             done = taken[: len(outcomes)]
+            queued = done[1:] if done[0].sender is _BACKGROUND else done
             with self._changed:
                 self._waiting.put_back(taken[len(done) :])
-                self._waiting.done(waiting for waiting in done if waiting.sender is not _BACKGROUND)
-                self._handed += size
+                self._waiting.done(queued)
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
+            self._handed += size
             self._call_from_thread(self._hand_out, done, outcomes, size, had - before)
             if refused:
                 self._call_from_thread(_refuse, refused, _shutting_down())
@@ -257,9 +258,15 @@ class GroupCommit(Generic[_U]):
         """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
         count_seconds(done, seconds)
         _fire([waiting.update.answered for waiting in done], outcomes)
-        with self._changed:
-            self._handed -= size
-            self._changed.notify()
+        full = self._are_many_handed()
+        self._received += size
+        if full:  # else the thread doesn't wait for this, and to wake it for nothing costs a tenth of a small change
+            with self._changed:
+                self._changed.notify()
+
+    def _are_many_handed(self) -> bool:
+        """Whether nothing more is to be committed before the reactor's thread has taken some outcomes."""
+        return self._handed - self._received > settings.MAX_GROUP_BYTES
 
     def _begin_large(self, sender: Sender) -> None:
         """Note that a large group is begun; while others ask, let the reactor's thread go on soon after it wants to."""
@@ -269,25 +276,26 @@ class GroupCommit(Generic[_U]):
 
     def _wait(self) -> float | None:
         """Seconds to wait before anything is committed; None: until something changes. The caller holds the lock."""
-        if self._handed > settings.MAX_GROUP_BYTES:
+        if self._are_many_handed():
             return None
         self._drop_gone()
         if self._closed is not None or self._dropped:
             return 0.0
-        waits = (self._first_waits(), self._background.remaining(self._all_asked, self._steady()))
-        return min((wait for wait in waits if wait is not None), default=None)
+        first, background = self._first_waits(), self._background.remaining(self._all_asked, self._steady())
+        return first if background is None else background if first is None else min(first, background)
 
     def _first_waits(self) -> float | None:
         """Seconds for which the first update of the queue is to wait; None: there is none."""
-        if not self._waiting:
+        first = self._waiting.first
+        if first is None:
             return None
-        if self._closed is not None or self._waiting.first.cost <= _SMALL:
+        if self._closed is not None or first.cost <= _SMALL:
             return 0.0
         return self._pause.remaining(self._asked, self._steady())
 
     def _drop_gone(self) -> None:
         """Drop updates of senders that are gone, until the first one is of somebody who is there."""
-        while self._waiting and self._waiting.first.sender.gone():
+        while (first := self._waiting.first) is not None and first.sender.gone():
             dropped = self._waiting.take()
             self._waiting.done([dropped])
             self._dropped.append(dropped)
@@ -304,8 +312,7 @@ class GroupCommit(Generic[_U]):
         if not others:
             return taken
         changes, size, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
-        while waiting and len(taken) < MOST_UPDATES:
-            first = waiting.first
+        while (first := waiting.first) is not None and len(taken) < MOST_UPDATES:
             small = first.cost <= _SMALL
             changes -= first.changes
             size -= first.cost

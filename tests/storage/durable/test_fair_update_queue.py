@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
 from pyshard.storage.interface import ITSELF, Sender
 
-SENDERS = [Sender(address, connection) for address in "ab" for connection in "123"]
+sender_of = cache(Sender)
+
+SENDERS = [sender_of(address, connection) for address in "ab" for connection in "123"]
 
 
 def taken(queue: UpdateQueue[str], most: int = 1000) -> list[str]:
@@ -20,7 +24,7 @@ def taken(queue: UpdateQueue[str], most: int = 1000) -> list[str]:
 
 def add(queue: UpdateQueue[str], update: str, address: str, connection: str, weight: int) -> None:
     """Have an update wait."""
-    queue.add(update, Sender(address, connection), weight, 1)
+    queue.add(update, sender_of(address, connection), weight, 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6), st.integers(0, 3), st.booleans())))
@@ -43,6 +47,7 @@ def test_each_senders_own_order(steps: list[tuple[Sender, int, int, bool]]) -> N
     queue.put_back(out)
     while queue:
         first = queue.first
+        assert first is not None
         assert queue.take() is first
         order[first.sender].append(first.update)
         queue.done([first])

@@ -168,9 +168,11 @@ def test_time_is_counted_for_senders() -> None:
     writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread, processor=lambda: now[0])
     disk.unblocked.clear()
     told: list[tuple[str, float, float]] = []
+    senders: dict[str, Sender] = {}
 
     def submit(name: str, weight: int) -> Deferred[Any]:
-        return writer.submit(1, weight, 1, Sender(name, "1", lambda *counted: told.append((name, *counted))))
+        new = Sender(name, "1", lambda *counted: told.append((name, *counted)))
+        return writer.submit(1, weight, 1, senders.setdefault(name, new))
 
     done = [submit("first", 2000)]
     while not now[0]:

@@ -36,6 +36,7 @@ class Bench:
     def __init__(self, disk: Disk) -> None:
         self.disk, self.reactor = disk, Reactor()
         self.lost: set[str] = set()
+        self.senders: dict[str, Sender] = {}
         self.writer: GroupCommit[int] = GroupCommit(disk.commit, self.reactor.call_from_thread)
         disk.unblocked.clear()
         self.first = self.writer.submit(0)
@@ -43,7 +44,8 @@ class Bench:
 
     def submit(self, update: int, connection: str = "1", weight: int = LARGE) -> Deferred[Any]:
         """Have a client submit an update."""
-        sender = Sender("address", connection, gone=lambda: connection in self.lost)
+        new = Sender("address", connection, gone=lambda: connection in self.lost)
+        sender = self.senders.setdefault(connection, new)
         return self.writer.submit(update, weight, 1, sender)
 
     def end(self) -> list[int]:
