@@ -137,28 +137,29 @@ class ClusterState:
             for shard in self.map.shards
         )
 
-    def with_config(self, configured: ShardMap) -> ClusterState:
-        """The state with a config file's map: this one if nothing differs, else the next.
+    def with_addresses(self, configured: ShardMap) -> ClusterState:
+        """The state with the addresses and limits of a config: this one if nothing differs, else the next.
 
-        Addresses and limits may change. Names and ranges may not, since documents don't move by themselves.
+        Shards and ranges stay as they are, whatever the config says of them.
 
-        :raises ConfigError: it names the first shard that differs.
+        :raises ConfigError: two shards would have one address.
         """
-        known = {shard.name: shard for shard in self.map.shards}
-        for shard in configured.shards:
-            old = known.get(shard.name)
-            same = old is not None and old.ranges == shard.ranges
-            if not same or len(known) != len(configured.shards):
-                was = f"{old.name!r} with {old.bounds}" if old else ", ".join(repr(name) for name in known)
-                raise ConfigError(
-                    f"shard {shard.name!r}: found it with {shard.bounds}, but the cluster's state has {was} "
-                    f"({len(known)} in all), and documents don't move to other ranges by themselves"
-                )
-        shards = tuple(
-            attrs.evolve(known[shard.name], host=shard.host, port=shard.port, limit=shard.limit)
-            for shard in configured.shards
-        )
+        shards = tuple(_placed_as(shard, configured.named(shard.name)) for shard in self.map.shards)
         return self if shards == self.map.shards else self._with_shards(shards)
+
+    def with_shards(
+        self, added: Iterable[MapShard], updated: Iterable[MapShard], removed: Iterable[str]
+    ) -> ClusterState:
+        """The next state, with other shards, but with the ranges as they are.
+
+        :param added: they own nothing.
+        :param updated: those whose address or limit changes, as they are to be.
+        :param removed: names of shards that own nothing, and have no part in a move.
+        :raises ConfigError: two shards would have one name or address, or there would be too many.
+        """
+        leaving, changed = set(removed), {shard.name: shard for shard in updated}
+        stay = [changed.get(shard.name, shard) for shard in self.map.shards if shard.name not in leaving]
+        return self._with_shards([*stay, *added])
 
     def with_moves(self, transfers: Iterable[Transfer]) -> ClusterState:
         """The next state, with these moves planned.
@@ -198,6 +199,13 @@ class ClusterState:
 
     def _of_next_epoch(self, **changed: Any) -> ClusterState:  # of any field
         return attrs.evolve(self, epoch=self.epoch + 1, step=0, **changed)
+
+
+def _placed_as(shard: MapShard, configured: MapShard | None) -> MapShard:
+    """A shard with the address and limit that a config has for it, if it has any."""
+    if configured is None:
+        return shard
+    return attrs.evolve(shard, host=configured.host, port=configured.port, limit=configured.limit)
 
 
 def index_not_found(name: str) -> IndexNotFound:

@@ -19,7 +19,7 @@ from pyshard.model.slot_ranges import union
 from pyshard.settings import settings
 
 #: The format number of the text that this version reads and writes.
-FORMAT = 2
+FORMAT = 3
 
 # The bounds of what a state may say, whoever sends it.
 _Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
@@ -49,6 +49,7 @@ class _JsonMove(msgspec.Struct):
     phase: Phase
     attempt: _Large
     why: Annotated[str, msgspec.Meta(max_length=2000)]
+    paused: bool
 
 
 class _JsonFormat(msgspec.Struct):
@@ -89,6 +90,7 @@ def to_json(state: ClusterState) -> bytes:
             move.phase,
             move.attempt,
             move.why,
+            move.paused,
         )
         for move in state.moves
     ]
@@ -177,4 +179,5 @@ def _move(read: _JsonMove, shards: ShardMap) -> RangeMove:
         read.phase,
         read.attempt,
         read.why,
+        read.paused,
     )

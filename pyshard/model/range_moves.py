@@ -13,6 +13,7 @@ Rules:
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
   source that hears nothing stays sealed.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
+- One that is paused isn't begun, copies nothing and isn't sealed. It can't be paused between its seal and its end.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class RangeMove:
     :param phase: how far it is.
     :param attempt: the number of the last seal; 0: there was none.
     :param why: why it was cancelled, or the last seal taken back; empty: neither.
+    :param paused: whether an operator has it wait.
     """
 
     number: int
@@ -89,6 +91,7 @@ class RangeMove:
     phase: Phase = Phase.PLANNED
     attempt: int = 0
     why: str = ""
+    paused: bool = False
 
     @property
     def name(self) -> str:
@@ -118,7 +121,11 @@ class RangeMove:
 
     def cancelled(self, why: str) -> RangeMove:
         """The move given up."""
-        return self._in(Phase.CANCELLED, why)
+        return attrs.evolve(self._in(Phase.CANCELLED, why), paused=False)
+
+    def waiting(self, paused: bool) -> RangeMove:
+        """The move, paused or going on."""
+        return attrs.evolve(self, paused=paused)
 
     def _in(self, phase: Phase, why: str) -> RangeMove:
         if phase not in FOLLOWS[self.phase]:
@@ -148,6 +155,12 @@ class TargetReport:
     :param seconds_behind: seconds since it was even with the source last.
     :param sealed: the last attempt whose seal it has reached: it has all that the source had.
     :param clean: whether it has nothing left of the move: no staging.
+    :param copies: how often it has begun a copy.
+    :param documents: documents of the copy that it has taken.
+    :param size: their bytes.
+    :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
+    :param rate: bytes of the copy that it took in a second of late.
+    :param error: why it doesn't go on just now, in one line; empty: it does.
     """
 
     store: StoreId
@@ -156,6 +169,12 @@ class TargetReport:
     seconds_behind: float = 0.0
     sealed: int = 0
     clean: bool = False
+    copies: int = 0
+    documents: int = 0
+    size: int = 0
+    expected: int = 0
+    rate: float = 0.0
+    error: str = ""
 
 
 def next_step(
@@ -172,12 +191,12 @@ def next_step(
     if move.has_ended:
         return None
     if move.phase is Phase.PLANNED:
-        return None if source is None or target is None else move.begun(source.store, target.store)
+        return None if source is None or target is None or move.paused else move.begun(source.store, target.store)
     for name, report, began in ((move.source, source, move.source_store), (move.target, target, move.target_store)):
         if report is not None and report.store != began:
             return move.cancelled(f"the store of shard {name!r} isn't the one with which the move began")
     if move.phase is Phase.COPYING:
-        ready = source is not None and target is not None and target.complete
+        ready = not move.paused and source is not None and target is not None and target.complete
         return move.sealing() if ready and _is_nearly_even(target) else None
     if target is not None and target.sealed == move.attempt:
         return move.committed()

@@ -6,7 +6,8 @@ Who asks whom:
 - the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
-- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`;
+- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`; for growth `ApplyConfig`, `ListMoves`,
+  `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
 Rules:
@@ -302,6 +303,43 @@ class Readiness(Command):
     role = Role.READ
     arguments = NOTHING
     response = [(b"shards", ChunkedBytes())]  # JSON, see docs/protocol.md
+
+
+class ApplyConfig(Command):
+    """Bring the cluster to the shards and ranges of a config. The answer comes when the moves are planned."""
+
+    commandName = b"ApplyConfig"
+    answered_by = BOOTSTRAP
+    role = Role.ADMIN
+    arguments = [
+        (b"config", ChunkedBytes()),  # JSON, as in a config file; what it says of the bootstrap doesn't count
+        (b"epoch", Integer()),  # of the state that this was made for; any other one is refused
+        (b"step", Integer()),
+    ]
+    response = [(b"moves", ChunkedBytes())]  # MessagePack: an array with the numbers of the planned moves
+
+
+class ListMoves(Command):
+    """Which moves of ranges are there, and how far are they?"""
+
+    commandName = b"ListMoves"
+    answered_by = BOOTSTRAP
+    role = Role.READ
+    arguments = NOTHING
+    response = [(b"moves", ChunkedBytes())]  # JSON, see pyshard.protocol.listed_moves
+
+
+class ChangeMove(Command):
+    """Cancel a move that isn't committed, pause it, or have it go on."""
+
+    commandName = b"ChangeMove"
+    answered_by = BOOTSTRAP
+    role = Role.ADMIN
+    arguments = [
+        (b"number", Integer()),
+        (b"change", Text(settings.MAX_NAME)),  # "cancel", "pause" or "resume"
+    ]
+    response = NOTHING
 
 
 #: Every command that a daemon answers, by its name.

@@ -93,7 +93,8 @@ def is_held(move: RangeMove | None, sealed: int) -> bool:
 
 def pulls(shard: str, moves: Collection[RangeMove]) -> list[RangeMove]:
     """The moves for which a shard is to pull now."""
-    return [move for move in moves if move.target == shard and move.phase in (Phase.COPYING, Phase.SEALING)]
+    under_way = (move for move in moves if move.target == shard and move.phase in (Phase.COPYING, Phase.SEALING))
+    return [move for move in under_way if not move.paused]
 
 
 def source_report(move: RangeMove, store: StoreId, ranges: StoreRanges, followers: Collection[str]) -> SourceReport:

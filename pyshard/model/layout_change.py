@@ -1,0 +1,97 @@
+"""What it takes to bring a cluster to the shards and ranges of a config. Pure.
+
+Rules:
+
+- the config says which shards there are, where they are, how much each may store, and which ranges it is to own;
+- shards that the cluster has in addition give up all that they own. One that owns nothing, and has no part in a move,
+  leaves the map; one that still owns something leaves it when the config is applied again;
+- moves that are under way are taken as done: what they will have brought about is what there is to be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.range_moves import Phase, RangeMove
+from pyshard.model.range_plan import Layout, Transfer, least_moved, moved, transfers
+from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import SlotRanges, union, without
+
+
+@attrs.frozen
+class LayoutChange:
+    """What there is to be done.
+
+    :param added: shards that the map gets; they own nothing at first.
+    :param updated: shards whose address or limit changes, as they are to be.
+    :param removed: names of shards that leave the map now.
+    :param emptied: names of shards that leave it later: they have something to give up, or to take part in.
+    :param transfers: what moves from shard to shard.
+    :param moved: how many slots these have.
+    :param least: how many would have to move at the least for each shard to own as many slots as it is to.
+    """
+
+    added: Sequence[MapShard]
+    updated: Sequence[MapShard]
+    removed: Sequence[str]
+    emptied: Sequence[str]
+    transfers: Sequence[Transfer]
+    moved: int
+    least: int
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the cluster is as the config says already, or will be."""
+        return not (self.added or self.updated or self.removed or self.transfers)
+
+
+def layout_after(layout: Layout, moves: Sequence[RangeMove]) -> dict[str, SlotRanges]:
+    """Which ranges each shard will own when these moves are done."""
+    after = dict(layout)
+    for move in moves:
+        if not move.has_ended:
+            after[move.source] = without(after[move.source], move.ranges)
+            after[move.target] = union(after[move.target], move.ranges)
+    return after
+
+
+def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
+    """What it takes to bring a cluster to a config.
+
+    :param wanted: the config's shards; stores' identities don't count in them.
+    """
+    shards = {shard.name: shard for shard in state.map.shards}
+    after = layout_after({name: shard.ranges for name, shard in shards.items()}, state.moves)
+    layout = {shard.name: shard.ranges for shard in wanted.shards}
+    gone = [shard for name, shard in shards.items() if name not in layout]
+    involved = {name for move in state.moves for name in (move.source, move.target)}
+    removed = [shard.name for shard in gone if not shard.ranges and shard.name not in involved]
+    return LayoutChange(
+        added=[attrs.evolve(shard, ranges=()) for shard in wanted.shards if shard.name not in shards],
+        updated=[
+            attrs.evolve(shards[shard.name], host=shard.host, port=shard.port, limit=shard.limit)
+            for shard in wanted.shards
+            if shard.name in shards and _place(shard) != _place(shards[shard.name])
+        ],
+        removed=removed,
+        emptied=[shard.name for shard in gone if shard.name not in removed],
+        transfers=transfers(after, layout),
+        moved=moved(after, layout),
+        least=least_moved(after, layout),
+    )
+
+
+def _place(shard: MapShard) -> tuple[str, int, int]:
+    return shard.host, shard.port, shard.limit
+
+
+def with_other_ranges(state: ClusterState, changed: Sequence[Transfer]) -> ShardMap:
+    """The shards of a cluster as a config would have them after its moves and some more transfers."""
+    layout = layout_after({shard.name: shard.ranges for shard in state.map.shards}, state.moves)
+    for number, transfer in enumerate(changed):
+        move = RangeMove(number, transfer.source, transfer.target, union(transfer.ranges), phase=Phase.PLANNED)
+        layout = layout_after(layout, [move])
+    return ShardMap(attrs.evolve(shard, ranges=layout[shard.name]) for shard in state.map.shards)
