@@ -15,7 +15,6 @@ from twisted.python import usage
 
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.plugin import BootstrapOptions, makeService, open_state
-from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file

@@ -14,6 +14,8 @@ from twisted.protocols import amp
 
 from pyshard.errors import BadRequest, PyshardError
 from pyshard.model import cluster_state_json
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.config_text import config_text
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.argument_types import LARGEST, Boolean, Bytes, Integer, Text, WireArgument
@@ -110,22 +112,13 @@ def cases() -> Iterator[tuple[type[Command], bytes, Box, str]]:
                 yield command, name, form, message
 
 
-def hashes(shard: MapShard) -> list[tuple[float, float]]:
-    """The ranges of a shard, as in a config file."""
-    return [(slot_to_hash(start), slot_to_hash(end)) for start, end in shard.ranges]
-
-
 @pytest.fixture(scope="module")
 def peers() -> Iterator[dict[str, BoundedAMP]]:
     """A peer of each kind of daemon, in one cluster."""
     with MemoryCluster() as cluster:
         RIGHT["Configure"][b"state.0"] = cluster_state_json.to_json(cluster.state)
-        shards = [
-            {"name": shard.name, "host": shard.host, "port": shard.port, "size": shard.limit, "ranges": hashes(shard)}
-            for shard in cluster.state.map.shards
-        ]
         RIGHT["ApplyConfig"][b"epoch"] = b"%d" % cluster.state.epoch
-        RIGHT["ApplyConfig"][b"config.0"] = json.dumps({"shards": shards}).encode()
+        RIGHT["ApplyConfig"][b"config.0"] = config_text(ClusterConfig(cluster.state.map, "localhost", 9192))
         found = {}
         for kind, where in {"shard": ("127.0.0.1", 5050), "bootstrap": ("localhost", 9192)}.items():
             peer = cluster.run(
