@@ -271,10 +271,10 @@ def check_move(move: RangeMove, layout: Mapping[str, SlotRanges], others: Sequen
             raise BadRequest(f"move: found shard {shown_value(name)}, expected one of the cluster's map")
     if move.source == move.target:
         raise BadRequest(f"move: found shard {shown_value(move.source)} as source and target, expected two shards")
-    if not move.ranges or (lacking := without(move.ranges, layout[move.source])):
-        raise BadRequest(f"move: found {shown(lacking if move.ranges else ())}, which {move.source!r} doesn't own")
     for other in others:
         if not other.has_ended and (twice := common(move.ranges, other.ranges)):
             raise BadRequest(f"move: found {shown(twice)}, which {other.name} has already; wait for it, or cancel it")
+    if not move.ranges or (lacking := without(move.ranges, layout[move.source])):
+        raise BadRequest(f"move: found {shown(lacking if move.ranges else ())}, which {move.source!r} doesn't own")
     if len(others) >= settings.MAX_MOVES:
         raise BadRequest(f"move: the cluster has {len(others):,} moves, the most it may have; wait for some of them")
