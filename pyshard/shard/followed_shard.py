@@ -41,11 +41,14 @@ class FollowedShard:
         self._copy = ""
         self.newest = 0
 
-    async def open_copy(self) -> ChangeGroup:
-        """Begin to read a copy; its head."""
+    async def open_copy(self) -> tuple[ChangeGroup, int]:
+        """Begin to read a copy.
+
+        :return: its head, and about how many bytes its changes have.
+        """
         answer = await self._ask(commands.OpenCopy, follower=self._name, ranges=self._ranges)
         self._copy = answer["copy"]
-        return decode_group(answer["head"])
+        return decode_group(answer["head"]), max(0, answer["bytes"])
 
     async def page(self) -> list[Change]:
         """The copy's next records; none at the end."""

@@ -196,7 +196,14 @@ class ShardProtocol(ServerConnection):
 
     def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         opened = Deferred.fromCoroutine(self._followers.open_copy(self, follower, decode_ranges(ranges)))
-        return opened.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
+        return opened.addCallback(
+            lambda copy: {
+                "copy": copy.id,
+                "head": encode_group(copy.head),
+                "documents": copy.documents,
+                "bytes": copy.size,
+            }
+        )
 
     def read_copy(self, copy: str) -> Deferred[Arguments]:
         read = Deferred.fromCoroutine(self._followers.read_copy(self, copy))

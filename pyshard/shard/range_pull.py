@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -26,32 +25,13 @@ from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.shard.followed_shard import FollowedShard
+from pyshard.shard.pull_progress import PullProgress
 from pyshard.storage import IStore
 
 _LOOK = 0.05  # seconds between looks whether what is waited for has come
 
 #: Bytes of records that are copied in a second, if nothing else is said.
 COPY_PACE = 32 * 1024 * 1024
-
-
-@attrs.define
-class PullProgress:
-    """How far a pull is.
-
-    :ivar copies: how often it has begun.
-    :ivar rows: records of the copy that were taken.
-    :ivar size: their bytes.
-    :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
-    :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
-    :ivar even: when the last answer came with all that the source had, in the clock's seconds; None: there was none.
-    """
-
-    copies: int = 0
-    rows: int = 0
-    size: int = 0
-    sequence: int = 0
-    behind: int = 0
-    even: float | None = None
 
 
 class RangePull:
@@ -127,15 +107,13 @@ class RangePull:
 
     async def _copy(self, source: FollowedShard) -> None:
         """Take a whole copy."""
-        progress = self.progress
-        progress.copies, progress.rows, progress.size = progress.copies + 1, 0, 0
-        began = self._clock.seconds()
+        progress, began = self.progress, self._clock.seconds()
+        progress.begin(began)
         try:
-            head = await source.open_copy()
+            head, progress.expected = await source.open_copy()
             while page := await source.page():
                 await self._absorb(ChangeGroup(head.sequence, 0, head.version, page), 0)
-                progress.rows += len(page)
-                progress.size += sum([change.size for change in page])
+                progress.add(len(page), sum([change.size for change in page]), self._clock.seconds())
                 await self._pause(began + progress.size / self._pace - self._clock.seconds())
         except SnapshotEnded:
             raise FollowerBehind("the copy ended before it was read") from None

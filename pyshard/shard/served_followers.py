@@ -24,10 +24,26 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
 from pyshard.model.slot_ranges import SlotRanges, shown, without
-from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.change_groups import CHANGE_OVERHEAD, Change, ChangeGroup
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, IFollower, IStore
+
+
+@attrs.frozen
+class CopyTicket:
+    """What who opens a copy is told.
+
+    :param id: the copy's.
+    :param head: what it begins with.
+    :param documents: about how many it has.
+    :param size: about how many bytes their changes have.
+    """
+
+    id: str
+    head: ChangeGroup
+    documents: int
+    size: int
 
 
 @attrs.define(eq=False)
@@ -81,12 +97,11 @@ class ServedFollowers:
         """The names of followers for which something may be kept."""
         return self._names
 
-    async def open_copy(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
+    async def open_copy(self, owner: Hashable, name: str, ranges: SlotRanges) -> CopyTicket:
         """Make a copy, and keep what changes from there on.
 
         :param owner: the connection.
         :param name: of the follower.
-        :return: the copy's id, and its head.
         :raises BadRequest: the name is empty, or there is no range.
         :raises TooManySnapshots: there are as many followers as there may be.
         :raises WrongShard: the store doesn't own all of these ranges.
@@ -104,7 +119,7 @@ class ServedFollowers:
         number = self._new_id()
         opened = self._copies[number] = _CopyInUse(owner, copy)
         self._await_reader(number, opened)
-        return number, copy.head
+        return CopyTicket(number, copy.head, *expected_of(self._store, ranges))
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
         """The next records of a copy; none at the end.
@@ -226,3 +241,15 @@ class ServedFollowers:
         opened.copy.close()
         if opened.idle is not None and opened.idle.active():
             opened.idle.cancel()
+
+
+def expected_of(store: IStore, ranges: SlotRanges) -> tuple[int, int]:
+    """About how many documents a copy of some ranges has, and bytes of their changes, by what the store counts anyway.
+
+    :param ranges: those that the store owns alone.
+    """
+    documents = min(store.documents, sum(store.histogram(start, end, 1)[0] for start, end in ranges))
+    if not documents:
+        return 0, 0
+    plain = store.used // store.documents - settings.ITEM_OVERHEAD  # times to live are counted, too, but seldom many
+    return documents, documents * (max(0, plain) + CHANGE_OVERHEAD)

@@ -165,6 +165,27 @@ def test_progress() -> None:
         pulling.close()
 
 
+def test_expected(pulling: Pulling) -> None:
+    """The source says about how much it has to give, before it gives anything."""
+    keys = [b"key %d" % each for each in range(4000)]
+    pulling.source.fill({key: b"r" * (len(key) * 20) for key in keys})
+    pulling.run()
+    pulling.step(0)
+    progress = pulling.pull.progress
+    wanted = sum(change.size for change in records(pulling.source, MOVING))
+    assert progress.size < wanted
+    assert wanted * 0.9 < progress.expected < wanted * 1.1
+    pulling.catch_up()
+    assert progress.size == wanted
+
+
+def test_nothing_expected(pulling_in_memory: Pulling) -> None:
+    """An empty source has nothing to give."""
+    pulling_in_memory.run()
+    pulling_in_memory.catch_up()
+    assert pulling_in_memory.pull.progress.expected == 0
+
+
 def test_sealed(pulling: Pulling) -> None:
     """It says of which seal it knows, once it has all that was changed before it."""
     pulling.run()
