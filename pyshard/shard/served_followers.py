@@ -6,11 +6,13 @@ A follower has a name, such as that of a move. It reads a copy, then the groups 
 Rules:
 
 - A copy is given of ranges alone that the store owns, all of them.
+- A copy is read in turns that leave clients most of the shard's time, however fast it is asked for.
 - A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while.
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
 - A follower has one connection. Whoever comes later takes its place, since the older one may be lost without a word.
 - There are few followers at a time; another one is refused.
-- A question about changes is answered when there are some, or after a little while with none.
+- A question about changes is answered when there are some, or after a little while with none. Large ones are given in
+  parts, since a batch may change more than a box holds, and a group isn't divided: it takes effect as a whole.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
 from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import CHANGE_OVERHEAD, Change, ChangeGroup
+from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, IFollower, IStore
+
+_PART = 4 * 1024 * 1024  # bytes of groups in one answer
 
 
 @attrs.frozen
@@ -64,6 +69,9 @@ class _Following:
 
     :ivar after: the number of the last group that it was given.
     :ivar asked: the question that waits for an answer.
+    :ivar large: the groups that are given in parts.
+    :ivar given: how many bytes of them were given.
+    :ivar newest: the number of the last of them.
     """
 
     owner: Hashable
@@ -71,6 +79,9 @@ class _Following:
     follower: IFollower
     after: int
     asked: Deferred[list[ChangeGroup]] | None = None
+    large: bytes = b""
+    given: int = 0
+    newest: int = 0
 
 
 class ServedFollowers:
@@ -134,9 +145,11 @@ class ServedFollowers:
         opened.idle.cancel()
         opened.idle = None
         try:
-            while (page := opened.copy.page(settings.SNAPSHOT_BYTES)) is None:
+            page = None
+            while page is None:
                 await self._turns.next()
                 self._found(owner, number)
+                page = opened.copy.page(settings.SNAPSHOT_BYTES)
         except SnapshotEnded:
             self._end_copy(number)
             raise
@@ -151,37 +164,58 @@ class ServedFollowers:
         if number in self._copies and self._copies[number].owner == owner:
             self._end_copy(number)
 
-    async def groups(self, owner: Hashable, name: str, after: int, ranges: SlotRanges) -> list[ChangeGroup]:
+    async def groups(
+        self, owner: Hashable, name: str, after: int, ranges: SlotRanges, offset: int = 0
+    ) -> tuple[bytes, bool]:
         """What has changed after a group, when there is something; nothing after `settings.FOLLOW_WAIT` seconds.
 
         :param after: the number of the last group that the follower has, and needs no more.
+        :param offset: bytes that it has of the groups behind that; 0: it wants them from the front on.
+        :return: groups as MessagePack, or a part of that, and whether bytes are lacking behind it.
         :raises FollowerBehind: what comes after that number isn't kept, or was never there: it needs a new copy.
         :raises TooManySnapshots: there are as many followers as there may be.
-        :raises BadRequest: the question before it isn't answered yet.
+        :raises BadRequest: the question before it isn't answered yet, or nothing was given up to that offset.
         :raises StorageFailed: the disk failed, or another connection has taken the follower's place.
         """
         following = self._following.get(name)
         if following is not None and following.owner is owner and following.asked is not None:
             raise BadRequest(f"follower {shown_value(name)} asks for changes twice at once; ask one at a time")
-        if following is None or (following.owner, following.ranges, following.after) != (owner, ranges, after):
+        known = following is not None and (following.owner, following.ranges) == (owner, ranges)
+        if offset:
+            if following is None or not known or following.after != after or following.given != offset:
+                raise BadRequest(f"offset: found {offset}, expected 0, or the bytes of the parts that were given")
+            return self._next_part(following)
+        if following is None or not known or following.after != after or following.large:
             self._admit(name, ranges)
             self._stop(name)
             following = _Following(owner, ranges, self._store.follow(name, after, ranges), after)
             self._following[name] = following
         following.follower.confirm(after)
+        groups = await self._wait_for_groups(following)
+        following.large, following.given = encode_groups(groups), 0
+        following.newest = groups[-1].sequence if groups else after
+        return self._next_part(following)
+
+    async def _wait_for_groups(self, following: _Following) -> list[ChangeGroup]:
         following.asked = following.follower.groups(settings.FOLLOW_BYTES)
         waited = self._clock.callLater(settings.FOLLOW_WAIT, following.asked.cancel)
         try:
-            groups = await following.asked
+            return await following.asked
         except CancelledError:
             return []
         finally:
             following.asked = None
             if waited.active():
                 waited.cancel()
-        if groups:
-            following.after = groups[-1].sequence
-        return groups
+
+    def _next_part(self, following: _Following) -> tuple[bytes, bool]:
+        """The next bytes of groups that were read, and whether there are more."""
+        part = following.large[following.given : following.given + _PART]
+        following.given += len(part)
+        more = following.given < len(following.large)
+        if not more:
+            following.large, following.given, following.after = b"", 0, following.newest
+        return part, more
 
     def forget(self, name: str) -> None:
         """Keep nothing for a follower any more."""

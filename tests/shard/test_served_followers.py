@@ -67,12 +67,12 @@ def test_a_later_connection_takes_the_place(pulling_in_memory: Pulling) -> None:
     mine, other = peer_of(pulling_in_memory), peer_of(pulling_in_memory)
     ask(pulling_in_memory, mine, commands.OpenCopy, follower="m", ranges=ranges)
     after = pulling_in_memory.source.store.sequence
-    older = ask(pulling_in_memory, mine, commands.ReadGroups, follower="m", after=after, ranges=ranges)
-    newer = ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+    older = ask(pulling_in_memory, mine, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0)
+    newer = ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0)
     failed(older, PyshardError, "closed")
     assert not newer
     failed(
-        ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges),
+        ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0),
         PyshardError,
         "twice at once",
     )
@@ -93,7 +93,9 @@ def test_many_groups(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch
         pulling_in_memory.source.fill({key: b"r" * 300})
     counts = []
     while after < pulling_in_memory.source.store.sequence:
-        (answer,) = ask(pulling_in_memory, peer, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+        (answer,) = ask(
+            pulling_in_memory, peer, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0
+        )
         groups = decode_groups(answer["groups"])
         counts.append(len(groups))
         after = groups[-1].sequence
@@ -111,3 +113,35 @@ def test_few_followers(pulling_in_memory: Pulling) -> None:
     )
     assert ask(pulling_in_memory, peer, commands.ForgetFollower, follower="m3") == [{}]
     assert "copy" in ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges)[0]
+
+
+def test_large_groups_in_parts(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is asked for by how many bytes are there; who begins anew is given all again."""
+    monkeypatch.setattr(served_followers, "_PART", 1000)
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    asked: dict[str, Any] = {
+        "follower": "m",
+        "after": pulling_in_memory.source.store.sequence,
+        "ranges": ranges,
+    }
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+
+    def part(offset: int) -> Any:
+        return ask(pulling_in_memory, peer, commands.ReadGroups, **asked, offset=offset)
+
+    failed(part(1000), PyshardError, "offset: found 1000, expected 0")
+    (first,) = part(0)
+    (second,) = part(1000)
+    assert first["more"]
+    assert second["more"]
+    failed(part(1000), PyshardError, "offset: found 1000, expected 0")
+    data, more = b"", True
+    while more:
+        (found,) = part(len(data))
+        data, more = data + found["groups"], found["more"]
+    assert data.startswith(first["groups"] + second["groups"])
+    groups = decode_groups(data)
+    assert groups[-1].sequence == pulling_in_memory.source.store.sequence
+    failed(part(len(data)), PyshardError, "offset: found")
+    assert sum(len(group.changes) for group in groups) == sum(in_ranges(slot_of(key), MOVING) for key in KEYS)
