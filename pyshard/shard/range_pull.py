@@ -9,7 +9,9 @@ Rules:
 - A record of an index that this shard wasn't told of yet waits until it is.
 - What has reached a seal may be committed. It is left as it is, and the source is asked nothing, while it is *held*:
   until it is known that this seal was taken back (`pyshard.shard.move_duties.is_held`).
-- The copy is paced, so that both shards have time for their clients. Changes aren't: they must be caught up with.
+- The copy has a pace. It is slower by itself where the shard has clients: after each piece of it they have some times
+  as long as that took. So the longer it had to wait for their work, the more it leaves them.
+- Changes aren't held up: they must be caught up with.
 """
 
 from __future__ import annotations
@@ -24,14 +26,15 @@ from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import Origin
+from pyshard.settings import settings
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.pull_progress import PullProgress
 from pyshard.storage import IStore
 
 _LOOK = 0.05  # seconds between looks whether what is waited for has come
-
-#: Bytes of records that are copied in a second, if nothing else is said.
-COPY_PACE = 32 * 1024 * 1024
+_PIECE = 500  # records that are taken at a time: a few milliseconds of work
+_REST = 6  # times as long as a piece took the shard's clients have the time
+_LONGEST_REST = 2.0  # seconds
 
 
 class RangePull:
@@ -44,6 +47,7 @@ class RangePull:
     :param limit: gives how many bytes the shard may store, with what is copied.
     :param clock: paces the copy.
     :param held: whether what has reached a seal is held, given its attempt.
+    :param asked: how many things clients have asked the shard for, ever.
     :param pace: bytes of records that are copied in a second.
     :ivar progress: how far it is.
     """
@@ -57,7 +61,8 @@ class RangePull:
         limit: Callable[[], int],
         clock: IReactorTime,
         held: Callable[[int], bool] = lambda _: False,
-        pace: float = COPY_PACE,
+        asked: Callable[[], int] = lambda: 0,
+        pace: float = settings.COPY_PACE,
     ) -> None:
         self._store = store
         self._name = name
@@ -66,6 +71,7 @@ class RangePull:
         self._limit = limit
         self._clock = clock
         self._held = held
+        self._asked = asked
         self._pace = pace
         self.progress = PullProgress()
 
@@ -112,12 +118,22 @@ class RangePull:
         try:
             head, progress.expected = await source.open_copy()
             while page := await source.page():
-                await self._absorb(ChangeGroup(head.sequence, 0, head.version, page), 0)
-                progress.add(len(page), sum([change.size for change in page]), self._clock.seconds())
+                for first in range(0, len(page), _PIECE):
+                    piece = ChangeGroup(head.sequence, 0, head.version, page[first : first + _PIECE])
+                    await self._take_piece(piece)
                 await self._pause(began + progress.size / self._pace - self._clock.seconds())
         except SnapshotEnded:
             raise FollowerBehind("the copy ended before it was read") from None
         await self._absorb(ChangeGroup(head.sequence, 0, head.version, []), head.sequence)
+
+    async def _take_piece(self, piece: ChangeGroup) -> None:
+        """Take some records of the copy, and leave the shard's clients time, if there are any."""
+        asked, began = self._asked(), self._clock.seconds()
+        await self._absorb(piece, 0)
+        now = self._clock.seconds()
+        self.progress.add(len(piece.changes), sum([change.size for change in piece.changes]), now)
+        if self._asked() != asked:
+            await self._pause(min(_LONGEST_REST, _REST * (now - began)))
 
     async def _follow(self, source: FollowedShard) -> None:
         """Take the groups after those that are here."""

@@ -205,7 +205,9 @@ class ShardMoves:
         def held(sealed: int) -> bool:
             return is_held(self._known(move.number), sealed)
 
-        pull = RangePull(self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held)
+        pull = RangePull(
+            self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held, self._operations
+        )
         pulling = self._pulling[move.name] = _Pulling(move, pull, self._clock, self._random)
         pulling.start(dial, source.host, source.port)
 
@@ -215,6 +217,9 @@ class ShardMoves:
 
     def _limit(self) -> int:
         return self._shard.configured().own.limit
+
+    def _operations(self) -> int:
+        return self._shard.operations
 
     def _duties(self) -> list[Duty]:
         assignment = self._shard.configured()
