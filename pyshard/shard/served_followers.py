@@ -10,7 +10,8 @@ Rules:
 - A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while.
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
 - A follower has one connection. Whoever comes later takes its place, since the older one may be lost without a word.
-- There are few followers at a time; another one is refused.
+- There are few followers at a time; another one is refused. A follower has one copy, the newest.
+- Names outlive connections, and restarts. So whoever knows which there may be is asked a while after each new one.
 - A question about changes is answered when there are some, or after a little while with none. Large ones are given in
   parts, since a batch may change more than a box holds, and a group isn't divided: it takes effect as a whole.
 """
@@ -55,9 +56,11 @@ class CopyTicket:
 class _CopyInUse:
     """A copy that is being read.
 
+    :ivar name: the follower's.
     :ivar idle: ends it when nobody has read it for a while; None while an answer is made.
     """
 
+    name: str
     owner: Hashable
     copy: ICopy
     idle: IDelayedCall | None = None
@@ -90,6 +93,7 @@ class ServedFollowers:
     :param store: what they follow.
     :param clock: times questions, and copies that nobody reads.
     :param new_id: gives the ids of copies.
+    :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
     def __init__(
@@ -100,7 +104,9 @@ class ServedFollowers:
         self._new_id = new_id
         self._copies: dict[str, _CopyInUse] = {}
         self._following: dict[str, _Following] = {}
-        self._names: set[str] = set()  # for which something may be kept
+        self._names = set(store.followers)  # for which something may be kept
+        self._look: IDelayedCall | None = None
+        self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock)
 
     @property
@@ -118,17 +124,19 @@ class ServedFollowers:
         :raises WrongShard: the store doesn't own all of these ranges.
         :raises StorageFailed: there is no copy.
         """
+        self._check_owned(ranges)
         self._admit(name, ranges)
         self._stop(name)
-        self._check_owned(ranges)
         copy = await self._store.copy(name, ranges)
         try:
             self._check_owned(ranges)  # it may have gone meanwhile
         except WrongShard:
             copy.close()
             raise
+        for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
+            self._end_copy(earlier)
         number = self._new_id()
-        opened = self._copies[number] = _CopyInUse(owner, copy)
+        opened = self._copies[number] = _CopyInUse(name, owner, copy)
         self._await_reader(number, opened)
         return CopyTicket(number, copy.head, *expected_of(self._store, ranges))
 
@@ -151,7 +159,8 @@ class ServedFollowers:
                 self._found(owner, number)
                 page = opened.copy.page(settings.SNAPSHOT_BYTES)
         except SnapshotEnded:
-            self._end_copy(number)
+            if number in self._copies:  # it is its store that has ended it
+                self._end_copy(number)
             raise
         if page:
             self._await_reader(number, opened)
@@ -232,6 +241,9 @@ class ServedFollowers:
 
     def close(self) -> None:
         """End all."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         for number in list(self._copies):
             self._end_copy(number)
         for name in list(self._following):
@@ -246,7 +258,14 @@ class ServedFollowers:
             raise TooManySnapshots(
                 f"{len(self._names)} others follow this shard, the most it may have; try again when one has ended"
             )
-        self._names.add(name)
+        if name not in self._names:
+            self._names.add(name)
+            if self._look is None:
+                self._look = self._clock.callLater(settings.SNAPSHOT_IDLE, self._look_at_names)
+
+    def _look_at_names(self) -> None:
+        self._look = None
+        self.on_names()
 
     def _check_owned(self, ranges: SlotRanges) -> None:
         """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""

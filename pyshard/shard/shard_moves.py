@@ -151,7 +151,7 @@ class ShardMoves:
         self._pulling: dict[str, _Pulling] = {}
         self._busy = False
         self._pace = LinePace(settings.SHARD_LINES)
-        shard.on_assignment = self.update
+        shard.on_assignment = followers.on_names = self.update
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
