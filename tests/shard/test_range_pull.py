@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from pyshard.errors import ShardFull, WrongShard
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import in_ranges
+from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
@@ -163,6 +164,40 @@ def test_progress() -> None:
         pulling.step(0)
         assert progress.behind > 100
         pulling.close()
+
+
+def test_the_largest_group(pulling: Pulling) -> None:
+    """A group is taken as a whole, though no box holds it: a full one, and then a batch that fills a box."""
+    pulling.run()
+    pulling.catch_up()
+    keys = [key for key in (b"large %d" % each for each in range(400)) if in_ranges(slot_of(key), MOVING)][:60]
+    record = b"r" * (1024 * 1024)
+    pulling.source.applied(Write("", keys, [record] * len(keys)))
+    pulling.catch_up()
+    assert pulling.pull.progress.copies == 1
+    assert sum(change.size for change in records(pulling.target, MOVING)) > 3 * settings.MAX_BOX_BYTES
+    pulling.check()
+
+
+def test_expected(pulling: Pulling) -> None:
+    """The source says about how much it has to give, before it gives anything."""
+    keys = [b"key %d" % each for each in range(4000)]
+    pulling.source.fill({key: b"r" * (len(key) * 20) for key in keys})
+    pulling.run()
+    pulling.step(0)
+    progress = pulling.pull.progress
+    wanted = sum(change.size for change in records(pulling.source, MOVING))
+    assert progress.size < wanted
+    assert wanted * 0.9 < progress.expected < wanted * 1.1
+    pulling.catch_up()
+    assert progress.size == wanted
+
+
+def test_nothing_expected(pulling_in_memory: Pulling) -> None:
+    """An empty source has nothing to give."""
+    pulling_in_memory.run()
+    pulling_in_memory.catch_up()
+    assert pulling_in_memory.pull.progress.expected == 0
 
 
 def test_sealed(pulling: Pulling) -> None:
