@@ -23,7 +23,7 @@ from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.layout_plan import LayoutPlan, layout_plan, loads_in, plan_json, plan_lines, plan_table
 from pyshard.cli.move_jobs import ask, check_none_cancelled, wait_for
 from pyshard.cli.rich_output import show
-from pyshard.cli.standard_output import put
+from pyshard.cli.standard_output import flush, put
 from pyshard.client.layout_client import LayoutClient
 from pyshard.errors import StaleEpoch, Unavailable
 from pyshard.model.cluster_state import ClusterState
@@ -86,7 +86,7 @@ def send(target: Target, wanted: WantedMap, sending: Sending) -> None:
     """
     if sending.confirm and sending.as_json:
         raise click.UsageError("--json asks nothing; look at 'pyshard plan --json', and give --yes")
-    if sending.confirm and not sys.stdin.isatty():
+    if sending.confirm and not can_answer():
         raise click.UsageError("there is no terminal to ask whether to go on; look at 'pyshard plan', and give --yes")
     sent = ask(target, lambda client: _send(client, wanted, sending))
     if sending.as_json:
@@ -95,6 +95,11 @@ def send(target: Target, wanted: WantedMap, sending: Sending) -> None:
         for line in sent_lines(sent, sending.wait):
             put(line)
     check_none_cancelled(sent.gone)
+
+
+def can_answer() -> bool:
+    """Whether somebody can answer a question, on a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 async def planned(client: LayoutClient, wanted: WantedMap) -> tuple[ClusterState, ShardMap, LayoutChange, LayoutPlan]:
@@ -184,6 +189,7 @@ def _confirm(plan: LayoutPlan) -> None:
     :raises CommandFailed: the answer was no.
     """
     put_plan(plan)
+    flush()
     with _interruptible():
         if not click.confirm("Go on?", err=True):
             raise CommandFailed("nothing was changed", ExitCode.NEGATIVE)
