@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import attrs
-
 from in_process_command import Commands
+
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard, ShardMap
 

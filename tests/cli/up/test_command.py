@@ -13,8 +13,9 @@ from ports import free_port
 from pyshard.bootstrap.plugin import open_state
 from pyshard.cli import cli
 from pyshard.cli.up import command
-from pyshard.cli.up.cluster_choice import DEFAULT, as_file, remembered
+from pyshard.cli.up.cluster_choice import DEFAULT, remembered
 from pyshard.cli.up.directories import ClusterData, held_directory
+from pyshard.model.config_text import config_text
 from pyshard.storage import DataDirectory
 
 
@@ -47,7 +48,7 @@ def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(0o700)
     open_state(tmp_path / "data" / "cluster.state", DEFAULT.map)
     path = tmp_path / "c.json"
-    path.write_text(as_file(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))
+    path.write_bytes(config_text(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))
     ended = CliRunner().invoke(cli, ["up", "--config", str(path), "--data-dir", str(tmp_path / "data")])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "Restore the old ranges" in ended.stderr
@@ -84,7 +85,7 @@ def test_bad_config(tmp_path: Path, text: str | None, error: str) -> None:
 def test_config_with_a_port_in_use(tmp_path: Path, taken: int) -> None:
     """A config file with a port in use is one line, and exit code 2."""
     path = tmp_path / "c.json"
-    path.write_text(as_file(cluster(free_port(), bootstrap=taken)))
+    path.write_bytes(config_text(cluster(free_port(), bootstrap=taken)))
     ended = CliRunner().invoke(cli, ["up", "--config", str(path)])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"pyshard: {path}: the bootstrap: can't listen on {HOST}:{taken}")
