@@ -9,7 +9,6 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyshard.client.client import Client
-from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.errors import BadRequest
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
@@ -69,4 +68,4 @@ class LayoutClient:
         await self._ask(commands.ChangeMove, changes=True, number=number, change=change)
 
     def _ask(self, command: type[Command], changes: bool = False, **arguments: object) -> Deferred[dict[str, Any]]:
-        return self._router.bootstrap.call(command, deadline_seconds(None, self._deadline), changes, **arguments)
+        return self._router.bootstrap.call(command, self._deadline, changes, **arguments)
