@@ -201,10 +201,8 @@ class ClusterRun:
         except PyshardError as error:
             self._observer.tell(f"The cluster keeps the ranges that it has: {error}")
         else:
-            what = (
-                f"{len(moves)} ranges move; 'pyshard jobs' shows how far they are" if moves else "nothing has to move"
-            )
-            self._observer.tell(f"The cluster is brought to its config: {what}.")
+            moving = f"{len(moves)} moves of ranges are planned; 'pyshard jobs' shows how far they are"
+            self._observer.tell(f"The cluster is brought to its config: {moving if moves else 'no range moves'}.")
 
     def _wait_failed(self, failure: Failure) -> None:
         """End the run with one of pyshard's errors, or with the traceback of a bug."""
