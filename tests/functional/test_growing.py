@@ -20,6 +20,25 @@ pytestmark = pytest.mark.functional
 DOCUMENTS = {f"key {number}": {"number": number} for number in range(3000)}
 
 
+#: Applies a config and pauses move 2 at once: that waits for move 1 then, however slow the machine.
+_APPLY_AND_PAUSE = """
+import sys
+from twisted.internet import task
+from pyshard.client import connect
+from pyshard.client.layout_client import LayoutClient
+from pyshard.model import config_file
+
+async def main(reactor):
+    client = await connect(reactor, sys.argv[1])
+    layout = LayoutClient(client)
+    assert await layout.apply(config_file.load(sys.argv[2]), await layout.state()) == [1, 2]
+    await layout.change_move(2, "pause")
+    await client.close()
+
+task.react(main)
+"""
+
+
 @pytest.fixture(params=["memory", "durable"])
 def two(new_cluster: NewCluster, request: pytest.FixtureRequest) -> Cluster:
     """Two shards with documents, and a third one that runs and isn't in the cluster."""
@@ -84,7 +103,8 @@ def test_pause_and_cancel_over_a_restart(two: Cluster, pyshard: Shell) -> None:
     """A paused move stays paused when the bootstrap is restarted; cancelled, it leaves everything as before."""
     code, _, error = pyshard(f"pyshard plan --add c={HOST}:{two.shards[2].port} --output three.json")
     assert (code, error) == (0, "")
-    assert pyshard("pyshard apply --yes three.json && pyshard jobs pause 2")[0] == 0
+    done = two.script(_APPLY_AND_PAUSE, two.server, "three.json")
+    assert (done.returncode, done.stderr) == (0, "")
     two.bootstrap.end(signal.SIGKILL)
     two.bootstrap.start()
     until(lambda: " paused " in pyshard("pyshard jobs")[1], "the move is paused")
