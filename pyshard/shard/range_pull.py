@@ -9,6 +9,8 @@ Rules:
 - A record of an index that this shard wasn't told of yet waits until it is.
 - What has reached a seal may be committed. It is left as it is, and the source is asked nothing, while it is *held*:
   until it is known that this seal was taken back (`pyshard.shard.move_duties.is_held`).
+- A complete copy is compared with what the source has, while it follows (`pyshard.shard.copy_check`). One that differs
+  is given up as a whole, and begins anew.
 - The copy is paced, so that both shards have time for their clients. Changes aren't: they must be caught up with.
 """
 
@@ -25,6 +27,8 @@ from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import Origin
+from pyshard.shard.copy_check import CopyCheck
+from pyshard.shard.copy_verdict import CopyDiffers, CopyVerdict
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.storage import IStore
 
@@ -66,6 +70,7 @@ class RangePull:
     :param held: whether what has reached a seal is held, given its attempt.
     :param pace: bytes of records that are copied in a second.
     :ivar progress: how far it is.
+    :ivar verdict: whether the copy was found equal to what the source has.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class RangePull:
         self._held = held
         self._pace = pace
         self.progress = PullProgress()
+        self.verdict = CopyVerdict()
 
     async def run(self, source: FollowedShard) -> None:
         """Pull for as long as the connection lasts, or the caller cancels it; call again with a new connection.
@@ -102,7 +108,7 @@ class RangePull:
                     await self._begin()
                     await self._copy(source)
                 await self._follow(source)
-            except FollowerBehind:
+            except (FollowerBehind, CopyDiffers):
                 await self._store.unstage(self._name)
 
     # ------------------------------------------------------------------ inside
@@ -119,7 +125,7 @@ class RangePull:
 
     async def _begin(self) -> None:
         """Stage the ranges, when nothing is there of an earlier copy."""
-        self.progress.sequence, self.progress.even = 0, None
+        self.progress.sequence, self.progress.even, self.verdict.equal = 0, None, False
         await self._store.unstage(self._name)
         while common(self._ranges, self._store.ranges.left):
             await self._pause(_LOOK)
@@ -142,7 +148,14 @@ class RangePull:
         await self._absorb(ChangeGroup(head.sequence, 0, head.version, []), head.sequence)
 
     async def _follow(self, source: FollowedShard) -> None:
-        """Take the groups after those that are here."""
+        """Take the groups after those that are here, and compare meanwhile."""
+        check = CopyCheck(self._store, self._name, self._ranges, source, self._clock, self.verdict)
+        try:
+            await self._follow_and_check(source, check)
+        finally:
+            check.stop()
+
+    async def _follow_and_check(self, source: FollowedShard, check: CopyCheck) -> None:
         progress = self.progress
         while True:
             staging = self._store.ranges.staged[self._name]
@@ -150,11 +163,13 @@ class RangePull:
                 await self._pause(_LOOK)
                 continue
             progress.sequence = staging.origin.sequence
+            await check.go_on(progress.sequence)
             groups = await source.groups(progress.sequence)
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups or groups[-1].sequence >= source.newest:
                 progress.even = self._clock.seconds()
             for group in groups:
+                await check.reached(group.sequence - 1)
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:
                     break  # what comes behind a seal is asked for again, if it isn't held

@@ -27,6 +27,7 @@ from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.storage import ICopy, IFollower, IStore
 
 
@@ -75,6 +76,7 @@ class ServedFollowers:
         self._following: dict[str, _Following] = {}
         self._names: set[str] = set()  # for which something may be kept
         self._turns = PacedTurns(clock)
+        self._digests = ServedDigests(store, clock, self._turns, new_id)
 
     @property
     def names(self) -> Collection[str]:
@@ -168,14 +170,29 @@ class ServedFollowers:
             following.after = groups[-1].sequence
         return groups
 
+    async def open_digest(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
+        """Begin a digest of what the store has; see `ServedDigests.open`.
+
+        :raises BadRequest: the name is empty, or there is no range.
+        :raises TooManySnapshots: there are as many followers as there may be.
+        """
+        self._admit(name, ranges)
+        return await self._digests.open(owner, name, ranges)
+
+    async def read_digest(self, owner: Hashable, number: str, indexes: frozenset[int]) -> DigestReading:
+        """Count rows of a digest for a while; see `ServedDigests.read`."""
+        return await self._digests.read(owner, number, indexes)
+
     def forget(self, name: str) -> None:
         """Keep nothing for a follower any more."""
         self._stop(name)
+        self._digests.forget(name)
         self._store.forget(name)
         self._names.discard(name)
 
     def close_all(self, owner: Hashable) -> None:
-        """End the copies of a connection that is gone, and what it is given; what is kept for it stays."""
+        """End copies and digests of a connection that is gone, and what it is given; what is kept for it stays."""
+        self._digests.close_all(owner)
         for number in [number for number, opened in self._copies.items() if opened.owner == owner]:
             self._end_copy(number)
         for name in [name for name, following in self._following.items() if following.owner == owner]:
@@ -183,6 +200,7 @@ class ServedFollowers:
 
     def close(self) -> None:
         """End all."""
+        self._digests.close()
         for number in list(self._copies):
             self._end_copy(number)
         for name in list(self._following):

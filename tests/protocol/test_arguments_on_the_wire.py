@@ -40,6 +40,8 @@ RIGHT: dict[str, Box] = {
     "ReadCopy": {b"copy": b"none"},
     "CloseCopy": {b"copy": b"none"},
     "ReadGroups": {b"follower": b"m", b"after": b"0", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
+    "OpenDigest": {b"follower": b"m", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
+    "ReadDigest": {b"digest": b"none", b"indexes": b"1", b"indexes.0": b"\x91\x00"},
     "ForgetFollower": {b"follower": b"m"},
     "CreateIndex": {b"name": b"new"},
     "DropIndex": {b"name": b"new"},

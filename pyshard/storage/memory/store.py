@@ -202,9 +202,10 @@ class MemoryStore(RangeChanges):
             self.documents, moment.expired(sweep), moment.rows(), release=moment.forget, pinned=moment.pinned
         )
 
-    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
-        self._places.follow(name, self.sequence)
-        self._keep_changes()
+    def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+        if name is not None:
+            self._places.follow(name, self.sequence)
+            self._keep_changes()
         moment = StoreAtMoment(self._indexes, ranges=ranges)
         names, remembered, next_index = self._names, self._remembered, self._next_index
         head = ChangeGroup(self.sequence, 0, self._version, [], names, remembered, next_index, self.ranges)
