@@ -137,6 +137,10 @@ class Bootstrap:
         """Have `listener` called after every change of the state."""
         self._listeners.append(listener)
 
+    def off_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called no more."""
+        self._listeners.remove(listener)
+
     def change(self, state: ClusterState) -> None:
         """Make `state` the cluster's: save it, then tell everybody.
 
@@ -147,7 +151,8 @@ class Bootstrap:
             from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it
             self._save(state)
             self.state = state
-            for listener in self._listeners:
+            self._readiness = {name: self._readiness[name] for name in self._readiness if state.map.named(name)}
+            for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
                 listener()
 
     def set_readiness(self, name: str, condition: Condition, detail: str = "") -> bool:

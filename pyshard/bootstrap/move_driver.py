@@ -11,18 +11,29 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.move_progress import MoveProgress
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.range_moves import Phase, RangeMove, SourceReport, TargetReport, is_over, next_in_line, next_step
+from pyshard.model.range_moves import (
+    Phase,
+    RangeMove,
+    SourceReport,
+    TargetReport,
+    changed_move,
+    is_over,
+    next_in_line,
+    next_step,
+)
+from pyshard.protocol.listed_moves import ListedMove
 from pyshard.protocol.move_reports import MoveReports
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
@@ -30,8 +41,16 @@ from pyshard.settings import settings
 _EVERY = 0.05  # seconds between two questions
 
 
-#: Asks a shard, by its name. None: it can't be asked now, or didn't answer in time. The Deferred doesn't fail.
-AskReports: TypeAlias = Callable[[str], Deferred[MoveReports | None]]
+class AskedShard(Protocol):
+    """What asks and tells one shard. Its Deferreds don't fail."""
+
+    def ask_moves(self) -> Deferred[MoveReports | None]:
+        """What it says of its moves. None: it can't be asked now, or didn't answer in time."""
+        ...
+
+    def settle(self) -> Deferred[None]:
+        """Fires when it has the present state, or can't be told."""
+        ...
 
 
 class MoveDriver(Service):
@@ -39,15 +58,16 @@ class MoveDriver(Service):
 
     :param bootstrap: has the state.
     :param clock: times seals, and questions.
-    :param ask: asks shards.
+    :param find: gives what asks a shard, by its name; None: it isn't there any more.
     """
 
     _log = Logger()
 
-    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, ask: AskReports) -> None:
+    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, find: Callable[[str], AskedShard | None]) -> None:
         self._bootstrap = bootstrap
         self._clock = clock
-        self._ask = ask
+        self._find = find
+        self._progress = MoveProgress()
         self._since: dict[int, tuple[tuple[Phase, int], float]] = {}  # move → its phase and attempt, and since when
         self._next: IDelayedCall | None = None
         self._asking = False
@@ -65,6 +85,20 @@ class MoveDriver(Service):
         if self._next is not None:
             self._next.cancel()
             self._next = None
+
+    def listed(self) -> list[ListedMove]:
+        """All moves that are planned or under way, and those that ended of late, as operators see them."""
+        return self._progress.listed(self._bootstrap.state.moves, self._clock.seconds())
+
+    def change_move(self, number: int, change: str) -> None:
+        """Cancel a move, pause it, or have it go on.
+
+        :param change: see `changed_move`.
+        :raises BadRequest: there is no such move or change, or it is too late for it.
+        :raises ConfigError: the state can't be saved.
+        """
+        state = self._bootstrap.state
+        self._bootstrap.change(state.with_move(changed_move(state.moves, number, change)))
 
     # ------------------------------------------------------------------ inside
 
@@ -91,13 +125,15 @@ class MoveDriver(Service):
         reports = await self._reports({name for move in going for name in (move.source, move.target)})
         for move in going:
             if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
-                self._step(
-                    move, reports[move.source].given.get(move.number), reports[move.target].taken.get(move.number)
-                )
+                target = reports[move.target].taken.get(move.number)
+                self._progress.report(move, target)
+                self._step(move, reports[move.source].given.get(move.number), target)
 
     async def _reports(self, names: Iterable[str]) -> dict[str, MoveReports]:
         in_order = sorted(names)
-        found = await gatherResults([self._ask(name) for name in in_order])
+        shards = [self._find(name) for name in in_order]
+        nothing: MoveReports | None = None
+        found = await gatherResults([succeed(nothing) if shard is None else shard.ask_moves() for shard in shards])
         return {name: reports or MoveReports() for name, reports in zip(in_order, found, strict=True)}
 
     def _step(self, move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> None:
@@ -106,7 +142,8 @@ class MoveDriver(Service):
             self._since[move.number] = (move.phase, move.attempt), now
         since = self._since[move.number][1]
         if is_over(move, source, target):
-            self._change(move, state.without_move(move.number), "is done with")
+            if self._change(move, state.without_move(move.number), "is done with"):
+                self._progress.ended(move, now)
             return
         step = next_step(move, source, target, now - since)
         if step is None:
@@ -118,6 +155,10 @@ class MoveDriver(Service):
             changed = state.with_move(step)
         if self._change(move, changed, f"{step.phase.value} ({step.why})" if step.why else step.phase.value):
             self._since[move.number] = (step.phase, step.attempt), now
+            self._progress.changed(step, now)
+            if step.phase is Phase.COMMITTED and (target_shard := self._find(move.target)) is not None:
+                told = target_shard.settle()
+                told.addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
 
     def _change(self, move: RangeMove, state: ClusterState, what: str) -> bool:
         """Save a state that a move has brought; whether that could be done. If not, it is tried again."""

@@ -9,6 +9,7 @@ from random import Random
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python import usage
 
 from pyshard.bootstrap import state_file
@@ -18,6 +19,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.address_mapping import mapping_in
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.layout_change import layout_change
 from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
@@ -32,6 +34,8 @@ from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.signals_and_exit import DaemonReactor, end
 from pyshard.server.twistd_file_options import twistd_files
+
+_log = Logger()
 
 
 class BootstrapOptions(usage.Options):
@@ -87,30 +91,36 @@ class BootstrapOptions(usage.Options):
                 self["listen"] = listen_address.listening(cluster.bootstrap_listen, "bootstrap.listen")
             else:
                 self["listen"] = listen_address.listen_string(cluster.bootstrap_host, cluster.bootstrap_port)
-            self["tls"] = daemon_tls_options.tls_files(self, dials=True)
+            self["tls"] = daemon_tls_options.tls_files(self)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
-            self["cluster state"] = open_state(self["state"], cluster.map)
+            self["cluster state"] = open_state(self["state"], cluster.map, path)
         except ConfigError as error:
             end(error)
 
 
-def open_state(path: Path, configured: ShardMap) -> ClusterState:
-    """The state of the cluster, brought up to its config file, and saved.
+def open_state(path: Path, configured: ShardMap, config: Path) -> ClusterState:
+    """The state of the cluster, with the addresses and limits of its config file, saved.
 
-    :raises ConfigError: it can't be read or written, or the config file has other ranges.
+    Other shards or ranges in the file change nothing: documents move when they are told to. The log says so.
+
+    :raises ConfigError: it can't be read or written, or two shards would have one address.
     """
     known = state_file.load(path)
     if known is None:
         state = first_state(uuid.uuid4().hex, configured)
     else:
-        try:
-            state = known.with_config(configured)
-        except ConfigError as error:
-            raise ConfigError(f"{error}. Restore the old ranges, or move {path} away to start a new cluster") from None
+        state = known.with_addresses(configured)
+        change = layout_change(state, configured)
+        if change.added or change.removed or change.emptied or change.transfers:
+            _log.warn(
+                "{config}: it has other shards or ranges than the cluster, whose own go on being used; "
+                "`pyshard plan {config}` shows what would change, and `pyshard apply {config}` changes it",
+                config=config,
+            )
     state_file.save(path, state)
     return state
 

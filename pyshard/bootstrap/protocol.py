@@ -9,10 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.model import cluster_state_json
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import BOOTSTRAP, Command
+from pyshard.protocol.listed_moves import encode_listed_moves
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 
@@ -22,6 +25,8 @@ class BootstrapProtocol(ServerConnection):
 
     :param bootstrap: what answers.
     :param settle: gives a Deferred that fires when every shard in reach has the present state, or a later one.
+    :param application: applies configs.
+    :param driver: brings moves on.
     """
 
     kind = BOOTSTRAP
@@ -30,11 +35,15 @@ class BootstrapProtocol(ServerConnection):
         self,
         bootstrap: Bootstrap,
         settle: Callable[[], Deferred[None]],
+        application: ConfigApplication,
+        driver: MoveDriver,
         factory: ServerFactory,
         clock: IReactorTime,
     ) -> None:
         self._bootstrap = bootstrap
         self._settle = settle
+        self._application = application
+        self._driver = driver
         super().__init__(factory, clock)
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
@@ -45,6 +54,9 @@ class BootstrapProtocol(ServerConnection):
             (commands.CreateIndex, self.create_index),
             (commands.DropIndex, self.drop_index),
             (commands.Readiness, self.readiness),
+            (commands.ApplyConfig, self.apply_config),
+            (commands.ListMoves, self.list_moves),
+            (commands.ChangeMove, self.change_move),
         ]
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
@@ -63,6 +75,19 @@ class BootstrapProtocol(ServerConnection):
 
     def readiness(self) -> Arguments:
         return {"shards": msgspec.json.encode([shard.described() for shard in self._bootstrap.readiness()])}
+
+    def apply_config(self, config: bytes, epoch: int, step: int) -> Deferred[Arguments]:
+        self.operations += 1
+        applied = Deferred.fromCoroutine(self._application.apply(config, (epoch, step)))
+        return applied.addCallback(lambda numbers: {"moves": msgspec.msgpack.encode(numbers)})
+
+    def list_moves(self) -> Arguments:
+        return {"moves": encode_listed_moves(self._driver.listed())}
+
+    def change_move(self, number: int, change: str) -> Arguments:
+        self.operations += 1
+        self._driver.change_move(number, change)
+        return {}
 
     def _settled(self) -> Deferred[Arguments]:
         self.operations += 1

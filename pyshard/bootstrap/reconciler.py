@@ -7,21 +7,23 @@ Rules:
 - The log tells why a shard isn't ready, and when it is again. A shard that has many reasons has few lines there.
 - A shard in memory that comes with new stores all the time is taken up only now and then.
 - A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable.
+- A shard that has left the map, or has another address, has its reconciler stopped (`shard_reconcilers`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from random import Random
+from typing import cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores, judge
-from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity, plain, shortened
+from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, Unavailable, WrongIdentity, plain, shortened
 from pyshard.model import cluster_state_json
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
@@ -75,16 +77,18 @@ class ShardReconciler(Service):
         self._pace = LinePace(settings.SHARD_LINES)
         self._logged: tuple[Condition, str] = (Condition.UNREACHABLE, "")  # what the last line says of the shard
         self._dialer = Dialer(clock, endpoint, self, random)
-        bootstrap.on_change(self._push)
 
     def startService(self) -> None:
         super().startService()
+        self._bootstrap.on_change(self._push)
         self._dialer.dial()
 
     def stopService(self) -> None:
         super().stopService()
+        self._bootstrap.off_change(self._push)
         self._stop_pinging()
         self._dialer.close()
+        self._settled(self._bootstrap.state.order)
 
     def settle(self) -> Deferred[None]:
         """Have the shard told the present state.
@@ -105,6 +109,21 @@ class ShardReconciler(Service):
         asked = connection.call(commands.ReportMoves, _MOVES_WITHIN)
         return asked.addCallback(lambda answer: decode_reports(answer["reports"])).addErrback(self._not_told)
 
+    def ask_statistics(self) -> Deferred[bytes]:
+        """How the shard fares, in JSON.
+
+        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
+        """
+        connection = self._dialer.connection
+        if connection is None:
+            return fail(Unavailable(f"shard {self.shard!r} can't be reached now"))
+
+        def not_told(failure: Failure) -> bytes:
+            raise Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}")
+
+        asked = connection.call(commands.Stat, settings.TIMEOUT)
+        return asked.addCallback(lambda answer: cast("bytes", answer["stat"])).addErrback(not_told)
+
     # ------------------------------------------------------------------ what the dialer asks
 
     def wants_connection(self) -> bool:
@@ -118,7 +137,8 @@ class ShardReconciler(Service):
     async def _approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
         own = bootstrap.state.map.named(self.shard)
-        assert own is not None  # the map's names never change
+        if own is None:
+            raise WrongIdentity(f"shard {self.shard!r} has left the cluster")
         self._told = NOTHING_TOLD
         try:
             state = judge(bootstrap.state, own, greeting)
@@ -189,7 +209,7 @@ class ShardReconciler(Service):
         connection = self._dialer.connection
         if self._pushing:
             return
-        if connection is None or self._told == self._bootstrap.state.order:
+        if not self.running or connection is None or self._told == self._bootstrap.state.order:
             self._settled(self._bootstrap.state.order)
         else:
             self._pushing = True

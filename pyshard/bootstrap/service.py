@@ -6,13 +6,15 @@ from collections.abc import Callable
 from random import Random
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
+from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.client_endpoints import Dial
 from pyshard.security.tokens_and_roles import Tokens
@@ -47,29 +49,29 @@ class BootstrapService(MultiService):
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
-        factory = ServerFactory(
-            lambda made: BootstrapProtocol(bootstrap, self.settle, made, clock),
-            clock,
-            tokens=tokens,
-            connections=connections,
-        )
-        Listener(clock, endpoint, factory).setServiceParent(self)
-        self._reconcilers = [
-            ShardReconciler(
+        self._reconcilers = ShardReconcilers(
+            bootstrap,
+            lambda shard: ShardReconciler(
                 bootstrap,
                 shard.name,
                 clock,
                 dial(*addresses.dialed(shard.host, shard.port)),
                 random,
                 addresses.detour(shard.host, shard.port),
-            )
-            for shard in bootstrap.state.map.shards
-        ]
-        for reconciler in self._reconcilers:
-            reconciler.setServiceParent(self)
-        ask = {reconciler.shard: reconciler.ask_moves for reconciler in self._reconcilers}
-        MoveDriver(bootstrap, clock, lambda name: ask[name]()).setServiceParent(self)
+            ),
+        )
+        driver = MoveDriver(bootstrap, clock, self._reconcilers.named)
+        application = ConfigApplication(bootstrap, clock, self._reconcilers.named)
+        factory = ServerFactory(
+            lambda made: BootstrapProtocol(bootstrap, self.settle, application, driver, made, clock),
+            clock,
+            tokens=tokens,
+            connections=connections,
+        )
+        Listener(clock, endpoint, factory).setServiceParent(self)
+        self._reconcilers.setServiceParent(self)
+        driver.setServiceParent(self)
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state, or a later one."""
-        return gatherResults([reconciler.settle() for reconciler in self._reconcilers]).addCallback(lambda _: None)
+        return self._reconcilers.settle()

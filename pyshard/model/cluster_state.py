@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, shown_value
+from pyshard.errors import IndexExists, IndexNotFound, InvalidIndexName, shown_value
 from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
 from pyshard.model.range_moves import Phase, RangeMove, check_move

@@ -248,6 +248,28 @@ def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:
     return going
 
 
+def changed_move(moves: Sequence[RangeMove], number: int, change: str) -> RangeMove:
+    """A move as an operator wants it: cancelled, paused, or going on again.
+
+    :param change: ``"cancel"``, ``"pause"`` or ``"resume"``.
+    :raises BadRequest: there is no such move or change, or it is too late for it.
+    """
+    move = next((move for move in moves if move.number == number), None)
+    if move is None:
+        raise BadRequest(f"move: found {number}, expected the number of a move that is planned or under way")
+    if change not in ("cancel", "pause", "resume"):
+        raise BadRequest(f"change: found {shown_value(change)}, expected cancel, pause or resume")
+    if move.has_ended:
+        raise BadRequest(f"{move.name} is {move.phase.value} already, so it can't be changed any more")
+    if change == "cancel":
+        return move.cancelled("an operator cancelled it")
+    if move.phase is Phase.SEALING:
+        raise BadRequest(f"{move.name} is being handed over just now; try again in a few seconds, or cancel it")
+    if move.paused == (change == "pause"):
+        raise BadRequest(f"{move.name} is {'paused' if move.paused else 'going on'} already")
+    return move.waiting(change == "pause")
+
+
 def check_move(move: RangeMove, layout: Mapping[str, SlotRanges], others: Sequence[RangeMove]) -> None:
     """Refuse a move that can't be planned.
 

@@ -28,6 +28,9 @@ QUANTUM = 0.00003
 #: Seconds of a box that isn't worth to be noted while an address asks alone. One that takes longer may be a long one.
 SHORT = 0.00015
 
+#: Seconds of a processor that a commit takes however little it changes. They make no box a long one.
+COMMIT = 0.0005
+
 #: The part of what an address's long boxes take that a box of it must take to be one of them.
 ALIKE = 0.25
 

@@ -41,11 +41,10 @@ def secures_itself(description: str) -> bool:
     return description.partition(":")[0] in ("ssl", "tls")
 
 
-def tls_files(options: Mapping[str, Any], dials: bool) -> Tls | None:
-    """What a daemon's options say of TLS.
+def tls_files(options: Mapping[str, Any]) -> Tls | None:
+    """What a daemon's options say of TLS. A daemon also dials shards, for which it needs no certificate of its own.
 
     :param options: of the command line; ``listen`` is known.
-    :param dials: whether the daemon dials others, for which it needs no certificate of its own.
     :raises ConfigError: they lack something, or contradict each other.
     """
     certificate = options["tls-certificate"]
@@ -54,11 +53,6 @@ def tls_files(options: Mapping[str, Any], dials: bool) -> Tls | None:
         if options["tls-any-client"]:
             raise ConfigError("--tls-any-client: found it without --tls-ca, expected both or neither")
     elif secures_itself(options["listen"]):
-        if not dials:
-            raise ConfigError(
-                f"--tls-ca: found it with --listen {options['listen']}, which says itself what TLS is to use; expected "
-                "one of the two"
-            )
         if options["tls-any-client"]:
             raise ConfigError(
                 f"--tls-any-client: found it with --listen {options['listen']}, which takes any client by itself"

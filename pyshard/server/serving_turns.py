@@ -30,7 +30,7 @@ from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.server.address_time_shares import SHORT, AddressShares
+from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
 from pyshard.server.fair_queue import FairGroups
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, long_of
@@ -39,12 +39,10 @@ from pyshard.settings import settings
 
 _CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
 _WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
-_BY_ITSELF = 0.0005  # seconds that another thread's work takes however small the box is: they make no box a long one
 _WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
 _HANDSHAKES = "handshakes"  # what counts as their address
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
-
 
 _S = TypeVar("_S", bound=Served)
 
@@ -153,14 +151,14 @@ class ServingTurns(Generic[_S]):
         :param boxes: how many alike ones would have taken that.
         """
         account, now, shares = connection.account or connection.origin, self._clock.seconds(), self._shares
-        for_box = max(0.0, used - _BY_ITSELF)
-        if not shares.contended and for_box < SHORT * boxes and account == shares.last and account is connection.origin:
+        long = used >= SHORT * boxes + COMMIT
+        if not (shares.contended or long) and account == shares.last and account is connection.origin:
             shares.last_at = now  # what `charge` would do, without a call
             return
         if connection.ended:  # nothing is noted of it any more
-            account = long_of(connection.origin) if for_box >= SHORT * boxes else account
-        elif for_box >= SHORT * boxes or connection in self._long.times:
-            account = self._long.account_of(connection, boxes, now, for_box)
+            account = long_of(connection.origin) if long else account
+        elif long or connection in self._long.times:
+            account = self._long.account_of(connection, boxes, now, max(0.0, used - COMMIT))
         shares.charge(account, used, now, self._turn(), boxes)
 
     def debt(self, origin: str) -> float:

@@ -14,8 +14,11 @@ from twisted.python import usage
 
 from pyshard.clocks import wall_seconds
 from pyshard.errors import ConfigError
+from pyshard.net import client_endpoints
+from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.steady_clock import run_steadily
 from pyshard.net.twisted_internals import poll_lightly
+from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
@@ -86,7 +89,7 @@ class ShardOptions(usage.Options):
                 )
             else:
                 self["listen"] = listen_address.listening(self["listen"])
-            self["tls"] = daemon_tls_options.tls_files(self, dials=False)
+            self["tls"] = daemon_tls_options.tls_files(self)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
@@ -138,6 +141,8 @@ def makeService(options: ShardOptions) -> DaemonService:
     reloads: list[Reload] = []
     try:
         endpoint = daemon_tls_options.listening(reactor, options, reloads)
+        plain = client_endpoints.dial_with(reactor, reactor)
+        dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor, reloads=reloads)
         log = options["open log"]() if options["open log"] else None
     except ConfigError as error:
         end(error)
@@ -156,5 +161,6 @@ def makeService(options: ShardOptions) -> DaemonService:
         endpoint,
         tokens.current if tokens else None,
         with_files(options["connections"]),
+        authenticated_dial(dial, tokens.admin_secret if tokens else None),
     )
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

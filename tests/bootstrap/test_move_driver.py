@@ -25,6 +25,24 @@ EVEN = TargetReport(B, complete=True)
 TRANSFER = Transfer("low", "high", ((0, 100),))
 
 
+@attrs.frozen
+class AskedShard:
+    """One shard of the bench."""
+
+    bench: Bench
+    name: str
+
+    def ask_moves(self) -> Deferred[MoveReports | None]:
+        """What it says."""
+        return self.bench.ask(self.name)
+
+    def settle(self) -> Deferred[None]:
+        """It is told half a second later."""
+        told: Deferred[None] = Deferred()
+        self.bench.clock.callLater(0.5, told.callback, None)
+        return told
+
+
 class Bench:
     """A bootstrap with one move, and what its shards say.
 
@@ -42,7 +60,7 @@ class Bench:
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
         self.bootstrap = Bootstrap(STATE, self.save)
-        self.driver = MoveDriver(self.bootstrap, self.clock, self.ask)
+        self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
 
     def save(self, state: ClusterState) -> None:
@@ -217,3 +235,49 @@ def test_few_lines(bench: Bench, log_lines: list[str]) -> None:
     waits = [line for line in log_lines if "move 1 waits: no room" in line]
     assert 1 <= len(waits) <= 70
     assert "such lines before were left out" in waits[-1]
+
+
+def test_operators_see_how_far_it_is(bench: Bench) -> None:
+    """What the target says, since when it goes on, how long its slots were sealed, and for a while that it is done."""
+    (listed,) = bench.driver.listed()
+    assert (listed.number, listed.source, listed.target, listed.phase) == (1, "low", "high", Phase.PLANNED)
+    assert listed.ranges == [(0.0, 1e-05)]
+    bench.target = TargetReport(B, copies=1, documents=3, size=300, expected=900, rate=50.0, error="it is slow")
+    bench.pass_time(0.2)
+    (listed,) = bench.driver.listed()
+    assert (listed.copies, listed.documents, listed.size, listed.expected) == (1, 3, 300, 900)
+    assert (listed.rate, listed.error, listed.seconds_behind, listed.pause) == (50.0, "it is slow", None, None)
+    bench.target = EVEN
+    bench.pass_time(0.1)
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.pass_time(0.2)
+    assert bench.driver.listed()[0].phase is Phase.COMMITTED
+    bench.pass_time(0.5)
+    (listed,) = bench.driver.listed()
+    assert listed.pause == pytest.approx(0.55, abs=0.06)
+    assert not listed.over
+    bench.source, bench.target = SourceReport(A, clean=True), attrs.evolve(EVEN, clean=True)
+    bench.pass_time(0.1)
+    (listed,) = bench.driver.listed()
+    assert listed.over
+    assert 0.8 < listed.seconds < 1.2
+    bench.pass_time(1)
+    assert bench.driver.listed() == [listed]
+
+
+def test_paused(bench: Bench) -> None:
+    """A move that is paused is neither begun nor sealed; it goes on when it is told to."""
+    bench.driver.change_move(1, "pause")
+    bench.pass_time(1)
+    assert bench.phase() is Phase.PLANNED
+    bench.driver.change_move(1, "resume")
+    bench.pass_time()
+    assert bench.phase() is Phase.COPYING
+    bench.driver.change_move(1, "pause")
+    bench.target = EVEN
+    bench.pass_time(1)
+    assert bench.phase() is Phase.COPYING
+    assert bench.driver.listed()[0].paused
+    bench.driver.change_move(1, "cancel")
+    assert bench.phase() is Phase.CANCELLED
+    assert not bench.driver.listed()[0].paused

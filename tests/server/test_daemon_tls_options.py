@@ -36,14 +36,14 @@ def options(made: Certificates, **given: object) -> dict[str, object]:
 
 
 def test_options(made: Certificates) -> None:
-    """The three options make a `Tls`; none of them, none. A bootstrap that listens by itself needs no certificate."""
+    """The three options make a `Tls`; none of them, none. A daemon that listens with its own TLS needs none to dial."""
     nothing = {"tls_ca": None, "tls_certificate": None, "tls_key": None}
-    assert daemon_tls_options.tls_files(options(made), dials=False) == made.daemon
-    assert daemon_tls_options.tls_files(options(made, **nothing), dials=False) is None
+    assert daemon_tls_options.tls_files(options(made)) == made.daemon
+    assert daemon_tls_options.tls_files(options(made, **nothing)) is None
     alone = options(made, listen="ssl:5050", tls_certificate=None, tls_key=None)
-    assert daemon_tls_options.tls_files(alone, dials=True) == Tls(made.ca)
+    assert daemon_tls_options.tls_files(alone) == Tls(made.ca)
     with pytest.raises(ConfigError, match="--tls-any-client: found it with --listen ssl:5050"):
-        daemon_tls_options.tls_files(alone | {"tls-any-client": 1}, dials=True)
+        daemon_tls_options.tls_files(alone | {"tls-any-client": 1})
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,13 @@ def test_options(made: Certificates) -> None:
         ({"tls_certificate": None, "tls_key": None}, "--tls-certificate: found nothing beside --tls-ca, expected"),
         ({"tls_ca": None}, "--tls-ca: found nothing, beside the certificate or key "),
         ({"tls_ca": None, "tls_certificate": None, "tls_key": None, "tls_any_client": 1}, "--tls-any-client: found it"),
-        ({"listen": "ssl:5050"}, "--tls-ca: found it with --listen ssl:5050, which says itself"),
         ({"tls_ca": "/none.pem"}, "TLS file /none.pem: it can't be read: no such file or directory"),
     ],
 )
 def test_refused_options(made: Certificates, given: dict[str, object], message: str) -> None:
     """Options that lack something, or contradict each other, are refused before anything is started."""
     with pytest.raises(ConfigError) as refused:
-        daemon_tls_options.tls_files(options(made, **given), dials=False)
+        daemon_tls_options.tls_files(options(made, **given))
     assert str(refused.value).startswith(message)
 
 

@@ -113,7 +113,7 @@ def up(
         path = directory / CONFIG if config_file is None else config_file.absolute()
         if config_file is None:
             replace_privately(path, clusters.as_file(cluster).encode())
-        open_state(state_file(directory, data), cluster.map)
+        open_state(state_file(directory, data), cluster.map, path)
         if data is not None:
             clusters.remember(data, wanted)
         announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))

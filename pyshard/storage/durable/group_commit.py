@@ -40,6 +40,7 @@ from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.background_updates import BackgroundUpdates
 from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate, count_seconds
+from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse
 from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
@@ -55,13 +56,6 @@ _BACKGROUND = Sender("", "background")
 #: Seconds for which this thread may compute before the reactor's thread has its turn. Python's own 5 ms would be
 #: added to all that others ask while a large group is made; if nobody asks, more switches would cost a few percent.
 _SWITCH_BESIDE_OTHERS = 0.0005
-
-
-class _Submitted(NamedTuple, Generic[_U]):
-    """An update, and the Deferred of its outcome."""
-
-    update: _U
-    answered: Deferred[Any]
 
 
 class Committed(NamedTuple):
@@ -101,13 +95,13 @@ class GroupCommit(Generic[_U]):
         self._steady = steady
         self._processor = processor
         self._pause = AnticipatoryPause()
-        self._background: BackgroundUpdates[_Submitted[_U]] = BackgroundUpdates()
+        self._background: BackgroundUpdates[SubmittedUpdate[_U]] = BackgroundUpdates()
         self._asked = 0  # small things that others than the sender of the last large update have asked for
         self._all_asked = 0  # all things that were asked for, but for background work
         self._large_sender: Sender | None = None
         self._switch_interval = sys.getswitchinterval()
         self._call_from_thread = call_from_thread
-        self._waiting: UpdateQueue[_Submitted[_U]] = UpdateQueue()
+        self._waiting: UpdateQueue[SubmittedUpdate[_U]] = UpdateQueue()
         self._weight = 0  # of the updates that aren't answered; only the reactor's thread uses it
         self._weight_of: dict[str, int] = {}  # the same by address
         self._handed = 0  # bytes of outcomes that were handed out so far; only the thread counts here
@@ -115,7 +109,7 @@ class GroupCommit(Generic[_U]):
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._refuses = False  # whatever senders have waiting
-        self._dropped: list[WaitingUpdate[_Submitted[_U]]] = []  # of senders that are gone
+        self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
 
     def submit(
@@ -152,12 +146,12 @@ class GroupCommit(Generic[_U]):
             self._weight_of[sender.address] = self._weight_of.get(sender.address, 0) + weight
             answered.addBoth(self._subtract_weight, sender.address, weight)
         return self._submit(
-            _Submitted(update, answered), lambda it: self._waiting.add(it, sender, weight + copied, changes)
+            SubmittedUpdate(update, answered), lambda it: self._waiting.add(it, sender, weight + copied, changes)
         )
 
     def submit_background(self, update: _U) -> Deferred[Any]:
         """Have an update of the store's own background work committed, when that has time; see `submit`."""
-        return self._submit(_Submitted(update, Deferred()), self._background.add)
+        return self._submit(SubmittedUpdate(update, Deferred()), self._background.add)
 
     def ask(self, sender: Sender) -> None:
         """Note that something small was asked for, which large updates of others are to leave time to."""
@@ -165,13 +159,13 @@ class GroupCommit(Generic[_U]):
         if sender is not self._large_sender:
             self._asked += 1
 
-    def _submit(self, submitted: _Submitted[_U], add: Callable[[_Submitted[_U]], None]) -> Deferred[Any]:
+    def _submit(self, submitted: SubmittedUpdate[_U], add: Callable[[SubmittedUpdate[_U]], None]) -> Deferred[Any]:
         """Have an update wait.
 
         :param add: where it waits.
         """
         if self._call_from_thread is None:
-            _fire([submitted.answered], self._committed([submitted.update]).outcomes)
+            fire([submitted.answered], self._committed([submitted.update]).outcomes)
             return submitted.answered
         with self._changed:
             add(submitted)
@@ -195,7 +189,7 @@ class GroupCommit(Generic[_U]):
         with self._changed:
             self._refuses = True
             refused = self._waiting.take_all_of(_is_a_client)
-        _refuse(refused, _shutting_down())
+        refuse(refused, _shutting_down())
 
     def close(self) -> Deferred[None]:
         """Commit what waits, and end the thread.
@@ -223,7 +217,7 @@ class GroupCommit(Generic[_U]):
                 dropped, self._dropped = self._dropped, []
                 closed = self._closed
             if dropped:
-                self._call_from_thread(_refuse, dropped, Unavailable("the connection ended before the change began"))
+                self._call_from_thread(refuse, dropped, Unavailable("the connection ended before the change began"))
                 del dropped
             elif not taken and closed is not None:
                 self._finish()
@@ -249,15 +243,15 @@ class GroupCommit(Generic[_U]):
             self._handed += size
             self._call_from_thread(self._hand_out, done, outcomes, size, had - before)
             if refused:
-                self._call_from_thread(_refuse, refused, _shutting_down())
+                self._call_from_thread(refuse, refused, _shutting_down())
             del outcomes, taken, done, refused  # they may be large, and are the reactor's now
 
     def _hand_out(
-        self, done: Sequence[WaitingUpdate[_Submitted[_U]]], outcomes: list[object], size: int, seconds: float
+        self, done: Sequence[WaitingUpdate[SubmittedUpdate[_U]]], outcomes: list[object], size: int, seconds: float
     ) -> None:
         """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
         count_seconds(done, seconds)
-        _fire([waiting.update.answered for waiting in done], outcomes)
+        fire([waiting.update.answered for waiting in done], outcomes)
         full = self._are_many_handed()
         self._received += size
         if full:  # else the thread doesn't wait for this, and to wake it for nothing costs a tenth of a small change
@@ -300,10 +294,10 @@ class GroupCommit(Generic[_U]):
             self._waiting.done([dropped])
             self._dropped.append(dropped)
 
-    def _take(self) -> list[WaitingUpdate[_Submitted[_U]]]:
+    def _take(self) -> list[WaitingUpdate[SubmittedUpdate[_U]]]:
         """Take what is committed together next. The caller holds the lock."""
         waiting = self._waiting
-        taken: list[WaitingUpdate[_Submitted[_U]]] = []
+        taken: list[WaitingUpdate[SubmittedUpdate[_U]]] = []
         others, now = self._first_waits() == 0, self._steady()
         wait = self._background.remaining(self._all_asked, now, in_company=others)
         if wait == 0 or (wait is not None and self._closed is not None):
@@ -336,20 +330,3 @@ def _is_a_client(sender: Sender) -> bool:
 
 def _shutting_down() -> PyshardError:
     return ShuttingDown("this shard is shutting down, and the change was not begun; ask again when it is back")
-
-
-def _refuse(updates: Sequence[WaitingUpdate[_Submitted[Any]]], error: PyshardError) -> None:
-    """Tell whoever waits for updates that none of them was begun."""
-    for waiting in updates:
-        waiting.update.answered.errback(error)
-
-
-def _fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:
-    """Give each Deferred its outcome. The list is empty then: what was answered isn't kept for those behind it."""
-    outcomes.reverse()
-    for answered in deferreds:
-        outcome = outcomes.pop()
-        if isinstance(outcome, Failure):
-            answered.errback(outcome)
-        else:
-            answered.callback(outcome)

@@ -1,0 +1,155 @@
+"""Brings the cluster to a config: shards come and go, addresses and limits change, and moves of ranges are planned.
+
+Rules:
+
+- It is all refused that can be, before anything moves: what it takes is said by `pyshard.model.layout_change`, and
+  whether the shards can do it by `pyshard.model.transfer_check`.
+- Shards that come are in the map before they are asked whether they can take something. They own nothing then, and stay
+  in the map if the moves are refused.
+- A config is made for a state. It is refused where the cluster has another one by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
+from pyshard.model import config_file
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import hash_to_slot
+from pyshard.model.layout_change import LayoutChange, layout_change
+from pyshard.model.shard_map import ShardMap
+from pyshard.model.transfer_check import ShardLoad, check_transfers
+from pyshard.settings import settings
+
+_LOOK = 0.05  # seconds between looks whether shards are ready
+
+
+class AskedShard(Protocol):
+    """What asks one shard."""
+
+    def ask_statistics(self) -> Deferred[bytes]:
+        """How it fares, in JSON; see `pyshard.protocol.commands.Stat`.
+
+        :raises Unavailable: (in the Deferred) it can't be asked now, or didn't answer in time.
+        """
+        ...
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Hash = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Statistics(msgspec.Struct):
+    """Of what a shard says of itself what is looked at here."""
+
+    documents: _Count
+    bytes: _Count
+    ephemeral: bool
+    limit: _Count
+    ranges: list[tuple[_Hash, _Hash]]
+    histogram: list[list[_Count]]
+
+
+class ConfigApplication:
+    """Applies configs to one cluster.
+
+    :param bootstrap: has the state.
+    :param clock: times questions.
+    :param find: gives what asks a shard, by its name.
+    """
+
+    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, find: Callable[[str], AskedShard | None]) -> None:
+        self._bootstrap = bootstrap
+        self._clock = clock
+        self._find = find
+
+    async def apply(self, text: bytes, order: tuple[int, int]) -> list[int]:
+        """Plan what a config wants.
+
+        :param text: the config file's.
+        :param order: of the state that it was made for.
+        :return: the numbers of the moves that were planned.
+        :raises BadRequest: the config can't be read, or the cluster can't be brought to it; it says why.
+        :raises StaleEpoch: the cluster has another state by now.
+        :raises Unavailable: a shard that is to give or take something can't be asked.
+        :raises ConfigError: the state can't be saved.
+        """
+        bootstrap = self._bootstrap
+        try:
+            wanted = config_file.parse(text).map
+        except ConfigError as error:
+            raise BadRequest(f"config: {error}") from None
+        self._check_order(order)
+        change = layout_change(bootstrap.state, wanted)
+        if change.added or change.updated or change.removed:
+            bootstrap.change(self._with_shards(change))
+        if not change.transfers:
+            return []
+        bootstrap.state.with_moves(change.transfers)  # raises if they can't be planned anyway
+        loads = await self._loads({name for each in change.transfers for name in (each.source, each.target)})
+        check_transfers(change.transfers, loads)
+        return self._plan(change, wanted)
+
+    # ------------------------------------------------------------------ inside
+
+    def _check_order(self, order: tuple[int, int]) -> None:
+        state = self._bootstrap.state
+        if state.order != order:
+            raise StaleEpoch(
+                f"the cluster is at {state.shown_order} by now, and this was planned for epoch {order[0]}, step "
+                f"{order[1]}; look at the plan again"
+            )
+
+    def _with_shards(self, change: LayoutChange) -> ClusterState:
+        try:
+            return self._bootstrap.state.with_shards(change.added, change.updated, change.removed)
+        except ConfigError as error:
+            raise BadRequest(f"config: {error}") from None
+
+    def _plan(self, change: LayoutChange, wanted: ShardMap) -> list[int]:
+        state = self._bootstrap.state
+        if layout_change(state, wanted).transfers != change.transfers:
+            raise StaleEpoch("the cluster's ranges have changed meanwhile; look at the plan again")
+        planned = state.with_moves(change.transfers)
+        self._bootstrap.change(planned)
+        return [move.number for move in planned.moves[len(state.moves) :]]
+
+    async def _loads(self, names: Collection[str]) -> Mapping[str, ShardLoad]:
+        """What shards have that are to give or to take something."""
+        await self._until_ready(names)
+        return {name: await self._load(name) for name in sorted(names)}
+
+    async def _until_ready(self, names: Collection[str]) -> None:
+        """Wait until shards are ready: those that were just added are dialed, and told the state."""
+        end = self._clock.seconds() + settings.TIMEOUT
+        while True:
+            known = {shard.name: shard for shard in self._bootstrap.readiness()}
+            waiting = [known[name] for name in sorted(names) if known[name].condition is not Condition.READY]
+            if not waiting:
+                return
+            if self._clock.seconds() >= end:
+                first = waiting[0]
+                raise Unavailable(
+                    f"shard {first.name!r} at {first.address} is {first.condition.value} ({first.detail}), so nothing "
+                    "can move to or from it; start it, and try again"
+                )
+            await deferLater(self._clock, _LOOK)
+
+    async def _load(self, name: str) -> ShardLoad:
+        shard = self._find(name)
+        if shard is None:
+            raise Unavailable(f"shard {name!r} has left the cluster")
+        try:
+            found = msgspec.json.decode(await shard.ask_statistics(), type=_Statistics)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Unavailable(f"shard {name!r} says of itself what can't be read, so nothing can be planned") from None
+        ranges = tuple((hash_to_slot(start), hash_to_slot(end)) for start, end in found.ranges)
+        return ShardLoad(ranges, found.documents, found.bytes, found.limit, found.histogram, not found.ephemeral)

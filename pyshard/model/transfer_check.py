@@ -1,0 +1,74 @@
+"""Whether shards can give and take what a plan has move, as far as that can be said before. Pure.
+
+What shards have in some ranges is estimated by their histograms: documents by the bars, bytes by the documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from pyshard.errors import BadRequest
+from pyshard.model.range_plan import Transfer, slot_count
+from pyshard.model.slot_ranges import SlotRanges, common
+
+
+@attrs.frozen
+class ShardLoad:
+    """What a shard has.
+
+    :param ranges: the slots that it owns.
+    :param documents: how many documents it has.
+    :param size: bytes that these count against its limit.
+    :param limit: how many bytes it may store.
+    :param histogram: for each range the documents in each of its parts, which have about the same number of slots.
+    :param keeps: whether a restart leaves what it has.
+    """
+
+    ranges: SlotRanges
+    documents: int
+    size: int
+    limit: int
+    histogram: Sequence[Sequence[int]]
+    keeps: bool
+
+
+def documents_in(load: ShardLoad, ranges: SlotRanges) -> float:
+    """About how many documents a shard has in some ranges."""
+    found = 0.0
+    for (start, end), bars in zip(load.ranges, load.histogram, strict=False):  # it may have other ranges by now
+        for number, documents in enumerate(bars):
+            bar = start + (end - start) * number // len(bars), start + (end - start) * (number + 1) // len(bars)
+            if bar[0] < bar[1]:
+                found += documents * slot_count(common((bar,), ranges)) / (bar[1] - bar[0])
+    return found
+
+
+def bytes_in(load: ShardLoad, ranges: SlotRanges) -> float:
+    """About how many bytes a shard has in some ranges, as they count against its limit."""
+    return load.size * documents_in(load, ranges) / load.documents if load.documents else 0.0
+
+
+def check_transfers(transfers: Sequence[Transfer], loads: Mapping[str, ShardLoad]) -> None:
+    """Refuse a plan that can't be carried out.
+
+    :param loads: what each shard has that gives or takes something.
+    :raises BadRequest: a target has no room for what it is to get, or would lose it at a restart, unlike the source.
+    """
+    coming: dict[str, float] = {}
+    for transfer in transfers:
+        source, target = loads[transfer.source], loads[transfer.target]
+        if source.keeps and not target.keeps:
+            raise BadRequest(
+                f"move: shard {transfer.target!r} keeps its documents in memory, and {transfer.source!r} on a disk; "
+                f"start {transfer.target!r} with --data-dir, and try again"
+            )
+        coming[transfer.target] = coming.get(transfer.target, 0.0) + bytes_in(source, transfer.ranges)
+    for name, size in coming.items():
+        free = loads[name].limit - loads[name].size
+        if size > free:
+            raise BadRequest(
+                f"move: shard {name!r} has room for {max(0, free):,} bytes, and is to get about {size:,.0f}; "
+                "raise its size in the config, or give it less"
+            )

@@ -1,0 +1,41 @@
+"""Updates that were submitted to the writer's thread, and how whoever submitted them hears what became of them.
+
+Rule: this is the reactor's thread's: it alone fires Deferreds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pyshard.errors import PyshardError
+from pyshard.storage.durable.fair_update_queue import WaitingUpdate
+
+_U = TypeVar("_U")
+
+
+class SubmittedUpdate(NamedTuple, Generic[_U]):
+    """An update, and the Deferred of its outcome."""
+
+    update: _U
+    answered: Deferred[Any]
+
+
+def refuse(updates: Sequence[WaitingUpdate[SubmittedUpdate[Any]]], error: PyshardError) -> None:
+    """Tell whoever waits for updates that none of them was begun."""
+    for waiting in updates:
+        waiting.update.answered.errback(error)
+
+
+def fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:
+    """Give each Deferred its outcome. The list is empty then: what was answered isn't kept for those behind it."""
+    outcomes.reverse()
+    for answered in deferreds:
+        outcome = outcomes.pop()
+        if isinstance(outcome, Failure):
+            answered.errback(outcome)
+        else:
+            answered.callback(outcome)
