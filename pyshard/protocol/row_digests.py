@@ -100,7 +100,7 @@ class RowDigests:
         first = differing[0]
         return (
             f"{len(differing):,} of {len(mine):,} buckets differ, the first one of {shown(self._slots_of(first))}: "
-            f"{mine[first].rows:,} rows here, {others[first].rows:,} there"
+            f"it has {mine[first].rows:,} rows here, {others[first].rows:,} there"
         )
 
     def _slots_of(self, bucket: int) -> SlotRanges:

@@ -28,7 +28,7 @@ from pyshard.storage import ICopy, IStore
 
 
 @attrs.define(eq=False)
-class _OpenDigest:
+class _DigestInUse:
     """A digest that is being made.
 
     :ivar digests: what is counted by now; None: nothing was asked yet.
@@ -69,7 +69,7 @@ class ServedDigests:
         self._clock = clock
         self._turns = turns
         self._new_id = new_id
-        self._open: dict[str, _OpenDigest] = {}
+        self._open: dict[str, _DigestInUse] = {}
 
     async def open(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
         """Begin a digest of the store as it is now.
@@ -88,7 +88,7 @@ class ServedDigests:
             copy.close()
             raise WrongShard(f"this shard doesn't own {shown(lacking)}, so it has no digest of it; get the newest map")
         number = self._new_id()
-        opened = self._open[number] = _OpenDigest(owner, name, ranges, copy)
+        opened = self._open[number] = _DigestInUse(owner, name, ranges, copy)
         self._await_reader(number, opened)
         return number, replace(copy.head, text=None, ranges=None)
 
@@ -147,7 +147,7 @@ class ServedDigests:
             self._found(owner, number)
         return more
 
-    def _found(self, owner: Hashable, number: str) -> _OpenDigest:
+    def _found(self, owner: Hashable, number: str) -> _DigestInUse:
         opened = self._open.get(number)
         if opened is None or opened.owner != owner:
             raise SnapshotEnded(
@@ -156,7 +156,7 @@ class ServedDigests:
             )
         return opened
 
-    def _await_reader(self, number: str, opened: _OpenDigest) -> None:
+    def _await_reader(self, number: str, opened: _DigestInUse) -> None:
         opened.idle = self._clock.callLater(settings.SNAPSHOT_IDLE, self._end, number)
 
     def _end(self, number: str) -> None:

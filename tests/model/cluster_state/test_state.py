@@ -162,7 +162,10 @@ def test_addresses_of_a_config_move_no_documents(shards: list[MapShard]) -> None
     """Other names and ranges of a config change nothing by themselves."""
     assert STATE.with_addresses(ShardMap(shards)) is STATE
     elsewhere = STATE.with_addresses(ShardMap(attrs.evolve(shard, host="elsewhere") for shard in shards))
-    assert [(shard.name, shard.ranges) for shard in elsewhere.map.shards] == [("low", LOW.ranges), ("high", HIGH.ranges)]
+    assert [(shard.name, shard.ranges) for shard in elsewhere.map.shards] == [
+        ("low", LOW.ranges),
+        ("high", HIGH.ranges),
+    ]
 
 
 def test_shards_come_and_go() -> None:
