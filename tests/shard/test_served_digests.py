@@ -6,9 +6,10 @@ from typing import Any
 
 import attrs
 import pytest
-from shard.pulling import KEYS, KINDS, MOVING, REST, Pulling, records
+from shard.pulling import KEYS, MOVING, REST, Pulling, records
 from shard.test_served_followers import ask, failed, peer_of
 from stores import folder
+from twisted.internet.defer import Deferred
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard
 from pyshard.protocol import commands
@@ -40,7 +41,7 @@ def read(pulling: Pulling, peer: Any, digest: str, indexes: bytes = BOTH) -> lis
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
 def test_of_one_moment(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All rows that were there when it was opened, and no place of a follower is taken or moved by it."""
     monkeypatch.setattr(digest_slices, "_ROWS", 10)
@@ -64,7 +65,8 @@ def test_of_one_moment(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             if found["buckets"]:
                 break
         assert counts == sorted(counts)
-        assert 0 < counts[0] < counts[-1] == wanted.rows
+        assert len(counts) > 10
+        assert counts[-1] == wanted.rows > 0
         assert decode_buckets(found["buckets"]) == wanted.buckets()
         if isinstance(pulling.source.store, LmdbStore):
             assert not pulling.source.store._snapshots
@@ -96,6 +98,8 @@ def test_it_is_its_connections(pulling_in_memory: Pulling) -> None:
 def test_one_a_follower(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one takes its place, also while rows are counted; a follower's name is needed, and there are few."""
     monkeypatch.setattr(digest_slices, "_ROWS", 10)
+    turns: list[Deferred[None]] = []
+    monkeypatch.setattr(PacedTurns, "next", lambda _: turns.append(Deferred()) or turns[-1])
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
     peer = peer_of(pulling_in_memory)
     first = opened(pulling_in_memory, peer)
@@ -105,9 +109,15 @@ def test_one_a_follower(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPa
     )
     second = opened(pulling_in_memory, peer)
     assert not asked
-    (found,) = read(pulling_in_memory, peer, second)
-    assert found["buckets"]
+    turns.pop().callback(None)
+    assert pulling_in_memory.served is not None
+    pulling_in_memory.served.network.settle()
     failed(asked, SnapshotEnded, "another one was opened")
+    later = ask(pulling_in_memory, peer, commands.ReadDigest, digest=second, indexes=BOTH)
+    while not later:
+        turns.pop().callback(None)
+        pulling_in_memory.served.network.settle()
+    assert later[0]["buckets"]
     failed(ask(pulling_in_memory, peer, commands.OpenDigest, follower="", ranges=RANGES), BadRequest, "no name")
     for number in range(settings.MAX_FOLLOWERS - 1):
         opened(pulling_in_memory, peer, f"m{number}")
@@ -126,8 +136,7 @@ def test_other_indexes(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPat
     (found,) = read(pulling_in_memory, peer, digest)
     assert not found["buckets"]
     failed(read(pulling_in_memory, peer, digest, encode_indexes({0})), BadRequest, "found others")
-    (found,) = read(pulling_in_memory, peer, digest)  # which has changed nothing
-    assert found["rows"]
+    assert "rows" in read(pulling_in_memory, peer, digest)[0]  # which has changed nothing
 
 
 def test_not_of_what_is_not_owned(pulling_in_memory: Pulling) -> None:
