@@ -19,6 +19,7 @@ from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.settings import settings
 from pyshard.shard import copy_check, digest_slices, served_digests
+from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, LmdbStore
 
@@ -156,6 +157,55 @@ def test_equal_while_all_changes(pulling: Pulling, monkeypatch: pytest.MonkeyPat
     pulling.catch_up()
     check_released(pulling)
     pulling.check()
+
+
+def test_changes_around_the_moment(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer has groups before and behind the moment of the digest, some of them with nothing that moves."""
+    random, opened = Random(5), FollowedShard.open_digest
+    there = [key for key in KEYS if not in_ranges(slot_of(key), MOVING)]
+
+    def change() -> None:
+        for _ in range(3):
+            pulling.change(random)
+        pulling.source.fill(dict.fromkeys(there[:5], b"elsewhere"))
+
+    async def between(source: FollowedShard) -> ChangeGroup:
+        change()
+        head = await opened(source)
+        assert head.sequence == pulling.source.store.sequence
+        change()
+        return head
+
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    monkeypatch.setattr(FollowedShard, "open_digest", between)
+    pulling.run()
+    until_equal(pulling)
+    for _ in range(3):
+        compare_anew(pulling)
+    pulling.catch_up()
+    pulling.check()
+
+
+def test_a_copy_that_is_begun_anew(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the one before was equal says nothing about it."""
+    pulling_in_memory.run()
+    until_equal(pulling_in_memory)
+    pulling_in_memory.interrupt()
+    pulling_in_memory.source.store.forget("m")
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"other"))
+    turn = PacedTurns.next
+    monkeypatch.setattr(digest_slices, "_ROWS", 10)
+    monkeypatch.setattr(copy_check.PacedTurns, "next", lambda _: Deferred())
+    monkeypatch.setattr(served_digests, "settings", attrs.evolve(settings, FOLLOW_WAIT=0))
+    pulling_in_memory.run()
+    pulling_in_memory.catch_up()
+    assert pulling_in_memory.pull.progress.copies == 2
+    assert not pulling_in_memory.pull.verdict.equal
+    monkeypatch.setattr(copy_check.PacedTurns, "next", turn)
+    pulling_in_memory.interrupt()
+    pulling_in_memory.run()
+    until_equal(pulling_in_memory)
 
 
 def test_expired_rows(pulling: Pulling) -> None:
