@@ -23,7 +23,7 @@ from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.shard import copy_check
+from pyshard.shard import copy_check, digest_slices
 from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
 
@@ -245,7 +245,7 @@ def test_copies_that_always_differ(
 
 def test_not_sealed_before_it_is_compared(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete copy waits for as long as that takes."""
-    count = copy_check.digest_slice
+    count = digest_slices.digest_slice
 
     def ended(*_: object) -> bool:
         raise SnapshotEnded("the map grows")
@@ -272,7 +272,7 @@ def test_a_copy_that_is_begun_anew_while_it_is_sealed(cluster: MemoryCluster, mo
     def ended(*_: object) -> bool:
         raise SnapshotEnded("the map grows")
 
-    count = copy_check.digest_slice
+    count = digest_slices.digest_slice
     monkeypatch.setattr(copy_check, "digest_slice", ended)
     cluster.run(taker.shard.store.unstage(move.name))
     pulling.stop()

@@ -196,13 +196,13 @@ def test_a_copy_that_is_begun_anew(pulling_in_memory: Pulling, monkeypatch: pyte
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"other"))
     turn = PacedTurns.next
     monkeypatch.setattr(digest_slices, "_ROWS", 10)
-    monkeypatch.setattr(copy_check.PacedTurns, "next", lambda _: Deferred())
+    monkeypatch.setattr(PacedTurns, "next", lambda _: Deferred())
     monkeypatch.setattr(served_digests, "settings", attrs.evolve(settings, FOLLOW_WAIT=0))
     pulling_in_memory.run()
     pulling_in_memory.catch_up()
     assert pulling_in_memory.pull.progress.copies == 2
     assert not pulling_in_memory.pull.verdict.equal
-    monkeypatch.setattr(copy_check.PacedTurns, "next", turn)
+    monkeypatch.setattr(PacedTurns, "next", turn)
     pulling_in_memory.interrupt()
     pulling_in_memory.run()
     until_equal(pulling_in_memory)
@@ -260,7 +260,8 @@ def test_an_index_dropped_between_the_views(pulling: Pulling, monkeypatch: pytes
     pulling.source.fill(dict.fromkeys(KEYS[:50], b"page"), "pages")
     pulling.run()
     until_equal(pulling)
-    store, done = pulling.target.store, []
+    store = pulling.target.store
+    done: list[None] = []
     opened = store.copy
 
     def dropped(*arguments: Any) -> Deferred[ICopy]:
@@ -419,13 +420,13 @@ def test_a_digest_that_ends(pulling_in_memory: Pulling, monkeypatch: pytest.Monk
 def test_cancelled_while_a_view_is_opened(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes when nobody waits for it any more is closed."""
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
-    store, waiting = pulling_in_memory.target.store, []
+    store = pulling_in_memory.target.store
+    waiting: list[tuple[Deferred[ICopy], Deferred[ICopy]]] = []
     opened = store.copy
 
     def later(*arguments: Any) -> Deferred[ICopy]:
         waiting.append((Deferred(), opened(*arguments)))
-        found: Deferred[ICopy] = waiting[-1][0]
-        return found
+        return waiting[-1][0]
 
     monkeypatch.setattr(store, "copy", later)
     pulling_in_memory.run()

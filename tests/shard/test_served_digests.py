@@ -99,7 +99,12 @@ def test_one_a_follower(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPa
     """Another one takes its place, also while rows are counted; a follower's name is needed, and there are few."""
     monkeypatch.setattr(digest_slices, "_ROWS", 10)
     turns: list[Deferred[None]] = []
-    monkeypatch.setattr(PacedTurns, "next", lambda _: turns.append(Deferred()) or turns[-1])
+
+    def turn(_: PacedTurns) -> Deferred[None]:
+        turns.append(Deferred())
+        return turns[-1]
+
+    monkeypatch.setattr(PacedTurns, "next", turn)
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
     peer = peer_of(pulling_in_memory)
     first = opened(pulling_in_memory, peer)
@@ -150,12 +155,16 @@ def test_not_of_what_is_not_owned(pulling_in_memory: Pulling) -> None:
 
 def test_turns(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two slices others have their turn."""
-    turns: list[object] = []
-    wait = PacedTurns.next
-    monkeypatch.setattr(PacedTurns, "next", lambda self: turns.append(None) or wait(self))
+    turns, wait = [0], PacedTurns.next
+
+    def turn(waiting: PacedTurns) -> Deferred[None]:
+        turns[0] += 1
+        return wait(waiting)
+
+    monkeypatch.setattr(PacedTurns, "next", turn)
     monkeypatch.setattr(digest_slices, "_ROWS", 10)
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
     peer = peer_of(pulling_in_memory)
     (found,) = read(pulling_in_memory, peer, opened(pulling_in_memory, peer))
     assert found["buckets"]
-    assert len(turns) >= found["rows"] // 10
+    assert turns[0] >= found["rows"] // 10
