@@ -32,7 +32,7 @@ from pyshard.settings import settings
 _LOOK = 0.05  # seconds between looks whether shards are ready
 
 
-class AskedShard(Protocol):
+class ShardToAsk(Protocol):
     """What asks one shard."""
 
     def ask_statistics(self) -> Deferred[bytes]:
@@ -66,7 +66,7 @@ class ConfigApplication:
     :param find: gives what asks a shard, by its name.
     """
 
-    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, find: Callable[[str], AskedShard | None]) -> None:
+    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, find: Callable[[str], ShardToAsk | None]) -> None:
         self._bootstrap = bootstrap
         self._clock = clock
         self._find = find

@@ -43,7 +43,8 @@ class ShardReconcilers(MultiService):
             if name not in shards or shards[name].address != address:
                 del self._by_name[name]
                 reconciler.disownServiceParent()
-        for name in shards.keys() - self._by_name.keys():
-            reconciler = self._reconciler_of(shards[name])
-            self._by_name[name] = shards[name].address, reconciler
-            reconciler.setServiceParent(self)
+        for name, shard in shards.items():
+            if name not in self._by_name:
+                reconciler = self._reconciler_of(shard)
+                self._by_name[name] = shard.address, reconciler
+                reconciler.setServiceParent(self)

@@ -12,7 +12,7 @@ from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import decode_changes, decode_group, decode_groups
+from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group, decode_groups
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.protocol.row_digests import BucketDigest, decode_buckets, encode_indexes
@@ -43,11 +43,14 @@ class FollowedShard:
         self._copy = self._digest = ""
         self.newest = 0
 
-    async def open_copy(self) -> ChangeGroup:
-        """Begin to read a copy; its head."""
+    async def open_copy(self) -> tuple[ChangeGroup, int]:
+        """Begin to read a copy.
+
+        :return: its head, and about how many bytes its changes have.
+        """
         answer = await self._ask(commands.OpenCopy, follower=self._name, ranges=self._ranges)
         self._copy = answer["copy"]
-        return decode_group(answer["head"])
+        return decode_group(answer["head"]), max(0, answer["bytes"])
 
     async def page(self) -> list[Change]:
         """The copy's next records; none at the end."""
@@ -59,8 +62,7 @@ class FollowedShard:
         :param after: the number of the last group that is here, and is safe here.
         :raises FollowerBehind: they aren't kept.
         """
-        answer = await self._ask(commands.ReadGroups, follower=self._name, after=after, ranges=self._ranges)
-        groups, self.newest = decode_groups(answer["groups"]), answer["newest"]
+        groups = decode_groups(await self._groups_bytes(after))
         numbers = [after, *(group.sequence for group in groups)]
         if any(later <= earlier for earlier, later in pairwise(numbers)):
             raise BadRequest(f"groups: found the numbers {numbers[:20]}, expected that they rise")
@@ -82,6 +84,19 @@ class FollowedShard:
         while not answer["buckets"]:
             answer = await self._ask(commands.ReadDigest, digest=self._digest, indexes=wanted)
         return decode_buckets(answer["buckets"])
+
+    async def _groups_bytes(self, after: int) -> bytes:
+        """The groups after one as they cross the wire: large ones come in parts."""
+        data, more = bytearray(), True
+        while more:
+            answer = await self._ask(
+                commands.ReadGroups, follower=self._name, after=after, ranges=self._ranges, offset=len(data)
+            )
+            data += answer["groups"]
+            self.newest, more = answer["newest"], answer["more"]
+            if len(data) > MOST_GROUPS_BYTES or (more and not answer["groups"]):
+                raise BadRequest(f"groups: found {len(data):,} bytes or more, expected {MOST_GROUPS_BYTES:,} at most")
+        return bytes(data)
 
     async def forget(self) -> None:
         """Have nothing kept any more."""

@@ -15,7 +15,6 @@ from twisted.python import usage
 
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.plugin import BootstrapOptions, makeService, open_state
-from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
@@ -156,16 +155,16 @@ def test_state_that_cannot_be_written(file: Path, tmp_path: Path, asked: list[tu
     )
 
 
-def test_other_ranges(file: Path, asked: list[tuple[str, int]]) -> None:
-    """Ranges that aren't those of the cluster are refused, with both ways out, and the state stays."""
+def test_other_ranges(file: Path, asked: list[tuple[str, int]], log_lines: list[str]) -> None:
+    """Ranges that aren't those of the cluster change nothing by themselves; the log says what does."""
     parsed("--config", file)
     state = file.with_name("shards.state")
     before = state.read_bytes()
     written(file, shards=SPLIT)
-    line = refused("--config", file)
-    assert line.startswith("pyshard: shard 'low': found it with [0.0, 0.25), but the cluster's state has ")
-    assert line.endswith(f". Restore the old ranges, or move {state} away to start a new cluster")
+    parsed("--config", file)
     assert state.read_bytes() == before
+    (line,) = [line for line in log_lines if "other shards or ranges than the cluster" in line]
+    assert f"`pyshard apply {file}`" in line
 
 
 def test_unknown_options(file: Path) -> None:
@@ -188,27 +187,27 @@ def test_help() -> None:
 def test_new_cluster(file: Path, tmp_path: Path) -> None:
     """Without a state a new cluster begins, at epoch 1, with an id of its own, and is saved."""
     configured = config_file.load(file).map
-    state = open_state(tmp_path / "one", configured)
+    state = open_state(tmp_path / "one", configured, file)
     assert (state.epoch, state.map, dict(state.indexes)) == (1, configured, {})
     assert re.fullmatch(r"[0-9a-f]{32}", state.cluster)
     assert state_file.load(tmp_path / "one") == state
-    assert open_state(tmp_path / "other", configured).cluster != state.cluster
+    assert open_state(tmp_path / "other", configured, file).cluster != state.cluster
 
 
 def test_known_cluster(file: Path, tmp_path: Path) -> None:
     """A cluster that is known goes on where it was: id, epoch, indexes and identities."""
     configured = config_file.load(file).map
-    known = open_state(tmp_path / "one", configured).with_index("pages").with_identity("low", "1d", durable=True)
+    known = open_state(tmp_path / "one", configured, file).with_index("pages").with_identity("low", "1d", durable=True)
     state_file.save(tmp_path / "one", known)
-    assert open_state(tmp_path / "one", configured) == known
+    assert open_state(tmp_path / "one", configured, file) == known
     assert known.epoch == 3
 
 
 def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
     """Addresses and limits that the config file has anew make the next epoch, and are saved."""
-    known = open_state(tmp_path / "one", config_file.load(file).map)
+    known = open_state(tmp_path / "one", config_file.load(file).map, file)
     written(file, shards=[{**SHARDS[0], "port": 6000, "size": 5}, SHARDS[1]])
-    state = open_state(tmp_path / "one", config_file.load(file).map)
+    state = open_state(tmp_path / "one", config_file.load(file).map, file)
     low = attrs.evolve(known.map.shards[0], port=6000, limit=5)
     assert (state.cluster, state.epoch, state.map.shards) == (known.cluster, 2, (low, known.map.shards[1]))
     assert state_file.load(tmp_path / "one") == state
@@ -313,7 +312,8 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
     assert isinstance(service, BootstrapService)
     (listener,) = [one for one in service.services if isinstance(one, Listener)]
     assert (listener._factory.tokens is not None) is guarded
-    endpoints = [one._dialer._endpoint for one in service.services if isinstance(one, ShardReconciler)]
+    reconcilers = [service._reconcilers.named(name) for name in ("low", "high")]
+    endpoints = [one._dialer._endpoint for one in reconcilers if one is not None]
     assert [isinstance(one, AuthenticatingEndpoint) for one in endpoints] == [guarded] * 2
     if guarded:
         assert {one._credential() for one in endpoints if isinstance(one, AuthenticatingEndpoint)} == {

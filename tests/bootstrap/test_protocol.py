@@ -13,6 +13,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Condition
+from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, PyshardError
 from pyshard.model import cluster_state_json
@@ -32,8 +34,13 @@ class Bench(Log):
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.settling: Deferred[None] = succeed(None)
+        driver = MoveDriver(self.bootstrap, self.clock, lambda _: None)
+        application = ConfigApplication(self.bootstrap, self.clock, lambda _: None)
         factory = ServerFactory(
-            lambda made: BootstrapProtocol(self.bootstrap, lambda: self.settling, made, self.clock), self.clock
+            lambda made: BootstrapProtocol(
+                self.bootstrap, lambda: self.settling, application, driver, made, self.clock
+            ),
+            self.clock,
         )
         self.network.listen("localhost", 9192).listen(factory)
         self.peer = BoundedAMP(self.clock)

@@ -89,7 +89,7 @@ def test_config_file(environment: Mapping[str, str], tmp_path: Path) -> None:
 
 
 def test_state_file(environment: Mapping[str, str], tmp_path: Path) -> None:
-    """A state file that is damaged, or knows other ranges, is refused and left as it is."""
+    """A state file that is damaged, or of another format, is refused and left as it is."""
     path, state = tmp_path / "shards.json", tmp_path / "shards.state"
     write_config(path, [shard("all", 0, 1, free_port())], free_port())
     state.write_text("{")
@@ -118,7 +118,7 @@ def test_state_file(environment: Mapping[str, str], tmp_path: Path) -> None:
         "since": [],
     }
     state.write_text(json.dumps(known))
-    assert "documents don't move to other ranges" in refused(
+    assert "the cluster state is of format 2; this version knows format 3" in refused(
         environment, tmp_path, "pyshard-bootstrap", "--config=shards.json"
     )
     assert json.loads(state.read_text()) == known

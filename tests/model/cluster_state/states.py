@@ -14,9 +14,9 @@ LOW = MapShard("low", ((0, HALF),), 1024, "127.0.0.1", 5050, "1d", True)
 HIGH = MapShard("high", ((HALF, SLOTS),), 2048, "127.0.0.1", 5051)
 STATE = ClusterState("c1", 7, ShardMap([LOW, HIGH]), {"pages": 2}, 3)
 
-#: `STATE`, as every peer of format 2 reads and writes it.
+#: `STATE`, as every peer of format 3 reads and writes it.
 TEXT = (
-    b'{"format":2,"cluster":"c1","epoch":7,"shards":['
+    b'{"format":3,"cluster":"c1","epoch":7,"shards":['
     b'{"name":"low","ranges":[[0,5000000]],"size":1024,"host":"127.0.0.1","port":5050,"identity":"1d","durable":true},'
     b'{"name":"high","ranges":[[5000000,10000000]],"size":2048,"host":"127.0.0.1","port":5051,"identity":"",'
     b'"durable":false}],"indexes":{"pages":2},"next_index":3,"step":0,"moves":[],"next_move":1,"since":[]}'
@@ -28,7 +28,7 @@ MOVING = attrs.evolve(
     step=4,
     moves=(
         RangeMove(5, "low", "high", ((0, 10), (20, 30)), StoreId("1d", "a"), StoreId("2e", "b"), Phase.SEALING, 2),
-        RangeMove(6, "high", "low", ((HALF, HALF + 1),), why="because"),
+        RangeMove(6, "high", "low", ((HALF, HALF + 1),), why="because", paused=True),
     ),
     next_move=7,
     since=((0, 10, 6), (20, 30, 7)),
@@ -36,8 +36,8 @@ MOVING = attrs.evolve(
 MOVES_TEXT = (
     b'"step":4,"moves":['
     b'{"number":5,"source":"low","target":"high","ranges":[[0,10],[20,30]],"source_store":["1d","a"],'
-    b'"target_store":["2e","b"],"phase":"sealing","attempt":2,"why":""},'
+    b'"target_store":["2e","b"],"phase":"sealing","attempt":2,"why":"","paused":false},'
     b'{"number":6,"source":"high","target":"low","ranges":[[5000000,5000001]],"source_store":null,'
-    b'"target_store":null,"phase":"planned","attempt":0,"why":"because"}],'
+    b'"target_store":null,"phase":"planned","attempt":0,"why":"because","paused":true}],'
     b'"next_move":7,"since":[[0,10,6],[20,30,7]]}'
 )

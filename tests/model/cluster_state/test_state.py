@@ -174,7 +174,7 @@ def test_shards_come_and_go() -> None:
     grown = STATE.with_shards([new], [attrs.evolve(LOW, limit=1)], [])
     assert grown.map == ShardMap([attrs.evolve(LOW, limit=1), HIGH, new])
     assert grown.with_shards([], [], ["new"]).map == ShardMap([attrs.evolve(LOW, limit=1), HIGH])
-    with pytest.raises(ConfigError, match="127.0.0.1:5050"):
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:5050"):
         STATE.with_shards([attrs.evolve(new, port=5050)], [], [])
 
 
