@@ -17,10 +17,11 @@ from pyshard.errors import SnapshotEnded
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.row_digests import RowDigests
 from pyshard.settings import settings
 from pyshard.shard import copy_check, digest_slices, served_digests
+from pyshard.shard.copy_check import CopyCheck
 from pyshard.shard.followed_shard import FollowedShard
-from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, LmdbStore
 
 #: See `conftest.TakeErrors`.
@@ -110,6 +111,12 @@ def check_released(pulling: Pulling) -> None:
             assert not any(index._watchers for index in bench.store._indexes.values())  # type: ignore[attr-defined]
 
 
+async def never_done(check: CopyCheck, copy: ICopy, digests: RowDigests) -> None:
+    """Stands in for `CopyCheck._count`: the target's rows are never all counted."""
+    del check, copy, digests
+    await Deferred()
+
+
 def at_each_slice(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Have something done before each slice that either side counts."""
     before = digest_slices.digest_slice
@@ -194,15 +201,13 @@ def test_a_copy_that_is_begun_anew(pulling_in_memory: Pulling, monkeypatch: pyte
     pulling_in_memory.source.store.forget("m")
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"other"))
-    turn = PacedTurns.next
-    monkeypatch.setattr(digest_slices, "_ROWS", 10)
-    monkeypatch.setattr(PacedTurns, "next", lambda _: Deferred())
-    monkeypatch.setattr(served_digests, "settings", attrs.evolve(settings, FOLLOW_WAIT=0))
+    count = CopyCheck._count
+    monkeypatch.setattr(CopyCheck, "_count", never_done)
     pulling_in_memory.run()
     pulling_in_memory.catch_up()
     assert pulling_in_memory.pull.progress.copies == 2
     assert not pulling_in_memory.pull.verdict.equal
-    monkeypatch.setattr(PacedTurns, "next", turn)
+    monkeypatch.setattr(CopyCheck, "_count", count)
     pulling_in_memory.interrupt()
     pulling_in_memory.run()
     until_equal(pulling_in_memory)
@@ -373,14 +378,13 @@ def test_a_source_that_restarts(source: str, target: str, monkeypatch: pytest.Mo
     with folder() as path:
         pulling = Pulling(source, target, path)
         pulling.source.fill(dict.fromkeys(KEYS, b"record"))
-        turn = PacedTurns.next
-        monkeypatch.setattr(digest_slices, "_ROWS", 10)
-        monkeypatch.setattr(PacedTurns, "next", lambda _: Deferred())  # neither side is ever done
+        count = CopyCheck._count
+        monkeypatch.setattr(CopyCheck, "_count", never_done)
         pulling.run()
         pulling.catch_up()
         pulling.step()
         assert not pulling.pull.verdict.equal
-        monkeypatch.setattr(PacedTurns, "next", turn)
+        monkeypatch.setattr(CopyCheck, "_count", count)
         pulling.interrupt()
         check_released(pulling)
         pulling.source.restart()
