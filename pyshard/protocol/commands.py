@@ -6,8 +6,7 @@ Who asks whom:
 - the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
-- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`; for growth `ApplyConfig`, `ListMoves`,
-  `ChangeMove`;
+- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
 Rules:
@@ -215,8 +214,7 @@ class OpenCopy(Command):
     response = [
         (b"copy", Text()),  # its id
         (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` from which the follower goes on
-        (b"documents", Integer()),  # about how many it has
-        (b"bytes", Integer()),  # about how many these have, as changes
+        (b"bytes", Integer()),  # about how many its changes have
     ]
 
 
