@@ -24,7 +24,7 @@ from twisted.internet.task import deferLater
 
 from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import ChangeGroup, merged
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 from pyshard.shard.followed_shard import FollowedShard
@@ -155,7 +155,7 @@ class RangePull:
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups or groups[-1].sequence >= source.newest:
                 progress.even = progress.chasing = self._clock.seconds()
-            for group in groups:
+            for group in merged(groups):  # each one is synced, and there may be thousands
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:
                     break  # what comes behind a seal is asked for again, if it isn't held
