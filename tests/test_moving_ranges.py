@@ -109,9 +109,8 @@ def test_what_is_told_of_it(cluster: MemoryCluster) -> None:
     cluster.advance(0.5)
     cluster.network.cut(own.host, own.port)
     cluster.network.settle()
-    waiting = service.moves.reports().taken[move.number]
-    assert waiting.error == "the connection was closed"
-    assert not waiting.complete
+    told = service.moves.reports().taken[move.number]
+    assert told.error == "the connection was closed"
     cluster.network.delay(own.host, own.port, 0)
     while not (told := service.moves.reports().taken[move.number]).complete:
         cluster.advance(0.01)

@@ -7,8 +7,7 @@ Who asks whom:
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `OpenDigest`,
   `ReadDigest`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
-- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`; for growth `ApplyConfig`, `ListMoves`,
-  `ChangeMove`;
+- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
 Rules:

@@ -25,8 +25,7 @@ class OpenCopy(Command):
     response = [
         (b"copy", Text()),  # its id
         (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` from which the follower goes on
-        (b"documents", Integer()),  # about how many it has
-        (b"bytes", Integer()),  # about how many these have, as changes
+        (b"bytes", Integer()),  # about how many its changes have
     ]
 
 

@@ -10,6 +10,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -77,6 +79,15 @@ class CopyCheck:
                     f"digest: found one after group {self._head.sequence:,}, expected {position:,} or a later one"
                 )
         await self.reached(position)
+
+    def parts(self, groups: Sequence[ChangeGroup]) -> list[Sequence[ChangeGroup]]:
+        """Groups that may be taken together: those up to the one after which the rows are to be counted, and the rest.
+
+        :param groups: in order.
+        """
+        moment = 0 if self._head is None else self._head.sequence
+        before = [group for group in groups if group.sequence <= moment]
+        return [part for part in (before, groups[len(before) :]) if part]
 
     async def reached(self, sequence: int) -> None:
         """The copy has all groups up to a number, and none behind: begin to count if that is the digest's.

@@ -204,7 +204,6 @@ class ShardProtocol(ServerConnection):
             lambda copy: {
                 "copy": copy.id,
                 "head": encode_group(copy.head),
-                "documents": copy.documents,
                 "bytes": copy.size,
             }
         )

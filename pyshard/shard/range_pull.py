@@ -18,7 +18,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from twisted.internet.interfaces import IReactorTime
@@ -26,7 +26,7 @@ from twisted.internet.task import deferLater
 
 from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import ChangeGroup, merged
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 from pyshard.shard.copy_check import CopyCheck
@@ -169,11 +169,16 @@ class RangePull:
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups or groups[-1].sequence >= source.newest:
                 progress.even = progress.chasing = self._clock.seconds()
-            for group in groups:
-                await check.reached(group.sequence - 1)
+            await self._take(groups, check)
+
+    async def _take(self, groups: Sequence[ChangeGroup], check: CopyCheck) -> None:
+        """Take the groups of one answer, up to a seal: what comes behind it is asked for again, if it isn't held."""
+        for part in check.parts(groups):
+            await check.reached(part[0].sequence - 1)
+            for group in merged(part):  # each one is synced, and there may be thousands
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:
-                    break  # what comes behind a seal is asked for again, if it isn't held
+                    return
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:

@@ -45,13 +45,11 @@ class CopyTicket:
 
     :param id: the copy's.
     :param head: what it begins with.
-    :param documents: about how many it has.
-    :param size: about how many bytes their changes have.
+    :param size: about how many bytes its changes have.
     """
 
     id: str
     head: ChangeGroup
-    documents: int
     size: int
 
 
@@ -148,7 +146,7 @@ class ServedFollowers:
         number = self._new_id()
         opened = self._copies[number] = _CopyInUse(name, owner, copy)
         self._await_reader(number, opened)
-        return CopyTicket(number, copy.head, *expected_of(self._store, ranges))
+        return CopyTicket(number, copy.head, expected_size(self._store, ranges))
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
         """The next records of a copy; none at the end.
@@ -306,7 +304,7 @@ class ServedFollowers:
             asks = following.asked is not None or now - following.asked_at < _ASKS_WITHIN
             if asks and now - following.even_at >= settings.FOLLOWED_AT_ONCE:
                 found += following.ranges
-        return union(found)
+        return union(tuple(found))
 
     def _check_owned(self, ranges: SlotRanges) -> None:
         """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""
@@ -337,13 +335,13 @@ class ServedFollowers:
             opened.idle.cancel()
 
 
-def expected_of(store: IStore, ranges: SlotRanges) -> tuple[int, int]:
-    """About how many documents a copy of some ranges has, and bytes of their changes, by what the store counts anyway.
+def expected_size(store: IStore, ranges: SlotRanges) -> int:
+    """About how many bytes the changes of a copy of some ranges have, by what the store counts anyway.
 
     :param ranges: those that the store owns alone.
     """
     documents = min(store.documents, sum(store.histogram(start, end, 1)[0] for start, end in ranges))
     if not documents:
-        return 0, 0
+        return 0
     plain = store.used // store.documents - settings.ITEM_OVERHEAD  # times to live are counted, too, but seldom many
-    return documents, documents * (max(0, plain) + CHANGE_OVERHEAD)
+    return documents * (max(0, plain) + CHANGE_OVERHEAD)
