@@ -284,8 +284,9 @@ def test_not_sealed_before_it_is_compared(cluster: MemoryCluster, monkeypatch: p
     assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
 
 
-def test_a_copy_that_is_begun_anew_while_it_is_sealed(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that begins anew after it was found equal isn't committed before its new copy was compared, too."""
+@pytest.mark.parametrize("anew", [True, False], ids=["begun anew", "restarted"])
+def test_not_compared_while_it_is_sealed(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, anew: bool) -> None:
+    """A target that doesn't know (any more) that its copy is equal isn't committed before it was compared again."""
     move = plan(cluster, "shard0", "shard1")
     until(cluster, Phase.SEALING)
     taker = cluster.services["shard1"]
@@ -297,7 +298,8 @@ def test_a_copy_that_is_begun_anew_while_it_is_sealed(cluster: MemoryCluster, mo
 
     count = digest_slices.digest_slice
     monkeypatch.setattr(copy_check, "digest_slice", ended)
-    cluster.run(taker.shard.store.unstage(move.name))
+    if anew:
+        cluster.run(taker.shard.store.unstage(move.name))
     pulling.stop()
     del taker.moves._pulling[move.name]
     taker.moves.update()
