@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -311,3 +312,32 @@ def test_not_compared_while_it_is_sealed(cluster: MemoryCluster, monkeypatch: py
     until(cluster)
     assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
     assert cluster.run(cluster.connect().count()) == len(DOCS)
+
+
+@pytest.mark.parametrize("complete", [False, True], ids=["while it is copied", "when it was"])
+def test_a_target_that_gets_full(cluster: MemoryCluster, complete: bool) -> None:
+    """It says so, and the move is cancelled with that reason; nothing is lost, and its clients' limit is theirs."""
+    target = cluster.services["shard1"].shard
+    if complete:
+        move = plan(cluster, "shard0", "shard1")
+        until(cluster, Phase.COPYING)
+        while not cluster.services["shard1"].moves.reports().taken[move.number].complete:
+            cluster.advance(0.001)
+    assert target.assignment is not None
+    small = attrs.evolve(target.assignment.own, limit=target.store.used + 100)
+    assert cluster.bootstrap is not None
+    bootstrap = cluster.bootstrap.bootstrap
+    bootstrap.change(
+        bootstrap.state.with_shards([], [attrs.evolve(state_of(cluster).map.shards[1], limit=small.limit)], [])
+    )
+    if not complete:
+        move = plan(cluster, "shard0", "shard1")
+    client = cluster.connect()
+    writing = [client.write(key, "x" * 1000) for key in MOVING[:20]] if complete else []
+    until(cluster, Phase.CANCELLED)
+    assert "the target has no room: " in state_of(cluster).moves[0].why
+    until(cluster)
+    for written in writing:
+        assert cluster.run(written) > 0
+    assert cluster.run(client.count()) == len(DOCS)
+    assert target.store.ranges.left == ()
