@@ -104,10 +104,10 @@ class Operator:
         try:
             state = self.state()
             layout = layout_after({shard.name: shard.ranges for shard in state.map.shards}, state.moves)
-            source = random.choice([name for name, ranges in layout.items() if ranges])
+            piece = random.choice(pieces)
+            source = random.choice([name for name, ranges in layout.items() if common(ranges, (piece,))])
             target = random.choice([name for name in layout if name != source])
-            ranges = common(layout[source], (random.choice(pieces),))
-            return self.move(source, target, ranges) if ranges else []
+            return self.move(source, target, common(layout[source], (piece,)))
         except (NoAnswer, PyshardError):
             return []
 
