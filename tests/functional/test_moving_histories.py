@@ -61,7 +61,7 @@ async def run(seed: int, made: Callable[[int], MovingRound], happened: Happened,
     seconds = min(SECONDS, PART)
     end = time.monotonic() + seconds
     while (
-        not tallies or time.monotonic() < end or (not happened.moves.count(Phase.COMMITTED) and len(tallies) < ROUNDS)
+        not tallies or time.monotonic() < end or (not happened.moves.count(Phase.COMMITTED) and len(tallies) < 10)
     ):
         try:
             tallies.append(await made(len(tallies)).run(min(ROUND, seconds)))
