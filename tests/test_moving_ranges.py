@@ -94,6 +94,30 @@ def test_a_range_moves(cluster: MemoryCluster) -> None:
     assert stores["shard0"].documents == sum(slot_of(key.encode()) < SLOTS // 4 for key in DOCS)
 
 
+def test_what_is_told_of_it(cluster: MemoryCluster) -> None:
+    """How far the copy is, and why it doesn't go on, for as long as it doesn't."""
+    service, own = cluster.services["shard1"], state_of(cluster).map.named("shard0")
+    assert own is not None
+    move = plan(cluster, "shard0", "shard1")
+    until(cluster, Phase.COPYING)
+    cluster.network.delay(own.host, own.port, 0.3)
+    cluster.advance(0.5)
+    cluster.network.cut(own.host, own.port)
+    cluster.network.settle()
+    waiting = service.moves.reports().taken[move.number]
+    assert waiting.error == "the connection was closed"
+    assert not waiting.complete
+    cluster.network.delay(own.host, own.port, 0)
+    while not (told := service.moves.reports().taken[move.number]).complete:
+        cluster.advance(0.01)
+    assert told.error == ""
+    assert told.documents == len(MOVING)
+    assert told.size * 0.5 < told.expected < told.size * 2
+    assert told.rate > 0
+    assert told.copies > 1
+    until(cluster)
+
+
 def test_writes_go_on(cluster: MemoryCluster) -> None:
     """No write fails while a range moves to and fro, and none is lost."""
     client = cluster.connect()

@@ -10,14 +10,12 @@ from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python import usage
 
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
-from pyshard.model.address_mapping import mapping_in
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.layout_change import layout_change
 from pyshard.model.shard_map import ShardMap
@@ -32,13 +30,14 @@ from pyshard.server import daemon_options, daemon_tls_options, listen_address, r
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
+from pyshard.server.shard_addresses_option import ShardAddressesOption
 from pyshard.server.signals_and_exit import DaemonReactor, end
 from pyshard.server.twistd_file_options import twistd_files
 
 _log = Logger()
 
 
-class BootstrapOptions(usage.Options):
+class BootstrapOptions(ShardAddressesOption):
     """Command line of the bootstrap."""
 
     synopsis = "--config FILE [options]"
@@ -62,15 +61,6 @@ class BootstrapOptions(usage.Options):
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._detours: list[str] = []
-
-    def opt_address(self, pair: str) -> None:
-        """ANNOUNCED=DIALED: where to dial a shard that can't be reached at its address in the config file, each
-        HOST:PORT. Can be given several times."""
-        self._detours.append(pair)
-
     def postOptions(self) -> None:
         """Read the config file and the state, and check where to listen, before anything is started."""
         files = twistd_files(self.parent)
@@ -84,7 +74,7 @@ class BootstrapOptions(usage.Options):
             path = Path(self["config"]).absolute()
             cluster = config_file.load(self["config"])
             self["state"] = Path(self["state"]).absolute() if self["state"] else state_file.default_path(path)
-            self["addresses"] = mapping_in(self._detours, "--address")
+            self["addresses"] = self.addresses()
             if self["listen"] is not None:
                 self["listen"] = listen_address.listening(self["listen"])
             elif cluster.bootstrap_listen:

@@ -18,7 +18,8 @@ from msgspec import structs
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.store_ranges import StoreRanges
 
-_OVERHEAD = 48  # bytes of a change beside its key and its record, in MessagePack, at the most
+#: Bytes of a change beside its key and its record, in MessagePack, at the most.
+CHANGE_OVERHEAD = 48
 
 
 class Change(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -42,7 +43,7 @@ class Change(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes that it takes, at the most."""
-        return len(self.key) + len(self.record or b"") + _OVERHEAD
+        return len(self.key) + len(self.record or b"") + CHANGE_OVERHEAD
 
 
 class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
@@ -70,7 +71,7 @@ class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
     @property
     def size(self) -> int:
         """Bytes that it takes, at the most."""
-        return sum(change.size for change in self.changes) + len(self.text or b"") + _OVERHEAD
+        return sum(change.size for change in self.changes) + len(self.text or b"") + CHANGE_OVERHEAD
 
     def of_slots(self, ranges: SlotRanges | None) -> ChangeGroup:
         """The group with those changes alone whose slots are in some ranges; None: with all."""

@@ -18,8 +18,12 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.pages import MOST_ROWS
 
-#: Groups that an answer may have.
-MOST_GROUPS = 10_000
+#: Groups that an answer may have: more than `settings.FOLLOW_BYTES` of the smallest.
+MOST_GROUPS = 65_536
+
+#: Bytes of groups that a follower takes at a time: more than the largest group has. That is a full one
+#: (`settings.MAX_GROUP_BYTES`), and then a batch that fills a box, and copies as many records as it may.
+MOST_GROUPS_BYTES = 128 * 1024 * 1024
 
 _T = TypeVar("_T")
 

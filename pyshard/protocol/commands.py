@@ -215,6 +215,8 @@ class OpenCopy(Command):
     response = [
         (b"copy", Text()),  # its id
         (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` from which the follower goes on
+        (b"documents", Integer()),  # about how many it has
+        (b"bytes", Integer()),  # about how many these have, as changes
     ]
 
 
@@ -248,9 +250,11 @@ class ReadGroups(Command):
         (b"follower", Text(settings.MAX_NAME)),
         (b"after", Integer()),  # the number of the last group that I have
         (b"ranges", ChunkedBytes()),  # as of OpenCopy
+        (b"offset", Integer()),  # bytes of the groups that I have of answers with `more`; else 0
     ]
     response = [
-        (b"groups", ChunkedBytes()),  # MessagePack: an array of `ChangeGroup`
+        (b"groups", ChunkedBytes()),  # MessagePack: an array of `ChangeGroup`, or a part of it
+        (b"more", Boolean()),  # whether bytes are lacking behind these
         (b"newest", Integer()),  # the number of the shard's last group
     ]
 

@@ -11,7 +11,7 @@ from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import decode_changes, decode_group, decode_groups
+from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group, decode_groups
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.settings import settings
@@ -41,11 +41,14 @@ class FollowedShard:
         self._copy = ""
         self.newest = 0
 
-    async def open_copy(self) -> ChangeGroup:
-        """Begin to read a copy; its head."""
+    async def open_copy(self) -> tuple[ChangeGroup, int]:
+        """Begin to read a copy.
+
+        :return: its head, and about how many bytes its changes have.
+        """
         answer = await self._ask(commands.OpenCopy, follower=self._name, ranges=self._ranges)
         self._copy = answer["copy"]
-        return decode_group(answer["head"])
+        return decode_group(answer["head"]), max(0, answer["bytes"])
 
     async def page(self) -> list[Change]:
         """The copy's next records; none at the end."""
@@ -57,12 +60,24 @@ class FollowedShard:
         :param after: the number of the last group that is here, and is safe here.
         :raises FollowerBehind: they aren't kept.
         """
-        answer = await self._ask(commands.ReadGroups, follower=self._name, after=after, ranges=self._ranges)
-        groups, self.newest = decode_groups(answer["groups"]), answer["newest"]
+        groups = decode_groups(await self._groups_bytes(after))
         numbers = [after, *(group.sequence for group in groups)]
         if any(later <= earlier for earlier, later in pairwise(numbers)):
             raise BadRequest(f"groups: found the numbers {numbers[:20]}, expected that they rise")
         return groups
+
+    async def _groups_bytes(self, after: int) -> bytes:
+        """The groups after one as they cross the wire: large ones come in parts."""
+        data, more = bytearray(), True
+        while more:
+            answer = await self._ask(
+                commands.ReadGroups, follower=self._name, after=after, ranges=self._ranges, offset=len(data)
+            )
+            data += answer["groups"]
+            self.newest, more = answer["newest"], answer["more"]
+            if len(data) > MOST_GROUPS_BYTES or (more and not answer["groups"]):
+                raise BadRequest(f"groups: found {len(data):,} bytes or more, expected {MOST_GROUPS_BYTES:,} at most")
+        return bytes(data)
 
     async def forget(self) -> None:
         """Have nothing kept any more."""

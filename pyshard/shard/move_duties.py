@@ -21,6 +21,7 @@ import attrs
 from pyshard.model.range_moves import Phase, RangeMove, SourceReport, StoreId, TargetReport
 from pyshard.model.slot_ranges import SlotRanges, common
 from pyshard.protocol.store_ranges import StoreRanges
+from pyshard.shard.pull_progress import PullProgress
 
 
 @attrs.frozen
@@ -109,21 +110,28 @@ def source_report(move: RangeMove, store: StoreId, ranges: StoreRanges, follower
 
 
 def target_report(
-    move: RangeMove, store: StoreId, ranges: StoreRanges, behind: int, even: float | None, now: float
+    move: RangeMove, store: StoreId, ranges: StoreRanges, progress: PullProgress, error: str, now: float
 ) -> TargetReport:
     """What a move's target says of itself.
 
     :param store: its store.
     :param ranges: of that.
-    :param behind: bytes of changes in the last answer of the source.
-    :param even: when it was even with the source last, by the clock of `now`; None: never.
+    :param progress: of its pull, by the clock of `now`.
+    :param error: why that doesn't go on; empty: it does.
     """
-    staging = ranges.staged.get(move.name)
+    staging, even = ranges.staged.get(move.name), progress.even
     return TargetReport(
         store,
         complete=staging is not None and staging.origin.sequence > 0,
-        bytes_behind=behind,
+        bytes_behind=progress.behind,
         seconds_behind=1e9 if even is None else max(0.0, now - even),
         sealed=0 if staging is None else staging.sealed,
         clean=staging is None and not common(move.ranges, ranges.left),
+        copies=progress.copies,
+        documents=progress.rows,
+        size=progress.size,
+        expected=progress.expected,
+        rate=round(progress.rate(now), 1),
+        error=error,
+        chasing=0.0 if progress.chasing is None else max(0.0, now - progress.chasing),
     )

@@ -3,8 +3,8 @@
 Rules:
 
 - All that wait have one turn after the other, each for one step.
-- Between two turns others have some times as long as the first of them took. So all such work of a shard together
-  leaves them most of its time, however much of it there is.
+- Between two turns others have some times as long as the first of them took, also if nobody waited for the second one
+  meanwhile. So all such work of a shard together leaves them most of its time, however much of it there is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 _REST = 3  # times that a turn took
+_LONGEST = 2.0  # seconds that a rest is at the most, since the clock may have been set
 
 
 class PacedTurns:
@@ -27,6 +28,7 @@ class PacedTurns:
         self._clock = clock
         self._waiting: deque[Deferred[None]] = deque()
         self._scheduled = False  # whether the next turn is, or one is being taken
+        self._free_at = 0.0  # until then others have the time
 
     def next(self) -> Deferred[None]:
         """Wait for a turn.
@@ -37,12 +39,17 @@ class PacedTurns:
         self._waiting.append(turn)
         if not self._scheduled:
             self._scheduled = True
-            self._clock.callLater(0, self._take)
+            self._clock.callLater(self._rest(), self._take)
         return turn
 
     def _take(self) -> None:
         began = self._clock.seconds()
         self._waiting.popleft().callback(None)
         self._scheduled = bool(self._waiting)
+        ended = self._clock.seconds()
+        self._free_at = ended + min(_LONGEST, max(0.0, _REST * (ended - began)))
         if self._scheduled:
-            self._clock.callLater(max(0.0, _REST * (self._clock.seconds() - began)), self._take)
+            self._clock.callLater(self._rest(), self._take)
+
+    def _rest(self) -> float:
+        return min(_LONGEST, max(0.0, self._free_at - self._clock.seconds()))

@@ -10,7 +10,6 @@ from typing import cast
 
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
-from twisted.python import usage
 
 from pyshard.clocks import wall_seconds
 from pyshard.errors import ConfigError
@@ -27,6 +26,7 @@ from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.option_numbers import whole_number
 from pyshard.server.pid_file import remove_stale
+from pyshard.server.shard_addresses_option import ShardAddressesOption, dial_by
 from pyshard.server.signals_and_exit import DaemonReactor, end
 from pyshard.server.twistd_file_options import twistd_files
 from pyshard.settings import settings
@@ -37,7 +37,7 @@ from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, Lm
 _log = Logger()
 
 
-class ShardOptions(usage.Options):
+class ShardOptions(ShardAddressesOption):
     """Command line of one shard."""
 
     synopsis = "[options]"
@@ -89,6 +89,7 @@ class ShardOptions(usage.Options):
                 )
             else:
                 self["listen"] = listen_address.listening(self["listen"])
+            self["addresses"] = self.addresses()
             self["tls"] = daemon_tls_options.tls_files(self)
             self["tokens"] = daemon_options.token_file(self["token-file"], self["insecure"])
             self["connections"] = daemon_options.connection_limits(
@@ -161,6 +162,6 @@ def makeService(options: ShardOptions) -> DaemonService:
         endpoint,
         tokens.current if tokens else None,
         with_files(options["connections"]),
-        authenticated_dial(dial, tokens.admin_secret if tokens else None),
+        authenticated_dial(dial_by(options["addresses"], dial), tokens.admin_secret if tokens else None),
     )
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

@@ -20,7 +20,7 @@ from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
 from pyshard.protocol.boxes import Box
-from pyshard.protocol.change_pages import encode_changes, encode_group, encode_groups
+from pyshard.protocol.change_pages import encode_changes, encode_group
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import SHARD, Command
 from pyshard.protocol.move_reports import encode_reports
@@ -137,7 +137,8 @@ class ShardProtocol(ServerConnection):
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
             return self._shard.apply(epoch, runs, self._sender)
         owed = self._shard.will_give(runs)
-        applied = self.changes.add(self._shard.apply(epoch, runs, self._sender))
+        applied = self._shard.apply(epoch, runs, self._sender)
+        applied = self.changes.add(self._followers.writers.answer(runs, applied))
         return self.count_owed(applied, owed) if owed else applied
 
     def _apply_permitted(self, epoch: int, runs: list[Run | int], role: Role, size: int) -> Deferred[list[Answer]]:
@@ -196,7 +197,14 @@ class ShardProtocol(ServerConnection):
 
     def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         opened = Deferred.fromCoroutine(self._followers.open_copy(self, follower, decode_ranges(ranges)))
-        return opened.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
+        return opened.addCallback(
+            lambda copy: {
+                "copy": copy.id,
+                "head": encode_group(copy.head),
+                "documents": copy.documents,
+                "bytes": copy.size,
+            }
+        )
 
     def read_copy(self, copy: str) -> Deferred[Arguments]:
         read = Deferred.fromCoroutine(self._followers.read_copy(self, copy))
@@ -206,9 +214,11 @@ class ShardProtocol(ServerConnection):
         self._followers.close_copy(self, copy)
         return {}
 
-    def read_groups(self, follower: str, after: int, ranges: bytes) -> Deferred[Arguments]:
-        read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges)))
-        return read.addCallback(lambda groups: {"groups": encode_groups(groups), "newest": self._shard.store.sequence})
+    def read_groups(self, follower: str, after: int, ranges: bytes, offset: int) -> Deferred[Arguments]:
+        read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges), offset))
+        return read.addCallback(
+            lambda found: {"groups": found[0], "more": found[1], "newest": self._shard.store.sequence}
+        )
 
     def forget_follower(self, follower: str) -> Arguments:
         self._followers.forget(follower)

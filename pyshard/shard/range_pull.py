@@ -9,7 +9,9 @@ Rules:
 - A record of an index that this shard wasn't told of yet waits until it is.
 - What has reached a seal may be committed. It is left as it is, and the source is asked nothing, while it is *held*:
   until it is known that this seal was taken back (`pyshard.shard.move_duties.is_held`).
-- The copy is paced, so that both shards have time for their clients. Changes aren't: they must be caught up with.
+- The copy has a pace. It is slower by itself where the shard has clients: after each piece of it they have some times
+  as long as that took. So the longer it had to wait for their work, the more it leaves them.
+- Changes aren't held up: they must be caught up with.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -25,33 +26,15 @@ from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import Origin
+from pyshard.settings import settings
 from pyshard.shard.followed_shard import FollowedShard
+from pyshard.shard.pull_progress import PullProgress
 from pyshard.storage import IStore
 
 _LOOK = 0.05  # seconds between looks whether what is waited for has come
-
-#: Bytes of records that are copied in a second, if nothing else is said.
-COPY_PACE = 32 * 1024 * 1024
-
-
-@attrs.define
-class PullProgress:
-    """How far a pull is.
-
-    :ivar copies: how often it has begun.
-    :ivar rows: records of the copy that were taken.
-    :ivar size: their bytes.
-    :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
-    :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
-    :ivar even: when the last answer came with all that the source had, in the clock's seconds; None: there was none.
-    """
-
-    copies: int = 0
-    rows: int = 0
-    size: int = 0
-    sequence: int = 0
-    behind: int = 0
-    even: float | None = None
+_PIECE = 500  # records that are taken at a time: a few milliseconds of work
+_REST = 6  # times as long as a piece took the shard's clients have the time
+_LONGEST_REST = 2.0  # seconds
 
 
 class RangePull:
@@ -64,6 +47,7 @@ class RangePull:
     :param limit: gives how many bytes the shard may store, with what is copied.
     :param clock: paces the copy.
     :param held: whether what has reached a seal is held, given its attempt.
+    :param asked: how many things clients have asked the shard for, ever.
     :param pace: bytes of records that are copied in a second.
     :ivar progress: how far it is.
     """
@@ -77,7 +61,8 @@ class RangePull:
         limit: Callable[[], int],
         clock: IReactorTime,
         held: Callable[[int], bool] = lambda _: False,
-        pace: float = COPY_PACE,
+        asked: Callable[[], int] = lambda: 0,
+        pace: float = settings.COPY_PACE,
     ) -> None:
         self._store = store
         self._name = name
@@ -86,6 +71,7 @@ class RangePull:
         self._limit = limit
         self._clock = clock
         self._held = held
+        self._asked = asked
         self._pace = pace
         self.progress = PullProgress()
 
@@ -96,14 +82,18 @@ class RangePull:
         :raises PyshardError: one of the stores failed, or the other shard refuses.
         :raises ConnectionDone, ConnectionLost: the connection was.
         """
-        while True:
-            try:
-                if not self._complete():
-                    await self._begin()
-                    await self._copy(source)
-                await self._follow(source)
-            except FollowerBehind:
-                await self._store.unstage(self._name)
+        try:
+            while True:
+                try:
+                    if not self._complete():
+                        await self._begin()
+                        await self._copy(source)
+                    await self._follow(source)
+                except FollowerBehind:
+                    self.progress.chasing = None
+                    await self._store.unstage(self._name)
+        finally:
+            self.progress.chasing = None
 
     # ------------------------------------------------------------------ inside
 
@@ -128,32 +118,43 @@ class RangePull:
     async def _copy(self, source: FollowedShard) -> None:
         """Take a whole copy."""
         progress = self.progress
-        progress.copies, progress.rows, progress.size = progress.copies + 1, 0, 0
-        began = self._clock.seconds()
         try:
-            head = await source.open_copy()
+            head, expected = await source.open_copy()
+            began = self._clock.seconds()
+            progress.begin(expected, began)
             while page := await source.page():
-                await self._absorb(ChangeGroup(head.sequence, 0, head.version, page), 0)
-                progress.rows += len(page)
-                progress.size += sum([change.size for change in page])
+                for first in range(0, len(page), _PIECE):
+                    piece = ChangeGroup(head.sequence, 0, head.version, page[first : first + _PIECE])
+                    await self._take_piece(piece)
                 await self._pause(began + progress.size / self._pace - self._clock.seconds())
         except SnapshotEnded:
             raise FollowerBehind("the copy ended before it was read") from None
         await self._absorb(ChangeGroup(head.sequence, 0, head.version, []), head.sequence)
 
+    async def _take_piece(self, piece: ChangeGroup) -> None:
+        """Take some records of the copy, and leave the shard's clients time, if there are any."""
+        asked, began = self._asked(), self._clock.seconds()
+        await self._absorb(piece, 0)
+        now = self._clock.seconds()
+        self.progress.add(len(piece.changes), sum([change.size for change in piece.changes]), now)
+        if self._asked() != asked:
+            await self._pause(min(_LONGEST_REST, _REST * (now - began)))
+
     async def _follow(self, source: FollowedShard) -> None:
         """Take the groups after those that are here."""
         progress = self.progress
+        progress.chasing = self._clock.seconds()
         while True:
             staging = self._store.ranges.staged[self._name]
             if self._held(staging.sealed):
+                progress.chasing = self._clock.seconds()
                 await self._pause(_LOOK)
                 continue
             progress.sequence = staging.origin.sequence
             groups = await source.groups(progress.sequence)
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups or groups[-1].sequence >= source.newest:
-                progress.even = self._clock.seconds()
+                progress.even = progress.chasing = self._clock.seconds()
             for group in groups:
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:

@@ -6,11 +6,14 @@ A follower has a name, such as that of a move. It reads a copy, then the groups 
 Rules:
 
 - A copy is given of ranges alone that the store owns, all of them.
+- A copy is read in turns that leave clients most of the shard's time, however fast it is asked for.
 - A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while.
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
 - A follower has one connection. Whoever comes later takes its place, since the older one may be lost without a word.
-- There are few followers at a time; another one is refused.
-- A question about changes is answered when there are some, or after a little while with none.
+- There are few followers at a time; another one is refused. A follower has one copy, the newest.
+- Names outlive connections, and restarts. So whoever knows which there may be is asked a while after each new one.
+- A question about changes is answered when there are some, or after a little while with none. Large ones are given in
+  parts, since a batch may change more than a box holds, and a group isn't divided: it takes effect as a whole.
 """
 
 from __future__ import annotations
@@ -23,20 +26,43 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
-from pyshard.model.slot_ranges import SlotRanges, shown, without
-from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.model.slot_ranges import SlotRanges, shown, union, without
+from pyshard.protocol.change_groups import CHANGE_OVERHEAD, Change, ChangeGroup
+from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import ICopy, IFollower, IStore
+
+_ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
+_PART = 4 * 1024 * 1024  # bytes of groups in one answer
+
+
+@attrs.frozen
+class CopyTicket:
+    """What who opens a copy is told.
+
+    :param id: the copy's.
+    :param head: what it begins with.
+    :param documents: about how many it has.
+    :param size: about how many bytes their changes have.
+    """
+
+    id: str
+    head: ChangeGroup
+    documents: int
+    size: int
 
 
 @attrs.define(eq=False)
 class _CopyInUse:
     """A copy that is being read.
 
+    :ivar name: the follower's.
     :ivar idle: ends it when nobody has read it for a while; None while an answer is made.
     """
 
+    name: str
     owner: Hashable
     copy: ICopy
     idle: IDelayedCall | None = None
@@ -48,6 +74,11 @@ class _Following:
 
     :ivar after: the number of the last group that it was given.
     :ivar asked: the question that waits for an answer.
+    :ivar large: the groups that are given in parts.
+    :ivar given: how many bytes of them were given.
+    :ivar newest: the number of the last of them.
+    :ivar asked_at: when it asked last, in the clock's seconds.
+    :ivar even_at: when it was given all that there was last, or began.
     """
 
     owner: Hashable
@@ -55,6 +86,11 @@ class _Following:
     follower: IFollower
     after: int
     asked: Deferred[list[ChangeGroup]] | None = None
+    large: bytes = b""
+    given: int = 0
+    newest: int = 0
+    asked_at: float = 0.0
+    even_at: float = 0.0
 
 
 class ServedFollowers:
@@ -63,6 +99,8 @@ class ServedFollowers:
     :param store: what they follow.
     :param clock: times questions, and copies that nobody reads.
     :param new_id: gives the ids of copies.
+    :ivar writers: those whose changes a follower may be unable to catch up with.
+    :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
     def __init__(
@@ -73,7 +111,10 @@ class ServedFollowers:
         self._new_id = new_id
         self._copies: dict[str, _CopyInUse] = {}
         self._following: dict[str, _Following] = {}
-        self._names: set[str] = set()  # for which something may be kept
+        self._names = set(store.followers)  # for which something may be kept
+        self._look: IDelayedCall | None = None
+        self.writers = SlowedWriters(self._behind, clock)
+        self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock)
 
     @property
@@ -81,30 +122,31 @@ class ServedFollowers:
         """The names of followers for which something may be kept."""
         return self._names
 
-    async def open_copy(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
+    async def open_copy(self, owner: Hashable, name: str, ranges: SlotRanges) -> CopyTicket:
         """Make a copy, and keep what changes from there on.
 
         :param owner: the connection.
         :param name: of the follower.
-        :return: the copy's id, and its head.
         :raises BadRequest: the name is empty, or there is no range.
         :raises TooManySnapshots: there are as many followers as there may be.
         :raises WrongShard: the store doesn't own all of these ranges.
         :raises StorageFailed: there is no copy.
         """
+        self._check_owned(ranges)
         self._admit(name, ranges)
         self._stop(name)
-        self._check_owned(ranges)
         copy = await self._store.copy(name, ranges)
         try:
             self._check_owned(ranges)  # it may have gone meanwhile
         except WrongShard:
             copy.close()
             raise
+        for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
+            self._end_copy(earlier)
         number = self._new_id()
-        opened = self._copies[number] = _CopyInUse(owner, copy)
+        opened = self._copies[number] = _CopyInUse(name, owner, copy)
         self._await_reader(number, opened)
-        return number, copy.head
+        return CopyTicket(number, copy.head, *expected_of(self._store, ranges))
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
         """The next records of a copy; none at the end.
@@ -119,11 +161,14 @@ class ServedFollowers:
         opened.idle.cancel()
         opened.idle = None
         try:
-            while (page := opened.copy.page(settings.SNAPSHOT_BYTES)) is None:
+            page = None
+            while page is None:
                 await self._turns.next()
                 self._found(owner, number)
+                page = opened.copy.page(settings.SNAPSHOT_BYTES)
         except SnapshotEnded:
-            self._end_copy(number)
+            if number in self._copies:  # it is its store that has ended it
+                self._end_copy(number)
             raise
         if page:
             self._await_reader(number, opened)
@@ -136,37 +181,62 @@ class ServedFollowers:
         if number in self._copies and self._copies[number].owner == owner:
             self._end_copy(number)
 
-    async def groups(self, owner: Hashable, name: str, after: int, ranges: SlotRanges) -> list[ChangeGroup]:
+    async def groups(
+        self, owner: Hashable, name: str, after: int, ranges: SlotRanges, offset: int = 0
+    ) -> tuple[bytes, bool]:
         """What has changed after a group, when there is something; nothing after `settings.FOLLOW_WAIT` seconds.
 
         :param after: the number of the last group that the follower has, and needs no more.
+        :param offset: bytes that it has of the groups behind that; 0: it wants them from the front on.
+        :return: groups as MessagePack, or a part of that, and whether bytes are lacking behind it.
         :raises FollowerBehind: what comes after that number isn't kept, or was never there: it needs a new copy.
         :raises TooManySnapshots: there are as many followers as there may be.
-        :raises BadRequest: the question before it isn't answered yet.
+        :raises BadRequest: the question before it isn't answered yet, or nothing was given up to that offset.
         :raises StorageFailed: the disk failed, or another connection has taken the follower's place.
         """
         following = self._following.get(name)
         if following is not None and following.owner is owner and following.asked is not None:
             raise BadRequest(f"follower {shown_value(name)} asks for changes twice at once; ask one at a time")
-        if following is None or (following.owner, following.ranges, following.after) != (owner, ranges, after):
+        known = following is not None and (following.owner, following.ranges) == (owner, ranges)
+        if offset:
+            if following is None or not known or following.after != after or following.given != offset:
+                raise BadRequest(f"offset: found {offset}, expected 0, or the bytes of the parts that were given")
+            return self._next_part(following)
+        if following is None or not known or following.after != after or following.large:
             self._admit(name, ranges)
             self._stop(name)
             following = _Following(owner, ranges, self._store.follow(name, after, ranges), after)
+            following.even_at = self._clock.seconds()
             self._following[name] = following
+        following.asked_at = self._clock.seconds()
         following.follower.confirm(after)
+        groups = await self._wait_for_groups(following)
+        following.large, following.given = encode_groups(groups), 0
+        following.newest = groups[-1].sequence if groups else after
+        if not groups or following.newest >= self._store.sequence:
+            following.even_at = self._clock.seconds()
+        return self._next_part(following)
+
+    async def _wait_for_groups(self, following: _Following) -> list[ChangeGroup]:
         following.asked = following.follower.groups(settings.FOLLOW_BYTES)
         waited = self._clock.callLater(settings.FOLLOW_WAIT, following.asked.cancel)
         try:
-            groups = await following.asked
+            return await following.asked
         except CancelledError:
             return []
         finally:
             following.asked = None
             if waited.active():
                 waited.cancel()
-        if groups:
-            following.after = groups[-1].sequence
-        return groups
+
+    def _next_part(self, following: _Following) -> tuple[bytes, bool]:
+        """The next bytes of groups that were read, and whether there are more."""
+        part = following.large[following.given : following.given + _PART]
+        following.given += len(part)
+        more = following.given < len(following.large)
+        if not more:
+            following.large, following.given, following.after = b"", 0, following.newest
+        return part, more
 
     def forget(self, name: str) -> None:
         """Keep nothing for a follower any more."""
@@ -183,6 +253,9 @@ class ServedFollowers:
 
     def close(self) -> None:
         """End all."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         for number in list(self._copies):
             self._end_copy(number)
         for name in list(self._following):
@@ -197,7 +270,25 @@ class ServedFollowers:
             raise TooManySnapshots(
                 f"{len(self._names)} others follow this shard, the most it may have; try again when one has ended"
             )
-        self._names.add(name)
+        if name not in self._names:
+            self._names.add(name)
+            if self._look is None:
+                self._look = self._clock.callLater(settings.SNAPSHOT_IDLE, self._look_at_names)
+
+    def _look_at_names(self) -> None:
+        self._look = None
+        self.on_names()
+
+    def _behind(self) -> SlotRanges:
+        """The slots of followers that have asked all the time, and been behind for long."""
+        if not self._following:
+            return ()
+        now, found = self._clock.seconds(), list[tuple[int, int]]()
+        for following in self._following.values():
+            asks = following.asked is not None or now - following.asked_at < _ASKS_WITHIN
+            if asks and now - following.even_at >= settings.FOLLOWED_AT_ONCE:
+                found += following.ranges
+        return union(found)
 
     def _check_owned(self, ranges: SlotRanges) -> None:
         """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""
@@ -226,3 +317,15 @@ class ServedFollowers:
         opened.copy.close()
         if opened.idle is not None and opened.idle.active():
             opened.idle.cancel()
+
+
+def expected_of(store: IStore, ranges: SlotRanges) -> tuple[int, int]:
+    """About how many documents a copy of some ranges has, and bytes of their changes, by what the store counts anyway.
+
+    :param ranges: those that the store owns alone.
+    """
+    documents = min(store.documents, sum(store.histogram(start, end, 1)[0] for start, end in ranges))
+    if not documents:
+        return 0, 0
+    plain = store.used // store.documents - settings.ITEM_OVERHEAD  # times to live are counted, too, but seldom many
+    return documents, documents * (max(0, plain) + CHANGE_OVERHEAD)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from random import Random
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -39,7 +40,8 @@ from pyshard.shard.move_duties import (
     source_report,
     target_report,
 )
-from pyshard.shard.range_pull import PullProgress, RangePull
+from pyshard.shard.pull_progress import PullProgress
+from pyshard.shard.range_pull import RangePull
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 
@@ -53,7 +55,6 @@ class _Pulling:
     :param pull: takes it.
     :param clock: times attempts to connect.
     :param random: jitter.
-    :ivar why: why it doesn't go on just now; empty: it does.
     """
 
     def __init__(self, move: RangeMove, pull: RangePull, clock: IReactorTime, random: Random) -> None:
@@ -63,7 +64,13 @@ class _Pulling:
         self._dialer: Dialer | None = None
         self.move = move
         self.pull = pull
-        self.why = ""
+        self._why = ""  # it failed last
+        self._failed_at = PullProgress()  # how far it was then
+
+    @property
+    def error(self) -> str:
+        """Why it doesn't go on just now, in one line; empty: it does."""
+        return "" if self.pull.progress.is_past(self._failed_at) else self._why
 
     def start(self, dial: Dial, host: str, port: int) -> None:
         """Dial, and pull."""
@@ -92,7 +99,6 @@ class _Pulling:
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
-        self.why = ""
         source = FollowedShard(connection, self.move.name, self.move.ranges)
         self._running = Deferred.fromCoroutine(self.pull.run(source))
         self._running.addErrback(self._ended, connection)
@@ -117,8 +123,10 @@ class _Pulling:
             self._dialer.drop()
 
     def _note(self, why: str) -> None:
-        if self._dialer is not None and why != self.why:
-            self.why = why
+        if self._dialer is None:
+            return
+        known, self._why, self._failed_at = self.error, why, attrs.evolve(self.pull.progress)
+        if why != known:
             _log.warn("{move} from {source} waits: {why}", move=self.move.name, source=self.move.source, why=why)
 
 
@@ -143,7 +151,7 @@ class ShardMoves:
         self._pulling: dict[str, _Pulling] = {}
         self._busy = False
         self._pace = LinePace(settings.SHARD_LINES)
-        shard.on_assignment = self.update
+        shard.on_assignment = followers.on_names = self.update
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
@@ -175,7 +183,8 @@ class ShardMoves:
             if move.target == assignment.name:
                 pulling = self._pulling.get(move.name)
                 progress = PullProgress() if pulling is None else pulling.pull.progress
-                taken[move.number] = target_report(move, identity, store.ranges, progress.behind, progress.even, now)
+                error = "" if pulling is None else pulling.error
+                taken[move.number] = target_report(move, identity, store.ranges, progress, error, now)
         return MoveReports(given, taken)
 
     def close(self) -> None:
@@ -196,7 +205,9 @@ class ShardMoves:
         def held(sealed: int) -> bool:
             return is_held(self._known(move.number), sealed)
 
-        pull = RangePull(self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held)
+        pull = RangePull(
+            self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held, self._operations
+        )
         pulling = self._pulling[move.name] = _Pulling(move, pull, self._clock, self._random)
         pulling.start(dial, source.host, source.port)
 
@@ -206,6 +217,9 @@ class ShardMoves:
 
     def _limit(self) -> int:
         return self._shard.configured().own.limit
+
+    def _operations(self) -> int:
+        return self._shard.operations
 
     def _duties(self) -> list[Duty]:
         assignment = self._shard.configured()

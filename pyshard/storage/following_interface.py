@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -95,6 +96,11 @@ class IFollowedStore(Protocol):
 
     def forget(self, name: str) -> None:
         """Keep nothing for a follower any more."""
+        ...
+
+    @property
+    def followers(self) -> Collection[str]:
+        """The names of those for whom something is kept, also from before a restart."""
         ...
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:

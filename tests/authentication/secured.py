@@ -88,7 +88,7 @@ class Bench:
             commands.OpenCopy: {"follower": "m", "ranges": encode_ranges(EVERYTHING)},
             commands.ReadCopy: {"copy": "c1"},
             commands.CloseCopy: {"copy": "c1"},
-            commands.ReadGroups: {"follower": "m", "after": 0, "ranges": encode_ranges(EVERYTHING)},
+            commands.ReadGroups: {"follower": "m", "after": 0, "ranges": encode_ranges(EVERYTHING), "offset": 0},
             commands.ForgetFollower: {"follower": "m"},
             commands.CreateIndex: {"name": "new"},
             commands.DropIndex: {"name": "pages"},

@@ -66,13 +66,18 @@ class Bench:
         self.service.startService()
         return self.service
 
-    def start_shard(self, name: str, store: IStore | None = None) -> Shard:
-        """Start a shard at its address, with an empty store or with this one."""
-        own = MAP.named(name)
+    def start_shard(self, name: str, store: IStore | None = None, own: MapShard | None = None) -> Shard:
+        """Start a shard at its address, with an empty store or with this one.
+
+        :param own: what it will be in the map; None: what it is in `MAP`.
+        """
+        own = own or MAP.named(name)
         assert own is not None
         self.stores += 1
         shard = Shard(store or MemoryStore(f"store{self.stores}", self.clock.seconds), self.clock.seconds)
-        self.shards[name] = ShardService(lambda: shard, self.clock, self.network.listen(own.host, own.port))
+        self.shards[name] = ShardService(
+            lambda: shard, self.clock, self.network.listen(own.host, own.port), dial=self.network.dial
+        )
         self.shards[name].startService()
         return shard
 

@@ -156,9 +156,6 @@ def test_backup_and_other_configs(interleaved: Cluster, new_cluster: NewCluster)
     interleaved.write_config()
     interleaved.bootstrap.start()
     with Pyshard(interleaved.server) as app:
-        assert [one["ranges"] for one in app.stat()["shards"]] == [
-            [list(bounds) for bounds in ranges] for ranges in LAYOUT
-        ]
         assert app.count() == len(KEYS)
     assert [one["ranges"] for one in stat(interleaved)] == [[list(bounds) for bounds in ranges] for ranges in LAYOUT]
     assert "other shards or ranges than the cluster" in interleaved.bootstrap.log()

@@ -48,6 +48,7 @@ class Pulling:
         self.pace = pace
         self.limit = PLENTY
         self.held = 0
+        self.asked = 0
         self.served: Served | None = None
         self.serve()
 
@@ -61,7 +62,15 @@ class Pulling:
     def new_pull(self) -> None:
         """A target that has no more than its store."""
         self.pull = RangePull(
-            self.target.store, "m", MOVING, self.origin, lambda: self.limit, self.clock, self.is_held, self.pace
+            self.target.store,
+            "m",
+            MOVING,
+            self.origin,
+            lambda: self.limit,
+            self.clock,
+            self.is_held,
+            lambda: self.asked,
+            self.pace,
         )
         self.outcome: list[Any] = []
         self.running: Deferred[None] | None = None

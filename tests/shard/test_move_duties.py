@@ -18,6 +18,7 @@ from pyshard.shard.move_duties import (
     source_report,
     target_report,
 )
+from pyshard.shard.pull_progress import PullProgress
 
 A, B = StoreId("a", "1"), StoreId("b", "1")
 RANGES = ((10, 20),)
@@ -103,13 +104,26 @@ def test_what_a_source_says() -> None:
 
 def test_what_a_target_says() -> None:
     """How far its copy is, what it lacks, and whether anything is left of a copy that was given up."""
-    assert target_report(MOVE, B, STAGED, 0, None, 5.0) == TargetReport(B, False, 0, 1e9, 0, False)
+    nothing, behind = PullProgress(), PullProgress(behind=300, even=4.5)
+    assert target_report(MOVE, B, STAGED, nothing, "", 5.0) == TargetReport(B, False, 0, 1e9, 0, False)
     complete = STAGED.absorbed("move 7", 9)
     sealed = complete.absorbed("move 7", 10, GIVER.sealing("move 7", RANGES, 2)).absorbed("move 7", 11)
-    assert target_report(MOVE, B, sealed, 300, 4.5, 5.0) == TargetReport(B, True, 300, 0.5, 2, False)
-    assert target_report(MOVE, B, sealed, 300, 6.0, 5.0).seconds_behind == 0
+    assert target_report(MOVE, B, sealed, behind, "", 5.0) == TargetReport(B, True, 300, 0.5, 2, False)
+    assert target_report(MOVE, B, sealed, behind, "", 4.0).seconds_behind == 0
     given_up = complete.unstaged("move 7")
-    assert target_report(MOVE, B, given_up, 0, None, 5.0).clean is False
-    assert target_report(MOVE, B, given_up.trimmed(), 0, None, 5.0).clean is True
+    assert target_report(MOVE, B, given_up, nothing, "", 5.0).clean is False
+    assert target_report(MOVE, B, given_up.trimmed(), nothing, "", 5.0).clean is True
     owned = complete.owning(((10, 20), (100, 200)))
-    assert target_report(attrs.evolve(MOVE, phase=Phase.COMMITTED), B, owned, 0, None, 5.0).clean is True
+    assert target_report(attrs.evolve(MOVE, phase=Phase.COMMITTED), B, owned, nothing, "", 5.0).clean is True
+
+
+def test_what_a_target_says_of_its_copy() -> None:
+    """How much it has, of how much, how fast, and why it doesn't go on."""
+    progress = PullProgress()
+    progress.begin(1000, 10.0)
+    progress.add(3, 400, 12.0)
+    progress.chasing = 9.5
+    found = target_report(MOVE, B, STAGED, progress, "no room", 12.0)
+    assert found.chasing == 2.5
+    assert (found.copies, found.documents, found.size, found.expected) == (1, 3, 400, 1000)
+    assert (found.rate, found.error) == (200.0, "no room")

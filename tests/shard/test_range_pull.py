@@ -9,15 +9,17 @@ import attrs
 import pytest
 from shard.pulling import INDEXES, KEYS, KINDS, MOVING, REST, Pulling, records
 from stores import PLENTY, folder
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from pyshard.errors import ShardFull, WrongShard
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import in_ranges
+from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
-from pyshard.shard import served_followers
+from pyshard.shard import range_pull, served_followers
 
 
 @pytest.fixture(params=[(source, target) for source in KINDS for target in KINDS], ids=" to ".join)
@@ -149,6 +151,27 @@ def test_paced(monkeypatch: pytest.MonkeyPatch) -> None:
         pulling.close()
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_leaves_clients_time(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
+    """While clients ask the target for something, they have some times as long as each piece took."""
+    pulling = pulling_in_memory
+    absorb = pulling.target.store.absorb_staged
+
+    def slowly(name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
+        pulling.asked += busy
+        return deferLater(pulling.clock, 0.1, absorb, name, group, sequence, limit)
+
+    monkeypatch.setattr(pulling.target.store, "absorb_staged", slowly)
+    monkeypatch.setattr(range_pull, "_PIECE", 10)
+    pulling.source.fill(dict.fromkeys(KEYS, b"r" * 100))
+    pulling.run()
+    began = pulling.clock.seconds()
+    pulling.catch_up()
+    pieces = len(records(pulling.source, MOVING)) / 10
+    took = pulling.clock.seconds() - began
+    assert pieces * (0.7 if busy else 0.1) <= took <= (pieces + 5) * (0.8 if busy else 0.2)
+
+
 def test_progress() -> None:
     """It says whether the target is even with the source."""
     with folder() as path:
@@ -163,6 +186,40 @@ def test_progress() -> None:
         pulling.step(0)
         assert progress.behind > 100
         pulling.close()
+
+
+def test_the_largest_group(pulling: Pulling) -> None:
+    """A group is taken as a whole, though no box holds it: a full one, and then a batch that fills a box."""
+    pulling.run()
+    pulling.catch_up()
+    keys = [key for key in (b"large %d" % each for each in range(400)) if in_ranges(slot_of(key), MOVING)][:60]
+    record = b"r" * (1024 * 1024)
+    pulling.source.applied(Write("", keys, [record] * len(keys)))
+    pulling.catch_up()
+    assert pulling.pull.progress.copies == 1
+    assert sum(change.size for change in records(pulling.target, MOVING)) > 3 * settings.MAX_BOX_BYTES
+    pulling.check()
+
+
+def test_expected(pulling: Pulling) -> None:
+    """The source says about how much it has to give, before it gives anything."""
+    keys = [b"key %d" % each for each in range(4000)]
+    pulling.source.fill({key: b"r" * (len(key) * 20) for key in keys})
+    pulling.run()
+    pulling.step(0)
+    progress = pulling.pull.progress
+    wanted = sum(change.size for change in records(pulling.source, MOVING))
+    assert progress.size < wanted
+    assert wanted * 0.9 < progress.expected < wanted * 1.1
+    pulling.catch_up()
+    assert progress.size == wanted
+
+
+def test_nothing_expected(pulling_in_memory: Pulling) -> None:
+    """An empty source has nothing to give."""
+    pulling_in_memory.run()
+    pulling_in_memory.catch_up()
+    assert pulling_in_memory.pull.progress.expected == 0
 
 
 def test_sealed(pulling: Pulling) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import attrs
 import pytest
-from shard.pulling import KEYS, MOVING, Pulling
+from shard.pulling import KEYS, KINDS, MOVING, REST, Pulling
+from stores import folder
 from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError, SnapshotEnded, TooManySnapshots
@@ -19,6 +20,7 @@ from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.settings import settings
 from pyshard.shard import served_followers
+from pyshard.shard.served_followers import ServedFollowers
 
 
 def ask(pulling: Pulling, peer: Any, command: type[Command], **arguments: object) -> Any:
@@ -67,12 +69,12 @@ def test_a_later_connection_takes_the_place(pulling_in_memory: Pulling) -> None:
     mine, other = peer_of(pulling_in_memory), peer_of(pulling_in_memory)
     ask(pulling_in_memory, mine, commands.OpenCopy, follower="m", ranges=ranges)
     after = pulling_in_memory.source.store.sequence
-    older = ask(pulling_in_memory, mine, commands.ReadGroups, follower="m", after=after, ranges=ranges)
-    newer = ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+    older = ask(pulling_in_memory, mine, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0)
+    newer = ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0)
     failed(older, PyshardError, "closed")
     assert not newer
     failed(
-        ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges),
+        ask(pulling_in_memory, other, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0),
         PyshardError,
         "twice at once",
     )
@@ -93,7 +95,9 @@ def test_many_groups(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch
         pulling_in_memory.source.fill({key: b"r" * 300})
     counts = []
     while after < pulling_in_memory.source.store.sequence:
-        (answer,) = ask(pulling_in_memory, peer, commands.ReadGroups, follower="m", after=after, ranges=ranges)
+        (answer,) = ask(
+            pulling_in_memory, peer, commands.ReadGroups, follower="m", after=after, ranges=ranges, offset=0
+        )
         groups = decode_groups(answer["groups"])
         counts.append(len(groups))
         after = groups[-1].sequence
@@ -111,3 +115,101 @@ def test_few_followers(pulling_in_memory: Pulling) -> None:
     )
     assert ask(pulling_in_memory, peer, commands.ForgetFollower, follower="m3") == [{}]
     assert "copy" in ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges)[0]
+
+
+def test_large_groups_in_parts(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is asked for by how many bytes are there; who begins anew is given all again."""
+    monkeypatch.setattr(served_followers, "_PART", 1000)
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    asked: dict[str, Any] = {
+        "follower": "m",
+        "after": pulling_in_memory.source.store.sequence,
+        "ranges": ranges,
+    }
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+
+    def part(offset: int) -> Any:
+        return ask(pulling_in_memory, peer, commands.ReadGroups, **asked, offset=offset)
+
+    failed(part(1000), PyshardError, "offset: found 1000, expected 0")
+    (first,) = part(0)
+    (second,) = part(1000)
+    assert first["more"]
+    assert second["more"]
+    failed(part(1000), PyshardError, "offset: found 1000, expected 0")
+    data, more = b"", True
+    while more:
+        (found,) = part(len(data))
+        data, more = data + found["groups"], found["more"]
+    assert data.startswith(first["groups"] + second["groups"])
+    groups = decode_groups(data)
+    assert groups[-1].sequence == pulling_in_memory.source.store.sequence
+    failed(part(len(data)), PyshardError, "offset: found")
+    assert sum(len(group.changes) for group in groups) == sum(in_ranges(slot_of(key), MOVING) for key in KEYS)
+
+
+def test_one_copy_of_a_name(pulling_in_memory: Pulling) -> None:
+    """Whoever opens one after the other doesn't have the shard keep them all."""
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    (older,) = ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    (newer,) = ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    failed(ask(pulling_in_memory, peer, commands.ReadCopy, copy=older["copy"]), SnapshotEnded, "begin anew")
+    (page,) = ask(pulling_in_memory, peer, commands.ReadCopy, copy=newer["copy"])
+    assert decode_changes(page["changes"])
+
+
+def test_a_copy_that_ends_while_it_is_read(pulling_in_memory: Pulling) -> None:
+    """Who waits for a page of it is told."""
+    assert pulling_in_memory.served is not None
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    (older,) = ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    found: list[Any] = []
+    for command, arguments in (
+        (commands.ReadCopy, {"copy": older["copy"]}),
+        (commands.OpenCopy, {"follower": "m", "ranges": ranges}),
+    ):
+        peer.call(command, 30, **arguments).addBoth(found.append)
+    pulling_in_memory.served.network.settle()
+    opened, ended = sorted(found, key=lambda each: isinstance(each, Failure))
+    assert "copy" in opened
+    failed([ended], SnapshotEnded, "begin anew")
+
+
+def test_no_place_for_what_is_refused(pulling_in_memory: Pulling) -> None:
+    """A copy that isn't given takes no place of a follower."""
+    assert pulling_in_memory.served is not None
+    pulling_in_memory.source.result(pulling_in_memory.source.store.own(REST))
+    ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
+    failed(ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges), PyshardError, "doesn't own")
+    assert not pulling_in_memory.served.service.followers.names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_after_a_restart(kind: str) -> None:
+    """What the store keeps for followers from before is known, and so it is forgotten where nobody may have it."""
+    with folder() as path:
+        pulling = Pulling(kind, "memory", path)
+        ask(pulling, peer_of(pulling), commands.OpenCopy, follower="m", ranges=encode_ranges(MOVING))
+        again = ServedFollowers(pulling.source.store, pulling.clock)
+        assert set(again.names) == {"m"}
+        again.forget("m")
+        assert not again.names
+        assert not pulling.source.store.followers
+        pulling.close()
+
+
+def test_names_are_looked_at(pulling_in_memory: Pulling) -> None:
+    """A while after a new one has come, the shard forgets those that it may not keep anything for."""
+    served = pulling_in_memory.served
+    assert served is not None
+    served.configure()
+    for number in range(3):
+        ranges = encode_ranges(served.shard.store.ranges.owned)
+        ask(pulling_in_memory, peer_of(pulling_in_memory), commands.OpenCopy, follower=f"m{number}", ranges=ranges)
+    assert len(served.service.followers.names) == 3
+    pulling_in_memory.clock.advance(settings.SNAPSHOT_IDLE)
+    assert not served.service.followers.names
+    assert not served.shard.store.followers

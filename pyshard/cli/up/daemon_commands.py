@@ -99,17 +99,17 @@ def daemons(
         return Daemon(name, log, pidfile, [twistd, *options, *arguments, *access_options])
 
     found = []
+    detours = [f"--address={announced}={here}" for announced, here in shards_here(cluster).texts.items()]
     for shard in cluster.map.shards:
         file = file_name(shard.name, taken)
         where = cluster.listen.get(shard.name)
         listen = [f"--host={shard.host}", f"--port={shard.port}"] if where is None else [f"--listen={where}"]
-        arguments = ["pyshard-shard", *listen]
+        arguments = ["pyshard-shard", *listen, *detours]
         if data is not None:
             arguments.append(f"--data-dir={data.directory / file}")
             arguments += [] if data.durability is None else [f"--durability={data.durability}"]
         found.append(daemon(f"shard {shard.name!r}", file, arguments))
     state = state_file(run_directory, data)
-    detours = [f"--address={announced}={here}" for announced, here in shards_here(cluster).texts.items()]
     bootstrap = ["pyshard-bootstrap", f"--config={config_file}", f"--state={state}", *detours]
     found.append(daemon("the bootstrap", "bootstrap", bootstrap))
     return found

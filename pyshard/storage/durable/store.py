@@ -11,7 +11,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import lmdb
@@ -234,6 +234,10 @@ class LmdbStore(RangeChanges):
 
     def forget(self, name: str) -> None:
         self._followers.forget(name)
+
+    @property
+    def followers(self) -> Collection[str]:
+        return self._engine.retention.places.by_name
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
         return self._writer.submit(range_updates.absorbing(group, origin), group.size, len(group.changes))

@@ -14,7 +14,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -222,6 +222,10 @@ class MemoryStore(RangeChanges):
         follower = RingFollower(name, after, ranges, self._places, lambda: self._ring)
         self._followers[name] = follower
         return follower
+
+    @property
+    def followers(self) -> Collection[str]:
+        return self._places.by_name
 
     def forget(self, name: str) -> None:
         self._places.forget(name)

@@ -95,7 +95,7 @@ def test_all_that_a_shard_has() -> None:
         ("low", "other", ((0, 1),), "found shard 'other'"),
         ("low", "low", ((0, 1),), "as source and target"),
         ("low", "high", (), "found no slot"),
-        ("low", "high", ((0, HALF + 1),), r"found \[0.5, 0.5000001\), which 'low' doesn't own"),
+        ("low", "high", ((HALF - 1, HALF + 1),), r"found \[0.5, 0.5000001\), which 'low' doesn't own"),
         ("low", "high", ((99, 101),), r"found \[9.9e-06, 1e-05\), which move 1 has already"),
     ],
 )

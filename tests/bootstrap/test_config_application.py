@@ -1,0 +1,219 @@
+"""A config is applied: shards come, go and have other addresses, and moves are planned or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import attrs
+import pytest
+from bootstrap.watching import HIGH, LOW, MAP, Bench, DurableStore
+from deferreds import result, watch
+from twisted.internet.defer import Deferred
+
+from pyshard.bootstrap.bootstrap import Condition
+from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.config_text import config_text
+from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.range_plan import Transfer
+from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.batch_operations import Write
+from pyshard.shard.shard import Shard
+
+#: Empty, until there is one.
+Outcome: TypeAlias = list[list[int] | BaseException]
+
+QUARTER = SLOTS // 4
+THIRD = MapShard("third", ((QUARTER, SLOTS // 2),), 10**6, "127.0.0.1", 5052)
+
+
+def config(low: SlotRanges, high: SlotRanges, *more: MapShard) -> list[MapShard]:
+    """Shards as a config has them."""
+    own = {shard.name: shard for shard in MAP.shards}
+    return [attrs.evolve(own["low"], ranges=low), attrs.evolve(own["high"], ranges=high), *more]
+
+
+GROWN = config(((0, QUARTER),), ((SLOTS // 2, SLOTS),), THIRD)
+
+
+def apply(
+    bench: Bench, shards: Iterable[MapShard], order: tuple[int, int] | None = None
+) -> list[list[int] | BaseException]:
+    """Apply a config, and let a second pass; what comes of it."""
+    assert bench.service is not None
+    application = ConfigApplication(bench.bootstrap, bench.clock, bench.service._reconcilers.named)
+    text = config_text(ClusterConfig(ShardMap(shards), "localhost", 9192))
+    applied = watch(Deferred.fromCoroutine(application.apply(text, order or bench.state.order)))
+    bench.network.advance(1)
+    return applied
+
+
+@pytest.fixture
+def running() -> Bench:
+    """Two shards and a bootstrap."""
+    return Bench().running()
+
+
+def until_done(bench: Bench) -> None:
+    """Let time pass until nothing moves any more."""
+    for _ in range(1000):
+        if not bench.state.moves:
+            return
+        bench.network.advance(0.05)
+    raise AssertionError(bench.state.moves)
+
+
+def test_a_shard_is_added(running: Bench) -> None:
+    """It is configured, asked, and takes its part; then the cluster is as the config says."""
+    running.start_shard("third", own=THIRD)
+    assert apply(running, GROWN) == [[1]]
+    until_done(running)
+    assert running.state.map.named("third") == attrs.evolve(THIRD, identity="store3")
+    assert [shard.ranges for shard in running.state.map.shards] == [shard.ranges for shard in ShardMap(GROWN).shards]
+    assert running.conditions() == [Condition.READY] * 3
+    before = running.state
+    assert apply(running, GROWN) == [[]]
+    assert running.state == before
+
+
+def test_a_shard_goes(running: Bench, log_lines: list[str]) -> None:
+    """It gives up what it has; applied again, the config has it leave the map, and nobody dials it any more."""
+    running.start_shard("third", own=THIRD)
+    apply(running, GROWN)
+    until_done(running)
+    shrunk = config(((0, SLOTS // 2),), ((SLOTS // 2, SLOTS),))
+    assert apply(running, shrunk) == [[2]]
+    until_done(running)
+    assert running.state.map.named("third") == attrs.evolve(THIRD, identity="store3", ranges=())
+    assert apply(running, shrunk) == [[]]
+    assert running.state.map.named("third") is None
+    assert running.conditions() == [Condition.READY] * 2
+    assert running.service is not None
+    assert running.service._reconcilers.named("third") is None
+    running.network.cut(THIRD.host, THIRD.port)
+    running.network.advance(100)
+    assert not [line for line in log_lines if "shard third" in line and "unreachable" in line]
+    assert running.everybody_knows()
+
+
+def test_another_address(running: Bench) -> None:
+    """A shard is dialed where the config says now, and not where it was."""
+    shard = running.shards["high"].shard
+    running.kill_shard("high")
+    elsewhere = attrs.evolve(MAP.shards[1], port=6000)
+    running.start_shard("high", shard.store, own=elsewhere)
+    running.network.advance(60)
+    assert running.conditions() == [Condition.READY, Condition.UNREACHABLE]
+    assert apply(running, [MAP.shards[0], elsewhere]) == [[]]
+    running.network.advance(1)
+    assert running.conditions() == [Condition.READY] * 2
+    assert (running.state.map.shards[1].port, running.everybody_knows()) == (6000, True)
+
+
+def test_addresses_are_swapped(running: Bench) -> None:
+    """Each name is dialed at its new address; which store is there decides whether it is taken."""
+    swapped = [attrs.evolve(MAP.shards[0], port=HIGH[1]), attrs.evolve(MAP.shards[1], port=LOW[1])]
+    assert apply(running, swapped) == [[]]
+    assert running.conditions() == [Condition.REFUSED] * 2
+    assert apply(running, MAP.shards) == [[]]
+    running.network.advance(60)
+    assert running.conditions() == [Condition.READY] * 2
+
+
+def test_who_is_not_there(running: Bench) -> None:
+    """It is waited for, for a while; then all is refused, in a line that says what to do."""
+    applied = apply(running, GROWN)
+    assert applied == []
+    running.network.advance(10)
+    (error,) = applied
+    assert isinstance(error, Unavailable)
+    assert str(error) == (
+        "shard 'third' at 127.0.0.1:5052 is unreachable (connection refused), so nothing can move to or from it; start "
+        "it, and try again"
+    )
+    assert not running.state.moves
+    running.start_shard("third", own=THIRD)
+    running.network.advance(60)
+    assert apply(running, GROWN) == [[1]]
+
+
+def test_a_target_that_is_full(running: Bench) -> None:
+    """What has no room is refused before anything moves."""
+    own = attrs.evolve(THIRD, limit=10)
+    running.start_shard("third", own=own)
+    store = running.shards["low"].shard.store
+    write(running.shards["low"].shard)
+    assert store.documents == 1
+    (error,) = apply(running, config(((0, QUARTER),), ((SLOTS // 2, SLOTS),), own))
+    assert isinstance(error, BadRequest)
+    assert "'third' has room for 10 bytes" in str(error)
+    assert not running.state.moves
+
+
+def test_not_durable(running: Bench) -> None:
+    """What is on a disk doesn't move into memory."""
+    bench = Bench()
+    bench.start_shard("low", DurableStore("1d", bench.clock.seconds))
+    bench.start_shard("high")
+    bench.start_shard("third", own=THIRD)
+    bench.start_bootstrap()
+    bench.network.advance(1)
+    (error,) = apply(bench, GROWN)
+    assert isinstance(error, BadRequest)
+    assert "'third' keeps its documents in memory, and 'low' on a disk" in str(error)
+
+
+def test_another_state(running: Bench) -> None:
+    """What was planned for another state is refused, and so is what others plan while shards are asked."""
+    (error,) = apply(running, GROWN, order=(1, 0))
+    assert isinstance(error, StaleEpoch)
+    assert "by now, and this was planned for epoch 1, step 0" in str(error)
+    applied = apply(running, GROWN)
+    assert applied == []  # the third isn't there yet
+    running.bootstrap.change(running.state.with_moves([Transfer("low", "high", ((SLOTS // 2 - 1, SLOTS // 2),))]))
+    running.start_shard("third", own=THIRD)
+    running.network.advance(4)
+    (error,) = applied
+    assert isinstance(error, StaleEpoch)
+    assert "have changed meanwhile" in str(error)
+    assert running.state.map.named("third") == attrs.evolve(THIRD, identity="store3", ranges=())
+
+
+def test_no_config(running: Bench) -> None:
+    """Text that is no config changes nothing."""
+    assert running.service is not None
+    application = ConfigApplication(running.bootstrap, running.clock, running.service._reconcilers.named)
+    before = running.state
+    with pytest.raises(BadRequest, match="config: found text that is not JSON"):
+        result(Deferred.fromCoroutine(application.apply(b"{", before.order)))
+    assert running.state == before
+
+
+def test_no_room_for_the_state(running: Bench) -> None:
+    """What can't be saved hasn't happened."""
+    running.start_shard("third", own=THIRD)
+    running.full = True
+    (error,) = apply(running, GROWN)
+    assert isinstance(error, ConfigError)
+    assert running.state.map.named("third") is None
+
+
+def test_while_it_moves(running: Bench) -> None:
+    """What moves already isn't planned again; to have it otherwise, it is cancelled or waited for first."""
+    running.bootstrap.change(running.state.with_moves([Transfer("low", "high", ((QUARTER, SLOTS // 2),))]))
+    running.bootstrap.change(running.state.with_move(running.state.moves[0].waiting(paused=True)))
+    after = config(((0, QUARTER),), ((QUARTER, SLOTS),))
+    assert apply(running, after) == [[]]
+    (error,) = apply(running, MAP.shards)
+    assert isinstance(error, BadRequest)
+    assert str(error) == "move: found [0.25, 0.5), which move 1 has already; wait for it, or cancel it"
+    assert len(running.state.moves) == 1
+
+
+def write(shard: Shard) -> None:
+    """Have a document in the quarter that is to move."""
+    key = next(b"key %d" % number for number in range(1000) if QUARTER <= slot_of(b"key %d" % number) < SLOTS // 2)
+    result(shard.apply(0, [Write("", [key], [b"\xa1x"])]))

@@ -1,0 +1,128 @@
+"""What it takes to bring a cluster to a config."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.layout_change import layout_change, with_other_ranges
+from pyshard.model.range_plan import Transfer, proposed
+from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.model.slot_ranges import SlotRanges
+
+
+def shards(*layout: tuple[str, SlotRanges]) -> ShardMap:
+    """Shards with these ranges, each with an address of its own."""
+    return ShardMap(MapShard(name, ranges, 100, "localhost", ord(name[-1])) for name, ranges in layout)
+
+
+HALF = SLOTS // 2
+TWO = ClusterState("c1", 1, shards(("a", ((0, HALF),)), ("b", ((HALF, SLOTS),))))
+QUARTER = ((HALF // 2, HALF),)
+
+
+def test_nothing_to_do() -> None:
+    """A cluster that is as the config says already; identities of stores don't count."""
+    known = TWO.with_identity("a", "1d", durable=True)
+    change = layout_change(known, TWO.map)
+    assert change.nothing
+    assert (change.moved, change.least) == (0, 0)
+
+
+def test_one_more() -> None:
+    """It is added without ranges, and takes a third of the slots, the least that it can."""
+    third = SLOTS // 3
+    wanted = shards(("a", ((0, third),)), ("b", ((HALF, HALF + third),)), ("c", ((third, HALF), (HALF + third, SLOTS))))
+    change = layout_change(TWO, wanted)
+    assert [(shard.name, shard.ranges) for shard in change.added] == [("c", ())]
+    assert change.transfers == [Transfer("a", "c", ((third, HALF),)), Transfer("b", "c", ((HALF + third, SLOTS),))]
+    assert change.moved == change.least == SLOTS - 2 * third
+    assert not change.nothing
+
+
+def test_more_than_the_least() -> None:
+    """Two shards that swap what they have move all of it, where none had to move."""
+    change = layout_change(TWO, shards(("b", ((0, HALF),)), ("a", ((HALF, SLOTS),))))
+    assert (change.moved, change.least) == (SLOTS, 0)
+
+
+def test_one_fewer() -> None:
+    """It gives up all that it has, and leaves the map when the config is applied again."""
+    wanted = shards(("a", ((0, SLOTS),)))
+    change = layout_change(TWO, wanted)
+    assert (change.removed, change.emptied, change.transfers) == ([], ["b"], [Transfer("b", "a", ((HALF, SLOTS),))])
+    planned = TWO.with_moves(change.transfers)
+    while_it_moves = layout_change(planned, wanted)
+    assert while_it_moves.nothing
+    assert while_it_moves.emptied == ["b"]
+    done = attrs.evolve(TWO, map=shards(("a", ((0, SLOTS),)), ("b", ())))
+    assert layout_change(done, wanted).removed == ["b"]
+
+
+def test_addresses_and_limits() -> None:
+    """They change; what is known of the store stays."""
+    known = TWO.with_identity("a", "1d", durable=True)
+    wanted = ShardMap(attrs.evolve(shard, host="elsewhere", limit=7) for shard in TWO.map.shards)
+    change = layout_change(known, wanted)
+    assert [(shard.host, shard.limit, shard.identity, shard.durable) for shard in change.updated] == [
+        ("elsewhere", 7, "1d", True),
+        ("elsewhere", 7, "", False),
+    ]
+    assert not change.transfers
+
+
+def test_moves_under_way_count_as_done() -> None:
+    """What they will have brought about isn't planned again; a cancelled one brings nothing about."""
+    planned = TWO.with_moves([Transfer("a", "b", QUARTER)])
+    after = shards(("a", ((0, HALF // 2),)), ("b", ((HALF // 2, SLOTS),)))
+    assert layout_change(planned, after).nothing
+    assert layout_change(planned, TWO.map).transfers == [Transfer("b", "a", QUARTER)]
+    cancelled = planned.with_move(planned.moves[0].cancelled("no"))
+    assert layout_change(cancelled, TWO.map).nothing
+    assert layout_change(cancelled, after).transfers == [Transfer("a", "b", QUARTER)]
+
+
+def test_other_ranges() -> None:
+    """A transfer makes a config with all else as it is, or will be."""
+    planned = TWO.with_moves([Transfer("a", "b", QUARTER)])
+    other = with_other_ranges(planned, [Transfer("b", "a", ((SLOTS - 10, SLOTS),))])
+    assert {shard.name: shard.ranges for shard in other.shards} == {
+        "a": ((0, HALF // 2), (SLOTS - 10, SLOTS)),
+        "b": ((HALF // 2, SLOTS - 10),),
+    }
+    assert layout_change(planned, other).transfers == [Transfer("b", "a", ((SLOTS - 10, SLOTS),))]
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "share"), [(4, 6, Fraction(1, 3)), (4, 5, Fraction(1, 5)), (2, 3, Fraction(1, 3))]
+)
+def test_growing_moves_the_least(now: int, then: int, share: Fraction) -> None:
+    """From 4 equal shards to 6 a third of the slots, to 5 a fifth."""
+    layout = {f"s{number}": ((SLOTS * number // now, SLOTS * (number + 1) // now),) for number in range(now)}
+    state = ClusterState("c1", 1, shards(*layout.items()))
+    wanted = proposed(layout, {f"s{number}": Fraction(1) for number in range(then)})
+    change = layout_change(state, shards(*wanted.items()))
+    assert change.moved == change.least
+    assert abs(change.moved - share * SLOTS) <= then
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(any))
+def test_what_is_planned_brings_it_about(weights: list[int]) -> None:
+    """When all that is planned is done, the cluster is as the config says; what is left are shards that own nothing."""
+    names = [f"s{number}" for number in range(len(weights))]
+    layout = {shard.name: shard.ranges for shard in TWO.map.shards}
+    wanted = shards(*proposed(layout, dict(zip(names, map(Fraction, weights), strict=True))).items())
+    change = layout_change(TWO, wanted)
+    grown = TWO.with_shards(change.added, change.updated, change.removed)
+    done = with_other_ranges(grown, change.transfers)
+    state = attrs.evolve(grown, map=done)
+    last = layout_change(state, wanted)
+    assert not last.transfers
+    assert sorted(last.removed) == sorted(change.emptied)
+    assert state.with_shards([], [], last.removed).map == wanted
