@@ -92,10 +92,14 @@ def is_held(move: RangeMove | None, sealed: int) -> bool:
     return move.attempt < sealed or (move.attempt == sealed and move.phase is Phase.SEALING)
 
 
-def pulls(shard: str, moves: Collection[RangeMove]) -> list[RangeMove]:
-    """The moves for which a shard is to pull now."""
+def pulls(shard: str, moves: Collection[RangeMove], owned: SlotRanges) -> list[RangeMove]:
+    """The moves for which a shard is to pull now.
+
+    :param owned: what its store owns. What it has of a move's ranges was committed, though the shard ended before it
+        remembered that, and will be told again.
+    """
     under_way = (move for move in moves if move.target == shard and move.phase in (Phase.COPYING, Phase.SEALING))
-    return [move for move in under_way if not move.paused]
+    return [move for move in under_way if not move.paused and not common(move.ranges, owned)]
 
 
 def source_report(move: RangeMove, store: StoreId, ranges: StoreRanges, followers: Collection[str]) -> SourceReport:

@@ -158,7 +158,8 @@ class ShardMoves:
         assignment = self._shard.assignment
         if assignment is None:
             return
-        wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves)}
+        owned = self._shard.store.ranges.owned
+        wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves, owned)}
         for name in self._pulling.keys() - wanted.keys():
             self._pulling.pop(name).stop()
         if self._dial is not None:

@@ -60,9 +60,7 @@ async def run(seed: int, made: Callable[[int], MovingRound], happened: Happened,
     tallies: list[Tally] = []
     seconds = min(SECONDS, PART)
     end = time.monotonic() + seconds
-    while (
-        not tallies or time.monotonic() < end or (not happened.moves.count(Phase.COMMITTED) and len(tallies) < 10)
-    ):
+    while not tallies or time.monotonic() < end or (not happened.moves.count(Phase.COMMITTED) and len(tallies) < 10):
         try:
             tallies.append(await made(len(tallies)).run(min(ROUND, seconds)))
         except AssertionError as error:

@@ -87,9 +87,16 @@ def test_pulls() -> None:
     """A target pulls from when the stores are named until it is decided."""
     planned = RangeMove(7, "giver", "taker", RANGES)
     moves = [planned, MOVE, SEALING, *ENDED]
-    assert pulls("taker", moves) == [MOVE, SEALING]
-    assert pulls("giver", moves) == []
+    assert pulls("taker", moves, TAKER.owned) == [MOVE, SEALING]
+    assert pulls("giver", moves, GIVER.owned) == []
     assert duties("taker", [MOVE], STAGED, []) == []
+
+
+def test_what_was_committed_is_not_pulled_again() -> None:
+    """A target that was killed when its store owned the slots, and doesn't remember it, waits to be told again."""
+    owning = STAGED.absorbed("move 7", 5, None).owning(((10, 20), (100, 200)))
+    assert pulls("taker", [SEALING], owning.owned) == []
+    assert duties("taker", [SEALING], owning, []) == []
 
 
 def test_what_a_source_says() -> None:
