@@ -3,7 +3,8 @@
 Rules:
 
 - a source is sealed while the state says so, by the attempt of the state. Nothing else seals it, and nothing else opens
-  it again: no clock, no connection that is lost. After a commit the seal goes with the slots;
+  it again: no clock, no connection that is lost, no older state that it remembers. After a commit the seal goes with
+  the slots;
 - a target that has said that it has all up to a seal keeps that, whatever happens, until the state has decided about
   this attempt. Meanwhile it asks the source nothing (`is_held`);
 - a target pulls from when the state names the stores until it is decided. Then it owns what it has, which ends the
@@ -72,11 +73,21 @@ def duties(shard: str, moves: Collection[RangeMove], ranges: StoreRanges, follow
         known = ranges.sealed.get(name)
         if move.phase is Phase.SEALING and (known is None or known.attempt < move.attempt):
             found.append(ToSeal(name, move.ranges, move.attempt))
-    closed = {name for name, move in given.items() if move.phase in (Phase.SEALING, Phase.COMMITTED)}
-    found += [ToUnseal(name) for name in ranges.sealed if name not in closed]
+    found += [ToUnseal(name) for name, seal in ranges.sealed.items() if _is_taken_back(given.get(name), seal.attempt)]
     found += [ToUnstage(name) for name in ranges.staged if name not in taken]
     found += [ToForget(name) for name in followers if name not in given or given[name].has_ended]
     return found
+
+
+def _is_taken_back(move: RangeMove | None, sealed: int) -> bool:
+    """Whether a seal doesn't hold any more. A state that doesn't know of it is older than it is, and says nothing.
+
+    :param move: as the source knows it; None: it has ended.
+    :param sealed: the seal's attempt.
+    """
+    if move is None or move.phase is Phase.CANCELLED:
+        return True
+    return move.phase is Phase.COPYING and move.attempt >= sealed
 
 
 def is_held(move: RangeMove | None, sealed: int) -> bool:

@@ -3,6 +3,7 @@
 Rules:
 
 - What is to be done says `pyshard.shard.move_duties`; what failed is tried again when the bootstrap asks the next time.
+- It is done when the shard remembers the state that wants it: a source that was killed once it was sealed knows why.
 - A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
 - It pulls from that store alone which the state names.
 """
@@ -165,7 +166,7 @@ class ShardMoves:
         if self._dial is not None:
             for name in wanted.keys() - self._pulling.keys():
                 self._pull(wanted[name], self._dial)
-        if not self._busy and self._duties():
+        if not self._busy and self._shard.remembers and self._duties():
             self._busy = True
             Deferred.fromCoroutine(self._do_all()).addErrback(self._failed).addBoth(self._done)
 

@@ -40,11 +40,21 @@ def test_sealed_as_the_state_says() -> None:
     assert duties("giver", [again], GIVER, ["move 7"]) == [ToSeal("move 7", RANGES, 2)]
 
 
-@pytest.mark.parametrize("moves", [[], [MOVE], [SEALING.unsealed("why")]], ids=["gone", "copying", "taken back"])
+@pytest.mark.parametrize("moves", [[], [SEALING.unsealed("why")]], ids=["gone", "taken back"])
 def test_unsealed_as_the_state_says(moves: list[RangeMove]) -> None:
     """A seal that the state hasn't any more is taken back."""
     followers = ["move 7"] if moves else []
     assert duties("giver", moves, SEALED, followers) == [ToUnseal("move 7")]
+
+
+def test_an_older_state_opens_nothing() -> None:
+    """A source that was killed before it remembered why it is sealed stays so until it is told of that attempt."""
+    assert duties("giver", [MOVE], SEALED, ["move 7"]) == []
+    again = GIVER.sealing("move 7", RANGES, 2)
+    assert duties("giver", [SEALING.unsealed("why")], again, ["move 7"]) == []
+    assert duties("giver", [SEALING.unsealed("why").sealing().unsealed("why")], again, ["move 7"]) == [
+        ToUnseal("move 7")
+    ]
 
 
 @pytest.mark.parametrize("move", ENDED)
