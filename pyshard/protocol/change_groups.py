@@ -90,3 +90,21 @@ def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
     if last is not None and (not found or found[-1] is not last):
         found.append(last)
     return found
+
+
+def merged(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
+    """Groups that do together what these do, as few as may be: one that changes more than records stays alone.
+
+    A record that several have changed is what the last one made of it, so what is between can't be seen any more.
+    """
+    found: list[ChangeGroup] = []
+    records: dict[tuple[int, bytes], Change] = {}  # of the last group
+    for group in groups:
+        alone = group.indexes is not None or group.text is not None or group.ranges is not None
+        if alone or not records:
+            records = {}
+            found.append(group)
+        if not alone:
+            records |= {(change.index, change.key): change for change in group.changes}
+            found[-1] = structs.replace(group, changes=list(records.values()))
+    return found
