@@ -88,10 +88,12 @@ def _cases() -> Iterator[Case]:
         names += ["own", "log of own", "remember"]
         if role == _SOURCE:
             names += ["seal", "log of seal", "giving a copy", "giving a page", "giving groups", "forget", "trim"]
+            names += ["comparing", "giving digests"]
         else:
             absorbed = [f"absorb of {what}" for what in ("a page", "the copy's end", "a group", "the seal")]
             names += ["stage", "log of stage", *absorbed, *(f"log of {each}" for each in absorbed)]
             names += ["asking for a copy", "asking for a page", "asking for groups", "report that it is ready"]
+            names += ["asking to compare", "asking for digests"]
         yield from (Case(PLAIN, role, f"{when} {name}") for name in names for when in BOTH)
     for course, event in ((TAKEN_BACK, "unsealed"), (CANCELLED, "cancelled")):
         yield from (Case(course, _BOOTSTRAP, f"{when} save of {event}") for when in BOTH)

@@ -271,10 +271,16 @@ WRAPPED: dict[str, Sequence[tuple[str, Any]]] = {
         ("ServedFollowers.groups", around(named("giving groups"))),
         ("ServedFollowers.forget", around(named("forget"))),
     ],
+    "pyshard.shard.served_digests": [
+        ("ServedDigests.open", around(named("comparing"))),
+        ("ServedDigests.read", around(named("giving digests"))),
+    ],
     "pyshard.shard.followed_shard": [
         ("FollowedShard.open_copy", around(named("asking for a copy"))),
         ("FollowedShard.page", around(named("asking for a page"))),
         ("FollowedShard.groups", around(named("asking for groups"))),
+        ("FollowedShard.open_digest", around(named("asking to compare"))),
+        ("FollowedShard.digests", around(named("asking for digests"))),
     ],
     "pyshard.storage.ranges_interface": [
         ("RangeChanges.stage", noting(named("stage"))),
