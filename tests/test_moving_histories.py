@@ -167,9 +167,9 @@ class MovingRun(Run):
     def finish(self) -> Tally:
         """As `Run.finish`, once each move has ended."""
         self.faults.mend()
-        self.look()
         for store in self.mortal.values():
-            store.revive()
+            store.steps = None
+        self.look()
         if self.cluster.bootstrap is None:
             self.cluster.start_bootstrap()
         keeper = self.cluster.bootstrap

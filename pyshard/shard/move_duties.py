@@ -9,7 +9,9 @@ Rules:
   this attempt. Meanwhile it asks the source nothing (`is_held`);
 - a target pulls from when the state names the stores until it is decided. Then it owns what it has, which ends the
   staging, or gives it up. It never begins anew after a commit: the source may have nothing any more;
-- a seal, or a staging, of a move that the state doesn't have (any more) is taken back: that move has ended.
+- a seal, or a staging, of a move that the state doesn't have (any more) is taken back: that move has ended;
+- a shard is done with a move when it remembers the state in which it has ended. Without that move no later state would
+  explain to it why its ranges are other ones.
 """
 
 from __future__ import annotations
@@ -113,19 +115,28 @@ def pulls(shard: str, moves: Collection[RangeMove], owned: SlotRanges) -> list[R
     return [move for move in under_way if not move.paused and not common(move.ranges, owned)]
 
 
-def source_report(move: RangeMove, store: StoreId, ranges: StoreRanges, followers: Collection[str]) -> SourceReport:
+def source_report(
+    move: RangeMove, store: StoreId, ranges: StoreRanges, followers: Collection[str], remembered: bool
+) -> SourceReport:
     """What a move's source says of itself.
 
     :param store: its store.
     :param ranges: of that.
     :param followers: the names for which it keeps something.
+    :param remembered: whether the shard has this state of the move after a restart, too.
     """
     busy = move.name in ranges.sealed or move.name in followers or bool(common(move.ranges, ranges.left))
-    return SourceReport(store, clean=not busy)
+    return SourceReport(store, clean=remembered and move.has_ended and not busy)
 
 
 def target_report(
-    move: RangeMove, store: StoreId, ranges: StoreRanges, progress: PullProgress, error: str, now: float
+    move: RangeMove,
+    store: StoreId,
+    ranges: StoreRanges,
+    progress: PullProgress,
+    error: str,
+    now: float,
+    remembered: bool,
 ) -> TargetReport:
     """What a move's target says of itself.
 
@@ -133,6 +144,7 @@ def target_report(
     :param ranges: of that.
     :param progress: of its pull, by the clock of `now`.
     :param error: why that doesn't go on; empty: it does.
+    :param remembered: see `source_report`.
     """
     staging, even = ranges.staged.get(move.name), progress.even
     return TargetReport(
@@ -141,7 +153,7 @@ def target_report(
         bytes_behind=progress.behind,
         seconds_behind=1e9 if even is None else max(0.0, now - even),
         sealed=0 if staging is None else staging.sealed,
-        clean=staging is None and not common(move.ranges, ranges.left),
+        clean=remembered and move.has_ended and staging is None and not common(move.ranges, ranges.left),
         copies=progress.copies,
         documents=progress.rows,
         size=progress.size,

@@ -176,8 +176,9 @@ class ShardMoves:
         self.update()
         assignment, store = self._shard.configured(), self._shard.store
         identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
+        remembered = self._shard.remembers
         given = {
-            move.number: source_report(move, identity, store.ranges, self._followers.names)
+            move.number: source_report(move, identity, store.ranges, self._followers.names, remembered)
             for move in assignment.state.moves
             if move.source == assignment.name
         }
@@ -187,7 +188,7 @@ class ShardMoves:
                 pulling = self._pulling.get(move.name)
                 progress = PullProgress() if pulling is None else pulling.pull.progress
                 error = "" if pulling is None else pulling.error
-                report = target_report(move, identity, store.ranges, progress, error, now)
+                report = target_report(move, identity, store.ranges, progress, error, now, remembered)
                 taken[move.number] = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
         return MoveReports(given, taken)
 

@@ -31,11 +31,11 @@ from pyshard.model.range_moves import Phase
 
 pytestmark = pytest.mark.functional
 
-SECONDS = float(os.environ.get("PYSHARD_TEST_SECONDS", "5"))
+SECONDS = float(os.environ.get("PYSHARD_TEST_SECONDS", "4"))
 SEED = int(os.environ.get("PYSHARD_TEST_SEED", chance.randrange(10**6)))
 PART = 60.0  # seconds of one test, of which there are as many as it takes
 ROUND = 10.0  # seconds of a round at the most
-ROUNDS = 10  # that a run may take until it has had a move
+MORE = 10  # rounds that a run may take beyond its time until it has had a move
 
 PARTS = pytest.mark.parametrize("part", range(math.ceil(SECONDS / PART)))
 
@@ -59,8 +59,8 @@ async def run(seed: int, made: Callable[[int], MovingRound], happened: Happened,
     """Run one round after another, and check what came of all of them."""
     tallies: list[Tally] = []
     seconds = min(SECONDS, PART)
-    end = time.monotonic() + seconds
-    while not tallies or time.monotonic() < end or (not happened.moves.count(Phase.COMMITTED) and len(tallies) < 10):
+    end, most = time.monotonic() + seconds, math.ceil(seconds / ROUND) + MORE
+    while time.monotonic() < end or (not happened.moves.count(Phase.COMMITTED) and len(tallies) < most):
         try:
             tallies.append(await made(len(tallies)).run(min(ROUND, seconds)))
         except AssertionError as error:
