@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -284,8 +285,9 @@ def test_not_sealed_before_it_is_compared(cluster: MemoryCluster, monkeypatch: p
     assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
 
 
-def test_a_copy_that_is_begun_anew_while_it_is_sealed(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that begins anew after it was found equal isn't committed before its new copy was compared, too."""
+@pytest.mark.parametrize("anew", [True, False], ids=["begun anew", "restarted"])
+def test_not_compared_while_it_is_sealed(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, anew: bool) -> None:
+    """A target that doesn't know (any more) that its copy is equal isn't committed before it was compared again."""
     move = plan(cluster, "shard0", "shard1")
     until(cluster, Phase.SEALING)
     taker = cluster.services["shard1"]
@@ -297,7 +299,8 @@ def test_a_copy_that_is_begun_anew_while_it_is_sealed(cluster: MemoryCluster, mo
 
     count = digest_slices.digest_slice
     monkeypatch.setattr(copy_check, "digest_slice", ended)
-    cluster.run(taker.shard.store.unstage(move.name))
+    if anew:
+        cluster.run(taker.shard.store.unstage(move.name))
     pulling.stop()
     del taker.moves._pulling[move.name]
     taker.moves.update()
@@ -309,3 +312,32 @@ def test_a_copy_that_is_begun_anew_while_it_is_sealed(cluster: MemoryCluster, mo
     until(cluster)
     assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
     assert cluster.run(cluster.connect().count()) == len(DOCS)
+
+
+@pytest.mark.parametrize("complete", [False, True], ids=["while it is copied", "when it was"])
+def test_a_target_that_gets_full(cluster: MemoryCluster, complete: bool) -> None:
+    """It says so, and the move is cancelled with that reason; nothing is lost, and its clients' limit is theirs."""
+    target = cluster.services["shard1"].shard
+    if complete:
+        move = plan(cluster, "shard0", "shard1")
+        until(cluster, Phase.COPYING)
+        while not cluster.services["shard1"].moves.reports().taken[move.number].complete:
+            cluster.advance(0.001)
+    assert target.assignment is not None
+    small = attrs.evolve(target.assignment.own, limit=target.store.used + 100)
+    assert cluster.bootstrap is not None
+    bootstrap = cluster.bootstrap.bootstrap
+    bootstrap.change(
+        bootstrap.state.with_shards([], [attrs.evolve(state_of(cluster).map.shards[1], limit=small.limit)], [])
+    )
+    if not complete:
+        move = plan(cluster, "shard0", "shard1")
+    client = cluster.connect()
+    writing = [client.write(key, "x" * 1000) for key in MOVING[:20]] if complete else []
+    until(cluster, Phase.CANCELLED)
+    assert "the target has no room: " in state_of(cluster).moves[0].why
+    until(cluster)
+    for written in writing:
+        assert cluster.run(written) > 0
+    assert cluster.run(client.count()) == len(DOCS)
+    assert target.store.ranges.left == ()

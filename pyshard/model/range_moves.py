@@ -168,6 +168,7 @@ class TargetReport:
     :param rate: bytes of the copy that it took in a second of late.
     :param differed: how many of its copies weren't equal to what the source had.
     :param error: why it doesn't go on just now, in one line; empty: it does.
+    :param full: whether that is for want of room.
     :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
     """
 
@@ -184,6 +185,7 @@ class TargetReport:
     rate: float = 0.0
     differed: int = 0
     error: str = ""
+    full: bool = False
     chasing: float = 0.0
 
 
@@ -239,6 +241,8 @@ def _is_nearly_even(target: TargetReport | None) -> bool:
 
 def _cannot_end(target: TargetReport) -> str:
     """Why the target will never be even, if so: nothing suggests that it would be by waiting longer."""
+    if target.full:
+        return f"the target has no room: {target.error}"
     if target.chasing > settings.MOVE_CATCHES_UP:
         return (
             f"the target hasn't caught up with the changes of these slots for {target.chasing:.0f} s, though their "

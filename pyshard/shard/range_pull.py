@@ -166,10 +166,11 @@ class RangePull:
             progress.sequence = staging.origin.sequence
             await check.go_on(progress.sequence)
             groups = await source.groups(progress.sequence)
+            heard = self._clock.seconds()
             progress.behind = sum([group.size for group in groups if group.changes])
-            if not groups or groups[-1].sequence >= source.newest:
-                progress.even = progress.chasing = self._clock.seconds()
             await self._take(groups, check)
+            if not groups or groups[-1].sequence >= source.newest:
+                progress.even = progress.chasing = heard  # not before: to take them may have lasted
 
     async def _take(self, groups: Sequence[ChangeGroup], check: CopyCheck) -> None:
         """Take the groups of one answer, up to a seal: what comes behind it is asked for again, if it isn't held."""

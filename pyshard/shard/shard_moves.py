@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import PyshardError, WrongIdentity
+from pyshard.errors import PyshardError, ShardFull, WrongIdentity
 from pyshard.model.range_moves import RangeMove, StoreId
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
@@ -67,12 +67,19 @@ class _Pulling:
         self.move = move
         self.pull = pull
         self._why = ""  # it failed last
+        self._full = False  # whether for want of room
+        self._dropping = False  # whether this side ends the connection just now
         self._failed_at = PullProgress()  # how far it was then
 
     @property
     def error(self) -> str:
         """Why it doesn't go on just now, in one line; empty: it does."""
         return "" if self.pull.progress.is_past(self._failed_at) else self._why
+
+    @property
+    def full(self) -> bool:
+        """Whether it doesn't go on for want of room."""
+        return self._full and bool(self.error)
 
     def start(self, dial: Dial, host: str, port: int) -> None:
         """Dial, and pull."""
@@ -106,10 +113,11 @@ class _Pulling:
         self._running.addErrback(self._ended, connection)
 
     def disconnected(self, reason: str) -> None:
-        """See `DialerOwner`. A pull that asks nothing just now hasn't noticed."""
+        """See `DialerOwner`. A pull that asks nothing just now hasn't noticed. One that has failed has said why."""
         if self._running is not None:
             self._running.cancel()
-        self._note(reason)
+        if not self._dropping:
+            self._note(reason)
 
     def refused(self, error: PyshardError) -> None:
         """See `DialerOwner`: it is dialed again all the same."""
@@ -120,13 +128,16 @@ class _Pulling:
         """The pull has ended: begin it anew over another connection, unless it was stopped, or has one."""
         self._running = None
         if failure.check(CancelledError) is None:
-            self._note(reason_of(failure))
+            self._note(reason_of(failure), failure.check(ShardFull) is not None)
         if self._dialer is not None and self._dialer.connection is connection:
+            self._dropping = True
             self._dialer.drop()
+            self._dropping = False
 
-    def _note(self, why: str) -> None:
+    def _note(self, why: str, full: bool = False) -> None:
         if self._dialer is None:
             return
+        self._full = full
         known, self._why, self._failed_at = self.error, why, attrs.evolve(self.pull.progress)
         if why != known:
             _log.warn("{move} from {source} waits: {why}", move=self.move.name, source=self.move.source, why=why)
@@ -189,7 +200,8 @@ class ShardMoves:
                 progress = PullProgress() if pulling is None else pulling.pull.progress
                 error = "" if pulling is None else pulling.error
                 report = target_report(move, identity, store.ranges, progress, error, now, remembered)
-                taken[move.number] = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
+                judged = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
+                taken[move.number] = attrs.evolve(judged, full=pulling is not None and pulling.full)
         return MoveReports(given, taken)
 
     def close(self) -> None:

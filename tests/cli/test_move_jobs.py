@@ -8,10 +8,11 @@ from io import StringIO
 import pytest
 from cli.growing import grown, ranges
 from in_process_command import Commands
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from pyshard.cli import move_jobs
 from pyshard.model.range_moves import Phase
+from pyshard.protocol.listed_moves import ListedMove
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_follow(pyshard3: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
     plain = move_jobs.screen
 
-    def screen(moves: list[move_jobs.ListedMove]) -> move_jobs.RenderableType:
+    def screen(moves: list[ListedMove]) -> RenderableType:
         console = Console(width=120, file=StringIO())
         console.print(found := plain(moves))
         assert isinstance(console.file, StringIO)

@@ -245,3 +245,13 @@ def test_a_target_without_the_room(pyshard: Commands, tmp_path: Path) -> None:
     ended = pyshard("apply", "--yes", str(file))
     assert (ended.code, ended.out) == (5, "")
     assert "shard 'third' has room for 1,000 bytes" in ended.error
+
+
+def test_moves_under_way_count_as_done(pyshard: Commands) -> None:
+    """What a move is to bring about is what a proposal begins with."""
+    pyshard = grown(pyshard)
+    assert pyshard("move", "0.25:0.5", "--to", "third").code == 0
+    assert pyshard("jobs", "pause", "1").code == 0
+    found = json.loads(pyshard("plan", "--shards", "3", "--json").out)
+    assert found["part"] == found["least"] == pytest.approx(1 / 6, abs=1e-6)
+    assert {(one["source"], one["target"]) for one in found["transfers"]} == {("shard1", "shard0"), ("shard1", "third")}

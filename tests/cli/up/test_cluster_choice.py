@@ -24,6 +24,7 @@ from pyshard.cli.up.directories import ClusterData
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap
 
 CHECKOUT = Path(__file__).parents[3]
