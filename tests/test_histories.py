@@ -171,9 +171,12 @@ class Run:
         else:
             self.kill()
 
-    def kill(self) -> None:
-        """Kill a shard, and start it again a little later."""
-        name = self.random.choice(self.cluster.names)
+    def kill(self, name: str = "") -> None:
+        """Kill a shard, and start it again a little later.
+
+        :param name: of the shard; empty: any.
+        """
+        name = name or self.random.choice(self.cluster.names)
         for address in self.addresses[name]:
             self.cluster.network.cut(*address)
             del self.cluster.network.listeners[address]

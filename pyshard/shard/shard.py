@@ -70,6 +70,11 @@ class Shard:
         self.on_assignment: Callable[[], None] = lambda: None
 
     @property
+    def remembers(self) -> bool:
+        """Whether the store goes by the assignment, and has it after a restart."""
+        return self.assignment is self._taken_on
+
+    @property
     def store(self) -> IStore:
         """The store it was made with."""
         return self._store

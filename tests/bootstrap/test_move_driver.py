@@ -15,8 +15,10 @@ from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.errors import ConfigError
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId, TargetReport
 from pyshard.model.range_plan import Transfer
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.move_reports import MoveReports
 from pyshard.settings import settings
 
@@ -48,6 +50,7 @@ class Bench:
 
     :ivar source: what `low` says of it; None: it can't be asked.
     :ivar target: what `high` says.
+    :ivar waiting: the answer of the shard that is slow; None: that isn't slow.
     """
 
     def __init__(self) -> None:
@@ -59,6 +62,7 @@ class Bench:
         self.source: SourceReport | None = SourceReport(A)
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
+        self.slow = "high"
         self.bootstrap = Bootstrap(STATE, self.save)
         self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
@@ -72,10 +76,10 @@ class Bench:
     def ask(self, name: str) -> Deferred[MoveReports | None]:
         """What a shard says."""
         self.asked.append(name)
+        if self.waiting is not None and name == self.slow:
+            return self.waiting
         if name == "low":
             return succeed(None if self.source is None else MoveReports({self.number: self.source}, {}))
-        if self.waiting is not None:
-            return self.waiting
         return succeed(None if self.target is None else MoveReports({}, {self.number: self.target}))
 
     def plan(self) -> None:
@@ -152,12 +156,61 @@ def test_who_does_not_answer_holds_up_its_move(bench: Bench) -> None:
     """And nobody is asked twice at once."""
     bench.waiting = Deferred()
     bench.pass_time(5)
-    assert bench.asked == ["high", "low"]
+    assert bench.asked == ["low", "high"]
     assert bench.phase() is Phase.PLANNED
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(None)
     bench.pass_time(0.06)
     assert bench.phase() is Phase.COPYING
+
+
+def test_a_target_that_is_lost_once_it_was_ready(bench: Bench) -> None:
+    """What it said while its source was still to answer doesn't count: a range isn't given to an empty store."""
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.slow, bench.waiting, bench.target = "low", Deferred(), attrs.evolve(EVEN, sealed=1)
+    bench.pass_time(0.2)
+    _replaced(bench)
+    waiting, bench.waiting = bench.waiting, None
+    waiting.callback(MoveReports({1: SourceReport(A)}, {}))
+    assert bench.phase() is Phase.CANCELLED
+
+
+@attrs.frozen
+class Says:
+    """A shard that says one thing of moves, or nothing for now."""
+
+    reports: MoveReports | None
+
+    def ask_moves(self) -> Deferred[MoveReports | None]:
+        """What it says."""
+        return Deferred() if self.reports is None else succeed(self.reports)
+
+    def settle(self) -> Deferred[None]:
+        """It has the state."""
+        return succeed(None)
+
+
+def test_moves_do_not_wait_for_each_other() -> None:
+    """A shard that doesn't answer holds up its own move alone."""
+    bench = Bench()
+    bench.driver.stopService()
+    more = [MapShard(name, (), 1 << 30, f"{name}.example", 5050) for name in ("more", "most")]
+    bench.bootstrap.change(bench.bootstrap.state.with_shards(more, [], []))
+    planned = [Transfer("low", "more", ((0, 100),)), Transfer("high", "most", ((SLOTS - 1, SLOTS),))]
+    bench.bootstrap.change(bench.bootstrap.state.with_moves(planned))
+    shards = {
+        "low": Says(None),
+        "more": Says(MoveReports()),
+        "high": Says(MoveReports({2: SourceReport(A)}, {})),
+        "most": Says(MoveReports({}, {2: EVEN})),
+    }
+    driver = MoveDriver(bench.bootstrap, bench.clock, shards.get)
+    driver.startService()
+    bench.pass_time(1)
+    assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.PLANNED, Phase.SEALING]
 
 
 def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
