@@ -44,9 +44,10 @@ def written(path: Path, **fields: object) -> Path:
 
 
 def parsed(*arguments: str | Path) -> BootstrapOptions:
-    """The options of a command line."""
+    """The options of a command line, of which the process has ended."""
     options = BootstrapOptions()
     options.parseOptions([str(argument) for argument in arguments])
+    options["state lock"].close()
     return options
 
 
