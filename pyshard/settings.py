@@ -207,6 +207,12 @@ class Settings:
     MAX_FOLLOWERS: int = 8
     #: Seconds for which a follower's question about changes waits for some.
     FOLLOW_WAIT: float = 1.0
+    #: Seconds for which a follower may be behind before the writers of what it follows are slowed down, by half.
+    FOLLOWED_AT_ONCE: float = 10.0
+    #: Seconds after which a move is cancelled whose target can't catch up with the changes of its slots all the same.
+    MOVE_CATCHES_UP: float = 120.0
+    #: Copies that a move begins; then it is cancelled: what stopped these will stop others, too.
+    MOVE_COPIES: int = 10
     #: Bytes of changes that a follower is given at a time.
     FOLLOW_BYTES: int = 1024 * 1024
     #: Bytes of a range's copy that a shard takes in a second: a quarter of what 1 Gbit/s gives. It is slower by itself

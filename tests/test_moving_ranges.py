@@ -104,13 +104,12 @@ def test_what_is_told_of_it(cluster: MemoryCluster) -> None:
     cluster.advance(0.5)
     cluster.network.cut(own.host, own.port)
     cluster.network.settle()
-    told = service.moves.reports().taken[move.number]
-    assert told.error == "the connection was closed"
-    assert not told.complete
+    waiting = service.moves.reports().taken[move.number]
+    assert waiting.error == "the connection was closed"
+    assert not waiting.complete
     cluster.network.delay(own.host, own.port, 0)
-    while not told.complete:
+    while not (told := service.moves.reports().taken[move.number]).complete:
         cluster.advance(0.01)
-        told = service.moves.reports().taken[move.number]
     assert told.error == ""
     assert told.documents == len(MOVING)
     assert told.size * 0.5 < told.expected < told.size * 2

@@ -36,8 +36,8 @@ class MoveProgress:
         self._ended: deque[ListedMove] = deque(maxlen=_ENDED)
 
     def report(self, move: RangeMove, report: TargetReport | None) -> None:
-        """Note what a target says of a move; None: it says nothing just now."""
-        if report is not None:
+        """Note what a target says of a move; None: it says nothing just now. Of one that has ended it knows no more."""
+        if report is not None and not move.has_ended:
             self._reports[move.number] = report
 
     def changed(self, move: RangeMove, now: float) -> None:

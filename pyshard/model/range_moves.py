@@ -13,6 +13,7 @@ Rules:
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
   source that hears nothing stays sealed.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
+- One whose target can't catch up, or can't complete its copy, is cancelled with the reason, so that each move ends.
 - One that is paused isn't begun, copies nothing and isn't sealed. It can't be paused between its seal and its end.
 """
 
@@ -161,6 +162,7 @@ class TargetReport:
     :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
     :param rate: bytes of the copy that it took in a second of late.
     :param error: why it doesn't go on just now, in one line; empty: it does.
+    :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
     """
 
     store: StoreId
@@ -175,6 +177,7 @@ class TargetReport:
     expected: int = 0
     rate: float = 0.0
     error: str = ""
+    chasing: float = 0.0
 
 
 def next_step(
@@ -196,6 +199,8 @@ def next_step(
         if report is not None and report.store != began:
             return move.cancelled(_other_store(name))
     if move.phase is Phase.COPYING:
+        if target is not None and not move.paused and (why := _cannot_end(target)):
+            return move.cancelled(why)
         ready = not move.paused and source is not None and target is not None and target.complete
         return move.sealing() if ready and _is_nearly_even(target) else None
     if target is not None and target.sealed == move.attempt:
@@ -234,6 +239,23 @@ def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport |
 
 def _is_nearly_even(target: TargetReport | None) -> bool:
     return target is not None and target.bytes_behind <= BYTES_BEHIND and target.seconds_behind <= SECONDS_BEHIND
+
+
+def _cannot_end(target: TargetReport) -> str:
+    """Why the target will never be even, if so: nothing suggests that it would be by waiting longer."""
+    if target.chasing > settings.MOVE_CATCHES_UP:
+        return (
+            f"the target hasn't caught up with the changes of these slots for {target.chasing:.0f} s, though their "
+            "writers were slowed down; move less at a time, or when less is written"
+        )
+    if not target.complete and target.copies >= settings.MOVE_COPIES and target.error:
+        return f"the copy was begun {target.copies} times, and never came to its end: {target.error}"
+    if not target.complete and target.copies > settings.MOVE_COPIES:
+        return (
+            f"the copy was begun {settings.MOVE_COPIES} times, and never came to its end; have the source keep more "
+            "changes (--followed-log-size), or move less at a time"
+        )
+    return ""
 
 
 def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:

@@ -133,4 +133,5 @@ def target_report(
         expected=progress.expected,
         rate=round(progress.rate(now), 1),
         error=error,
+        chasing=0.0 if progress.chasing is None else max(0.0, now - progress.chasing),
     )

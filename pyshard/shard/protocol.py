@@ -137,7 +137,8 @@ class ShardProtocol(ServerConnection):
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
             return self._shard.apply(epoch, runs, self._sender)
         owed = self._shard.will_give(runs)
-        applied = self.changes.add(self._shard.apply(epoch, runs, self._sender))
+        applied = self._shard.apply(epoch, runs, self._sender)
+        applied = self.changes.add(self._followers.writers.answer(runs, applied))
         return self.count_owed(applied, owed) if owed else applied
 
     def _apply_permitted(self, epoch: int, runs: list[Run | int], role: Role, size: int) -> Deferred[list[Answer]]:

@@ -20,6 +20,7 @@ class PullProgress:
     :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
     :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
     :ivar even: when the last answer came with all that the source had; None: there was none.
+    :ivar chasing: since when it follows without having been even; None: it doesn't follow now.
     """
 
     copies: int = 0
@@ -29,13 +30,15 @@ class PullProgress:
     sequence: int = 0
     behind: int = 0
     even: float | None = None
+    chasing: float | None = None
     _began: float = 0.0
     _pages: deque[tuple[float, int]] = attrs.field(factory=deque)  # of late: when it was taken, bytes
 
-    def begin(self, now: float) -> None:
+    def begin(self, expected: int, now: float) -> None:
         """Note that a copy is begun."""
         self.copies += 1
-        self.rows = self.size = self.expected = 0
+        self.rows = self.size = 0
+        self.expected = expected
         self._began = now
         self._pages.clear()
 

@@ -82,14 +82,18 @@ class RangePull:
         :raises PyshardError: one of the stores failed, or the other shard refuses.
         :raises ConnectionDone, ConnectionLost: the connection was.
         """
-        while True:
-            try:
-                if not self._complete():
-                    await self._begin()
-                    await self._copy(source)
-                await self._follow(source)
-            except FollowerBehind:
-                await self._store.unstage(self._name)
+        try:
+            while True:
+                try:
+                    if not self._complete():
+                        await self._begin()
+                        await self._copy(source)
+                    await self._follow(source)
+                except FollowerBehind:
+                    self.progress.chasing = None
+                    await self._store.unstage(self._name)
+        finally:
+            self.progress.chasing = None
 
     # ------------------------------------------------------------------ inside
 
@@ -113,10 +117,11 @@ class RangePull:
 
     async def _copy(self, source: FollowedShard) -> None:
         """Take a whole copy."""
-        progress, began = self.progress, self._clock.seconds()
-        progress.begin(began)
+        progress = self.progress
         try:
-            head, progress.expected = await source.open_copy()
+            head, expected = await source.open_copy()
+            began = self._clock.seconds()
+            progress.begin(expected, began)
             while page := await source.page():
                 for first in range(0, len(page), _PIECE):
                     piece = ChangeGroup(head.sequence, 0, head.version, page[first : first + _PIECE])
@@ -138,16 +143,18 @@ class RangePull:
     async def _follow(self, source: FollowedShard) -> None:
         """Take the groups after those that are here."""
         progress = self.progress
+        progress.chasing = self._clock.seconds()
         while True:
             staging = self._store.ranges.staged[self._name]
             if self._held(staging.sealed):
+                progress.chasing = self._clock.seconds()
                 await self._pause(_LOOK)
                 continue
             progress.sequence = staging.origin.sequence
             groups = await source.groups(progress.sequence)
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups or groups[-1].sequence >= source.newest:
-                progress.even = self._clock.seconds()
+                progress.even = progress.chasing = self._clock.seconds()
             for group in groups:
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:

@@ -26,13 +26,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
-from pyshard.model.slot_ranges import SlotRanges, shown, without
+from pyshard.model.slot_ranges import SlotRanges, shown, union, without
 from pyshard.protocol.change_groups import CHANGE_OVERHEAD, Change, ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import ICopy, IFollower, IStore
 
+_ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
 _PART = 4 * 1024 * 1024  # bytes of groups in one answer
 
 
@@ -75,6 +77,8 @@ class _Following:
     :ivar large: the groups that are given in parts.
     :ivar given: how many bytes of them were given.
     :ivar newest: the number of the last of them.
+    :ivar asked_at: when it asked last, in the clock's seconds.
+    :ivar even_at: when it was given all that there was last, or began.
     """
 
     owner: Hashable
@@ -85,6 +89,8 @@ class _Following:
     large: bytes = b""
     given: int = 0
     newest: int = 0
+    asked_at: float = 0.0
+    even_at: float = 0.0
 
 
 class ServedFollowers:
@@ -93,6 +99,7 @@ class ServedFollowers:
     :param store: what they follow.
     :param clock: times questions, and copies that nobody reads.
     :param new_id: gives the ids of copies.
+    :ivar writers: those whose changes a follower may be unable to catch up with.
     :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
@@ -106,6 +113,7 @@ class ServedFollowers:
         self._following: dict[str, _Following] = {}
         self._names = set(store.followers)  # for which something may be kept
         self._look: IDelayedCall | None = None
+        self.writers = SlowedWriters(self._behind, clock)
         self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock)
 
@@ -198,11 +206,15 @@ class ServedFollowers:
             self._admit(name, ranges)
             self._stop(name)
             following = _Following(owner, ranges, self._store.follow(name, after, ranges), after)
+            following.even_at = self._clock.seconds()
             self._following[name] = following
+        following.asked_at = self._clock.seconds()
         following.follower.confirm(after)
         groups = await self._wait_for_groups(following)
         following.large, following.given = encode_groups(groups), 0
         following.newest = groups[-1].sequence if groups else after
+        if not groups or following.newest >= self._store.sequence:
+            following.even_at = self._clock.seconds()
         return self._next_part(following)
 
     async def _wait_for_groups(self, following: _Following) -> list[ChangeGroup]:
@@ -266,6 +278,17 @@ class ServedFollowers:
     def _look_at_names(self) -> None:
         self._look = None
         self.on_names()
+
+    def _behind(self) -> SlotRanges:
+        """The slots of followers that have asked all the time, and been behind for long."""
+        if not self._following:
+            return ()
+        now, found = self._clock.seconds(), list[tuple[int, int]]()
+        for following in self._following.values():
+            asks = following.asked is not None or now - following.asked_at < _ASKS_WITHIN
+            if asks and now - following.even_at >= settings.FOLLOWED_AT_ONCE:
+                found += following.ranges
+        return union(found)
 
     def _check_owned(self, ranges: SlotRanges) -> None:
         """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""

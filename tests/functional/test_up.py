@@ -159,6 +159,46 @@ def test_up_keeps_documents(tmp_path: Path, environment: Mapping[str, str]) -> N
         assert again.process.wait(PATIENCE) == 0, again.text()
 
 
+def test_up_takes_a_changed_config(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """A shard that the config has anew takes its part, and one that it lacks gives up what it had."""
+    up = Up(tmp_path, environment, "--run-dir=run", "--data-dir=data")
+    pyshard = shell_on(f"{HOST}:{up.bootstrap}", environment, tmp_path)
+    config = tmp_path / "etc" / "shards.json"
+
+    def owned() -> dict[str, list[list[float]]]:
+        shards = json.loads(pyshard("pyshard stat --json")[1])["shards"]
+        return {shard["name"]: shard["ranges"] for shard in shards}
+
+    def restarted(shards: list[dict[str, object]]) -> Up:
+        running.process.terminate()
+        assert running.process.wait(PATIENCE) == 0, running.text()
+        write_config(config, shards, up.bootstrap)
+        again = Up(
+            tmp_path, environment, "--config=etc/shards.json", "--run-dir=run", "--data-dir=data", configured=False
+        )
+        again.wait_ready()
+        return again
+
+    running = up
+    try:
+        up.wait_ready()
+        assert pyshard("seq 20 | sed 's/.*/key &|&/' | pyshard load -")[0] == 0
+        before = json.loads(config.read_text())["shards"]
+        grown = [{**before[0], "end": 0.25}, shard("c", 0.25, 0.5, free_port()), before[1]]
+        running = restarted(grown)
+        assert "The cluster is brought to its config: 1 moves of ranges are planned" in running.text()
+        until(lambda: owned() == {"a": [[0.0, 0.25]], "c": [[0.25, 0.5]], "b": [[0.5, 1.0]]}, "c has its part")
+        assert pyshard("pyshard count") == (0, "20\n", "")
+        running = restarted([{**before[0], "end": 0.25}, {**before[1], "start": 0.25}])
+        until(lambda: owned() == {"a": [[0.0, 0.25]], "b": [[0.25, 1.0]], "c": []}, "c has nothing")
+        assert pyshard("pyshard count") == (0, "20\n", "")
+        running = restarted([{**before[0], "end": 0.25}, {**before[1], "start": 0.25}])
+        assert owned() == {"a": [[0.0, 0.25]], "b": [[0.25, 1.0]]}
+    finally:
+        running.process.terminate()
+        assert running.process.wait(PATIENCE) == 0, running.text()
+
+
 def test_up_with_a_token_file(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """Its daemons want tokens, it has one itself, and what it prints works as printed; no secret is shown."""
     secret = "the-secret-of-an-admin"

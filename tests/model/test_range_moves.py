@@ -23,6 +23,7 @@ from pyshard.model.range_moves import (
     next_in_line,
     next_step,
 )
+from pyshard.settings import settings
 
 A, B, LOST = StoreId("a", "1"), StoreId("b", "1"), StoreId("a", "2")
 PLANNED = RangeMove(7, "giver", "taker", ((10, 20),))
@@ -111,6 +112,40 @@ def test_another_store(move: RangeMove) -> None:
         assert step is not None
         assert step.phase is Phase.CANCELLED
         assert name in step.why
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (attrs.evolve(EVEN, seconds_behind=1e9, chasing=settings.MOVE_CATCHES_UP + 1), "hasn't caught up"),
+        (TargetReport(B, copies=settings.MOVE_COPIES, error="no room"), "no room"),
+        (TargetReport(B, copies=settings.MOVE_COPIES + 1), "--followed-log-size"),
+    ],
+)
+def test_cancelled_when_it_cannot_end(target: TargetReport, why: str) -> None:
+    """A target that can't catch up, or can't complete its copy, ends the move, with the reason; but none that waits."""
+    step = next_step(MOVE, SOURCE, target, 0)
+    assert step is not None
+    assert step.phase is Phase.CANCELLED
+    assert why in step.why
+    assert next_step(MOVE.waiting(True), SOURCE, target, 0) is None
+    sealing = next_step(MOVE.sealing(), SOURCE, target, 0)
+    assert sealing is None
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        attrs.evolve(EVEN, seconds_behind=1e9, chasing=settings.MOVE_CATCHES_UP),
+        attrs.evolve(EVEN, seconds_behind=1e9, error="the connection was closed"),
+        TargetReport(B, copies=settings.MOVE_COPIES),
+        TargetReport(B, copies=settings.MOVE_COPIES - 1, error="no room"),
+        attrs.evolve(EVEN, seconds_behind=1e9, copies=settings.MOVE_COPIES + 5),
+    ],
+)
+def test_not_cancelled_before(target: TargetReport) -> None:
+    """However long it takes: a source that can't be reached is waited for."""
+    assert next_step(MOVE, SOURCE, target, 1e6) is None
 
 
 def test_forgotten_when_both_are_clean() -> None:

@@ -120,9 +120,10 @@ def test_what_a_target_says() -> None:
 def test_what_a_target_says_of_its_copy() -> None:
     """How much it has, of how much, how fast, and why it doesn't go on."""
     progress = PullProgress()
-    progress.begin(10.0)
-    progress.expected = 1000
+    progress.begin(1000, 10.0)
     progress.add(3, 400, 12.0)
+    progress.chasing = 9.5
     found = target_report(MOVE, B, STAGED, progress, "no room", 12.0)
+    assert found.chasing == 2.5
     assert (found.copies, found.documents, found.size, found.expected) == (1, 3, 400, 1000)
     assert (found.rate, found.error) == (200.0, "no room")

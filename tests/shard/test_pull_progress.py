@@ -11,7 +11,7 @@ def test_rate() -> None:
     """Of the last seconds, or since the copy began; nothing once it is complete."""
     progress = PullProgress()
     assert progress.rate(0.0) == 0.0
-    progress.begin(100.0)
+    progress.begin(0, 100.0)
     progress.add(1, 500, 100.1)
     assert progress.rate(100.1) == 500.0
     for second in range(1, 20):
@@ -25,11 +25,10 @@ def test_rate() -> None:
 def test_begun_anew() -> None:
     """What an earlier copy had doesn't count."""
     progress = PullProgress()
-    progress.begin(1.0)
-    progress.expected = 7
+    progress.begin(7, 1.0)
     progress.add(1, 500, 2.0)
-    progress.begin(3.0)
-    assert (progress.copies, progress.rows, progress.size, progress.expected) == (2, 0, 0, 0)
+    progress.begin(9, 3.0)
+    assert (progress.copies, progress.rows, progress.size, progress.expected) == (2, 0, 0, 9)
     assert progress.rate(3.0) == 0.0
 
 

@@ -9,7 +9,8 @@ import attrs
 import pytest
 from shard.pulling import INDEXES, KEYS, KINDS, MOVING, REST, Pulling, records
 from stores import PLENTY, folder
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from pyshard.errors import ShardFull, WrongShard
 from pyshard.model.key_slots import slot_of
@@ -18,7 +19,7 @@ from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
-from pyshard.shard import served_followers
+from pyshard.shard import range_pull, served_followers
 
 
 @pytest.fixture(params=[(source, target) for source in KINDS for target in KINDS], ids=" to ".join)
@@ -148,6 +149,27 @@ def test_paced(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pulling.pull.progress.rows == len(records(pulling.source, MOVING))
         assert size / 10_000 <= pulling.clock.seconds() - began <= size / 10_000 + 2
         pulling.close()
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_leaves_clients_time(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
+    """While clients ask the target for something, they have some times as long as each piece took."""
+    pulling = pulling_in_memory
+    absorb = pulling.target.store.absorb_staged
+
+    def slowly(name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
+        pulling.asked += busy
+        return deferLater(pulling.clock, 0.1, absorb, name, group, sequence, limit)
+
+    monkeypatch.setattr(pulling.target.store, "absorb_staged", slowly)
+    monkeypatch.setattr(range_pull, "_PIECE", 10)
+    pulling.source.fill(dict.fromkeys(KEYS, b"r" * 100))
+    pulling.run()
+    began = pulling.clock.seconds()
+    pulling.catch_up()
+    pieces = len(records(pulling.source, MOVING)) / 10
+    took = pulling.clock.seconds() - began
+    assert pieces * (0.7 if busy else 0.1) <= took <= (pieces + 5) * (0.8 if busy else 0.2)
 
 
 def test_progress() -> None:

@@ -24,6 +24,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.address_mapping import HostAndPort
 from pyshard.model.address_text import host_and_port
+from pyshard.model.cluster_state import ClusterState
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.shard_map import MapShard, ShardMap
@@ -58,6 +59,16 @@ def read(path: Path) -> ClusterConfig:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return cluster
+
+
+def with_all_shards(cluster: ClusterConfig, state: ClusterState) -> ClusterConfig:
+    """The cluster with the shards and ranges that it has, and beside them those that its config adds.
+
+    :param cluster: as the config has it, with the addresses of the state's shards that are in it.
+    """
+    known = [attrs.evolve(shard, identity="", durable=False) for shard in state.map.shards]
+    added = [attrs.evolve(shard, ranges=()) for shard in cluster.map.shards if state.map.named(shard.name) is None]
+    return attrs.evolve(cluster, map=ShardMap([*known, *added]))
 
 
 def remembered(data: ClusterData | None) -> ClusterConfig:

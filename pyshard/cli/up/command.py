@@ -84,7 +84,8 @@ def up(
 
     Every daemon is a twistd process; one that ends is started again. Without --config the cluster has two shards of
     1 GiB, at 127.0.0.1:5050 and 5051, and the bootstrap at localhost:9192; a free port replaces one that is in use.
-    With --data-dir the next `up` with the same DIR has the same documents.
+    With --data-dir the next `up` with the same DIR has the same documents. Where --config has other shards or ranges by
+    then, the cluster is brought to these: documents move while it serves.
 
     \b
     Examples:
@@ -115,15 +116,15 @@ def up(
         if config_file is None:
             replace_privately(path, clusters.as_file(cluster).encode())
         with StateLock(state_file(directory, data)) as lock:
-            open_state(lock.path, cluster.map, path)
+            everything = clusters.with_all_shards(cluster, open_state(lock.path, cluster.map, path))
         if data is not None:
             clusters.remember(data, wanted)
         announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))
         for note in notes:
             announcements.tell(note)
-        announcements.tell(f"Starting {len(cluster.map.shards)} shards and the bootstrap; logs: {directory}")
-        commands = daemons(cluster, twistd, path, directory, data, access)
-        failure = _run(signals, cluster, commands, directory, access, announcements)
+        announcements.tell(f"Starting {len(everything.map.shards)} shards and the bootstrap; logs: {directory}")
+        commands = daemons(everything, twistd, path, directory, data, access)
+        failure = _run(signals, cluster, commands, directory, access, announcements, given)
     if failure:
         head, _, rest = failure.partition("\n")
         click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
@@ -178,8 +179,11 @@ def _run(
     directory: Path,
     access: Access,
     announcements: _Announcements,
+    wanted: ClusterConfig | None,
 ) -> str | None:
     """Run the cluster until its end.
+
+    :param wanted: the config to which it is brought; None: it stays as it is.
 
     :return: why it ended, unless a signal ended it.
     """
@@ -189,7 +193,7 @@ def _run(
 
     given = cast("RunReactor", reactor)
     run_steadily(given)
-    run = ClusterRun(given, signals, commands, bootstrap_here(cluster), announcements, access)
+    run = ClusterRun(given, signals, commands, bootstrap_here(cluster), announcements, access, wanted)
     flags = os.O_WRONLY | os.O_APPEND
     with os.fdopen(private_descriptor(directory / "up.log", flags), "a", encoding="utf-8") as log:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)

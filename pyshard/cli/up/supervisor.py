@@ -4,6 +4,7 @@ Rules:
 
 - a daemon that ends is started again; one that ends twice before the cluster is ready ends the run;
 - a cluster that isn't ready in time ends the run;
+- when it is ready, it is brought to the config that it is to have. If that is refused, it runs on as it is;
 - nothing is left running: the run ends when every daemon has ended;
 - importing this module installs the global reactor (Twisted's procmon does), so it is imported in a function.
 """
@@ -25,8 +26,11 @@ from twisted.runner.procmon import ProcessMonitor
 
 from pyshard.cli.signals import EndSignals
 from pyshard.cli.up.daemon_commands import Access, Daemon
-from pyshard.client import connect
+from pyshard.client import Client, connect
+from pyshard.client.layout_client import LayoutClient
 from pyshard.errors import PyshardError, Unavailable
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.layout_change import layout_change
 
 #: Seconds within which the cluster must be ready.
 READY_WITHIN = 30.0
@@ -106,6 +110,7 @@ class ClusterRun:
     :param bootstrap: host and port at which this machine reaches the bootstrap.
     :param observer: hears of the run.
     :param access: who may use the cluster.
+    :param wanted: the config to which the cluster is brought; None: it stays as it is.
     :ivar failure: why it ended, unless it was asked to.
     """
 
@@ -117,6 +122,7 @@ class ClusterRun:
         bootstrap: tuple[str, int],
         observer: RunObserver,
         access: Access | None = None,
+        wanted: ClusterConfig | None = None,
     ) -> None:
         self._reactor = reactor
         self._signals = signals
@@ -124,6 +130,7 @@ class ClusterRun:
         self._bootstrap = bootstrap
         self._observer = observer
         self._access = access or Access()
+        self._wanted = wanted
         self._state = RunState.STARTING
         self._old_log_sizes = {daemon.name: log_size(daemon.log) for daemon in daemons}
         self._supervisor = Supervisor(reactor, self._daemon_ended)
@@ -175,11 +182,27 @@ class ClusterRun:
                 if reactor.seconds() >= end:
                     raise Unavailable(f"after {READY_WITHIN:g} s not every shard is ready; {'; '.join(late)}")
                 await deferLater(reactor, _POLL)
+            if self._wanted is not None:
+                await self._apply(client, self._wanted)
         finally:
             client.close()
         if self._state is RunState.STARTING:
             self._state = RunState.READY
             self._observer.cluster_ready()
+
+    async def _apply(self, client: Client, wanted: ClusterConfig) -> None:
+        """Bring the cluster to a config, and say what becomes of that."""
+        layout = LayoutClient(client)
+        state = await layout.state()
+        if layout_change(state, wanted.map).nothing:
+            return
+        try:
+            moves = await layout.apply(wanted, state)
+        except PyshardError as error:
+            self._observer.tell(f"The cluster keeps the ranges that it has: {error}")
+        else:
+            moving = f"{len(moves)} moves of ranges are planned; 'pyshard jobs' shows how far they are"
+            self._observer.tell(f"The cluster is brought to its config: {moving if moves else 'no range moves'}.")
 
     def _wait_failed(self, failure: Failure) -> None:
         """End the run with one of pyshard's errors, or with the traceback of a bug."""

@@ -10,6 +10,7 @@ import pytest
 from cli.up.configured import HOST, cluster
 from ports import free_port
 
+from pyshard.bootstrap.bootstrap import first_state
 from pyshard.cli.up.cluster_choice import (
     DEFAULT,
     as_file,
@@ -17,6 +18,7 @@ from pyshard.cli.up.cluster_choice import (
     check_reach,
     remember,
     remembered,
+    with_all_shards,
     with_free_ports,
 )
 from pyshard.cli.up.daemon_commands import Access
@@ -186,3 +188,17 @@ def test_remembered_cluster(tmp_path: Path) -> None:
         remember(data, cluster(1001, 1002, bootstrap=port))
         assert remembered(data) == cluster(1001, 1002, bootstrap=port)
     assert [path.name for path in tmp_path.iterdir()] == ["shards.json"]
+
+
+def test_shards_beside_those_of_the_config() -> None:
+    """What runs is what the cluster has, at the config's addresses, and what the config adds, without ranges."""
+    state = first_state("c1", DEFAULT.map).with_identity("shard0-0.5", "1d", durable=True)
+    other = attrs.evolve(DEFAULT.map.shards[1], name="new", port=6000)
+    config = attrs.evolve(DEFAULT, map=ShardMap([attrs.evolve(DEFAULT.map.shards[0], port=6001), other]))
+    found = with_all_shards(config, state.with_addresses(config.map))
+    assert [(shard.name, shard.ranges, shard.port, shard.identity) for shard in found.map.shards] == [
+        ("shard0-0.5", ((0, SLOTS // 2),), 6001, ""),
+        ("shard0.5-1", ((SLOTS // 2, SLOTS),), 5051, ""),
+        ("new", (), 6000, ""),
+    ]
+    assert attrs.evolve(found, map=config.map) == config

@@ -10,11 +10,10 @@ from cli.up.configured import HOST, cluster
 from click.testing import CliRunner
 from ports import free_port
 
-from pyshard.bootstrap.plugin import open_state
 from pyshard.cli import cli
 from pyshard.cli.up import command
-from pyshard.cli.up.cluster_choice import DEFAULT, as_file, remembered
-from pyshard.cli.up.directories import ClusterData, held_directory
+from pyshard.cli.up.cluster_choice import as_file
+from pyshard.cli.up.directories import held_directory
 from pyshard.storage import DataDirectory
 
 
@@ -40,18 +39,6 @@ def test_data_directory_of_a_shard(tmp_path: Path) -> None:
         f"pyshard: --data-dir: {tmp_path} is the data directory of one shard, expected one for a cluster\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == before
-
-
-def test_data_directory_of_another_cluster(tmp_path: Path) -> None:
-    """A config file with other ranges than those of the documents is refused, and not remembered."""
-    (tmp_path / "data").mkdir(0o700)
-    open_state(tmp_path / "data" / "cluster.state", DEFAULT.map)
-    path = tmp_path / "c.json"
-    path.write_text(as_file(cluster(free_port(), free_port(), free_port(), bootstrap=free_port())))
-    ended = CliRunner().invoke(cli, ["up", "--config", str(path), "--data-dir", str(tmp_path / "data")])
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert "Restore the old ranges" in ended.stderr
-    assert remembered(ClusterData(tmp_path / "data")) == DEFAULT
 
 
 def test_no_twistd(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,12 +30,13 @@ def test_daemons() -> None:
 
 
 def test_daemons_that_listen_elsewhere() -> None:
-    """A shard listens where the config file says, and the bootstrap dials it there."""
+    """A shard listens where the config file says, and the bootstrap and other shards dial it there."""
     made = attrs.evolve(cluster(1001, 1002, bootstrap=1003), listen={"a": "0.0.0.0:2001"})
     shard, other, bootstrap = daemons(made, "twistd", Path("c"), Path("run"))
-    assert shard.command[4:] == ["pyshard-shard", "--listen=0.0.0.0:2001"]
-    assert other.command[4:] == ["pyshard-shard", f"--host={HOST}", "--port=1002"]
-    assert bootstrap.command[-1] == f"--address={HOST}:1001={HOST}:2001"
+    detour = f"--address={HOST}:1001={HOST}:2001"
+    assert shard.command[4:] == ["pyshard-shard", "--listen=0.0.0.0:2001", detour]
+    assert other.command[4:] == ["pyshard-shard", f"--host={HOST}", "--port=1002", detour]
+    assert bootstrap.command[-1] == detour
     assert not any("--address" in word for word in daemons(DEFAULT, "twistd", Path("c"), Path("run"))[2].command)
 
 

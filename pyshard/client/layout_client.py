@@ -1,0 +1,71 @@
+"""A client's questions about which shard has which ranges, and how that is changed. For operators' commands; no part of
+the public API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from pyshard.client.client import Client
+from pyshard.errors import BadRequest
+from pyshard.model import cluster_state_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.config_text import config_text
+from pyshard.protocol import commands
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.listed_moves import ListedMove, decode_listed_moves
+
+
+class LayoutClient:
+    """Asks the bootstrap. Each method takes up to the client's deadline.
+
+    :param client: whose connections are used; it is the one to be closed.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._router = client._router
+        self._deadline = client._deadline
+
+    async def state(self) -> ClusterState:
+        """The cluster's state; the client goes by it from now on.
+
+        :raises Unavailable: the bootstrap gave no answer in time.
+        """
+        answer = await self._ask(commands.GetMap)
+        state = cluster_state_json.from_json(answer["state"])
+        self._router.adopt(state)
+        return state
+
+    async def apply(self, config: ClusterConfig, state: ClusterState) -> list[int]:
+        """Bring the cluster to a config.
+
+        :param state: for which it was made.
+        :return: the numbers of the moves that were planned.
+        :raises StaleEpoch: the cluster has another state by now.
+        :raises BadRequest, Unavailable: why it can't be brought there; nothing moves.
+        :raises OutcomeUnknown: the answer was lost; see `moves`.
+        """
+        epoch, step = state.order
+        answer = await self._ask(commands.ApplyConfig, changes=True, config=config_text(config), epoch=epoch, step=step)
+        try:
+            return msgspec.msgpack.decode(answer["moves"], type=list[int])
+        except msgspec.DecodeError:
+            raise BadRequest("the numbers of moves that the bootstrap answered can't be read") from None
+
+    async def moves(self) -> list[ListedMove]:
+        """All moves that are planned or under way, and those that ended of late."""
+        return decode_listed_moves((await self._ask(commands.ListMoves))["moves"])
+
+    async def change_move(self, number: int, change: str) -> None:
+        """Cancel a move, pause it, or have it go on.
+
+        :param change: ``"cancel"``, ``"pause"`` or ``"resume"``.
+        :raises BadRequest: there is no such move, or it is too late.
+        """
+        await self._ask(commands.ChangeMove, changes=True, number=number, change=change)
+
+    def _ask(self, command: type[Command], changes: bool = False, **arguments: object) -> Deferred[dict[str, Any]]:
+        return self._router.bootstrap.call(command, self._deadline, changes, **arguments)
