@@ -25,15 +25,17 @@ class DurableStores:
     """Opens durable stores of shards, and has them killed.
 
     :param path: an empty folder.
+    :param durability: in a weaker mode than this, one that was killed has another incarnation.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durability: Durability = Durability.FSYNC) -> None:
         self._path = path
+        self._durability = durability
         self._kills: dict[str, int] = {}
 
     def open(self, name: str, seconds: Callable[[], float]) -> IStore:
         """Open the store of a shard; it has what it had."""
-        return LmdbStore(DataDirectory(self._directory(name)), seconds, None, Durability.NONE)
+        return LmdbStore(DataDirectory(self._directory(name)), seconds, None, self._durability)
 
     def kill(self, cluster: MemoryCluster, name: str) -> None:
         """End a shard with its files as they are at this moment, as SIGKILL does."""
