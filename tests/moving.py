@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
+import pytest
+
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.range_moves import Phase, RangeMove
 from pyshard.model.range_plan import Transfer
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.settings import settings
+from pyshard.shard import served_followers
 from pyshard.storage import DataDirectory, Durability, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 
@@ -100,3 +105,13 @@ def check_clean(cluster: MemoryCluster) -> None:
         ranges = service.shard.store.ranges
         assert (ranges.owned, ranges.staged, ranges.sealed, ranges.left) == (shard.ranges, {}, {}, ())
         assert not service.followers.names
+
+
+def slow_down(cluster: MemoryCluster, patched: pytest.MonkeyPatch, page: int = 2000) -> None:
+    """Let copies have many pages, and everything take some milliseconds, so that a move takes some seconds.
+
+    :param page: bytes of a page.
+    """
+    patched.setattr(served_followers, "settings", attrs.evolve(settings, SNAPSHOT_BYTES=page))
+    for shard in state_of(cluster).map.shards:
+        cluster.network.delay(shard.host, shard.port, 0.005)

@@ -120,7 +120,7 @@ class _Pulling:
         if failure.check(CancelledError) is None:
             self._note(reason_of(failure))
         if self._dialer is not None and self._dialer.connection is connection:
-            self._dialer.drop()
+            self._dialer.drop(failure.value if isinstance(failure.value, Exception) else None)  # what operators see
 
     def _note(self, why: str) -> None:
         if self._dialer is None:
