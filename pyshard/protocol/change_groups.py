@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -90,3 +91,44 @@ def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
     if last is not None and (not found or found[-1] is not last):
         found.append(last)
     return found
+
+
+class JoinedGroup(NamedTuple):
+    """Several groups as one.
+
+    :param after: everything up to the group of this number is to be there before.
+    :param group: the last one, with the changes of all.
+    """
+
+    after: int
+    group: ChangeGroup
+
+
+def joined(groups: Iterable[ChangeGroup], most: int, stop: int = 0) -> list[JoinedGroup]:
+    """Fewer groups that come to the same: to take each costs a sync of the disk.
+
+    Only changes of records and the ranges stay: nothing else is for who has only some of the slots.
+
+    :param groups: in order.
+    :param most: bytes that one may have; a group that is larger stays alone.
+    :param stop: none has changes from before the end of this group, and from behind it.
+    :return: those with ranges have no changes from behind these.
+    """
+    found: list[JoinedGroup] = []
+    changes: dict[tuple[int, bytes], Change] = {}
+    after, size = 0, 0
+    last: ChangeGroup | None = None
+    for group in groups:
+        if last is None:
+            after = group.sequence - 1
+        elif last.ranges is not None or size + group.size > most or last.sequence <= stop < group.sequence:
+            found.append(JoinedGroup(after, _with_changes(last, changes)))
+            changes, size, after = {}, 0, group.sequence - 1
+        changes |= {(change.index, change.key): change for change in group.changes}
+        size += group.size
+        last = group
+    return found if last is None else [*found, JoinedGroup(after, _with_changes(last, changes))]
+
+
+def _with_changes(group: ChangeGroup, changes: dict[tuple[int, bytes], Change]) -> ChangeGroup:
+    return ChangeGroup(group.sequence, group.ballot, group.version, list(changes.values()), ranges=group.ranges)
