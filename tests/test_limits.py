@@ -136,6 +136,16 @@ TESTS = {
     ],
     "MAX_FOLLOWERS": ["shard/test_served_followers.py::test_few_followers"],
     "FOLLOW_BYTES": ["shard/test_served_followers.py::test_many_groups"],
+    "COPY_PACE": ["shard/test_range_pull.py::test_paced"],
+    "FOLLOWED_AT_ONCE": ["shard/test_slowed_writers.py::test_slowed_while_behind"],
+    "MOVE_CATCHES_UP": [
+        "model/test_range_moves.py::test_cancelled_when_it_cannot_end",
+        "model/test_range_moves.py::test_not_cancelled_before",
+    ],
+    "MOVE_COPIES": [
+        "model/test_range_moves.py::test_cancelled_when_it_cannot_end",
+        "model/test_range_moves.py::test_not_cancelled_before",
+    ],
     "FOLLOW_WAIT": ["shard/test_range_pull.py::test_progress"],
     "MAX_MOVES": ["model/cluster_state/test_moves.py::test_only_so_many"],
     "MAX_SNAPSHOTS": [

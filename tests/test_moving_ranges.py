@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 
-from pyshard.errors import WrongShard
+from pyshard.errors import SnapshotEnded, WrongShard
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
@@ -20,6 +22,9 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Write
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.shard import copy_check, digest_slices
+from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
 
 QUARTER: SlotRanges = ((SLOTS // 4, SLOTS // 2),)
@@ -104,9 +109,8 @@ def test_what_is_told_of_it(cluster: MemoryCluster) -> None:
     cluster.advance(0.5)
     cluster.network.cut(own.host, own.port)
     cluster.network.settle()
-    waiting = service.moves.reports().taken[move.number]
-    assert waiting.error == "the connection was closed"
-    assert not waiting.complete
+    told = service.moves.reports().taken[move.number]
+    assert told.error == "the connection was closed"
     cluster.network.delay(own.host, own.port, 0)
     while not (told := service.moves.reports().taken[move.number]).complete:
         cluster.advance(0.01)
@@ -212,3 +216,98 @@ def test_late_bytes(cluster: MemoryCluster) -> None:
     (answer,) = answers
     (outcome,) = decode_answers(answer["answers"], [write])[0].outcomes()
     assert isinstance(outcome, WrongShard)
+
+
+def lossy(monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
+    """Have a row of each of the first copies be lost on its way into the store."""
+    absorb = MemoryStore.absorb_staged
+
+    def without_one(store: MemoryStore, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
+        nonlocal copies
+        if sequence == 0 and group.changes and copies:
+            copies -= 1
+            group = replace(group, changes=group.changes[1:])
+        return absorb(store, name, group, sequence, limit)
+
+    monkeypatch.setattr(MemoryStore, "absorb_staged", without_one)
+
+
+def test_a_copy_that_differs(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, logged_errors: Callable[[], list[BaseException]]
+) -> None:
+    """It isn't sealed, but begun anew, and the move ends with all rows."""
+    lossy(monkeypatch, copies=2)
+    plan(cluster, "shard0", "shard1")
+    until(cluster)
+    assert len(logged_errors()) == 2
+    assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
+    assert cluster.run(cluster.connect().count()) == len(DOCS)
+
+
+def test_copies_that_always_differ(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, logged_errors: Callable[[], list[BaseException]]
+) -> None:
+    """After three of them the move is cancelled with its reason; it was never sealed, and nothing is lost."""
+    before, phases = owned(cluster), set()
+    lossy(monkeypatch, copies=1000)
+    plan(cluster, "shard0", "shard1")
+    for _ in range(2000):
+        cluster.advance(0.01)
+        phases |= {move.phase for move in state_of(cluster).moves}
+        if Phase.CANCELLED in phases:
+            break
+    assert phases <= {Phase.PLANNED, Phase.COPYING, Phase.CANCELLED}
+    assert state_of(cluster).moves[0].why == (
+        "3 copies weren't equal to what shard 'shard0' has; the log of shard 'shard1' says where"
+    )
+    until(cluster)
+    assert len(logged_errors()) >= 3
+    assert owned(cluster) == before
+    assert cluster.run(cluster.connect().count()) == len(DOCS)
+
+
+def test_not_sealed_before_it_is_compared(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A complete copy waits for as long as that takes."""
+    count = digest_slices.digest_slice
+
+    def ended(*_: object) -> bool:
+        raise SnapshotEnded("the map grows")
+
+    monkeypatch.setattr(copy_check, "digest_slice", ended)
+    move = plan(cluster, "shard0", "shard1")
+    cluster.advance(10)
+    assert [each.phase for each in state_of(cluster).moves] == [Phase.COPYING]
+    staging = cluster.services["shard1"].shard.store.ranges.staged[move.name]
+    assert staging.origin.sequence == cluster.services["shard0"].shard.store.sequence
+    monkeypatch.setattr(copy_check, "digest_slice", count)
+    until(cluster)
+    assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
+
+
+@pytest.mark.parametrize("anew", [True, False], ids=["begun anew", "restarted"])
+def test_not_compared_while_it_is_sealed(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, anew: bool) -> None:
+    """A target that doesn't know (any more) that its copy is equal isn't committed before it was compared again."""
+    move = plan(cluster, "shard0", "shard1")
+    until(cluster, Phase.SEALING)
+    taker = cluster.services["shard1"]
+    pulling = taker.moves._pulling[move.name]
+    assert pulling.pull.verdict.equal
+
+    def ended(*_: object) -> bool:
+        raise SnapshotEnded("the map grows")
+
+    count = digest_slices.digest_slice
+    monkeypatch.setattr(copy_check, "digest_slice", ended)
+    if anew:
+        cluster.run(taker.shard.store.unstage(move.name))
+    pulling.stop()
+    del taker.moves._pulling[move.name]
+    taker.moves.update()
+    for _ in range(500):
+        cluster.advance(0.01)
+        assert state_of(cluster).moves[0].phase in (Phase.SEALING, Phase.COPYING)
+    assert state_of(cluster).moves[0].phase is Phase.COPYING
+    monkeypatch.setattr(copy_check, "digest_slice", count)
+    until(cluster)
+    assert owned(cluster)["shard1"] == ((SLOTS // 4, SLOTS),)
+    assert cluster.run(cluster.connect().count()) == len(DOCS)

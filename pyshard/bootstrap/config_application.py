@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -23,10 +23,9 @@ from pyshard.bootstrap.bootstrap import Bootstrap, Condition
 from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.layout_change import LayoutChange, layout_change
 from pyshard.model.shard_map import ShardMap
-from pyshard.model.transfer_check import ShardLoad, check_transfers
+from pyshard.model.transfer_check import ShardLoad, ShardStatistics, check_transfers
 from pyshard.settings import settings
 
 _LOOK = 0.05  # seconds between looks whether shards are ready
@@ -41,21 +40,6 @@ class ShardToAsk(Protocol):
         :raises Unavailable: (in the Deferred) it can't be asked now, or didn't answer in time.
         """
         ...
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Hash = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class _Statistics(msgspec.Struct):
-    """Of what a shard says of itself what is looked at here."""
-
-    documents: _Count
-    bytes: _Count
-    ephemeral: bool
-    limit: _Count
-    ranges: list[tuple[_Hash, _Hash]]
-    histogram: list[list[_Count]]
 
 
 class ConfigApplication:
@@ -149,8 +133,6 @@ class ConfigApplication:
         if shard is None:
             raise Unavailable(f"shard {name!r} has left the cluster")
         try:
-            found = msgspec.json.decode(await shard.ask_statistics(), type=_Statistics)
+            return msgspec.json.decode(await shard.ask_statistics(), type=ShardStatistics).load()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Unavailable(f"shard {name!r} says of itself what can't be read, so nothing can be planned") from None
-        ranges = tuple((hash_to_slot(start), hash_to_slot(end)) for start, end in found.ranges)
-        return ShardLoad(ranges, found.documents, found.bytes, found.limit, found.histogram, not found.ephemeral)

@@ -40,6 +40,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     #: No such key, or an unmet condition; nothing was changed. `stat`: a shard is down. `up`: a daemon failed.
+    #: `apply`, `jobs` and others: a move was cancelled that was waited for.
     NEGATIVE = 1
     #: An option, an argument, a config file, a line of input or a backup can't be used.
     USAGE = 2
@@ -48,7 +49,7 @@ class ExitCode(IntEnum):
     #: A change was sent, and its answer was lost.
     OUTCOME_UNKNOWN = 4
     #: The cluster said no: shard or disk full, index exists, no such index, no number, not empty, no token for it,
-    #: no certificate for it.
+    #: no certificate for it, nothing that can move.
     REFUSED = 5
     #: Anything else: a daemon of another cluster or version, a failure inside a daemon, an incomplete restore.
     FAILED = 6

@@ -61,6 +61,18 @@ _LINES = {
     "stat": {
         "stat": "Show the state of each shard.",
     },
+    "plan_apply": {
+        "plan": "Show what would move to bring the cluster to a config.",
+        "apply": "Bring the cluster to the shards and ranges of the config FILE.",
+    },
+    "move_drain_split": {
+        "move": "Move the documents of RANGE to another shard.",
+        "drain": "Move all that SHARD has to other shards.",
+        "split": "Move half of what SHARD has to another shard.",
+    },
+    "move_jobs": {
+        "jobs": "Show the moves of ranges, or change one.",
+    },
     "load_cat": {
         "load": "Store the documents of FILE, or of standard input (-), one key|document a line.",
         "cat": "Write all documents to standard output, one key|document a line, as `load` reads them.",

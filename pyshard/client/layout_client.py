@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from pyshard.client.client import Client
 from pyshard.errors import BadRequest
@@ -17,6 +19,7 @@ from pyshard.model.config_text import config_text
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.listed_moves import ListedMove, decode_listed_moves
+from pyshard.settings import settings
 
 
 class LayoutClient:
@@ -26,7 +29,9 @@ class LayoutClient:
     """
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._router = client._router
+        self._clock: IReactorTime = client._clock
         self._deadline = client._deadline
 
     async def state(self) -> ClusterState:
@@ -66,6 +71,14 @@ class LayoutClient:
         :raises BadRequest: there is no such move, or it is too late.
         """
         await self._ask(commands.ChangeMove, changes=True, number=number, change=change)
+
+    async def pause(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        await deferLater(self._clock, seconds)
+
+    async def stat(self) -> dict[str, object]:
+        """How each shard fares; see `Client.stat`. One that is down isn't waited for until the deadline."""
+        return await self._client.stat(deadline=min(self._deadline, settings.TIMEOUT))
 
     def _ask(self, command: type[Command], changes: bool = False, **arguments: object) -> Deferred[dict[str, Any]]:
         return self._router.bootstrap.call(command, self._deadline, changes, **arguments)

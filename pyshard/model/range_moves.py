@@ -10,6 +10,7 @@ Rules:
   had, the move is cancelled.
 - Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
 - A move is committed or cancelled by one change of the state, and never both. What isn't committed can be cancelled.
+- A copy is compared with what the source has before it is sealed. When several have differed, the move is cancelled.
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
   source that hears nothing stays sealed.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
@@ -33,6 +34,10 @@ SEALED_AT_MOST = 2.0
 
 #: A target is nearly even when it lacks no more bytes of changes than these, and no more seconds of them.
 BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
+
+
+#: A move whose copies differed so often from what the source has is cancelled.
+MOST_DIFFERED = 3
 
 
 class Phase(Enum):
@@ -151,7 +156,7 @@ class TargetReport:
     """What a move's target says of itself.
 
     :param store: its store now.
-    :param complete: whether its copy is complete, so that it only has to follow.
+    :param complete: whether its copy is complete and equal to what the source had, so that it only has to follow.
     :param bytes_behind: bytes of changes that it lacks, as far as it knows.
     :param seconds_behind: seconds since it was even with the source last.
     :param sealed: the last attempt whose seal it has reached: it has all that the source had.
@@ -161,6 +166,7 @@ class TargetReport:
     :param size: their bytes.
     :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
     :param rate: bytes of the copy that it took in a second of late.
+    :param differed: how many of its copies weren't equal to what the source had.
     :param error: why it doesn't go on just now, in one line; empty: it does.
     :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
     """
@@ -176,6 +182,7 @@ class TargetReport:
     size: int = 0
     expected: int = 0
     rate: float = 0.0
+    differed: int = 0
     error: str = ""
     chasing: float = 0.0
 
@@ -198,6 +205,11 @@ def next_step(
     for name, report, began in ((move.source, source, move.source_store), (move.target, target, move.target_store)):
         if report is not None and report.store != began:
             return move.cancelled(_other_store(name))
+    if target is not None and target.differed >= MOST_DIFFERED:
+        return move.cancelled(
+            f"{target.differed} copies weren't equal to what shard {move.source!r} has; the log of shard "
+            f"{move.target!r} says where"
+        )
     if move.phase is Phase.COPYING:
         if target is not None and not move.paused and (why := _cannot_end(target)):
             return move.cancelled(why)

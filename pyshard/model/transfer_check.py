@@ -6,10 +6,13 @@ What shards have in some ranges is estimated by their histograms: documents by t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import attrs
+import msgspec
 
 from pyshard.errors import BadRequest
+from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.range_plan import Transfer, slot_count
 from pyshard.model.slot_ranges import SlotRanges, common
 
@@ -32,6 +35,26 @@ class ShardLoad:
     limit: int
     histogram: Sequence[Sequence[int]]
     keeps: bool
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Hash = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class ShardStatistics(msgspec.Struct):
+    """Of what a shard says of itself (docs/protocol.md, "Stat") what is looked at here."""
+
+    documents: _Count
+    bytes: _Count
+    ephemeral: bool
+    limit: _Count
+    ranges: list[tuple[_Hash, _Hash]]
+    histogram: list[list[_Count]]
+
+    def load(self) -> ShardLoad:
+        """What the shard has."""
+        ranges = tuple((hash_to_slot(start), hash_to_slot(end)) for start, end in self.ranges)
+        return ShardLoad(ranges, self.documents, self.bytes, self.limit, self.histogram, not self.ephemeral)
 
 
 def documents_in(load: ShardLoad, ranges: SlotRanges) -> float:

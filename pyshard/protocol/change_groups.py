@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -93,42 +92,19 @@ def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
     return found
 
 
-class JoinedGroup(NamedTuple):
-    """Several groups as one.
+def merged(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
+    """Groups that do together what these do, as few as may be: one that changes more than records stays alone.
 
-    :param after: everything up to the group of this number is to be there before.
-    :param group: the last one, with the changes of all.
+    A record that several have changed is what the last one made of it, so what is between can't be seen any more.
     """
-
-    after: int
-    group: ChangeGroup
-
-
-def joined(groups: Iterable[ChangeGroup], most: int, stop: int = 0) -> list[JoinedGroup]:
-    """Fewer groups that come to the same: to take each costs a sync of the disk.
-
-    Only changes of records and the ranges stay: nothing else is for who has only some of the slots.
-
-    :param groups: in order.
-    :param most: bytes that one may have; a group that is larger stays alone.
-    :param stop: none has changes from before the end of this group, and from behind it.
-    :return: those with ranges have no changes from behind these.
-    """
-    found: list[JoinedGroup] = []
-    changes: dict[tuple[int, bytes], Change] = {}
-    after, size = 0, 0
-    last: ChangeGroup | None = None
+    found: list[ChangeGroup] = []
+    records: dict[tuple[int, bytes], Change] = {}  # of the last group
     for group in groups:
-        if last is None:
-            after = group.sequence - 1
-        elif last.ranges is not None or size + group.size > most or last.sequence <= stop < group.sequence:
-            found.append(JoinedGroup(after, _with_changes(last, changes)))
-            changes, size, after = {}, 0, group.sequence - 1
-        changes |= {(change.index, change.key): change for change in group.changes}
-        size += group.size
-        last = group
-    return found if last is None else [*found, JoinedGroup(after, _with_changes(last, changes))]
-
-
-def _with_changes(group: ChangeGroup, changes: dict[tuple[int, bytes], Change]) -> ChangeGroup:
-    return ChangeGroup(group.sequence, group.ballot, group.version, list(changes.values()), ranges=group.ranges)
+        alone = group.indexes is not None or group.text is not None or group.ranges is not None
+        if alone or not records:
+            records = {}
+            found.append(group)
+        if not alone:
+            records |= {(change.index, change.key): change for change in group.changes}
+            found[-1] = structs.replace(group, changes=list(records.values()))
+    return found

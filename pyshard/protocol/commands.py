@@ -4,10 +4,10 @@ Who asks whom:
 
 - anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
 - the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
-- a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `ForgetFollower`;
+- a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `OpenDigest`,
+  `ReadDigest`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
-- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`; for growth `ApplyConfig`, `ListMoves`,
-  `ChangeMove`;
+- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
 Rules:
@@ -25,6 +25,13 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.argument_types import Boolean, Bytes, Integer, Text
 from pyshard.protocol.chunked_arguments import ChunkedBytes
 from pyshard.protocol.command_boxes import BOOTSTRAP, NOTHING, SHARD, Command
+from pyshard.protocol.follower_commands import CloseCopy as CloseCopy
+from pyshard.protocol.follower_commands import ForgetFollower as ForgetFollower
+from pyshard.protocol.follower_commands import OpenCopy as OpenCopy
+from pyshard.protocol.follower_commands import OpenDigest as OpenDigest
+from pyshard.protocol.follower_commands import ReadCopy as ReadCopy
+from pyshard.protocol.follower_commands import ReadDigest as ReadDigest
+from pyshard.protocol.follower_commands import ReadGroups as ReadGroups
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 
@@ -199,73 +206,6 @@ class CloseSnapshot(Command):
     answered_by = SHARD
     role = Role.BACKUP
     arguments = [(b"snapshot", Text())]
-    response = NOTHING
-
-
-class OpenCopy(Command):
-    """Keep a copy of what you hold of these slots at this moment, and what changes from here on, for me to read."""
-
-    commandName = b"OpenCopy"
-    answered_by = SHARD
-    role = Role.ADMIN
-    arguments = [
-        (b"follower", Text(settings.MAX_NAME)),  # who reads; one that was there of that name begins anew
-        (b"ranges", ChunkedBytes()),  # MessagePack, see pyshard.protocol.change_pages
-    ]
-    response = [
-        (b"copy", Text()),  # its id
-        (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` from which the follower goes on
-        (b"documents", Integer()),  # about how many it has
-        (b"bytes", Integer()),  # about how many these have, as changes
-    ]
-
-
-class ReadCopy(Command):
-    """The next records of a copy, in no particular order."""
-
-    commandName = b"ReadCopy"
-    answered_by = SHARD
-    role = Role.ADMIN
-    arguments = [(b"copy", Text())]
-    response = [(b"changes", ChunkedBytes())]  # MessagePack: an array of `Change`; empty at the end
-
-
-class CloseCopy(Command):
-    """I don't need the copy any more."""
-
-    commandName = b"CloseCopy"
-    answered_by = SHARD
-    role = Role.ADMIN
-    arguments = [(b"copy", Text())]
-    response = NOTHING
-
-
-class ReadGroups(Command):
-    """What has changed after a group; if that is nothing, the answer waits a little for it."""
-
-    commandName = b"ReadGroups"
-    answered_by = SHARD
-    role = Role.ADMIN
-    arguments = [
-        (b"follower", Text(settings.MAX_NAME)),
-        (b"after", Integer()),  # the number of the last group that I have
-        (b"ranges", ChunkedBytes()),  # as of OpenCopy
-        (b"offset", Integer()),  # bytes of the groups that I have of answers with `more`; else 0
-    ]
-    response = [
-        (b"groups", ChunkedBytes()),  # MessagePack: an array of `ChangeGroup`, or a part of it
-        (b"more", Boolean()),  # whether bytes are lacking behind these
-        (b"newest", Integer()),  # the number of the shard's last group
-    ]
-
-
-class ForgetFollower(Command):
-    """Keep nothing for me any more."""
-
-    commandName = b"ForgetFollower"
-    answered_by = SHARD
-    role = Role.ADMIN
-    arguments = [(b"follower", Text(settings.MAX_NAME))]
     response = NOTHING
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group, decode_groups
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
+from pyshard.protocol.row_digests import BucketDigest, decode_buckets, encode_indexes
 from pyshard.settings import settings
 
 
@@ -28,7 +30,7 @@ class Caller(Protocol):
 class FollowedShard:
     """Asks another shard for its records of some slots, and for what becomes of them.
 
-    :param caller: the connection. With it, a copy that is being read is lost.
+    :param caller: the connection. With it, a copy or a digest that is being read is lost.
     :param name: the follower's.
     :param ranges: the slots.
     :ivar newest: the number of the last group that it had when it gave some last.
@@ -38,7 +40,7 @@ class FollowedShard:
         self._caller = caller
         self._name = name
         self._ranges = encode_ranges(ranges)
-        self._copy = ""
+        self._copy = self._digest = ""
         self.newest = 0
 
     async def open_copy(self) -> tuple[ChangeGroup, int]:
@@ -65,6 +67,23 @@ class FollowedShard:
         if any(later <= earlier for earlier, later in pairwise(numbers)):
             raise BadRequest(f"groups: found the numbers {numbers[:20]}, expected that they rise")
         return groups
+
+    async def open_digest(self) -> ChangeGroup:
+        """Begin a digest of what the shard has now; the group up to which it has all."""
+        answer = await self._ask(commands.OpenDigest, follower=self._name, ranges=self._ranges)
+        self._digest = answer["digest"]
+        return decode_group(answer["head"])
+
+    async def digests(self, indexes: Collection[int]) -> list[BucketDigest]:
+        """The digests of all rows, when these are counted.
+
+        :param indexes: the ids of the indexes whose rows count.
+        :raises SnapshotEnded: the digest has ended.
+        """
+        wanted, answer = encode_indexes(indexes), {"buckets": b""}
+        while not answer["buckets"]:
+            answer = await self._ask(commands.ReadDigest, digest=self._digest, indexes=wanted)
+        return decode_buckets(answer["buckets"])
 
     async def _groups_bytes(self, after: int) -> bytes:
         """The groups after one as they cross the wire: large ones come in parts."""

@@ -25,6 +25,7 @@ from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import SHARD, Command
 from pyshard.protocol.move_reports import encode_reports
 from pyshard.protocol.pages import decode_ranges, encode_keys, encode_ranges, encode_rows
+from pyshard.protocol.row_digests import decode_indexes, encode_buckets
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -81,6 +82,8 @@ class ShardProtocol(ServerConnection):
             (commands.ReadCopy, self.read_copy),
             (commands.CloseCopy, self.close_copy),
             (commands.ReadGroups, self.read_groups),
+            (commands.OpenDigest, self.open_digest),
+            (commands.ReadDigest, self.read_digest),
             (commands.ForgetFollower, self.forget_follower),
             (commands.ReportMoves, self.report_moves),
         ]
@@ -201,7 +204,6 @@ class ShardProtocol(ServerConnection):
             lambda copy: {
                 "copy": copy.id,
                 "head": encode_group(copy.head),
-                "documents": copy.documents,
                 "bytes": copy.size,
             }
         )
@@ -218,6 +220,19 @@ class ShardProtocol(ServerConnection):
         read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges), offset))
         return read.addCallback(
             lambda found: {"groups": found[0], "more": found[1], "newest": self._shard.store.sequence}
+        )
+
+    def open_digest(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
+        opened = Deferred.fromCoroutine(self._followers.open_digest(self, follower, decode_ranges(ranges)))
+        return opened.addCallback(lambda digest: {"digest": digest[0], "head": encode_group(digest[1])})
+
+    def read_digest(self, digest: str, indexes: bytes) -> Deferred[Arguments]:
+        read = Deferred.fromCoroutine(self._followers.read_digest(self, digest, decode_indexes(indexes)))
+        return read.addCallback(
+            lambda found: {
+                "rows": found.rows,
+                "buckets": b"" if found.buckets is None else encode_buckets(found.buckets),
+            }
         )
 
     def forget_follower(self, follower: str) -> Arguments:

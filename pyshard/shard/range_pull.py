@@ -9,6 +9,8 @@ Rules:
 - A record of an index that this shard wasn't told of yet waits until it is.
 - What has reached a seal may be committed. It is left as it is, and the source is asked nothing, while it is *held*:
   until it is known that this seal was taken back (`pyshard.shard.move_duties.is_held`).
+- A complete copy is compared with what the source has, while it follows (`pyshard.shard.copy_check`). One that differs
+  is given up as a whole, and begins anew.
 - The copy has a pace. It is slower by itself where the shard has clients: after each piece of it they have some times
   as long as that took. So the longer it had to wait for their work, the more it leaves them.
 - Changes aren't held up: they must be caught up with.
@@ -16,7 +18,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from twisted.internet.interfaces import IReactorTime
@@ -24,9 +26,11 @@ from twisted.internet.task import deferLater
 
 from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import ChangeGroup, merged
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
+from pyshard.shard.copy_check import CopyCheck
+from pyshard.shard.copy_verdict import CopyDiffers, CopyVerdict
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.pull_progress import PullProgress
 from pyshard.storage import IStore
@@ -50,6 +54,7 @@ class RangePull:
     :param asked: how many things clients have asked the shard for, ever.
     :param pace: bytes of records that are copied in a second.
     :ivar progress: how far it is.
+    :ivar verdict: whether the copy was found equal to what the source has.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class RangePull:
         self._asked = asked
         self._pace = pace
         self.progress = PullProgress()
+        self.verdict = CopyVerdict()
 
     async def run(self, source: FollowedShard) -> None:
         """Pull for as long as the connection lasts, or the caller cancels it; call again with a new connection.
@@ -89,7 +95,7 @@ class RangePull:
                         await self._begin()
                         await self._copy(source)
                     await self._follow(source)
-                except FollowerBehind:
+                except (FollowerBehind, CopyDiffers):
                     self.progress.chasing = None
                     await self._store.unstage(self._name)
         finally:
@@ -109,7 +115,7 @@ class RangePull:
 
     async def _begin(self) -> None:
         """Stage the ranges, when nothing is there of an earlier copy."""
-        self.progress.sequence, self.progress.even = 0, None
+        self.progress.sequence, self.progress.even, self.verdict.equal = 0, None, False
         await self._store.unstage(self._name)
         while common(self._ranges, self._store.ranges.left):
             await self._pause(_LOOK)
@@ -141,7 +147,14 @@ class RangePull:
             await self._pause(min(_LONGEST_REST, _REST * (now - began)))
 
     async def _follow(self, source: FollowedShard) -> None:
-        """Take the groups after those that are here."""
+        """Take the groups after those that are here, and compare meanwhile."""
+        check = CopyCheck(self._store, self._name, self._ranges, source, self._clock, self.verdict)
+        try:
+            await self._follow_and_check(source, check)
+        finally:
+            check.stop()
+
+    async def _follow_and_check(self, source: FollowedShard, check: CopyCheck) -> None:
         progress = self.progress
         progress.chasing = self._clock.seconds()
         while True:
@@ -151,14 +164,21 @@ class RangePull:
                 await self._pause(_LOOK)
                 continue
             progress.sequence = staging.origin.sequence
+            await check.go_on(progress.sequence)
             groups = await source.groups(progress.sequence)
             progress.behind = sum([group.size for group in groups if group.changes])
             if not groups or groups[-1].sequence >= source.newest:
                 progress.even = progress.chasing = self._clock.seconds()
-            for group in groups:
+            await self._take(groups, check)
+
+    async def _take(self, groups: Sequence[ChangeGroup], check: CopyCheck) -> None:
+        """Take the groups of one answer, up to a seal: what comes behind it is asked for again, if it isn't held."""
+        for part in check.parts(groups):
+            await check.reached(part[0].sequence - 1)
+            for group in merged(part):  # each one is synced, and there may be thousands
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:
-                    break  # what comes behind a seal is asked for again, if it isn't held
+                    return
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:

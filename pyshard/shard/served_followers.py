@@ -31,6 +31,7 @@ from pyshard.protocol.change_groups import CHANGE_OVERHEAD, Change, ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import ICopy, IFollower, IStore
 
@@ -44,13 +45,11 @@ class CopyTicket:
 
     :param id: the copy's.
     :param head: what it begins with.
-    :param documents: about how many it has.
-    :param size: about how many bytes their changes have.
+    :param size: about how many bytes its changes have.
     """
 
     id: str
     head: ChangeGroup
-    documents: int
     size: int
 
 
@@ -116,6 +115,7 @@ class ServedFollowers:
         self.writers = SlowedWriters(self._behind, clock)
         self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock)
+        self._digests = ServedDigests(store, clock, self._turns, new_id)
 
     @property
     def names(self) -> Collection[str]:
@@ -146,7 +146,7 @@ class ServedFollowers:
         number = self._new_id()
         opened = self._copies[number] = _CopyInUse(name, owner, copy)
         self._await_reader(number, opened)
-        return CopyTicket(number, copy.head, *expected_of(self._store, ranges))
+        return CopyTicket(number, copy.head, expected_size(self._store, ranges))
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
         """The next records of a copy; none at the end.
@@ -238,14 +238,29 @@ class ServedFollowers:
             following.large, following.given, following.after = b"", 0, following.newest
         return part, more
 
+    async def open_digest(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
+        """Begin a digest of what the store has; see `ServedDigests.open`.
+
+        :raises BadRequest: the name is empty, or there is no range.
+        :raises TooManySnapshots: there are as many followers as there may be.
+        """
+        self._admit(name, ranges)
+        return await self._digests.open(owner, name, ranges)
+
+    async def read_digest(self, owner: Hashable, number: str, indexes: frozenset[int]) -> DigestReading:
+        """Count rows of a digest for a while; see `ServedDigests.read`."""
+        return await self._digests.read(owner, number, indexes)
+
     def forget(self, name: str) -> None:
         """Keep nothing for a follower any more."""
         self._stop(name)
+        self._digests.forget(name)
         self._store.forget(name)
         self._names.discard(name)
 
     def close_all(self, owner: Hashable) -> None:
-        """End the copies of a connection that is gone, and what it is given; what is kept for it stays."""
+        """End copies and digests of a connection that is gone, and what it is given; what is kept for it stays."""
+        self._digests.close_all(owner)
         for number in [number for number, opened in self._copies.items() if opened.owner == owner]:
             self._end_copy(number)
         for name in [name for name, following in self._following.items() if following.owner == owner]:
@@ -253,6 +268,7 @@ class ServedFollowers:
 
     def close(self) -> None:
         """End all."""
+        self._digests.close()
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -288,7 +304,7 @@ class ServedFollowers:
             asks = following.asked is not None or now - following.asked_at < _ASKS_WITHIN
             if asks and now - following.even_at >= settings.FOLLOWED_AT_ONCE:
                 found += following.ranges
-        return union(found)
+        return union(tuple(found))
 
     def _check_owned(self, ranges: SlotRanges) -> None:
         """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""
@@ -319,13 +335,13 @@ class ServedFollowers:
             opened.idle.cancel()
 
 
-def expected_of(store: IStore, ranges: SlotRanges) -> tuple[int, int]:
-    """About how many documents a copy of some ranges has, and bytes of their changes, by what the store counts anyway.
+def expected_size(store: IStore, ranges: SlotRanges) -> int:
+    """About how many bytes the changes of a copy of some ranges have, by what the store counts anyway.
 
     :param ranges: those that the store owns alone.
     """
     documents = min(store.documents, sum(store.histogram(start, end, 1)[0] for start, end in ranges))
     if not documents:
-        return 0, 0
+        return 0
     plain = store.used // store.documents - settings.ITEM_OVERHEAD  # times to live are counted, too, but seldom many
-    return documents, documents * (max(0, plain) + CHANGE_OVERHEAD)
+    return documents * (max(0, plain) + CHANGE_OVERHEAD)

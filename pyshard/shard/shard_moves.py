@@ -28,6 +28,7 @@ from pyshard.protocol.move_reports import MoveReports
 from pyshard.protocol.store_ranges import Origin
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
+from pyshard.shard.copy_verdict import CopyVerdict, judged_report
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.move_duties import (
     Duty,
@@ -184,7 +185,8 @@ class ShardMoves:
                 pulling = self._pulling.get(move.name)
                 progress = PullProgress() if pulling is None else pulling.pull.progress
                 error = "" if pulling is None else pulling.error
-                taken[move.number] = target_report(move, identity, store.ranges, progress, error, now)
+                report = target_report(move, identity, store.ranges, progress, error, now)
+                taken[move.number] = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
         return MoveReports(given, taken)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ Rules:
 
 - Only who changes slots of a follower that has been behind for long is slowed, and only while that follower asks.
 - How much they change is measured first. Then they get half of that for a while, however much they ask for. Then it is
-  measured again: they may have become many more.
+  measured again: they may have become many more. The most that was measured counts, since a disk has slow moments.
 - A change is made at once, and in order. It is its answer that waits, for a second at the most: clients have so many
   changes in flight, and no more.
 """
@@ -23,7 +23,7 @@ from pyshard.model.key_slots import LazySlots
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_operations import Run, changes
 
-_MEASURED = 2.0  # seconds for which it is measured how much is changed
+_MEASURED = 4.0  # seconds for which it is measured how much is changed
 _SHARE = 0.5  # of that writers get
 _SLOWED = 10.0  # seconds until it is measured again
 _LONGEST = 1.0  # seconds that an answer waits at the most
@@ -36,12 +36,13 @@ class WriterPace:
     def __init__(self) -> None:
         self._began: float | None = None  # to measure, or to slow down
         self._count = 0
+        self._most = 0.0  # operations in a second that were measured
         self._rate = 0.0  # operations that are answered in a second; 0: it is being measured
         self._next = 0.0  # when the next answer is due
 
     def reset(self) -> None:
         """Nobody is behind any more."""
-        self._began, self._rate = None, 0.0
+        self._began, self._most, self._rate = None, 0.0, 0.0
 
     def wait(self, operations: int, now: float) -> float:
         """Note changes, and say for how long their answer is to wait."""
@@ -50,7 +51,8 @@ class WriterPace:
         if not self._rate:
             self._count += operations
             if now - self._began >= _MEASURED:
-                self._rate = _SHARE * self._count / (now - self._began)
+                self._most = max(self._most, self._count / (now - self._began))
+                self._rate = _SHARE * self._most
                 self._began = self._next = now
             return 0.0
         due = max(self._next, now)

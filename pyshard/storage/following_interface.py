@@ -73,10 +73,10 @@ class IFollowedStore(Protocol):
         """The number of the last group of changes. What only reads doesn't raise it."""
         ...
 
-    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+    def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
         """All records as they are now, with versions, and keep what changes from here on for a follower.
 
-        :param name: of the follower, which follows from `head.sequence` of the copy on.
+        :param name: of the follower, which follows from `head.sequence` of the copy on; None: nothing is kept.
         :param ranges: only records of these slots; None: all.
         :raises StorageFailed: (in the Deferred) there is no copy.
         """

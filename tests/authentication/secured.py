@@ -20,6 +20,7 @@ from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadIte
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import encode_ranges
+from pyshard.protocol.row_digests import encode_indexes
 from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
@@ -89,6 +90,8 @@ class Bench:
             commands.ReadCopy: {"copy": "c1"},
             commands.CloseCopy: {"copy": "c1"},
             commands.ReadGroups: {"follower": "m", "after": 0, "ranges": encode_ranges(EVERYTHING), "offset": 0},
+            commands.OpenDigest: {"follower": "m", "ranges": encode_ranges(EVERYTHING)},
+            commands.ReadDigest: {"digest": "d1", "indexes": encode_indexes([0])},
             commands.ForgetFollower: {"follower": "m"},
             commands.CreateIndex: {"name": "new"},
             commands.DropIndex: {"name": "pages"},

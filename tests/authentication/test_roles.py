@@ -36,6 +36,8 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.OpenCopy: Role.ADMIN,
     commands.ReadCopy: Role.ADMIN,
     commands.CloseCopy: Role.ADMIN,
+    commands.OpenDigest: Role.ADMIN,
+    commands.ReadDigest: Role.ADMIN,
     commands.ReadGroups: Role.ADMIN,
     commands.ForgetFollower: Role.ADMIN,
     commands.ReportMoves: Role.ADMIN,

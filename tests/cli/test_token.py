@@ -12,11 +12,12 @@ from ports import free_port
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from pyshard.cli.up.cluster_choice import DEFAULT, as_file, with_free_ports
+from pyshard.cli.up.cluster_choice import DEFAULT, with_free_ports
 from pyshard.cli.up.daemon_commands import Access, daemons
 from pyshard.cli.up.ready_message import usage
 from pyshard.client import connect
 from pyshard.errors import ConfigError
+from pyshard.model.config_text import config_text
 from pyshard.model.shard_map import ShardMap
 from pyshard.security.tls import Tls
 from pyshard.security.tokens_and_roles import Role, parse
@@ -104,7 +105,7 @@ def test_up_where_others_can_connect(pyshard: Commands, tmp_path: Path) -> None:
     file = tmp_path / "shards.json"
     ranges = [attrs.evolve(shard, host="0.0.0.0", port=free_port()) for shard in DEFAULT.map.shards]
     cluster, _ = with_free_ports(attrs.evolve(DEFAULT, map=ShardMap(ranges), bootstrap_port=free_port()))
-    file.write_text(as_file(cluster))
+    file.write_bytes(config_text(cluster))
     port = cluster.map.shards[0].port
     ended = pyshard("up", "--config", str(file), "--run-dir", str(tmp_path / "run"))
     assert ended.code == 2

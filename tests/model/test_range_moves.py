@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyshard.model.range_moves import (
     BYTES_BEHIND,
     FOLLOWS,
+    MOST_DIFFERED,
     SEALED_AT_MOST,
     SECONDS_BEHIND,
     Phase,
@@ -74,6 +75,19 @@ def test_sealed_when_nearly_even() -> None:
 def test_not_sealed_before(source: SourceReport | None, target: TargetReport | None) -> None:
     """Else nothing is sealed, however long it takes."""
     assert next_step(MOVE, source, target, 1e6) is None
+
+
+@pytest.mark.parametrize("move", [MOVE, MOVE.sealing(), MOVE.waiting(True)])
+def test_copies_that_differ(move: RangeMove) -> None:
+    """After some copies that weren't equal to what the source has, the move is cancelled, whatever else is said."""
+    seldom = attrs.evolve(EVEN, complete=False, differed=MOST_DIFFERED - 1)
+    assert next_step(move, SOURCE, seldom, 0) is None
+    for target in (attrs.evolve(seldom, differed=MOST_DIFFERED), attrs.evolve(EVEN, differed=MOST_DIFFERED + 1)):
+        step = next_step(move, SOURCE, target, 0)
+        assert step is not None
+        assert step.phase is Phase.CANCELLED
+        assert step.why.startswith(f"{target.differed} copies weren't equal to what shard 'giver' has; the log of")
+    assert next_step(MOVE.sealing().committed(), SOURCE, attrs.evolve(EVEN, differed=9), 0) is None
 
 
 def test_committed_by_this_attempt_alone() -> None:

@@ -159,7 +159,7 @@ def test_leaves_clients_time(pulling_in_memory: Pulling, monkeypatch: pytest.Mon
 
     def slowly(name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         pulling.asked += busy
-        return deferLater(pulling.clock, 0.1, absorb, name, group, sequence, limit)
+        return deferLater(pulling.clock, 0.1).addCallback(lambda _: absorb(name, group, sequence, limit))
 
     monkeypatch.setattr(pulling.target.store, "absorb_staged", slowly)
     monkeypatch.setattr(range_pull, "_PIECE", 10)

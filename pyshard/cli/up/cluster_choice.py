@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import random
 import socket
 from contextlib import ExitStack
@@ -26,7 +25,8 @@ from pyshard.model.address_mapping import HostAndPort
 from pyshard.model.address_text import host_and_port
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.config_file import ClusterConfig
-from pyshard.model.key_slots import SLOTS, slot_to_hash
+from pyshard.model.config_text import config_text
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.security.private_files import replace_privately
 from pyshard.server import listen_address
@@ -83,35 +83,10 @@ def remember(data: ClusterData, cluster: ClusterConfig) -> None:
     :raises OSError: it can't be written; what was remembered stays.
     """
     path = data.directory / CONFIG
-    text = as_file(cluster)
-    if path.exists() and path.read_text() == text:
+    text = config_text(cluster)
+    if path.exists() and path.read_bytes() == text:
         return
-    replace_privately(path, text.encode())
-
-
-def as_file(cluster: ClusterConfig) -> str:
-    """The text of a cluster's config file."""
-    shards: list[dict[str, object]] = [
-        {
-            "name": shard.name,
-            **_bounds(shard),
-            "size": shard.limit,
-            "host": shard.host,
-            "port": shard.port,
-            **({"listen": cluster.listen[shard.name]} if shard.name in cluster.listen else {}),
-        }
-        for shard in cluster.map.shards
-    ]
-    bootstrap: dict[str, object] = {"host": cluster.bootstrap_host, "port": cluster.bootstrap_port}
-    if cluster.bootstrap_listen:
-        bootstrap["listen"] = cluster.bootstrap_listen
-    return json.dumps({"shards": shards, "bootstrap": bootstrap}, indent=2) + "\n"
-
-
-def _bounds(shard: MapShard) -> dict[str, object]:
-    """The fields of a config file for a shard's ranges."""
-    ranges = [(slot_to_hash(start), slot_to_hash(end)) for start, end in shard.ranges]
-    return {"start": ranges[0][0], "end": ranges[0][1]} if len(ranges) == 1 else {"ranges": ranges}
+    replace_privately(path, text)
 
 
 def check_ports(cluster: ClusterConfig) -> None:

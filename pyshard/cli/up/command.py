@@ -26,6 +26,7 @@ from pyshard.cli.up.daemon_commands import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
 from pyshard.cli.up.ready_message import fate_of_documents, usage
 from pyshard.model.config_file import ClusterConfig
+from pyshard.model.config_text import config_text
 from pyshard.net.steady_clock import run_steadily
 from pyshard.security import tls
 from pyshard.security.private_files import private_descriptor, replace_privately
@@ -114,7 +115,7 @@ def up(
         directory = held.enter_context(run_directory(run_dir))
         path = directory / CONFIG if config_file is None else config_file.absolute()
         if config_file is None:
-            replace_privately(path, clusters.as_file(cluster).encode())
+            replace_privately(path, config_text(cluster))
         with StateLock(state_file(directory, data)) as lock:
             everything = clusters.with_all_shards(cluster, open_state(lock.path, cluster.map, path))
         if data is not None:

@@ -210,7 +210,7 @@ class LmdbStore(RangeChanges):
     def sequence(self) -> int:
         return self._engine.sequence
 
-    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+    def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
         opened: list[StoreCopy] = []
 
         def work(_: WriteTransaction) -> StoreCopy:
@@ -223,7 +223,8 @@ class LmdbStore(RangeChanges):
         def failed(failure: Failure) -> Failure:
             for copy in opened:
                 copy.close()
-            self.forget(name)
+            if name is not None:
+                self.forget(name)
             return failure
 
         copied: Deferred[ICopy] = self._writer.submit(DirectUpdate(work)).addErrback(failed)

@@ -37,10 +37,15 @@ class StoreFollowers:
         self._followers: dict[str, LogFollower] = {}
 
     def open_copy(
-        self, name: str, ranges: SlotRanges | None, opened: Callable[[StoreCopy], None], closed: Callable[[], None]
+        self,
+        name: str | None,
+        ranges: SlotRanges | None,
+        opened: Callable[[StoreCopy], None],
+        closed: Callable[[], None],
     ) -> StoreCopy:
         """A copy of the store as it is; in the writer's thread, in a transaction that saves the follower's place.
 
+        :param name: see `IFollowedStore.copy`.
         :param opened: told of it with the engine's lock held.
         :param closed: called once when it is closed.
         """
@@ -69,7 +74,8 @@ class StoreFollowers:
                 return memtable_bytes + engine.file_use().kept_since(use)
 
             copy = StoreCopy(head, rows, engine.lock, release, pinned)
-            engine.retention.places.follow(name, head.sequence)
+            if name is not None:
+                engine.retention.places.follow(name, head.sequence)
             opened(copy)
         return copy
 

@@ -202,12 +202,13 @@ class MemoryStore(RangeChanges):
             self.documents, moment.expired(sweep), moment.rows(), release=moment.forget, pinned=moment.pinned
         )
 
-    def copy(self, name: str, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
-        self._places.follow(name, self.sequence)
-        self._keep_changes()
+    def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
+        if name is not None:
+            self._places.follow(name, self.sequence)
+            self._keep_changes()
         moment = StoreAtMoment(self._indexes, ranges=ranges)
-        names, remembered, next_index = self._names, self._remembered, self._next_index
-        head = ChangeGroup(self.sequence, 0, self._version, [], names, remembered, next_index, self.ranges)
+        named = self._names, self._remembered, self._next_index
+        head = ChangeGroup(self.sequence, 0, self._version, [], *named, self.ranges)
         return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
 
     def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
@@ -219,8 +220,7 @@ class MemoryStore(RangeChanges):
             raise behind(name, after)
         if name in self._followers:
             self._followers.pop(name).end(f"{name} follows anew")
-        follower = RingFollower(name, after, ranges, self._places, lambda: self._ring)
-        self._followers[name] = follower
+        follower = self._followers[name] = RingFollower(name, after, ranges, self._places, lambda: self._ring)
         return follower
 
     @property
@@ -288,9 +288,7 @@ class MemoryStore(RangeChanges):
         for follower in self._followers.values():
             follower.end("the store was closed")
         self._followers = {}
-        self._indexes = {}
-        self._dropped = []
-        self.held = 0
+        self._indexes, self._dropped, self.held = {}, [], 0
         self._hidden = HiddenRecords(self, self._indexes)
         return succeed(None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import attrs
@@ -13,7 +12,6 @@ from ports import free_port
 from pyshard.bootstrap.bootstrap import first_state
 from pyshard.cli.up.cluster_choice import (
     DEFAULT,
-    as_file,
     check_ports,
     check_reach,
     remember,
@@ -37,38 +35,13 @@ def test_default_is_the_example() -> None:
     assert config_file.load(CHECKOUT / "etc" / "shards.json") == DEFAULT
 
 
-def test_as_file() -> None:
-    """A config file that `up` writes reads back as the same cluster."""
-    moved = attrs.evolve(DEFAULT, bootstrap_port=4711)
-    assert config_file.parse(as_file(moved).encode()) == moved
-
-
-def test_as_file_of_shards_with_several_ranges() -> None:
-    """A shard with one range has start and end there, any other one its ranges."""
-    low, high = DEFAULT.map.shards
-    shards = [
-        attrs.evolve(low, ranges=((0, 1), (5_000_000, SLOTS))),
-        attrs.evolve(high, ranges=((1, 5_000_000),)),
-        attrs.evolve(high, name="new", port=1, ranges=()),
-    ]
-    several = attrs.evolve(DEFAULT, map=ShardMap(shards))
-    text = as_file(several)
-    assert config_file.parse(text.encode()) == several
-    assert [{*shard} & {"start", "end", "ranges"} for shard in json.loads(text)["shards"]] == [
-        {"ranges"},
-        {"start", "end"},
-        {"ranges"},
-    ]
-
-
 ELSEWHERE = attrs.evolve(
     DEFAULT, listen={"shard0-0.5": "0.0.0.0:5050", "shard0.5-1": "unix:/run/shard"}, bootstrap_listen="tcp:9192"
 )
 
 
-def test_as_file_with_other_places(tmp_path: Path) -> None:
-    """It also says where daemons listen that announce other addresses."""
-    assert config_file.parse(as_file(ELSEWHERE).encode()) == ELSEWHERE
+def test_remembered_with_other_places(tmp_path: Path) -> None:
+    """What is remembered also says where daemons listen that announce other addresses."""
     remember(ClusterData(tmp_path), ELSEWHERE)
     assert remembered(ClusterData(tmp_path)) == ELSEWHERE
 

@@ -12,8 +12,8 @@ from ports import free_port
 
 from pyshard.cli import cli
 from pyshard.cli.up import command
-from pyshard.cli.up.cluster_choice import as_file
 from pyshard.cli.up.directories import held_directory
+from pyshard.model.config_text import config_text
 from pyshard.storage import DataDirectory
 
 
@@ -71,7 +71,7 @@ def test_bad_config(tmp_path: Path, text: str | None, error: str) -> None:
 def test_config_with_a_port_in_use(tmp_path: Path, taken: int) -> None:
     """A config file with a port in use is one line, and exit code 2."""
     path = tmp_path / "c.json"
-    path.write_text(as_file(cluster(free_port(), bootstrap=taken)))
+    path.write_bytes(config_text(cluster(free_port(), bootstrap=taken)))
     ended = CliRunner().invoke(cli, ["up", "--config", str(path)])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"pyshard: {path}: the bootstrap: can't listen on {HOST}:{taken}")

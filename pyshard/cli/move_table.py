@@ -1,0 +1,124 @@
+"""Moves of ranges as `pyshard jobs` shows them: rows of a table, lines, JSON. Pure.
+
+What a move waits for, why it was cancelled, and why it doesn't go on, stand in lines below the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pyshard.cli.stat import size
+from pyshard.model.key_slots import hash_to_slot
+from pyshard.model.range_moves import Phase
+from pyshard.model.shard_map import ShardMap
+from pyshard.model.slot_ranges import without
+from pyshard.protocol.listed_moves import ListedMove
+
+_BAR = 12  # columns of a progress bar
+
+
+def moves_json(moves: Sequence[ListedMove]) -> str:
+    """The moves as one line of JSON: as the bootstrap lists them (docs/protocol.md, "ListMoves")."""
+    return msgspec.json.encode({"moves": list(moves)}).decode()
+
+
+def move_table(moves: Sequence[ListedMove], bars: bool = False) -> Table:
+    """A row for each move.
+
+    :param bars: whether progress is drawn, beside its number.
+    """
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    made.add_column("move", no_wrap=True, justify="right")
+    for name in ("from", "to"):
+        made.add_column(name)
+    made.add_column("part", no_wrap=True, justify="right")
+    made.add_column("phase", no_wrap=True)
+    for name in (*([""] if bars else []), "progress", "rate", "lag", "pause", "copies"):
+        made.add_column(name, no_wrap=True, justify="right")
+    for move in moves:
+        first, *cells = [Text(cell) for cell in row(move)]
+        bar = ProgressBar(total=1.0, completed=progress(move) or 0.0, width=_BAR)
+        made.add_row(first, *cells[:4], *([bar] if bars else []), *cells[4:])
+    return made
+
+
+def row(move: ListedMove) -> list[str]:
+    """The cells of a move."""
+    done = progress(move)
+    return [
+        str(move.number),
+        move.source,
+        move.target,
+        percent(sum(end - start for start, end in move.ranges)),
+        phase(move),
+        "" if done is None else f"{done:.0%}",
+        f"{size(round(move.rate))}/s" if move.rate and not move.over else "",
+        "" if move.seconds_behind is None or move.phase is not Phase.COPYING else size(move.bytes_behind),
+        "" if move.pause is None else f"{move.pause * 1000:.0f} ms",
+        str(move.copies) if move.copies else "",
+    ]
+
+
+def phase(move: ListedMove) -> str:
+    """How far a move is, in a word or two."""
+    if move.phase is Phase.COMMITTED:
+        return "done" if move.over else "cleaning"
+    if move.phase is Phase.CANCELLED:
+        return "cancelled"
+    if move.paused:
+        return "paused"
+    caught_up = move.phase is Phase.COPYING and move.seconds_behind is not None
+    return "catching up" if caught_up else move.phase.value
+
+
+def progress(move: ListedMove) -> float | None:
+    """Which part of its copy is done, from 0 to 1; None: that isn't known, or nothing is copied any more."""
+    if move.phase is Phase.COMMITTED:
+        return 1.0
+    if move.phase is Phase.CANCELLED or not move.expected:
+        return None
+    return min(1.0, move.size / move.expected) if move.seconds_behind is None else 1.0
+
+
+def remarks(moves: Sequence[ListedMove]) -> list[str]:
+    """A line for each move of which there is more to say: why it doesn't go on, or was cancelled."""
+    said = [(move.number, move.error or move.why) for move in moves]
+    return [f"move {number}: {text}" for number, text in said if text]
+
+
+def under_way(moves: Iterable[ListedMove]) -> set[int]:
+    """The numbers of those moves that aren't over."""
+    return {move.number for move in moves if not move.over}
+
+
+def cancelled(waited: Collection[ListedMove], listed: Sequence[ListedMove], shards: ShardMap) -> list[int]:
+    """Which of some moves have been cancelled, now that none of them is under way.
+
+    A bootstrap that was started meanwhile doesn't list what ended before. Then the map tells: who owns the range.
+
+    :param waited: the moves, as they were last seen.
+    :param listed: all that are listed now.
+    :param shards: the map now.
+    """
+    phases = {move.number: move.phase for move in listed}
+    return sorted(
+        move.number
+        for move in waited
+        if phases.get(move.number, Phase.COMMITTED if _arrived(move, shards) else Phase.CANCELLED) is Phase.CANCELLED
+    )
+
+
+def percent(part: float) -> str:
+    """A part of the keyspace: 0.25 → ``25.0 %``."""
+    return f"{part * 100:.1f} %"
+
+
+def _arrived(move: ListedMove, shards: ShardMap) -> bool:
+    target = shards.named(move.target)
+    ranges = tuple((hash_to_slot(start), hash_to_slot(end)) for start, end in move.ranges)
+    return target is not None and not without(ranges, target.ranges)

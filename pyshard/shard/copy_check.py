@@ -1,0 +1,158 @@
+"""Compares a complete copy with its source: digests of all rows on both sides, after the same group.
+
+Rules:
+
+- the source says after which group its digest is. The target has all groups up to that one, and none behind, when it
+  begins its own. Both go on taking changes while they count;
+- where the digest of either side ends before it is done, both begin anew. That says nothing about the copy;
+- the target counts in turns, so that its clients don't wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.errors import BadRequest, SnapshotEnded
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.row_digests import RowDigests
+from pyshard.shard.copy_verdict import CopyDiffers, CopyVerdict, indexes_of_both
+from pyshard.shard.digest_slices import digest_slice
+from pyshard.shard.followed_shard import FollowedShard
+from pyshard.shard.paced_turns import PacedTurns
+from pyshard.storage import ICopy, IStore
+
+_log = Logger()
+
+
+class CopyCheck:
+    """The check of a copy over one connection.
+
+    :param store: has the copy.
+    :param name: of its staging.
+    :param ranges: its slots.
+    :param source: is asked.
+    :param clock: paces it.
+    :param verdict: what is found out.
+    """
+
+    def __init__(
+        self,
+        store: IStore,
+        name: str,
+        ranges: SlotRanges,
+        source: FollowedShard,
+        clock: IReactorTime,
+        verdict: CopyVerdict,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._ranges = ranges
+        self._source = source
+        self._turns = PacedTurns(clock)
+        self._verdict = verdict
+        self._head: ChangeGroup | None = None  # of the source's digest
+        self._comparing: Deferred[None] | None = None
+        self._failure: Failure | None = None
+
+    async def go_on(self, position: int) -> None:
+        """Begin to compare, if the copy wasn't found equal, and say what was found out meanwhile.
+
+        :param position: the number of the last group that the copy has.
+        :raises CopyDiffers: it isn't equal.
+        :raises PyshardError: one of the stores failed, or the other shard refuses.
+        """
+        failure, self._failure = self._failure, None
+        if failure is not None and failure.check(SnapshotEnded) is None:
+            failure.raiseException()
+        if self._verdict.equal:
+            return
+        if self._head is None:
+            self._head = await self._source.open_digest()
+            if self._head.sequence < position:
+                raise BadRequest(
+                    f"digest: found one after group {self._head.sequence:,}, expected {position:,} or a later one"
+                )
+        await self.reached(position)
+
+    def parts(self, groups: Sequence[ChangeGroup]) -> list[Sequence[ChangeGroup]]:
+        """Groups that may be taken together: those up to the one after which the rows are to be counted, and the rest.
+
+        :param groups: in order.
+        """
+        moment = 0 if self._head is None else self._head.sequence
+        before = [group for group in groups if group.sequence <= moment]
+        return [part for part in (before, groups[len(before) :]) if part]
+
+    async def reached(self, sequence: int) -> None:
+        """The copy has all groups up to a number, and none behind: begin to count if that is the digest's.
+
+        :raises StorageFailed: there is no copy of the store.
+        """
+        if self._head is None or self._comparing is not None or self._verdict.equal or sequence < self._head.sequence:
+            return
+        ours = await _closed_if_cancelled(self._store.copy(None, self._ranges))
+        self._comparing = Deferred.fromCoroutine(self._compare(ours, self._head))
+        self._comparing.addBoth(self._compared)
+
+    def stop(self) -> None:
+        """Compare no more."""
+        if self._comparing is not None:
+            self._comparing.cancel()
+
+    # ------------------------------------------------------------------ inside
+
+    async def _compare(self, ours: ICopy, head: ChangeGroup) -> None:
+        digests = RowDigests(self._ranges, indexes_of_both(ours.head, head))
+        counting = Deferred.fromCoroutine(self._count(ours, digests))
+        try:
+            theirs = await self._source.digests(digests.indexes)
+            await counting
+        finally:
+            counting.addErrback(lambda _: None)  # if nobody waits for it any more, something else has failed
+            counting.cancel()
+            ours.close()
+        verdict = self._verdict
+        if why := digests.difference(theirs):
+            verdict.differed += 1
+            verdict.why = f"the copy isn't equal to what the source has: {why}"
+            _log.error(
+                "{name}: {why}. It is given up, and begun anew (found so {times} times).",
+                name=self._name,
+                why=verdict.why,
+                times=verdict.differed,
+            )
+            raise CopyDiffers(verdict.why)
+        verdict.equal = True
+        _log.info("{name}: {rows} rows are equal to those of the source", name=self._name, rows=digests.rows)
+
+    async def _count(self, copy: ICopy, digests: RowDigests) -> None:
+        while digest_slice(copy, digests):
+            await self._turns.next()
+
+    def _compared(self, outcome: Failure | None) -> None:
+        self._comparing = self._head = None
+        self._failure = outcome
+
+
+def _closed_if_cancelled(opening: Deferred[ICopy]) -> Deferred[ICopy]:
+    """The copy; if nobody waits for it any more when it comes, it is closed."""
+    waiting: Deferred[ICopy] = Deferred()
+
+    def opened(copy: ICopy) -> None:
+        if waiting.called:
+            copy.close()
+        else:
+            waiting.callback(copy)
+
+    def failed(failure: Failure) -> None:
+        if not waiting.called:
+            waiting.errback(failure)
+
+    opening.addCallbacks(opened, failed)
+    return waiting

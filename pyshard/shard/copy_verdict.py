@@ -1,0 +1,58 @@
+"""What is known of a copy: whether its rows are equal to those of the source. Pure.
+
+Rules:
+
+- a copy may be sealed, or committed, only when it was found equal. It follows from then on, group by group;
+- that isn't saved: a shard that restarts compares once more. So a seal that comes in between is taken back.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from pyshard.model.range_moves import TargetReport
+from pyshard.protocol.change_groups import ChangeGroup
+
+
+class CopyDiffers(Exception):
+    """The rows of a copy aren't those that the source has."""
+
+
+@attrs.define
+class CopyVerdict:
+    """What is known of the copies of one pull.
+
+    :ivar equal: whether the present one was found equal.
+    :ivar differed: how many of them weren't.
+    :ivar why: how the last of these differed; empty: none did.
+    """
+
+    equal: bool = False
+    differed: int = 0
+    why: str = ""
+
+
+def judged_report(report: TargetReport, verdict: CopyVerdict) -> TargetReport:
+    """What a target says of itself, in which a copy that wasn't found equal is neither complete nor sealed."""
+    return attrs.evolve(
+        report,
+        complete=report.complete and verdict.equal,
+        sealed=report.sealed if verdict.equal else 0,
+        differed=verdict.differed,
+        error=report.error or ("" if verdict.equal else verdict.why),
+    )
+
+
+def indexes_of_both(one: ChangeGroup, other: ChangeGroup) -> frozenset[int]:
+    """The ids of the indexes whose rows two stores should both have: those that neither of them has dropped.
+
+    One that a store wasn't told of yet is among them: it has no rows there, and may have none in the other one.
+
+    :param one: the head of a copy.
+    :param other: of the other store.
+    """
+    heads = [({0, *(head.indexes or {}).values()}, head.next_index) for head in (one, other)]
+    known = frozenset().union(*(present for present, _ in heads))
+    return frozenset(
+        number for number in known if all(number in present or number >= unknown for present, unknown in heads)
+    )
