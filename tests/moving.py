@@ -1,4 +1,4 @@
-"""What tests of moves in a cluster in memory share: two shards, the quarter of the keyspace that moves, and how to wait."""
+"""What tests of moves in a cluster in memory share: two shards, what moves between them, and how to wait."""
 
 from __future__ import annotations
 

@@ -56,8 +56,7 @@ def to_and_fro(cluster: MemoryCluster, times: int = 2) -> Iterator[Phase]:
 
 @pytest.mark.parametrize("given_up", [False, True])
 def test_no_room_at_the_target(cluster: MemoryCluster, client: Client, given_up: bool) -> None:
-    """A copy ends there, and the operator sees why; the source serves on. With more room it goes on; without it the move
-    ends with that reason."""
+    """A copy ends there, and the operator sees why; the source serves on. With more room it goes on, or else it ends."""
     target = state_of(cluster).map.named("shard1")
     assert target is not None
     assert cluster.bootstrap is not None
@@ -134,7 +133,7 @@ def test_nothing_is_shown_twice(cluster: MemoryCluster, client: Client) -> None:
 
 
 def test_expiries(cluster: MemoryCluster, client: Client) -> None:
-    """A document expires while it moves, wherever it is; a time to live that changes after the copy is the last one's."""
+    """A document expires while it moves, wherever it is; a time to live may change after the copy."""
     fleeting = [f"fleeting {number}" for number in range(60)]
     moving = [key for key in fleeting if SLOTS // 4 <= slot_of(key.encode()) < SLOTS // 2]
     end = cluster.clock.seconds() + 0.6
@@ -173,16 +172,14 @@ def test_expiries(cluster: MemoryCluster, client: Client) -> None:
 def test_counters(cluster: MemoryCluster, client: Client) -> None:
     """Each increment is done once, in the order in which it was asked for."""
     keys = [f"counter {number}" for number in range(20)]
-    given = []
-    for _ in to_and_fro(cluster, 4):
-        given.append([client.increment(key) for key in keys])
+    given = [[client.increment(key) for key in keys] for _ in to_and_fro(cluster, 4)]
     found = [cluster.run(gatherResults(each)) for each in given]
     assert found == [[number] * len(keys) for number in range(1, len(given) + 1)]
     assert cluster.run(client.get_many(keys)) == [len(given)] * len(keys)
 
 
 def test_versions(cluster: MemoryCluster, client: Client) -> None:
-    """Each document keeps its version; what is seen before a move can be replaced after it, once; later ones are higher."""
+    """Each document keeps its version. What was seen before a move can be replaced after it, once. Later ones are higher."""
     first, second = MOVING[:2]
 
     def version(key: str) -> int:
@@ -237,7 +234,7 @@ def test_indexes(cluster: MemoryCluster, client: Client) -> None:
             cluster.run(client.create_index("fleeting"))
             assert cluster.run(client.count("fleeting")) == 0, phase
             assert cluster.run(client.get_many(list(DOCS)[:100], index="fleeting")) == [None] * 100
-            cluster.run(client.write_many({key: made for key in list(DOCS)[:100]}, index="fleeting"))
+            cluster.run(client.write_many(dict.fromkeys(list(DOCS)[:100], made), index="fleeting"))
             made += 1
         elif made:
             assert cluster.run(client.get_many(list(DOCS)[:100], index="fleeting")) == [made - 1] * 100
@@ -253,11 +250,9 @@ def test_listings(cluster: MemoryCluster, client: Client) -> None:
     """Whoever lists all keys while a range moves gets each key that was there all the time once."""
 
     async def listed() -> list[str]:
-        return [key async for key in client.keys()]
+        return [key async for key in client.keys()]  # noqa: SIM118  # a client is no dict
 
-    working = []
-    for _ in to_and_fro(cluster, 3):
-        working.append(Deferred.fromCoroutine(listed()))
+    working = [Deferred.fromCoroutine(listed()) for _ in to_and_fro(cluster, 3)]
     found = cluster.run(gatherResults(working))
     assert len(found) > 20
     assert [sorted(each) for each in found] == [sorted(DOCS)] * len(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from deferreds import watch
@@ -82,7 +81,7 @@ def check_whole(cluster: MemoryCluster, client: Client) -> None:
 
 @pytest.mark.parametrize("decided", [Phase.COMMITTED, Phase.CANCELLED])
 def test_sealed_and_killed(durable: MemoryCluster, stores: DurableStores, decided: Phase) -> None:
-    """A source that is killed between its seal and the commit stays sealed for any time, until the state has decided."""
+    """A source that is killed between its seal and the commit stays sealed until the state has decided."""
     client = client_of(durable)
     seal(durable)
     check_sealed(durable, client)

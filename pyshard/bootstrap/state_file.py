@@ -85,7 +85,7 @@ class StateLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"{path}: another bootstrap uses this cluster state; a cluster has one bootstrap, so stop that one first"
+                f"{path}: another bootstrap uses this cluster state; a cluster has one, so stop that one first"
             ) from None
         except OSError as error:
             raise ConfigError(f"{path}: the cluster's state can't be locked ({error.strerror})") from None

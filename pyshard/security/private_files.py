@@ -47,7 +47,7 @@ def private_descriptor(path: Path, flags: int) -> int:
 
 
 class MayBeUndone(OSError):
-    """A file has another one's place, but a power failure may bring that one back: the disk didn't say that it won't."""
+    """A file has another one's place, but a power failure may bring that one back: the disk didn't take it."""
 
 
 def replace_privately(path: Path, data: bytes) -> None:

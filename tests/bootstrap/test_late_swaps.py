@@ -148,8 +148,7 @@ def test_a_restart_while_the_disk_still_fails(
 
 @pytest.mark.parametrize("phase", DECIDED)
 def test_the_rival_is_saved(cluster: ClusterWithFile, client: Client, phase: Phase) -> None:
-    """A cancel that is saved after a commit that seemed to have failed holds, also after a restart, and so does the other
-    way round."""
+    """A cancel that is saved after a commit that seemed to have failed holds, also after a restart; and vice versa."""
     try_to_decide(cluster, phase)
     if phase is Phase.COMMITTED:
         cancel(cluster)

@@ -183,7 +183,7 @@ def test_one_process_at_a_time(path: Path) -> None:
         with pytest.raises(ConfigError) as refused:
             StateLock(path)
     assert str(refused.value) == (
-        f"{path}: another bootstrap uses this cluster state; a cluster has one bootstrap, so stop that one first"
+        f"{path}: another bootstrap uses this cluster state; a cluster has one, so stop that one first"
     )
     kept = [StateLock(path)]
     with pytest.raises(ConfigError):
