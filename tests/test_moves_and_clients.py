@@ -49,7 +49,8 @@ class SteadyRun(MovingRun):
 
 
 def _with_default_deadline(*given: Any) -> FaceParts:
-    return FaceParts(*given[:-1], settings.DEADLINE)
+    cluster, random, recorder, numbers, _ = given
+    return FaceParts(cluster, random, recorder, numbers, settings.DEADLINE)
 
 
 def test_no_call_fails() -> None:

@@ -56,7 +56,7 @@ def to_and_fro(cluster: MemoryCluster, times: int = 2) -> Iterator[Phase]:
 
 @pytest.mark.parametrize("given_up", [False, True])
 def test_no_room_at_the_target(cluster: MemoryCluster, client: Client, given_up: bool) -> None:
-    """A copy ends there, and the operator sees why; the source serves on. With more room it goes on, or else it ends."""
+    """A copy ends there, and the operator sees why; the source serves. With more room it goes on, or else it ends."""
     target = state_of(cluster).map.named("shard1")
     assert target is not None
     assert cluster.bootstrap is not None
@@ -140,7 +140,7 @@ def test_expiries(cluster: MemoryCluster, client: Client) -> None:
     cluster.run(client.write_many(dict.fromkeys(fleeting, 1), ttl=0.6))
     short, long, kept = MOVING[:3]
     cluster.run(gatherResults([client.write(key, "x", ttl=1000) for key in (short, long, kept)]))
-    changed = False
+    changed, gone = False, end
     for phase in to_and_fro(cluster):
         if phase is Phase.COPYING and not changed and cluster.services["shard1"].shard.store.ranges.staged:
             changed = True
@@ -179,7 +179,7 @@ def test_counters(cluster: MemoryCluster, client: Client) -> None:
 
 
 def test_versions(cluster: MemoryCluster, client: Client) -> None:
-    """Each document keeps its version. What was seen before a move can be replaced after it, once. Later ones are higher."""
+    """Each document keeps its version, so what was seen before can be replaced after, once. Later ones are higher."""
     first, second = MOVING[:2]
 
     def version(key: str) -> int:
