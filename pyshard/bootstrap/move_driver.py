@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_progress import MoveProgress
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import (
     Phase,
@@ -97,6 +97,7 @@ class MoveDriver(Service):
         :param change: see `changed_move`.
         :raises BadRequest: there is no such move or change, or it is too late for it.
         :raises ConfigError: the state can't be saved.
+        :raises OutcomeUnknown: it may be saved, or not.
         """
         state = self._bootstrap.state
         self._bootstrap.change(state.with_move(changed_move(state.moves, number, change)))
@@ -160,10 +161,13 @@ class MoveDriver(Service):
                 told.addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
 
     def _change(self, move: RangeMove, state: ClusterState, what: str) -> bool:
-        """Save a state that a move has brought; whether that could be done. If not, it is tried again."""
+        """Save a state that a move has brought; whether that could be done. If not, it is tried again.
+
+        One of which nobody knows whether it was saved has no effect here, as long as no later one was saved.
+        """
         try:
             self._bootstrap.change(state)
-        except ConfigError as error:
+        except (ConfigError, OutcomeUnknown) as error:
             self._warn(f"{move.name} waits: {error}")
             return False
         else:

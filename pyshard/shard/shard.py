@@ -91,6 +91,17 @@ class Shard:
             )
         return self.assignment
 
+    def taken_on(self) -> Assignment:
+        """The assignment, if its ranges are those that the store owns.
+
+        :raises NotConfigured: there is none yet.
+        :raises ShardBehind: the store owns other ranges for some milliseconds more.
+        """
+        assignment = self.configured()
+        if self._store.ranges.owned != assignment.ranges:
+            raise ShardBehind(f"shard {assignment.name!r} is taking on other ranges; ask again soon")
+        return assignment
+
     def configure(self, name: str, state: ClusterState) -> Deferred[None]:
         """Take on an assignment, when those before it have been; see `accept` for what is refused."""
         configured: Deferred[None] = self._configuring.run(lambda: Deferred.fromCoroutine(self._configure(name, state)))
@@ -159,8 +170,7 @@ class Shard:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
         assignment, _ = self._owning(epoch, slot)
-        if self._store.ranges.owned != assignment.ranges:
-            raise ShardBehind(f"shard {assignment.name!r} is taking on other ranges; ask again soon")
+        self.taken_on()
         number = assignment.state.index_id(index)
         self.operations += 1
         return self._store.count(number), assignment.ranges

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_driver import MoveDriver
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
@@ -56,13 +56,14 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.saved: list[ClusterState] = []
-        self.disk_full = False
+        self.disk_full = self.unsure = False
         self.asked: list[str] = []
         self.number = 1
         self.source: SourceReport | None = SourceReport(A)
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
         self.slow = "high"
+        self.source_waiting: Deferred[MoveReports | None] | None = None
         self.bootstrap = Bootstrap(STATE, self.save)
         self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
@@ -71,6 +72,8 @@ class Bench:
         """Save a state, if there is room."""
         if self.disk_full:
             raise ConfigError("no room")
+        if self.unsure:
+            raise OutcomeUnknown("it may be there")
         self.saved.append(state)
 
     def ask(self, name: str) -> Deferred[MoveReports | None]:
@@ -78,6 +81,8 @@ class Bench:
         self.asked.append(name)
         if self.waiting is not None and name == self.slow:
             return self.waiting
+        if name == "low" and self.source_waiting is not None:
+            return self.source_waiting
         if name == "low":
             return succeed(None if self.source is None else MoveReports({self.number: self.source}, {}))
         return succeed(None if self.target is None else MoveReports({}, {self.number: self.target}))
@@ -221,6 +226,45 @@ def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
     bench.disk_full = False
     bench.pass_time(0.1)
     assert bench.phase() is Phase.COPYING
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_may_be_saved_has_not_happened_either(bench: Bench, settled: bool) -> None:
+    """A commit of which nobody knows whether it was saved takes no effect, and neither does a seal's end.
+
+    It is tried again until it is saved, or something else is in its place.
+    """
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.unsure = True
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.pass_time(1)
+    assert (bench.phase(), bench.bootstrap.state.epoch) == (Phase.SEALING, STATE.epoch)
+    bench.target = None if not settled else bench.target
+    bench.pass_time(SEALED_AT_MOST)
+    assert bench.phase() is Phase.SEALING
+    bench.unsure = False
+    bench.pass_time(0.1)
+    assert bench.phase() is (Phase.COMMITTED if settled else Phase.COPYING)
+    assert bench.saved[-1] == bench.bootstrap.state
+
+
+def test_a_target_that_is_empty_by_now(bench: Bench) -> None:
+    """What it said of itself before it had another store isn't committed, though the source's answer comes later."""
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.source_waiting = Deferred()
+    bench.pass_time()
+    bench.bootstrap.change(bench.bootstrap.state.with_identity("high", "3f", durable=False))
+    waiting, bench.source_waiting = bench.source_waiting, None
+    waiting.callback(MoveReports({1: SourceReport(A)}, {}))
+    assert bench.phase() is Phase.CANCELLED
+    assert "shard 'high'" in bench.bootstrap.state.moves[0].why
 
 
 def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
