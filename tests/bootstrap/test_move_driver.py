@@ -63,7 +63,6 @@ class Bench:
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
         self.slow = "high"
-        self.source_waiting: Deferred[MoveReports | None] | None = None
         self.bootstrap = Bootstrap(STATE, self.save)
         self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
@@ -81,8 +80,6 @@ class Bench:
         self.asked.append(name)
         if self.waiting is not None and name == self.slow:
             return self.waiting
-        if name == "low" and self.source_waiting is not None:
-            return self.source_waiting
         if name == "low":
             return succeed(None if self.source is None else MoveReports({self.number: self.source}, {}))
         return succeed(None if self.target is None else MoveReports({}, {self.number: self.target}))
@@ -258,10 +255,10 @@ def test_a_target_that_is_empty_by_now(bench: Bench) -> None:
     bench.pass_time()
     assert bench.phase() is Phase.SEALING
     bench.target = attrs.evolve(EVEN, sealed=1)
-    bench.source_waiting = Deferred()
+    bench.slow, bench.waiting = "low", Deferred()
     bench.pass_time()
     bench.bootstrap.change(bench.bootstrap.state.with_identity("high", "3f", durable=False))
-    waiting, bench.source_waiting = bench.source_waiting, None
+    waiting, bench.waiting = bench.waiting, None
     waiting.callback(MoveReports({1: SourceReport(A)}, {}))
     assert bench.phase() is Phase.CANCELLED
     assert "shard 'high'" in bench.bootstrap.state.moves[0].why
