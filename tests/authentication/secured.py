@@ -93,6 +93,8 @@ class Bench:
             commands.OpenDigest: {"follower": "m", "ranges": encode_ranges(EVERYTHING)},
             commands.ReadDigest: {"digest": "d1", "indexes": encode_indexes([0])},
             commands.ForgetFollower: {"follower": "m"},
+            commands.ApplyConfig: {"config": b"{}", "epoch": 0, "step": 0},
+            commands.ChangeMove: {"number": 1, "change": "cancel"},
             commands.CreateIndex: {"name": "new"},
             commands.DropIndex: {"name": "pages"},
         }
