@@ -118,6 +118,31 @@ def test_follow(pyshard3: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "━━━" in drawn[-1]
 
 
+@pytest.mark.parametrize(("options", "code"), [(["--follow"], 0), (["--follow", "--wait"], 130), (["--wait"], 130)])
+def test_interrupt(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int) -> None:
+    """Whoever only watches may stop; who waits hasn't got what they waited for. The terminal is left as it was."""
+    cursor: list[str] = []
+
+    class Screen(move_jobs.Live):
+        def __enter__(self) -> move_jobs.Live:
+            cursor.append("hidden")
+            return super().__enter__()
+
+        def __exit__(self, *error: object) -> None:
+            cursor.append("shown")
+            super().__exit__(None, None, None)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(move_jobs, "Live", Screen)
+    monkeypatch.setattr(move_jobs, "is_terminal", lambda: True)
+    monkeypatch.setattr(move_jobs.deferred_call, "call", interrupted)
+    ended = pyshard("jobs", *options)
+    assert (ended.code, ended.error.strip()) == (code, "" if code == 0 else "pyshard: interrupted")
+    assert cursor == (["hidden", "shown"] if "--follow" in options else [])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
