@@ -92,7 +92,7 @@ def row(move: ListedMove) -> list[str]:
         percent(sum(end - start for start, end in move.ranges)),
         phase(move),
         "" if done is None else f"{done:.0%}",
-        f"{size(round(move.rate))}/s" if move.rate and not move.over else "",
+        f"{size(round(move.rate))}/s" if move.rate and move.seconds_behind is None and not move.over else "",
         "" if move.seconds_behind is None or move.phase is not Phase.COPYING else size(move.bytes_behind),
         "" if move.pause is None else f"{move.pause * 1000:.0f} ms",
         str(move.copies) if move.copies else "",

@@ -54,7 +54,7 @@ def test_rows() -> None:
     """Each figure stands where it means something."""
     copying = move(size=MIB, expected=4 * MIB, rate=31.5 * MIB, copies=2, bytes_behind=9)
     assert row(copying) == ["7", "a", "c", "25.0 %", "copying", "25%", "31.5 MiB/s", "", "", "2"]
-    catching_up = move(size=MIB, expected=MIB, bytes_behind=2048, seconds_behind=0.5, copies=1)
+    catching_up = move(size=MIB, expected=MIB, rate=5.0, bytes_behind=2048, seconds_behind=0.5, copies=1)
     assert row(catching_up) == ["7", "a", "c", "25.0 %", "catching up", "100%", "", "2.0 KiB", "", "1"]
     over = move(at=Phase.COMMITTED, over=True, pause=0.0123, copies=1, seconds_behind=0.1, bytes_behind=5)
     assert row(over) == ["7", "a", "c", "25.0 %", "done", "100%", "", "", "12 ms", "1"]
