@@ -78,7 +78,7 @@ def test_config_file() -> None:
 
 
 #: A path that docs/running.md and README.md name, of a file that a bootstrap makes.
-MADE_BY_DAEMONS = {"etc/shards.state"}
+MADE_BY_DAEMONS = {"etc/shards.state", "etc/shards.state.lock"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -98,7 +98,8 @@ class Run:
         answers = attrs.evolve(settings, ANSWER_BYTES=random.choice([20, 100, settings.ANSWER_BYTES]))
         monkeypatch.setattr(shard_module, "settings", answers)
         connecting = import_module("pyshard.client.connect")  # by this name the package has the function
-        monkeypatch.setattr(connecting, "SystemRandom", lambda: Random(seed))  # of the asyncio clients
+        seeds = count(seed)  # of asyncio clients: two that are alike would end each other's connections
+        monkeypatch.setattr(connecting, "SystemRandom", lambda: Random(next(seeds)))
         connecting = import_module("pyshard.aio.connect")
         monkeypatch.setattr(connecting, "LoopClock", lambda loop: LoopClock(loop, loop.time))
         self.stores: dict[str, LastingStore] = {}
@@ -171,9 +172,12 @@ class Run:
         else:
             self.kill()
 
-    def kill(self) -> None:
-        """Kill a shard, and start it again a little later."""
-        name = self.random.choice(self.cluster.names)
+    def kill(self, name: str = "") -> None:
+        """Kill a shard, and start it again a little later.
+
+        :param name: of the shard; empty: any.
+        """
+        name = name or self.random.choice(self.cluster.names)
         for address in self.addresses[name]:
             self.cluster.network.cut(*address)
             del self.cluster.network.listeners[address]

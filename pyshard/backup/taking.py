@@ -3,7 +3,8 @@
 Rules:
 
 - all snapshots are open before the first one is read, so their moments are close together;
-- all snapshots are of the epoch of the cluster state in the backup, so its indexes and records fit together;
+- all snapshots are of the epoch of the cluster state in the backup, so its indexes and records fit together, and each
+  slot is in one of them, also when ranges move meanwhile: a snapshot keeps the ranges that it was opened with;
 - all snapshots are read at the same time; the first one that fails ends the others;
 - at most one page of each shard is in memory;
 - no shard gives more than the cluster state lets it have, so none can fill the disk;
@@ -28,7 +29,7 @@ from pyshard.backup.new_backup import NewBackup, RecordsFile
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient, BackupShard
 from pyshard.clocks import wall_seconds
-from pyshard.errors import BackupFailed, NotConfigured, PyshardError, Unavailable
+from pyshard.errors import BackupFailed, NotConfigured, PyshardError, ShardBehind, Unavailable
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
@@ -179,7 +180,7 @@ async def _open_each(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> str:
         if succeeded:
             snapshots.append(_ShardSnapshot(shard, answer["snapshot"], answer["documents"], answer["epoch"]))
     for failure in failures:
-        if not failure.check(NotConfigured):
+        if not failure.check(NotConfigured, ShardBehind):
             failure.raiseException()
     return failures[0].getErrorMessage() if failures else ""
 

@@ -124,7 +124,7 @@ class Bootstrap:
     """Owns the cluster state, and knows how ready each shard is.
 
     :param state: the state to begin with; it is saved already.
-    :param save: puts a state where it outlives this process, or raises.
+    :param save: puts a state where it outlives this process, or raises `ConfigError`, or `OutcomeUnknown`.
     """
 
     def __init__(self, state: ClusterState, save: Callable[[ClusterState], None]) -> None:
@@ -146,6 +146,8 @@ class Bootstrap:
 
         :raises BadRequest: it is one that nobody could read; nothing has changed.
         :raises ConfigError: it can't be saved; nothing has changed.
+        :raises OutcomeUnknown: it may be saved, or not. This process goes on with what it had, which it has told
+            already, and tells nobody of the other one. The next change that is saved settles it, and so does a restart.
         """
         if state != self.state:
             from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it

@@ -65,6 +65,7 @@ class ConfigApplication:
         :raises StaleEpoch: the cluster has another state by now.
         :raises Unavailable: a shard that is to give or take something can't be asked.
         :raises ConfigError: the state can't be saved.
+        :raises OutcomeUnknown: it may be saved, or not.
         """
         bootstrap = self._bootstrap
         try:

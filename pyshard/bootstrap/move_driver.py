@@ -4,24 +4,25 @@ Rules:
 
 - What comes next is decided by `pyshard.model.range_moves` alone, and takes effect when the state is saved and told.
 - Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted.
-- A shard that doesn't answer in time has nothing to say; its moves wait for it.
+- A shard that doesn't answer in time has nothing to say; its moves wait for it, and no other move does.
+- A move's target is asked last, and its answer counts at once: one in memory may have been lost a little later.
 - While there are no moves, nobody is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_progress import MoveProgress
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import (
     Phase,
@@ -70,7 +71,7 @@ class MoveDriver(Service):
         self._progress = MoveProgress()
         self._since: dict[int, tuple[tuple[Phase, int], float]] = {}  # move → its phase and attempt, and since when
         self._next: IDelayedCall | None = None
-        self._asking = False
+        self._asking: set[int] = set()  # the numbers of moves whose shards are asked just now
         self._pace = LinePace(settings.SHARD_LINES)
         bootstrap.on_change(self._wake)
 
@@ -96,6 +97,7 @@ class MoveDriver(Service):
         :param change: see `changed_move`.
         :raises BadRequest: there is no such move or change, or it is too late for it.
         :raises ConfigError: the state can't be saved.
+        :raises OutcomeUnknown: it may be saved, or not.
         """
         state = self._bootstrap.state
         self._bootstrap.change(state.with_move(changed_move(state.moves, number, change)))
@@ -103,38 +105,36 @@ class MoveDriver(Service):
     # ------------------------------------------------------------------ inside
 
     def _wake(self) -> None:
-        if self.running and self._bootstrap.state.moves and self._next is None and not self._asking:
+        if self.running and self._bootstrap.state.moves and self._next is None:
             self._next = self._clock.callLater(_EVERY, self._go_on)
 
     def _go_on(self) -> None:
         self._next = None
-        self._asking = True
-        Deferred.fromCoroutine(self._bring_on()).addErrback(self._failed).addBoth(self._asked)
+        for move in next_in_line(self._bootstrap.state.moves):
+            if move.number not in self._asking:
+                self._asking.add(move.number)
+                asked = Deferred.fromCoroutine(self._bring_on(move)).addErrback(self._failed)
+                asked.addBoth(self._asked, move.number)
+        self._wake()
 
-    def _asked(self, _: object) -> None:
-        self._asking = False
+    def _asked(self, _: object, number: int) -> None:
+        self._asking.discard(number)
         numbers = {move.number for move in self._bootstrap.state.moves}
         self._since = {number: since for number, since in self._since.items() if number in numbers}
-        self._wake()
 
     def _failed(self, failure: Failure) -> None:
         self._warn(f"moves don't go on for now: {failure.getErrorMessage()}")
 
-    async def _bring_on(self) -> None:
-        going = next_in_line(self._bootstrap.state.moves)
-        reports = await self._reports({name for move in going for name in (move.source, move.target)})
-        for move in going:
-            if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
-                target = reports[move.target].taken.get(move.number)
-                self._progress.report(move, target)
-                self._step(move, reports[move.source].given.get(move.number), target)
+    async def _bring_on(self, move: RangeMove) -> None:
+        source = (await self._reports(move.source)).given.get(move.number)
+        target = (await self._reports(move.target)).taken.get(move.number)
+        if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
+            self._progress.report(move, target)
+            self._step(move, source, target)
 
-    async def _reports(self, names: Iterable[str]) -> dict[str, MoveReports]:
-        in_order = sorted(names)
-        shards = [self._find(name) for name in in_order]
-        nothing: MoveReports | None = None
-        found = await gatherResults([succeed(nothing) if shard is None else shard.ask_moves() for shard in shards])
-        return {name: reports or MoveReports() for name, reports in zip(in_order, found, strict=True)}
+    async def _reports(self, name: str) -> MoveReports:
+        shard = self._find(name)
+        return (shard and await shard.ask_moves()) or MoveReports()
 
     def _step(self, move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> None:
         state, now = self._bootstrap.state, self._clock.seconds()
@@ -161,10 +161,13 @@ class MoveDriver(Service):
                 told.addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
 
     def _change(self, move: RangeMove, state: ClusterState, what: str) -> bool:
-        """Save a state that a move has brought; whether that could be done. If not, it is tried again."""
+        """Save a state that a move has brought; whether that could be done. If not, it is tried again.
+
+        One of which nobody knows whether it was saved has no effect here, as long as no later one was saved.
+        """
         try:
             self._bootstrap.change(state)
-        except ConfigError as error:
+        except (ConfigError, OutcomeUnknown) as error:
             self._warn(f"{move.name} waits: {error}")
             return False
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -14,7 +13,8 @@ from twisted.logger import Logger
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.errors import ConfigError
+from pyshard.bootstrap.state_file import StateLock
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.layout_change import layout_change
@@ -87,8 +87,9 @@ class BootstrapOptions(ShardAddressesOption):
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
+            self["state lock"] = StateLock(self["state"])
             self["cluster state"] = open_state(self["state"], cluster.map, path)
-        except ConfigError as error:
+        except (ConfigError, OutcomeUnknown) as error:
             end(error)
 
 
@@ -97,7 +98,11 @@ def open_state(path: Path, configured: ShardMap, config: Path) -> ClusterState:
 
     Other shards or ranges in the file change nothing: documents move when they are told to. The log says so.
 
+    What was written and not synced before is here like all else, and settled before anybody hears of it.
+
+    :param path: the state file, of which the caller has the lock.
     :raises ConfigError: it can't be read or written, or two shards would have one address.
+    :raises OutcomeUnknown: as `state_file.save`.
     """
     known = state_file.load(path)
     if known is None:
@@ -134,7 +139,8 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         log = options["open log"]() if options["open log"] else None
     except ConfigError as error:
         end(error)
-    bootstrap = Bootstrap(options["cluster state"], partial(state_file.save, options["state"]))
+    lock: StateLock = options["state lock"]
+    bootstrap = Bootstrap(options["cluster state"], lock.save)  # which has the lock as long as anybody saves
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
     service = BootstrapService(

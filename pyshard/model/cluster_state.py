@@ -26,7 +26,7 @@ import attrs
 from pyshard.errors import IndexExists, IndexNotFound, InvalidIndexName, shown_value
 from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
-from pyshard.model.range_moves import Phase, RangeMove, check_move
+from pyshard.model.range_moves import Phase, RangeMove, check_move, without_store
 from pyshard.model.range_plan import Transfer
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import union, without
@@ -131,11 +131,16 @@ class ClusterState:
         return self._of_next_epoch(indexes=indexes)
 
     def with_identity(self, name: str, identity: str, durable: bool) -> ClusterState:
-        """The next state, in which the shard called `name` is served by the store with that id."""
-        return self._with_shards(
+        """The next state, in which the shard called `name` is served by the store with that id.
+
+        Its moves that began with another store are cancelled, unless they are decided: what their target said of itself
+        may be true no more, and must not be committed.
+        """
+        state = self._with_shards(
             attrs.evolve(shard, identity=identity, durable=durable) if shard.name == name else shard
             for shard in self.map.shards
         )
+        return attrs.evolve(state, moves=tuple(without_store(move, name, identity) for move in self.moves))
 
     def with_addresses(self, configured: ShardMap) -> ClusterState:
         """The state with the addresses and limits of a config: this one if nothing differs, else the next.

@@ -206,7 +206,7 @@ def next_step(
         return None if source is None or target is None or move.paused else move.begun(source.store, target.store)
     for name, report, began in ((move.source, source, move.source_store), (move.target, target, move.target_store)):
         if report is not None and report.store != began:
-            return move.cancelled(f"the store of shard {name!r} isn't the one with which the move began")
+            return move.cancelled(_other_store(name))
     if target is not None and target.differed >= MOST_DIFFERED:
         return move.cancelled(
             f"{target.differed} copies weren't equal to what shard {move.source!r} has; the log of shard "
@@ -222,6 +222,22 @@ def next_step(
     if seconds >= SEALED_AT_MOST:
         return move.unsealed(f"the target hadn't all within {SEALED_AT_MOST:g} s of the seal")
     return None
+
+
+def without_store(move: RangeMove, name: str, identity: str) -> RangeMove:
+    """What becomes of a move when a shard has another store: it is cancelled if it began with the one before.
+
+    :param name: the shard's.
+    :param identity: of its store now.
+    """
+    began = {move.source: move.source_store, move.target: move.target_store}.get(name)
+    if move.has_ended or began is None or began.identity == identity:
+        return move
+    return move.cancelled(_other_store(name))
+
+
+def _other_store(name: str) -> str:
+    return f"the store of shard {name!r} isn't the one with which the move began"
 
 
 def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> bool:

@@ -46,9 +46,14 @@ def private_descriptor(path: Path, flags: int) -> int:
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE)
 
 
+class MayBeUndone(OSError):
+    """A file has another one's place, but a power failure may bring that one back: the disk didn't take it."""
+
+
 def replace_privately(path: Path, data: bytes) -> None:
     """Put a file in the place of another one, or where there is none, and return when the disk has it.
 
+    :raises MayBeUndone: it is there, and nobody knows whether the disk has it.
     :raises OSError: the disk did not take it; what was there stands.
     """
     beside = path.with_name(f"{path.name}.new")
@@ -58,7 +63,10 @@ def replace_privately(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    sync_directory(path.parent)
+    try:
+        sync_directory(path.parent)
+    except OSError as error:
+        raise MayBeUndone(error.errno, error.strerror) from error
 
 
 def sync_directory(path: Path) -> None:

@@ -18,10 +18,10 @@ from typing import NoReturn, Protocol
 
 from twisted.logger import Logger
 
-from pyshard.errors import ConfigError
+from pyshard.errors import PyshardError
 
 
-def end(error: ConfigError) -> NoReturn:
+def end(error: PyshardError) -> NoReturn:
     """End the process with an error's line on standard error and exit code 1."""
     raise SystemExit(f"pyshard: {error}")
 

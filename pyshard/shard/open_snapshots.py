@@ -6,6 +6,7 @@ Rules:
 - How many there may be, how fast they must be read, and how much may be kept for them, says
   `pyshard.shard.snapshot_limits`.
 - One that was read to its end ends.
+- It has exactly the ranges that its epoch gives the shard; while these change, none is opened.
 - An id is never given twice, so that nobody reads on in another snapshot.
 - Who goes on reading in a snapshot that has ended is told why it has.
 - Where many records must be looked at for an answer, such as a million that have expired, others are served meanwhile
@@ -96,7 +97,7 @@ class OpenSnapshots:
         :param owner: the connection.
         :param peer: who is at its other end.
         :return: a Deferred of what the caller is told, when the documents are counted.
-        :raises NotConfigured, TooManySnapshots: (in the Deferred)
+        :raises NotConfigured, ShardBehind, TooManySnapshots: (in the Deferred)
         :raises SnapshotEnded: (in the Deferred) it had to end meanwhile.
         """
         return Deferred.fromCoroutine(self._open_and_count(owner, peer))
@@ -111,7 +112,7 @@ class OpenSnapshots:
         return Deferred.fromCoroutine(self._read(owner, number))
 
     async def _open_and_count(self, owner: Hashable, peer: SnapshotPeer) -> SnapshotTicket:
-        assignment = self._shard.configured()
+        assignment = self._shard.taken_on()  # or the snapshot would have other ranges than its epoch says
         why = refusal([found.peer for found in self._open.values()], peer, self._limits)
         if why:
             raise TooManySnapshots(f"shard {assignment.name!r} has {why}; try again when another backup has ended")

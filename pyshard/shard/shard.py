@@ -70,6 +70,11 @@ class Shard:
         self.on_assignment: Callable[[], None] = lambda: None
 
     @property
+    def remembers(self) -> bool:
+        """Whether the store goes by the assignment, and has it after a restart."""
+        return self.assignment is self._taken_on
+
+    @property
     def store(self) -> IStore:
         """The store it was made with."""
         return self._store
@@ -85,6 +90,17 @@ class Shard:
                 "(twistd pyshard-bootstrap --config etc/shards.json)"
             )
         return self.assignment
+
+    def taken_on(self) -> Assignment:
+        """The assignment, if its ranges are those that the store owns.
+
+        :raises NotConfigured: there is none yet.
+        :raises ShardBehind: the store owns other ranges for some milliseconds more.
+        """
+        assignment = self.configured()
+        if self._store.ranges.owned != assignment.ranges:
+            raise ShardBehind(f"shard {assignment.name!r} is taking on other ranges; ask again soon")
+        return assignment
 
     def configure(self, name: str, state: ClusterState) -> Deferred[None]:
         """Take on an assignment, when those before it have been; see `accept` for what is refused."""
@@ -154,8 +170,7 @@ class Shard:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
         assignment, _ = self._owning(epoch, slot)
-        if self._store.ranges.owned != assignment.ranges:
-            raise ShardBehind(f"shard {assignment.name!r} is taking on other ranges; ask again soon")
+        self.taken_on()
         number = assignment.state.index_id(index)
         self.operations += 1
         return self._store.count(number), assignment.ranges

@@ -3,6 +3,7 @@
 Rules:
 
 - What is to be done says `pyshard.shard.move_duties`; what failed is tried again when the bootstrap asks the next time.
+- It is done when the shard remembers the state that wants it: a source that was killed once it was sealed knows why.
 - A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
 - It pulls from that store alone which the state names.
 """
@@ -170,13 +171,14 @@ class ShardMoves:
         assignment = self._shard.assignment
         if assignment is None:
             return
-        wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves)}
+        owned = self._shard.store.ranges.owned
+        wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves, owned)}
         for name in self._pulling.keys() - wanted.keys():
             self._pulling.pop(name).stop()
         if self._dial is not None:
             for name in wanted.keys() - self._pulling.keys():
                 self._pull(wanted[name], self._dial)
-        if not self._busy and self._duties():
+        if not self._busy and self._shard.remembers and self._duties():
             self._busy = True
             Deferred.fromCoroutine(self._do_all()).addErrback(self._failed).addBoth(self._done)
 
@@ -185,8 +187,9 @@ class ShardMoves:
         self.update()
         assignment, store = self._shard.configured(), self._shard.store
         identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
+        remembered = self._shard.remembers
         given = {
-            move.number: source_report(move, identity, store.ranges, self._followers.names)
+            move.number: source_report(move, identity, store.ranges, self._followers.names, remembered)
             for move in assignment.state.moves
             if move.source == assignment.name
         }
@@ -196,7 +199,7 @@ class ShardMoves:
                 pulling = self._pulling.get(move.name)
                 progress = PullProgress() if pulling is None else pulling.pull.progress
                 error = "" if pulling is None else pulling.error
-                report = target_report(move, identity, store.ranges, progress, error, now)
+                report = target_report(move, identity, store.ranges, progress, error, now, remembered)
                 judged = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
                 taken[move.number] = attrs.evolve(judged, full=pulling is not None and pulling.full)
         return MoveReports(given, taken)

@@ -7,7 +7,7 @@ import pytest
 from bootstrap.states import STATE, Log
 
 from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 
 # -- changes --------------------------------------------------------------------------------------------------------
 
@@ -38,6 +38,19 @@ def test_change_that_cannot_be_saved() -> None:
     log.full = False
     log.bootstrap.change(STATE.with_index("links"))
     assert log.done == [("saved", 8), ("heard", 8)]
+
+
+def test_change_of_which_nobody_knows_whether_it_was_saved() -> None:
+    """It doesn't hold and nobody hears of it, until it is saved for sure; another change may come in its place."""
+    for change in (STATE.with_index("links"), STATE.without_index("pages")):
+        log = Log()
+        log.unsure = True
+        with pytest.raises(OutcomeUnknown):
+            log.bootstrap.change(STATE.with_index("links"))
+        assert (log.bootstrap.state, log.done) == (STATE, [])
+        log.unsure = False
+        log.bootstrap.change(change)
+        assert (log.bootstrap.state, log.done) == (change, [("saved", 8), ("heard", 8)])
 
 
 # -- readiness ------------------------------------------------------------------------------------------------------

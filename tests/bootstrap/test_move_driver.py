@@ -12,11 +12,13 @@ from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_driver import MoveDriver
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId, TargetReport
 from pyshard.model.range_plan import Transfer
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.move_reports import MoveReports
 from pyshard.settings import settings
 
@@ -48,17 +50,19 @@ class Bench:
 
     :ivar source: what `low` says of it; None: it can't be asked.
     :ivar target: what `high` says.
+    :ivar waiting: the answer of the shard that is slow; None: that isn't slow.
     """
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.saved: list[ClusterState] = []
-        self.disk_full = False
+        self.disk_full = self.unsure = False
         self.asked: list[str] = []
         self.number = 1
         self.source: SourceReport | None = SourceReport(A)
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
+        self.slow = "high"
         self.bootstrap = Bootstrap(STATE, self.save)
         self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
@@ -67,15 +71,17 @@ class Bench:
         """Save a state, if there is room."""
         if self.disk_full:
             raise ConfigError("no room")
+        if self.unsure:
+            raise OutcomeUnknown("it may be there")
         self.saved.append(state)
 
     def ask(self, name: str) -> Deferred[MoveReports | None]:
         """What a shard says."""
         self.asked.append(name)
+        if self.waiting is not None and name == self.slow:
+            return self.waiting
         if name == "low":
             return succeed(None if self.source is None else MoveReports({self.number: self.source}, {}))
-        if self.waiting is not None:
-            return self.waiting
         return succeed(None if self.target is None else MoveReports({}, {self.number: self.target}))
 
     def plan(self) -> None:
@@ -152,12 +158,61 @@ def test_who_does_not_answer_holds_up_its_move(bench: Bench) -> None:
     """And nobody is asked twice at once."""
     bench.waiting = Deferred()
     bench.pass_time(5)
-    assert bench.asked == ["high", "low"]
+    assert bench.asked == ["low", "high"]
     assert bench.phase() is Phase.PLANNED
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(None)
     bench.pass_time(0.06)
     assert bench.phase() is Phase.COPYING
+
+
+def test_a_target_that_is_lost_once_it_was_ready(bench: Bench) -> None:
+    """What it said while its source was still to answer doesn't count: a range isn't given to an empty store."""
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.slow, bench.waiting, bench.target = "low", Deferred(), attrs.evolve(EVEN, sealed=1)
+    bench.pass_time(0.2)
+    _replaced(bench)
+    waiting, bench.waiting = bench.waiting, None
+    waiting.callback(MoveReports({1: SourceReport(A)}, {}))
+    assert bench.phase() is Phase.CANCELLED
+
+
+@attrs.frozen
+class Says:
+    """A shard that says one thing of moves, or nothing for now."""
+
+    reports: MoveReports | None
+
+    def ask_moves(self) -> Deferred[MoveReports | None]:
+        """What it says."""
+        return Deferred() if self.reports is None else succeed(self.reports)
+
+    def settle(self) -> Deferred[None]:
+        """It has the state."""
+        return succeed(None)
+
+
+def test_moves_do_not_wait_for_each_other() -> None:
+    """A shard that doesn't answer holds up its own move alone."""
+    bench = Bench()
+    bench.driver.stopService()
+    more = [MapShard(name, (), 1 << 30, f"{name}.example", 5050) for name in ("more", "most")]
+    bench.bootstrap.change(bench.bootstrap.state.with_shards(more, [], []))
+    planned = [Transfer("low", "more", ((0, 100),)), Transfer("high", "most", ((SLOTS - 1, SLOTS),))]
+    bench.bootstrap.change(bench.bootstrap.state.with_moves(planned))
+    shards = {
+        "low": Says(None),
+        "more": Says(MoveReports()),
+        "high": Says(MoveReports({2: SourceReport(A)}, {})),
+        "most": Says(MoveReports({}, {2: EVEN})),
+    }
+    driver = MoveDriver(bench.bootstrap, bench.clock, shards.get)
+    driver.startService()
+    bench.pass_time(1)
+    assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.PLANNED, Phase.SEALING]
 
 
 def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
@@ -168,6 +223,45 @@ def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
     bench.disk_full = False
     bench.pass_time(0.1)
     assert bench.phase() is Phase.COPYING
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_may_be_saved_has_not_happened_either(bench: Bench, settled: bool) -> None:
+    """A commit of which nobody knows whether it was saved takes no effect, and neither does a seal's end.
+
+    It is tried again until it is saved, or something else is in its place.
+    """
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.unsure = True
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.pass_time(1)
+    assert (bench.phase(), bench.bootstrap.state.epoch) == (Phase.SEALING, STATE.epoch)
+    bench.target = None if not settled else bench.target
+    bench.pass_time(SEALED_AT_MOST)
+    assert bench.phase() is Phase.SEALING
+    bench.unsure = False
+    bench.pass_time(0.1)
+    assert bench.phase() is (Phase.COMMITTED if settled else Phase.COPYING)
+    assert bench.saved[-1] == bench.bootstrap.state
+
+
+def test_a_target_that_is_empty_by_now(bench: Bench) -> None:
+    """What it said of itself before it had another store isn't committed, though the source's answer comes later."""
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.slow, bench.waiting = "low", Deferred()
+    bench.pass_time()
+    bench.bootstrap.change(bench.bootstrap.state.with_identity("high", "3f", durable=False))
+    waiting, bench.waiting = bench.waiting, None
+    waiting.callback(MoveReports({1: SourceReport(A)}, {}))
+    assert bench.phase() is Phase.CANCELLED
+    assert "shard 'high'" in bench.bootstrap.state.moves[0].why
 
 
 def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from bootstrap.states import fail_to_sync
 from ports import free_port
 from twisted.application.service import IService
 from twisted.python import usage
@@ -16,7 +17,7 @@ from twisted.python import usage
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.plugin import BootstrapOptions, makeService, open_state
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net import client_endpoints
@@ -44,9 +45,10 @@ def written(path: Path, **fields: object) -> Path:
 
 
 def parsed(*arguments: str | Path) -> BootstrapOptions:
-    """The options of a command line."""
+    """The options of a command line, of which the process has ended."""
     options = BootstrapOptions()
     options.parseOptions([str(argument) for argument in arguments])
+    options["state lock"].close()
     return options
 
 
@@ -201,6 +203,34 @@ def test_known_cluster(file: Path, tmp_path: Path) -> None:
     state_file.save(tmp_path / "one", known)
     assert open_state(tmp_path / "one", configured, file) == known
     assert known.epoch == 3
+
+
+def test_state_that_was_not_synced(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written and not synced is settled by a restart, before anybody hears of it; or there is no restart."""
+    configured = config_file.load(file).map
+    known = open_state(tmp_path / "one", configured, file)
+    with monkeypatch.context() as patch:
+        fail_to_sync(patch)
+        with pytest.raises(OutcomeUnknown):
+            state_file.save(tmp_path / "one", known.with_index("pages"))
+        with pytest.raises(OutcomeUnknown):
+            open_state(tmp_path / "one", configured, file)
+        with pytest.raises(SystemExit) as ended:
+            parsed("--config", file, "--listen", "unix:a socket", "--state", tmp_path / "one")
+        assert "its directory can't be synced" in str(ended.value.code)
+    assert open_state(tmp_path / "one", configured, file) == known.with_index("pages")
+
+
+def test_second_bootstrap(file: Path, asked: list[tuple[str, int]]) -> None:
+    """Two bootstraps with one state file would decide differently about a move: the second one is refused."""
+    options = BootstrapOptions()
+    options.parseOptions(["--config", str(file)])
+    service = makeService(options)
+    lock = options.pop("state lock")
+    assert "another bootstrap uses this cluster state" in refused("--config", file)
+    assert service.parent is None
+    lock.close()
+    parsed("--config", file)
 
 
 def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:

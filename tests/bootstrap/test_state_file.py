@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bootstrap.states import fail_to_sync
 
 from pyshard.bootstrap import state_file
-from pyshard.errors import ConfigError
+from pyshard.bootstrap.state_file import StateLock
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import to_json
 from pyshard.model.key_slots import SLOTS
@@ -152,6 +155,79 @@ def test_save_where_no_file_can_be(path: Path) -> None:
         f"{nowhere}: the cluster's state can't be written (No such file or directory); "
         "name a place that can with --state"
     )
+
+
+def test_directory_that_can_not_be_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the new file is there, and nobody knows for how long: that is neither a success nor a failure."""
+    state_file.save(path, OLD)
+    with monkeypatch.context() as patch:
+        fail_to_sync(patch)
+        with pytest.raises(OutcomeUnknown) as unknown:
+            state_file.save(path, NEW)
+    assert str(unknown.value) == (
+        f"{path}: the cluster's state was written, but its directory can't be synced (Input/output error), so the "
+        "change may or may not be there after a restart; try it again when the disk works"
+    )
+    assert state_file.load(path) == NEW
+    state_file.save(path, OLD)
+    assert state_file.load(path) == OLD
+
+
+# -- the lock -------------------------------------------------------------------------------------------------------
+
+
+def test_one_process_at_a_time(path: Path) -> None:
+    """A second bootstrap is refused, in one line, until the first one lets go, or forgets it."""
+    with StateLock(path) as lock:
+        lock.save(OLD)
+        with pytest.raises(ConfigError) as refused:
+            StateLock(path)
+    assert str(refused.value) == (
+        f"{path}: another bootstrap uses this cluster state; a cluster has one, so stop that one first"
+    )
+    kept = [StateLock(path)]
+    with pytest.raises(ConfigError):
+        StateLock(path)
+    kept.clear()
+    StateLock(path).close()
+    assert state_file.load(path) == OLD
+    assert path.with_name("shards.state.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_lock_outlives_its_parent(path: Path) -> None:
+    """A child that daemonizing forked has it as long as it lives, also when its parent has let go."""
+    lock, (read, write) = StateLock(path), os.pipe()
+    child = os.fork()
+    if not child:  # it lives until the parent closes the pipe
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    lock.close()
+    with pytest.raises(ConfigError, match="another bootstrap uses"):
+        StateLock(path)
+    os.close(write)
+    os.waitpid(child, 0)
+    os.close(read)
+    StateLock(path).close()
+
+
+def test_lock_where_no_file_can_be(path: Path) -> None:
+    """A place that can't be written is told as such."""
+    path.with_name("shards.state.lock").symlink_to(path)
+    with pytest.raises(ConfigError, match=r"can't be written \(Too many levels of symbolic links\); name a place"):
+        StateLock(path)
+    assert not path.exists()
+
+
+def test_lock_that_the_disk_does_not_have(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks is told as such, and not used."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ConfigError, match=r"can't be locked \(No locks available\)"):
+        StateLock(path)
 
 
 @pytest.mark.parametrize("fails_at", ["open", "fsync", "replace"])

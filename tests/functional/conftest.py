@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from functional.cluster import Cluster, Daemon, NewCluster, clean_environment, in_thread
+from functional.history_program import QUICK, QUICKENED
+from functional.history_round import Programs
 
 import pyshard
 
@@ -116,3 +118,20 @@ def shared(
     yield made
     for daemon in made.daemons:
         daemon.kill()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have clients give connections up soon, so that much happens in little time."""
+    for module in QUICKENED:
+        monkeypatch.setattr(module, "settings", QUICK)
+
+
+@pytest.fixture
+def programs() -> Iterator[list[Programs]]:
+    """Those that are to be ended."""
+    made: list[Programs] = []
+    yield made
+    for one in [one for programs in made for one in programs.running]:
+        one.kill()
+        one.end()

@@ -67,7 +67,8 @@ def test_background(environment: Mapping[str, str], tmp_path: Path) -> None:
         assert "Server Shut Down" in log
         assert "Traceback" not in log
         assert [one.name for one in folder.iterdir()] == ["twistd.log"]
-    assert sorted(one.name for one in (tmp_path / "etc").iterdir()) == ["shards.json", "shards.state"]
+    left = sorted(one.name for one in (tmp_path / "etc").iterdir())
+    assert left == ["shards.json", "shards.state", "shards.state.lock"]
 
 
 def test_terminate(cluster: Cluster) -> None:

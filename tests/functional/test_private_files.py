@@ -46,7 +46,7 @@ def test_daemons_and_backups(new_cluster: NewCluster, umask: int) -> None:
     for daemon in cluster.daemons:
         assert daemon.end() == 0
     cluster.start()
-    mine = ("data-a", "data-b", "etc/shards.state", "kept", "a.log", "b.log", "bootstrap.log")
+    mine = ("data-a", "data-b", "etc/shards.state", "etc/shards.state.lock", "kept", "a.log", "b.log", "bootstrap.log")
     assert exposed(cluster.folder, *mine) == []
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.functional
 _PORTS = (5050, 5051, 9192)
 _READY = "from pyshard import Pyshard; print({one['state'] for one in Pyshard().readiness()})"
 _NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".tox", ".hypothesis", ".*_cache", "__pycache__", "*.egg-info", "*.state", "data", "monday"
+    ".git", ".venv", ".tox", ".hypothesis", ".*_cache", "__pycache__", "*.egg-info", "*.state*", "data", "monday"
 )
 
 

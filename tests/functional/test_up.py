@@ -134,7 +134,14 @@ def test_up_keeps_documents(tmp_path: Path, environment: Mapping[str, str]) -> N
     finally:
         os.killpg(up.process.pid, signal.SIGINT)
         assert up.process.wait(PATIENCE) == 0, up.text()
-    assert sorted(path.name for path in data.iterdir()) == ["a", "b", "cluster.state", "shards.json", "up.lock"]
+    assert sorted(path.name for path in data.iterdir()) == [
+        "a",
+        "b",
+        "cluster.state",
+        "cluster.state.lock",
+        "shards.json",
+        "up.lock",
+    ]
     assert not (tmp_path / "run" / "cluster.state").exists()
 
     again = Up(tmp_path, environment, "--run-dir=run", "--data-dir=my data", configured=False)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pyshard.security import private_files
 from pyshard.security.private_files import (
+    MayBeUndone,
     make_private_directory,
     open_to_others,
     private_descriptor,
@@ -63,6 +65,20 @@ def test_a_file_that_takes_anothers_place(tmp_path: Path, umask: int) -> None:
     replace_privately(path, b"new")
     assert (path.read_bytes(), mode_of(path)) == (b"new", 0o600)
     assert not beside.exists()
+
+
+def test_directory_that_can_not_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file is there by then, so its error is one of its own."""
+    path = tmp_path / "file"
+    replace_privately(path, b"old")
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(private_files, "sync_directory", fail)
+    with pytest.raises(MayBeUndone, match="Input/output error"):
+        replace_privately(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_planted_links(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from deferreds import result
 from shard.states import HALF, HIGH, LOW, STATE, applied
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from pyshard.errors import ShardBehind, WrongShard
 from pyshard.model.cluster_state import ClusterState
@@ -15,7 +16,9 @@ from pyshard.model.range_moves import Phase, RangeMove
 from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_operations import Has, Read, Write
+from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.shard import Shard
+from pyshard.shard.snapshot_limits import SnapshotPeer
 
 SEALED: SlotRanges = ((HALF // 4, HALF // 2),)
 KEYS = [key for key in (b"%d" % number for number in range(400)) if in_ranges(slot_of(key), LOW.ranges)]
@@ -59,7 +62,8 @@ def test_counts(sealed: Shard) -> None:
 
 
 def test_while_the_store_follows(sealed: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between a commit and what its store does for it, what goes isn't served any more, and nothing is counted."""
+    """Between a commit and what its store does for it, what goes isn't served any more. Nothing is counted, and
+    no snapshot opened, which would have other ranges than its epoch says."""
     shards = [
         attrs.evolve(LOW, ranges=((0, SEALED[0][0]), (SEALED[0][1], HALF))),
         attrs.evolve(HIGH, ranges=(*SEALED, (HALF, SLOTS))),
@@ -74,6 +78,10 @@ def test_while_the_store_follows(sealed: Shard, monkeypatch: pytest.MonkeyPatch)
     assert applied(sealed, Has("", KEYS), epoch=8) == [refused]
     with pytest.raises(ShardBehind, match="taking on other ranges"):
         sealed.count(8, "", 0)
+    snapshots = OpenSnapshots(sealed, Clock())
+    with pytest.raises(ShardBehind, match="taking on other ranges"):
+        result(snapshots.open("a", SnapshotPeer("10.0.0.1", admin=False)))
+    assert len(snapshots) == 0
     waiting.callback(None)
     result(configured)
     assert applied(sealed, Has("", KEYS), epoch=8) == [refused]

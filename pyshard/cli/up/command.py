@@ -14,6 +14,7 @@ from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from pyshard.bootstrap.plugin import open_state
+from pyshard.bootstrap.state_file import StateLock
 from pyshard.cli.common_options import refuse_outer, tls_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
 from pyshard.cli.rich_output import show
@@ -115,7 +116,8 @@ def up(
         path = directory / CONFIG if config_file is None else config_file.absolute()
         if config_file is None:
             replace_privately(path, config_text(cluster))
-        everything = clusters.with_all_shards(cluster, open_state(state_file(directory, data), cluster.map, path))
+        with StateLock(state_file(directory, data)) as lock:
+            everything = clusters.with_all_shards(cluster, open_state(lock.path, cluster.map, path))
         if data is not None:
             clusters.remember(data, wanted)
         announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))

@@ -36,7 +36,7 @@ CONFIG = "shards.json"
 LOCK = "up.lock"
 
 #: Names that no shard's files may have.
-RESERVED = ("up", "bootstrap", STATE, f"{STATE}.new", CONFIG, f"{CONFIG}.new", LOCK)
+RESERVED = ("up", "bootstrap", STATE, f"{STATE}.new", f"{STATE}.lock", CONFIG, f"{CONFIG}.new", LOCK)
 
 
 @attrs.frozen

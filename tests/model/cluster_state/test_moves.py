@@ -49,6 +49,20 @@ def test_wrong_text(text: bytes, wrong: bytes, why: str) -> None:
         from_json(whole.replace(text, wrong))
 
 
+@pytest.mark.parametrize(("name", "began"), [("low", A), ("high", B)])
+def test_a_shard_with_another_store(name: str, began: StoreId) -> None:
+    """Its moves that began with the one before are cancelled, in the same state; others stay as they are."""
+    planned = STATE.with_moves([UP, Transfer("high", "low", ((HALF, HALF + 5),))])
+    begun = planned.with_move(planned.moves[0].begun(A, B))
+    replaced = begun.with_identity(name, "new", durable=False)
+    assert [move.phase for move in replaced.moves] == [Phase.CANCELLED, Phase.PLANNED]
+    assert f"the store of shard {name!r}" in replaced.moves[0].why
+    assert begun.with_identity(name, began.identity, durable=True).moves == begun.moves
+    sealing = begun.with_move(begun.moves[0].sealing())
+    committed = sealing.with_move(sealing.moves[0].committed())
+    assert committed.with_identity(name, "new", durable=False).moves == committed.moves
+
+
 def test_steps_within_an_epoch() -> None:
     """What a move does before it is committed is a step. A commit is an epoch, with the map, and begins steps anew."""
     planned = STATE.with_moves([UP])
