@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from peers.interface import Awaiting, Blocking, Deferring, Side
 from pyshard import Client, Document, Pyshard, Record, aio, connect
 from pyshard.aio import AioClient
-from pyshard.cli.up.cluster_choice import as_file
 from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData
 from pyshard.model.config_file import ClusterConfig
+from pyshard.model.config_text import config_text
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 
@@ -124,7 +124,7 @@ class PyshardSide(Side):
         self._processes = Processes(folder)
         self._server = f"{HOST}:{cluster.bootstrap_port}"
         config = folder / CONFIG
-        config.write_text(as_file(cluster))
+        config.write_bytes(config_text(cluster))
         data = ClusterData(folder / "data") if durable else None
         if data is not None:
             data.directory.mkdir()

@@ -31,7 +31,6 @@ from pyshard.model.config_file import ClusterConfig
 from pyshard.model.layout_change import LayoutChange, layout_change
 from pyshard.model.shard_map import ShardMap
 from pyshard.model.transfer_check import ShardLoad
-from pyshard.net import address_parsing
 from pyshard.settings import settings
 
 _TRIES = 5
@@ -139,14 +138,6 @@ def sent_lines(sent: Sent, waited: bool) -> list[str]:
     if sent.plan.emptied:
         lines.append(f"Apply this again when nothing moves any more, so that {', '.join(sent.plan.emptied)} can leave.")
     return lines
-
-
-def as_config(shards: ShardMap, target: Target) -> ClusterConfig:
-    """A config with these shards, and with the bootstrap where the command finds it."""
-    first = address_parsing.parse_all(target.bootstrap or settings.BOOTSTRAP_SERVER)[0]
-    if not first.port:  # a Twisted endpoint string: it has no place in a config file
-        first = address_parsing.parse_all(settings.BOOTSTRAP_SERVER)[0]
-    return ClusterConfig(shards, first.host, first.port)
 
 
 async def _send(client: LayoutClient, wanted: WantedMap, sending: Sending) -> Sent:

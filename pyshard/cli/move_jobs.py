@@ -9,8 +9,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from pyshard.cli import deferred_call
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.move_table import cancelled, move_table, moves_json, remarks, under_way
+from pyshard.cli.move_table import MoveTable, cancelled, moves_json, remarks, under_way
 from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import is_terminal, put
 from pyshard.client import Client
@@ -60,7 +60,7 @@ def jobs(target: Target, follow: bool, wait: bool, as_json: bool) -> None:
     """Show the moves of ranges, or change one.
 
     Those that are planned and under way, and those that ended of late. With --wait or --follow the exit code is 1 when
-    one was cancelled while the command waited.
+    one was cancelled while the command waited. Ctrl-C ends --follow alone with 0; moves go on.
 
     \b
     Examples:
@@ -78,7 +78,13 @@ def jobs(target: Target, follow: bool, wait: bool, as_json: bool) -> None:
     if not follow and not wait:
         put_moves(ask(target, LayoutClient.moves), as_json)
         return
-    moves, gone = ask(target, lambda client: wait_for(client, None, follow))
+    try:
+        with _screen(follow) as draw:  # out here, since an interrupt leaves `wait_for` where it is
+            moves, gone = ask(target, lambda client: wait_for(client, None, draw))
+    except KeyboardInterrupt:
+        if wait:
+            raise
+        return  # who only watches has seen enough
     if not follow:
         put_moves(moves, as_json)
     check_none_cancelled(gone)
@@ -132,7 +138,7 @@ def put_moves(moves: list[ListedMove], as_json: bool) -> None:
     elif not moves:
         put("No moves.")
     else:
-        show(move_table(moves))
+        show(MoveTable(moves))
         for line in remarks(moves):
             put(line)
 
@@ -148,26 +154,24 @@ def check_none_cancelled(gone: Collection[int]) -> None:
 
 
 async def wait_for(
-    client: LayoutClient, numbers: Collection[int] | None, follow: bool = False
+    client: LayoutClient, numbers: Collection[int] | None, draw: Callable[[list[ListedMove]], None] = lambda _: None
 ) -> tuple[list[ListedMove], list[int]]:
     """Wait until moves are over.
 
     :param numbers: of these moves; None: of all that are under way, or are planned meanwhile.
-    :param follow: whether they are shown on the terminal meanwhile.
+    :param draw: shows them meanwhile.
     :return: the moves that are listed then, and the numbers of those that were waited for and have been cancelled.
     """
     waited: dict[int, ListedMove] = {}
-    with _screen(follow) as live:
-        while True:
-            moves = await client.moves()
-            if live is not None:
-                live.update(screen(moves), refresh=True)
-            going = under_way(moves)
-            waited |= {move.number: move for move in moves if move.number in (going if numbers is None else numbers)}
-            waited |= {move.number: move for move in moves if move.number in waited}
-            if not going & waited.keys():
-                break
-            await client.pause(_LOOK)
+    while True:
+        moves = await client.moves()
+        draw(moves)
+        going = under_way(moves)
+        waited |= {move.number: move for move in moves if move.number in (going if numbers is None else numbers)}
+        waited |= {move.number: move for move in moves if move.number in waited}
+        if not going & waited.keys():
+            break
+        await client.pause(_LOOK)
     return moves, cancelled(waited.values(), moves, (await client.state()).map)
 
 
@@ -175,11 +179,17 @@ def screen(moves: list[ListedMove]) -> RenderableType:
     """What `jobs --follow` draws."""
     if not moves:
         return Text("No moves.")
-    return Group(move_table(moves, bars=True), *map(Text, remarks(moves)))
+    return Group(MoveTable(moves, bars=True), *map(Text, remarks(moves)))
 
 
-def _screen(follow: bool) -> AbstractContextManager[Live | None]:
-    return Live(auto_refresh=False) if follow else nullcontext()
+@contextmanager
+def _screen(follow: bool) -> Iterator[Callable[[list[ListedMove]], None]]:
+    """What draws moves on the terminal, if that is wanted."""
+    if not follow:
+        yield lambda _: None
+        return
+    with Live(auto_refresh=False) as live:
+        yield lambda moves: live.update(screen(moves), refresh=True)
 
 
 def _refuse_options_before(context: click.Context, subcommand: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,9 @@ from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import without
 from pyshard.protocol.listed_moves import ListedMove
 
-_BAR = 12  # columns of a progress bar
+_BAR = 11  # columns of a progress bar: as many as those of the longest phase
+_ANY_WIDTH = 10_000  # more columns than a table needs
+_FIGURES = ("progress", "rate", "lag", "pause", "copies")
 
 
 def moves_json(moves: Sequence[ListedMove]) -> str:
@@ -27,24 +30,56 @@ def moves_json(moves: Sequence[ListedMove]) -> str:
     return msgspec.json.encode({"moves": list(moves)}).decode()
 
 
-def move_table(moves: Sequence[ListedMove], bars: bool = False) -> Table:
-    """A row for each move.
+class MoveTable:
+    """A row for each move, or two lines where that would be wider than the terminal.
 
     :param bars: whether progress is drawn, beside its number.
     """
+
+    def __init__(self, moves: Sequence[ListedMove], bars: bool = False) -> None:
+        self._moves = moves
+        self._bars = bars
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich draws."""
+        wide = _wide_table(self._moves, self._bars)
+        needed = console.measure(wide, options=options.update(max_width=_ANY_WIDTH)).maximum
+        yield wide if needed <= options.max_width else _narrow_table(self._moves, self._bars)
+
+
+def _wide_table(moves: Sequence[ListedMove], bars: bool) -> Table:
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     made.add_column("move", no_wrap=True, justify="right")
     for name in ("from", "to"):
         made.add_column(name)
     made.add_column("part", no_wrap=True, justify="right")
     made.add_column("phase", no_wrap=True)
-    for name in (*([""] if bars else []), "progress", "rate", "lag", "pause", "copies"):
+    for name in (*([""] if bars else []), *_FIGURES):
         made.add_column(name, no_wrap=True, justify="right")
     for move in moves:
         first, *cells = [Text(cell) for cell in row(move)]
-        bar = ProgressBar(total=1.0, completed=progress(move) or 0.0, width=_BAR)
-        made.add_row(first, *cells[:4], *([bar] if bars else []), *cells[4:])
+        made.add_row(first, *cells[:4], *([_bar(move)] if bars else []), *cells[4:])
     return made
+
+
+def _narrow_table(moves: Sequence[ListedMove], bars: bool) -> Table:
+    """The same in 80 columns, with the target below the source, and the bar below the phase. Long names are folded."""
+    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    made.add_column("move", no_wrap=True, justify="right")
+    made.add_column("from, to", overflow="fold")
+    made.add_column("part", no_wrap=True, justify="right")
+    made.add_column("phase", no_wrap=True)
+    for name in _FIGURES:
+        made.add_column(name, no_wrap=True, justify="right")
+    for move in moves:
+        number, source, target, part, word, *figures = [Text(cell) for cell in row(move)]
+        shards = Text("\n").join([source, Text("→ ") + target])
+        made.add_row(number, shards, part, Group(word, _bar(move)) if bars else word, *figures)
+    return made
+
+
+def _bar(move: ListedMove) -> ProgressBar:
+    return ProgressBar(total=1.0, completed=progress(move) or 0.0, width=_BAR)
 
 
 def row(move: ListedMove) -> list[str]:

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from pyshard.cli.common_options import Target, on_cluster
-from pyshard.cli.config_sending import Sending, WantedMap, as_config, planned, put_plan, send, sending_options
+from pyshard.cli.config_output import proposed_config, replaced_config, write_config
+from pyshard.cli.config_sending import Sending, WantedMap, planned, put_plan, send, sending_options
 from pyshard.cli.layout_plan import plan_json
 from pyshard.cli.move_jobs import ask
 from pyshard.cli.proposed_config import NewShard, added_shards, given_weights, proposed_map
@@ -37,7 +38,12 @@ _file = click.Path(path_type=Path)
     help="A new shard, for a proposal. SIZE in bytes; that of the first shard by default. Can be given several times.",
 )
 @click.option("--output", type=_file, metavar="FILE", help="Write the proposed config to FILE, for `pyshard apply`.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as one line of JSON.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the plan as one line of JSON, with the config if it is a proposal.",
+)
 @click.argument("file", metavar="[FILE]", required=False, type=_file)
 def plan(
     target: Target,
@@ -51,7 +57,8 @@ def plan(
     """Show what would move to bring the cluster to a config.
 
     The config is that of FILE, or one that is proposed: in which the least moves. Nothing is changed. A proposed config
-    has the addresses of the map; where daemons listen elsewhere, add "listen" to it.
+    has the addresses of the map. If --output names a config file, that is replaced, and what it says of the bootstrap,
+    and of where daemons listen, is kept; else add "listen" where they listen elsewhere.
 
     \b
     Examples:
@@ -60,12 +67,16 @@ def plan(
       pyshard plan --weights big=3
     """
     wanted = _wanted(shards, weights, add, output, file)
-    state, proposal, _, found = ask(target, lambda client: planned(client, wanted))
+    before = replaced_config(output)
+    state, shards_wanted, _, found = ask(target, lambda client: planned(client, wanted))
+    config = proposed_config(shards_wanted, before, target)
     if output is not None:
-        output.write_bytes(config_text(as_config(proposal, target)))
+        write_config(output, config)
     if as_json:
-        order = {"epoch": state.epoch, "step": state.step}
-        put(msgspec.json.encode(order | plan_json(found)).decode())
+        about: dict[str, object] = {"epoch": state.epoch, "step": state.step}
+        if file is None:
+            about["config"] = msgspec.json.decode(config_text(config))  # on one line
+        put(msgspec.json.encode(about | plan_json(found)).decode())
         return
     put_plan(found)
     if output is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from typing import Self
 
 import pytest
 from cli.growing import grown, ranges
 from in_process_command import Commands
 from rich.console import Console, RenderableType
+from rich.live import Live
 
-from pyshard.cli import move_jobs
+from pyshard.cli import deferred_call, move_jobs
 from pyshard.model.range_moves import Phase
 from pyshard.protocol.listed_moves import ListedMove
 
@@ -116,6 +118,31 @@ def test_follow(pyshard3: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     assert " done " not in drawn[0]
     assert " done " in drawn[-1]
     assert "━━━" in drawn[-1]
+
+
+@pytest.mark.parametrize(("options", "code"), [(["--follow"], 0), (["--follow", "--wait"], 130), (["--wait"], 130)])
+def test_interrupt(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int) -> None:
+    """Whoever only watches may stop; who waits hasn't got what they waited for. The terminal is left as it was."""
+    cursor: list[str] = []
+
+    class Screen(Live):
+        def __enter__(self) -> Self:
+            cursor.append("hidden")
+            return super().__enter__()
+
+        def __exit__(self, *error: object) -> None:
+            cursor.append("shown")
+            super().__exit__(None, None, None)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(move_jobs, "Live", Screen)
+    monkeypatch.setattr(move_jobs, "is_terminal", lambda: True)
+    monkeypatch.setattr(deferred_call, "call", interrupted)
+    ended = pyshard("jobs", *options)
+    assert (ended.code, ended.error.strip()) == (code, "" if code == 0 else "pyshard: interrupted")
+    assert cursor == (["hidden", "shown"] if "--follow" in options else [])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pyshard.cli.move_table import cancelled, move_table, phase, progress, remarks, row, under_way
+from pyshard.cli.move_table import MoveTable, cancelled, phase, progress, remarks, row, under_way
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase
 from pyshard.model.shard_map import MapShard, ShardMap
@@ -66,18 +66,51 @@ def test_remarks() -> None:
     assert remarks(moves) == ["move 2: no room", "move 3: an operator cancelled it"]
 
 
-def test_table_fits_a_terminal() -> None:
-    """A row stays on a line of 80 columns, and a little more with the bar; names are shown as they are."""
-    listed = move(size=MIB, expected=4 * MIB, rate=31.5 * MIB, copies=1)
-    for bars, width in ((False, 80), (True, 95)):
-        console = Console(width=width, file=StringIO())
-        console.print(move_table([listed], bars))
-        assert isinstance(console.file, StringIO)
-        head, line = console.file.getvalue().splitlines()
-        assert head.split()[:5] == ["move", "from", "to", "part", "phase"]
-        assert line.split()[:3] == ["7", "a", "c"]
-        assert "31.5 MiB/s" in line
-        assert ("━" in line) == bars
+def drawn(moves: list[ListedMove], bars: bool, width: int) -> list[str]:
+    """The lines of the table on a terminal so wide."""
+    console = Console(width=width, file=StringIO())
+    console.print(MoveTable(moves, bars))
+    assert isinstance(console.file, StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+LONGEST = [
+    ListedMove(11, "shard0.5-1", "shard0-0.5", [(0.5, 0.9)], Phase.COPYING, rate=31.5 * MIB, copies=2),
+    ListedMove(12, "shard0.5-1", "shard0-0.5", [(0.5, 0.9)], Phase.COPYING, copies=2, expected=MIB, size=MIB,
+               bytes_behind=int(123.4 * MIB), seconds_behind=3.0),
+    ListedMove(3, "shard0.5-1", "shard0-0.5", [(0.5, 0.9)], Phase.COMMITTED, pause=0.120, copies=1, over=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bars", [False, True])
+def test_table_on_a_wide_terminal(bars: bool) -> None:
+    """Each move has a line, with a bar if that is wanted."""
+    head, copying, first, second = drawn(LONGEST, bars, 120)
+    assert head.split() == ["move", "from", "to", "part", "phase", "progress", "rate", "lag", "pause", "copies"]
+    assert copying.split() == ["11", "shard0.5-1", "shard0-0.5", "40.0", "%", "copying", "31.5", "MiB/s", "2"]
+    assert first.replace("━", "").split() == [
+        *("12", "shard0.5-1", "shard0-0.5", "40.0", "%", "catching", "up", "100%", "123.4", "MiB", "2"),
+    ]
+    assert second.replace("━", "").split() == [
+        *("3", "shard0.5-1", "shard0-0.5", "40.0", "%", "done", "100%", "120", "ms", "1"),
+    ]
+    assert ("━" * 11 in first) == bars
+
+
+@pytest.mark.parametrize("bars", [False, True])
+def test_table_fits_80_columns(bars: bool) -> None:
+    """A move has two lines there, and all that it has elsewhere; a name that is longer still is folded."""
+    lines = drawn(LONGEST, bars, 80)
+    assert lines[0].split() == ["move", "from,", "to", "part", "phase", "progress", "rate", "lag", "pause", "copies"]
+    assert lines[1].split() == ["11", "shard0.5-1", "40.0", "%", "copying", "31.5", "MiB/s", "2"]
+    assert lines[3].split() == ["12", "shard0.5-1", "40.0", "%", "catching", "up", "100%", "123.4", "MiB", "2"]
+    assert lines[4].split() == ["→", "shard0-0.5", *(["━" * 11] if bars else [])]
+    assert lines[5].split() == ["3", "shard0.5-1", "40.0", "%", "done", "100%", "120", "ms", "1"]
+    assert len(lines) == 7
+    long = "a-shard-of-some-more-letters"
+    folded = drawn([ListedMove(1, long, "b", [(0, 0.5)], Phase.COPYING), *LONGEST], bars, 80)
+    assert long in "".join(line[5:18].split()[0] for line in folded[1:4])
+    assert max(map(len, folded)) <= 80
 
 
 def test_under_way() -> None:

@@ -255,3 +255,55 @@ def test_moves_under_way_count_as_done(pyshard: Commands) -> None:
     found = json.loads(pyshard("plan", "--shards", "3", "--json").out)
     assert found["part"] == found["least"] == pytest.approx(1 / 6, abs=1e-6)
     assert {(one["source"], one["target"]) for one in found["transfers"]} == {("shard1", "shard0"), ("shard1", "third")}
+
+
+def test_output_in_place_of_a_config(documents: Commands, tmp_path: Path) -> None:
+    """A config file that is there keeps where daemons listen, the bootstrap's address, its mode, and being a link."""
+    place, link = tmp_path / "shards.json", tmp_path / "link.json"
+    listen = {"shard0": "0.0.0.0:5050", "gone": "0.0.0.0:5059"}
+    shards = [
+        *state_of(documents).map.shards,
+        attrs.evolve(state_of(documents).map.shards[0], name="gone", port=5059, ranges=()),
+    ]
+    place.write_bytes(config_text(ClusterConfig(ShardMap(shards), "boot.example", 9999, listen, "[::]:9999")))
+    place.chmod(0o604)
+    link.symlink_to(place)
+    assert documents("plan", "--weights", "shard0=3", "--output", str(link)).code == 0
+    config = config_file.load(place)
+    assert (config.bootstrap_host, config.bootstrap_port, config.bootstrap_listen) == (
+        "boot.example",
+        9999,
+        "[::]:9999",
+    )
+    assert config.listen == {"shard0": "0.0.0.0:5050"}
+    assert [(shard.name, shard.ranges) for shard in config.map.shards] == [
+        ("shard0", ((0, 7_500_000),)),
+        ("shard1", ((7_500_000, SLOTS),)),
+    ]
+    assert (link.is_symlink(), place.stat().st_mode & 0o777) == (True, 0o604)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "shards.json"]
+
+
+def test_output_that_cannot_be_written(documents: Commands, tmp_path: Path) -> None:
+    """A file that is no config stays as it is; nor is anything written where nothing can be."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("remember the milk")
+    ended = documents("plan", "--shards", "2", "--output", str(notes))
+    assert (ended.code, ended.out, ended.error.count("\n")) == (2, "", 1)
+    assert ended.error.startswith(f"pyshard: --output: {notes}: found text that is not JSON")
+    assert ended.error.endswith("; give a file that doesn't exist yet, or a config file\n")
+    assert notes.read_text() == "remember the milk"
+    ended = documents("plan", "--shards", "2", "--output", str(tmp_path / "missing" / "shards.json"))
+    assert (ended.code, ended.out, ended.error.count("\n")) == (2, "", 1)
+    assert "can't be written (No such file or directory); give another file" in ended.error
+
+
+def test_a_proposal_as_json(documents: Commands, tmp_path: Path) -> None:
+    """One line has the config, too, which can be applied; the plan of a file has none."""
+    ended = documents("plan", "--weights", "shard0=3", "--json")
+    assert (ended.code, ended.out.count("\n")) == (0, 1)
+    file = tmp_path / "shards.json"
+    file.write_text(json.dumps(json.loads(ended.out)["config"]))
+    assert "config" not in json.loads(documents("plan", "--json", str(file)).out)
+    assert documents("apply", "--yes", "--wait", str(file)).code == 0
+    assert ranges(documents) == {"shard0": [0, 0.75], "shard1": [0.75, 1]}
