@@ -72,7 +72,8 @@ class HistoryProcess:
         code = self._process.wait(PATIENCE)
         self._process.stdout.close()
         if not self.killed:
-            assert (code, self._errors.read_text()) == (0, "")
+            errors = self._errors.read_text()
+            assert (code, errors) == (0, ""), f"{self.face} ended with {code}: {errors}"
 
     def calls(self) -> list[Call]:
         """The calls that it has made since it was asked before; what it was killed in never ended."""
