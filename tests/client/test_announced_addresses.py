@@ -106,7 +106,7 @@ def test_a_shard_that_moves(moved: MemoryCluster) -> None:
     client = moved.run(connect(moved.clock, dial=moved.network.dial, random=Random(1), addresses=later))
     assert moved.run(client.increment(key)) == 1
     listeners = moved.network.listeners
-    listeners["new.example.com", 1] = listeners[OUTSIDE]
+    listeners["new.example.com", 1] = listeners["10.0.0.7", 5050] = listeners[OUTSIDE]
     low, high = moved.state.map.shards
     elsewhere = ShardMap([attrs.evolve(low, host="10.0.0.7"), high])
     assert moved.bootstrap is not None
