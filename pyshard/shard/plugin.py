@@ -143,7 +143,8 @@ def makeService(options: ShardOptions) -> DaemonService:
     try:
         endpoint = daemon_tls_options.listening(reactor, options, reloads)
         plain = client_endpoints.dial_with(reactor, reactor)
-        dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor, reloads=reloads)
+        # Its files are read again when they have changed. That the listener does so is said once.
+        dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor)
         log = options["open log"]() if options["open log"] else None
     except ConfigError as error:
         end(error)

@@ -205,7 +205,7 @@ def test_a_pid_file_that_names_the_daemon_itself(
     options = {"pyshard-shard": f"--port={port}", "pyshard-bootstrap": "--config=etc/shards.json"}
     shell = f'echo $$ > own.pid; exec "{TWISTD}" --nodaemon --pidfile=own.pid --logfile=own.log {plugin} "$@"'
     listen = f"--listen=tcp:{port}:interface={HOST}"
-    arguments = [options[plugin], *([listen] if plugin == "pyshard-bootstrap" else [])]
+    arguments = [options[plugin], *([listen, "--state=own.state"] if plugin == "pyshard-bootstrap" else [])]
     process = subprocess.Popen(["sh", "-c", shell, "sh", *arguments], cwd=cluster.folder, env=environment)
     try:
         until(lambda: answers(port) or process.poll() is not None, "it answers")
