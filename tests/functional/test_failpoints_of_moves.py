@@ -115,15 +115,11 @@ POINTS = list(_cases())
 #: Those that CI tries.
 FEW = [
     Case(PLAIN, _BOOTSTRAP, "before save of sealing"),
-    Case(PLAIN, _BOOTSTRAP, "before sync of a directory", 4),
     Case(PLAIN, _BOOTSTRAP, "after save of committed"),
     Case(PLAIN, _SOURCE, "after log of seal"),
-    Case(PLAIN, _SOURCE, "before remember", 4),
     Case(PLAIN, _TARGET, "after log of absorb of a page"),
-    Case(PLAIN, _TARGET, "after report that it is ready"),
     Case(PLAIN, _TARGET, "after log of own"),
     Case(TAKEN_BACK, _SOURCE, "before log of unseal"),
-    Case(CANCELLED, _TARGET, "after log of unstage"),
 ]
 
 

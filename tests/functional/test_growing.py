@@ -39,7 +39,7 @@ task.react(main)
 """
 
 
-@pytest.fixture(params=["memory", "durable"])
+@pytest.fixture
 def two(new_cluster: NewCluster, request: pytest.FixtureRequest) -> Cluster:
     """Two shards with documents, and a third one that runs and isn't in the cluster."""
     made = new_cluster(3, durable=request.param == "durable")
@@ -63,6 +63,7 @@ def pyshard(two: Cluster) -> Shell:
     return shell_on(two.server, two.environment, two.folder)
 
 
+@pytest.mark.parametrize("two", ["durable"], indirect=True)
 def test_a_shard_comes_and_goes(two: Cluster, pyshard: Shell) -> None:
     """It is proposed, applied, waited for, drained and removed; no write fails meanwhile, and nothing is lost."""
     written, stopped = [0], threading.Event()
@@ -99,6 +100,7 @@ def test_a_shard_comes_and_goes(two: Cluster, pyshard: Shell) -> None:
         assert dict(app.items()) == DOCUMENTS
 
 
+@pytest.mark.parametrize("two", ["durable"], indirect=True)
 def test_pause_and_cancel_over_a_restart(two: Cluster, pyshard: Shell) -> None:
     """A paused move stays paused when the bootstrap is restarted; cancelled, it leaves everything as before."""
     code, _, error = pyshard(f"pyshard plan --add c={HOST}:{two.shards[2].port} --output three.json")
@@ -126,6 +128,7 @@ def test_pause_and_cancel_over_a_restart(two: Cluster, pyshard: Shell) -> None:
     assert pyshard("pyshard count")[1] == f"{len(DOCUMENTS)}\n"
 
 
+@pytest.mark.parametrize("two", ["memory"], indirect=True)
 def test_on_a_terminal(two: Cluster, pyshard: Shell) -> None:
     """`apply` shows the plan and asks; Ctrl-C there ends it, and nothing has changed. `jobs --follow` draws."""
     assert pyshard(f"pyshard plan --add c={HOST}:{two.shards[2].port} --output three.json")[0] == 0
