@@ -5,16 +5,19 @@ Rules:
 - All that wait have one turn after the other, each for one step.
 - Between two turns others have some times as long as the first of them took, also if nobody waited for the second one
   meanwhile. So all such work of a shard together leaves them most of its time, however much of it there is.
+- While somebody asks, they have a multiple of that, where it is said to whom the time is left.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 _REST = 3  # times that a turn took
+_REST_BESIDE = 8  # the same while clients ask
 _LONGEST = 2.0  # seconds that a rest is at the most, since the clock may have been set
 
 
@@ -22,10 +25,13 @@ class PacedTurns:
     """Turns of one shard.
 
     :param clock: the reactor: measures turns, and times them.
+    :param asked: how many things clients have asked for, ever; None: they get no more time than anybody.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, asked: Callable[[], int] | None = None) -> None:
         self._clock = clock
+        self._asked = asked or (lambda: 0)
+        self._seen = 0  # what was asked for until the last turn
         self._waiting: deque[Deferred[None]] = deque()
         self._scheduled = False  # whether the next turn is, or one is being taken
         self._free_at = 0.0  # until then others have the time
@@ -47,7 +53,9 @@ class PacedTurns:
         self._waiting.popleft().callback(None)
         self._scheduled = bool(self._waiting)
         ended = self._clock.seconds()
-        self._free_at = ended + min(_LONGEST, max(0.0, _REST * (ended - began)))
+        asked, seen = self._asked(), self._seen
+        self._seen = asked
+        self._free_at = ended + min(_LONGEST, max(0.0, (_REST if asked == seen else _REST_BESIDE) * (ended - began)))
         if self._scheduled:
             self._clock.callLater(self._rest(), self._take)
 

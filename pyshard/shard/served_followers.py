@@ -27,9 +27,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
 from pyshard.model.slot_ranges import SlotRanges, shown, union, without
-from pyshard.protocol.change_groups import CHANGE_OVERHEAD, Change, ChangeGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
+from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.shard.slowed_writers import SlowedWriters
@@ -37,20 +38,6 @@ from pyshard.storage import ICopy, IFollower, IStore
 
 _ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
 _PART = 4 * 1024 * 1024  # bytes of groups in one answer
-
-
-@attrs.frozen
-class CopyTicket:
-    """What who opens a copy is told.
-
-    :param id: the copy's.
-    :param head: what it begins with.
-    :param size: about how many bytes its changes have.
-    """
-
-    id: str
-    head: ChangeGroup
-    size: int
 
 
 @attrs.define(eq=False)
@@ -98,12 +85,17 @@ class ServedFollowers:
     :param store: what they follow.
     :param clock: times questions, and copies that nobody reads.
     :param new_id: gives the ids of copies.
+    :param asked: see `PacedTurns`.
     :ivar writers: those whose changes a follower may be unable to catch up with.
     :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
     def __init__(
-        self, store: IStore, clock: IReactorTime, new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+        self,
+        store: IStore,
+        clock: IReactorTime,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        asked: Callable[[], int] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -114,7 +106,7 @@ class ServedFollowers:
         self._look: IDelayedCall | None = None
         self.writers = SlowedWriters(self._behind, clock)
         self.on_names: Callable[[], None] = lambda: None
-        self._turns = PacedTurns(clock)
+        self._turns = PacedTurns(clock, asked)
         self._digests = ServedDigests(store, clock, self._turns, new_id)
 
     @property
@@ -333,15 +325,3 @@ class ServedFollowers:
         opened.copy.close()
         if opened.idle is not None and opened.idle.active():
             opened.idle.cancel()
-
-
-def expected_size(store: IStore, ranges: SlotRanges) -> int:
-    """About how many bytes the changes of a copy of some ranges have, by what the store counts anyway.
-
-    :param ranges: those that the store owns alone.
-    """
-    documents = min(store.documents, sum(store.histogram(start, end, 1)[0] for start, end in ranges))
-    if not documents:
-        return 0
-    plain = store.used // store.documents - settings.ITEM_OVERHEAD  # times to live are counted, too, but seldom many
-    return documents * (max(0, plain) + CHANGE_OVERHEAD)

@@ -81,7 +81,7 @@ class ShardService(MultiService):
         """Open the store, then listen."""
         self.shard = self._open_shard()
         self.snapshots = OpenSnapshots(self.shard, self._clock)
-        self.followers = ServedFollowers(self.shard.store, self._clock)
+        self.followers = ServedFollowers(self.shard.store, self._clock, asked=lambda: self.shard.operations)
         self.shard.pause = PacedTurns(self._clock).next
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         super().privilegedStartService()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from shard.reactor_turns import TurningClock
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -43,3 +45,20 @@ def test_rests() -> None:
         Deferred.fromCoroutine(work())
     clock.pump([0.25] * 100)
     assert began == [2.0 * number + 0.25 for number in range(6)]
+
+
+def test_rests_beside_clients() -> None:
+    """While clients ask for something, they have eight times as long as a turn took."""
+    clock, began, asked = Clock(), list[float](), [0]
+    turns = PacedTurns(clock, lambda: asked[0])
+
+    async def work() -> None:
+        for _ in range(6):
+            await turns.next()
+            began.append(clock.seconds())
+            clock.rightNow += 0.125
+            asked[0] += 3 <= len(began) < 5
+
+    Deferred.fromCoroutine(work())
+    clock.pump([0.125] * 200)
+    assert [later - earlier for earlier, later in pairwise(began)] == [0.5, 0.5, 1.125, 1.125, 0.5]
