@@ -114,12 +114,9 @@ POINTS = list(_cases())
 
 #: Those that CI tries.
 FEW = [
-    Case(PLAIN, _BOOTSTRAP, "before save of sealing"),
     Case(PLAIN, _BOOTSTRAP, "after save of committed"),
     Case(PLAIN, _SOURCE, "after log of seal"),
-    Case(PLAIN, _TARGET, "after log of absorb of a page"),
     Case(PLAIN, _TARGET, "after log of own"),
-    Case(TAKEN_BACK, _SOURCE, "before log of unseal"),
 ]
 
 

@@ -31,7 +31,7 @@ from pyshard.model.range_moves import Phase
 
 pytestmark = pytest.mark.functional
 
-SECONDS = float(os.environ.get("PYSHARD_TEST_SECONDS", "4"))
+SECONDS = float(os.environ.get("PYSHARD_TEST_SECONDS", "2"))
 SEED = int(os.environ.get("PYSHARD_TEST_SEED", chance.randrange(10**6)))
 PART = 60.0  # seconds of one test, of which there are as many as it takes
 ROUND = 10.0  # seconds of a round at the most
