@@ -15,9 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -28,18 +26,18 @@ from pyshard.errors import (
     BadRequest,
     IndexNotFound,
     NotConfigured,
-    PyshardError,
     ShardBehind,
 )
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
-from pyshard.model.slot_ranges import SlotRanges, common, holds_all, positions_in, range_with
+from pyshard.model.slot_ranges import SlotRanges, common, range_with
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
+from pyshard.protocol.batch_operations import Read, Run, count_of, gives
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
+from pyshard.shard.batch_plan import BatchPlan
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
 _COUNTED = 500  # records that are counted together before a range is given up
@@ -124,7 +122,7 @@ class Shard:
             if at_hand is not None:
                 self.operations += operations
                 return succeed([Answer(at_hand, {})])
-        plan = _Plan(assignment, self._store, runs, self._served_to(assignment, epoch))
+        plan = BatchPlan(assignment, self._store, runs, self._served_to(assignment, epoch))
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
         return applied.addCallback(plan.merge) if plan.refuses else applied
@@ -241,77 +239,3 @@ class Shard:
                 "will tell the shard soon"
             )
         return assignment
-
-
-class _Refusal(NamedTuple):
-    """What doesn't go to the store of a run. It waits as long as the rest of the batch does, so it is small.
-
-    :param operations: how many the run has.
-    :param error: code and message for those that don't go there.
-    :param positions: those that do, in order.
-    """
-
-    operations: int
-    error: tuple[str, str]
-    positions: Sequence[int]
-
-    def merge(self, applied: Answer | None) -> Answer:
-        """The answer to the whole run, given that to the operations that went to the store; None: none went."""
-        errors = dict.fromkeys(range(self.operations), self.error)
-        results: list[Result] = [None] * self.operations
-        if applied is not None:
-            for place, position in enumerate(self.positions):
-                results[position] = applied.results[place]
-                del errors[position]
-            errors |= {self.positions[place]: error for place, error in applied.errors.items()}
-        return Answer(results, errors)
-
-
-class _Plan:
-    """A batch on its way to the store: which operations go there, and where their outcomes belong.
-
-    The operations on slots that the shard serves are the tasks; the others are refused.
-
-    :param served: these slots.
-    :ivar tasks: what goes to the store.
-    :ivar refuses: whether anything doesn't go there, so that the store's answers aren't those to the batch.
-    """
-
-    def __init__(self, assignment: Assignment, store: IStore, runs: Sequence[Run], served: SlotRanges) -> None:
-        self.assignment = assignment
-        self._owned, whole = served, served is store.ranges.owned
-        self.tasks: list[Task] = []
-        self.refuses = False
-        self._runs: list[_Refusal | None] = []  # for each run; None: all of it goes to the store
-        for run in runs:
-            slots = LazySlots(run.keys, run.index.encode())
-            try:
-                number = assignment.state.index_id(run.index)
-            except IndexNotFound as error:
-                self._refuse(len(run.keys), error, ())
-                continue
-            if (whole and store.surely_has_all(number, run.keys)) or holds_all(self._owned, slots):
-                self.tasks.append(Task(run, number, slots, self._owned))
-                self._runs.append(None)
-            else:
-                self._add_owned(run, number, slots)
-
-    def _add_owned(self, run: Run, number: int, slots: Sequence[int]) -> None:
-        positions = array("H", positions_in(slots, self._owned))  # they are below `MAX_BATCH`
-        if positions:
-            own_slots = [slots[position] for position in positions]
-            self.tasks.append(Task(part(run, positions), number, own_slots, self._owned))
-        elsewhere = next(place for place, position in enumerate([*positions, -1]) if place != position)
-        self._refuse(len(run.keys), not_owned(self.assignment, slots[elsewhere]), positions)
-
-    def _refuse(self, operations: int, error: PyshardError, positions: Sequence[int]) -> None:
-        self._runs.append(_Refusal(operations, (error.code, str(error)), positions))
-        self.refuses = True
-
-    def merge(self, applied: list[Answer]) -> list[Answer]:
-        """The answers to the whole batch, given the store's answers to the tasks."""
-        from_store = iter(applied)
-        return [
-            next(from_store) if planned is None else planned.merge(next(from_store) if planned.positions else None)
-            for planned in self._runs
-        ]
