@@ -215,6 +215,15 @@ class Settings:
     MOVE_COPIES: int = 10
     #: Bytes of changes that a follower is given at a time.
     FOLLOW_BYTES: int = 1024 * 1024
+    #: Seconds after a range was closed, since it is about to move, for which what comes for it waits at the shard. Most
+    #: are closed for a tenth of that. Longer, and operations with short deadlines would wait there past them.
+    PARKED: float = 1.0
+    #: Batches, and questions for keys or counts, that wait there.
+    MAX_PARKED: int = 10_000
+    #: Those of one connection: half of the boxes that it may have under way, so that it is read on.
+    MAX_PARKED_OF_CONNECTION: int = 16
+    #: Bytes of memory that those of all connections take.
+    MAX_PARKED_BYTES: int = 128 * 1024 * 1024
     #: Bytes of a range's copy that a shard takes in a second: a quarter of what 1 Gbit/s gives. It is slower by itself
     #: where the shards' clients need the time.
     COPY_PACE: int = 32 * 1024 * 1024

@@ -101,8 +101,19 @@ class ShardProtocol(ServerConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
         self._followers.close_all(self)
+        self._forget_parked()
         self._sender = ITSELF  # the other one has this connection, which is let go at once
         super().connectionLost(reason)
+
+    def fence(self) -> Deferred[None]:
+        fenced = super().fence()
+        self._forget_parked()
+        return fenced
+
+    def _forget_parked(self) -> None:
+        """Have nothing applied any more that is parked of this connection."""
+        if self._shard.parked is not None and self._sender is not ITSELF:
+            self._shard.parked.forget(self._sender)
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
         return self.join_session(session).addCallback(lambda _: self._greeting())
@@ -164,11 +175,10 @@ class ShardProtocol(ServerConnection):
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         self.operations += 1
-        asked = self._shard.keys(epoch, index, slot, after)
-        known = self._shard.configured().state.epoch
+        asked = self._shard.keys(epoch, index, slot, after, self._sender)
         return asked.addCallback(
             lambda page: {
-                "epoch": known,
+                "epoch": self._shard.configured().state.epoch,
                 "keys": encode_keys(page.keys),
                 "end": page.slot,
                 "more": page.more,
@@ -176,11 +186,15 @@ class ShardProtocol(ServerConnection):
             }
         )
 
-    def count(self, epoch: int, index: str, slot: int) -> Arguments:
+    def count(self, epoch: int, index: str, slot: int) -> Deferred[Arguments]:
         self.operations += 1
-        documents, ranges = self._shard.count(epoch, index, slot)
-        known = self._shard.configured().state.epoch
-        return {"epoch": known, "documents": documents, "ranges": encode_ranges(ranges)}
+        return self._shard.count(epoch, index, slot, self._sender).addCallback(
+            lambda found: {
+                "epoch": self._shard.configured().state.epoch,
+                "documents": found[0],
+                "ranges": encode_ranges(found[1]),
+            }
+        )
 
     def stat(self) -> Arguments:
         connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}

@@ -3,7 +3,8 @@
 Rules:
 
 - The store is opened when the service starts, after twistd has daemonized, and before the port is open.
-- It is closed when everything that was asked has been answered. What waits when the drain is over is refused.
+- What is parked (`pyshard.shard.parked_requests`) is refused when the service stops.
+- The store is closed when everything that was asked has been answered. What waits when the drain is over is refused.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
@@ -82,6 +84,9 @@ class ShardService(MultiService):
         self.shard = self._open_shard()
         self.snapshots = OpenSnapshots(self.shard, self._clock)
         self.followers = ServedFollowers(self.shard.store, self._clock, asked=lambda: self.shard.operations)
+        parked = self.shard.parked = ParkedRequests(self._clock)
+        if self.shard.store.ranges.sealed:  # it was killed meanwhile
+            parked.slots_closed()
         self.shard.pause = PacedTurns(self._clock).next
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         super().privilegedStartService()
@@ -102,6 +107,8 @@ class ShardService(MultiService):
         if self._next_sweep is not None:
             self._next_sweep.cancel()
             self._next_sweep = None
+        if self.shard.parked is not None:
+            self.shard.parked.close()
         await maybeDeferred(super().stopService)
         self.moves.close()
         self.followers.close()

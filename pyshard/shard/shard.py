@@ -10,12 +10,14 @@ Rules:
 - It refuses callers that know a newer epoch (`ShardBehind`), since in that epoch its ranges may be different.
 - A key outside the ranges that it serves is a redirect (`WrongShard`) for that operation alone. Its store knows the
   ranges, too, and refuses what waited there while they changed.
+- What comes for slots that are closed for a moment waits (`pyshard.shard.parked_requests`).
 - A shard may own none: it is configured as any other, and answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import attrs
 import msgspec
@@ -31,15 +33,17 @@ from pyshard.errors import (
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
-from pyshard.model.slot_ranges import SlotRanges, common, range_with
+from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, positions_in, range_with, without
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of, gives
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.shard.batch_plan import BatchPlan
+from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
+_T = TypeVar("_T")
 _COUNTED = 500  # records that are counted together before a range is given up
 
 
@@ -50,6 +54,7 @@ class Shard:
     :param seconds: the clock, in seconds, for the uptime.
     :raises ConfigError: what the store remembers is of another version.
     :ivar pause: waits while others are served, between steps of what takes long.
+    :ivar parked: where requests wait while their slots are closed; None: they are refused.
     :ivar on_assignment: called when there is another assignment, and again when the store goes by it.
     """
 
@@ -64,6 +69,8 @@ class Shard:
         if remembered is not None:
             self.assignment = remembered_assignment(remembered)
         self._taken_on = self.assignment  # what the store goes by, too
+        self._sealing: SlotRanges = ()  # what the store is about to have sealed
+        self.parked: ParkedRequests | None = None
         self.pause: Callable[[], Deferred[None]] = lambda: succeed(None)
         self.on_assignment: Callable[[], None] = lambda: None
 
@@ -106,26 +113,18 @@ class Shard:
         return configured
 
     def apply(self, epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
-        """Apply a batch.
+        """Apply a batch, now or when its slots aren't closed any more.
 
         :param epoch: of the map that the caller routed by.
         :param sender: whose it is.
-        :return: a Deferred of one answer for each run.
+        :return: a Deferred of one answer for each run; see `ParkedRequests.serve`.
         :raises NotConfigured, ShardBehind, BadRequest: nothing was applied.
         """
-        assignment = self._current(epoch)
-        operations = count_of(runs)
-        if operations > settings.MAX_BATCH:
-            check_size(operations)
-        if len(runs) == 1 and isinstance(run := runs[0], Read) and epoch >= assignment.newest_move:
-            at_hand = self._at_hand(assignment, run)
-            if at_hand is not None:
-                self.operations += operations
-                return succeed([Answer(at_hand, {})])
-        plan = BatchPlan(assignment, self._store, runs, self._served_to(assignment, epoch))
-        self.operations += operations
-        applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
-        return applied.addCallback(plan.merge) if plan.refuses else applied
+        if self.parked is None or self.parked.idle:
+            applied = self._apply(epoch, runs, sender, False)
+            assert applied is not None
+            return applied
+        return self.parked.serve(sender, runs, lambda may_wait: self._apply(epoch, runs, sender, may_wait))
 
     def _at_hand(self, assignment: Assignment, run: Read) -> list[Result] | None:
         """The results of a read that needs no look at slots, nor at the disk; see `IStore.read_at_hand`."""
@@ -146,32 +145,43 @@ class Shard:
             [Task(run, state.index_id(run.index), LazySlots(run.keys, run.index.encode())) for run in known]
         )
 
-    def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
+    def keys(self, epoch: int, index: str, slot: int, after: bytes | None, sender: Sender = ITSELF) -> Deferred[Page]:
         """One page of keys of the range that has `slot`; see `pyshard.storage.interface.IStore.page`.
 
-        :return: a Deferred of the page, which says where the next one begins if it has no `more`.
+        :param sender: who asks.
+        :return: a Deferred of the page, which says where the next one begins if it has no `more`; see
+            `ParkedRequests.serve`.
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
-        assignment, (_, end) = self._owning(epoch, slot)
-        number = assignment.state.index_id(index)
-        self.operations += 1
-        bounds = PageBounds(settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)
-        page = self._store.page(number, slot, after, end, bounds)
-        return page.addCallback(lambda page: page if page.slot is not None else attrs.evolve(page, slot=end))
+        return self._ask(epoch, slot, sender, lambda assignment, end: self._page(assignment, index, slot, after, end))
 
-    def count(self, epoch: int, index: str, slot: int) -> tuple[int, SlotRanges]:
+    def count(self, epoch: int, index: str, slot: int, sender: Sender = ITSELF) -> Deferred[tuple[int, SlotRanges]]:
         """How many documents of an index the shard has; see `pyshard.storage.interface.IStore.count`.
 
-        :return: the number, and the ranges that the shard owns, in all of which these lie.
+        :param sender: who asks.
+        :return: a Deferred of the number, and of the ranges that the shard owns, in all of which these lie; see
+            `ParkedRequests.serve`.
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
-        assignment, _ = self._owning(epoch, slot)
-        self.taken_on()
-        number = assignment.state.index_id(index)
-        self.operations += 1
-        return self._store.count(number), assignment.ranges
+        return self._ask(epoch, slot, sender, lambda assignment, _: succeed(self._count(assignment, index)))
+
+    async def seal(self, name: str, ranges: SlotRanges, attempt: int) -> None:
+        """Have the store seal ranges for a move; see `IRangedStore.seal`. What comes for them waits from now on."""
+        self._sealing = ranges
+        self._slots_closed()
+        try:
+            await self._store.seal(name, ranges, attempt)
+        finally:
+            self._sealing = ()
+            if common(ranges, self._store.ranges.served):  # it couldn't
+                self._release()
+
+    async def unseal(self, name: str) -> None:
+        """Have the store take a seal back; see `IRangedStore.unseal`. What waits for its slots goes on."""
+        await self._store.unseal(name)
+        self._release()
 
     def stat(self) -> dict[str, object]:
         """How the shard fares, as docs/protocol.md lists it (without connections and address)."""
@@ -182,6 +192,7 @@ class Shard:
             "documents": store.documents,
             "bytes": store.used,
             "operations": self.operations,
+            "parked": 0 if self.parked is None else len(self.parked),
             "uptime": round(self._seconds() - self._started, 3),
             "ephemeral": store.ephemeral,
             "compiled": IN_USE,
@@ -205,30 +216,91 @@ class Shard:
             await store.set_indexes(state.indexes, state.next_index)
             if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
                 self.assignment = assignment
+                if without(assignment.ranges, store.ranges.owned):
+                    self._slots_closed()
                 self.on_assignment()
+                self._release()
             while await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
             await store.own(assignment.ranges)
+            self._release()
             await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
             self.assignment = self._taken_on = assignment
             self.on_assignment()
 
-    def _owning(self, epoch: int, slot: int) -> tuple[Assignment, tuple[int, int]]:
-        """The assignment, of a shard that owns a slot, and the range that has it."""
+    def _apply(self, epoch: int, runs: Sequence[Run], sender: Sender, may_wait: bool) -> Deferred[list[Answer]] | None:
+        """See `apply`; None: it has to wait, as some of its slots are closed."""
         assignment = self._current(epoch)
-        if not 0 <= slot < SLOTS:
-            raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
-        owned = range_with(slot, self._served_to(assignment, epoch))
-        if owned is None:
+        operations = count_of(runs)
+        if operations > settings.MAX_BATCH:
+            check_size(operations)
+        if len(runs) == 1 and isinstance(run := runs[0], Read) and epoch >= assignment.newest_move:
+            at_hand = self._at_hand(assignment, run)
+            if at_hand is not None:
+                self.operations += operations
+                return succeed([Answer(at_hand, {})])
+        served = self._served_to(assignment, epoch)
+        plan = BatchPlan(assignment, self._store, runs, served)
+        if may_wait and plan.refuses and _have_any_of(assignment, runs, without(assignment.served_to(epoch), served)):
+            return None
+        self.operations += operations
+        applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
+        return applied.addCallback(plan.merge) if plan.refuses else applied
+
+    def _ask(
+        self, epoch: int, slot: int, sender: Sender, ask: Callable[[Assignment, int], Deferred[_T]]
+    ) -> Deferred[_T]:
+        """Ask something about the range that has a slot, when that isn't closed.
+
+        :param ask: given the assignment, and the slot behind that range.
+        """
+
+        def begin(may_wait: bool) -> Deferred[_T] | None:
+            assignment = self._current(epoch)
+            if not 0 <= slot < SLOTS:
+                raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
+            owned = range_with(slot, self._served_to(assignment, epoch))
+            if owned is not None:
+                return ask(assignment, owned[1])
+            if may_wait and in_ranges(slot, assignment.served_to(epoch)):
+                return None
             raise not_owned(assignment, slot)
-        return assignment, owned
+
+        if self.parked is not None:
+            return self.parked.serve(sender, (), begin)
+        begun = begin(False)
+        assert begun is not None
+        return begun
+
+    def _page(self, assignment: Assignment, index: str, slot: int, after: bytes | None, end: int) -> Deferred[Page]:
+        number = assignment.state.index_id(index)
+        self.operations += 1
+        bounds = PageBounds(settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)
+        page = self._store.page(number, slot, after, end, bounds)
+        return page.addCallback(lambda page: page if page.slot is not None else attrs.evolve(page, slot=end))
+
+    def _count(self, assignment: Assignment, index: str) -> tuple[int, SlotRanges]:
+        self.taken_on()
+        number = assignment.state.index_id(index)
+        self.operations += 1
+        return self._store.count(number), assignment.ranges
+
+    def _slots_closed(self) -> None:
+        if self.parked is not None:
+            self.parked.slots_closed()
+
+    def _release(self) -> None:
+        if self.parked is not None:
+            self.parked.release()
 
     def _served_to(self, assignment: Assignment, epoch: int) -> SlotRanges:
         """What the shard serves to who routed by an epoch.
 
-        That is what it is to own, as far as its store owns it already, and hasn't sealed it.
+        That is what it is to own, as far as its store owns it already, and hasn't sealed it, nor is about to.
         """
         served, by_store = assignment.served_to(epoch), self._store.ranges.served
+        if self._sealing:
+            by_store = without(by_store, self._sealing)
         return by_store if by_store == served else common(by_store, served)
 
     def _current(self, epoch: int) -> Assignment:
@@ -239,3 +311,9 @@ class Shard:
                 "will tell the shard soon"
             )
         return assignment
+
+
+def _have_any_of(assignment: Assignment, runs: Sequence[Run], slots: SlotRanges) -> bool:
+    """Whether runs have keys in some slots; those of unknown indexes have none."""
+    known = (run for run in runs if not run.index or run.index in assignment.state.indexes)
+    return bool(slots) and any(positions_in(LazySlots(run.keys, run.index.encode()), slots) for run in known)

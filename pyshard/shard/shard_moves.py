@@ -245,9 +245,9 @@ class ShardMoves:
     async def _do_all(self) -> None:
         for duty in self._duties():
             if isinstance(duty, ToSeal):
-                await self._shard.store.seal(duty.name, duty.ranges, duty.attempt)
+                await self._shard.seal(duty.name, duty.ranges, duty.attempt)
             elif isinstance(duty, ToUnseal):
-                await self._shard.store.unseal(duty.name)
+                await self._shard.unseal(duty.name)
             elif isinstance(duty, ToForget):
                 self._followers.forget(duty.name)
             else:

@@ -104,8 +104,8 @@ def test_keys_of_no_index(shard: Shard) -> None:
 def test_count(shard: Shard) -> None:
     """A shard counts the documents of one index, wherever in its range the caller begins."""
     assert answers(shard, Write("", [A, B, C], [b""] * 3), Write("pages", keys_of(LOW, "pages")[:2], [b""] * 2))
-    assert [shard.count(7, index, 0) for index in ("", "pages")] == [(3, LOW.ranges), (2, LOW.ranges)]
-    assert shard.count(6, "", HALF - 1) == (3, LOW.ranges)
+    assert [result(shard.count(7, index, 0)) for index in ("", "pages")] == [(3, LOW.ranges), (2, LOW.ranges)]
+    assert result(shard.count(6, "", HALF - 1)) == (3, LOW.ranges)
 
 
 def test_count_of_nothing_it_owns(shard: Shard) -> None:
@@ -130,6 +130,7 @@ def test_stat_of_a_new_shard(new: Shard, clock: Clock) -> None:
         "documents": 0,
         "bytes": 0,
         "operations": 0,
+        "parked": 0,
         "uptime": 2.5,
         "ephemeral": True,
         "compiled": IN_USE,
