@@ -161,6 +161,7 @@ def test_stat(shard: Shard, clock: Clock) -> None:
         "documents": 1,
         "bytes": len(A) + 3 + 128,
         "operations": 5,
+        "parked": 0,
         "uptime": 100.0,
         "ephemeral": True,
         "compiled": IN_USE,

@@ -236,6 +236,7 @@ def test_stat(bench: Bench) -> None:
         "bytes": 4 + len(ONE) + 128,
         "histogram": [[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]],
         "operations": 5,
+        "parked": 0,
         "uptime": 2.0,
         "ephemeral": True,
         "compiled": IN_USE,
