@@ -142,6 +142,16 @@ TESTS = {
         "model/test_range_moves.py::test_cancelled_when_it_cannot_end",
         "model/test_range_moves.py::test_not_cancelled_before",
     ],
+    "PARKED": [
+        "shard/test_parked_requests.py::test_for_so_long",
+        "shard/test_closed_slots.py::test_for_so_long",
+    ],
+    "MAX_PARKED": ["shard/test_parked_requests.py::test_bounds"],
+    "MAX_PARKED_OF_CONNECTION": [
+        "shard/test_parked_requests.py::test_bound_of_a_connection",
+        "shard/protocol/test_parked.py::test_many_boxes_of_a_connection",
+    ],
+    "MAX_PARKED_BYTES": ["shard/test_parked_requests.py::test_bounds"],
     "MOVE_COPIES": [
         "model/test_range_moves.py::test_cancelled_when_it_cannot_end",
         "model/test_range_moves.py::test_not_cancelled_before",
