@@ -101,19 +101,10 @@ class ShardProtocol(ServerConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
         self._followers.close_all(self)
-        self._forget_parked()
-        self._sender = ITSELF  # the other one has this connection, which is let go at once
+        sender, self._sender = self._sender, ITSELF  # it has this connection, which is let go at once
         super().connectionLost(reason)
-
-    def fence(self) -> Deferred[None]:
-        fenced = super().fence()
-        self._forget_parked()
-        return fenced
-
-    def _forget_parked(self) -> None:
-        """Have nothing applied any more that is parked of this connection."""
-        if self._shard.parked is not None and self._sender is not ITSELF:
-            self._shard.parked.forget(self._sender)
+        if self._shard.parked is not None:
+            self._shard.parked.forget(sender)
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
         return self.join_session(session).addCallback(lambda _: self._greeting())
