@@ -14,7 +14,7 @@ from pyshard.client.item_pages import ItemPages
 from pyshard.client.key_pages import KeyPages
 from pyshard.errors import IndexNotFound, InvalidArgument, InvalidDocument, PartialFailure, Unavailable
 from pyshard.protocol.batch_operations import Remove
-from pyshard.storage import Page
+from pyshard.storage import ITSELF, Page, Sender
 from pyshard.testing import MemoryCluster
 
 #: Calls a verb by its name, and gives what it gives.
@@ -122,8 +122,10 @@ def test_clear_counts_what_it_removed_itself(verb: Verbs, cluster: MemoryCluster
     shard = cluster.services["shard0"].shard
     listing = shard.keys
 
-    def list_then_remove(epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Page]:
-        page = at_once(listing(epoch, index, slot, after))
+    def list_then_remove(
+        epoch: int, index: str, slot: int, after: bytes | None, sender: Sender = ITSELF
+    ) -> Deferred[Page]:
+        page = at_once(listing(epoch, index, slot, after, sender))
         at_once(shard.apply(epoch, [Remove(index, page.keys[:2])]))
         return succeed(page)
 

@@ -163,7 +163,7 @@ def test_while_the_store_seals(shard: Shard, monkeypatch: pytest.MonkeyPatch) ->
     assert new == [[[True, True]]]
 
 
-def test_a_seal_that_fails(shard: Shard) -> None:
+def test_a_seal_that_fails(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slots are open then, and what came goes on."""
     sealed(shard)
     unsealed(shard)
@@ -175,7 +175,7 @@ def test_a_seal_that_fails(shard: Shard) -> None:
         waiting.append(asked(shard, Has("", SHUT[:1])))
         return seal(*given)
 
-    shard.store.seal = asked_meanwhile  # type: ignore[method-assign]  # it is called in place of it
+    monkeypatch.setattr(shard.store, "seal", asked_meanwhile)
     with pytest.raises(BadRequest):
         result(Deferred.fromCoroutine(shard.seal("move 2", MOVING, 4)))
     assert waiting == [[[[True]]]]

@@ -17,7 +17,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Read, Write
+from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.settings import settings
 
 SESSION = b"0123456789abcdef"
@@ -39,7 +39,7 @@ def unseal(bench: Bench) -> None:
 
 def asked(bench: Bench, peer: Any, key: bytes = A) -> list[Any]:
     """What a write comes to."""
-    runs = [Write("", [key], [ONE])]
+    runs: list[Run] = [Write("", [key], [ONE])]
     answer = watch(peer.call(commands.Apply, 9, epoch=7, batch=encode_runs(runs)))
     bench.network.settle()
     return answer
@@ -61,8 +61,8 @@ def kept(bench: Bench, *keys: bytes) -> list[bool]:
 def test_answered(sealed: Bench) -> None:
     """It is answered when the slot is open, beside what was asked for later."""
     first, other = asked(sealed, sealed.peer), asked(sealed, sealed.peer, B)
-    page = watch(sealed.peer.call(commands.Keys, 9, epoch=7, index="", slot=MOVING[0][0], after=None))
-    count = watch(sealed.peer.call(commands.Count, 9, epoch=7, index="", slot=MOVING[0][0]))
+    page: list[Any] = watch(sealed.peer.call(commands.Keys, 9, epoch=7, index="", slot=MOVING[0][0], after=None))
+    count: list[Any] = watch(sealed.peer.call(commands.Count, 9, epoch=7, index="", slot=MOVING[0][0]))
     sealed.network.settle()
     assert (first, page, count, parked(sealed)) == ([], [], [], 3)
     assert decode_answers(other[0]["answers"], [Write("", [B], [ONE])]) == [Answer([True], {})]
@@ -88,12 +88,12 @@ def test_a_session_that_comes_anew(sealed: Bench) -> None:
     """What the older connection of a session has parked is never applied, and nobody waits for it."""
     older, newer = sealed.connect(BoundedAMP(sealed.clock)), sealed.connect(BoundedAMP(sealed.clock))
     hello = {"protocol": commands.PROTOCOL, "session": SESSION}
-    result_of = watch(older.call(commands.Hello, 5, **hello))
+    known: list[Any] = watch(older.call(commands.Hello, 5, **hello))
     sealed.network.settle()
-    assert result_of[0]["name"] == "low"
+    assert known[0]["name"] == "low"
     asked(sealed, older)
     assert parked(sealed) == 1
-    answer = watch(newer.call(commands.Hello, 5, **hello))
+    answer: list[Any] = watch(newer.call(commands.Hello, 5, **hello))
     sealed.network.settle()
     assert answer[0]["name"] == "low"  # at once: the clock stands still
     assert parked(sealed) == 0
@@ -119,7 +119,7 @@ def test_the_end_of_the_daemon(sealed: Bench) -> None:
     began = sealed.clock.seconds()
     stopped = watch(sealed.service.stopService())
     sealed.network.settle()
-    runs = [Write("", [A], [ONE])]
+    runs: list[Run] = [Write("", [A], [ONE])]
     assert [each.code for each in decode_answers(answer[0]["answers"], runs)[0].outcomes()] == ["WRONG_SHARD"]  # type: ignore[union-attr]  # as the test says
     while not stopped:
         sealed.network.advance(0.01)
