@@ -215,9 +215,9 @@ class Shard:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
             if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
-                self.assignment = assignment
-                if without(assignment.ranges, store.ranges.owned):
+                if without(assignment.ranges, self.assignment.ranges):  # they are closed until the store owns them
                     self._slots_closed()
+                self.assignment = assignment
                 self.on_assignment()
                 self._release()
             while await store.count_ahead(assignment.ranges, _COUNTED):

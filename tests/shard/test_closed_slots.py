@@ -10,7 +10,7 @@ import pytest
 from deferreds import result, watch
 from shard.states import HALF, HIGH, LOW, STATE, answers, outcomes
 from stores import Bench, folder
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from pyshard.errors import BadRequest, WrongShard
 from pyshard.model import document_encoding
@@ -198,6 +198,21 @@ def test_slots_that_come(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     begins.callback(None)
     result(configured)
     assert new == [[[True]]]
+
+
+def test_slots_that_do_not_come(shard: Shard, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the store can't own them nothing waits for longer, however often the bootstrap tries it."""
+    result(shard.configure("low", identified(shard, state_in(8, REST))))
+    monkeypatch.setattr(shard.store, "own", lambda _: fail(BadRequest("old records are being removed")))
+    move = RangeMove(2, "high", "low", MOVING, phase=Phase.COMMITTED)
+    back = identified(shard, attrs.evolve(state_in(9, LOW.ranges, since=((*MOVING[0], 9),)), moves=(move,)))
+    waiting: list[Any] = []
+    for _ in range(3):
+        with pytest.raises(BadRequest):
+            result(shard.configure("low", back))
+        waiting = waiting or [asked(shard, Has("", SHUT[:1]), epoch=9)]
+        bench.clock.advance(settings.PARKED / 2)
+    assert waiting == [[[["WRONG_SHARD"]]]]
 
 
 def test_what_is_elsewhere(shard: Shard) -> None:
