@@ -18,14 +18,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import PyshardError, ShardFull, WrongIdentity
+from pyshard.errors import PyshardError, ShardFull, WrongIdentity, shortened
 from pyshard.model.range_moves import RangeMove, StoreId
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.greeting import Greeting
-from pyshard.protocol.move_reports import MoveReports
+from pyshard.protocol.move_reports import MAX_REASON, MoveReports
 from pyshard.protocol.store_ranges import Origin
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
@@ -138,6 +138,7 @@ class _Pulling:
         if self._dialer is None:
             return
         self._full = full
+        why = shortened(why, MAX_REASON)  # the source may have written it
         known, self._why, self._failed_at = self.error, why, attrs.evolve(self.pull.progress)
         if why != known:
             _log.warn("{move} from {source} waits: {why}", move=self.move.name, source=self.move.source, why=why)
