@@ -5,6 +5,8 @@ Rules:
 - What is to be done says `pyshard.shard.move_duties`; what failed is tried again when the bootstrap asks the next time.
 - It is done when the shard remembers the state that wants it: a source that was killed once it was sealed knows why.
 - A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
+- It dials where the newest state says that the source is, also when that changes meanwhile. The copy goes on from where
+  it is.
 - It pulls from that store alone which the state names.
 """
 
@@ -64,6 +66,7 @@ class _Pulling:
         self._random = random
         self._running: Deferred[None] | None = None
         self._dialer: Dialer | None = None
+        self._address: tuple[str, int] | None = None  # where the source is dialed
         self.move = move
         self.pull = pull
         self._why = ""  # it failed last
@@ -81,14 +84,19 @@ class _Pulling:
         """Whether it doesn't go on for want of room."""
         return self._full and bool(self.error)
 
-    def start(self, dial: Dial, host: str, port: int) -> None:
-        """Dial, and pull."""
+    def pull_from(self, dial: Dial, host: str, port: int) -> None:
+        """Dial the source, and pull; anew if it was at another address. What is copied stays."""
+        if self._address == (host, port):
+            return
+        self.stop()
+        self._address, self._why = (host, port), ""  # what failed there says nothing of here
         self._dialer = Dialer(self._clock, dial(host, port), self, self._random)
         self._dialer.dial()
 
     def stop(self) -> None:
         """End the pull, and the connection."""
         dialer, self._dialer = self._dialer, None
+        self._address = None
         if self._running is not None:
             self._running.cancel()
         if dialer is not None:
@@ -177,8 +185,8 @@ class ShardMoves:
         for name in self._pulling.keys() - wanted.keys():
             self._pulling.pop(name).stop()
         if self._dial is not None:
-            for name in wanted.keys() - self._pulling.keys():
-                self._pull(wanted[name], self._dial)
+            for move in wanted.values():
+                self._pull(move, self._dial)
         if not self._busy and self._shard.remembers and self._duties():
             self._busy = True
             Deferred.fromCoroutine(self._do_all()).addErrback(self._failed).addBoth(self._done)
@@ -217,17 +225,20 @@ class ShardMoves:
         assignment = self._shard.configured()
         source = assignment.state.map.named(move.source)
         assert source is not None
+        if move.name not in self._pulling:
+            self._pulling[move.name] = _Pulling(move, self._pull_of(move), self._clock, self._random)
+        self._pulling[move.name].pull_from(dial, source.host, source.port)
+
+    def _pull_of(self, move: RangeMove) -> RangePull:
         assert move.source_store is not None
         origin = Origin(move.source_store.identity, move.source_store.incarnation)
 
         def held(sealed: int) -> bool:
             return is_held(self._known(move.number), sealed)
 
-        pull = RangePull(
+        return RangePull(
             self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held, self._operations
         )
-        pulling = self._pulling[move.name] = _Pulling(move, pull, self._clock, self._random)
-        pulling.start(dial, source.host, source.port)
 
     def _known(self, number: int) -> RangeMove | None:
         moves = self._shard.configured().state.moves
