@@ -6,6 +6,7 @@ Rules:
 - A state that could not be read again is never saved, whatever a shard says of itself.
 - A shard that another cluster has configured, that has another name, or that lost its durable data is refused and
   reported. It is never overwritten.
+- How ready a shard is holds for its address. At another one it counts as not reached until it was.
 """
 
 from __future__ import annotations
@@ -153,7 +154,10 @@ class Bootstrap:
             from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it
             self._save(state)
             self.state = state
-            self._readiness = {name: self._readiness[name] for name in self._readiness if state.map.named(name)}
+            addresses = {shard.name: shard.address for shard in state.map.shards}
+            self._readiness = {  # of who answers at another address nothing is known yet
+                name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
+            }
             for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
                 listener()
 

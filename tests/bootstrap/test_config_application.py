@@ -11,7 +11,7 @@ from bootstrap.watching import HIGH, LOW, MAP, Bench, DurableStore
 from deferreds import result, watch
 from twisted.internet.defer import Deferred
 
-from pyshard.bootstrap.bootstrap import Condition
+from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
 from pyshard.model.config_file import ClusterConfig
@@ -121,6 +121,25 @@ def test_addresses_are_swapped(running: Bench) -> None:
     assert apply(running, MAP.shards) == [[]]
     running.network.advance(60)
     assert running.conditions() == [Condition.READY] * 2
+
+
+def test_another_address_and_moves(running: Bench) -> None:
+    """A shard that is to give something at its new address is waited for there, and isn't ready before."""
+    running.start_shard("third", own=THIRD)
+    shard = running.shards["low"].shard
+    running.kill_shard("low")
+    elsewhere = attrs.evolve(GROWN[0], port=6000)
+    running.network.delay("127.0.0.1", 6000, 0.2)
+    running.start_shard("low", shard.store, own=elsewhere)
+    seen = list[list[ShardReadiness]]()
+    running.bootstrap.on_change(lambda: seen.append(running.bootstrap.readiness()))
+    applied = apply(running, [elsewhere, *GROWN[1:]])
+    assert seen[0][0] == ShardReadiness("low", "127.0.0.1:6000", Condition.UNREACHABLE, "not reached yet")
+    running.network.advance(1)
+    assert applied == [[1]]
+    until_done(running)
+    assert running.conditions() == [Condition.READY] * 3
+    assert [shard.port for shard in running.state.map.shards] == [6000, 5052, 5051]
 
 
 def test_who_is_not_there(running: Bench) -> None:
