@@ -172,6 +172,36 @@ def test_a_target_that_is_full(running: Bench) -> None:
     assert not running.state.moves
 
 
+@pytest.mark.parametrize("limit", [10, 10**6], ids=["less than before", "more than before"])
+def test_a_config_that_changes_the_room(running: Bench, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """What counts is the room that the target has by the config. It may say another one: it isn't told yet."""
+    before = attrs.evolve(THIRD, limit=10**6 + 10 - limit, ranges=())
+    running.start_shard("third", own=before)
+    write(running.shards["low"].shard)
+    shards = config(((0, SLOTS // 2),), ((SLOTS // 2, SLOTS),), before)
+    assert apply(running, shards) == [[]]
+    third = running.shards["third"].shard
+    stat = third.stat()
+    monkeypatch.setattr(third, "stat", lambda: stat)
+    (outcome,) = apply(running, config(((0, QUARTER),), ((SLOTS // 2, SLOTS),), attrs.evolve(THIRD, limit=limit)))
+    if limit == 10:
+        assert isinstance(outcome, BadRequest)
+        assert "'third' has room for 10 bytes" in str(outcome)
+    else:
+        assert outcome == [1]
+
+
+def test_a_shard_that_leaves_meanwhile(running: Bench) -> None:
+    """Another config has it leave while it is waited for: that is said in one line, and nothing is planned."""
+    applied = apply(running, GROWN)
+    assert applied == []
+    assert apply(running, MAP.shards) == [[]]
+    (error,) = applied
+    assert isinstance(error, BadRequest)
+    assert str(error) == "shard 'third' has left the cluster meanwhile; look at the plan again"
+    assert not running.state.moves
+
+
 def test_not_durable(running: Bench) -> None:
     """What is on a disk doesn't move into memory."""
     bench = Bench()
