@@ -3,6 +3,8 @@
 Rules:
 
 - What is to be done says `pyshard.shard.move_duties`; what failed is tried again when the bootstrap asks the next time.
+  What comes while something is done is done behind it, also if nobody asks any more.
+- Only moves that go on are reported, and those whose turn it is to begin. There may be hundreds behind them.
 - It is done when the shard remembers the state that wants it: a source that was killed once it was sealed knows why.
 - A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
 - It dials where the newest state says that the source is, also when that changes meanwhile. The copy goes on from where
@@ -21,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError, ShardFull, WrongIdentity, shortened
-from pyshard.model.range_moves import RangeMove, StoreId
+from pyshard.model.range_moves import RangeMove, StoreId, next_in_line
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
@@ -171,7 +173,7 @@ class ShardMoves:
         self._dial = dial
         self._random = random
         self._pulling: dict[str, _Pulling] = {}
-        self._busy = False
+        self._busy = self._again = False  # whether duties are being done, and whether to look for more then
         self._pace = LinePace(settings.SHARD_LINES)
         shard.on_assignment = followers.on_names = self.update
 
@@ -187,7 +189,9 @@ class ShardMoves:
         if self._dial is not None:
             for move in wanted.values():
                 self._pull(move, self._dial)
-        if not self._busy and self._shard.remembers and self._duties():
+        if self._busy:
+            self._again = True
+        elif self._shard.remembers and self._duties():
             self._busy = True
             Deferred.fromCoroutine(self._do_all()).addErrback(self._failed).addBoth(self._done)
 
@@ -197,13 +201,14 @@ class ShardMoves:
         assignment, store = self._shard.configured(), self._shard.store
         identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
         remembered = self._shard.remembers
+        going = next_in_line(assignment.state.moves)
         given = {
             move.number: source_report(move, identity, store.ranges, self._followers.names, remembered)
-            for move in assignment.state.moves
+            for move in going
             if move.source == assignment.name
         }
         taken = {}
-        for move in assignment.state.moves:
+        for move in going:
             if move.target == assignment.name:
                 pulling = self._pulling.get(move.name)
                 progress = PullProgress() if pulling is None else pulling.pull.progress
@@ -272,3 +277,6 @@ class ShardMoves:
 
     def _done(self, _: object) -> None:
         self._busy = False
+        if self._again:
+            self._again = False
+            self.update()
