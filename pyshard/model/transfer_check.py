@@ -35,7 +35,7 @@ class ShardLoad:
     keeps: bool
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what is computed with them fits into a float
 _Hash = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 

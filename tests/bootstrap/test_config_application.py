@@ -202,6 +202,19 @@ def test_a_shard_that_leaves_meanwhile(running: Bench) -> None:
     assert not running.state.moves
 
 
+@pytest.mark.parametrize("field", [{"documents": 10**400}, {"bytes": 10**400}, {"histogram": [[10**400]]}])
+def test_numbers_past_all_bounds(running: Bench, monkeypatch: pytest.MonkeyPatch, field: dict[str, object]) -> None:
+    """A shard that counts more than there can be is refused in a line that names it."""
+    running.start_shard("third", own=THIRD)
+    low = running.shards["low"].shard
+    write(low)
+    stat = low.stat() | field
+    monkeypatch.setattr(low, "stat", lambda: stat)
+    (error,) = apply(running, GROWN)
+    assert isinstance(error, Unavailable)
+    assert str(error) == "shard 'low' says of itself what can't be read, so nothing can be planned"
+
+
 def test_not_durable(running: Bench) -> None:
     """What is on a disk doesn't move into memory."""
     bench = Bench()
