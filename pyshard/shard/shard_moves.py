@@ -174,13 +174,14 @@ class ShardMoves:
         self._random = random
         self._pulling: dict[str, _Pulling] = {}
         self._busy = self._again = False  # whether duties are being done, and whether to look for more then
+        self._closed = False
         self._pace = LinePace(settings.SHARD_LINES)
         shard.on_assignment = followers.on_names = self.update
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
         assignment = self._shard.assignment
-        if assignment is None:
+        if assignment is None or self._closed:
             return
         owned = self._shard.store.ranges.owned
         wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves, owned)}
@@ -219,7 +220,8 @@ class ShardMoves:
         return MoveReports(given, taken)
 
     def close(self) -> None:
-        """Stop all pulls; what they have stays."""
+        """Stop all pulls, and begin nothing any more; what they have stays."""
+        self._closed = True
         for pulling in self._pulling.values():
             pulling.stop()
         self._pulling = {}

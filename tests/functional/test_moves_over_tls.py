@@ -38,7 +38,7 @@ def test_a_move_with_certificates_and_tokens(new_cluster: NewCluster, tmp_path: 
     with Pyshard(cluster.server, token_file=writers, tls=made.client, deadline=PATIENCE) as app:
         until(lambda: {one["state"] for one in app.readiness()} == {"ready"}, "the shards are ready")
         app.write_many(documents)
-        pyshard = shell_on(cluster.server, cluster.environment | variables, cluster.folder)
+        pyshard = shell_on(cluster.server, {**cluster.environment, **variables}, cluster.folder)
         ended = pyshard(f"pyshard move 0:0.5 --to b --wait --token-file {tokens}")
         assert ended == (0, "Planned move 1.\nDone.\n", "")
         cluster.shards[0].kill()  # so that it is the target that answers

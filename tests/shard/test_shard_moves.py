@@ -9,6 +9,7 @@ import pytest
 from deferreds import result
 from shard.states import HALF, NEXT
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 
 from pyshard.model.range_moves import RangeMove, StoreId
@@ -16,6 +17,7 @@ from pyshard.model.slot_ranges import SlotRanges
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.testing import MemoryNetwork
 
 MOVE = RangeMove(1, "low", "high", ((0, HALF),)).begun(StoreId("1d", "a"), StoreId("2e", "b")).sealing()
 
@@ -44,6 +46,26 @@ def test_what_comes_while_something_is_done(shard: Shard, clock: Clock, monkeypa
     result(shard.configure("low", attrs.evolve(NEXT, moves=(MOVE,), next_move=2)))
     result(shard.configure("low", attrs.evolve(NEXT, step=1, moves=(MOVE.unsealed("late"),), next_move=2)))
     waiting.callback(None)
+    assert not shard.store.ranges.sealed
+
+
+def test_nothing_begins_behind_the_end(shard: Shard, clock: Clock) -> None:
+    """A state that comes while the shard stops has nobody dialed, and the store does nothing for it."""
+    dialed: list[int] = []
+    network = MemoryNetwork(clock)
+
+    def dial(host: str, port: int) -> IStreamClientEndpoint:
+        dialed.append(port)
+        return network.dial(host, port)
+
+    taken = RangeMove(2, "high", "low", ((HALF, HALF + 1),)).begun(StoreId("2e", "b"), StoreId("1d", "a"))
+    moves = ShardMoves(shard, ServedFollowers(shard.store, clock), clock, dial, Random(1))
+    result(shard.configure("low", attrs.evolve(NEXT, moves=(taken,), next_move=3)))
+    assert dialed == [5051]
+    moves.close()
+    result(shard.configure("low", attrs.evolve(NEXT, step=1, moves=(MOVE, taken), next_move=3)))
+    moves.update()
+    assert dialed == [5051]
     assert not shard.store.ranges.sealed
 
 
