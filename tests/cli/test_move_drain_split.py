@@ -106,7 +106,7 @@ def test_a_shard_that_leaves_meanwhile(
     """It was there when the command looked, and is none of the map when it is planned: one line says so."""
     if arguments[1] == "third":
         assert pyshard3("move", "0:0.1", "--to", "third", "--wait").code == 0
-    plain, tries = ConfigApplication.apply, []
+    plain, tries = ConfigApplication.apply, list[tuple[int, int]]()
 
     async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int]) -> list[int]:
         if not tries:
