@@ -186,7 +186,7 @@ class ShardReconciler(Service):
         """It is asked again soon; what is wrong with the connection shows elsewhere."""
         if failure.check(BadRequest) and (more := self._reports_pace.ending(self._clock.seconds())) is not None:
             why = shortened(reason_of(failure), _LOGGED)
-            self._log.warn("shard {name} at {at}: {why}{more}", name=self.shard, at=self._at(), why=why, more=more)
+            self._log.warn("shard {shard} at {at}: {why}{more}", shard=self.shard, at=self._at(), why=why, more=more)
             return
         self._log.debug("shard {name} says nothing of moves: {why}", name=self.shard, why=reason_of(failure))
 

@@ -14,7 +14,22 @@ from pyshard.protocol.move_reports import MAX_REASON, MoveReports, decode_report
 from pyshard.settings import settings
 
 STORE = StoreId("one", "1")
-TAKEN = TargetReport(STORE, True, 1, 2.5, 3, False, 4, 5, 6, 7, 8.5, 1, "why", True, 9.5)
+TAKEN = TargetReport(
+    STORE,
+    complete=True,
+    bytes_behind=1,
+    seconds_behind=2.5,
+    sealed=3,
+    copies=4,
+    documents=5,
+    size=6,
+    expected=7,
+    rate=8.5,
+    differed=1,
+    error="why",
+    full=True,
+    chasing=9.5,
+)
 
 
 def of_hostile_shard(**fields: object) -> bytes:
