@@ -49,6 +49,11 @@ class DurableStores:
         shutil.copytree(before, self._directory(name))
         cluster.kill_shard(name)
 
+    def lose(self, cluster: MemoryCluster, name: str) -> None:
+        """End a shard, and have its disk be empty."""
+        self._kills[name] = self._kills.get(name, 0) + 1
+        cluster.kill_shard(name)
+
     def _directory(self, name: str) -> Path:
         return self._path / f"{name}-{self._kills.get(name, 0)}"
 

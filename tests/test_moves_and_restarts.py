@@ -24,7 +24,9 @@ from stores import folder
 
 from pyshard.client import Client
 from pyshard.errors import Unavailable
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase
+from pyshard.model.range_plan import Transfer
 from pyshard.storage import Durability
 from pyshard.testing import MemoryCluster
 
@@ -206,3 +208,22 @@ def test_what_was_acknowledged_before_the_seal(durable: MemoryCluster, stores: D
     unknown = len(counts) - done
     assert done <= sum(found) <= done + unknown
     assert done > 20
+
+
+def test_a_drained_source_whose_disk_is_lost(durable: MemoryCluster, stores: DurableStores) -> None:
+    """It had given all away. The move waits for it to say that it is clean; a new store in its place ends the move."""
+    client = client_of(durable)
+    assert durable.bootstrap is not None
+    state = state_of(durable)
+    durable.bootstrap.bootstrap.change(state.with_moves([Transfer("shard0", "shard1", ((0, SLOTS // 2),))]))
+    until(durable, Phase.SEALING)
+    durable.stop_bootstrap()
+    durable.advance(0.5)
+    stores.lose(durable, "shard0")
+    durable.start_bootstrap()
+    until(durable, Phase.COMMITTED)
+    durable.advance(20)
+    assert [move.phase for move in state_of(durable).moves] == [Phase.COMMITTED]
+    durable.start_shard("shard0")
+    until(durable)
+    check_whole(durable, client)

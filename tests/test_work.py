@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from msgspec import structs
 from twisted.protocols import amp
 from work import Seen, assert_equal, growth, steps
 
@@ -23,6 +24,7 @@ from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answer
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
+from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 from pyshard.protocol.pages import encode_keys
 from pyshard.security.tls.byte_filter import TlsFilter
@@ -147,6 +149,29 @@ def test_a_page_of_keys() -> None:
         return lambda: assert_equal(len(key_texts(KeyCursor("").take(answer, whole))), number)
 
     assert growth(work, 200) < LINEAR
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["all in one", "each by itself"])
+def test_groups_that_are_merged(alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change is looked at, and put into a group, a bounded number of times, however many groups come at once."""
+    put, replace = 0, structs.replace
+
+    def counted(group: ChangeGroup, changes: list[Change]) -> ChangeGroup:
+        nonlocal put
+        put += len(changes)
+        return replace(group, changes=changes)
+
+    def work(number: int) -> Callable[[], None]:
+        groups = [
+            ChangeGroup(at, 0, at, [Change(0, at, Seen(b"%d" % at), at, 0, b"x")], {} if alone else None)
+            for at in range(number)
+        ]
+        return lambda: assert_equal(sum(len(group.changes) for group in merged(groups)), number)
+
+    assert growth(work, 100) < LINEAR
+    monkeypatch.setattr(structs, "replace", counted)
+    work(1000)()
+    assert put <= 1000
 
 
 # -- connections ---------------------------------------------------------------------------------------------------

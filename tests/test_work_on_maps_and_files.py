@@ -18,6 +18,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import cluster_state_json, config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.moved_ranges import moved_since, newest_move
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.connection_url import parse_url
 from pyshard.security import token_file
@@ -69,6 +70,27 @@ def test_maps_of_many_shards() -> None:
         return take
 
     assert growth(work, 100) < LINEAR
+
+
+@pytest.mark.parametrize("distinct", [True, False], ids=["each moved by itself", "all moved together"])
+def test_ranges_that_have_moved(distinct: bool) -> None:
+    """A commit, and each shard's look at it, cost the same for each range that ever moved, of however many that move.
+
+    They are found by halving, so it is a little more than linear.
+    """
+
+    def work(number: int) -> Callable[[], None]:
+        before = tuple((4 * one, 4 * one + 2, one + 1 if distinct else 1) for one in range(number))
+        moving = tuple((4 * one + 1, 4 * one + 3) for one in range(number))
+
+        def commit() -> None:
+            moved = moved_since(before, moving, number + 1)
+            assert len(moved) == 2 * number
+            assert newest_move(moved, moving) == number + 1
+
+        return commit
+
+    assert growth(work, 200) < 6
 
 
 def test_an_address_as_a_url() -> None:

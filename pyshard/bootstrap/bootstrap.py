@@ -6,6 +6,9 @@ Rules:
 - A state that could not be read again is never saved, whatever a shard says of itself.
 - A shard that another cluster has configured, that has another name, or that lost its durable data is refused and
   reported. It is never overwritten.
+- A durable shard that owns nothing, such as a drained one, has nothing to lose: a new store may take its place, so that
+  what is left to do for its moves comes to an end.
+- How ready a shard is holds for its address. At another one it counts as not reached until it was.
 """
 
 from __future__ import annotations
@@ -85,7 +88,7 @@ def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterStat
         )
     if own.identity == greeting.identity:
         return state
-    if own.identity and (own.durable or greeting.cluster):
+    if own.identity and (greeting.cluster or (own.durable and own.ranges)):
         raise WrongIdentity(
             f"the store at {own.address} is {greeting.identity}, but the documents of shard {own.name!r} are in store "
             f"{own.identity}; start the shard with its own data"
@@ -153,7 +156,10 @@ class Bootstrap:
             from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it
             self._save(state)
             self.state = state
-            self._readiness = {name: self._readiness[name] for name in self._readiness if state.map.named(name)}
+            addresses = {shard.name: shard.address for shard in state.map.shards}
+            self._readiness = {  # of who answers at another address nothing is known yet
+                name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
+            }
             for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
                 listener()
 

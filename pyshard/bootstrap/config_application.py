@@ -5,7 +5,8 @@ Rules:
 - It is all refused that can be, before anything moves: what it takes is said by `pyshard.model.layout_change`, and
   whether the shards can do it by `pyshard.model.transfer_check`.
 - Shards that come are in the map before they are asked whether they can take something. They own nothing then, and stay
-  in the map if the moves are refused.
+  in the map if the moves are refused. They may leave it again meanwhile, by another config.
+- Whether a target has room is judged by its limit in the map. Its own word for it may be from before the config.
 - A config is made for a state. It is refused where the cluster has another one by now.
 """
 
@@ -25,7 +26,7 @@ from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.layout_change import LayoutChange, layout_change
 from pyshard.model.shard_map import ShardMap
-from pyshard.model.transfer_check import ShardLoad, ShardStatistics, check_transfers
+from pyshard.model.transfer_check import ShardLoad, ShardStatistics, check_transfers, has_left
 from pyshard.settings import settings
 
 _LOOK = 0.05  # seconds between looks whether shards are ready
@@ -80,7 +81,7 @@ class ConfigApplication:
             return []
         bootstrap.state.with_moves(change.transfers)  # raises if they can't be planned anyway
         loads = await self._loads({name for each in change.transfers for name in (each.source, each.target)})
-        check_transfers(change.transfers, loads)
+        check_transfers(change.transfers, loads, {shard.name: shard.limit for shard in bootstrap.state.map.shards})
         return self._plan(change, wanted)
 
     # ------------------------------------------------------------------ inside
@@ -117,6 +118,9 @@ class ConfigApplication:
         end = self._clock.seconds() + settings.TIMEOUT
         while True:
             known = {shard.name: shard for shard in self._bootstrap.readiness()}
+            for name in names:
+                if name not in known:
+                    raise has_left(name)
             waiting = [known[name] for name in sorted(names) if known[name].condition is not Condition.READY]
             if not waiting:
                 return
@@ -131,7 +135,7 @@ class ConfigApplication:
     async def _load(self, name: str) -> ShardLoad:
         shard = self._find(name)
         if shard is None:
-            raise Unavailable(f"shard {name!r} has left the cluster")
+            raise has_left(name)
         try:
             return msgspec.json.decode(await shard.ask_statistics(), type=ShardStatistics).load()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

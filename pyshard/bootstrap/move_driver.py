@@ -6,6 +6,7 @@ Rules:
 - Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted.
 - A shard that doesn't answer in time has nothing to say; its moves wait for it, and no other move does.
 - A move's target is asked last, and its answer counts at once: one in memory may have been lost a little later.
+- A move whose commit can't be is cancelled, with the reason: else its slots would stay sealed.
 - While there are no moves, nobody is asked.
 """
 
@@ -22,8 +23,9 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_progress import MoveProgress
-from pyshard.errors import ConfigError, OutcomeUnknown
+from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.range_moves import (
     Phase,
     RangeMove,
@@ -149,8 +151,8 @@ class MoveDriver(Service):
         if step is None:
             return
         try:
-            changed = state.with_move(step)
-        except ConfigError as error:  # there is no such map: the target would have too many ranges
+            changed = self._possible(step)
+        except (ConfigError, BadRequest) as error:
             step = move.cancelled(str(error))
             changed = state.with_move(step)
         if self._change(move, changed, f"{step.phase.value} ({step.why})" if step.why else step.phase.value):
@@ -160,6 +162,18 @@ class MoveDriver(Service):
                 told = target_shard.settle()
                 told.addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
 
+    def _possible(self, step: RangeMove) -> ClusterState:
+        """The state with a move as it is now.
+
+        :raises ConfigError: there is no such map: the target would have too many ranges.
+        :raises BadRequest: nobody could read such a state: it would be too large. Without this the move would stay
+            sealed, since its commit could never be saved.
+        """
+        state = self._bootstrap.state.with_move(step)
+        if step.phase is Phase.COMMITTED:
+            from_json(to_json(state))
+        return state
+
     def _change(self, move: RangeMove, state: ClusterState, what: str) -> bool:
         """Save a state that a move has brought; whether that could be done. If not, it is tried again.
 
@@ -167,7 +181,7 @@ class MoveDriver(Service):
         """
         try:
             self._bootstrap.change(state)
-        except (ConfigError, OutcomeUnknown) as error:
+        except (ConfigError, OutcomeUnknown, BadRequest) as error:
             self._warn(f"{move.name} waits: {error}")
             return False
         else:

@@ -23,7 +23,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores, judge
-from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, Unavailable, WrongIdentity, plain, shortened
+from pyshard.errors import (
+    BadRequest,
+    ForeignCluster,
+    PyshardError,
+    StaleEpoch,
+    Unavailable,
+    WrongIdentity,
+    plain,
+    shortened,
+)
 from pyshard.model import cluster_state_json
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
@@ -75,6 +84,7 @@ class ShardReconciler(Service):
         self._reason = ""  # why this side ended the connection; empty when it didn't
         self._new_stores = NewStores()
         self._pace = LinePace(settings.SHARD_LINES)
+        self._reports_pace = LinePace(settings.SHARD_LINES)
         self._logged: tuple[Condition, str] = (Condition.UNREACHABLE, "")  # what the last line says of the shard
         self._dialer = Dialer(clock, endpoint, self, random)
 
@@ -174,6 +184,10 @@ class ShardReconciler(Service):
 
     def _not_told(self, failure: Failure) -> None:
         """It is asked again soon; what is wrong with the connection shows elsewhere."""
+        if failure.check(BadRequest) and (more := self._reports_pace.ending(self._clock.seconds())) is not None:
+            why = shortened(reason_of(failure), _LOGGED)
+            self._log.warn("shard {shard} at {at}: {why}{more}", shard=self.shard, at=self._at(), why=why, more=more)
+            return
         self._log.debug("shard {name} says nothing of moves: {why}", name=self.shard, why=reason_of(failure))
 
     def _log_reason(self, condition: Condition, reason: str) -> None:

@@ -4,7 +4,8 @@ Rules:
 
 - documents and bytes are estimated by the histograms of the shards that give them; of one that can't be reached nothing
   is known;
-- the time is that of the copies at the default pace. A shard has one move at a time, in the order of the plan.
+- the time is that of the copies at the default pace, which is their fastest: it takes that long at the least. A shard
+  has one move at a time, in the order of the plan.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class LayoutPlan:
     :param transfers: what would move.
     :param part: the part of the keyspace that moves.
     :param least: the part that has to move at the least, so that each shard has as much as the config gives it.
-    :param seconds: about how long the copies take; None: that isn't known.
+    :param seconds: about how long the copies take at the least; None: that isn't known.
     """
 
     added: list[str]
@@ -103,7 +104,7 @@ def loads_in(found: Mapping[str, Any]) -> dict[str, ShardLoad]:
 
 
 def copy_seconds(transfers: Sequence[PlannedTransfer], pace: float = settings.COPY_PACE) -> float | None:
-    """About how long it takes to copy all of this; None: that isn't known.
+    """About how long it takes to copy all of this, if nothing slows it down; None: that isn't known.
 
     :param pace: bytes of a copy in a second.
     """
@@ -159,7 +160,10 @@ def plan_lines(plan: LayoutPlan) -> list[str]:
         )
         if plan.seconds is not None:
             pace = size(settings.COPY_PACE)
-            lines.append(f"Expected time: {duration(plan.seconds)}, at {pace}/s; longer while the shards are busy.")
+            lines.append(
+                f"Expected time: at least {duration(plan.seconds)}, at {pace}/s. "
+                "Beside clients a copy takes about five times as long."
+            )
     if plan.emptied:
         lines.append(
             f"Shards that leave the cluster when this is applied again, once nothing moves: {', '.join(plan.emptied)}."

@@ -22,10 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Annotated
 
 import attrs
+import msgspec
 
-from pyshard.errors import BadRequest, shown_value
+from pyshard.errors import BadRequest, of_peer, shown_value
 from pyshard.model.slot_ranges import SlotRanges, common, shown, without
 from pyshard.settings import settings
 
@@ -35,6 +37,10 @@ SEALED_AT_MOST = 2.0
 #: A target is nearly even when it lacks no more bytes of changes than these, and no more seconds of them.
 BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
 
+
+# The bounds of what a shard may report, as numbers and ids of a state have them.
+_Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 #: A move whose copies differed so often from what the source has is cancelled.
 MOST_DIFFERED = 3
@@ -68,8 +74,8 @@ class StoreId:
     :param incarnation: see `pyshard.storage.following_interface.IFollowedStore`.
     """
 
-    identity: str
-    incarnation: str
+    identity: _Id
+    incarnation: _Id
 
 
 @attrs.frozen
@@ -136,7 +142,7 @@ class RangeMove:
     def _in(self, phase: Phase, why: str) -> RangeMove:
         if phase not in FOLLOWS[self.phase]:
             raise ValueError(f"{self.name} is {self.phase.value}, and can't become {phase.value}")
-        return attrs.evolve(self, phase=phase, why=why)
+        return attrs.evolve(self, phase=phase, why=of_peer(why))  # a state has room for that
 
 
 @attrs.frozen
@@ -174,16 +180,16 @@ class TargetReport:
 
     store: StoreId
     complete: bool = False
-    bytes_behind: int = 0
+    bytes_behind: _Count = 0
     seconds_behind: float = 0.0
-    sealed: int = 0
+    sealed: _Count = 0
     clean: bool = False
-    copies: int = 0
-    documents: int = 0
-    size: int = 0
-    expected: int = 0
+    copies: _Count = 0
+    documents: _Count = 0
+    size: _Count = 0
+    expected: _Count = 0
     rate: float = 0.0
-    differed: int = 0
+    differed: _Count = 0
     error: str = ""
     full: bool = False
     chasing: float = 0.0

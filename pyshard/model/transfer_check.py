@@ -11,7 +11,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest
+from pyshard.errors import BadRequest, shown_value
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.range_plan import Transfer, slot_count
 from pyshard.model.slot_ranges import SlotRanges, common
@@ -24,7 +24,6 @@ class ShardLoad:
     :param ranges: the slots that it owns.
     :param documents: how many documents it has.
     :param size: bytes that these count against its limit.
-    :param limit: how many bytes it may store.
     :param histogram: for each range the documents in each of its parts, which have about the same number of slots.
     :param keeps: whether a restart leaves what it has.
     """
@@ -32,12 +31,11 @@ class ShardLoad:
     ranges: SlotRanges
     documents: int
     size: int
-    limit: int
     histogram: Sequence[Sequence[int]]
     keeps: bool
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what is computed with them fits into a float
 _Hash = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -47,14 +45,13 @@ class ShardStatistics(msgspec.Struct):
     documents: _Count
     bytes: _Count
     ephemeral: bool
-    limit: _Count
     ranges: list[tuple[_Hash, _Hash]]
     histogram: list[list[_Count]]
 
     def load(self) -> ShardLoad:
         """What the shard has."""
         ranges = tuple((hash_to_slot(start), hash_to_slot(end)) for start, end in self.ranges)
-        return ShardLoad(ranges, self.documents, self.bytes, self.limit, self.histogram, not self.ephemeral)
+        return ShardLoad(ranges, self.documents, self.bytes, self.histogram, not self.ephemeral)
 
 
 def documents_in(load: ShardLoad, ranges: SlotRanges) -> float:
@@ -73,14 +70,19 @@ def bytes_in(load: ShardLoad, ranges: SlotRanges) -> float:
     return load.size * documents_in(load, ranges) / load.documents if load.documents else 0.0
 
 
-def check_transfers(transfers: Sequence[Transfer], loads: Mapping[str, ShardLoad]) -> None:
+def check_transfers(transfers: Sequence[Transfer], loads: Mapping[str, ShardLoad], limits: Mapping[str, int]) -> None:
     """Refuse a plan that can't be carried out.
 
     :param loads: what each shard has that gives or takes something.
-    :raises BadRequest: a target has no room for what it is to get, or would lose it at a restart, unlike the source.
+    :param limits: how many bytes each shard of the map may store. What a shard says of that itself may be older.
+    :raises BadRequest: a shard isn't in the map (any more); or a target has no room for what it is to get, or would
+        lose it at a restart, unlike the source.
     """
     coming: dict[str, float] = {}
     for transfer in transfers:
+        for name in (transfer.source, transfer.target):
+            if name not in limits:
+                raise has_left(name)
         source, target = loads[transfer.source], loads[transfer.target]
         if source.keeps and not target.keeps:
             raise BadRequest(
@@ -89,9 +91,14 @@ def check_transfers(transfers: Sequence[Transfer], loads: Mapping[str, ShardLoad
             )
         coming[transfer.target] = coming.get(transfer.target, 0.0) + bytes_in(source, transfer.ranges)
     for name, size in coming.items():
-        free = loads[name].limit - loads[name].size
+        free = limits[name] - loads[name].size
         if size > free:
             raise BadRequest(
                 f"move: shard {name!r} has room for {max(0, free):,} bytes, and is to get about {size:,.0f}; "
                 "raise its size in the config, or give it less"
             )
+
+
+def has_left(name: str) -> BadRequest:
+    """The error for a shard of a plan that the map doesn't have any more."""
+    return BadRequest(f"shard {shown_value(name)} has left the cluster meanwhile; look at the plan again")

@@ -98,13 +98,17 @@ def merged(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:
     A record that several have changed is what the last one made of it, so what is between can't be seen any more.
     """
     found: list[ChangeGroup] = []
-    records: dict[tuple[int, bytes], Change] = {}  # of the last group
+    records: dict[tuple[int, bytes], Change] = {}
+    last: ChangeGroup | None = None  # of those that `records` are of
     for group in groups:
-        alone = group.indexes is not None or group.text is not None or group.ranges is not None
-        if alone or not records:
-            records = {}
-            found.append(group)
-        if not alone:
+        if group.indexes is None and group.text is None and group.ranges is None:
             records |= {(change.index, change.key): change for change in group.changes}
-            found[-1] = structs.replace(group, changes=list(records.values()))
+            last = group
+            continue
+        if last is not None:
+            found.append(structs.replace(last, changes=list(records.values())))
+            records, last = {}, None
+        found.append(group)
+    if last is not None:
+        found.append(structs.replace(last, changes=list(records.values())))
     return found

@@ -67,7 +67,7 @@ class TokenFile:
         return self.current().tokens[0].secret
 
     def admin_secret(self) -> bytes:
-        """The secret that the bootstrap presents to shards: that of the first token with role admin."""
+        """The secret that daemons present to shards: that of the first token with role admin."""
         token = self.current().first(Role.ADMIN)
         return self.secret() if token is None else token.secret  # without one, the shard says what is missing
 

@@ -3,8 +3,12 @@
 Rules:
 
 - What is to be done says `pyshard.shard.move_duties`; what failed is tried again when the bootstrap asks the next time.
+  What comes while something is done is done behind it, also if nobody asks any more.
+- Only moves that go on are reported, and those whose turn it is to begin. There may be hundreds behind them.
 - It is done when the shard remembers the state that wants it: a source that was killed once it was sealed knows why.
 - A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
+- It dials where the newest state says that the source is, also when that changes meanwhile. The copy goes on from where
+  it is.
 - It pulls from that store alone which the state names.
 """
 
@@ -18,14 +22,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import PyshardError, ShardFull, WrongIdentity
-from pyshard.model.range_moves import RangeMove, StoreId
+from pyshard.errors import PyshardError, ShardFull, WrongIdentity, shortened
+from pyshard.model.range_moves import RangeMove, StoreId, next_in_line
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.greeting import Greeting
-from pyshard.protocol.move_reports import MoveReports
+from pyshard.protocol.move_reports import MAX_REASON, MoveReports
 from pyshard.protocol.store_ranges import Origin
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
@@ -64,6 +68,7 @@ class _Pulling:
         self._random = random
         self._running: Deferred[None] | None = None
         self._dialer: Dialer | None = None
+        self._address: tuple[str, int] | None = None  # where the source is dialed
         self.move = move
         self.pull = pull
         self._why = ""  # it failed last
@@ -81,14 +86,19 @@ class _Pulling:
         """Whether it doesn't go on for want of room."""
         return self._full and bool(self.error)
 
-    def start(self, dial: Dial, host: str, port: int) -> None:
-        """Dial, and pull."""
+    def pull_from(self, dial: Dial, host: str, port: int) -> None:
+        """Dial the source, and pull; anew if it was at another address. What is copied stays."""
+        if self._address == (host, port):
+            return
+        self.stop()
+        self._address, self._why = (host, port), ""  # what failed there says nothing of here
         self._dialer = Dialer(self._clock, dial(host, port), self, self._random)
         self._dialer.dial()
 
     def stop(self) -> None:
         """End the pull, and the connection."""
         dialer, self._dialer = self._dialer, None
+        self._address = None
         if self._running is not None:
             self._running.cancel()
         if dialer is not None:
@@ -138,6 +148,7 @@ class _Pulling:
         if self._dialer is None:
             return
         self._full = full
+        why = shortened(why, MAX_REASON)  # the source may have written it
         known, self._why, self._failed_at = self.error, why, attrs.evolve(self.pull.progress)
         if why != known:
             _log.warn("{move} from {source} waits: {why}", move=self.move.name, source=self.move.source, why=why)
@@ -162,23 +173,26 @@ class ShardMoves:
         self._dial = dial
         self._random = random
         self._pulling: dict[str, _Pulling] = {}
-        self._busy = False
+        self._busy = self._again = False  # whether duties are being done, and whether to look for more then
+        self._closed = False
         self._pace = LinePace(settings.SHARD_LINES)
         shard.on_assignment = followers.on_names = self.update
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
         assignment = self._shard.assignment
-        if assignment is None:
+        if assignment is None or self._closed:
             return
         owned = self._shard.store.ranges.owned
         wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves, owned)}
         for name in self._pulling.keys() - wanted.keys():
             self._pulling.pop(name).stop()
         if self._dial is not None:
-            for name in wanted.keys() - self._pulling.keys():
-                self._pull(wanted[name], self._dial)
-        if not self._busy and self._shard.remembers and self._duties():
+            for move in wanted.values():
+                self._pull(move, self._dial)
+        if self._busy:
+            self._again = True
+        elif self._shard.remembers and self._duties():
             self._busy = True
             Deferred.fromCoroutine(self._do_all()).addErrback(self._failed).addBoth(self._done)
 
@@ -188,13 +202,14 @@ class ShardMoves:
         assignment, store = self._shard.configured(), self._shard.store
         identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
         remembered = self._shard.remembers
+        going = next_in_line(assignment.state.moves)
         given = {
             move.number: source_report(move, identity, store.ranges, self._followers.names, remembered)
-            for move in assignment.state.moves
+            for move in going
             if move.source == assignment.name
         }
         taken = {}
-        for move in assignment.state.moves:
+        for move in going:
             if move.target == assignment.name:
                 pulling = self._pulling.get(move.name)
                 progress = PullProgress() if pulling is None else pulling.pull.progress
@@ -205,7 +220,8 @@ class ShardMoves:
         return MoveReports(given, taken)
 
     def close(self) -> None:
-        """Stop all pulls; what they have stays."""
+        """Stop all pulls, and begin nothing any more; what they have stays."""
+        self._closed = True
         for pulling in self._pulling.values():
             pulling.stop()
         self._pulling = {}
@@ -216,17 +232,20 @@ class ShardMoves:
         assignment = self._shard.configured()
         source = assignment.state.map.named(move.source)
         assert source is not None
+        if move.name not in self._pulling:
+            self._pulling[move.name] = _Pulling(move, self._pull_of(move), self._clock, self._random)
+        self._pulling[move.name].pull_from(dial, source.host, source.port)
+
+    def _pull_of(self, move: RangeMove) -> RangePull:
         assert move.source_store is not None
         origin = Origin(move.source_store.identity, move.source_store.incarnation)
 
         def held(sealed: int) -> bool:
             return is_held(self._known(move.number), sealed)
 
-        pull = RangePull(
+        return RangePull(
             self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held, self._operations
         )
-        pulling = self._pulling[move.name] = _Pulling(move, pull, self._clock, self._random)
-        pulling.start(dial, source.host, source.port)
 
     def _known(self, number: int) -> RangeMove | None:
         moves = self._shard.configured().state.moves
@@ -260,3 +279,6 @@ class ShardMoves:
 
     def _done(self, _: object) -> None:
         self._busy = False
+        if self._again:
+            self._again = False
+            self.update()

@@ -72,6 +72,19 @@ def test_readiness() -> None:
     ]
 
 
+def test_readiness_at_another_address() -> None:
+    """A shard was ready where it was. Of who is at its new address nothing is known; another limit changes nothing."""
+    bootstrap = Log().bootstrap
+    low, high = STATE.map.shards
+    for name in ("low", "high"):
+        bootstrap.set_readiness(name, Condition.READY)
+    bootstrap.change(STATE.with_shards([], [attrs.evolve(low, port=6000), attrs.evolve(high, limit=10)], []))
+    assert bootstrap.readiness() == [
+        ShardReadiness("low", "10.0.0.1:6000", Condition.UNREACHABLE, "not reached yet"),
+        ShardReadiness("high", "10.0.0.2:5051", Condition.READY, ""),
+    ]
+
+
 def test_news() -> None:
     """A report is news when the condition or the reason is another one than before."""
     bootstrap = Log().bootstrap

@@ -11,7 +11,7 @@ from bootstrap.watching import HIGH, LOW, MAP, Bench, DurableStore
 from deferreds import result, watch
 from twisted.internet.defer import Deferred
 
-from pyshard.bootstrap.bootstrap import Condition
+from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
 from pyshard.model.config_file import ClusterConfig
@@ -123,6 +123,25 @@ def test_addresses_are_swapped(running: Bench) -> None:
     assert running.conditions() == [Condition.READY] * 2
 
 
+def test_another_address_and_moves(running: Bench) -> None:
+    """A shard that is to give something at its new address is waited for there, and isn't ready before."""
+    running.start_shard("third", own=THIRD)
+    shard = running.shards["low"].shard
+    running.kill_shard("low")
+    elsewhere = attrs.evolve(GROWN[0], port=6000)
+    running.network.delay("127.0.0.1", 6000, 0.2)
+    running.start_shard("low", shard.store, own=elsewhere)
+    seen = list[list[ShardReadiness]]()
+    running.bootstrap.on_change(lambda: seen.append(running.bootstrap.readiness()))
+    applied = apply(running, [elsewhere, *GROWN[1:]])
+    assert seen[0][0] == ShardReadiness("low", "127.0.0.1:6000", Condition.UNREACHABLE, "not reached yet")
+    running.network.advance(1)
+    assert applied == [[1]]
+    until_done(running)
+    assert running.conditions() == [Condition.READY] * 3
+    assert [shard.port for shard in running.state.map.shards] == [6000, 5052, 5051]
+
+
 def test_who_is_not_there(running: Bench) -> None:
     """It is waited for, for a while; then all is refused, in a line that says what to do."""
     applied = apply(running, GROWN)
@@ -151,6 +170,49 @@ def test_a_target_that_is_full(running: Bench) -> None:
     assert isinstance(error, BadRequest)
     assert "'third' has room for 10 bytes" in str(error)
     assert not running.state.moves
+
+
+@pytest.mark.parametrize("limit", [10, 10**6], ids=["less than before", "more than before"])
+def test_a_config_that_changes_the_room(running: Bench, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """What counts is the room that the target has by the config. It may say another one: it isn't told yet."""
+    before = attrs.evolve(THIRD, limit=10**6 + 10 - limit, ranges=())
+    running.start_shard("third", own=before)
+    write(running.shards["low"].shard)
+    shards = config(((0, SLOTS // 2),), ((SLOTS // 2, SLOTS),), before)
+    assert apply(running, shards) == [[]]
+    third = running.shards["third"].shard
+    stat = third.stat()
+    monkeypatch.setattr(third, "stat", lambda: stat)
+    (outcome,) = apply(running, config(((0, QUARTER),), ((SLOTS // 2, SLOTS),), attrs.evolve(THIRD, limit=limit)))
+    if limit == 10:
+        assert isinstance(outcome, BadRequest)
+        assert "'third' has room for 10 bytes" in str(outcome)
+    else:
+        assert outcome == [1]
+
+
+def test_a_shard_that_leaves_meanwhile(running: Bench) -> None:
+    """Another config has it leave while it is waited for: that is said in one line, and nothing is planned."""
+    applied = apply(running, GROWN)
+    assert applied == []
+    assert apply(running, MAP.shards) == [[]]
+    (error,) = applied
+    assert isinstance(error, BadRequest)
+    assert str(error) == "shard 'third' has left the cluster meanwhile; look at the plan again"
+    assert not running.state.moves
+
+
+@pytest.mark.parametrize("field", [{"documents": 10**400}, {"bytes": 10**400}, {"histogram": [[10**400]]}])
+def test_numbers_past_all_bounds(running: Bench, monkeypatch: pytest.MonkeyPatch, field: dict[str, object]) -> None:
+    """A shard that counts more than there can be is refused in a line that names it."""
+    running.start_shard("third", own=THIRD)
+    low = running.shards["low"].shard
+    write(low)
+    stat = low.stat() | field
+    monkeypatch.setattr(low, "stat", lambda: stat)
+    (error,) = apply(running, GROWN)
+    assert isinstance(error, Unavailable)
+    assert str(error) == "shard 'low' says of itself what can't be read, so nothing can be planned"
 
 
 def test_not_durable(running: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from bootstrap.watching import Bench, about
 from twisted.internet.defer import fail
@@ -9,7 +10,10 @@ from twisted.internet.defer import fail
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.errors import BadRequest, WrongIdentity
 from pyshard.model.cluster_state_json import from_json, to_json
+from pyshard.model.range_moves import Phase
+from pyshard.model.range_plan import Transfer
 from pyshard.settings import settings
+from pyshard.shard import protocol
 from pyshard.storage import MemoryStore
 
 
@@ -83,3 +87,21 @@ def test_a_new_store_each_time(running: Bench) -> None:
     running.network.advance(60)
     assert running.everybody_knows()
     assert running.state.epoch - before == settings.NEW_STORES + 1
+
+
+def test_reports_that_nobody_can_read(running: Bench, log_lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The move waits, and the log says why, in few lines; all else goes on. So does the move when they can be read."""
+    store = {"identity": "x" * 60_000, "incarnation": ""}
+    text = msgspec.json.encode({"given": {}, "taken": {"1": {"store": store}}})
+    monkeypatch.setattr(protocol, "encode_reports", lambda _: text)
+    running.bootstrap.change(running.state.with_moves([Transfer("low", "high", ((0, 100),))]))
+    running.network.advance(30)
+    assert [move.phase for move in running.state.moves] == [Phase.PLANNED]
+    assert running.conditions() == [Condition.READY] * 2
+    lines = [line for line in about(log_lines, "high") if "reports of moves: found what can't be read" in line]
+    assert 5 < len(lines) <= 5 + settings.SHARD_LINES * 40
+    assert all(len(line) < 700 for line in lines)
+    monkeypatch.undo()
+    running.network.advance(5)
+    assert not running.state.moves
+    assert running.everybody_knows()

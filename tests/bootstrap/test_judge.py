@@ -11,6 +11,7 @@ from bootstrap.states import HIGH, LOW, STATE
 from pyshard.bootstrap.bootstrap import first_state, judge
 from pyshard.errors import ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.greeting import Greeting
 
@@ -81,6 +82,17 @@ def test_new_store(state: ClusterState, greeting: Greeting, durable: bool) -> No
     assert judged(state, greeting) == attrs.evolve(
         state, epoch=8, map=ShardMap([attrs.evolve(own, identity="3f", durable=durable), HIGH])
     )
+
+
+def test_a_shard_that_owns_nothing() -> None:
+    """A new store may take the place of a durable one that has nothing to lose; one with a past may not."""
+    low, high = attrs.evolve(LOW, ranges=(), durable=True), attrs.evolve(HIGH, ranges=((0, SLOTS),))
+    state = attrs.evolve(STATE, map=ShardMap([low, high]))
+    assert judged(state, EMPTY) == attrs.evolve(
+        state, epoch=8, map=ShardMap([attrs.evolve(low, identity="3f", durable=False), high])
+    )
+    with pytest.raises(WrongIdentity, match="are in store 1d"):
+        judged(state, attrs.evolve(GREETING, identity="3f"))
 
 
 @pytest.mark.parametrize(

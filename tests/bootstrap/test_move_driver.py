@@ -10,11 +10,13 @@ from model.cluster_state.states import STATE
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from pyshard.bootstrap import bootstrap, move_driver
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_driver import MoveDriver
-from pyshard.errors import ConfigError, OutcomeUnknown
+from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import from_json
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId, TargetReport
 from pyshard.model.range_plan import Transfer
@@ -320,6 +322,27 @@ def test_a_map_that_can_not_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     bench.pass_time(0.2)
     assert bench.phase() is Phase.CANCELLED
     assert "ranges: found 21" in bench.bootstrap.state.moves[0].why
+
+
+def test_no_room_in_the_state_after_the_commit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that nobody could read is never saved, so the move is cancelled; its source isn't left sealed."""
+
+    def read(text: bytes) -> ClusterState:
+        if b'"committed"' in text:
+            raise BadRequest("the cluster state has 5,000,000 bytes")
+        return from_json(text)
+
+    for module in (bootstrap, move_driver):
+        monkeypatch.setattr(module, "from_json", read)
+    bench.pass_time()
+    bench.target = EVEN
+    bench.pass_time()
+    assert bench.phase() is Phase.SEALING
+    bench.target = attrs.evolve(EVEN, sealed=1)
+    bench.pass_time()
+    assert bench.phase() is Phase.CANCELLED
+    assert bench.bootstrap.state.moves[0].why == "the cluster state has 5,000,000 bytes"
+    assert bench.bootstrap.state.map == STATE.map
 
 
 def test_few_lines(bench: Bench, log_lines: list[str]) -> None:

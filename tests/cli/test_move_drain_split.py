@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
-from cli.growing import grown, ranges
+from cli.growing import grown, ranges, state_of
 from in_process_command import Commands
+
+from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.model.shard_map import ShardMap
+from pyshard.model.slot_ranges import union
 
 
 @pytest.fixture
@@ -83,6 +88,42 @@ def test_what_cannot_be(pyshard3: Commands, arguments: list[str], message: str) 
     assert message in ended.error
     assert ended.error.count("\n") == 1
     assert ranges(pyshard3)["third"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["move", "0:0.1", "--to", "third"],
+        ["split", "shard0", "--to", "third"],
+        ["split", "third", "--to", "shard0"],
+        ["drain", "shard0", "--to", "third"],
+        ["drain", "third"],
+    ],
+)
+def test_a_shard_that_leaves_meanwhile(
+    pyshard3: Commands, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """It was there when the command looked, and is none of the map when it is planned: one line says so."""
+    if arguments[1] == "third":
+        assert pyshard3("move", "0:0.1", "--to", "third", "--wait").code == 0
+    plain, tries = ConfigApplication.apply, list[tuple[int, int]]()
+
+    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int]) -> list[int]:
+        if not tries:
+            tries.append(order)
+            state, bootstrap = state_of(pyshard3), pyshard3.cluster.bootstrap
+            owned = {shard.name: shard.ranges for shard in state.map.shards}
+            left = [shard for shard in state.map.shards if shard.name != "third"]
+            left[0] = attrs.evolve(left[0], ranges=union((*left[0].ranges, *owned["third"])))
+            assert bootstrap is not None
+            bootstrap.bootstrap.change(attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(left)))
+        return await plain(self, text, order)
+
+    monkeypatch.setattr(ConfigApplication, "apply", apply)
+    ended = pyshard3(*arguments)
+    assert (ended.code, ended.out, len(tries)) == (2, "", 1)
+    assert ended.error.startswith("pyshard: found shard 'third', expected one of the cluster: shard")
+    assert ended.error.count("\n") == 1
 
 
 def test_what_the_bootstrap_refuses(pyshard3: Commands) -> None:

@@ -19,7 +19,7 @@ LAYOUT: dict[str, SlotRanges] = {"a": ((0, HALF),), "b": ((HALF, SLOTS),), "c": 
 
 def load(ranges: SlotRanges, *histogram: list[int]) -> ShardLoad:
     """A shard with these documents."""
-    return ShardLoad(ranges, sum(map(sum, histogram)), 0, 0, histogram, True)
+    return ShardLoad(ranges, sum(map(sum, histogram)), 0, histogram, True)
 
 
 def test_a_range() -> None:

@@ -9,12 +9,15 @@ import pytest
 from deferreds import result
 from shard.states import HALF, NEXT
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 
 from pyshard.model.range_moves import RangeMove, StoreId
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.testing import MemoryNetwork
 
 MOVE = RangeMove(1, "low", "high", ((0, HALF),)).begun(StoreId("1d", "a"), StoreId("2e", "b")).sealing()
 
@@ -29,3 +32,49 @@ def test_sealed_when_it_is_remembered_why(shard: Shard, clock: Clock, monkeypatc
     remembered.callback(None)
     result(configured)
     assert shard.store.ranges.sealed["move 1"].attempt == 1
+
+
+def test_what_comes_while_something_is_done(shard: Shard, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seal that is taken back while it is made is taken back behind that, though the bootstrap asks for nothing."""
+    ShardMoves(shard, ServedFollowers(shard.store, clock), clock, None, Random(1))
+    seal, waiting = shard.store.seal, Deferred[None]()
+
+    def slow(name: str, ranges: SlotRanges, attempt: int) -> Deferred[None]:
+        return waiting.addCallback(lambda _: seal(name, ranges, attempt))
+
+    monkeypatch.setattr(shard.store, "seal", slow)
+    result(shard.configure("low", attrs.evolve(NEXT, moves=(MOVE,), next_move=2)))
+    result(shard.configure("low", attrs.evolve(NEXT, step=1, moves=(MOVE.unsealed("late"),), next_move=2)))
+    waiting.callback(None)
+    assert not shard.store.ranges.sealed
+
+
+def test_nothing_begins_behind_the_end(shard: Shard, clock: Clock) -> None:
+    """A state that comes while the shard stops has nobody dialed, and the store does nothing for it."""
+    dialed: list[int] = []
+    network = MemoryNetwork(clock)
+
+    def dial(host: str, port: int) -> IStreamClientEndpoint:
+        dialed.append(port)
+        return network.dial(host, port)
+
+    taken = RangeMove(2, "high", "low", ((HALF, HALF + 1),)).begun(StoreId("2e", "b"), StoreId("1d", "a"))
+    moves = ShardMoves(shard, ServedFollowers(shard.store, clock), clock, dial, Random(1))
+    result(shard.configure("low", attrs.evolve(NEXT, moves=(taken,), next_move=3)))
+    assert dialed == [5051]
+    moves.close()
+    result(shard.configure("low", attrs.evolve(NEXT, step=1, moves=(MOVE, taken), next_move=3)))
+    moves.update()
+    assert dialed == [5051]
+    assert not shard.store.ranges.sealed
+
+
+def test_only_what_goes_on_is_reported(shard: Shard, clock: Clock) -> None:
+    """Hundreds of moves may wait for their turn: to ask about them 20 times a second would be much work."""
+    moves = [attrs.evolve(MOVE, number=1).unsealed("late")]
+    moves += [RangeMove(number, "low", "high", ((number, number + 1),)) for number in range(2, 500)]
+    result(shard.configure("low", attrs.evolve(NEXT, moves=tuple(moves), next_move=500)))
+    shard_moves = ShardMoves(shard, ServedFollowers(shard.store, clock), clock, None, Random(1))
+    assert list(shard_moves.reports().given) == [1]
+    result(shard.configure("low", attrs.evolve(NEXT, step=1, moves=tuple(moves[1:]), next_move=500)))
+    assert list(shard_moves.reports().given) == [2]
