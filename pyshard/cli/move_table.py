@@ -130,8 +130,8 @@ def remarks(moves: Sequence[ListedMove]) -> list[str]:
 def _refetched(buckets: int) -> str:
     if not buckets:
         return ""
-    which = "1 bucket" if buckets == 1 else f"{buckets:,} buckets"
-    return f"{which} of rows differed from the source's, and fetched again; the target's log says where"
+    which = "1 bucket of rows was" if buckets == 1 else f"{buckets:,} buckets of rows were"
+    return f"{which} other than the source's, and fetched again; the target's log says where"
 
 
 def under_way(moves: Iterable[ListedMove]) -> set[int]:
