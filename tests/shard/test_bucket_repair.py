@@ -81,7 +81,8 @@ def pulling(
     monkeypatch.setattr(row_digests, "MOST_BUCKETS", BUCKETS)
     monkeypatch.setattr(repair_plan, "_MOST_ROWS", 30)
     with folder() as path:
-        made = Pulling(*request.param, path)
+        source, target = request.param
+        made = Pulling(source, target, path)
         made.source.fill(dict.fromkeys(KEYS[:100], b"record"))
         made.source.fill(dict.fromkeys(KEYS[:100], b"page"), "pages")
         made.source.fill(dict.fromkeys(MORE, b"more"), ttl=900_000)
