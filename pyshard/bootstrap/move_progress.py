@@ -82,6 +82,7 @@ class MoveProgress:
         return attrs.evolve(
             listed,
             copies=report.copies,
+            refetched=report.refetched,
             documents=report.documents,
             size=report.size,
             expected=report.expected,

@@ -1,6 +1,7 @@
 """Moves of ranges as `pyshard jobs` shows them: rows of a table, lines, JSON. Pure.
 
-What a move waits for, why it was cancelled, and why it doesn't go on, stand in lines below the table.
+What a move waits for, why it was cancelled, why it doesn't go on, and what was fetched again, stand in lines below the
+table.
 """
 
 from __future__ import annotations
@@ -121,9 +122,16 @@ def progress(move: ListedMove) -> float | None:
 
 
 def remarks(moves: Sequence[ListedMove]) -> list[str]:
-    """A line for each move of which there is more to say: why it doesn't go on, or was cancelled."""
-    said = [(move.number, move.error or move.why) for move in moves]
+    """Lines for moves of which there is more to say: why they don't go on, or were cancelled; and what differed."""
+    said = [(move.number, text) for move in moves for text in (move.error or move.why, _refetched(move.refetched))]
     return [f"move {number}: {text}" for number, text in said if text]
+
+
+def _refetched(buckets: int) -> str:
+    if not buckets:
+        return ""
+    which = "1 bucket of rows was" if buckets == 1 else f"{buckets:,} buckets of rows were"
+    return f"{which} other than the source's, and fetched again; the target's log says where"
 
 
 def under_way(moves: Iterable[ListedMove]) -> set[int]:

@@ -10,7 +10,8 @@ Rules:
   had, the move is cancelled.
 - Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
 - A move is committed or cancelled by one change of the state, and never both. What isn't committed can be cancelled.
-- A copy is compared with what the source has before it is sealed. When several have differed, the move is cancelled.
+- A copy is compared with what the source has before it is sealed. When it has differed several times, the move is
+  cancelled.
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
   source that hears nothing stays sealed.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
@@ -42,7 +43,7 @@ BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
 _Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-#: A move whose copies differed so often from what the source has is cancelled.
+#: A move whose copy differed so often from what the source has is cancelled.
 MOST_DIFFERED = 3
 
 
@@ -172,7 +173,8 @@ class TargetReport:
     :param size: their bytes.
     :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
     :param rate: bytes of the copy that it took in a second of late.
-    :param differed: how many of its copies weren't equal to what the source had.
+    :param differed: how often its copy, when it was complete, wasn't equal to what the source had.
+    :param refetched: how many buckets of rows it has fetched again for that.
     :param error: why it doesn't go on just now, in one line; empty: it does.
     :param full: whether that is for want of room.
     :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
@@ -190,6 +192,7 @@ class TargetReport:
     expected: _Count = 0
     rate: float = 0.0
     differed: _Count = 0
+    refetched: _Count = 0
     error: str = ""
     full: bool = False
     chasing: float = 0.0
@@ -215,8 +218,8 @@ def next_step(
             return move.cancelled(_other_store(name))
     if target is not None and target.differed >= MOST_DIFFERED:
         return move.cancelled(
-            f"{target.differed} copies weren't equal to what shard {move.source!r} has; the log of shard "
-            f"{move.target!r} says where"
+            f"the copy was compared {target.differed} times with what shard {move.source!r} has, and never equal; the "
+            f"log of shard {move.target!r} says where"
         )
     if move.phase is Phase.COPYING:
         if target is not None and not move.paused and (why := _cannot_end(target)):

@@ -5,7 +5,7 @@ Who asks whom:
 - anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
 - the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `OpenDigest`,
-  `ReadDigest`, `ForgetFollower`;
+  `ReadDigest`, `ReadDigestRows`, `ForgetFollower`;
 - clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
@@ -31,6 +31,7 @@ from pyshard.protocol.follower_commands import OpenCopy as OpenCopy
 from pyshard.protocol.follower_commands import OpenDigest as OpenDigest
 from pyshard.protocol.follower_commands import ReadCopy as ReadCopy
 from pyshard.protocol.follower_commands import ReadDigest as ReadDigest
+from pyshard.protocol.follower_commands import ReadDigestRows as ReadDigestRows
 from pyshard.protocol.follower_commands import ReadGroups as ReadGroups
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings

@@ -100,6 +100,16 @@ class ReadDigest(Command):
     ]
 
 
+class ReadDigestRows(Command):
+    """The next rows that a digest would count, in no particular order, to put right what differs."""
+
+    commandName = b"ReadDigestRows"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"digest", Text())]
+    response = [(b"changes", ChunkedBytes())]  # as of ReadCopy
+
+
 class ForgetFollower(Command):
     """Keep nothing for me any more."""
 

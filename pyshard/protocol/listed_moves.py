@@ -30,6 +30,7 @@ class ListedMove:
     :param why: why it was cancelled, or its last seal taken back.
     :param seconds: since it was begun, or how long it took if it is over.
     :param copies: how often its copy has begun.
+    :param refetched: how many buckets of rows differed from what the source has, and were fetched again.
     :param documents: documents of the copy that the target has.
     :param size: bytes of these.
     :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
@@ -51,6 +52,7 @@ class ListedMove:
     why: str = ""
     seconds: float = 0.0
     copies: int = 0
+    refetched: int = 0
     documents: int = 0
     size: int = 0
     expected: int = 0

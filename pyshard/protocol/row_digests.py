@@ -43,6 +43,13 @@ class BucketDigest(msgspec.Struct, array_like=True, frozen=True):
     digest: Annotated[bytes, msgspec.Meta(min_length=_BYTES, max_length=_BYTES)]
 
 
+def row_digest(row: Change) -> bytes:
+    """The digest of a row, with its record."""
+    key = row.key
+    encoded = _HEAD.pack(row.index, row.slot, row.version, row.expires, len(key)) + key + (row.record or b"")
+    return blake2b(encoded, digest_size=_BYTES).digest()
+
+
 class RowDigests:
     """Digests of rows of some slots and indexes.
 
@@ -70,12 +77,10 @@ class RowDigests:
         for row in rows:
             if row.index not in self.indexes:
                 continue
-            key, record = row.key, row.record or b""
-            encoded = _HEAD.pack(row.index, row.slot, row.version, row.expires, len(key)) + key + record
             place = bisect_right(starts, row.slot) - 1
             bucket = (before[place] + row.slot - starts[place]) // width
             counts[bucket] += 1
-            sums[bucket] += int.from_bytes(blake2b(encoded, digest_size=_BYTES).digest(), "big")
+            sums[bucket] += int.from_bytes(row_digest(row), "big")
             self.rows += 1
 
     def buckets(self) -> list[BucketDigest]:
@@ -85,8 +90,8 @@ class RowDigests:
             for count, total in zip(self._counts, self._sums, strict=True)
         ]
 
-    def difference(self, others: Sequence[BucketDigest]) -> str:
-        """How another store's rows differ, in words; empty: they don't.
+    def differing(self, others: Sequence[BucketDigest]) -> list[int]:
+        """The numbers of the buckets whose rows differ from another store's, in order.
 
         :param others: its digests of the same slots and indexes.
         :raises BadRequest: they aren't of as many buckets.
@@ -94,16 +99,21 @@ class RowDigests:
         mine = self.buckets()
         if len(others) != len(mine):
             raise BadRequest(f"digests: found {len(others):,} buckets, expected {len(mine):,}")
-        differing = [number for number, bucket in enumerate(mine) if bucket != others[number]]
+        return [number for number, bucket in enumerate(mine) if bucket != others[number]]
+
+    def difference(self, others: Sequence[BucketDigest]) -> str:
+        """How another store's rows differ, in words; empty: they don't. For the rest see `differing`."""
+        differing = self.differing(others)
         if not differing:
             return ""
         first = differing[0]
         return (
-            f"{len(differing):,} of {len(mine):,} buckets differ, the first one of {shown(self._slots_of(first))}: "
-            f"it has {mine[first].rows:,} rows here, {others[first].rows:,} there"
+            f"{len(differing):,} of {len(others):,} buckets differ, the first one of {shown(self.slots_of(first))}: "
+            f"it has {self._counts[first]:,} rows here, {others[first].rows:,} there"
         )
 
-    def _slots_of(self, bucket: int) -> SlotRanges:
+    def slots_of(self, bucket: int) -> SlotRanges:
+        """The slots of a bucket."""
         first, behind = bucket * self._width, (bucket + 1) * self._width
         parts = zip(self._ranges, self._before, strict=False)
         return union(tuple((start + max(0, first - at), min(end, start + behind - at)) for (start, end), at in parts))

@@ -1,10 +1,14 @@
 """Compares a complete copy with its source: digests of all rows on both sides, after the same group.
 
+Buckets of rows that differ are fetched again (`pyshard.shard.bucket_repair`), and the copy is compared once more.
+
 Rules:
 
 - the source says after which group its digest is. The target has all groups up to that one, and none behind, when it
   begins its own. Both go on taking changes while they count;
 - where the digest of either side ends before it is done, both begin anew. That says nothing about the copy;
+- where too much differs, the copy is given up (`pyshard.shard.repair_plan`). It isn't equal before it was compared as a
+  whole, and nothing differed;
 - the target counts in turns, so that its clients don't wait for it.
 """
 
@@ -20,11 +24,14 @@ from twisted.python.failure import Failure
 from pyshard.errors import BadRequest, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.protocol.row_digests import RowDigests
+from pyshard.protocol.row_digests import BucketDigest, RowDigests
+from pyshard.shard.bucket_repair import TakeRows, repair
 from pyshard.shard.copy_verdict import CopyDiffers, CopyVerdict, indexes_of_both
 from pyshard.shard.digest_slices import digest_slice
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.repair_plan import RepairPortion, repair_portions
+from pyshard.shard.store_view import open_view
 from pyshard.storage import ICopy, IStore
 
 _log = Logger()
@@ -39,6 +46,7 @@ class CopyCheck:
     :param source: is asked.
     :param clock: paces it.
     :param verdict: what is found out.
+    :param put_right: takes rows again that differed.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class CopyCheck:
         source: FollowedShard,
         clock: IReactorTime,
         verdict: CopyVerdict,
+        put_right: TakeRows,
     ) -> None:
         self._store = store
         self._name = name
@@ -56,15 +65,16 @@ class CopyCheck:
         self._source = source
         self._turns = PacedTurns(clock)
         self._verdict = verdict
+        self._put_right = put_right
         self._head: ChangeGroup | None = None  # of the source's digest
         self._comparing: Deferred[None] | None = None
         self._failure: Failure | None = None
 
     async def go_on(self, position: int) -> None:
-        """Begin to compare, if the copy wasn't found equal, and say what was found out meanwhile.
+        """Begin to compare, or to fetch again, if the copy wasn't found equal, and say what was found out meanwhile.
 
         :param position: the number of the last group that the copy has.
-        :raises CopyDiffers: it isn't equal.
+        :raises CopyDiffers: too much of it isn't equal.
         :raises PyshardError: one of the stores failed, or the other shard refuses.
         """
         failure, self._failure = self._failure, None
@@ -73,7 +83,8 @@ class CopyCheck:
         if self._verdict.equal:
             return
         if self._head is None:
-            self._head = await self._source.open_digest()
+            portions = self._verdict.portions
+            self._head = await self._source.open_digest(portions[0].ranges if portions else self._ranges)
             if self._head.sequence < position:
                 raise BadRequest(
                     f"digest: found one after group {self._head.sequence:,}, expected {position:,} or a later one"
@@ -81,7 +92,7 @@ class CopyCheck:
         await self.reached(position)
 
     def parts(self, groups: Sequence[ChangeGroup]) -> list[Sequence[ChangeGroup]]:
-        """Groups that may be taken together: those up to the one after which the rows are to be counted, and the rest.
+        """Groups that may be taken together: those up to the one after which rows are counted or fetched, and the rest.
 
         :param groups: in order.
         """
@@ -90,13 +101,16 @@ class CopyCheck:
         return [part for part in (before, groups[len(before) :]) if part]
 
     async def reached(self, sequence: int) -> None:
-        """The copy has all groups up to a number, and none behind: begin to count if that is the digest's.
+        """The copy has all groups up to a number, and none behind. If that is the digest's, fetch again, or count.
 
-        :raises StorageFailed: there is no copy of the store.
+        :raises PyshardError: one of the stores failed, or the other shard refuses.
         """
         if self._head is None or self._comparing is not None or self._verdict.equal or sequence < self._head.sequence:
             return
-        ours = await _closed_if_cancelled(self._store.copy(None, self._ranges))
+        if self._verdict.portions:
+            await self._repair(self._verdict.portions[0], self._head)
+            return
+        ours = await open_view(self._store, self._ranges)
         self._comparing = Deferred.fromCoroutine(self._compare(ours, self._head))
         self._comparing.addBoth(self._compared)
 
@@ -117,19 +131,43 @@ class CopyCheck:
             counting.addErrback(lambda _: None)  # if nobody waits for it any more, something else has failed
             counting.cancel()
             ours.close()
-        verdict = self._verdict
         if why := digests.difference(theirs):
-            verdict.differed += 1
-            verdict.why = f"the copy isn't equal to what the source has: {why}"
-            _log.error(
-                "{name}: {why}. It is given up, and begun anew (found so {times} times).",
-                name=self._name,
-                why=verdict.why,
-                times=verdict.differed,
-            )
-            raise CopyDiffers(verdict.why)
-        verdict.equal = True
+            self._differs(digests, theirs, why)
+            return
+        self._verdict.equal = True
         _log.info("{name}: {rows} rows are equal to those of the source", name=self._name, rows=digests.rows)
+
+    def _differs(self, digests: RowDigests, theirs: Sequence[BucketDigest], why: str) -> None:
+        verdict, portions = self._verdict, repair_portions(digests, theirs)
+        verdict.differed += 1
+        verdict.why = f"the copy isn't equal to what the source has: {why}"
+        _log.error(
+            "{name}: {why}. {then} (found so {times} times).",
+            name=self._name,
+            why=verdict.why,
+            then="It is given up, and begun anew" if portions is None else "They are fetched again",
+            times=verdict.differed,
+        )
+        if portions is None:
+            raise CopyDiffers(verdict.why)
+        verdict.portions = portions
+
+    async def _repair(self, portion: RepairPortion, head: ChangeGroup) -> None:
+        """Fetch some buckets again."""
+        self._head = None  # whatever comes of it, the next time is with another digest
+        try:
+            done = await repair(self._store, portion.ranges, self._source, head, self._turns, self._put_right)
+        except SnapshotEnded:
+            return
+        self._verdict.portions = self._verdict.portions[1:]
+        self._verdict.refetched += portion.buckets
+        _log.info(
+            "{name}: {buckets} buckets that differed were fetched again: {put} rows put, {removed} removed",
+            name=self._name,
+            buckets=portion.buckets,
+            put=done.put,
+            removed=done.removed,
+        )
 
     async def _count(self, copy: ICopy, digests: RowDigests) -> None:
         while digest_slice(copy, digests):
@@ -138,21 +176,3 @@ class CopyCheck:
     def _compared(self, outcome: Failure | None) -> None:
         self._comparing = self._head = None
         self._failure = outcome
-
-
-def _closed_if_cancelled(opening: Deferred[ICopy]) -> Deferred[ICopy]:
-    """The copy; if nobody waits for it any more when it comes, it is closed."""
-    waiting: Deferred[ICopy] = Deferred()
-
-    def opened(copy: ICopy) -> None:
-        if waiting.called:
-            copy.close()
-        else:
-            waiting.callback(copy)
-
-    def failed(failure: Failure) -> None:
-        if not waiting.called:
-            waiting.errback(failure)
-
-    opening.addCallbacks(opened, failed)
-    return waiting

@@ -3,6 +3,8 @@
 Rules:
 
 - a copy may be sealed, or committed, only when it was found equal. It follows from then on, group by group;
+- one in which few buckets differ is put right there (`pyshard.shard.repair_plan`), and compared again. What is still to
+  be put right is remembered when the connection is lost, so that this is no further difference;
 - that isn't saved: a shard that restarts compares once more. So a seal that comes in between is taken back.
 """
 
@@ -12,10 +14,11 @@ import attrs
 
 from pyshard.model.range_moves import TargetReport
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.shard.repair_plan import RepairPortion
 
 
 class CopyDiffers(Exception):
-    """The rows of a copy aren't those that the source has."""
+    """The rows of a copy aren't those that the source has, and too many to fetch just these again."""
 
 
 @attrs.define
@@ -23,13 +26,22 @@ class CopyVerdict:
     """What is known of the copies of one pull.
 
     :ivar equal: whether the present one was found equal.
-    :ivar differed: how many of them weren't.
-    :ivar why: how the last of these differed; empty: none did.
+    :ivar differed: how often one wasn't.
+    :ivar why: how it differed the last time; empty: none did.
+    :ivar portions: what of the present one is still to be fetched again, before it is compared once more.
+    :ivar refetched: how many buckets were fetched again, of all of them.
     """
 
     equal: bool = False
     differed: int = 0
     why: str = ""
+    portions: list[RepairPortion] = attrs.field(factory=list)
+    refetched: int = 0
+
+    def begin_copy(self) -> None:
+        """Another copy is begun: nothing is known of it."""
+        self.equal = False
+        self.portions = []
 
 
 def judged_report(report: TargetReport, verdict: CopyVerdict) -> TargetReport:
@@ -39,6 +51,7 @@ def judged_report(report: TargetReport, verdict: CopyVerdict) -> TargetReport:
         complete=report.complete and verdict.equal,
         sealed=report.sealed if verdict.equal else 0,
         differed=verdict.differed,
+        refetched=verdict.refetched,
         error=report.error or ("" if verdict.equal else verdict.why),
     )
 

@@ -68,9 +68,12 @@ class FollowedShard:
             raise BadRequest(f"groups: found the numbers {numbers[:20]}, expected that they rise")
         return groups
 
-    async def open_digest(self) -> ChangeGroup:
-        """Begin a digest of what the shard has now; the group up to which it has all."""
-        answer = await self._ask(commands.OpenDigest, follower=self._name, ranges=self._ranges)
+    async def open_digest(self, ranges: SlotRanges) -> ChangeGroup:
+        """Begin a digest of what the shard has now; the group up to which it has all.
+
+        :param ranges: the slots, some of those that are followed.
+        """
+        answer = await self._ask(commands.OpenDigest, follower=self._name, ranges=encode_ranges(ranges))
         self._digest = answer["digest"]
         return decode_group(answer["head"])
 
@@ -84,6 +87,13 @@ class FollowedShard:
         while not answer["buckets"]:
             answer = await self._ask(commands.ReadDigest, digest=self._digest, indexes=wanted)
         return decode_buckets(answer["buckets"])
+
+    async def digest_rows(self) -> list[Change]:
+        """The next rows of the digest, in place of what they come to; none at the end.
+
+        :raises SnapshotEnded: the digest has ended.
+        """
+        return decode_changes((await self._ask(commands.ReadDigestRows, digest=self._digest))["changes"])
 
     async def _groups_bytes(self, after: int) -> bytes:
         """The groups after one as they cross the wire: large ones come in parts."""

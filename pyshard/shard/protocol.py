@@ -84,6 +84,7 @@ class ShardProtocol(ServerConnection):
             (commands.ReadGroups, self.read_groups),
             (commands.OpenDigest, self.open_digest),
             (commands.ReadDigest, self.read_digest),
+            (commands.ReadDigestRows, self.read_digest_rows),
             (commands.ForgetFollower, self.forget_follower),
             (commands.ReportMoves, self.report_moves),
         ]
@@ -239,6 +240,10 @@ class ShardProtocol(ServerConnection):
                 "buckets": b"" if found.buckets is None else encode_buckets(found.buckets),
             }
         )
+
+    def read_digest_rows(self, digest: str) -> Deferred[Arguments]:
+        read = Deferred.fromCoroutine(self._followers.read_digest_rows(self, digest))
+        return read.addCallback(lambda page: {"changes": encode_changes(page)})
 
     def forget_follower(self, follower: str) -> Arguments:
         self._followers.forget(follower)

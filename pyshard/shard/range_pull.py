@@ -9,8 +9,8 @@ Rules:
 - A record of an index that this shard wasn't told of yet waits until it is.
 - What has reached a seal may be committed. It is left as it is, and the source is asked nothing, while it is *held*:
   until it is known that this seal was taken back (`pyshard.shard.move_duties.is_held`).
-- A complete copy is compared with what the source has, while it follows (`pyshard.shard.copy_check`). One that differs
-  is given up as a whole, and begins anew.
+- A complete copy is compared with what the source has, while it follows (`pyshard.shard.copy_check`). Rows that differ
+  are fetched again. Where too many do, it is given up as a whole, and begins anew.
 - The copy has a pace. It is slower by itself where the shard has clients: after each piece of it they have some times
   as long as that took. So the longer it had to wait for their work, the more it leaves them.
 - Changes aren't held up: they must be caught up with.
@@ -26,7 +26,7 @@ from twisted.internet.task import deferLater
 
 from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
-from pyshard.protocol.change_groups import ChangeGroup, merged
+from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 from pyshard.shard.copy_check import CopyCheck
@@ -115,7 +115,8 @@ class RangePull:
 
     async def _begin(self) -> None:
         """Stage the ranges, when nothing is there of an earlier copy."""
-        self.progress.sequence, self.progress.even, self.verdict.equal = 0, None, False
+        self.progress.sequence, self.progress.even = 0, None
+        self.verdict.begin_copy()
         await self._store.unstage(self._name)
         while common(self._ranges, self._store.ranges.left):
             await self._pause(_LOOK)
@@ -129,26 +130,35 @@ class RangePull:
             began = self._clock.seconds()
             progress.begin(expected, began)
             while page := await source.page():
-                for first in range(0, len(page), _PIECE):
-                    piece = ChangeGroup(head.sequence, 0, head.version, page[first : first + _PIECE])
-                    await self._take_piece(piece)
+                await self._take_rows(head, page, 0)
                 await self._pause(began + progress.size / self._pace - self._clock.seconds())
         except SnapshotEnded:
             raise FollowerBehind("the copy ended before it was read") from None
         await self._absorb(ChangeGroup(head.sequence, 0, head.version, []), head.sequence)
 
-    async def _take_piece(self, piece: ChangeGroup) -> None:
-        """Take some records of the copy, and leave the shard's clients time, if there are any."""
-        asked, began = self._asked(), self._clock.seconds()
-        await self._absorb(piece, 0)
-        now = self._clock.seconds()
-        self.progress.add(len(piece.changes), sum([change.size for change in piece.changes]), now)
-        if self._asked() != asked:
-            await self._pause(min(_LONGEST_REST, _REST * (now - began)))
+    async def _take_rows(self, head: ChangeGroup, rows: Sequence[Change], sequence: int) -> None:
+        """Take records as the source had them after a group, and leave the shard's clients time, if there are any.
+
+        :param head: of what has them at the source.
+        :param sequence: see `IRangedStore.absorb_staged`.
+        """
+        for first in range(0, len(rows), _PIECE):
+            asked, began = self._asked(), self._clock.seconds()
+            piece = ChangeGroup(head.sequence, 0, head.version, list(rows[first : first + _PIECE]))
+            await self._absorb(piece, sequence)
+            now = self._clock.seconds()
+            if not sequence:
+                self.progress.add(len(piece.changes), sum([change.size for change in piece.changes]), now)
+            if self._asked() != asked:
+                await self._pause(min(_LONGEST_REST, _REST * (now - began)))
+
+    async def _put_right(self, head: ChangeGroup, rows: Sequence[Change]) -> None:
+        """Take records again that differed. The copy has all groups up to the head's, and none behind."""
+        await self._take_rows(head, rows, head.sequence)
 
     async def _follow(self, source: FollowedShard) -> None:
         """Take the groups after those that are here, and compare meanwhile."""
-        check = CopyCheck(self._store, self._name, self._ranges, source, self._clock, self.verdict)
+        check = CopyCheck(self._store, self._name, self._ranges, source, self._clock, self.verdict, self._put_right)
         try:
             await self._follow_and_check(source, check)
         finally:

@@ -6,6 +6,8 @@ Rules:
 - it is given of ranges alone that the store owns then, all of them;
 - a follower has one at a time. It is read over the connection that opened it, and ends with it, or when nobody reads it
   for a while;
+- instead of being counted, its rows may be read, to put right what differs (`pyshard.shard.bucket_repair`). So they are
+  given without a place of the follower being moved, as that of a copy would be;
 - rows are counted while somebody waits for an answer, in turns, so that the shard's clients don't wait for it.
 """
 
@@ -19,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, WrongShard, shown_value
 from pyshard.model.slot_ranges import SlotRanges, shown, without
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.row_digests import BucketDigest, RowDigests
 from pyshard.settings import settings
 from pyshard.shard.digest_slices import digest_slice
@@ -31,7 +33,8 @@ from pyshard.storage import ICopy, IStore
 class _DigestInUse:
     """A digest that is being made.
 
-    :ivar digests: what is counted by now; None: nothing was asked yet.
+    :ivar digests: what is counted by now; None: nothing was counted yet.
+    :ivar gives_rows: whether its rows are read.
     :ivar idle: ends it when nobody has read it for a while; None while an answer is made.
     """
 
@@ -40,6 +43,7 @@ class _DigestInUse:
     ranges: SlotRanges
     copy: ICopy
     digests: RowDigests | None = None
+    gives_rows: bool = False
     idle: IDelayedCall | None = None
 
 
@@ -98,16 +102,16 @@ class ServedDigests:
         :param number: the digest's id.
         :param indexes: the ids of the indexes whose rows count.
         :raises SnapshotEnded: the owner has no such digest (any more).
-        :raises BadRequest: the question before it isn't answered yet, or had other indexes.
+        :raises BadRequest: the question before it isn't answered yet, or had other indexes; or its rows are read.
         """
-        opened = self._found(owner, number)
-        if opened.idle is None:
-            raise BadRequest("the answer to the last question about this digest is still to come; ask one at a time")
+        opened, idle = self._not_asked(owner, number)
+        if opened.gives_rows:
+            raise BadRequest("the rows of this digest are read, so they can't be counted any more; open another one")
         if opened.digests is None:
             opened.digests = RowDigests(opened.ranges, indexes)
         elif opened.digests.indexes != indexes:
             raise BadRequest("indexes: found others than those that this digest was begun with; open another one")
-        opened.idle.cancel()
+        idle.cancel()
         opened.idle = None
         try:
             more = await self._count(owner, number, opened.copy, opened.digests)
@@ -119,6 +123,34 @@ class ServedDigests:
             return DigestReading(opened.digests.rows, None)
         self._end(number)
         return DigestReading(opened.digests.rows, opened.digests.buckets())
+
+    async def rows(self, owner: Hashable, number: str) -> list[Change]:
+        """The next rows of a digest; none at the end.
+
+        :param number: the digest's id.
+        :raises SnapshotEnded: the owner has no such digest (any more).
+        :raises BadRequest: the question before it isn't answered yet, or its rows are counted.
+        """
+        opened, idle = self._not_asked(owner, number)
+        if opened.digests is not None:
+            raise BadRequest("the rows of this digest are counted, so they can't be read any more; open another one")
+        opened.gives_rows = True
+        idle.cancel()
+        opened.idle = None
+        try:
+            page = None
+            while page is None:
+                await self._turns.next()
+                self._found(owner, number)
+                page = opened.copy.page(settings.SNAPSHOT_BYTES)
+        except SnapshotEnded:
+            self._end(number)
+            raise
+        if page:
+            self._await_reader(number, opened)
+        else:
+            self._end(number)
+        return page
 
     def forget(self, name: str) -> None:
         """End the digest of a follower, if it has one."""
@@ -146,6 +178,13 @@ class ServedDigests:
             await self._turns.next()
             self._found(owner, number)
         return more
+
+    def _not_asked(self, owner: Hashable, number: str) -> tuple[_DigestInUse, IDelayedCall]:
+        """A digest about which nothing is asked just now, and what ends it when that lasts."""
+        opened = self._found(owner, number)
+        if opened.idle is None:
+            raise BadRequest("the answer to the last question about this digest is still to come; ask one at a time")
+        return opened, opened.idle
 
     def _found(self, owner: Hashable, number: str) -> _DigestInUse:
         opened = self._open.get(number)

@@ -243,6 +243,10 @@ class ServedFollowers:
         """Count rows of a digest for a while; see `ServedDigests.read`."""
         return await self._digests.read(owner, number, indexes)
 
+    async def read_digest_rows(self, owner: Hashable, number: str) -> list[Change]:
+        """The next rows of a digest; see `ServedDigests.rows`."""
+        return await self._digests.rows(owner, number)
+
     def forget(self, name: str) -> None:
         """Keep nothing for a follower any more."""
         self._stop(name)

@@ -30,7 +30,8 @@ def records_for(
     :param sequence: how far the copy is with the group; 0: it isn't complete.
     :param indexes: the ids of the indexes that the store has.
     :param next_index: no index has had this id or a higher one, as far as the store knows.
-    :return: None: the copy has the group already.
+    :return: None: the copy is past the group. One with the number of the copy may be put once more, as nothing behind
+        it is here.
     :raises BadRequest: there is no such copy, or it is complete and its pages come once more.
     :raises ShardBehind: a record is of an index that the store wasn't told of.
     """
@@ -38,7 +39,7 @@ def records_for(
     done = staging.origin.sequence
     if done and not sequence:
         raise BadRequest(f"staged: found a page for the copy {shown_value(name)}, which is complete; give it up first")
-    if done and sequence <= done:
+    if done and sequence < done:
         return None
     return [
         change

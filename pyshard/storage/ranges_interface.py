@@ -91,7 +91,9 @@ class IRangedStore(Protocol):
         that were dropped here. Versions of this store are above those of the group from then on.
 
         :param sequence: all groups up to this number are absorbed with this one; 0: pages of the copy are to come. It
-            is saved with the records. What was absorbed before is passed over.
+            is saved with the records. A group with a lower number than the copy has is passed over: its records may
+            be older than those that are here. One with the same number is put once more. So records that were found
+            to differ after that group are put right.
         :param limit: bytes that what is owned and what is staged may take together.
         :raises BadRequest: (in the Deferred) there is no such copy, or a page comes to one that is complete.
         :raises ShardFull: (in the Deferred) the records need more room than there is; nothing was absorbed.

@@ -92,6 +92,7 @@ class Bench:
             commands.ReadGroups: {"follower": "m", "after": 0, "ranges": encode_ranges(EVERYTHING), "offset": 0},
             commands.OpenDigest: {"follower": "m", "ranges": encode_ranges(EVERYTHING)},
             commands.ReadDigest: {"digest": "d1", "indexes": encode_indexes([0])},
+            commands.ReadDigestRows: {"digest": "d1"},
             commands.ForgetFollower: {"follower": "m"},
             commands.ApplyConfig: {"config": b"{}", "epoch": 0, "step": 0},
             commands.ChangeMove: {"number": 1, "change": "cancel"},

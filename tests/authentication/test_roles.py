@@ -41,6 +41,7 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.CloseCopy: Role.ADMIN,
     commands.OpenDigest: Role.ADMIN,
     commands.ReadDigest: Role.ADMIN,
+    commands.ReadDigestRows: Role.ADMIN,
     commands.ReadGroups: Role.ADMIN,
     commands.ForgetFollower: Role.ADMIN,
     commands.ReportMoves: Role.ADMIN,

@@ -64,6 +64,11 @@ def test_remarks() -> None:
     """Errors of now come before reasons of before."""
     moves = [move(1), move(2, error="no room", why="the seal"), move(3, why="an operator cancelled it")]
     assert remarks(moves) == ["move 2: no room", "move 3: an operator cancelled it"]
+    assert remarks([move(1, refetched=1), move(2, error="no room", refetched=1200)]) == [
+        "move 1: 1 bucket of rows was other than the source's, and fetched again; the target's log says where",
+        "move 2: no room",
+        "move 2: 1,200 buckets of rows were other than the source's, and fetched again; the target's log says where",
+    ]
 
 
 def drawn(moves: list[ListedMove], bars: bool, width: int) -> list[str]:

@@ -50,6 +50,7 @@ RIGHT: dict[str, Box] = {
     },
     "OpenDigest": {b"follower": b"m", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
     "ReadDigest": {b"digest": b"none", b"indexes": b"1", b"indexes.0": b"\x91\x00"},
+    "ReadDigestRows": {b"digest": b"none"},
     "ForgetFollower": {b"follower": b"m"},
     "ApplyConfig": {b"epoch": b"0", b"step": b"0", b"config": b"1", b"config.0": b"filled in"},
     "ChangeMove": {b"number": b"1", b"change": b"cancel"},

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import EVERYTHING, SlotRanges
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, union
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.row_digests import (
     MOST_BUCKETS,
@@ -20,6 +20,7 @@ from pyshard.protocol.row_digests import (
     decode_indexes,
     encode_buckets,
     encode_indexes,
+    row_digest,
 )
 
 RANGES: SlotRanges = ((100, 200), (1000, 5000))
@@ -121,6 +122,31 @@ def test_difference_in_words() -> None:
     assert mine.difference(digest([])).startswith("4 of 820 buckets differ")
     with pytest.raises(BadRequest, match="found 819 buckets, expected 820"):
         mine.difference(digest(ROWS)[1:])
+
+
+def test_buckets_that_differ() -> None:
+    """Their numbers and slots; all buckets together have just the slots of the ranges."""
+    mine = RowDigests(RANGES, {0, 1})
+    mine.add(ROWS)
+    assert mine.differing(digest(ROWS)) == []
+    assert mine.differing(digest(ROWS[:1] + ROWS[2:])) == [19]
+    assert mine.differing(digest([])) == [0, 19, 20, 819]
+    assert [mine.slots_of(bucket) for bucket in (0, 19, 20, 819)] == [
+        ((100, 105),),
+        ((195, 200),),
+        ((1000, 1005),),
+        ((4995, 5000),),
+    ]
+    odd = RowDigests(((0, 1), (2000, 4000)), {0})
+    assert union(*map(odd.slots_of, range(len(odd.buckets())))) == ((0, 1), (2000, 4000))
+    assert sum(end - start for number in range(len(odd.buckets())) for start, end in odd.slots_of(number)) == 2001
+
+
+def test_digest_of_a_row() -> None:
+    """It is that of a bucket which has no other row."""
+    for row in ROWS:
+        (found,) = [bucket for bucket in digest([row]) if bucket.rows]
+        assert found.digest == row_digest(row)
 
 
 def test_a_bucket_of_two_ranges() -> None:

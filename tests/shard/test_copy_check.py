@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from pyshard.errors import SnapshotEnded
 from pyshard.model.key_slots import slot_of
-from pyshard.model.slot_ranges import in_ranges
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.row_digests import RowDigests
 from pyshard.settings import settings
@@ -176,9 +176,9 @@ def test_changes_around_the_moment(pulling: Pulling, monkeypatch: pytest.MonkeyP
             pulling.change(random)
         pulling.source.fill(dict.fromkeys(there[:5], b"elsewhere"))
 
-    async def between(source: FollowedShard) -> ChangeGroup:
+    async def between(source: FollowedShard, ranges: SlotRanges) -> ChangeGroup:
         change()
-        head = await opened(source)
+        head = await opened(source, ranges)
         assert head.sequence == pulling.source.store.sequence
         change()
         return head
@@ -283,7 +283,7 @@ def test_an_index_dropped_between_the_views(pulling: Pulling, monkeypatch: pytes
 def test_a_difference_is_found(
     kinds: tuple[str, str], fault: str, monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors
 ) -> None:
-    """Whatever it is. The copy is given up, and the next one is right."""
+    """Whatever it is. What differs is fetched again, and then the copy is equal."""
     with folder() as path:
         pulling = Pulling(*kinds, path)
         numbered = {key: b"number %d" % number for number, key in enumerate(KEYS)}
@@ -297,7 +297,8 @@ def test_a_difference_is_found(
         (logged,) = logged_errors()
         assert verdict.why.startswith("the copy isn't equal to what the source has: ")
         assert verdict.why in str(logged)
-        assert pulling.pull.progress.copies == 2
+        assert pulling.pull.progress.copies == 1
+        assert verdict.refetched == (2 if fault in {"key", "exchanged"} else 1)
         pulling.catch_up()
         check_released(pulling)
         pulling.check()
@@ -313,7 +314,7 @@ def test_a_group_that_was_left_out(
     pulling.source.fill(dict.fromkeys(KEYS, b"record"))
 
     def lost(name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
-        emptied = replace(group, changes=[]) if sequence and pulling.pull.progress.copies == 1 else group
+        emptied = replace(group, changes=[]) if sequence and not pulling.pull.verdict.differed else group
         return absorb(name, emptied, sequence, limit)
 
     read = digest_slices.digest_slice
@@ -325,7 +326,8 @@ def test_a_group_that_was_left_out(
     pulling.catch_up()
     monkeypatch.setattr(copy_check, "digest_slice", read)
     until_equal(pulling)
-    assert (pulling.pull.verdict.differed, pulling.pull.progress.copies) == (1, 2)
+    assert (pulling.pull.verdict.differed, pulling.pull.progress.copies) == (1, 1)
+    assert pulling.pull.verdict.refetched > 10
     assert len(logged_errors()) == 1
     pulling.check()
 
@@ -333,9 +335,10 @@ def test_a_group_that_was_left_out(
 def test_again_and_again(
     pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors
 ) -> None:
-    """Each copy that differs counts."""
-    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
-    tamper(pulling_in_memory, monkeypatch, "missing", times=4)
+    """Each copy that differs counts. One of which too much differs is given up as a whole."""
+    pulling_in_memory.source.fill({b"%d" % each: b"record" for each in range(5000)})
+    monkeypatch.setitem(FAULTS, "half", lambda page: page[::2])
+    tamper(pulling_in_memory, monkeypatch, "half", times=16)
     pulling_in_memory.run()
     until_equal(pulling_in_memory)
     assert (pulling_in_memory.pull.verdict.differed, pulling_in_memory.pull.progress.copies) == (4, 5)

@@ -8,6 +8,7 @@ import pytest
 from pyshard.model.range_moves import StoreId, TargetReport
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.shard.copy_verdict import CopyVerdict, indexes_of_both, judged_report
+from pyshard.shard.repair_plan import RepairPortion
 
 REPORT = TargetReport(StoreId("b", "1"), complete=True, bytes_behind=5, sealed=3)
 
@@ -26,8 +27,16 @@ def test_copies_that_differed() -> None:
         REPORT, complete=False, sealed=0, differed=2, error="why"
     )
     assert judged_report(REPORT, CopyVerdict(True, 2, "why")) == attrs.evolve(REPORT, differed=2)
+    assert judged_report(REPORT, CopyVerdict(True, 2, "why", refetched=5)).refetched == 5
     failed = attrs.evolve(REPORT, error="the connection was lost")
     assert judged_report(failed, CopyVerdict(False, 2, "why")).error == "the connection was lost"
+
+
+def test_another_copy() -> None:
+    """Nothing is known of it, but what was found of those before is told still."""
+    verdict = CopyVerdict(True, 2, "why", [RepairPortion(1, ((0, 5),))], 4)
+    verdict.begin_copy()
+    assert verdict == CopyVerdict(False, 2, "why", [], 4)
 
 
 def head(next_index: int, *indexes: int) -> ChangeGroup:

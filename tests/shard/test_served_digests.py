@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard
 from pyshard.protocol import commands
-from pyshard.protocol.change_pages import decode_group
+from pyshard.protocol.change_groups import Change
+from pyshard.protocol.change_pages import decode_changes, decode_group
 from pyshard.protocol.pages import encode_ranges
 from pyshard.protocol.row_digests import RowDigests, decode_buckets, encode_indexes
 from pyshard.settings import settings
@@ -39,6 +40,12 @@ def read(pulling: Pulling, peer: Any, digest: str, indexes: bytes = BOTH) -> lis
     pulling.clock.advance(0)
     pulling.served.network.settle()
     return found
+
+
+def rows(pulling: Pulling, peer: Any, digest: str) -> list[Change]:
+    """A page of its rows."""
+    (found,) = ask(pulling, peer, commands.ReadDigestRows, digest=digest)
+    return decode_changes(found["changes"])
 
 
 @pytest.mark.parametrize("kind", ["memory", "lmdb"])
@@ -129,6 +136,63 @@ def test_one_a_follower(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPa
     failed(
         ask(pulling_in_memory, peer, commands.OpenDigest, follower="more", ranges=RANGES), TooManySnapshots, "8 others"
     )
+
+
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+def test_its_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the moment when it was opened, page by page; no place of a follower is taken or moved."""
+    monkeypatch.setattr(served_digests, "settings", attrs.evolve(settings, SNAPSHOT_BYTES=1000))
+    with folder() as path:
+        pulling = Pulling(kind, "memory", path)
+        pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+        pulling.source.fill(dict.fromkeys(KEYS[:50], b"page"), "pages")
+        wanted, peer = records(pulling.source, MOVING), peer_of(pulling)
+        before = set(pulling.source.store.followers)
+        digest = opened(pulling, peer)
+        found: list[Change] = []
+        while page := rows(pulling, peer, digest):
+            found += page
+            assert len(page) < 30
+            pulling.source.fill(dict.fromkeys(KEYS[::3], b"later"))
+        assert sorted(found, key=lambda row: (row.index, row.slot, row.key)) == wanted
+        assert set(pulling.source.store.followers) == before
+        failed(ask(pulling, peer, commands.ReadDigestRows, digest=digest), SnapshotEnded, "begin anew")
+        if isinstance(pulling.source.store, LmdbStore):
+            assert not pulling.source.store._snapshots
+        pulling.close()
+
+
+def test_rows_or_digests(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are either counted or read, since each comes once. They are read page by page, by its connection."""
+    monkeypatch.setattr(digest_slices, "_ROWS", 10)
+    monkeypatch.setattr(served_digests, "settings", attrs.evolve(settings, FOLLOW_WAIT=0, SNAPSHOT_BYTES=1000))
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    peer, other = peer_of(pulling_in_memory), peer_of(pulling_in_memory)
+    digest = opened(pulling_in_memory, peer)
+    failed(ask(pulling_in_memory, other, commands.ReadDigestRows, digest=digest), SnapshotEnded, "for this connection")
+    assert rows(pulling_in_memory, peer, digest)
+    failed(read(pulling_in_memory, peer, digest), BadRequest, "are read")
+    assert rows(pulling_in_memory, peer, digest)
+    pulling_in_memory.clock.advance(settings.SNAPSHOT_IDLE)
+    failed(ask(pulling_in_memory, peer, commands.ReadDigestRows, digest=digest), SnapshotEnded, "nobody read it")
+    digest = opened(pulling_in_memory, peer)
+    assert not read(pulling_in_memory, peer, digest)[0]["buckets"]
+    failed(ask(pulling_in_memory, peer, commands.ReadDigestRows, digest=digest), BadRequest, "are counted")
+    digest = opened(pulling_in_memory, peer)
+    turns: list[Deferred[None]] = []
+
+    def turn(_: PacedTurns) -> Deferred[None]:
+        turns.append(Deferred())
+        return turns[-1]
+
+    monkeypatch.setattr(PacedTurns, "next", turn)
+    asked = ask(pulling_in_memory, peer, commands.ReadDigestRows, digest=digest)
+    failed(ask(pulling_in_memory, peer, commands.ReadDigestRows, digest=digest), BadRequest, "ask one at a time")
+    opened(pulling_in_memory, peer)
+    turns.pop().callback(None)
+    assert pulling_in_memory.served is not None
+    pulling_in_memory.served.network.settle()
+    failed(asked, SnapshotEnded, "another one was opened")
 
 
 def test_other_indexes(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:

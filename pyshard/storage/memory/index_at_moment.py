@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from sys import getsizeof
@@ -49,7 +50,7 @@ class IndexAtMoment:
     :param records: see `MemoryIndex`.
     :param expiries: see there, too.
     :param now: what has expired by then isn't given, in milliseconds since 1970; 0: everything is.
-    :param ranges: which slots are wanted; None: all.
+    :param ranges: which slots are wanted, in order; None: all.
     :ivar expired: how many records had expired, of those that were looked at or have changed.
     """
 
@@ -99,7 +100,8 @@ class IndexAtMoment:
     def _next_slice(self) -> list[Found]:
         """The next few records, which count as given."""
         start, after = self._reached
-        places = self._slot_index.walk(max(start, 0), after if start >= 0 else None, SLOTS)
+        first, end = self._next_range(max(start, 0))
+        places = self._slot_index.walk(first, after if first == start else None, end)
         kept, records, plain = self._kept, self._records, self._ranges is None and not self._present_expiries
         found: list[Found] = []
         size = 0
@@ -119,8 +121,17 @@ class IndexAtMoment:
                 if size >= _SLICE_BYTES:
                     self._reached = slot, key
                     return found
-        self._reached = (slot, key or b"") if len(found) == _SLICE else (SLOTS, b"")
+        self._reached = (slot, key or b"") if len(found) == _SLICE else (end, b"")
         return found
+
+    def _next_range(self, slot: int) -> tuple[int, int]:
+        """The wanted slots from one on, up to the end of their range. So others aren't looked at."""
+        if self._ranges is None:
+            return slot, SLOTS
+        later = bisect_right(self._ranges, slot, key=lambda wanted: wanted[1])
+        return (
+            (max(slot, self._ranges[later][0]), self._ranges[later][1]) if later < len(self._ranges) else (SLOTS, SLOTS)
+        )
 
     def _as_it_was(self, key: bytes) -> tuple[bytes | None, int]:
         """What a record is that hasn't changed since, and its expiry; None: it isn't there, or had expired."""

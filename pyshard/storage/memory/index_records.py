@@ -130,7 +130,7 @@ class MemoryIndex:
                 self._schedule.add(key, new.expires)
                 self.expiries[key] = new.expires
             return
-        if new.version != old.version:
+        if new.version != old.version or new.record is not old.record:  # a touch has neither
             self.records[key] = VERSION.pack(new.version) + new.record
         if new.expires != old.expires:
             self._change_expiry(key, new.expires, old.expires)

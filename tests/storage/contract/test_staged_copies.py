@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from storage.contract.ranges import (
     ABOVE,
     BELOW,
@@ -83,6 +84,37 @@ def test_how_far_a_copy_is(bench: Bench) -> None:
     assert store.recall() is None
     with pytest.raises(BadRequest, match="no copy of the name 'm'"):
         bench.result(store.absorb_staged("m", page_of([]), 10, PLENTY))
+
+
+def test_what_differed_is_put_right(bench: Bench) -> None:
+    """A group with the number that the copy has is put once more, and counted once, over what is lacking or other.
+
+    One with a lower number would bring back what was there before, and is passed over.
+    """
+    store, row = bench.store, records_from(HIGH[:1])[0]
+    bench.result(store.own(BELOW))
+    bench.fill(dict.fromkeys(LOW, b"text"))
+    others = [
+        replace(row, key=HIGH[1], slot=slot_of(HIGH[1]), record=b"another text"),
+        replace(row, key=HIGH[2], slot=slot_of(HIGH[2]), version=99),
+        replace(row, key=HIGH[3], slot=slot_of(HIGH[3]), version=3, record=b""),
+        replace(row, key=HIGH[4], slot=slot_of(HIGH[4]), expires=10**15),
+    ]
+    stage(bench, [*others, *records_from(HIGH[5:])])
+    bench.result(store.absorb_staged("m", page_of([], sequence=9), 9, PLENTY))
+    right = [*records_from(HIGH[:5]), *removed(HIGH[20:])]
+    for _ in range(2):
+        bench.result(store.absorb_staged("m", page_of(right, sequence=9), 9, PLENTY))
+    bench.result(store.absorb_staged("m", page_of(others, sequence=8), 8, PLENTY))
+    assert store.ranges.staged["m"].origin.sequence == 9
+    copy = bench.result(store.copy(None, ABOVE))
+    found = []
+    while (page := copy.page(1 << 20)) != []:
+        found += page or []
+    copy.close()
+    assert sorted(found, key=lambda change: change.slot) == records_from(HIGH[:20])
+    bench.result(store.own(BELOW + ABOVE))
+    check_visible(bench, LOW + HIGH[:20])
 
 
 def test_pages_after_a_copy_is_complete(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Remove, Run, Touch, Write
 from pyshard.protocol.change_groups import Change
@@ -178,6 +179,19 @@ def test_each_step_looks_at_few_records() -> None:
         assert records.asked - before <= 2 * 3  # is it there, and what is it?
         before = records.asked
     assert given == 1000
+
+
+def test_slots_that_are_not_wanted_are_not_looked_at() -> None:
+    """A few slots of a large index are found at once, whatever lies before, between and behind them."""
+    keys = [b"%d" % number for number in range(1000)]
+    records = {key: VERSION.pack(1) + key for key in keys}
+    slot_index = SlotIndex(slot_of, records)
+    slot_index.add(map(slot_of, keys), keys)
+    for ranges in (((0, 200_000), (3_000_000, 3_100_000), (9_900_000, SLOTS)), ((5, 6),), ((2_000_000, 9_000_000),)):
+        found = list(IndexAtMoment(slot_index, records, {}, ranges=ranges).found())
+        assert [one and one[0] for one in found] == sorted(
+            (key for key in keys if in_ranges(slot_of(key), ranges)), key=slot_of
+        )
 
 
 def test_what_expired_in_a_dropped_index_is_not_counted() -> None:
