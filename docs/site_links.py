@@ -1,10 +1,11 @@
-"""What plain Markdown can't say to Sphinx: the order of the pages, pages of the folder above, and names of pages as links.
+"""What the pages and docstrings can't say to Sphinx: the order of the pages, names of pages as links, and the like.
 
 Rules:
 
 - docs/index.md lists every page, and its headings are the captions of the site's sidebar;
 - a page whose text is nothing but "See [NAME](../NAME)." is the page NAME of the folder above;
-- `docs/running.md` in a sentence, or in a docstring, is a link to that page, by its title.
+- `docs/running.md` in a sentence, or in a docstring, is a link to that page, by its title;
+- an interface of zope's stands in a signature as its name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ FILES = ("protocol-vectors.json",)
 _FOLDER = Path(__file__).parent
 _ABOVE = re.compile(r"See \[([A-Z]+\.md)\]\(\.\./\1\)\.\n")
 _LISTED = re.compile(r"^- \[[^\]]+\]\((\S+)\.(?:md|rst)\)", re.MULTILINE)
+_INTERFACE = re.compile(r"<InterfaceClass ([\w.]+)>")
 _NAMED = re.compile(r"\b(?:docs/([\w-]+\.(?:md|json))|([A-Z]+\.md))\b")
 
 
@@ -29,6 +31,7 @@ def connect(app: Any) -> None:
     """Have Sphinx call the functions below."""
     app.connect("source-read", read_source)
     app.connect("doctree-read", link_names)
+    app.connect("autodoc-process-signature", name_interfaces)
 
 
 def read_source(app: Any, page: str, source: list[str]) -> None:
@@ -80,3 +83,10 @@ def _parts(text: str, pages: set[str]) -> Any:
         yield link
         end = found.end()
     yield nodes.Text(text[end:])
+
+
+def name_interfaces(
+    app: Any, what: str, name: str, documented: object, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Replace what zope prints for an interface, which is no Python, by its dotted name."""
+    return tuple(text and _INTERFACE.sub(r"~\1", text) for text in (signature, returned))  # type: ignore[return-value]  # two

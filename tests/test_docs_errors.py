@@ -68,11 +68,13 @@ def test_whether_it_may_have_happened(row: Row) -> None:
 
 @each
 def test_what_clients_deal_with_by_themselves(row: Row) -> None:
-    """What stands in the last table a client sends again, changes too; of the first two it does so with Overloaded alone."""
+    """A client sends again what the last table has, changes too; of the others, Overloaded alone."""
     last = PAGE.partition("## What clients deal with by themselves")[2]
-    refused, failed = (decide(how, row.error("x"), True, index_missing=True) for how in (Attempt.REFUSED, Attempt.FAILED))
+    refused, failed = (
+        decide(how, row.error("x"), True, index_missing=True) for how in (Attempt.REFUSED, Attempt.FAILED)
+    )
     again = refused.again or failed.again
-    assert again == (f"| `{row.name}` |" in last and row.name != "FollowerBehind" or row.name == "Overloaded")
+    assert again == ((f"| `{row.name}` |" in last and row.name != "FollowerBehind") or row.name == "Overloaded")
 
 
 class _App:

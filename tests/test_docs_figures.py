@@ -1,4 +1,4 @@
-"""Figures and messages that pages give for what is elsewhere: docs/sizing.md, upgrading.md, troubleshooting.md, tutorial.md.
+"""What pages repeat of other pages and of the code: docs/sizing.md, upgrading.md, troubleshooting.md, tutorial.md.
 
 Where one of these fails since docs/benchmarks.md was written anew, or a message was changed, the page is to be changed.
 """
@@ -82,7 +82,7 @@ def test_sayings_are_looked_for_whole() -> None:
 
 
 def test_tutorial_has_the_recipe() -> None:
-    """The certificates of the tutorial are made as docs/tls.md makes them, and the command of installing as README's."""
+    """The certificates of the tutorial are made as docs/tls.md makes them, and it installs as README does."""
     assert tagged("docs/tls.md", "run: tls")[0] in tagged("docs/tutorial.md", "run: tutorial")
     (install,) = tagged("docs/tutorial.md", "run: tutorial install")
     for command in ("python3 -m venv .venv", "pip install"):
@@ -101,4 +101,4 @@ def test_cluster_of_the_tutorial() -> None:
         ((start, end),) = shard.ranges
         assert abs(end - start - SLOTS / 3) < 1
         assert f"--port {shard.port}" in commands
-    assert settings.SHARD_PORT == shards[0].port
+    assert shards[0].port == settings.SHARD_PORT

@@ -131,7 +131,9 @@ def test_every_subcommand_is_shown() -> None:
     """The page on the command has a heading for each subcommand, those of subcommands included, with its options."""
     text = _html("command")
     headings = {re.sub(r"<.*?>", "", found).strip("¶ ") for found in re.findall(r"<h\d>(.*?)</h\d>", text)}
-    assert [name for name in _commands(cli, "pyshard") if name not in headings and name.split()[-1] not in headings] == []
+    assert [
+        name for name in _commands(cli, "pyshard") if name not in headings and name.split()[-1] not in headings
+    ] == []
     assert [option for option in ("if-absent", "durability", "weights", "role") if f"--{option}" not in text] == []
 
 
@@ -151,7 +153,10 @@ def test_names_of_pages_are_links() -> None:
     assert re.search(r'href="\.\./tls\.html"[^>]*>', _html("api/deferred"))
     for page in listed():
         sentences = re.sub(r"<(code|pre|title|h\d|script)\b.*?</\1>", "", _html(page), flags=re.DOTALL)
-        assert re.findall(r"\bdocs/(?!protocol-vectors|architecture)[\w-]+\.md", unescape(re.sub(r"<.*?>", "", sentences))) == []
+        assert (
+            re.findall(r"\bdocs/(?!protocol-vectors|architecture)[\w-]+\.md", unescape(re.sub(r"<.*?>", "", sentences)))
+            == []
+        )
 
 
 @built

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from blocks import Block, blocks, tagged
-from functional.cluster import TWISTD, run, until
+from functional.cluster import TWISTD, until
 from ports import free_port
 
 pytestmark = pytest.mark.functional
@@ -67,7 +68,9 @@ def test_the_tutorial(environment: Mapping[str, str], folder: Path) -> None:
     script = [_BEFORE, f"export PYSHARD_BOOTSTRAP=127.0.0.1:{ports[3]}; exec 2>&1"]  # since the default isn't printed
     for block, _ in steps():
         script += [here(block.text), "printf '\\n== %s\\n' $?"]
-    done = run(folder, environment, "bash", "-c", "\n".join(script))
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, timeout=150
+    )
     printed = re.split(r"\n?\n== (\d+)\n", done.stdout)
     for number, (block, expected) in enumerate(steps()):
         output, code = printed[2 * number : 2 * number + 2]
