@@ -1,0 +1,113 @@
+"""docs/errors.md can be believed: it has every error, and says of each what the code and its docstring say."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+import pytest
+from blocks import CHECKOUT, tagged
+
+from pyshard import errors
+from pyshard.cli.exit_codes import exit_code_of
+from pyshard.client_core.retry_decision import Attempt, decide
+from pyshard.errors import BY_CODE, OutcomeUnknown, PyshardError, ShardFull
+
+PAGE = (CHECKOUT / "docs/errors.md").read_text(encoding="utf-8")
+_ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \| (\d+) \|$", re.MULTILINE)
+
+
+@attrs.frozen
+class Row:
+    """A line of one of the tables."""
+
+    name: str
+    again: str
+    happened: str
+    what_to_do: str
+    exit_code: str
+
+    @property
+    def error(self) -> type[PyshardError]:
+        """The class."""
+        found: type[PyshardError] = getattr(errors, self.name)
+        return found
+
+
+ROWS = [Row(*found) for found in _ROW.findall(PAGE)]
+each = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+def test_every_error_is_there() -> None:
+    """Each class of `pyshard.errors` has one line."""
+    assert sorted(row.name for row in ROWS) == sorted(error.__name__ for error in BY_CODE.values())
+
+
+@each
+def test_whether_it_may_be_asked_again(row: Row) -> None:
+    """Whether to ask again is one of three words, which the page explains; and it says what to do."""
+    assert row.again in ("later", "no", "look first")
+    assert f"**again: {row.again}.**" in PAGE
+    assert len(row.what_to_do) > 10
+
+
+@each
+def test_exit_codes(row: Row) -> None:
+    """The exit code of the command is the one that the code has."""
+    assert int(row.exit_code) == exit_code_of(row.error("x"))
+
+
+@each
+def test_whether_it_may_have_happened(row: Row) -> None:
+    """What the docstring says to have changed nothing, the table does, too; and only what is in doubt is "perhaps"."""
+    said = re.search(r"[Nn]othing was (changed|sent|stored|restored|started)", row.error.__doc__ or "")
+    if said:
+        assert re.match(r"no\b", row.happened)
+    assert row.happened.startswith("perhaps") == (row.error is OutcomeUnknown)
+
+
+@each
+def test_what_clients_deal_with_by_themselves(row: Row) -> None:
+    """A client sends again what the last table has, changes too; of the others, Overloaded alone."""
+    last = PAGE.partition("## What clients deal with by themselves")[2]
+    refused, failed = (
+        decide(how, row.error("x"), True, index_missing=True) for how in (Attempt.REFUSED, Attempt.FAILED)
+    )
+    again = refused.again or failed.again
+    assert again == ((f"| `{row.name}` |" in last and row.name != "FollowerBehind") or row.name == "Overloaded")
+
+
+class _App:
+    """A client whose writes end as they are told to."""
+
+    def __init__(self, *ends: PyshardError | None) -> None:
+        self.ends = list(ends)
+
+    def write(self, key: str, doc: str) -> int:
+        """One of the ends."""
+        end = self.ends.pop(0)
+        if end is not None:
+            raise end
+        return len(key + doc)
+
+
+@pytest.mark.parametrize(
+    ("ends", "stored", "printed"),
+    [
+        ([None], True, ""),
+        ([OutcomeUnknown("x"), errors.Unavailable("x"), None], True, ""),
+        ([OutcomeUnknown("x"), OutcomeUnknown("x"), OutcomeUnknown("x")], False, ""),
+        ([ShardFull("it is full")], False, "url: it is full\n"),
+    ],
+)
+def test_the_program(
+    ends: list[PyshardError | None], stored: bool, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's program writes again where that does no harm, and says what else went wrong."""
+    (text,) = tagged("docs/errors.md", "run: errors")
+    names: dict[str, object] = {}
+    exec(compile(text, "docs/errors.md", "exec"), names)
+    remember = names["remember"]
+    assert callable(remember)
+    assert remember(_App(*ends), "url", "title") is stored
+    assert capsys.readouterr().out == printed
