@@ -27,20 +27,20 @@ DAEMON_FAMILIES = (
         "pyshard_connections",
         Kind.GAUGE,
         "Connections, by role; none: no token was presented yet.",
-        labeled("roles"),
+        labeled("connections_by_role"),
         labels=("role",),
     ),
     Family(
         "pyshard_connections_opened_total",
         Kind.COUNTER,
         "Connections that got a place.",
-        plain("opened"),
+        plain("connections_opened"),
     ),
     Family(
         "pyshard_connections_refused_total",
         Kind.COUNTER,
         "Connections that got no place: limit (told so), closed (without a word), handshake (no TLS).",
-        labeled("refused"),
+        labeled("connections_refused"),
         labels=("reason",),
     ),
     Family(

@@ -95,8 +95,8 @@ SHARD_FAMILIES = (
         "pyshard_waiting_bytes",
         Kind.GAUGE,
         "Bytes of changes that wait for the disk (durable shards).",
-        plain("waiting"),
+        plain("waiting_bytes"),
         "bytes",
     ),
-    Family("pyshard_log_bytes", Kind.GAUGE, "Bytes that the log has (durable shards).", plain("log"), "bytes"),
+    Family("pyshard_log_bytes", Kind.GAUGE, "Bytes that the log has (durable shards).", plain("log_bytes"), "bytes"),
 )

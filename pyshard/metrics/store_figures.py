@@ -28,8 +28,8 @@ class DiskFigures:
     def described(self) -> dict[str, object]:
         """What `stat` has of it."""
         return {
-            "waiting": self.waiting,
-            "log": self.log,
+            "waiting_bytes": self.waiting,
+            "log_bytes": self.log,
             "failing": self.failing,
             "commits": self.commits.described() | {"bytes": self.sizes.described()},
         }
