@@ -9,8 +9,8 @@ import msgspec
 from twisted.web.server import Request
 
 from pyshard.http.exposition import Exposition
-from pyshard.http.page import Answer, Page, Root
 from pyshard.http.token_guard import TokenGuard
+from pyshard.http.web_page import Root, WebAnswer, WebPage
 from pyshard.metrics.family import Family
 
 _JSON = b"application/json"
@@ -45,19 +45,19 @@ def daemon_root(daemon: ReportedDaemon, guard: TokenGuard) -> Root:
     """
     exposition = Exposition(daemon.families, daemon.stat)
 
-    def metrics(request: Request) -> Answer:
+    def metrics(request: Request) -> WebAnswer:
         accept = request.requestHeaders.getRawHeaders(b"accept", [])
         body, content_type = exposition.text(b",".join(accept).decode("latin-1"))
-        return Answer(body, content_type.encode("ascii"))
+        return WebAnswer(body, content_type.encode("ascii"))
 
     root = Root()
-    root.putChild(b"metrics", Page(metrics, guard))
-    root.putChild(b"stat.json", Page(lambda _: Answer(msgspec.json.encode(daemon.stat()), _JSON), guard))
-    root.putChild(b"healthz", Page(lambda _: _verdict(daemon.unhealthy)))
-    root.putChild(b"readyz", Page(lambda _: _verdict(daemon.unready)))
+    root.putChild(b"metrics", WebPage(metrics, guard))
+    root.putChild(b"stat.json", WebPage(lambda _: WebAnswer(msgspec.json.encode(daemon.stat()), _JSON), guard))
+    root.putChild(b"healthz", WebPage(lambda _: _verdict(daemon.unhealthy)))
+    root.putChild(b"readyz", WebPage(lambda _: _verdict(daemon.unready)))
     return root
 
 
-def _verdict(why_not: Callable[[], str]) -> Answer:
+def _verdict(why_not: Callable[[], str]) -> WebAnswer:
     why = why_not()
-    return Answer(f"{why}\n".encode(), code=503) if why else Answer(b"ok\n")
+    return WebAnswer(f"{why}\n".encode(), code=503) if why else WebAnswer(b"ok\n")

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.http.bounded_site import BoundedSite
-from pyshard.http.page import Root
+from pyshard.http.web_page import Root
 
 
 class HttpListener(Service):

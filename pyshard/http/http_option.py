@@ -15,8 +15,8 @@ from pyshard.server.listen_address import check_reach, listening, reached_at, se
 
 if TYPE_CHECKING:
     from pyshard.http.daemon_site import ReportedDaemon
-    from pyshard.http.page import Root
     from pyshard.http.token_guard import TokenGuard
+    from pyshard.http.web_page import Root
 
 #: The option of both daemons.
 HTTP_OPTION: list[object] = [

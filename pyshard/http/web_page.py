@@ -14,7 +14,7 @@ TEXT = b"text/plain; charset=utf-8"
 
 
 @attrs.frozen
-class Answer:
+class WebAnswer:
     """What a page answers.
 
     :param code: of HTTP.
@@ -25,11 +25,11 @@ class Answer:
     code: int = 200
 
 
-NOT_FOUND = Answer(b"there is no such page; expected /metrics, /healthz, /readyz or /stat.json\n", code=404)
-NO_TOKEN = Answer(b"this wants a token of this daemon: Authorization: Bearer TOKEN\n", code=401)
+NOT_FOUND = WebAnswer(b"there is no such page; expected /metrics, /healthz, /readyz or /stat.json\n", code=404)
+NO_TOKEN = WebAnswer(b"this wants a token of this daemon: Authorization: Bearer TOKEN\n", code=401)
 
 
-class Page(Resource):
+class WebPage(Resource):
     """A page.
 
     :param make: makes its answer.
@@ -38,7 +38,7 @@ class Page(Resource):
 
     isLeaf = True
 
-    def __init__(self, make: Callable[[Request], Answer], guard: TokenGuard | None = None) -> None:
+    def __init__(self, make: Callable[[Request], WebAnswer], guard: TokenGuard | None = None) -> None:
         super().__init__()
         self._make = make
         self._guard = guard
@@ -63,14 +63,14 @@ class Root(Resource):
 
     def getChild(self, path: bytes, request: Request) -> Resource:
         """See `Resource`."""
-        return Page(lambda _: NOT_FOUND)
+        return WebPage(lambda _: NOT_FOUND)
 
     def render_GET(self, request: Request) -> bytes:
         """What is there without a path."""
         return send(request, NOT_FOUND)
 
 
-def send(request: Request, answer: Answer) -> bytes:
+def send(request: Request, answer: WebAnswer) -> bytes:
     """Set the headers of an answer, and give its body."""
     request.setResponseCode(answer.code)
     request.setHeader(b"Content-Type", answer.content_type)
