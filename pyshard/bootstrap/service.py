@@ -19,6 +19,7 @@ from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
 from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.client_endpoints import Dial
+from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
@@ -72,6 +73,7 @@ class BootstrapService(MultiService):
             tokens=tokens,
             connections=connections,
         )
+        self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
         Listener(clock, endpoint, self.factory).setServiceParent(self)
         self._reconcilers.setServiceParent(self)
         driver.setServiceParent(self)

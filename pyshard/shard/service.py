@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from pyshard.metrics.shard_families import SHARD_FAMILIES
 from pyshard.net.client_endpoints import Dial
+from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
@@ -78,6 +79,7 @@ class ShardService(MultiService):
             tokens=tokens,
             connections=connections,
         )
+        self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
         Listener(clock, endpoint, self.factory, refuse_waiting=self._refuse_waiting).setServiceParent(self)
 
     def stat(self) -> dict[str, object]:
