@@ -157,7 +157,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         options["addresses"],
     )
     try:
-        add_http(service, service, reactor, options["http"], tokens.current if tokens else None)
+        add_http(service, service, reactor, options)
     except ConfigError as error:
         end(error)
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+from math import inf
 from typing import cast
 
 from twisted.internet.interfaces import IListeningPort, IReactorTime, ITCPTransport
@@ -27,6 +28,7 @@ from pyshard.net.twisted_internals import bound_accepts
 from pyshard.settings import settings
 
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_SHORT = 0.001  # seconds for which no request waits
 _ACCEPTED = 2  # connections in one turn of the reactor
 
 
@@ -95,7 +97,7 @@ class PacedRequest(Request):
         """WebAnswer it, now or a little later."""
         site = cast(BoundedChannel, self.channel).site
         wait = site.wait_for_turn()
-        if wait <= 0:
+        if wait < _SHORT:
             super().process()
             return
         later = site.reactor.callLater(wait, super().process)
@@ -126,7 +128,7 @@ class BoundedSite(Site):
         )
         self.protocol = BoundedChannel  # type: ignore[assignment]  # in place of one that may speak HTTP/2
         self._channels: dict[BoundedChannel, None] = {}  # those that have waited longest first
-        self._free_at = clock.seconds()  # when the next request may be answered, were none to be let through before
+        self._free_at = -inf  # when the next request may be answered, were none to be let through before
 
     def listens(self, port: IListeningPort) -> None:
         """Have a port on which the site listens accept few connections at a time."""
@@ -159,7 +161,7 @@ class BoundedSite(Site):
             channel.abort()
 
     def wait_for_turn(self) -> float:
-        """Seconds that a request waits; 0 or less: none."""
+        """Seconds that a request is to wait; below 0: none, and there is time to spare."""
         now, pace = self.reactor.seconds(), settings.HTTP_PACE
         self._free_at = max(self._free_at, now - settings.HTTP_BURST / pace) + 1 / pace
         return self._free_at - now

@@ -10,7 +10,6 @@ from twisted.application.service import MultiService
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.errors import ConfigError
-from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.listen_address import check_reach, listening, reached_at, server_endpoint
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ HTTP_OPTION: list[object] = [
 def http_endpoint(options: Mapping[str, Any]) -> str | None:
     """The Twisted server endpoint string that the option gives.
 
-    :param options: checked ones, with ``listen``, ``tokens`` and ``insecure``.
-    :raises ConfigError: nothing can listen there; it is where the daemon itself listens; others could look at figures
-        without a token; or what makes metrics isn't installed.
+    :param options: of the command line; ``listen`` is known.
+    :raises ConfigError: nothing can listen there; it is where the daemon itself listens; or what makes metrics isn't
+        installed.
     """
     given = options["http"]
     if given is None:
@@ -43,10 +42,6 @@ def http_endpoint(options: Mapping[str, Any]) -> str | None:
     where = listening(given, "--http")
     if (place := reached_at(where)) is not None and place == reached_at(options["listen"]):
         raise ConfigError(f"--http: found {given!r}, where the daemon itself listens; expected another port")
-    try:
-        check_reach(where, bool(options["tokens"] or options["insecure"]))
-    except ConfigError as error:
-        raise ConfigError(f"--http: {error}") from None
     return where
 
 
@@ -54,26 +49,30 @@ def add_http(
     daemon: ReportedDaemon,
     service: MultiService,
     reactor: IReactorTime,
-    where: str | None,
-    tokens: Callable[[], Tokens] | None,
+    options: Mapping[str, Any],
     add_pages: Callable[[Root, TokenGuard], None] = lambda *_: None,
 ) -> None:
     """Have a daemon's service listen by HTTP, too. What that needs is imported here, and not where nobody asks for it.
 
     :param daemon: what is told of.
     :param service: gets the port as a child.
-    :param where: a Twisted server endpoint string; None: nowhere.
-    :param tokens: gives the tokens that are valid now; None: whoever connects may see everything.
+    :param options: checked ones, with ``http``, ``tokens`` and ``insecure``.
     :param add_pages: puts more pages beside those that each daemon has.
-    :raises ConfigError: it is no endpoint string.
+    :raises ConfigError: it is no endpoint string, or others could look at figures without a token.
     """
+    where: str | None = options["http"]
     if where is None:
         return
+    endpoint, tokens = server_endpoint(reactor, where, "--http"), options["tokens"]
+    try:
+        check_reach(where, bool(tokens or options["insecure"]))
+    except ConfigError as error:
+        raise ConfigError(f"--http: {error}") from None
     from pyshard.http.daemon_site import daemon_root
     from pyshard.http.http_listener import HttpListener
     from pyshard.http.token_guard import TokenGuard
 
-    guard = TokenGuard(tokens)
+    guard = TokenGuard(tokens.current if tokens else None)
     root = daemon_root(daemon, guard)
     add_pages(root, guard)
-    HttpListener(reactor, server_endpoint(reactor, where, "--http"), root).setServiceParent(service)
+    HttpListener(reactor, endpoint, root).setServiceParent(service)

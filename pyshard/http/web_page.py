@@ -26,10 +26,30 @@ class WebAnswer:
 
 
 NOT_FOUND = WebAnswer(b"there is no such page; expected /metrics, /healthz, /readyz or /stat.json\n", code=404)
+NOT_ALLOWED = WebAnswer(b"nothing can be changed here; expected GET or HEAD\n", code=405)
 NO_TOKEN = WebAnswer(b"this wants a token of this daemon: Authorization: Bearer TOKEN\n", code=401)
 
 
-class WebPage(Resource):
+class ReadOnlyPage(Resource):
+    """A page that can be looked at, and nothing else. A subclass says in `body` what it has."""
+
+    def body(self, request: Request) -> bytes:
+        """Set code and headers, and give the body."""
+        raise NotImplementedError
+
+    def render(self, request: Request) -> bytes:
+        """See `Resource`."""
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader(b"Allow", b"GET, HEAD")
+            return send(request, NOT_ALLOWED)
+        body = self.body(request)
+        if request.method == b"GET":
+            return body
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        return b""
+
+
+class WebPage(ReadOnlyPage):
     """A page.
 
     :param make: makes its answer.
@@ -43,8 +63,8 @@ class WebPage(Resource):
         self._make = make
         self._guard = guard
 
-    def render_GET(self, request: Request) -> bytes:
-        """The page."""
+    def body(self, request: Request) -> bytes:
+        """See `ReadOnlyPage`."""
         if request.postpath:
             return send(request, NOT_FOUND)
         if self._guard is not None and self._guard.role_of(request) is None:
@@ -52,21 +72,16 @@ class WebPage(Resource):
             return send(request, NO_TOKEN)
         return send(request, self._make(request))
 
-    def render_HEAD(self, request: Request) -> bytes:
-        """The page's headers."""
-        request.setHeader(b"Content-Length", b"%d" % len(self.render_GET(request)))
-        return b""
 
-
-class Root(Resource):
+class Root(ReadOnlyPage):
     """The pages of a site; `putChild` adds one. Any other one isn't found."""
 
     def getChild(self, path: bytes, request: Request) -> Resource:
         """See `Resource`."""
         return WebPage(lambda _: NOT_FOUND)
 
-    def render_GET(self, request: Request) -> bytes:
-        """What is there without a path."""
+    def body(self, request: Request) -> bytes:
+        """See `ReadOnlyPage`: there is nothing without a path, unless a page is put there."""
         return send(request, NOT_FOUND)
 
 

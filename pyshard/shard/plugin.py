@@ -169,7 +169,7 @@ def makeService(options: ShardOptions) -> DaemonService:
         authenticated_dial(dial_by(options["addresses"], dial), tokens.admin_secret if tokens else None),
     )
     try:
-        add_http(service, service, reactor, options["http"], tokens.current if tokens else None)
+        add_http(service, service, reactor, options)
     except ConfigError as error:
         end(error)
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])
