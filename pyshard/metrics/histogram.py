@@ -18,20 +18,22 @@ class Histogram:
     """Counts values by size.
 
     :param bounds: the largest value that each bucket counts, rising. One more bucket has what is larger.
+    :ivar counts: how many values each bucket has.
+    :ivar sum: of all values.
     """
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
 
     def add(self, value: float) -> None:
         """Count a value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
 
     def described(self) -> dict[str, object]:
         """What `stat` has of it: the bounds, the count of each bucket, and the sum of all values."""
-        return {"bounds": list(self._bounds), "counts": list(self._counts), "sum": round(self._sum, 6)}
+        return {"bounds": list(self._bounds), "counts": list(self.counts), "sum": round(self.sum, 6)}

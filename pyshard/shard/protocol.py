@@ -125,6 +125,10 @@ class ShardProtocol(ServerConnection):
         except PyshardError:
             self._shard.counts.add_failed(runs)
             raise
+        answers = applied.result if applied.called else None
+        if type(answers) is list and not applied.paused:  # most are answered at once, and need no callback for it
+            self._shard.counts.add(runs, answers, self._clock.seconds() - self.heard)
+            return applied
         return self._counted(runs, applied)
 
     def applied(self, answers: list[Answer], tag: bytes) -> bytes:
@@ -132,11 +136,8 @@ class ShardProtocol(ServerConnection):
         return answers_bytes(assignment.state.epoch, encode_answers(answers), tag)
 
     def _counted(self, runs: list[Run], applied: Deferred[list[Answer]]) -> Deferred[list[Answer]]:
-        """Count a batch when it is answered. Most are at once, and need no callback for it."""
+        """Count a batch when it is answered."""
         began, seconds, counts = self.heard, self._clock.seconds, self._shard.counts
-        if applied.called and not applied.paused and isinstance(answers := applied.result, list):
-            counts.add(runs, answers, seconds() - began)
-            return applied
 
         def answered(outcome: list[Answer] | Failure) -> list[Answer] | Failure:
             if isinstance(outcome, Failure):
