@@ -1,4 +1,4 @@
-"""Debian's Prometheus scrapes a real shard and a real bootstrap, and promtool takes their metrics and the alert rules."""
+"""Debian's Prometheus scrapes a real shard and bootstrap, and promtool takes their metrics and the alert rules."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_page() -> None:
             (name, kind, tuple(re.findall(r"\w+", labels)), unit.strip(), what)
             for name, kind, labels, unit, what in rows
         ] == [(family.name, family.kind.value, family.labels, family.unit, family.text) for family in families]
-    assert {name for name in re.findall(r"`(process_\w+)`", text)} == PROCESS
+    assert set(re.findall(r"`(process_\w+)`", text)) == PROCESS
 
 
 def named(text: str) -> set[str]:
