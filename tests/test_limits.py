@@ -123,6 +123,14 @@ TESTS = {
         "storage/snapshots/test_any_store.py::test_each_call_looks_at_few",
         "shard/test_open_snapshots.py::test_others_are_served_meanwhile",
     ],
+    "STAT_INDEXES": ["metrics/test_stat.py::test_documents_by_index"],
+    "HTTP_CONNECTIONS": [
+        "http/test_bounded_site.py::test_many_connections",
+        "http/test_bounded_site.py::test_many_connections_that_are_answered",
+    ],
+    "HTTP_REQUEST": ["http/test_bounded_site.py::test_slow_requests"],
+    "HTTP_PACE": ["http/test_bounded_site.py::test_pace"],
+    "HTTP_BURST": ["http/test_bounded_site.py::test_pace"],
     "STAT_CONNECTIONS": ["server/test_busiest_connections.py::test_all_while_they_are_few"],
     "FOLLOWED_LOG_BYTES": [
         "storage/durable/test_log_retention.py::test_what_need_not_be_kept",

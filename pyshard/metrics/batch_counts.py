@@ -1,0 +1,130 @@
+"""What a shard counts of batches: operations by verb and outcome, and how long they take.
+
+Rules:
+
+- A batch costs an addition for each of its runs, and one for its time. Only what is refused is looked at by itself.
+- A batch that failed as a whole counts as operations that were refused. Its reason is that of the command
+  (`pyshard.metrics.connection_counts`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from operator import itemgetter
+
+from pyshard.metrics.histogram import SECONDS, Histogram
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import (
+    READING_RUNS,
+    Has,
+    Increment,
+    Pop,
+    Read,
+    ReadItem,
+    Remove,
+    Run,
+    Touch,
+    Write,
+)
+
+#: Every verb, with its run.
+VERBS: dict[type[Run], str] = {
+    Read: "read",
+    Has: "has",
+    ReadItem: "item",
+    Write: "write",
+    Pop: "pop",
+    Remove: "remove",
+    Touch: "touch",
+    Increment: "increment",
+}
+
+_READING = frozenset(READING_RUNS.values())
+
+_code_of = itemgetter(0)
+
+
+class _VerbCounts:
+    """The counts of one verb.
+
+    :param times: of batches of this verb alone.
+    :ivar operations: all that were asked for.
+    :ivar refused: how many of them were refused.
+    """
+
+    __slots__ = ("operations", "refused", "times")
+
+    def __init__(self, times: Histogram) -> None:
+        self.operations = self.refused = 0
+        self.times = times
+
+
+class BatchCounts:
+    """The counts of one shard.
+
+    :ivar reading: times of batches that only read, in seconds.
+    :ivar changing: those of other batches.
+    :ivar key_pages: those of pages of keys.
+    :ivar snapshot_pages: those of pages of snapshots.
+    :ivar refusals: operations that were refused by themselves, by the error's code.
+    """
+
+    def __init__(self) -> None:
+        self.reading, self.changing = Histogram(SECONDS), Histogram(SECONDS)
+        self.key_pages, self.snapshot_pages = Histogram(SECONDS), Histogram(SECONDS)
+        self._verbs = {run: _VerbCounts(self.changing if run not in _READING else self.reading) for run in VERBS}
+        self.refusals: Counter[str] = Counter()
+
+    def add(self, runs: Sequence[Run], answers: Sequence[Answer], seconds: float) -> None:
+        """Count a batch that was answered.
+
+        :param answers: one for each run.
+        :param seconds: from its arrival to its answer.
+        """
+        if len(runs) == 1 and not answers[0].errors:  # most are so, and no call is made for them
+            run = runs[0]
+            verb = self._verbs[type(run)]
+            verb.operations += len(run.keys)
+            times = verb.times
+            times.counts[bisect_left(SECONDS, seconds)] += 1
+            times.sum += seconds
+        else:
+            self.add_plainly(runs, answers, seconds)
+
+    def add_plainly(self, runs: Sequence[Run], answers: Sequence[Answer], seconds: float) -> None:
+        """As `add`, for any batch."""
+        times = self.reading
+        for run, answer in zip(runs, answers, strict=True):
+            verb = self._verbs[type(run)]
+            verb.operations += len(run.keys)
+            if answer.errors:
+                verb.refused += len(answer.errors)
+                self.refusals.update(map(_code_of, answer.errors.values()))
+            if verb.times is self.changing:
+                times = self.changing
+        times.add(seconds)
+
+    def add_failed(self, runs: Sequence[Run]) -> None:
+        """Count a batch that failed as a whole."""
+        for run in runs:
+            verb = self._verbs[type(run)]
+            verb.operations += len(run.keys)
+            verb.refused += len(run.keys)
+
+    def described(self) -> dict[str, object]:
+        """What `stat` has of it, but for `refusals`."""
+        counted = {name: self._verbs[run] for run, name in VERBS.items()}
+        return {
+            "verbs": {
+                name: {"done": verb.operations - verb.refused, "refused": verb.refused}
+                for name, verb in counted.items()
+            },
+            "latencies": {
+                "read": self.reading.described(),
+                "change": self.changing.described(),
+                "keys": self.key_pages.described(),
+                "snapshot": self.snapshot_pages.described(),
+            },
+        }
