@@ -47,7 +47,7 @@ class Commands:
             self.targets.append(target)
             return cluster.run(function(cluster.connect(deadline=target.deadline)))
 
-        monkeypatch.setattr(Target, "connect", connect)
+        monkeypatch.setattr(Target, "new_client", connect)
         monkeypatch.setattr(deferred_call, "call", call)
 
     def __call__(self, *arguments: str, text: str | bytes = b"", env: dict[str, str] | None = None) -> Ended:
