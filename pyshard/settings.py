@@ -256,6 +256,8 @@ class Settings:
 
     #: Connections that `stat` tells of, the busiest ones: to tell of ten thousand takes longer than a hundred reads.
     STAT_CONNECTIONS: int = 100
+    #: Indexes whose documents `stat` and metrics count by themselves; all others count together.
+    STAT_INDEXES: int = 100
     #: Bars of the histogram in `stat`.
     HISTOGRAM_BARS: int = 10
 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.bootstrap_stat import bootstrap_stat
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.model import cluster_state_json
@@ -54,6 +55,7 @@ class BootstrapProtocol(ServerConnection):
             (commands.CreateIndex, self.create_index),
             (commands.DropIndex, self.drop_index),
             (commands.Readiness, self.readiness),
+            (commands.Stat, self.stat),
             (commands.ApplyConfig, self.apply_config),
             (commands.ListMoves, self.list_moves),
             (commands.ChangeMove, self.change_move),
@@ -75,6 +77,9 @@ class BootstrapProtocol(ServerConnection):
 
     def readiness(self) -> Arguments:
         return {"shards": msgspec.json.encode([shard.described() for shard in self._bootstrap.readiness()])}
+
+    def stat(self) -> Arguments:
+        return {"stat": msgspec.json.encode(bootstrap_stat(self._bootstrap, self.factory))}
 
     def apply_config(self, config: bytes, epoch: int, step: int) -> Deferred[Arguments]:
         self.operations += 1

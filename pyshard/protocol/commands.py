@@ -2,11 +2,11 @@
 
 Who asks whom:
 
-- anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello` and `GetMap`;
+- anyone asks either daemon: `Authenticate`, `Ping`; whoever has a role also asks `Hello`, `GetMap` and `Stat`;
 - the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `OpenDigest`,
   `ReadDigest`, `ForgetFollower`;
-- clients ask shards: `Apply`, `Keys`, `Count`, `Stat`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
+- clients ask shards: `Apply`, `Keys`, `Count`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
@@ -166,10 +166,9 @@ class Count(Command):
 
 
 class Stat(Command):
-    """How are you: documents, bytes, operations?"""
+    """How are you: documents, bytes, operations; or shards and moves?"""
 
     commandName = b"Stat"
-    answered_by = SHARD
     role = Role.READ
     arguments = NOTHING
     response = [(b"stat", ChunkedBytes())]  # JSON, see docs/protocol.md

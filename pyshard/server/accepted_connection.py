@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.errors import TooManyConnections
+from pyshard.metrics.connection_counts import HANDSHAKE
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.security.tls.handshake_errors import ERRORS, in_words, nothing_received, tls_error
 from pyshard.server.connection_admission import origin_of
@@ -143,6 +144,7 @@ class AcceptedConnection(BoundedAMP):
             self.factory.silent.add(self._clock.seconds(), self._peer)
         elif self.handshaking:
             why = self._no_tls or str(tls_error(reason, self.transport, False) or reason.getErrorMessage())
+            self.factory.counts.refused[HANDSHAKE] += 1
             self.factory.failed_handshakes.add(self._clock.seconds(), self.id, self._peer, why)
         else:
             why = in_words(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage()

@@ -28,7 +28,7 @@ from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingD
 from pyshard.net.bounded_box_stream import READ
 from pyshard.net.twisted_internals import discard_unwritten, has_unread, peer_has_ended, wrap_reads_and_writes
 from pyshard.protocol import commands
-from pyshard.protocol.boxes import Box, BoxParser
+from pyshard.protocol.boxes import UNHANDLED_CODE, Box, BoxParser
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import error_box, unknown_command_box
@@ -101,6 +101,7 @@ class ServerConnection(AcceptedConnection):
             raise refused
         if self.role is None:
             self.factory.came_to_something(self)
+        self.factory.counts.change(self.role, role)
         self._set_role(role)
         self._stop_waiting()
         return {"role": role.word}
@@ -181,7 +182,9 @@ class ServerConnection(AcceptedConnection):
     def unhandled(self, name: bytes, tag: bytes) -> Box:
         """See `BoundedAMP`. A peer without a role isn't told which commands there are."""
         if self.role is None and (refused := self.refused or forbidden(name, None)) is not None:
+            self.factory.counts.refusals[refused.code] += 1
             return error_box(refused, tag)
+        self.factory.counts.refusals[UNHANDLED_CODE.decode()] += 1
         return unknown_command_box(name, tag, not_answered(name, self.kind))
 
     @property
@@ -254,6 +257,11 @@ class ServerConnection(AcceptedConnection):
             self.fence().addCallback(lambda _: self.factory.sessions.forget(session, self))
 
     # ------------------------------------------------------------------ inside
+
+    def _public(self, failure: Failure, name: bytes) -> PyshardError:
+        error = super()._public(failure, name)
+        self.factory.counts.refusals[error.code] += 1
+        return error
 
     def _set_role(self, role: Role | None) -> None:
         self.role = role

@@ -21,6 +21,9 @@ from itertools import count
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 
+from pyshard import __version__
+from pyshard.compiled import IN_USE
+from pyshard.metrics.connection_counts import CLOSED, LIMIT, ConnectionCounts
 from pyshard.net.twisted_internals import turn_number
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
@@ -56,6 +59,7 @@ class ServerFactory(Factory):
     :ivar connections: those that are served, and strangers; the oldest first.
     :ivar busiest: those of them that `stat` tells of.
     :ivar refused: those that are only told that there are too many.
+    :ivar counts: what is counted of connections and refusals.
     """
 
     noisy = False
@@ -81,11 +85,13 @@ class ServerFactory(Factory):
         self.connections: dict[ServerConnection, None] = {}
         self.busiest = BusiestConnections(self.connections, clock.seconds)
         self.refused: set[ServerConnection] = set()
+        self.counts = ConnectionCounts()
         self.held: HeldBytes[ServerConnection] = HeldBytes(settings.HELD_BYTES)
         self.failed_handshakes = HandshakeFailureLog(self.stranger_log)
         self.silent = SilentConnectionLog()
         self.draining = False
         self._clock = clock
+        self._started = clock.seconds()
         self._accepted: list[str] = []  # the addresses of those that were accepted in this turn of the reactor
         self._closed_now = 0  # how many of those that were accepted just now were closed at once
         self._attempts = ConnectionAttempts()
@@ -130,6 +136,7 @@ class ServerFactory(Factory):
             self._attempts.add(origin, now)
             return True
         self._closed_now += 1
+        self.counts.refused[CLOSED] += 1
         self._tell_closed_at_once(why)
         return False
 
@@ -153,12 +160,15 @@ class ServerFactory(Factory):
             if stranger is not None:
                 stranger.evict()
             self.connections[connection] = None
+            self.counts.add(connection.role)
             self.admission.add(connection, connection.origin, connection.heard)
         elif len(self.refused) < self.admission.limits.refused:
             self._closed_at_once = False
             self.refused.add(connection)
+            self.counts.refused[LIMIT] += 1
             connection.refuse(refused)
         else:
+            self.counts.refused[CLOSED] += 1
             self._tell_closed_at_once(str(refused))
             connection.turn_away()
 
@@ -175,7 +185,19 @@ class ServerFactory(Factory):
         self.refused.discard(connection)
         if connection in self.connections:
             del self.connections[connection]
+            self.counts.remove(connection.role)
             self.admission.remove(connection, connection.origin)
+
+    def described(self) -> dict[str, object]:
+        """What `stat` tells of any daemon: its version, its connections, and what it has refused."""
+        return {
+            "version": __version__,
+            "compiled": IN_USE,
+            "uptime": round(self._clock.seconds() - self._started, 3),
+            "connected": len(self.connections),
+            "connections": self.busiest.described(),
+            **self.counts.described(),
+        }
 
     def _tell_closed_at_once(self, why: str) -> None:
         """Log that connections are closed without a word, until one isn't."""

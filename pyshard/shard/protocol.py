@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from pyshard.errors import PermissionDenied
+from pyshard.errors import PermissionDenied, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
@@ -24,7 +24,7 @@ from pyshard.protocol.change_pages import encode_changes, encode_group
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import SHARD, Command
 from pyshard.protocol.move_reports import encode_reports
-from pyshard.protocol.pages import decode_ranges, encode_keys, encode_ranges, encode_rows
+from pyshard.protocol.pages import Row, decode_ranges, encode_keys, encode_ranges, encode_rows
 from pyshard.protocol.row_digests import decode_indexes, encode_buckets
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
@@ -35,8 +35,9 @@ from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.shard.shard_stat import shard_stat
 from pyshard.shard.snapshot_limits import SnapshotPeer
-from pyshard.storage import ITSELF, Sender
+from pyshard.storage import ITSELF, Page, Sender
 
 
 class ShardProtocol(ServerConnection):
@@ -119,11 +120,32 @@ class ShardProtocol(ServerConnection):
             return self._apply_permitted(epoch, decode_readers_runs(batch), self.role, len(batch))
         runs = decode_runs(batch)
         self.operations += count_of(runs)
-        return self._apply_front(epoch, runs, len(batch))
+        try:
+            applied = self._apply_front(epoch, runs, len(batch))
+        except PyshardError:
+            self._shard.counts.add_failed(runs)
+            raise
+        return self._counted(runs, applied)
 
     def applied(self, answers: list[Answer], tag: bytes) -> bytes:
         assignment = self._shard.assignment or self._shard.configured()
         return answers_bytes(assignment.state.epoch, encode_answers(answers), tag)
+
+    def _counted(self, runs: list[Run], applied: Deferred[list[Answer]]) -> Deferred[list[Answer]]:
+        """Count a batch when it is answered. Most are at once, and need no callback for it."""
+        began, seconds, counts = self.heard, self._clock.seconds, self._shard.counts
+        if applied.called and not applied.paused and isinstance(answers := applied.result, list):
+            counts.add(runs, answers, seconds() - began)
+            return applied
+
+        def answered(outcome: list[Answer] | Failure) -> list[Answer] | Failure:
+            if isinstance(outcome, Failure):
+                counts.add_failed(runs)
+            else:
+                counts.add(runs, outcome, seconds() - began)
+            return outcome
+
+        return applied.addBoth(answered)
 
     def _apply_front(self, epoch: int, runs: list[Run], size: int) -> Deferred[list[Answer]]:
         """Apply as much of a batch as one step may have.
@@ -154,27 +176,27 @@ class ShardProtocol(ServerConnection):
         """
         denied = PermissionDenied(f"this wants a token of role write; this client's has role {role.word}")
         reading = [run for run in runs if not isinstance(run, int)]
-        self.operations += sum([run if isinstance(run, int) else len(run.keys) for run in runs])
+        refused = sum([run for run in runs if isinstance(run, int)])
+        self.operations += refused + sum([len(run.keys) for run in reading])
 
         def all_of(answers: list[Answer]) -> list[Answer]:
+            self._shard.counts.refusals[denied.code] += refused
             given = iter(answers)
             return [Answer.refusing(run, denied) if isinstance(run, int) else next(given) for run in runs]
 
-        return self._apply_front(epoch, reading, size).addCallback(all_of)
+        return self._counted(reading, self._apply_front(epoch, reading, size)).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         self.operations += 1
         asked = self._shard.keys(epoch, index, slot, after)
-        known = self._shard.configured().state.epoch
-        return asked.addCallback(
-            lambda page: {
-                "epoch": known,
-                "keys": encode_keys(page.keys),
-                "end": page.slot,
-                "more": page.more,
-                "after": page.after,
-            }
-        )
+        known, began = self._shard.configured().state.epoch, self.heard
+
+        def answer(page: Page) -> Arguments:
+            self._shard.counts.key_pages.add(self._clock.seconds() - began)
+            keys = encode_keys(page.keys)
+            return {"epoch": known, "keys": keys, "end": page.slot, "more": page.more, "after": page.after}
+
+        return asked.addCallback(answer)
 
     def count(self, epoch: int, index: str, slot: int) -> Arguments:
         self.operations += 1
@@ -183,8 +205,7 @@ class ShardProtocol(ServerConnection):
         return {"epoch": known, "documents": documents, "ranges": encode_ranges(ranges)}
 
     def stat(self) -> Arguments:
-        connections = {"connected": len(self.factory.connections), "connections": self.factory.busiest.described()}
-        return {"stat": msgspec.json.encode(self._shard.stat() | connections)}
+        return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self.factory))}
 
     def open_snapshot(self) -> Deferred[Arguments]:
         return self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN)).addCallback(
@@ -192,7 +213,13 @@ class ShardProtocol(ServerConnection):
         )
 
     def read_snapshot(self, snapshot: str) -> Deferred[Arguments]:
-        return self._snapshots.read(self, snapshot).addCallback(lambda page: {"rows": encode_rows(page)})
+        began = self.heard
+
+        def answer(page: list[Row]) -> Arguments:
+            self._shard.counts.snapshot_pages.add(self._clock.seconds() - began)
+            return {"rows": encode_rows(page)}
+
+        return self._snapshots.read(self, snapshot).addCallback(answer)
 
     def close_snapshot(self, snapshot: str) -> Arguments:
         self._snapshots.close(self, snapshot)

@@ -31,6 +31,7 @@ from pyshard.errors import (
     PyshardError,
     ShardBehind,
 )
+from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
@@ -51,6 +52,7 @@ class Shard:
     :param store: where its records are; what the store remembers is taken up.
     :param seconds: the clock, in seconds, for the uptime.
     :raises ConfigError: what the store remembers is of another version.
+    :ivar counts: of batches and pages, as `ShardProtocol` answers them.
     :ivar pause: waits while others are served, between steps of what takes long.
     :ivar on_assignment: called when there is another assignment, and again when the store goes by it.
     """
@@ -60,6 +62,7 @@ class Shard:
         self._seconds = seconds
         self._started = seconds()
         self.operations = 0
+        self.counts = BatchCounts()
         self.assignment: Assignment | None = None
         self._configuring = DeferredLock()
         remembered = store.recall()

@@ -28,6 +28,7 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
+from pyshard.metrics.store_figures import StoreFigures
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_operations import Run
@@ -173,6 +174,11 @@ class IStore(IFollowedStore, IRangedStore, Protocol):
     @property
     def used(self) -> int:
         """Bytes that count against the limit."""
+        ...
+
+    @property
+    def figures(self) -> StoreFigures:
+        """What else it tells of itself, for operators."""
         ...
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:

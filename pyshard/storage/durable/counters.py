@@ -56,6 +56,7 @@ class Counters:
     :param next_index: no index has had this id or a higher one.
     :param hidden: the store's ranges, and what is counted of those that are hidden.
     :param origin: whose groups the store absorbs as a whole, and how far it is; None: nobody's.
+    :param expired: records that were removed as they had expired, since the store was opened; it isn't saved.
     """
 
     version: int
@@ -70,6 +71,7 @@ class Counters:
     next_index: int = DEFAULT_INDEX + 1
     hidden: HiddenCounts = attrs.field(factory=HiddenCounts)
     origin: Origin | None = None
+    expired: int = 0
 
     @property
     def follows(self) -> bool:
@@ -125,6 +127,7 @@ class Counters:
             self.next_index,
             self.hidden.copy(),
             self.origin,
+            self.expired,
         )
 
     def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> None:

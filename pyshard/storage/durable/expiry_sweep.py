@@ -39,5 +39,6 @@ def sweep_expired(
             old = lmdb_encoding.unpack(key, value)
             assert old is not None  # the key is the value's own
             DurableIndex(view, number, counters, changes).remove(db_key, key, slot, cost(key, old))
+            counters.expired += 1
     changes.swept = expired.place
     return expired.more

@@ -36,6 +36,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
+from pyshard.metrics.commit_counts import CommitCounts
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.background_updates import BackgroundUpdates
@@ -80,6 +81,7 @@ class GroupCommit(Generic[_U]):
     :param finish: called once after the last update, in the same thread.
     :param steady: the clock for pauses between large updates.
     :param processor: seconds of a processor that the calling thread has had.
+    :ivar commits: what is counted of commits in the thread.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class GroupCommit(Generic[_U]):
         self._refuses = False  # whatever senders have waiting
         self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
+        self.commits = CommitCounts()
 
     def submit(
         self, update: _U, weight: int = 0, changes: int = 0, sender: Sender = ITSELF, copied: int = 0
@@ -148,6 +151,11 @@ class GroupCommit(Generic[_U]):
         return self._submit(
             SubmittedUpdate(update, answered), lambda it: self._waiting.add(it, sender, weight + copied, changes)
         )
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of updates that aren't answered yet."""
+        return self._weight
 
     def submit_background(self, update: _U) -> Deferred[Any]:
         """Have an update of the store's own background work committed, when that has time; see `submit`."""
@@ -234,6 +242,7 @@ class GroupCommit(Generic[_U]):
             if large is not None:
                 self._pause.end(began, now)
             self._background.count(background, now)
+            self.commits.add(len(outcomes), now - began)
             done = taken[: len(outcomes)]
             queued = done[1:] if done[0].sender is _BACKGROUND else done
             with self._changed:

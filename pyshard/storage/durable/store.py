@@ -21,15 +21,17 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
+from pyshard.metrics.store_figures import DiskFigures, StoreFigures
 from pyshard.model.slot_ranges import SlotRanges, common
 from pyshard.protocol.batch_answers import Answer, Result
-from pyshard.protocol.batch_operations import Touch, changes
+from pyshard.protocol.batch_operations import changes
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.pages import Row
 from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import assignment_updates, range_updates
+from pyshard.storage.durable.copied_sizes import size_of_records, will_copy
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
@@ -129,6 +131,12 @@ class LmdbStore(RangeChanges):
     def used(self) -> int:
         return self._engine.counters.used - self._engine.counters.hidden.used()
 
+    @property
+    def figures(self) -> StoreFigures:
+        log, writer = self._engine.log, self._writer
+        disk = DiskFigures(writer.waiting_bytes, log.file_bytes, log.broken, writer.commits, log.sizes)
+        return StoreFigures(self._engine.counters.expired, disk)
+
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
         if not any(changes(task.run) for task in tasks):
             self._writer.ask(sender)
@@ -140,10 +148,10 @@ class LmdbStore(RangeChanges):
         update = LoggedUpdate(
             lambda view, counters, changes: self._execute(view, counters, changes, tasks, limit, room)
         )
-        return self._writer.submit(update, *update_size(tasks), sender, self._will_copy(tasks))
+        return self._writer.submit(update, *update_size(tasks), sender, will_copy(self._engine, tasks))
 
     def will_give(self, tasks: Sequence[Task]) -> int:
-        return self._size_of_records(tasks, settings.ANSWER_BYTES)
+        return size_of_records(self._engine, tasks, settings.ANSWER_BYTES)
 
     def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
         return None
@@ -310,27 +318,6 @@ class LmdbStore(RangeChanges):
         if changes is not None:
             changes.given_bytes += room - executor.room
         return answers
-
-    def _will_copy(self, tasks: Sequence[Task]) -> int:
-        """About how many bytes of records a batch copies: a touch of a few bytes may copy the largest documents."""
-        touching = [task for task in tasks if type(task.run) is Touch]
-        return self._size_of_records(touching, settings.BATCH_WORK) if touching else 0
-
-    def _size_of_records(self, tasks: Sequence[Task], enough: int) -> int:
-        """The bytes of the records of tasks; 0 where they can't be many.
-
-        :param enough: from so many bytes on no further records are counted.
-        """
-        size = 0
-        try:
-            with self._engine.reading() as view:
-                if view.may_be_longer(settings.ANSWER_BYTES):
-                    for task in tasks:
-                        if size < enough:
-                            size += DurableIndex(view, task.index).size(task.run.keys, task.slots, enough - size)
-        except lmdb.Error:
-            return size  # the batch itself finds that out, and says so
-        return size
 
     def _end_snapshots_for_growth(self) -> None:
         self._end_snapshots("the shard's data outgrew its map, which can't grow under a snapshot")

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import attrs
 
+from pyshard.metrics.histogram import BYTES, Histogram
 from pyshard.storage.durable.log_file import LogFile, cut_to_header, lap_in, unusable
 from pyshard.storage.durable.log_format import HEADER_BYTES, Group, Lap
 
@@ -69,6 +70,7 @@ class WriteAheadLog:
     :ivar active: the file that takes new groups.
     :ivar files: how many files there are now.
     :ivar kept: segments that take no more groups, the oldest first.
+    :ivar sizes: bytes of the groups that were written.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class WriteAheadLog:
         self.groups: list[Group] = []
         self.kept: list[KeptSegment] = []
         self.segments: tuple[Segment, ...] = ()
+        self.sizes = Histogram(BYTES)
         paths = [path_of(number) for number in range(1, files + 1)]
         if not flushed:
             for path in paths:
@@ -151,6 +154,11 @@ class WriteAheadLog:
         return self.active.size
 
     @property
+    def file_bytes(self) -> int:
+        """Bytes of all segments that have groups; for any thread."""
+        return sum([segment.size for segment in self.kept]) + self.size
+
+    @property
     def broken(self) -> bool:
         """See `LogFile`."""
         return self.active.broken
@@ -158,6 +166,7 @@ class WriteAheadLog:
     def append(self, payload: bytes, sync: bool, ballot: int = 0) -> None:
         """See `LogFile`."""
         self.active.append(payload, sync, ballot)
+        self.sizes.add(len(payload))
 
     def sync(self) -> None:
         """See `LogFile`."""

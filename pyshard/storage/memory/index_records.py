@@ -253,6 +253,7 @@ class MemoryIndex:
                 expired = self.find(key, slot)
                 assert expired is not None  # a key with an expiry has a record
                 self._forget(key, slot, expired, cost(key, expired))
+                self._store.expired += 1
         return looked_at
 
     def changes(self, number: int) -> list[Change]:

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import BadRequest
+from pyshard.metrics.store_figures import StoreFigures
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.slot_ranges import SlotRanges, common
 from pyshard.protocol.batch_answers import Answer, Result
@@ -36,6 +37,7 @@ from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, Follow
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
+from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.memory.store_at_moment import StoreAtMoment
@@ -88,7 +90,7 @@ class MemoryStore(RangeChanges):
         self.sequence = 0
         self.touched = False
         self.origin: Origin | None = None
-        self.held = 0
+        self.held = self.expired = 0
         self.bucket_counts: array[int] = new_bucket_counts()
 
     @property
@@ -98,6 +100,10 @@ class MemoryStore(RangeChanges):
     @property
     def used(self) -> int:
         return self.held - self._hidden.counts.used()
+
+    @property
+    def figures(self) -> StoreFigures:
+        return StoreFigures(self.expired)
 
     @property
     def ranges(self) -> StoreRanges:
@@ -125,8 +131,7 @@ class MemoryStore(RangeChanges):
         return 0  # `apply` gives everything at once
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
-        memory_index = self._indexes.get(index)
-        if memory_index is None or self._hidden.any:
+        if (memory_index := self._indexes.get(index)) is None or self._hidden.any:
             return False
         return all(map(memory_index.records.__contains__, keys))
 
@@ -135,8 +140,7 @@ class MemoryStore(RangeChanges):
         return None if memory_index is None or self._hidden.any else memory_index.read_at_hand(keys, room)
 
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
-        memory_index = self._indexes.get(index)
-        if memory_index is None:
+        if (memory_index := self._indexes.get(index)) is None:
             return fail(no_such_index(index))
         walks = (
             memory_index.walk(first, after if first == start else None, behind, self._now())
@@ -174,11 +178,7 @@ class MemoryStore(RangeChanges):
         if self.touched or left != self.ranges.left:
             self._changed(ranges=None if left == self.ranges.left else self.ranges)
         self._release()
-        while most > 0 and self._dropped:
-            if self._dropped[-1].forget_one():
-                most -= 1
-            else:
-                self._dropped.pop()
+        forget_dropped(self._dropped, most)
         more = bool(self._dropped or (self.origin is None and self.ranges.left))
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
 

@@ -12,6 +12,7 @@ from stores import PLENTY, at_once, task
 from pyshard.protocol.batch_operations import Pop, Read, Run, Touch, Write
 from pyshard.settings import settings
 from pyshard.storage import Durability, LmdbStore
+from pyshard.storage.durable.copied_sizes import will_copy
 from pyshard.storage.durable.merged_view import MergedView
 
 LARGE = 3 * settings.ANSWER_BYTES
@@ -81,10 +82,10 @@ def test_what_touches_copy(path: Path) -> None:
     small = [b"small%d" % number for number in range(1000)]
     writes = Write("", large, [b"x" * 5_000_000] * 4), Write("", small, [b"x"] * 1000)
     at_once(store.apply(list(map(task, writes)), PLENTY, PLENTY))
-    copied = store._will_copy([task(Touch("", large, [9] * 4))])
+    copied = will_copy(store._engine, [task(Touch("", large, [9] * 4))])
     assert settings.BATCH_WORK <= copied <= 21_000_000
     mixed = [task(Write("", small, [b"x"] * 1000)), task(Touch("", large[:1], [9]))]
-    assert 5_000_000 <= store._will_copy(mixed) < 5_001_000
-    assert store._will_copy([task(Touch("", small, [9] * 1000))]) < 100_000
-    assert store._will_copy([task(Read("", large))]) == 0
+    assert 5_000_000 <= will_copy(store._engine, mixed) < 5_001_000
+    assert will_copy(store._engine, [task(Touch("", small, [9] * 1000))]) < 100_000
+    assert will_copy(store._engine, [task(Read("", large))]) == 0
     at_once(store.close())
