@@ -39,7 +39,7 @@ class Commands:
         self.targets: list[Target] = []
         monkeypatch.delenv("PYSHARD_BOOTSTRAP", raising=False)
 
-        def connect(target: Target) -> Pyshard:
+        def connect(target: Target, quiet: bool = False) -> Pyshard:
             self.targets.append(target)
             return cluster.blocking(deadline=target.deadline)
 

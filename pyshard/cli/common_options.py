@@ -33,7 +33,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import address_mapping
 from pyshard.model.address_mapping import mapping_in
 from pyshard.net import address_parsing
-from pyshard.net.connection_parameters import connection_parameters, url_in
+from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters, url_in
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
@@ -75,16 +75,23 @@ class Target:
         """A client of the cluster, for a block: it is closed at the end, unless a shell's commands share it."""
         return self.new_client() if self.clients is None else nullcontext(self.clients.client(self))
 
-    def new_client(self) -> Pyshard:
-        """A client of the cluster. Whom it can't reach is told soon, and tried until the deadline."""
-        parameters = connection_parameters(
+    def new_client(self, quiet: bool = False) -> Pyshard:
+        """A client of the cluster. Whom it can't reach is told soon, unless `quiet`, and tried until the deadline."""
+        told = None if quiet else UnreachedDaemons(self.deadline).add
+        return over(Connector(self.parameters(), on_failure=told), at_once=True)
+
+    def parameters(self) -> ConnectionParameters:
+        """What a client of the cluster connects with.
+
+        :raises ConfigError: it can't be used.
+        """
+        return connection_parameters(
             self.bootstrap,
             deadline=self.deadline,
             token_file=self.token_file,
             tls=self.tls,
             addresses=self.addresses,
         )
-        return over(Connector(parameters, on_failure=UnreachedDaemons(self.deadline).add), at_once=True)
 
 
 def known_indexes(ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
