@@ -87,6 +87,9 @@ _LINES = {
     "token": {
         "token": "Print a new token, as a line for a token file.",
     },
+    "top.command": {
+        "top": "Show what each shard does, live.",
+    },
     "doctor.command": {
         "doctor": "Check the cluster and this machine, and say what to do.",
     },
@@ -107,7 +110,7 @@ SECTIONS = {
         "read", "get", "item", "has", "write", "add", "replace", "incr", "touch", "pop", "remove", "locate",
     ],
     "Whole indexes": ["keys", "count", "cat", "load", "clear", "index"],
-    "The cluster": ["up", "stat", "doctor", "backup", "restore"],
+    "The cluster": ["up", "stat", "top", "doctor", "backup", "restore"],
     "Growing and shrinking": ["plan", "apply", "move", "drain", "split", "jobs"],
     "Security": ["token"],
     "This command": ["shell", "completion"],

@@ -14,7 +14,6 @@ import ssl
 import attrs
 
 from pyshard.cli.doctor.evidence import AddressEvidence
-from pyshard.security.tls.ssl_context import server_hostname
 
 
 def probe(address: AddressEvidence, port: int, context: ssl.SSLContext | None, seconds: float) -> AddressEvidence:
@@ -31,6 +30,8 @@ def probe(address: AddressEvidence, port: int, context: ssl.SSLContext | None, s
     address = attrs.evolve(address, resolved=tuple(dict.fromkeys(str(one[4][0]) for one in found)))
     if context is None:
         return address
+    from pyshard.security.tls.ssl_context import server_hostname  # with Twisted, for which others don't wait
+
     try:
         with (
             socket.create_connection((address.host, port), timeout=seconds) as plain,

@@ -38,7 +38,11 @@ def addresses_resolve(found: Evidence) -> list[Finding]:
 def daemons_answer(found: Evidence) -> list[Finding]:
     """Whether each daemon can be reached, and answers."""
     cure = "start it, or look at its log and at what is between; 'pyshard stat' asks again"
-    wrong = [failed("reach", one.name, one.error, cure) for one in found.daemons if one.told is None]
+    wrong = [
+        failed("reach", one.name, one.error.removeprefix(f"{one.name} "), cure)
+        for one in found.daemons
+        if one.told is None
+    ]
     slowest = max((one.answered - one.asked for one, _ in found.telling), default=0.0)
     text = f"{_many(len(found.telling), 'daemon')} answered, the slowest after {slowest * 1000:.0f} ms"
     return found_or_passed("reach", wrong, text) if found.daemons else []

@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _AT_ONCE = 16  # addresses that are looked at at the same time
-_LEAST = 0.1  # seconds that a step has, however late it is
+_LEAST = 0.2  # seconds that a step has, however late it is
 
 
 def gathered(
@@ -97,9 +97,9 @@ def _asked(
         addresses.append((AddressEvidence(f"the bootstrap at {address}", there.host), there.port))
     with ExitStack() as closing:
         try:
-            app = attrs.evolve(target, deadline=left() / 2).new_client(quiet=True)
+            app = attrs.evolve(target, deadline=round(left() / 2, 1)).new_client(quiet=True)
             closing.callback(app.close)
-            state, reports = daemon_reports(app, left() / 2, wall_seconds)
+            state, reports = daemon_reports(app, round(left() / 2, 1), wall_seconds)
         except PyshardError as error:
             return attrs.evolve(found, map_error=str(error)), addresses
         daemons: list[DaemonEvidence] = []
@@ -109,7 +109,7 @@ def _asked(
                 addresses.append((AddressEvidence(report.name, report.host), report.port))
         found = attrs.evolve(found, state=state, daemons=tuple(daemons))
         try:
-            return attrs.evolve(found, moves=tuple(listed_moves(app, left() / 2))), addresses
+            return attrs.evolve(found, moves=tuple(listed_moves(app, round(left() / 2, 1)))), addresses
         except PyshardError as error:
             return attrs.evolve(found, moves_error=str(error)), addresses
 

@@ -94,14 +94,10 @@ def connections_have_room(found: Evidence) -> list[Finding]:
 
 def files_are_kept_well(found: Evidence) -> list[Finding]:
     """Whether the files with secrets that were named can be used, and nobody else can get at them."""
-    wrong = [
-        failed("files", f"{one.what} {one.path}", one.error, "only its owner may read it: chmod 600")
-        for one in found.files
-        if one.error
-    ]
-    return (
-        found_or_passed("files", wrong, "those with secrets are readable by their owner alone") if found.files else []
-    )
+    if not found.files:
+        return []
+    wrong = [failed("files", f"{one.what} {one.path}", one.error, "") for one in found.files if one.error]
+    return found_or_passed("files", wrong, "those with secrets are readable by their owner alone")
 
 
 def directories_are_good(found: Evidence) -> list[Finding]:

@@ -11,10 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +29,7 @@ from pyshard.cli.shell.history_file import history_path
 from pyshard.cli.shell.known_names import KnownNames
 from pyshard.cli.shell.line_editing import Complete, LineEditor, system_readline
 from pyshard.cli.shell.line_words import LineError, words_of
+from pyshard.cli.signals import interrupt_raises
 from pyshard.cli.standard_output import is_terminal, put, tell
 from pyshard.clocks import steady_seconds
 from pyshard.errors import PyshardError
@@ -153,7 +151,7 @@ def _typed_lines(shared: SharedClients, lines: LineEditor, stop: bool) -> int:
     prompt = f"pyshard {index}> " if index else "pyshard> "
     while True:
         sys.stdout.flush()
-        with _interruptible():
+        with interrupt_raises():
             try:
                 code = run_line(shared, lines.read(prompt))
             except EOFError:
@@ -184,15 +182,3 @@ def _words(item: CompletionItem) -> list[str]:
 def _refused(why: str) -> int:
     tell(why)
     return ExitCode.USAGE
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, and not end the process."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
