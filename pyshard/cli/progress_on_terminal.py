@@ -84,6 +84,7 @@ class ProgressOnTerminal:
                 return
             bar = progress_bar(self._text)
             bar.add_task("", total=None, count=0)
+            bar.tasks[0].start_time = bar.get_time() - self._after
             self._update(bar)
             bar.start()
             self._bar = bar
