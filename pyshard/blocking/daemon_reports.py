@@ -3,7 +3,7 @@
 Rules:
 
 - all daemons are asked at once; one that gives no answer has the reason in place of its figures;
-- it is noted for each when it was asked and when it answered, by the wall clock: its own clock is compared with that.
+- it is noted for each when it was asked and when it answered, so that its own clock can be compared with that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DaemonReport:
     :param host: where it is dialed.
     :param port: where it is dialed.
     :param stat: what it tells (docs/protocol.md, "Stat"), or ``{"error": why}``.
-    :param asked: when it was asked, in seconds since 1970.
+    :param asked: when it was asked, in seconds.
     :param answered: when its answer was there.
     """
 
@@ -46,11 +46,12 @@ class DaemonReport:
 
 
 def daemon_reports(
-    app: Pyshard, seconds: float, wall_seconds: Callable[[], float]
+    app: Pyshard, seconds: float, now: Callable[[], float]
 ) -> tuple[ClusterState, list[DaemonReport]]:
     """Ask the daemons at the addresses that the client was given, and all shards.
 
     :param seconds: the deadline.
+    :param now: the clock by which it is noted when they were asked and answered.
     :return: the cluster's state, and what each of them told; a daemon at such an address may be a shard, too.
     """
     cluster, until = app._begun(seconds)
@@ -58,12 +59,12 @@ def daemon_reports(
     pools: list[ConnectionPool] = [*cluster.servers.pools, *shards]
 
     def ask(pool: ConnectionPool) -> Steps[tuple[float, float, bytes | str]]:
-        asked = wall_seconds()
+        asked = now()
         try:
             answer = yield from pool.call(commands.Stat, until, seconds)
-            return asked, wall_seconds(), bytes(answer["stat"])
+            return asked, now(), bytes(answer["stat"])
         except PyshardError as error:
-            return asked, wall_seconds(), str(error)
+            return asked, now(), str(error)
 
     reports = []
     owners: list[MapShard | None] = [*(None for _ in cluster.servers.pools), *(pool.own for pool in shards)]

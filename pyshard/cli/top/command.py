@@ -31,7 +31,7 @@ from pyshard.cli.standard_output import flush, is_terminal
 from pyshard.cli.top.rates import Row, rows, total
 from pyshard.cli.top.samples import Sample, sample
 from pyshard.cli.top.table import screen, top_json
-from pyshard.clocks import steady_seconds, wall_seconds
+from pyshard.clocks import steady_seconds
 from pyshard.errors import PyshardError
 from pyshard.settings import settings
 
@@ -123,7 +123,7 @@ class Looks:
     def next(self) -> Look:
         """Look again."""
         at = self._seconds()
-        state, reports = daemon_reports(self._app, self._deadline, wall_seconds)
+        state, reports = daemon_reports(self._app, self._deadline, self._seconds)
         now = sample(at, state.epoch, reports)
         try:
             moves: int | None = sum(not move.over for move in listed_moves(self._app, self._deadline))
