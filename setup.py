@@ -66,6 +66,7 @@ setup(
             "txredisapi>=1.4.10",
         ],
         "examples": ["airportsdata"],
+        "metrics": ["prometheus_client>=0.22"],
         "test": [
             "airportsdata",
             "celery>=5.4",
@@ -74,6 +75,7 @@ setup(
             "greenlet>=3.1",
             "gunicorn>=23",
             "hypothesis>=6.100",
+            "prometheus_client>=0.22",
             "pytest>=9",
             "pytest-twisted>=1.14.3",
             "pytest-xdist>=3.6",

@@ -149,6 +149,17 @@ class Settings:
     #: Bytes of a token file: a larger file is surely another one.
     MAX_TOKEN_FILE: int = 64 * 1024
 
+    # -- the HTTP port of a daemon ---------------------------------------------------------------------------------
+
+    #: Connections of a daemon's HTTP port: those who look at it, and some browsers.
+    HTTP_CONNECTIONS: int = 100
+    #: Seconds within which a peer must send a whole request, from its connection or its last answer on.
+    HTTP_REQUEST: float = 30.0
+    #: Requests a second that are answered in the long run, since one may take some milliseconds.
+    HTTP_PACE: float = 50.0
+    #: Requests that are answered at once, when none came before.
+    HTTP_BURST: int = 50
+
     # -- batches, answers and pages --------------------------------------------------------------------------------
 
     #: Operations of one batch, since a shard does nothing else while it applies one.

@@ -45,9 +45,7 @@ class DaemonReport:
     answered: float
 
 
-def daemon_reports(
-    app: Pyshard, seconds: float, now: Callable[[], float]
-) -> tuple[ClusterState, list[DaemonReport]]:
+def daemon_reports(app: Pyshard, seconds: float, now: Callable[[], float]) -> tuple[ClusterState, list[DaemonReport]]:
     """Ask the daemons at the addresses that the client was given, and all shards.
 
     :param seconds: the deadline.

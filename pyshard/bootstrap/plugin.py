@@ -15,6 +15,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.state_file import StateLock
 from pyshard.errors import ConfigError, OutcomeUnknown
+from pyshard.http.http_option import HTTP_OPTION, add_http, http_endpoint
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.layout_change import layout_change
@@ -56,6 +57,7 @@ class BootstrapOptions(ShardAddressesOption):
         ],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
+        HTTP_OPTION,
         *rotated_log_file.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
@@ -86,6 +88,7 @@ class BootstrapOptions(ShardAddressesOption):
             self["connections"] = daemon_options.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
+            self["http"] = http_endpoint(self)
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
             self["state lock"] = StateLock(self["state"])
             self["cluster state"] = open_state(self["state"], cluster.map, path)
@@ -153,4 +156,8 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         with_files(options["connections"]),
         options["addresses"],
     )
+    try:
+        add_http(service, service, reactor, options)
+    except ConfigError as error:
+        end(error)
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

@@ -10,13 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.bootstrap_stat import bootstrap_stat, unready
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
+from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.client_endpoints import Dial
+from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
@@ -35,6 +38,8 @@ class BootstrapService(MultiService):
     :param connections: how many there may be.
     :param addresses: where shards are dialed in place of where the map says.
     """
+
+    families = BOOTSTRAP_FAMILIES
 
     def __init__(
         self,
@@ -62,15 +67,28 @@ class BootstrapService(MultiService):
         )
         driver = MoveDriver(bootstrap, clock, self._reconcilers.named)
         application = ConfigApplication(bootstrap, clock, self._reconcilers.named)
-        factory = ServerFactory(
+        self.factory = ServerFactory(
             lambda made: BootstrapProtocol(bootstrap, self.settle, application, driver, made, clock),
             clock,
             tokens=tokens,
             connections=connections,
         )
-        Listener(clock, endpoint, factory).setServiceParent(self)
+        self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
+        Listener(clock, endpoint, self.factory).setServiceParent(self)
         self._reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
+
+    def stat(self) -> dict[str, object]:
+        """See `ReportedDaemon`."""
+        return bootstrap_stat(self.bootstrap, self.factory)
+
+    def unhealthy(self) -> str:
+        """See `ReportedDaemon`: a bootstrap that answers is healthy."""
+        return ""
+
+    def unready(self) -> str:
+        """See `ReportedDaemon`."""
+        return unready(self.bootstrap, self.factory)
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state, or a later one."""

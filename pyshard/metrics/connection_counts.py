@@ -45,4 +45,8 @@ class ConnectionCounts:
     def described(self) -> dict[str, object]:
         """What `stat` has of it, but for `refusals`."""
         roles = {word: self._roles[role] for word, role in ROLES.items()}
-        return {"roles": {STRANGER: self._roles[None]} | roles, "opened": self.opened, "refused": dict(self.refused)}
+        return {
+            "connections_by_role": {STRANGER: self._roles[None]} | roles,
+            "connections_opened": self.opened,
+            "connections_refused": dict(self.refused),
+        }

@@ -32,8 +32,8 @@ class DiskFigures:
     def described(self) -> dict[str, object]:
         """What `stat` has of it."""
         return {
-            "waiting": self.waiting,
-            "log": self.log,
+            "waiting_bytes": self.waiting,
+            "log_bytes": self.log,
             "failing": self.failing,
             "disk": {"free": self.free, "size": self.size},
             "commits": self.commits.described() | {"bytes": self.sizes.described()},

@@ -62,6 +62,7 @@ class ServerFactory(Factory):
     :ivar connections: those that are served, and strangers; the oldest first.
     :ivar busiest: those of them that `stat` tells of.
     :ivar refused: those that are only told that there are too many.
+    :ivar certificate_expiry: gives when the daemon's TLS certificate expires, in seconds since 1970; None: it has none.
     :ivar counts: what is counted of connections and refusals.
     """
 
@@ -95,6 +96,7 @@ class ServerFactory(Factory):
         self.failed_handshakes = HandshakeFailureLog(self.stranger_log)
         self.silent = SilentConnectionLog()
         self.draining = False
+        self.certificate_expiry: Callable[[], float | None] = lambda: None
         self._clock = clock
         self._started = clock.seconds()
         self._accepted: list[str] = []  # the addresses of those that were accepted in this turn of the reactor
@@ -195,7 +197,8 @@ class ServerFactory(Factory):
 
     def described(self) -> dict[str, object]:
         """What `stat` tells of any daemon: its version, its clock, its connections, and what it has refused."""
-        return {
+        expiry = self.certificate_expiry()
+        return ({} if expiry is None else {"certificate_expiry": expiry}) | {
             "version": __version__,
             "time": round(self._wall_seconds(), 3),
             "files": most_files(),

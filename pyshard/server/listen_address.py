@@ -196,20 +196,21 @@ def _backlog(description: str) -> str:
     return f":backlog={settings.LISTEN_BACKLOG}"
 
 
-def server_endpoint(reactor: object, description: str) -> IStreamServerEndpoint:
+def server_endpoint(reactor: object, description: str, option: str = "--listen") -> IStreamServerEndpoint:
     """The endpoint of a Twisted server endpoint string.
 
+    :param option: that says it, for messages.
     :raises ConfigError: it is none.
     """
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
     except (ImportError, NameError):  # what Twisted's TLS endpoints raise without pyOpenSSL
         raise ConfigError(
-            f"--listen: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"
+            f"{option}: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"
         ) from None
     except Exception as error:  # noqa: BLE001  # each kind of endpoint has a parser of its own, which raises anything
         raise ConfigError(
-            f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
+            f"{option}: found {description!r}, expected a Twisted server endpoint string such as "
             f"'tcp:5050:interface=127.0.0.1' ({error})"
         ) from None
     return endpoint

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from pyshard.clocks import wall_seconds
 from pyshard.errors import ConfigError
+from pyshard.http.http_option import HTTP_OPTION, add_http, http_endpoint
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.steady_clock import run_steadily
@@ -72,6 +73,7 @@ class ShardOptions(ShardAddressesOption):
         ["followed-log-seconds", None, int(settings.FOLLOWED_LOG_SECONDS), "How long such changes are kept."],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
+        HTTP_OPTION,
         *rotated_log_file.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
@@ -95,6 +97,7 @@ class ShardOptions(ShardAddressesOption):
             self["connections"] = daemon_options.connection_limits(
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
+            self["http"] = http_endpoint(self)
             self["store"] = self._store()
         except ConfigError as error:
             end(error)
@@ -165,4 +168,8 @@ def makeService(options: ShardOptions) -> DaemonService:
         with_files(options["connections"]),
         authenticated_dial(dial_by(options["addresses"], dial), tokens.admin_secret if tokens else None),
     )
+    try:
+        add_http(service, service, reactor, options)
+    except ConfigError as error:
+        end(error)
     return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])

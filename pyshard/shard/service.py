@@ -17,7 +17,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.metrics.shard_families import SHARD_FAMILIES
 from pyshard.net.client_endpoints import Dial
+from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
 from pyshard.server.factory import ServerFactory
@@ -28,6 +30,7 @@ from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.shard.shard_stat import shard_stat, unhealthy, unready
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
@@ -51,6 +54,7 @@ class ShardService(MultiService):
     snapshots: OpenSnapshots
     followers: ServedFollowers
     moves: ShardMoves
+    families = SHARD_FAMILIES
     _log = Logger()
 
     def __init__(
@@ -69,13 +73,26 @@ class ShardService(MultiService):
         self._dial = dial
         self._random = random or Random()
         self._next_sweep: IDelayedCall | None = None
-        factory = ServerFactory(
+        self.factory = ServerFactory(
             lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, self.moves, made, clock),
             clock,
             tokens=tokens,
             connections=connections,
         )
-        Listener(clock, endpoint, factory, refuse_waiting=self._refuse_waiting).setServiceParent(self)
+        self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
+        Listener(clock, endpoint, self.factory, refuse_waiting=self._refuse_waiting).setServiceParent(self)
+
+    def stat(self) -> dict[str, object]:
+        """See `ReportedDaemon`."""
+        return shard_stat(self.shard, self.snapshots, self.factory)
+
+    def unhealthy(self) -> str:
+        """See `ReportedDaemon`."""
+        return unhealthy(self.shard)
+
+    def unready(self) -> str:
+        """See `ReportedDaemon`."""
+        return unready(self.shard, self.factory)
 
     def privilegedStartService(self) -> None:
         """Open the store, then listen."""

@@ -147,7 +147,6 @@ def test_change_that_cannot_be_saved_is_refused(bench: Bench) -> None:
         (commands.Apply, {"epoch": 1, "batch": b"\x90"}),
         (commands.Keys, {"epoch": 1, "index": "", "slot": 0}),
         (commands.Count, {"epoch": 1, "index": "", "slot": 0}),
-        (commands.Stat, {}),
     ],
 )
 def test_commands_of_shards(bench: Bench, command: type[Command], arguments: dict[str, object]) -> None:

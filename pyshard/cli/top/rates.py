@@ -117,7 +117,7 @@ def _row(before: Figures | None, now: ShardSample, seconds: float) -> Row:
         bytes=figures.bytes,
         limit=now.limit,
         connected=figures.connected,
-        waiting=figures.waiting,
+        waiting=figures.waiting_bytes,
         uptime=figures.uptime,
     )
     times = _between(before, figures)

@@ -36,7 +36,7 @@ class Figures(msgspec.Struct):
     documents: int = 0
     bytes: int = 0
     connected: int = 0
-    waiting: int | None = None
+    waiting_bytes: int | None = None
     verbs: dict[str, Verb] = {}
     latencies: dict[str, Times] = {}
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SYSTEM",
     "Tls",
+    "certificate_expiry",
     "check",
     "dialing",
     "filtering",
@@ -116,6 +117,15 @@ def listening(
     if reloads is not None:
         reloads.append(context.reload)
     return TlsServerEndpoint(endpoint, context, clock)
+
+
+def certificate_expiry(endpoint: IStreamServerEndpoint) -> Callable[[], float | None]:
+    """What tells when the certificate expires that an endpoint of `listening` shows: seconds since 1970.
+
+    It gives None where the endpoint is another one.
+    """
+    expiry: Callable[[], float | None] = getattr(endpoint, "certificate_expiry", lambda: None)
+    return expiry
 
 
 def _check_installed() -> None:

@@ -20,17 +20,18 @@ from pyshard.security.tls.tls_files import authorities, certificate_text, key_pa
 _SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def check(tls: Tls, now: datetime) -> None:
+def check(tls: Tls, now: datetime) -> datetime | None:
     """Refuse files that can't be used.
 
     :param now: the time at which this side's own certificate must be valid, with its zone.
+    :return: when that expires; None: there is none.
     :raises ConfigError: a file is missing or holds something else; others than its owner can get at the key; the key
         isn't the certificate's; or the certificate isn't valid yet, or any more.
     """
     for path in authorities(tls):
         _certificates(path)
     if tls.certificate is None:
-        return
+        return None
     own = _certificates(Path(tls.certificate))[0]
     path = key_path(tls)
     if _key(path).public_key().public_bytes(*_SPKI) != own.public_key().public_bytes(*_SPKI):
@@ -45,6 +46,7 @@ def check(tls: Tls, now: datetime) -> None:
             f"TLS certificate {tls.certificate}: it isn't valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; "
             "is the clock right?"
         )
+    return own.not_valid_after_utc
 
 
 def _certificates(path: Path) -> list[x509.Certificate]:

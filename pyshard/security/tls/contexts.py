@@ -35,11 +35,16 @@ class TlsContext:
         self._tls = tls
         self.demanding = demanding
         self._now = now
+        self._expiry: datetime | None = None
         self._context = tls_files.reloaded(tls, self._make)
 
     def current(self) -> SSL.Context:
         """The context for a new connection."""
         return self._context.current()
+
+    def expiry(self) -> float | None:
+        """When this side's certificate expires, the one that is in force: seconds since 1970; None: there is none."""
+        return None if self._expiry is None else self._expiry.timestamp()
 
     def reload(self) -> None:
         """Read the files again, whether or not they have changed."""
@@ -47,7 +52,7 @@ class TlsContext:
 
     def _make(self) -> SSL.Context:
         tls = self._tls
-        certificate_checks.check(tls, self._now())
+        self._expiry = certificate_checks.check(tls, self._now())
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)

@@ -94,6 +94,7 @@ class TlsServerEndpoint:
         self._endpoint = endpoint
         self._context = context
         self._clock = clock
+        self.certificate_expiry = context.expiry
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803  # the interface's
         """See `IStreamServerEndpoint`."""

@@ -41,17 +41,18 @@ class IndexOwner(Protocol):
     """The store of an index: what all its indexes share.
 
     :ivar held: bytes that all records count.
+    :ivar expired: records that were removed as they had expired.
     :ivar touched: set whenever a record changes.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     """
 
     held: int
+    expired: int
     touched: bool
     bucket_counts: array[int]
 
     def grown(self) -> object:
         """Is told when there are many more lists of keys than before; see `SlotIndex`."""
-        ...
 
 
 class MemoryIndex:

@@ -27,7 +27,7 @@ def figures(operations: int, *, uptime: float = 10, reads: int = 0, slow: int = 
         documents=operations,
         bytes=operations,
         connected=2,
-        waiting=7,
+        waiting_bytes=7,
         verbs={"read": Verb(reads), "write": Verb(operations - reads, 4)},
         latencies={"read": Times(BOUNDS, [reads, 0, 0, 0]), "change": Times(BOUNDS, [0, 0, slow, 0])},
     )

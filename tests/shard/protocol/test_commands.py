@@ -9,6 +9,7 @@ import pytest
 from shard.served import ONE, ROOMY, Bench
 from shard.states import LOW
 
+from pyshard import __version__
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
     BadRequest,
@@ -225,9 +226,13 @@ def test_stat(bench: Bench) -> None:
         {"id": "c1", "peer": "127.0.0.1:40001", "age": 2.0, "operations": 5},
         {"id": "c2", "peer": "127.0.0.1:40002", "age": 0.0, "operations": 0},
     ]
+    assert told.pop("verbs")["write"] == {"done": 1, "refused": 0}
+    assert [sum(told["latencies"][kind]["counts"]) for kind in ("read", "change", "keys", "snapshot")] == [0, 1, 1, 0]
+    del told["latencies"]
     assert told == {
         "id": "1d",
         "incarnation": "1d",
+        "version": __version__,
         "name": "low",
         "ranges": [[0.0, 0.5]],
         "epoch": 7,
@@ -240,6 +245,16 @@ def test_stat(bench: Bench) -> None:
         "ephemeral": True,
         "compiled": IN_USE,
         "connected": 2,
+        "connections_by_role": {"none": 0, "read": 0, "backup": 0, "write": 0, "admin": 2},
+        "connections_opened": 2,
+        "connections_refused": {"limit": 0, "closed": 0, "handshake": 0},
+        "ready": True,
+        "refusals": {"WRONG_SHARD": 1},
+        "expired": 0,
+        "snapshots": 0,
+        "followers": 0,
+        "index_documents": {"": 1, "pages": 0},
+        "other_index_documents": 0,
     }
     other.abort()
     bench.network.settle()

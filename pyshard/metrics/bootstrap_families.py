@@ -1,0 +1,25 @@
+"""The metrics of a bootstrap, read out of its `stat`. docs/monitoring.md lists them."""
+
+from __future__ import annotations
+
+from pyshard.metrics.daemon_families import DAEMON_FAMILIES
+from pyshard.metrics.family import Family, Kind, labeled, plain
+
+BOOTSTRAP_FAMILIES = (
+    *DAEMON_FAMILIES,
+    Family(
+        "pyshard_shards",
+        Kind.GAUGE,
+        "Shards of the map, by how the bootstrap sees them: ready, unreachable, refused.",
+        labeled("shards"),
+        labels=("state",),
+    ),
+    Family(
+        "pyshard_moves",
+        Kind.GAUGE,
+        "Moves of ranges that aren't done with, by phase.",
+        labeled("moves"),
+        labels=("phase",),
+    ),
+    Family("pyshard_indexes", Kind.GAUGE, "Indexes of the cluster, but for the default one.", plain("indexes")),
+)
