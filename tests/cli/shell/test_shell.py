@@ -13,7 +13,7 @@ from in_process_command import Commands, Ended
 
 from pyshard.cli.common_options import Target
 from pyshard.cli.shared_clients import SharedClients
-from pyshard.cli.shell import command, own_process
+from pyshard.cli.shell import command
 from pyshard.cli.shell.command import completion, known_names, run_line
 from pyshard.cli.shell.history_file import HistoryFile, history_path
 from pyshard.cli.shell.known_names import KnownNames
@@ -128,7 +128,7 @@ def test_process_of_its_own(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) 
         ran.append(words[3:])
         return subprocess.CompletedProcess(words, 5)
 
-    monkeypatch.setattr(own_process.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     ended = pyshard("--bootstrap", "h:1", "shell", "--index", "pages", text=lines("jobs cancel 7", "backup --json d"))
     assert ended.code == 5
     assert ran == [["--bootstrap=h:1", "jobs", "cancel", "7"], ["--bootstrap=h:1", "backup", "--json", "d"]]
@@ -320,7 +320,7 @@ def test_no_readline(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 def test_closed_input(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard input that isn't there is said."""
-    monkeypatch.setattr(command.sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(Exception, match="standard input is closed"):
         command.shell.main(["--no-history"], standalone_mode=False)
     assert sys.stdin is None

@@ -9,6 +9,7 @@ import pytest
 from in_process_command import Commands
 from rich.console import Console
 
+from pyshard.blocking import daemon_reports
 from pyshard.cli.top import command
 
 
@@ -88,7 +89,7 @@ def test_interval(pyshard: Commands, interval: str) -> None:
 
 def test_without_a_bootstrap(pyshard: Commands, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """What shards do is shown also when the bootstrap goes away meanwhile."""
-    listed = command.listed_moves
+    listed = daemon_reports.listed_moves
 
     def away(*given: object) -> object:
         pyshard.cluster.stop_bootstrap()
