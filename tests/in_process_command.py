@@ -39,7 +39,7 @@ class Commands:
         self.targets: list[Target] = []
         monkeypatch.delenv("PYSHARD_BOOTSTRAP", raising=False)
 
-        def connect(target: Target) -> Pyshard:
+        def connect(target: Target, quiet: bool = False) -> Pyshard:
             self.targets.append(target)
             return cluster.blocking(deadline=target.deadline)
 
@@ -47,7 +47,7 @@ class Commands:
             self.targets.append(target)
             return cluster.run(function(cluster.connect(deadline=target.deadline)))
 
-        monkeypatch.setattr(Target, "connect", connect)
+        monkeypatch.setattr(Target, "new_client", connect)
         monkeypatch.setattr(deferred_call, "call", call)
 
     def __call__(self, *arguments: str, text: str | bytes = b"", env: dict[str, str] | None = None) -> Ended:

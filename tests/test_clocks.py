@@ -31,11 +31,20 @@ READERS = {
     "pyshard.aio.loop_clock": {"loop.call_later"},
 }
 
-#: The modules that look at the wall clock: for times to live and versions, for a backup's date, for certificates.
-DATES = {"pyshard.shard.plugin", "pyshard.backup.taking", "pyshard.backup.restoring", "pyshard.security.tls"}
+#: The modules that look at the wall clock: for times to live and versions, for a backup's date, for certificates, and
+#: to compare the clocks of machines.
+DATES = {
+    "pyshard.shard.plugin",
+    "pyshard.backup.taking",
+    "pyshard.backup.restoring",
+    "pyshard.security.tls",
+    "pyshard.server.factory",
+    "pyshard.cli.doctor.gathering",
+}
 
 #: The modules that time something by a reactor itself: by this process's own one, or in order to make it steady.
 REACTOR_TIMERS = {
+    "pyshard.cli.deferred_call",
     "pyshard.cli.up.supervisor",
     "pyshard.net.steady_clock",
     "pyshard.net.twisted_internals",

@@ -64,7 +64,7 @@ class Connector:
         make_tls = None if given.tls is None else filtering(given.tls)
         tokens = client_token_file(given.token_file)
         secret = None if tokens is None else tokens.secret
-        servers = [(str(address), _target(address, secret, make_tls)) for address in given.addresses]
+        servers = [(str(address), target_of_address(address, secret, make_tls)) for address in given.addresses]
         shards = ConnectionTarget("", 0, secret, make_tls)
         random = self._random or SystemRandom()
         cluster = BlockingCluster(self._network(), random, servers, shards, given.address_mapping, self._on_failure)
@@ -76,8 +76,8 @@ class Connector:
         return cluster
 
 
-def _target(
-    address: Address, secret: Callable[[], bytes] | None, make_tls: Callable[[str], TlsFilter] | None
+def target_of_address(
+    address: Address, secret: Callable[[], bytes] | None = None, make_tls: Callable[[str], TlsFilter] | None = None
 ) -> ConnectionTarget:
     """Where an address leads.
 

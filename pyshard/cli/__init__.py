@@ -1,16 +1,35 @@
-"""The `pyshard` command (docs/cli.md)."""
+"""The `pyshard` command (docs/cli.md).
+
+Rule: Ctrl-C ends the command with one line from its first moments on, so the rest is loaded after it is handled.
+"""
 
 from __future__ import annotations
 
-from pyshard.cli.root_command import cli
+from typing import TYPE_CHECKING
+
 from pyshard.cli.signals import ExitOnInterrupt
-from pyshard.cli.standard_output import hold_streams
+
+if TYPE_CHECKING:
+    from pyshard.cli.root_command import RootCommand
+
+    cli: RootCommand
 
 __all__ = ["cli", "main"]
 
 
 def main() -> None:
     """Run the command; the console script calls this."""
-    hold_streams()
     ExitOnInterrupt().install()
+    from pyshard.cli.root_command import cli
+    from pyshard.cli.standard_output import hold_streams
+
+    hold_streams()
     cli.main()
+
+
+def __getattr__(name: str) -> RootCommand:
+    if name != "cli":
+        raise AttributeError(f"module 'pyshard.cli' has no attribute {name!r}")
+    from pyshard.cli.root_command import cli
+
+    return cli

@@ -17,6 +17,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import attrs
@@ -26,12 +27,13 @@ from click.core import ParameterSource
 from pyshard.blocking import Pyshard
 from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
+from pyshard.cli.shared_clients import SharedClients, outer_options, shared_by
 from pyshard.cli.unreached_daemons import UnreachedDaemons
 from pyshard.errors import ConfigError
 from pyshard.model import address_mapping
 from pyshard.model.address_mapping import mapping_in
 from pyshard.net import address_parsing
-from pyshard.net.connection_parameters import connection_parameters, url_in
+from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters, url_in
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
@@ -58,6 +60,7 @@ class Target:
     :param token_file: the client's token file; None: the one that the environment names, if any.
     :param tls: the client's files of TLS; None: those that the environment names, if any.
     :param addresses: where to dial shards in place of where the map says; None: what the environment says.
+    :param clients: those of a shell, which are used again; None: there is no shell.
     """
 
     bootstrap: str | None
@@ -66,17 +69,43 @@ class Target:
     token_file: str | None = None
     tls: Tls | None = None
     addresses: Mapping[str, str] | None = None
+    clients: SharedClients | None = attrs.field(default=None, eq=False)
 
-    def connect(self) -> Pyshard:
-        """A client of the cluster. Whom it can't reach is told soon, and tried until the deadline."""
-        parameters = connection_parameters(
+    def connect(self) -> AbstractContextManager[Pyshard]:
+        """A client of the cluster, for a block: it is closed at the end, unless a shell's commands share it."""
+        return self.new_client() if self.clients is None else nullcontext(self.clients.client(self))
+
+    def new_client(self, quiet: bool = False) -> Pyshard:
+        """A client of the cluster. Whom it can't reach is told soon, unless `quiet`, and tried until the deadline."""
+        told = None if quiet else UnreachedDaemons(self.deadline).add
+        return over(Connector(self.parameters(), on_failure=told), at_once=True)
+
+    def parameters(self) -> ConnectionParameters:
+        """What a client of the cluster connects with.
+
+        :raises ConfigError: it can't be used.
+        """
+        return connection_parameters(
             self.bootstrap,
             deadline=self.deadline,
             token_file=self.token_file,
             tls=self.tls,
             addresses=self.addresses,
         )
-        return over(Connector(parameters, on_failure=UnreachedDaemons(self.deadline).add), at_once=True)
+
+
+def known_indexes(ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+    """The indexes that begin so, in a shell that knows them."""
+    shared = shared_by(ctx)
+    return [] if shared is None or shared.names is None else shared.names.indexes(start)
+
+
+def known_keys(ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+    """The keys that begin so, in a shell that knows them."""
+    shared = shared_by(ctx)
+    if shared is None or shared.names is None:
+        return []
+    return shared.names.keys(given_options(ctx)["index"], start)
 
 
 class VerbCommand(click.Command):
@@ -154,6 +183,7 @@ def common_options(
         )(function)
         click.option(
             "--token-file",
+            type=click.Path(),
             metavar="FILE",
             help=f"The file with the token, for a cluster that requires one.  [env var: {token_file.VARIABLE}]",
         )(function)
@@ -167,7 +197,7 @@ def common_options(
         )(function)
         if index:
             help_index = "The index to work on.  [default: the default index]"
-            click.option("--index", metavar="NAME", help=help_index)(function)
+            click.option("--index", metavar="NAME", help=help_index, shell_complete=known_indexes)(function)
         click.option(
             "--bootstrap",
             envvar=variable,
@@ -200,7 +230,7 @@ def tls_options(environment: bool) -> Callable[[_Function], _Function]:
                 CA_VARIABLE,
             ),
         ):
-            click.option(option, metavar="FILE", help=shown(text, variable))(function)
+            click.option(option, type=click.Path(), metavar="FILE", help=shown(text, variable))(function)
         return function
 
     return add
@@ -236,17 +266,32 @@ def on_cluster(index: bool = True, deadline: float = settings.DEADLINE) -> Calla
             context = click.get_current_context()
             if not index:
                 refuse_outer(context, "index")
-            chosen = {name: given.pop(name, None) for name in _COMMON}
-            for name, value in context.find_root().params.items():
-                if chosen.get(name, ...) is None:
-                    chosen[name] = value
+            chosen = given_options(context)
+            for name in _COMMON:
+                given.pop(name, None)
             files = files_of(*(chosen.pop(name) for name in _TLS))
             addresses = chosen.pop("address")
-            function(target_of(**chosen, files=files, addresses=addresses, default_deadline=deadline), **given)
+            target = target_of(**chosen, files=files, addresses=addresses, default_deadline=deadline)
+            shared = shared_by(context)
+            if shared is not None:
+                target = attrs.evolve(target, clients=shared)
+                if shared.names is not None and "key" in given:
+                    shared.names.saw(target.index, given["key"])
+            function(target, **given)
 
         return common_options(index, deadline)(with_target)
 
     return decorate
+
+
+def given_options(context: click.Context) -> dict[str, Any]:
+    """The shared options of a subcommand, by the names of their parameters; None: not given.
+
+    Those behind it count first, then those before it, then those of its shell.
+    """
+    outer = outer_options(context)
+    own = {name: context.params.get(name) for name in _COMMON}
+    return {name: outer.get(name) if value is None else value for name, value in own.items()}
 
 
 def target_of(
@@ -280,6 +325,15 @@ def target_of(
         tls=settled.tls,
         addresses=settled.address_mapping.texts,
     )
+
+
+def refuse_in_shell(context: click.Context) -> None:
+    """Refuse a subcommand that makes no sense in a shell.
+
+    :raises click.UsageError: this is one.
+    """
+    if shared_by(context) is not None:
+        raise click.UsageError(f"this is a shell already; {context.info_name!r} runs outside of it", context)
 
 
 def refuse_outer(context: click.Context, *names: str) -> None:

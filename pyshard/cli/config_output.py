@@ -5,17 +5,17 @@ Rules:
 - a config file that is there keeps what the cluster's map doesn't know: where its daemons listen, and the bootstrap's
   address;
 - a file that is no config is left alone;
-- the file is whole or as it was: it is written beside, and renamed. It keeps its mode.
+- the file is whole or as it was (`pyshard.cli.whole_file`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from shutil import copymode
 
 import attrs
 
 from pyshard.cli.common_options import Target
+from pyshard.cli.whole_file import whole_file
 from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
@@ -57,12 +57,8 @@ def write_config(path: Path, config: ClusterConfig) -> None:
 
     :raises ConfigError: it can't be written; what was there stands.
     """
-    path = path.resolve()  # a link stays a link
-    beside = path.with_name(f"{path.name}.new")
     try:
-        beside.write_bytes(config_text(config))
-        if path.exists():
-            copymode(path, beside)
-        beside.replace(path)
+        with whole_file(path, private=False) as file:
+            file.write(config_text(config))
     except OSError as error:
         raise ConfigError(f"--output: {path} can't be written ({error.strerror}); give another file") from None

@@ -21,7 +21,7 @@ import msgspec
 from pyshard.cli.common_options import Target
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.layout_plan import LayoutPlan, layout_plan, loads_in, plan_json, plan_lines, plan_table
-from pyshard.cli.move_jobs import ask, check_none_cancelled, wait_for
+from pyshard.cli.move_jobs import ask, bar_of_moves, check_none_cancelled, wait_for
 from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import flush, put
 from pyshard.client.layout_client import LayoutClient
@@ -156,7 +156,8 @@ async def _send(client: LayoutClient, wanted: WantedMap, sending: Sending) -> Se
             continue
         if not sending.wait or not numbers:
             return Sent(plan, numbers)
-        return Sent(plan, numbers, (await wait_for(client, numbers))[1])
+        with bar_of_moves() as draw:
+            return Sent(plan, numbers, (await wait_for(client, numbers, draw))[1])
     raise Unavailable("the cluster changes all the time, so that no plan fits it; try again in a moment")
 
 

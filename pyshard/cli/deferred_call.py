@@ -1,6 +1,9 @@
 """A call of the Deferred client from a command: runs the reactor until its Deferred has fired.
 
-Rule: an interrupt ends the command as it does elsewhere, by KeyboardInterrupt.
+Rules:
+
+- an interrupt cancels what is under way, which cleans up after itself, and ends the command by KeyboardInterrupt;
+- a second interrupt waits for nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from twisted.python.failure import Failure
 
 from pyshard.cli.common_options import Target
 from pyshard.client import Client, connect
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.net.steady_clock import run_steadily
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 _T = TypeVar("_T")
+
+_CLEANING = 2.0  # seconds that may take what is interrupted
 
 
 def call(target: Target, function: Callable[[Client], Deferred[_T]]) -> _T:
@@ -32,7 +37,7 @@ def call(target: Target, function: Callable[[Client], Deferred[_T]]) -> _T:
     :raises PyshardError: what it failed with, or why there is no connection.
     """
     with suppress(ConfigError):  # this client knows fewer kinds of addresses, and no files that the other doesn't
-        target.connect().close()
+        target.new_client().close()
 
     async def work(reactor: IReactorTime) -> _T:
         client = await connect(
@@ -62,19 +67,28 @@ def run(work: Callable[[IReactorTime], Coroutine[Deferred[Any], Any, _T]]) -> _T
     reactor = cast("ReactorBase", given)
     run_steadily(reactor)
     outcome: list[_T | Failure] = []
+    working: list[Deferred[_T]] = []
+    interrupted = False
 
     def ended(found: _T | Failure) -> None:
         outcome.append(found)
-        stop()
-
-    def stop() -> None:
         reactor.callFromThread(reactor.stop)
 
     def begin() -> None:
-        Deferred.fromCoroutine(work(reactor)).addBoth(ended)
+        working.append(Deferred.fromCoroutine(work(reactor)))
+        working[0].addBoth(ended)
+
+    def leave() -> None:
+        nonlocal interrupted
+        if interrupted or not working:
+            reactor.stop()
+            return
+        interrupted = True
+        reactor.callLater(_CLEANING, reactor.stop)
+        working[0].cancel()
 
     reactor.callWhenRunning(begin)
-    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    before = signal.signal(signal.SIGINT, lambda *_: reactor.callFromThread(leave))
     try:
         reactor.run(installSignalHandlers=False)
     finally:
@@ -82,5 +96,8 @@ def run(work: Callable[[IReactorTime], Coroutine[Deferred[Any], Any, _T]]) -> _T
     if not outcome:
         raise KeyboardInterrupt
     if isinstance(outcome[0], Failure):
+        if interrupted:
+            doubt = outcome[0].value if outcome[0].check(OutcomeUnknown) else None
+            raise KeyboardInterrupt from doubt
         outcome[0].raiseException()
     return outcome[0]

@@ -17,8 +17,10 @@ from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.input_text import document_argument
+from pyshard.cli.json_output import json_option, put_json
+from pyshard.cli.progress_on_terminal import ProgressOnTerminal
 from pyshard.cli.standard_output import document_count, put
-from pyshard.cli.verb_arguments import document, if_version_option, no_such_key, ttl_option, unmet_version
+from pyshard.cli.verb_arguments import document, if_version_option, key_argument, no_such_key, ttl_option, unmet_version
 from pyshard.client_core.everyday_verbs import MISSING
 from pyshard.errors import PartialFailure, PyshardError
 from pyshard.model.document_encoding import Document
@@ -28,9 +30,13 @@ from pyshard.model.document_size import measure
 @click.command(cls=VerbCommand)
 @on_cluster()
 @click.option(
-    "--default", default=None, callback=document, metavar="DOC", help="Print this where there is no such key."
+    "--default",
+    default=None,
+    callback=document,
+    metavar="DOC",
+    help="Print this where there is no such key; with - it is read from standard input.",
 )
-@click.argument("key")
+@key_argument
 def get(target: Target, key: str, default: Document) -> None:
     """Print the document of KEY as `read` does, or a default.
 
@@ -50,7 +56,7 @@ def get(target: Target, key: str, default: Document) -> None:
 @click.command(cls=VerbCommand)
 @on_cluster()
 @ttl_option
-@click.argument("key")
+@key_argument
 @document_argument
 def add(target: Target, key: str, doc: Document, ttl: float | None) -> None:
     """Store DOC under KEY where there is none, and print its size.
@@ -72,7 +78,7 @@ def add(target: Target, key: str, doc: Document, ttl: float | None) -> None:
 @on_cluster()
 @if_version_option
 @ttl_option
-@click.argument("key")
+@key_argument
 @document_argument
 def replace(target: Target, key: str, doc: Document, if_version: int | None, ttl: float | None) -> None:
     """Store DOC in place of the document of KEY, and print its size.
@@ -93,7 +99,7 @@ def replace(target: Target, key: str, doc: Document, if_version: int | None, ttl
 
 @click.command(cls=VerbCommand)
 @on_cluster()
-@click.argument("key")
+@key_argument
 def locate(target: Target, key: str) -> None:
     """Print where KEY lies, whether it exists or not, as one line of JSON.
 
@@ -120,14 +126,16 @@ def count(target: Target) -> None:
       pyshard count
       pyshard count --index pages
     """
-    with target.connect() as app:
-        put(str(app.count(target.index)))
+    with target.connect() as app, ProgressOnTerminal("documents counted"):
+        found = app.count(target.index)
+    put(str(found))
 
 
 @click.command()
 @on_cluster()
 @click.option("--yes", is_flag=True, help="Really remove them; without it, nothing is done.")
-def clear(target: Target, yes: bool) -> None:
+@json_option
+def clear(target: Target, yes: bool, as_json: bool) -> None:
     """Remove all documents of the index, and print how many there were. The index itself stays.
 
     `pyshard index drop` removes an index with its documents, and is faster.
@@ -136,10 +144,10 @@ def clear(target: Target, yes: bool) -> None:
     Example:
       pyshard clear --index pages --yes
     """
-    name = "the default index" if target.index is None else f"the index {as_json(target.index)}"
+    name = _index_text(target.index)
     if not yes:
         raise click.UsageError(f"this removes all documents of {name}; add --yes to do it", click.get_current_context())
-    with target.connect() as app:
+    with target.connect() as app, ProgressOnTerminal("documents removed so far"):
         try:
             removed = app.clear(target.index)
         except PyshardError as error:
@@ -147,4 +155,11 @@ def clear(target: Target, yes: bool) -> None:
             raise CommandFailed(
                 f"{why} ({name} may have lost some documents; clear it again)", exit_code_of(why)
             ) from None
-    put(f"{document_count(removed)} removed")
+    if as_json:
+        put_json({"documents": removed})
+    else:
+        put(f"{document_count(removed)} removed")
+
+
+def _index_text(index: str | None) -> str:
+    return "the default index" if index is None else f"the index {as_json(index)}"

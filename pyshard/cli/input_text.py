@@ -20,9 +20,11 @@ import click
 
 from pyshard.cli.document_text import TextError, parse
 from pyshard.cli.line_formats import LONGEST_LINE, text_of
+from pyshard.cli.shared_clients import shared_by
 from pyshard.model.document_encoding import Document
 
 _CLOSED = "standard input is closed"
+_IN_SHELL = "standard input has the lines of this shell; use a file"
 
 
 class InputFile(click.File):
@@ -33,6 +35,8 @@ class InputFile(click.File):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Open it."""
+        if value == "-" and ctx is not None and shared_by(ctx) is not None:
+            self.fail(_IN_SHELL, param, ctx)
         if value == "-" and sys.stdin is None:
             self.fail(_CLOSED, param, ctx)
         return super().convert(value, param, ctx)
@@ -53,7 +57,13 @@ def read_document(file: BinaryIO) -> Document:
     return parse(text)
 
 
-def _standard_input() -> BinaryIO:
+def standard_input() -> BinaryIO:
+    """Standard input, for a document.
+
+    :raises TextError: it is closed, or has the lines of a shell.
+    """
+    if shared_by(click.get_current_context()) is not None:
+        raise TextError(_IN_SHELL)
     if sys.stdin is None:
         raise TextError(_CLOSED)
     return sys.stdin.buffer
@@ -75,7 +85,7 @@ def document_argument(function: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("Missing argument 'DOC', or --file FILE", context)
         name = "'DOC'" if file is None else "'--file'"
         try:
-            found = read_document(file or _standard_input()) if doc is None or doc == "-" else parse(doc)
+            found = read_document(file or standard_input()) if doc is None or doc == "-" else parse(doc)
         except TextError as error:
             raise click.BadParameter(str(error), context, param_hint=name) from None
         except OSError as error:

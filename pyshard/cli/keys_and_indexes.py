@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from pyshard.cli.bulk_document_text import as_json_many
-from pyshard.cli.common_options import Target, on_cluster
+from pyshard.cli.common_options import Target, known_indexes, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.standard_output import put, put_all
+from pyshard.cli.json_output import json_option, put_json
+from pyshard.cli.progress_on_terminal import ProgressOnTerminal
+from pyshard.cli.standard_output import is_terminal, put_all
 
 _TOGETHER = 500  # keys that are written at a time
 
@@ -25,7 +29,9 @@ def keys(target: Target, quoted: bool) -> None:
       pyshard keys --index pages | wc -l
     """
     found: list[str] = []
-    with target.connect() as app:
+    count = 0
+    bar = nullcontext() if is_terminal() else ProgressOnTerminal("keys written")
+    with target.connect() as app, bar as shown:
         try:
             for key in app.keys(target.index):
                 if not quoted and "\n" in key:
@@ -34,6 +40,9 @@ def keys(target: Target, quoted: bool) -> None:
                 if len(found) >= _TOGETHER:
                     lines, found = found, []
                     put_all(as_json_many(lines) if quoted else lines)
+                    count += len(lines)
+                    if shown is not None:
+                        shown.show(count, None)
         finally:
             put_all(as_json_many(found) if quoted else found)
 
@@ -62,7 +71,7 @@ def create(target: Target, name: str) -> None:
 
 @index.command()
 @on_cluster(index=False)
-@click.argument("name")
+@click.argument("name", shell_complete=known_indexes)
 def drop(target: Target, name: str) -> None:
     """Drop the index NAME, with all its documents.
 
@@ -76,7 +85,8 @@ def drop(target: Target, name: str) -> None:
 
 @index.command("list")
 @on_cluster(index=False)
-def list_(target: Target) -> None:
+@json_option
+def list_(target: Target, as_json: bool) -> None:
     """Print the names of all indexes but the default one, one a line.
 
     \b
@@ -84,5 +94,8 @@ def list_(target: Target) -> None:
       pyshard index list
     """
     with target.connect() as app:
-        for name in app.indexes():
-            put(name)
+        names = app.indexes()
+    if as_json:
+        put_json(names)
+    else:
+        put_all(names)

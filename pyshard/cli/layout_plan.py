@@ -19,7 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pyshard.cli.move_table import percent
-from pyshard.cli.stat import ranges_text, size
+from pyshard.cli.people_numbers import size
+from pyshard.cli.stat import ranges_text
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.layout_change import LayoutChange
 from pyshard.model.range_plan import Transfer, slot_count

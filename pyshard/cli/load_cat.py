@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from io import BufferedReader
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar, cast
 
 import click
@@ -28,10 +28,13 @@ from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.input_text import InputFile
+from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, parse_lines, windows
+from pyshard.cli.progress_on_terminal import ProgressOnTerminal
 from pyshard.cli.signals import interrupt_says
-from pyshard.cli.standard_output import document_count, put, put_lines
+from pyshard.cli.standard_output import document_count, is_terminal, put, put_lines
 from pyshard.cli.unreadable_records import UnreadableCount
+from pyshard.cli.whole_file import whole_file
 from pyshard.client_core.bulk_input import EncodedDocument
 from pyshard.client_core.result_decoding import Record
 from pyshard.client_core.result_decoding import outcomes_of as decoded
@@ -52,8 +55,9 @@ _CAT_FIRST = 10  # reads of the first window
 @on_cluster()
 @click.option("--jsonl", is_flag=True, help='Lines are {"key": …, "doc": …}.')
 @click.option("--create", is_flag=True, help="Create the index of --index, if there is none.")
+@json_option
 @click.argument("file", type=InputFile())
-def load(target: Target, jsonl: bool, create: bool, file: BufferedReader) -> None:
+def load(target: Target, jsonl: bool, create: bool, as_json: bool, file: BufferedReader) -> None:
     """Store the documents of FILE, or of standard input (-), one key|document a line.
 
     The first | of a line separates. The document is JSON if possible, else a string; one that starts with { or [ must
@@ -76,7 +80,10 @@ def load(target: Target, jsonl: bool, create: bool, file: BufferedReader) -> Non
         )
         with interruptible, _progress(file) as advance:
             loading.run(file, advance)
-    put(f"{document_count(loading.written)} written")
+    if as_json:
+        put_json({"documents": loading.written})
+    else:
+        put(f"{document_count(loading.written)} written")
 
 
 class LoadRun:
@@ -147,7 +154,14 @@ class LoadRun:
 @click.command()
 @on_cluster()
 @click.option("--jsonl", is_flag=True, help='Write lines {"key": …, "doc": …}, for any key.')
-def cat(target: Target, jsonl: bool) -> None:
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to FILE, which is whole at the end, or stays as it was. A new one is readable by you alone.",
+)
+def cat(target: Target, jsonl: bool, output: Path | None) -> None:
     """Write all documents to standard output, one key|document a line, as `load` reads them.
 
     A key with a | or a line break can't be written this way and ends the command; --jsonl writes every key. Records
@@ -155,19 +169,51 @@ def cat(target: Target, jsonl: bool) -> None:
 
     \b
     Examples:
-      pyshard cat > documents.txt
+      pyshard cat -o documents.txt
       pyshard cat --index pages --jsonl | pyshard load --index copy --create --jsonl -
     """
+    unreadable = UnreadableCount()
     with target.connect() as app:
-        keys = app.keys(target.index)
-        count = _CAT_FIRST
-        unreadable = UnreadableCount()
-        while window := list(islice(keys, count)):
-            count = next_count(count, len(window), _print_all(app, target.index, window, jsonl, unreadable))
+        if output is None:
+            with ProgressOnTerminal("documents written") if not is_terminal() else nullcontext() as bar:
+                _cat(app, target.index, jsonl, unreadable, put_lines, bar)
+        else:
+            try:
+                with whole_file(output, private=True) as file, ProgressOnTerminal("documents written") as bar:
+                    _cat(app, target.index, jsonl, unreadable, file.write, bar)
+            except OSError as error:
+                why = f"--output: {output} can't be written ({error.strerror or error}); give another file"
+                raise CommandFailed(why, ExitCode.FAILED) from None
     unreadable.end("the others were written")
 
 
-def _print_all(app: Pyshard, index: str | None, keys: list[str], jsonl: bool, unreadable: UnreadableCount) -> int:
+def _cat(
+    app: Pyshard,
+    index: str | None,
+    jsonl: bool,
+    unreadable: UnreadableCount,
+    write: Callable[[bytes], object],
+    bar: ProgressOnTerminal | None,
+) -> None:
+    """Write all documents of an index."""
+    total = app.count(index) if bar is not None and bar.shown else None
+    keys = app.keys(index)
+    count, done = _CAT_FIRST, 0
+    while window := list(islice(keys, count)):
+        count = next_count(count, len(window), _print_all(app, index, window, jsonl, unreadable, write))
+        done += len(window)
+        if bar is not None:
+            bar.show(done, total)
+
+
+def _print_all(
+    app: Pyshard,
+    index: str | None,
+    keys: list[str],
+    jsonl: bool,
+    unreadable: UnreadableCount,
+    write: Callable[[bytes], object],
+) -> int:
     """Print the documents of some keys, except those removed meanwhile, and those that can't be read.
 
     :return: the bytes printed.
@@ -177,16 +223,23 @@ def _print_all(app: Pyshard, index: str | None, keys: list[str], jsonl: bool, un
     while place < len(keys):
         lines, end = record_lines(keys, results, place, jsonl)
         if end == place:
-            printed += _print_one(keys[place], results[place], index, jsonl, unreadable)
+            printed += _print_one(keys[place], results[place], index, jsonl, unreadable, write)
             end += 1
         else:
-            put_lines(lines)
+            write(lines)
             printed += len(lines)
         place = end
     return printed
 
 
-def _print_one(key: str, result: object, index: str | None, jsonl: bool, unreadable: UnreadableCount) -> int:
+def _print_one(
+    key: str,
+    result: object,
+    index: str | None,
+    jsonl: bool,
+    unreadable: UnreadableCount,
+    write: Callable[[bytes], object],
+) -> int:
     """Print the document of a key, or count its record as one that can't be read.
 
     :return: the bytes of its line, or of the record.
@@ -204,7 +257,7 @@ def _print_one(key: str, result: object, index: str | None, jsonl: bool, unreada
         line = f"{format_line(key, cast('Record', found)['record'], jsonl)}\n".encode()
     except TextError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from None
-    put_lines(line)
+    write(line)
     return len(line)
 
 
@@ -232,12 +285,19 @@ def _progress(file: BufferedReader) -> Iterator[Callable[[int, int], None]]:
 
     :return: gives the function that advances the bar, by bytes read and documents written.
     """
-    if sys.stderr is None or not sys.stderr.isatty() or file.isatty():
+    bar = ProgressOnTerminal("documents written")
+    if not bar.shown or file.isatty():
         yield lambda _size, _written: None
         return
     about = os.fstat(file.fileno())
-    from pyshard.cli.progress_bar import progress_bar
+    total = about.st_size if stat.S_ISREG(about.st_mode) else None
+    done = 0
 
-    with progress_bar("{task.fields[written]:,} documents") as bar:
-        task = bar.add_task("", total=about.st_size if stat.S_ISREG(about.st_mode) else None, written=0)
-        yield lambda size, written: bar.update(task, advance=size, written=written)
+    def advance(size: int, written: int) -> None:
+        nonlocal done
+        done += size
+        bar.show(done, total, written)
+
+    bar.show(0, total, 0)
+    with bar:
+        yield advance

@@ -24,6 +24,7 @@ from pyshard.cli import deferred_call
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.move_table import MoveTable, cancelled, moves_json, remarks, under_way
+from pyshard.cli.progress_on_terminal import ProgressOnTerminal
 from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import is_terminal, put
 from pyshard.client import Client
@@ -79,7 +80,9 @@ def jobs(target: Target, follow: bool, wait: bool, as_json: bool) -> None:
         put_moves(ask(target, LayoutClient.moves), as_json)
         return
     try:
-        with _screen(follow) as draw:  # out here, since an interrupt leaves `wait_for` where it is
+        with (
+            screen_of_moves() if follow else bar_of_moves() as draw
+        ):  # out here, since an interrupt leaves `wait_for` where it is
             moves, gone = ask(target, lambda client: wait_for(client, None, draw))
     except KeyboardInterrupt:
         if wait:
@@ -183,13 +186,24 @@ def screen(moves: list[ListedMove]) -> RenderableType:
 
 
 @contextmanager
-def _screen(follow: bool) -> Iterator[Callable[[list[ListedMove]], None]]:
-    """What draws moves on the terminal, if that is wanted."""
-    if not follow:
-        yield lambda _: None
-        return
+def screen_of_moves() -> Iterator[Callable[[list[ListedMove]], None]]:
+    """What draws the table of moves on the terminal, again and again."""
     with Live(auto_refresh=False) as live:
         yield lambda moves: live.update(screen(moves), refresh=True)
+
+
+@contextmanager
+def bar_of_moves() -> Iterator[Callable[[list[ListedMove]], None]]:
+    """What draws a progress bar of all moves that are under way, for who waits for them."""
+    with ProgressOnTerminal("moves under way") as bar:
+        yield lambda moves: bar.show(*copied(moves))
+
+
+def copied(moves: list[ListedMove]) -> tuple[float, float | None, int]:
+    """How far the copies of the moves under way are: bytes done, bytes in all if they are known, and how many moves."""
+    going = [move for move in moves if move.number in under_way(moves)]
+    total = sum(move.expected for move in going)
+    return sum(min(move.size, move.expected) for move in going), total or None, len(going)
 
 
 def _refuse_options_before(context: click.Context, subcommand: str) -> None:

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pyshard.cli.stat import size
+from pyshard.cli.people_numbers import size
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.range_moves import Phase
 from pyshard.model.shard_map import ShardMap

@@ -24,6 +24,7 @@ from pyshard.cli.unreadable_records import put_removed
 from pyshard.cli.verb_arguments import (
     if_version_option,
     integer,
+    key_argument,
     no_such_key,
     ttl_option,
     ttl_or_never,
@@ -40,7 +41,7 @@ from pyshard.model.document_size import measure
 @click.command(cls=VerbCommand)
 @on_cluster()
 @click.option("--raw", is_flag=True, help="The bytes that are stored, as they are; in hexadecimal on a terminal.")
-@click.argument("key")
+@key_argument
 def read(target: Target, key: str, raw: bool) -> None:
     """Print the document of KEY, as one line of JSON.
 
@@ -67,7 +68,7 @@ def read(target: Target, key: str, raw: bool) -> None:
 
 @click.command(cls=VerbCommand)
 @on_cluster()
-@click.argument("key")
+@key_argument
 def item(target: Target, key: str) -> None:
     """Print everything about KEY, as one line of JSON.
 
@@ -88,7 +89,7 @@ def item(target: Target, key: str) -> None:
 @click.command(cls=VerbCommand)
 @on_cluster()
 @if_version_option
-@click.argument("key")
+@key_argument
 def pop(target: Target, key: str, if_version: int | None) -> None:
     """Remove KEY, and print the document that it had, as `read` does.
 
@@ -110,7 +111,7 @@ def pop(target: Target, key: str, if_version: int | None) -> None:
 @click.option("--if-absent", is_flag=True, help="Write nothing when the key exists; exit code 1 then.")
 @if_version_option
 @ttl_option
-@click.argument("key")
+@key_argument
 @document_argument
 def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: int | None, ttl: float | None) -> None:
     """Store DOC under KEY, and print its size.
@@ -152,7 +153,7 @@ def write(target: Target, key: str, doc: Document, if_absent: bool, if_version: 
 @click.command(cls=VerbCommand)
 @on_cluster()
 @if_version_option
-@click.argument("key")
+@key_argument
 def remove(target: Target, key: str, if_version: int | None) -> None:
     """Remove KEY, and print the size of the document that it had.
 
@@ -174,7 +175,7 @@ def remove(target: Target, key: str, if_version: int | None) -> None:
 
 @click.command(cls=VerbCommand)
 @on_cluster()
-@click.argument("key")
+@key_argument
 def has(target: Target, key: str) -> None:
     """Print true when KEY exists, else false (exit code 1).
 
@@ -192,7 +193,7 @@ def has(target: Target, key: str) -> None:
 @click.command(cls=VerbCommand)
 @on_cluster()
 @if_version_option
-@click.argument("key")
+@key_argument
 @click.argument("seconds", callback=ttl_or_never, metavar="SECONDS|never")
 def touch(target: Target, key: str, seconds: float | None, if_version: int | None) -> None:
     """Let the document of KEY expire after SECONDS, or never.
@@ -221,7 +222,7 @@ def touch(target: Target, key: str, seconds: float | None, if_version: int | Non
     metavar="SECONDS",
     help="A key that was missing expires after this many seconds; one that exists keeps its time.  [default: never]",
 )
-@click.argument("key")
+@key_argument
 def incr(target: Target, key: str, by: int, initial: int, ttl: float | None) -> None:
     """Add to the integer of KEY, atomically, and print the new value.
 

@@ -2,8 +2,10 @@
 
 Rules:
 
-- no signal raises an exception: a KeyboardInterrupt could strike inside a Deferred and end up as its result;
-- `up` is asked to end its cluster; every other subcommand exits at once;
+- no signal raises an exception where there is a reactor: a KeyboardInterrupt could strike inside a Deferred and end up
+  as its result;
+- `up` is asked to end its cluster, and what runs a reactor cleans up (`pyshard.cli.deferred_call`). `shell` and `top`
+  get a KeyboardInterrupt. Every other subcommand exits at once;
 - signals that are ignored stay ignored, as under nohup or in the background.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -56,6 +59,23 @@ def interrupt_says(message: Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         handler.message = before
+
+
+@contextmanager
+def interrupt_raises() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt while the context lasts, for what cleans up after itself and has no reactor.
+
+    A signal that is ignored stays ignored.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+    else:
+        yield
 
 
 class EndSignals:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import ExitCode
+from pyshard.cli.people_numbers import size, span
 from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import put
 from pyshard.settings import settings
@@ -76,22 +77,3 @@ def ranges_text(ranges: list[tuple[float, float]]) -> str:
     lines = [f"[{start}, {end})" for start, end in ranges[:_RANGES]]
     more = [f"and {len(ranges) - _RANGES:,} more"] if len(ranges) > _RANGES else []
     return "\n".join([*lines, *more]) or "none"
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: 1536 → ``1.5 KiB``."""
-    amount, units = float(count), ["KiB", "MiB", "GiB", "TiB", "PiB"]
-    if count < 1024:
-        return f"{count} B"
-    unit = "B"
-    while amount >= 1024 and units:
-        amount, unit = amount / 1024, units.pop(0)
-    return f"{amount:.1f} {unit}"
-
-
-def span(seconds: float) -> str:
-    """A time for people: 4000 seconds → ``1 h``."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds / length)} {unit}"
-    return f"{int(seconds)} s"

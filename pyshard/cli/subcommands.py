@@ -3,7 +3,8 @@
 Rules:
 
 - A command loads no other one, since what `up` and `backup` need takes longer to load than to read a document;
-- the line is how the subcommand's own help begins (tests/cli/test_subcommands.py).
+- the line is how the subcommand's own help begins (tests/cli/test_subcommands.py);
+- each stands in one section of ``pyshard --help``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ class ListedCommand(click.Command):
 
     :param module: of `pyshard.cli`, in which the subcommand is.
     :param line: what it does.
+    :ivar own_process: whether it needs a reactor, which runs once in a process.
     """
 
     def __init__(self, name: str, module: str, line: str) -> None:
         super().__init__(name, help=line)
+        self.own_process = module in _WITH_REACTOR
         self._name = name
         self._module = module
 
@@ -84,7 +87,34 @@ _LINES = {
     "token": {
         "token": "Print a new token, as a line for a token file.",
     },
+    "top.command": {
+        "top": "Show what each shard does, live.",
+    },
+    "doctor.command": {
+        "doctor": "Check the cluster and this machine, and say what to do.",
+    },
+    "shell.command": {
+        "shell": "Run many commands over one connection.",
+    },
+    "completion": {
+        "completion": "Print the script by which SHELL completes this command.",
+    },
 }
+
+#: The modules whose subcommands run a reactor.
+_WITH_REACTOR = {"up", "plan_apply", "move_drain_split", "move_jobs", "backup_restore"}
+
+#: The sections of ``pyshard --help``, with their subcommands.
+SECTIONS = {
+    "Documents": [
+        "read", "get", "item", "has", "write", "add", "replace", "incr", "touch", "pop", "remove", "locate",
+    ],
+    "Whole indexes": ["keys", "count", "cat", "load", "clear", "index"],
+    "The cluster": ["up", "stat", "top", "doctor", "backup", "restore"],
+    "Growing and shrinking": ["plan", "apply", "move", "drain", "split", "jobs"],
+    "Security": ["token"],
+    "This command": ["shell", "completion"],
+}  # fmt: skip
 
 #: Every subcommand.
 SUBCOMMANDS = [ListedCommand(name, module, line) for module, lines in _LINES.items() for name, line in lines.items()]

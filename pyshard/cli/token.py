@@ -7,6 +7,7 @@ import secrets
 import click
 
 from pyshard.cli.common_options import refuse_outer
+from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.standard_output import put
 from pyshard.security.tokens_and_roles import ROLES
 
@@ -20,8 +21,9 @@ _BYTES = 32  # of randomness: too many to guess
     required=True,
     help="What the token allows: to read; also to write and create indexes; also to configure shards and drop indexes.",
 )
+@json_option
 @click.pass_context
-def token(context: click.Context, role: str) -> None:
+def token(context: click.Context, role: str, as_json: bool) -> None:
     """Print a new token, as a line for a token file.
 
     Only its owner may be able to read a token file, hence the umask below. The daemons of a cluster get all of its
@@ -32,4 +34,8 @@ def token(context: click.Context, role: str) -> None:
       (umask 077; for role in admin write read; do pyshard token --role $role; done > tokens)
     """
     refuse_outer(context)
-    put(f"{role} {secrets.token_urlsafe(_BYTES)}")
+    secret = secrets.token_urlsafe(_BYTES)
+    if as_json:
+        put_json({"role": role, "token": secret})
+    else:
+        put(f"{role} {secret}")

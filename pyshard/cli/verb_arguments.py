@@ -7,26 +7,34 @@ from __future__ import annotations
 
 import click
 
+from pyshard.cli.common_options import known_keys
 from pyshard.cli.document_text import TextError, as_json, parse
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
+from pyshard.cli.input_text import read_document, standard_input
 from pyshard.client_core.argument_checks import condition_of, milliseconds
 from pyshard.errors import InvalidArgument
 from pyshard.model.document_encoding import Document
 
 
 def document(ctx: click.Context, param: click.Parameter, value: str | None) -> Document:
-    """A document, from the text that `pyshard.cli.document_text.parse` reads; None of an option that wasn't given."""
+    """A document, from the text that `pyshard.cli.document_text.parse` reads; None of an option that wasn't given.
+
+    Of ``-`` it is read from standard input.
+    """
     if value is None:
         return None
     try:
-        return parse(value)
+        return read_document(standard_input()) if value == "-" else parse(value)
     except TextError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 
 
 def integer(ctx: click.Context, param: click.Parameter, value: str) -> int:
     """An integer of any size."""
-    number = document(ctx, param, value)
+    try:
+        number = parse(value)
+    except TextError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
     if type(number) is not int:
         raise click.BadParameter(f"found {as_json(number)}, expected an integer", ctx, param)
     return number
@@ -75,6 +83,9 @@ def unmet_version(key: str, if_version: int, done: str) -> CommandFailed:
         f"key {as_json(key)} does not have version {if_version}; nothing was {done}", ExitCode.NEGATIVE
     )
 
+
+#: The argument KEY.
+key_argument = click.argument("key", shell_complete=known_keys)
 
 #: The option ``--ttl`` of the verbs that store a document.
 ttl_option = click.option(

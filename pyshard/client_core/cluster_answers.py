@@ -69,6 +69,14 @@ def stat_of(own: MapShard, given: bytes | str) -> dict[str, object]:
     return shard | found | shard
 
 
+def daemon_stat_of(given: bytes) -> dict[str, object]:
+    """What a daemon tells of itself that isn't a shard of the map.
+
+    :raises BadRequest: it can't be read.
+    """
+    return _from_json(given, dict[str, object], "statistics", _MOST_STAT)
+
+
 def readiness_of(answer: bytes) -> list[dict[str, str]]:
     """What `readiness` tells, out of what the bootstrap answered in JSON.
 

@@ -17,6 +17,8 @@ class DiskFigures:
     :param failing: the log takes no changes, as a write or sync has failed and could not be mended yet.
     :param commits: counts of commits.
     :param sizes: bytes that each group of changes has written to the log.
+    :param free: bytes that are free where the data lies.
+    :param size: bytes of that whole file system.
     """
 
     waiting: int
@@ -24,6 +26,8 @@ class DiskFigures:
     failing: bool
     commits: CommitCounts
     sizes: Histogram
+    free: int
+    size: int
 
     def described(self) -> dict[str, object]:
         """What `stat` has of it."""
@@ -31,6 +35,7 @@ class DiskFigures:
             "waiting_bytes": self.waiting,
             "log_bytes": self.log,
             "failing": self.failing,
+            "disk": {"free": self.free, "size": self.size},
             "commits": self.commits.described() | {"bytes": self.sizes.described()},
         }
 

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 
 from pyshard import __version__
+from pyshard.clocks import wall_seconds
 from pyshard.compiled import IN_USE
 from pyshard.metrics.connection_counts import CLOSED, LIMIT, ConnectionCounts
 from pyshard.net.twisted_internals import turn_number
@@ -33,6 +34,7 @@ from pyshard.server.busiest_connections import BusiestConnections
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.connection_attempts import ConnectionAttempts
+from pyshard.server.file_limits import most_files
 from pyshard.server.handshake_places import HandshakePlaces
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.server.paced_log import paced_log
@@ -55,6 +57,7 @@ class ServerFactory(Factory):
     :param limits: for each box.
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
+    :param wall_seconds: the time since 1970, for `stat`.
     :ivar handshakes: those whose handshake of TLS isn't complete.
     :ivar connections: those that are served, and strangers; the oldest first.
     :ivar busiest: those of them that `stat` tells of.
@@ -72,8 +75,10 @@ class ServerFactory(Factory):
         limits: Limits | None = None,
         tokens: Callable[[], Tokens] | None = None,
         connections: ConnectionLimits | None = None,
+        wall_seconds: Callable[[], float] = wall_seconds,
     ) -> None:
         self._make = make
+        self._wall_seconds = wall_seconds
         self.tokens = tokens
         self._ids = count(1)
         self.limits = limits or Limits()
@@ -191,10 +196,13 @@ class ServerFactory(Factory):
             self.admission.remove(connection, connection.origin)
 
     def described(self) -> dict[str, object]:
-        """What `stat` tells of any daemon: its version, its connections, and what it has refused."""
+        """What `stat` tells of any daemon: its version, its clock, its connections, and what it has refused."""
         expiry = self.certificate_expiry()
         return ({} if expiry is None else {"certificate_expiry": expiry}) | {
             "version": __version__,
+            "time": round(self._wall_seconds(), 3),
+            "files": most_files(),
+            "most_connected": self.admission.limits.total,
             "compiled": IN_USE,
             "uptime": round(self._clock.seconds() - self._started, 3),
             "connected": len(self.connections),

@@ -1,16 +1,15 @@
-"""`backup` and `restore`: what they print, how they end, and the bar on a terminal."""
+"""`backup` and `restore`: what they print, and how they end."""
 
 from __future__ import annotations
 
-import io
-import sys
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from in_process_command import Commands, Ended
 
-from pyshard.cli.backup_restore import progress
+from pyshard.cli import deferred_call
 from pyshard.testing import MemoryCluster
 
 
@@ -101,30 +100,31 @@ def test_half_a_restore(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_
     assert "of 23 documents" in ended.error
 
 
-class Terminal(io.StringIO):
-    """A standard error that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        """It does."""
-        return True
-
-
-def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal shows a bar, also before the first documents are done."""
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    with progress("restored") as show:
-        show(500, 2000)
-        show(1500, 2000)
-    assert "1,500 documents restored" in terminal.getvalue()
-    assert "75%" in terminal.getvalue()
+def test_json(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With --json both print their figures."""
+    made = json.loads(pyshard("backup", "--json", str(tmp_path / "monday")).out)
+    assert made["documents"] == 3
+    assert set(made) == {"documents", "epoch", "date", "cluster"}
+    with MemoryCluster(1) as cluster:
+        ended = Commands(cluster, monkeypatch)("restore", "--json", str(tmp_path / "monday"))
+    assert json.loads(ended.out) == {"documents": 3, "expired": 0, "unreadable": 0}
 
 
-@pytest.mark.parametrize("error", [io.StringIO(), None])
-def test_no_bar_elsewhere(monkeypatch: pytest.MonkeyPatch, error: io.StringIO | None) -> None:
-    """A standard error that is no terminal, or isn't there, gets nothing."""
-    monkeypatch.setattr(sys, "stderr", error)
-    with progress("restored") as show:
-        show(1500, 2000)
-    assert error is None or error.getvalue() == ""
+@pytest.mark.parametrize(
+    ("left", "about"),
+    [(False, "nothing was left behind"), (True, "what is in {} is no backup and can be deleted")],
+)
+def test_interrupted(
+    pyshard: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: bool, about: str
+) -> None:
+    """Ctrl-C during a backup says whether something is left of it."""
+    folder = tmp_path / "monday"
+
+    def interrupted(*_: object) -> None:
+        if left:
+            folder.mkdir()
+            (folder / "file").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deferred_call, "call", interrupted)
+    assert pyshard("backup", str(folder)) == Ended(130, "", f"\npyshard: interrupted; {about.format(folder)}\n")

@@ -9,7 +9,8 @@ import pytest
 from in_process_command import Commands
 from rich.console import Console
 
-from pyshard.cli.stat import size, span, table
+from pyshard.cli.people_numbers import size, span
+from pyshard.cli.stat import table
 
 
 def test_table(pyshard: Commands) -> None:

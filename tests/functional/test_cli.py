@@ -152,3 +152,45 @@ def test_interrupt(shared: Cluster, environment: Mapping[str, str], tmp_path: Pa
     out, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert (out, error) == (b"", b"pyshard: interrupted; 2 documents written, and maybe some more\n")
+
+
+def test_interrupted_reactor(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Ctrl-C cancels what a reactor does, and waits until that has cleaned up; a backup removes its files so."""
+    program = """
+from pathlib import Path
+from twisted.internet.defer import Deferred
+from pyshard.cli.deferred_call import run
+
+async def work(reactor):
+    path = Path("half-written")
+    path.touch()
+    print("begun", flush=True)
+    try:
+        await Deferred()
+    except BaseException:
+        path.unlink()
+        raise
+
+try:
+    run(work)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["half-written"]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE)[0] == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shell(shell: Shell) -> None:
+    """Lines go over one connection; what needs a reactor, and a cluster that is checked, work in the middle."""
+    code, out, error = shell(
+        "printf '%s\\n' 'write shell works' jobs 'read shell' 'doctor --json' 'remove shell' | pyshard shell --stop"
+    )
+    lines = out.splitlines()
+    assert (code, error, lines[:3], lines[4:]) == (0, "", ["54", "No moves.", '"works"'], ["54"])
+    assert json.loads(lines[3])["verdict"] in ("PASS", "WARN")  # the machine of the tests may be slow or full

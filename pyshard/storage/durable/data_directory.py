@@ -66,6 +66,15 @@ class DataDirectory:
             lock.close()
             raise
 
+    @property
+    def room(self) -> tuple[int, int]:
+        """Bytes that are free to this process on its file system, and that this has in all; zeros: nobody knows."""
+        try:
+            found = os.statvfs(self.path)
+        except OSError:  # it went away under us; what the store does next says so
+            return 0, 0
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     def refuse_planted(self) -> None:
         """Refuse files and links that another user may have put here. LMDB, which opens its own, follows any link.
 

@@ -134,7 +134,8 @@ class LmdbStore(RangeChanges):
     @property
     def figures(self) -> StoreFigures:
         log, writer = self._engine.log, self._writer
-        disk = DiskFigures(writer.waiting_bytes, log.file_bytes, log.broken, writer.commits, log.sizes)
+        free, size = self._directory.room
+        disk = DiskFigures(writer.waiting_bytes, log.file_bytes, log.broken, writer.commits, log.sizes, free, size)
         return StoreFigures(self._engine.counters.expired, disk)
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:

@@ -1,0 +1,193 @@
+"""The checks of `pyshard doctor` on a cluster's daemons as a whole: what was gathered in, findings out. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pyshard.cli.doctor.evidence import Evidence
+from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed, warned
+from pyshard.model.range_moves import Phase
+
+_SKEW = 1.0  # seconds that a clock may be off
+_ONE_SIDED = 2.0  # times the mean: documents of a shard
+_ENOUGH = 1000  # documents for which that is looked at
+_DAY = 86_400
+_SOON = 30 * _DAY  # seconds before a certificate expires
+
+
+def map_found(found: Evidence) -> list[Finding]:
+    """Whether anybody gave the map."""
+    if found.state is None:
+        cure = "start the bootstrap, or give its address with --bootstrap; nothing else of the cluster was checked"
+        return [failed("map", "", found.map_error, cure)]
+    shards = len(found.state.map.shards)
+    return [passed("map", f"cluster {found.state.cluster}, epoch {found.state.epoch}, {_many(shards, 'shard')}")]
+
+
+def addresses_resolve(found: Evidence) -> list[Finding]:
+    """Whether each host's name can be resolved here."""
+    wrong = [
+        failed("addresses", one.name, f"{one.host} can't be resolved: {one.error}", "mend DNS or /etc/hosts here")
+        for one in found.addresses
+        if one.error
+    ]
+    resolved = sum(not one.error for one in found.addresses)
+    return found_or_passed("addresses", wrong, f"{_many(resolved, 'host')} resolved") if found.addresses else []
+
+
+def daemons_answer(found: Evidence) -> list[Finding]:
+    """Whether each daemon can be reached, and answers."""
+    cure = "start it, or look at its log and at what is between; 'pyshard stat' asks again"
+    wrong = [
+        failed("reach", one.name, one.error.removeprefix(f"{one.name} "), cure)
+        for one in found.daemons
+        if one.told is None
+    ]
+    slowest = max((one.answered - one.asked for one, _ in found.telling), default=0.0)
+    text = f"{_many(len(found.telling), 'daemon')} answered, the slowest after {slowest * 1000:.0f} ms"
+    return found_or_passed("reach", wrong, text) if found.daemons else []
+
+
+def identities_agree(found: Evidence) -> list[Finding]:
+    """Whether each shard has the store that the map has for it."""
+    wrong = []
+    for one, own, told in found.shards:
+        if not own.identity:
+            cure = "start the shard with its data directory, and look at the bootstrap's log"
+            wrong.append(failed("identities", one.name, "the bootstrap has found no store for it yet", cure))
+        elif told.id != own.identity:
+            text = f"it has the store {told.id or 'without an id'}, and the map has {own.identity}"
+            wrong.append(failed("identities", one.name, text, "start it with the data directory that it had before"))
+    return found_or_passed("identities", wrong, "each shard has its own store") if found.shards else []
+
+
+def epochs_agree(found: Evidence) -> list[Finding]:
+    """Whether each shard has the bootstrap's epoch."""
+    if found.state is None or not found.shards:
+        return []
+    epoch = max([found.state.epoch, *(told.epoch or 0 for one, told in found.telling if one.own is None)])
+    cure = "the bootstrap tells it within seconds; if it stays, look at the bootstrap's log"
+    wrong = [
+        failed("epochs", one.name, f"it has epoch {told.epoch or 'none'}, and the cluster {epoch}", cure)
+        for one, _, told in found.shards
+        if told.epoch != epoch
+    ]
+    return found_or_passed("epochs", wrong, f"all shards have epoch {epoch}")
+
+
+def versions_agree(found: Evidence) -> list[Finding]:
+    """Whether all daemons run one version of pyshard, which is this command's."""
+    if not found.telling:
+        return []
+    counts = Counter(told.version or "unknown" for _, told in found.telling)
+    usual = counts.most_common(1)[0][0]
+    wrong = [
+        warned("versions", one.name, f"it runs pyshard {told.version or 'unknown'}, most run {usual}", "upgrade it")
+        for one, told in found.telling
+        if (told.version or "unknown") != usual
+    ]
+    if usual != found.version:
+        cure = "use the version of the daemons"
+        wrong.append(warned("versions", "this command", f"it is pyshard {found.version}, the daemons {usual}", cure))
+    return found_or_passed("versions", wrong, f"all run pyshard {usual}")
+
+
+def clocks_agree(found: Evidence) -> list[Finding]:
+    """Whether the wall clocks of the daemons go with this machine's. Times to live go by them."""
+    known = [(one, told.time) for one, told in found.telling if told.time is not None]
+    wrong = []
+    for one, time in known:
+        off = skew(time, one.asked, one.answered)
+        if abs(off) > _SKEW:
+            text = f"its clock is {abs(off):.1f} s {'ahead of' if off > 0 else 'behind'} this machine's"
+            wrong.append(warned("clocks", one.name, text, "have both machines keep time by NTP; see 'timedatectl'"))
+    return found_or_passed("clocks", wrong, f"no clock is more than {_SKEW:g} s off") if known else []
+
+
+def skew(time: float, asked: float, answered: float) -> float:
+    """How many seconds a clock is off at the least; above 0: it is ahead.
+
+    :param time: what it showed, at some moment between `asked` and `answered`.
+    """
+    return time - answered if time > answered else min(0.0, time - asked)
+
+
+def documents_spread(found: Evidence) -> list[Finding]:
+    """Whether no shard has far more documents than the others."""
+    owning = [(one, told.documents) for one, own, told in found.shards if own.ranges]
+    total = sum(documents for _, documents in owning)
+    if len(owning) < 2 or total < _ENOUGH:
+        return [passed("spread", "too few shards or documents to tell")] if owning else []
+    mean = total / len(owning)
+    cure = "if it isn't meant so, 'pyshard plan --shards' or 'pyshard split' moves some"
+    wrong = [
+        warned("spread", one.name, f"it has {documents:,} documents, {documents / mean:.1f} times the mean", cure)
+        for one, documents in owning
+        if documents > _ONE_SIDED * mean
+    ]
+    most = max(documents for _, documents in owning)
+    return found_or_passed("spread", wrong, f"the largest shard has {most / mean:.1f} times the mean of documents")
+
+
+def moves_go_on(found: Evidence) -> list[Finding]:
+    """Whether no move is stuck, paused, or was given up for a failure."""
+    if found.moves is None:
+        why = found.moves_error
+        return [warned("moves", "", f"they aren't known: {why}", "ask the bootstrap")] if why else []
+    wrong = []
+    for move in found.moves:
+        name = f"move {move.number} from {move.source} to {move.target}"
+        if move.over and move.phase is Phase.CANCELLED and move.why and "operator" not in move.why:
+            wrong.append(warned("moves", name, f"it was cancelled: {move.why}", "plan it again when that is mended"))
+        elif not move.over and move.error:
+            wrong.append(failed("moves", name, f"it doesn't go on: {move.error}", "see 'pyshard jobs'"))
+        elif not move.over and move.paused:
+            wrong.append(
+                warned("moves", name, "it is paused", f"'pyshard jobs resume {move.number}' when it may go on")
+            )
+    going = sum(not move.over for move in found.moves)
+    return found_or_passed("moves", wrong, f"{_many(going, 'move')} under way" if going else "nothing moves")
+
+
+def certificates_last(found: Evidence) -> list[Finding]:
+    """Whether no certificate expires soon."""
+    if not found.tls:
+        return []
+    wrong = []
+    ends = [(one.name, one.certificate_end) for one in found.addresses if one.certificate_end is not None]
+    if found.own_certificate_end is not None:
+        ends.append((found.own_certificate, found.own_certificate_end))
+    cure = "renew it: docs/tls.md; daemons read new files after SIGHUP"
+    for name, end in ends:
+        days = (end - found.now) / _DAY
+        if end <= found.now:
+            wrong.append(failed("certificates", name, f"it expired {-days:.0f} days ago", cure))
+        elif end - found.now < _SOON:
+            wrong.append(warned("certificates", name, f"it expires in {days:.0f} days", cure))
+    wrong += [
+        failed("certificates", one.name, one.certificate_error, "see docs/tls.md")
+        for one in found.addresses
+        if one.certificate_error
+    ]
+    first = min((end for _, end in ends), default=found.now)
+    text = f"the first of {_many(len(ends), 'certificate')} expires in {(first - found.now) / _DAY:.0f} days"
+    return found_or_passed("certificates", wrong, text)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+#: All checks of the cluster, in the order in which they are shown.
+CLUSTER_CHECKS = (
+    map_found,
+    addresses_resolve,
+    daemons_answer,
+    identities_agree,
+    epochs_agree,
+    versions_agree,
+    clocks_agree,
+    documents_spread,
+    moves_go_on,
+    certificates_last,
+)

@@ -1,0 +1,63 @@
+"""What `pyshard doctor` finds: a check, its subject, a verdict, and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+import attrs
+
+
+class Verdict(Enum):
+    """How a check ended."""
+
+    PASS = "PASS"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@attrs.frozen
+class Finding:
+    """What one check found.
+
+    :param check: its name, one word.
+    :param verdict: how it ended.
+    :param text: what was found.
+    :param subject: of whom; empty: of the cluster.
+    :param cure: what to do; empty where nothing is to be done.
+    """
+
+    check: str
+    verdict: Verdict
+    text: str
+    subject: str = ""
+    cure: str = ""
+
+
+def passed(check: str, text: str) -> Finding:
+    """A check that found nothing wrong."""
+    return Finding(check, Verdict.PASS, text)
+
+
+def warned(check: str, subject: str, text: str, cure: str) -> Finding:
+    """Something to look after soon."""
+    return Finding(check, Verdict.WARN, text, subject, cure)
+
+
+def failed(check: str, subject: str, text: str, cure: str) -> Finding:
+    """Something that is wrong now."""
+    return Finding(check, Verdict.FAIL, text, subject, cure)
+
+
+def found_or_passed(check: str, found: Sequence[Finding], text: str) -> list[Finding]:
+    """What a check of many found, or that it found nothing.
+
+    :param text: says what all of them have, where nothing was found.
+    """
+    return list(found) or [passed(check, text)]
+
+
+def worst(findings: Sequence[Finding]) -> Verdict:
+    """The worst verdict of all."""
+    found = {finding.verdict for finding in findings}
+    return next((verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in found), Verdict.PASS)

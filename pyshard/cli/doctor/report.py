@@ -1,0 +1,55 @@
+"""The findings of `pyshard doctor` as lines for people, and as JSON. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from textwrap import wrap
+
+import click
+
+from pyshard.cli.doctor.findings import Finding, Verdict
+
+_COLORS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
+_CHECK = 13  # columns of a check's name
+
+
+def report_lines(findings: Sequence[Finding], width: int, colored: bool) -> list[str]:
+    """The findings, a line each or more, and a line about all of them.
+
+    :param width: columns of the terminal.
+    """
+    lines = []
+    for finding in findings:
+        verdict = click.style(finding.verdict.value, fg=_COLORS[finding.verdict]) if colored else finding.verdict.value
+        indent = " " * (len(finding.verdict.value) + 2 + _CHECK)
+        text = f"{finding.subject}: {finding.text}" if finding.subject else finding.text
+        paragraph = _wrapped(text, width - len(indent))
+        lines.append(f"{verdict}  {finding.check:{_CHECK}}{paragraph[0]}")
+        lines += [f"{indent}{line}" for line in paragraph[1:]]
+        if finding.cure:
+            lines += [f"{indent}{line}" for line in _wrapped(f"→ {finding.cure}", width - len(indent))]
+    counts = Counter(finding.verdict for finding in findings)
+    words = {Verdict.FAIL: "failed", Verdict.WARN: "to look after", Verdict.PASS: "passed"}
+    return [*lines, ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items()) + "."]
+
+
+def report_json(findings: Sequence[Finding], verdict: Verdict) -> dict[str, object]:
+    """The findings as JSON has them."""
+    return {
+        "verdict": verdict.value,
+        "findings": [
+            {
+                "check": finding.check,
+                "verdict": finding.verdict.value,
+                "subject": finding.subject,
+                "text": finding.text,
+                "cure": finding.cure,
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, max(30, width), break_long_words=False, break_on_hyphens=False) or [""]

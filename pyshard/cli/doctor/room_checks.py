@@ -1,0 +1,145 @@
+"""The checks of `pyshard doctor` on what can run out: bytes, disks, connections; and on this machine's files. Pure."""
+
+from __future__ import annotations
+
+from pyshard.cli.doctor.cluster_checks import CLUSTER_CHECKS
+from pyshard.cli.doctor.evidence import Evidence
+from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed, warned
+from pyshard.cli.people_numbers import size
+
+_NEAR, _FULL = 0.80, 0.95  # of a limit
+_LITTLE, _NOTHING = 0.10, 0.01  # of a disk that is free
+_SLOW = 0.05  # seconds of a commit or a sync
+
+
+def limits_have_room(found: Evidence) -> list[Finding]:
+    """Whether no shard is near its limit, beyond which it refuses writes."""
+    wrong = []
+    fullest = 0.0
+    for one, own, told in found.shards:
+        part = told.bytes / own.limit if own.limit else 1.0
+        fullest = max(fullest, part)
+        text = f"{size(told.bytes)} of {size(own.limit)} are used, {part:.0%}"
+        cure = "give it a larger size in the config ('pyshard apply'), or move some of it: docs/growing.md"
+        if part > _FULL:
+            wrong.append(failed("limits", one.name, text, cure))
+        elif part > _NEAR:
+            wrong.append(warned("limits", one.name, text, cure))
+    return found_or_passed("limits", wrong, f"the fullest shard uses {fullest:.0%}") if found.shards else []
+
+
+def disks_have_room(found: Evidence) -> list[Finding]:
+    """Whether the disks of durable shards have room, and take what is written."""
+    wrong = []
+    known = 0
+    for one, own, told in found.shards:
+        if told.failing:
+            cure = "look at its log; it serves reads, and takes changes again once a write works"
+            wrong.append(failed("disks", one.name, "its disk takes no changes", cure))
+        if told.disk is None:
+            continue
+        known += 1
+        part = told.disk.free / told.disk.size if told.disk.size else 0.0
+        text = f"{size(told.disk.free)} are free where its data lies, {part:.0%}"
+        cure = "make room there, or move some of its documents to another shard: docs/growing.md"
+        if part < _NOTHING:
+            wrong.append(failed("disks", one.name, text, cure))
+        elif part < _LITTLE:
+            wrong.append(warned("disks", one.name, text, cure))
+        elif told.disk.free < own.limit - told.bytes:
+            text += f", and its limit lets it grow by {size(own.limit - told.bytes)}"
+            wrong.append(warned("disks", one.name, text, "make room there, or give it a smaller size in the config"))
+    if wrong:
+        return wrong
+    return [passed("disks", f"those of {known} shard{'' if known == 1 else 's'} have room")] if known else []
+
+
+def commits_are_fast(found: Evidence) -> list[Finding]:
+    """Whether durable shards commit in good time."""
+    means = []
+    for one, _, told in found.shards:
+        if told.commits is not None and (count := sum(told.commits.seconds.counts)):
+            means.append((one.name, told.commits.seconds.sum / count))
+    cure = "use a faster disk (docs/storage.md), or look at what else uses it"
+    wrong = [
+        warned("commits", name, f"one takes {mean * 1000:.0f} ms on average", cure)
+        for name, mean in means
+        if mean > _SLOW
+    ]
+    slowest = max((mean for _, mean in means), default=0.0)
+    text = f"one takes {slowest * 1000:.1f} ms on average at the most"
+    return found_or_passed("commits", wrong, text) if means else []
+
+
+def connections_have_room(found: Evidence) -> list[Finding]:
+    """Whether no daemon is near its limit of connections or of open files."""
+    wrong = []
+    most = 0.0
+    for one, told in found.telling:
+        for limit, what, cure in (
+            (told.most_connected, "connections", "raise its --max-connections, or use fewer clients"),
+            (told.files, "open files", "raise its limit of open files (ulimit -n, LimitNOFILE=)"),
+        ):
+            if not limit or told.connected is None:
+                continue
+            part = told.connected / limit
+            most = max(most, part)
+            text = f"{told.connected:,} connections, and at most {limit:,} {what}"
+            if part > _FULL:
+                wrong.append(failed("connections", one.name, text, cure))
+            elif part > _NEAR:
+                wrong.append(warned("connections", one.name, text, cure))
+    return found_or_passed("connections", wrong, f"{most:.0%} are in use at the most") if found.telling else []
+
+
+def files_are_kept_well(found: Evidence) -> list[Finding]:
+    """Whether the files with secrets that were named can be used, and nobody else can get at them."""
+    if not found.files:
+        return []
+    wrong = [failed("files", f"{one.what} {one.path}", one.error, "") for one in found.files if one.error]
+    return found_or_passed("files", wrong, "those with secrets are readable by their owner alone")
+
+
+def directories_are_good(found: Evidence) -> list[Finding]:
+    """Whether the data directories of this machine that were named have room, and are fast."""
+    findings = []
+    for one in found.directories:
+        name = str(one.path)
+        part = one.free / one.size if one.size else 0.0
+        text = f"{size(one.free)} are free, {part:.0%}"
+        if one.error:
+            findings.append(failed("directories", name, one.error, "give a directory that exists and is yours"))
+        elif part < _NOTHING:
+            findings.append(failed("directories", name, text, "make room there"))
+        elif part < _LITTLE:
+            findings.append(warned("directories", name, text, "make room there"))
+        elif one.sync is not None and one.sync > _SLOW:
+            slow = f"a sync takes {one.sync * 1000:.0f} ms"
+            findings.append(warned("directories", name, slow, "each commit waits for one: use a faster disk"))
+        else:
+            sync = "" if one.sync is None else f", and a sync takes {one.sync * 1000:.1f} ms"
+            findings.append(passed("directories", f"{name}: {text}{sync}"))
+    return findings
+
+
+def all_checked(found: Evidence) -> list[Finding]:
+    """Whether there was time for everything."""
+    return [warned("time", one, "there was no time to check it", "give a larger --deadline") for one in found.unchecked]
+
+
+#: All checks, in the order in which they are shown.
+CHECKS = (
+    *CLUSTER_CHECKS,
+    limits_have_room,
+    disks_have_room,
+    commits_are_fast,
+    connections_have_room,
+    files_are_kept_well,
+    directories_are_good,
+    all_checked,
+)
+
+
+def findings_of(found: Evidence) -> list[Finding]:
+    """What all checks find."""
+    return [finding for check in CHECKS for finding in check(found)]
