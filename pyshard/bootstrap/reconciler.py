@@ -156,7 +156,7 @@ class ShardReconciler(Service):
         self._bootstrap.set_readiness(self.shard, Condition.READY)
         if self._logged[0] is not Condition.READY:
             self._logged = Condition.READY, ""
-            self._log.info("shard {name} at {at}: ready", name=self.shard, at=self._at())
+            self._log.info("shard {shard} at {at}: ready", shard=self.shard, at=self._at())
         self._schedule_ping()
 
     def disconnected(self, reason: str) -> None:
@@ -174,7 +174,7 @@ class ShardReconciler(Service):
 
     def _not_told(self, failure: Failure) -> None:
         """It is asked again soon; what is wrong with the connection shows elsewhere."""
-        self._log.debug("shard {name} says nothing of moves: {why}", name=self.shard, why=reason_of(failure))
+        self._log.debug("shard {shard} says nothing of moves: {why}", shard=self.shard, why=reason_of(failure))
 
     def _log_reason(self, condition: Condition, reason: str) -> None:
         """Log why the shard isn't ready, unless that is the last line's reason, or it had many lines just now."""
@@ -182,8 +182,8 @@ class ShardReconciler(Service):
             return
         self._logged = condition, reason
         self._log.warn(
-            "shard {name} at {at}: {condition}: {reason}{more}",
-            name=self.shard,
+            "shard {shard} at {at}: {condition}: {reason}{more}",
+            shard=self.shard,
             at=self._at(),
             condition=condition.value,
             reason=reason,

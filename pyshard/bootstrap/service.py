@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
-from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
@@ -19,11 +18,12 @@ from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.client_endpoints import Dial
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
+from pyshard.server.described_service import DescribedService
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 
 
-class BootstrapService(MultiService):
+class BootstrapService(DescribedService):
     """Everything that a bootstrap runs.
 
     :param bootstrap: the state's keeper.
@@ -68,9 +68,16 @@ class BootstrapService(MultiService):
             tokens=tokens,
             connections=connections,
         )
-        Listener(clock, endpoint, factory).setServiceParent(self)
+        self.listener = Listener(clock, endpoint, factory)
+        self.listener.setServiceParent(self)
         self._reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
+
+    def status(self) -> str:
+        """See `DescribedService`."""
+        found = self.bootstrap.readiness()
+        ready = sum(each.condition is Condition.READY for each in found)
+        return f"epoch {self.bootstrap.state.epoch}, {ready} of {len(found)} shards ready"
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state, or a later one."""

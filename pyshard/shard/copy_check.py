@@ -122,14 +122,14 @@ class CopyCheck:
             verdict.differed += 1
             verdict.why = f"the copy isn't equal to what the source has: {why}"
             _log.error(
-                "{name}: {why}. It is given up, and begun anew (found so {times} times).",
-                name=self._name,
+                "{move}: {why}. It is given up, and begun anew (found so {times} times).",
+                move=self._name,
                 why=verdict.why,
                 times=verdict.differed,
             )
             raise CopyDiffers(verdict.why)
         verdict.equal = True
-        _log.info("{name}: {rows} rows are equal to those of the source", name=self._name, rows=digests.rows)
+        _log.info("{move}: {rows} rows are equal to those of the source", move=self._name, rows=digests.rows)
 
     async def _count(self, copy: ICopy, digests: RowDigests) -> None:
         while digest_slice(copy, digests):

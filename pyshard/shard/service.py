@@ -8,10 +8,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
-from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -20,6 +19,7 @@ from twisted.python.failure import Failure
 from pyshard.net.client_endpoints import Dial
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
+from pyshard.server.described_service import DescribedService
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.shard.open_snapshots import OpenSnapshots
@@ -28,6 +28,7 @@ from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.shard.slow_operations import SlowOperationLog
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
@@ -35,7 +36,7 @@ _SWEEP_REST = 3  # times that a sweep took of the reactor: so long others are se
 _SWEEP_MOST = 500  # records of one sweep
 
 
-class ShardService(MultiService):
+class ShardService(DescribedService):
     """Everything that a shard runs.
 
     :param open_shard: makes the shard; called when the service starts, which is after twistd has daemonized.
@@ -45,6 +46,7 @@ class ShardService(MultiService):
     :param connections: how many there may be.
     :param dial: leads to other shards, to pull ranges from them; None: it pulls from nobody.
     :param random: jitter.
+    :param slow: seconds from which on an operation is slow, and has a line in the log; None: none is.
     """
 
     shard: Shard
@@ -62,6 +64,7 @@ class ShardService(MultiService):
         connections: ConnectionLimits | None = None,
         dial: Dial | None = None,
         random: Random | None = None,
+        slow: float | None = None,
     ) -> None:
         super().__init__()
         self._open_shard = open_shard
@@ -69,13 +72,15 @@ class ShardService(MultiService):
         self._dial = dial
         self._random = random or Random()
         self._next_sweep: IDelayedCall | None = None
+        slow_log = None if slow is None else SlowOperationLog(clock, slow, self._has_index)
         factory = ServerFactory(
-            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, self.moves, made, clock),
+            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, self.moves, made, clock, slow_log),
             clock,
             tokens=tokens,
             connections=connections,
         )
-        Listener(clock, endpoint, factory, refuse_waiting=self._refuse_waiting).setServiceParent(self)
+        self.listener = Listener(clock, endpoint, factory, refuse_waiting=self._refuse_waiting)
+        self.listener.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Open the store, then listen."""
@@ -106,6 +111,23 @@ class ShardService(MultiService):
         self.moves.close()
         self.followers.close()
         await self.shard.store.close()
+
+    def log_fields(self) -> Mapping[str, str]:
+        """See `DescribedService`: the shard's name, once it has one."""
+        shard: Shard | None = getattr(self, "shard", None)
+        assignment = shard.assignment if shard is not None else None
+        return {} if assignment is None else {"shard": assignment.name}
+
+    def status(self) -> str:
+        """See `DescribedService`."""
+        assignment, store = self.shard.assignment, self.shard.store
+        if assignment is None:
+            return "waits for a bootstrap that configures it"
+        return f"shard {assignment.name}, epoch {assignment.state.epoch}, {store.documents:,} documents"
+
+    def _has_index(self, name: str) -> bool:
+        assignment = self.shard.assignment
+        return assignment is not None and name in assignment.state.indexes
 
     def _refuse_waiting(self) -> None:
         self.shard.store.refuse_waiting()

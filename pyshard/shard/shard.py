@@ -22,6 +22,7 @@ from typing import NamedTuple
 import attrs
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.logger import Logger
 
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
@@ -31,6 +32,7 @@ from pyshard.errors import (
     PyshardError,
     ShardBehind,
 )
+from pyshard.message_texts import plain
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
@@ -41,6 +43,8 @@ from pyshard.protocol.batch_operations import Read, Run, count_of, gives, part
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
+
+_log = Logger()
 
 _COUNTED = 500  # records that are counted together before a range is given up
 
@@ -212,6 +216,8 @@ class Shard:
                 await self.pause()
             await store.own(assignment.ranges)
             await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
+            if self._taken_on is None or self._taken_on.ranges != assignment.ranges:
+                _log.info("configured as shard {shard}, epoch {epoch}", shard=plain(name), epoch=state.epoch)
             self.assignment = self._taken_on = assignment
             self.on_assignment()
 
