@@ -94,7 +94,7 @@ def test_the_fields_of_all_lines(tmp_path: Path) -> None:
 
 
 def test_systemd(installed: list[int], tmp_path: Path) -> None:
-    """It hears that the daemon is ready when it listens, that it stops before it drains, and of the drain until its end."""
+    """It hears that the daemon listens, that it stops before it drains, and of the drain until its end."""
     served, clock = Served(), Clock()
     served.listening, served.drained = Deferred(), Deferred()
     with NotifySocket(tmp_path / "notify") as systemd:

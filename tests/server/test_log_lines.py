@@ -73,7 +73,7 @@ def test_any_text_is_one_line() -> None:
 
 
 def test_fields_that_stay_out() -> None:
-    """Objects, numbers that JSON lacks, and empty texts are no fields; no field takes the place of what all lines have."""
+    """Objects, numbers that JSON lacks, and empty texts are no fields; and no field hides what all lines have."""
     line = told(
         json_line(
             event(
