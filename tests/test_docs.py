@@ -44,10 +44,7 @@ RUN_BY = {
     "run: tls python": "tests/functional/test_tls_recipe.py",
     "run: tokens": "tests/functional/test_tokens.py",
     "run: outside": "tests/functional/test_containers.py",
-    "run: container config": "tests/functional/test_containers.py",
-    "run: compose": "tests/functional/test_containers.py",
     "run: kubernetes": "tests/test_containers.py",
-    "run: image": "tests/test_containers.py",
     "ci: tests": ".ci/run",
 }
 
