@@ -67,8 +67,8 @@ def escaped(text: str) -> str:
 def paragraphs(text: str) -> str:
     """Paragraphs, with an empty line between each two; one that begins with ``\\b`` keeps its lines."""
     found = []
-    for paragraph in re.split(r"\n\s*\n", text.strip()):
-        lines = [line.strip() for line in paragraph.splitlines()]
+    for paragraph in filter(str.strip, re.split(r"\n\s*\n", text)):
+        lines = [line.strip(" ") for line in paragraph.strip(" \n").splitlines()]
         if lines[0] == "\b":
             found.append("\n.br\n".join(map(escaped, lines[1:])))
         else:

@@ -5,7 +5,7 @@ Rules:
 - SIGTERM, SIGINT and SIGUSR2 stop the reactor, which drains. A second one changes nothing: stopping has its own bounds.
 - SIGHUP opens the log again, and reads tokens and certificates again. But when the terminal has gone in which a daemon
   was started, it drains.
-- As process 1, of a container say, it has the kernel clear away orphans that ended: a daemon starts no processes itself.
+- As process 1, in a container say, it has the kernel clear away orphans that end. It starts no processes itself.
 - SIGUSR1 puts the log file aside, as twistd has it; without a log file it does nothing.
 - A mistake of the operator is one line on standard error, before twistd daemonizes.
 """

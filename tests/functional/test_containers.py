@@ -1,4 +1,4 @@
-"""The commands of etc/docker/, entry point and all, run: the daemons of its compose file, health checks, and a client outside."""
+"""The commands of etc/docker/, with the image's entry point, run: daemons, health checks, and a client outside."""
 
 from __future__ import annotations
 
