@@ -115,7 +115,7 @@ def records(command: click.Command, context: click.Context) -> Iterator[tuple[st
     """The options of a command, each with its help, but those that all have."""
     shared = {parameter.name for parameter in cli.params} if command is not cli else set()
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
         if record is not None and record[0] != "--help" and parameter.name not in shared:
             yield record
 

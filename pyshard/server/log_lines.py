@@ -7,7 +7,7 @@ Rules:
 - A JSON object is one line of ASCII: ``time`` (UTC), ``level``, ``namespace`` and ``message``, then the fields.
 - Fields are what pyshard's own lines name: numbers and short texts, such as a connection's id. Other events, Twisted's
   among them, have no fields: they hold objects of any kind. `twisted.logger.eventAsJSON` writes all of these.
-- No line of pyshard's has a key, a document or a token; tests/functional/test_logs.py looks.
+- No line of pyshard's has a key, a document or a token; tests/functional/test_services.py looks.
 """
 
 from __future__ import annotations
