@@ -1,7 +1,6 @@
-r"""The packages, as users install them: by hand, since each Python gets a whole environment (CONTRIBUTING.md).
+"""The packages, as users install them: by hand, since each Python gets a whole environment.
 
-PYSHARD_TEST_PACKAGES=1 .venv/bin/tox run -e tests -- -s -o faulthandler_timeout=0 \
-        tests/functional/test_packages.py
+CONTRIBUTING.md has the command.
 """
 
 from __future__ import annotations
