@@ -155,10 +155,10 @@ def daemon_options(options: usage.Options) -> Iterator[tuple[str, str]]:
         yield (f"-{short}, {term}" if short else term), said
 
 
-def daemon_page(name: str, options: usage.Options, what: str) -> str:
+def daemon_page(name: str, options: ShardOptions | BootstrapOptions, what: str) -> str:
     """The page of a daemon."""
-    text = head(name, what, f"twistd [OPTIONS OF TWISTD] {name} {options.synopsis or ''}".strip())
-    text += ".SH DESCRIPTION\n" + paragraphs(options.longdesc or "")
+    text = head(name, what, f"twistd [OPTIONS OF TWISTD] {name} {options.synopsis}".strip())
+    text += ".SH DESCRIPTION\n" + paragraphs(options.longdesc)
     text += ".SH OPTIONS\n" + "".join(item(*option) for option in daemon_options(options))
     return text + _TWISTD + foot(name)
 

@@ -34,7 +34,7 @@ from pyshard.testing import MemoryCluster
 with MemoryCluster() as cluster:
     client = cluster.connect()
     assert cluster.run(client.write("test", {"a": 1})) > 0
-    assert cluster.run(client.read("test")) == {"a": 1}
+    assert cluster.run(client.get("test")) == {"a": 1}
 print(version("pyshard"), "compiled" if IN_USE else "plain")
 """
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has, Read, Write
+from pyshard.protocol.batch_operations import Has, Read, Run, Write
 from pyshard.shard.plugin import ShardOptions
 from pyshard.shard.slow_operations import index_of, verbs_of
 from pyshard.storage import ITSELF, MemoryStore, Sender, Task
@@ -74,7 +74,7 @@ def test_quick(bench: Bench, log_lines: list[str]) -> None:
 def test_at_once(bench: Bench, store: SlowStore, log_lines: list[str]) -> None:
     """A batch that kept the shard busy for long is told with its verbs, its size and its time."""
     store.takes = 0.75
-    runs = [Has("", KEYS), Write("", KEYS, [ONE] * 3), Has("", KEYS[:1])]
+    runs: list[Run] = [Has("", KEYS), Write("", KEYS, [ONE] * 3), Has("", KEYS[:1])]
     bench.apply(*runs)
     size = len(encode_runs(runs))
     (line,) = slow_lines(log_lines)
@@ -155,7 +155,7 @@ def test_never_a_key(bench: Bench, store: SlowStore, log_lines: list[str]) -> No
 
 def test_what_a_batch_is() -> None:
     """Its verbs, each with the number of its operations; runs that aren't permitted have no verb. And its index."""
-    runs = [Has("a", KEYS), 7, Has("a", KEYS)]
+    runs: list[Run | int] = [Has("a", KEYS), 7, Has("a", KEYS)]
     assert (verbs_of(runs), index_of(runs)) == ({"has": 6, "refused": 7}, "a")
     assert index_of([Has("a", KEYS), Has("b", KEYS)]) is None
 
