@@ -108,9 +108,9 @@ def test_systemd(installed: list[int], tmp_path: Path) -> None:
         assert systemd.heard() == ["STOPPING=1\nSTATUS=draining\nWATCHDOG=1"]
         clock.advance(2)
         assert systemd.heard() == ["WATCHDOG=1"]
-        assert not stopped.called
+        ended = [stopped.called]
         served.drained.callback(None)
-        assert stopped.called
+        assert [*ended, stopped.called] == [False, True]
         clock.advance(60)
         assert systemd.heard() == []
         assert clock.getDelayedCalls() == []
