@@ -45,6 +45,8 @@ setup(
     packages=[*find_packages(include=["pyshard", "pyshard.*"]), "twisted.plugins"],
     package_data={"pyshard": ["py.typed"], "pyshard.compiled": ["*.pyi"]},
     ext_modules=compiled,
+    # For `man pyshard`; in a virtual environment, too, once its bin/ is on the path.
+    data_files=[("share/man/man1", sorted(str(page) for page in Path("docs/man").glob("*.1")))],
     install_requires=[
         "attrs>=23.2",
         "click>=8.1",

@@ -119,6 +119,8 @@ class Settings:
     #: New stores within a minute with which a shard in memory may come: each is a new epoch for the whole cluster.
     NEW_STORES: int = 10
 
+    #: Seconds after which an operation counts as slow, and has a line in the shard's log: what a person would notice.
+    SLOW_OPERATION: float = 1.0
     #: Bytes after which a daemon's log file is put aside: a busy day's lines, and no more than an editor opens.
     LOG_BYTES: int = 10 * 1024 * 1024
     #: Log files that are kept beside the present one, so that a log takes no more than its share of the disk.

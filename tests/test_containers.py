@@ -1,4 +1,4 @@
-"""docs/containers.md can be believed: what its files say is what daemons and clients take, and fits together."""
+"""docs/containers.md and etc/docker/ can be believed: daemons and clients take what they say, and it fits together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import re
 
 import pytest
-from blocks import CHECKOUT, tagged
-from containers import CONFIG, OUTSIDE, PAGE, lists
+from blocks import CHECKOUT
+from containers import COMPOSE, CONFIG, IMAGE, KUBERNETES, OUTSIDE, PAGE, commands, image_words, lists
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions
 
@@ -19,7 +19,7 @@ from pyshard.net.connection_url import parse_url
 from pyshard.server.listen_address import is_local, reached_at
 from pyshard.shard.plugin import ShardOptions
 
-TAGS = ["run: compose", "run: kubernetes"]
+FILES = {"compose": COMPOSE, "kubernetes": KUBERNETES}
 PLUGINS: dict[str, type[usage.Options]] = {"pyshard-shard": ShardOptions, "pyshard-bootstrap": BootstrapOptions}
 
 
@@ -38,10 +38,10 @@ def options_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, 
     return name, options
 
 
-@pytest.mark.parametrize("tag", TAGS)
-def test_commands(tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_commands(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """twistd and the plugins take each command; daemons are guarded, and data is in a directory of the volume."""
-    found = dict(options_of(words, monkeypatch) for words in lists(tag, "command"))
+    found = dict(options_of(words, monkeypatch) for words in commands(FILES[file]))
     assert found.keys() == PLUGINS.keys()
     shard, bootstrap = found["pyshard-shard"], found["pyshard-bootstrap"]
     assert split_listening(shard["listen"]) == ("0.0.0.0", 5050)
@@ -49,17 +49,15 @@ def test_commands(tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bootstrap["state"].startswith("/data/")
     assert bootstrap["config"] == "/config/shards.json"
     assert shard["token-file"] == bootstrap["token-file"] != ""
-    (text,) = tagged(PAGE, tag)
-    mounted = re.findall(r'"\w+:(/data)"|mountPath: (/data)\b', text)
-    assert len(mounted) == (3 if tag == "run: compose" else 2)
+    mounted = re.findall(r'"\w+:(/data)"|mountPath: (/data)\b', FILES[file])
+    assert len(mounted) == (4 if file == "compose" else 2)
 
 
-@pytest.mark.parametrize("tag", TAGS)
-def test_yaml(tag: str) -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_yaml(file: str) -> None:
     """As far as can be told without a parser, it is YAML: spaces, a name and a value in each line, closed brackets."""
-    (text,) = tagged(PAGE, tag)
-    for line in text.splitlines():
-        assert re.fullmatch(r"|---|(?:  )*(?:- )?(?:[\w-]+|<<):(?: \S.*)?", line), line
+    for line in FILES[file].splitlines():
+        assert re.fullmatch(r"|---|#.*|(?:  )*(?:- )?(?:[\w-]+|<<):(?: \S.*)?", line), line
         for opened, closed in ("[]", "{}"):
             assert line.count(opened) == line.count(closed), line
 
@@ -67,8 +65,7 @@ def test_yaml(tag: str) -> None:
 def test_config() -> None:
     """The shards are the services of the compose file, and the bootstrap listens where it can be reached."""
     config = config_file.parse(CONFIG.encode())
-    (text,) = tagged(PAGE, "run: compose")
-    services = re.findall(r"^  (\w+):$", text.partition("\nservices:\n")[2].partition("\nvolumes:")[0], re.MULTILINE)
+    services = re.findall(r"^  (\w+):$", COMPOSE.partition("\nservices:\n")[2].partition("\nvolumes:")[0], re.MULTILINE)
     assert services == [*(shard.host for shard in config.map.shards), config.bootstrap_host]
     assert not is_local("tcp:9192:interface=" + (config.bootstrap_listen or "").partition(":")[0])
 
@@ -79,12 +76,11 @@ def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = {shard.port for shard in config.map.shards}
     assert ports == {5050}
     assert reached_at(config.bootstrap_listen or "") == ("127.0.0.1", config.bootstrap_port)
-    (compose,), (kubernetes,) = tagged(PAGE, TAGS[0]), tagged(PAGE, TAGS[1])
-    published = re.findall(r'^    ports: \["\d+:(\d+)"\]$', compose, re.MULTILINE)
-    checked = [re.findall(r"127\.0\.0\.1', (\d+)", words[-1])[0] for words in lists(TAGS[0], "test")]
-    probed = re.findall(r"tcpSocket: \{port: (\d+)\}", kubernetes)
-    served = re.findall(r"ports: \[\{port: (\d+)\}\]", kubernetes)
-    assert published == ["5050", "5050", "9192"]
+    published = re.findall(r'^    ports: \["\d+:(\d+)"\]$', COMPOSE, re.MULTILINE)
+    checked = [re.findall(r"127\.0\.0\.1', (\d+)", words[-1])[0] for words in lists(COMPOSE, "test")]
+    probed = re.findall(r"tcpSocket: \{port: (\d+)\}", KUBERNETES)
+    served = re.findall(r"ports: \[\{port: (\d+)\}\]", KUBERNETES)
+    assert published == ["5050", "5050", "5050", "9192"]
     assert checked == probed == served == ["5050", "9192"]
 
 
@@ -93,8 +89,7 @@ def test_mapping() -> None:
     config = config_file.parse(CONFIG.encode())
     environment = dict(re.findall(r"^export (\w+)=(\S+)$", OUTSIDE, re.MULTILINE))
     mapping = mapping_by(environment)
-    (compose,) = tagged(PAGE, TAGS[0])
-    published = [int(port) for port in re.findall(r'^    ports: \["(\d+):5050"\]$', compose, re.MULTILINE)]
+    published = [int(port) for port in re.findall(r'^    ports: \["(\d+):5050"\]$', COMPOSE, re.MULTILINE)]
     for shard, port in zip(config.map.shards, published, strict=True):
         assert mapping.dialed(shard.host, shard.port) == ("db.example.com", port)
     page = (CHECKOUT / PAGE).read_text(encoding="utf-8")
@@ -112,17 +107,41 @@ def test_mapping() -> None:
 
 def test_image() -> None:
     """The image's user is the one of the volumes and of the pods, and its Python and extra are what setup.py knows."""
-    (text,) = tagged(PAGE, "run: image")
     setup = (CHECKOUT / "setup.py").read_text(encoding="utf-8")
-    (kubernetes,) = tagged(PAGE, TAGS[1])
-    users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE) + re.findall(r"-o (\d+) -g (\d+) -m 700 /data", text)
-    users += re.findall(r"runAsUser: (\d+), runAsGroup: (\d+), fsGroup: 1000", kubernetes)
+    users = re.findall(r"^USER (\d+):(\d+)$", IMAGE, re.MULTILINE) + re.findall(
+        r"-o (\d+) -g (\d+) -m 700 /data", IMAGE
+    )
+    users += re.findall(r"runAsUser: (\d+), runAsGroup: (\d+), fsGroup: 1000", KUBERNETES)
     assert set(users) == {("1000", "1000")}
     assert len(users) == 4
-    (python,) = re.findall(r"^FROM python:(3\.\d+)", text, re.MULTILINE)
-    assert f"Python :: {python}" in setup
-    (extra,) = re.findall(r"/src\[(\w+)\]", text)
+    pythons = re.findall(r"^FROM python:(3\.\d+)-slim", IMAGE, re.MULTILINE)
+    assert (len(pythons), len(set(pythons))) == (2, 1)  # what is built for one runs on the other
+    assert f"Python :: {pythons[0]}" in setup
+    (extra,) = re.findall(r'"\.\[(\w+)\]"', IMAGE)
     assert f'"{extra}": [' in setup
+
+
+def test_what_the_image_is_built_from() -> None:
+    """It gets what is copied into it, and nothing else; all of that is here, and nothing of it is a secret's place."""
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", IMAGE, re.MULTILINE)
+    ignored = (CHECKOUT / "etc/docker/Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    names = sorted(name for line in copied for name in line.split())
+    assert sorted(line[1:] for line in ignored if line.startswith("!")) == names
+    assert ignored[1] == "*"
+    assert [name for name in names if not (CHECKOUT / name).exists()] == []
+    assert re.findall(r"^(?:ARG|ENV) (?!PATH=).*$", IMAGE, re.MULTILINE) == []
+
+
+def test_what_the_image_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself it is a shard as the compose file has them, and drains when it is stopped."""
+    shard = [*image_words("ENTRYPOINT"), *image_words("CMD")]
+    assert shard == commands(COMPOSE)[0]
+    assert options_of(shard, monkeypatch)[0] == "pyshard-shard"
+    (check,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", IMAGE, re.MULTILINE)
+    assert ["CMD", *json.loads(check)] == lists(COMPOSE, "test")[0]
+    assert "\nSTOPSIGNAL SIGTERM\n" in IMAGE
+    assert IMAGE.index("\nUSER ") < IMAGE.index("\nENTRYPOINT ")
+    assert re.findall(r"^EXPOSE (.*)$", IMAGE, re.MULTILINE) == ["5050 9192"]
 
 
 def test_config_is_json_for_a_config_map() -> None:
@@ -131,6 +150,6 @@ def test_config_is_json_for_a_config_map() -> None:
     for number, shard in enumerate(config["shards"]):
         shard["host"] = f"shard-{number}.shards"
     assert config_file.parse(json.dumps(config).encode()).bootstrap_host == "bootstrap"
-    (text,) = tagged(PAGE, TAGS[1])
+    text = KUBERNETES
     assert "serviceName: shards" in text
     assert re.findall(r"kind: StatefulSet\nmetadata: \{name: (\w+)\}", text) == ["shard", "bootstrap"]

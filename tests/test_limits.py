@@ -199,6 +199,7 @@ TESTS = {
         "functional/test_attacks.py::test_answers_of_large_documents",
     ],
     "LOG_BYTES": ["server/test_rotated_log_file.py::test_size"],
+    "SLOW_OPERATION": ["shard/test_slow_operations.py::test_the_default"],
     "LOG_FILES": ["server/test_rotated_log_file.py::test_count"],
     "IDLE": ["server/test_limits.py::test_peers_that_are_gone"],
     "IDLE_LOOK": ["server/test_limits.py::test_peers_that_are_gone"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 from random import Random
@@ -27,12 +28,13 @@ from pyshard.net.twisted_internals import poll_lightly
 from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_options, daemon_tls_options, listen_address, rotated_log_file
+from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.shard_addresses_option import ShardAddressesOption
 from pyshard.server.signals_and_exit import DaemonReactor, end
+from pyshard.server.systemd_notify import systemd_notifier
 from pyshard.server.twistd_file_options import twistd_files
 
 _log = Logger()
@@ -58,7 +60,7 @@ class BootstrapOptions(ShardAddressesOption):
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
         HTTP_OPTION,
-        *rotated_log_file.OPTIONS,
+        *daemon_log.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
@@ -68,7 +70,7 @@ class BootstrapOptions(ShardAddressesOption):
         files = twistd_files(self.parent)
         remove_stale(files.pid)
         try:
-            self["open log"] = rotated_log_file.chosen_log(self, files)
+            self["open log"] = daemon_log.chosen_log(self, files)
             if self["config"] is None:
                 raise ConfigError(
                     "--config: found nothing, expected the cluster's config file, such as etc/shards.json"
@@ -160,4 +162,6 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         add_http(service, service, reactor, options)
     except ConfigError as error:
         end(error)
-    return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])
+    reload = [*reloads, *([tokens.reload] if tokens else [])]
+    notifier = systemd_notifier(os.environ, os.getpid(), reactor)
+    return DaemonService(cast("DaemonReactor", reactor), service, log, reload, notifier)

@@ -166,7 +166,7 @@ class ShardReconciler(Service):
         self._bootstrap.set_readiness(self.shard, Condition.READY)
         if self._logged[0] is not Condition.READY:
             self._logged = Condition.READY, ""
-            self._log.info("shard {name} at {at}: ready", name=self.shard, at=self._at())
+            self._log.info("shard {shard} at {at}: ready", shard=self.shard, at=self._at())
         self._schedule_ping()
 
     def disconnected(self, reason: str) -> None:
@@ -188,7 +188,7 @@ class ShardReconciler(Service):
             why = shortened(reason_of(failure), _LOGGED)
             self._log.warn("shard {shard} at {at}: {why}{more}", shard=self.shard, at=self._at(), why=why, more=more)
             return
-        self._log.debug("shard {name} says nothing of moves: {why}", name=self.shard, why=reason_of(failure))
+        self._log.debug("shard {shard} says nothing of moves: {why}", shard=self.shard, why=reason_of(failure))
 
     def _log_reason(self, condition: Condition, reason: str) -> None:
         """Log why the shard isn't ready, unless that is the last line's reason, or it had many lines just now."""
@@ -196,8 +196,8 @@ class ShardReconciler(Service):
             return
         self._logged = condition, reason
         self._log.warn(
-            "shard {name} at {at}: {condition}: {reason}{more}",
-            name=self.shard,
+            "shard {shard} at {at}: {condition}: {reason}{more}",
+            shard=self.shard,
             at=self._at(),
             condition=condition.value,
             reason=reason,

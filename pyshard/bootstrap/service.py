@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
-from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition
 from pyshard.bootstrap.bootstrap_stat import bootstrap_stat, unready
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
@@ -22,11 +21,12 @@ from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
+from pyshard.server.described_service import DescribedService
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 
 
-class BootstrapService(MultiService):
+class BootstrapService(DescribedService):
     """Everything that a bootstrap runs.
 
     :param bootstrap: the state's keeper.
@@ -74,9 +74,16 @@ class BootstrapService(MultiService):
             connections=connections,
         )
         self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
-        Listener(clock, endpoint, self.factory).setServiceParent(self)
+        self.listener = Listener(clock, endpoint, self.factory)
+        self.listener.setServiceParent(self)
         self._reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
+
+    def status(self) -> str:
+        """See `DescribedService`."""
+        found = self.bootstrap.readiness()
+        ready = sum(each.condition is Condition.READY for each in found)
+        return f"epoch {self.bootstrap.state.epoch}, {ready} of {len(found)} shards ready"
 
     def stat(self) -> dict[str, object]:
         """See `ReportedDaemon`."""

@@ -46,6 +46,7 @@ class AcceptedConnection(BoundedAMP):
     :ivar short_up_to: bytes of the largest box that took a short time, as far as is known (the same).
     :ivar handshaking: its handshake of TLS isn't complete.
     :ivar operations: how many operations came over it.
+    :ivar waited: seconds for which it has waited for its turn, since somebody has set this to 0.
     :ivar refused: why nothing is done for the peer, if so.
     """
 
@@ -59,6 +60,8 @@ class AcceptedConnection(BoundedAMP):
         self.account = ""
         self.short_up_to = SMALL
         self.operations = 0
+        self.waited = 0.0
+        self._waits_since: float | None = None
         self.refused: TooManyConnections | None = None
         self._peer = "?"
         self._too_late: IDelayedCall | None = None
@@ -91,6 +94,25 @@ class AcceptedConnection(BoundedAMP):
     def abort(self) -> None:
         self._silent = False  # it is this side that ends it
         super().abort()
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, for the log."""
+        return self._peer
+
+    def wait_for_turn(self) -> None:
+        self._note_waiting()
+        super().wait_for_turn()
+
+    def wait_unread(self) -> None:
+        self._note_waiting()
+        super().wait_unread()
+
+    def take_turn(self) -> None:
+        since, self._waits_since = self._waits_since, None
+        if since is not None:
+            self.waited += self._clock.seconds() - since
+        super().take_turn()
 
     # ------------------------------------------------------------------ what Twisted calls
 
@@ -131,8 +153,12 @@ class AcceptedConnection(BoundedAMP):
 
     # ------------------------------------------------------------------ inside
 
+    def _note_waiting(self) -> None:
+        if self._waits_since is None:
+            self._waits_since = self._clock.seconds()
+
     def _tell(self, what: str) -> None:
-        self._log.info("connection {id} from {peer}: {what}", id=self.id, peer=self._peer, what=what)
+        self._log.info("connection {connection} from {peer}: {what}", connection=self.id, peer=self._peer, what=what)
 
     def _tell_opened(self) -> None:
         """Log that there is a connection: not before something comes, so that health checks cost no lines."""

@@ -91,7 +91,9 @@ class ServerConnection(AcceptedConnection):
         if role is None:
             self._wrong_tokens += 1
             if self._wrong_tokens <= settings.WRONG_TOKENS:  # thousands more may have come with them
-                self._log.warn("connection {id} from {peer}: a wrong token", id=self.id, peer=self._peer)
+                self._log.warn(
+                    "connection {connection} from {peer}: a wrong token", connection=self.id, peer=self._peer
+                )
             if self._wrong_tokens == settings.WRONG_TOKENS:
                 self._clock.callLater(0, self.close)  # when this was answered
             raise NotAuthenticated(f"the token is none that this daemon knows; {HOW}")
@@ -122,7 +124,9 @@ class ServerConnection(AcceptedConnection):
     def fence(self) -> Deferred[None]:
         """See `Fenceable`: take up nothing more of what has arrived, and fire when all changes are done."""
         if self.transport is not None:
-            self._log.info("connection {id} from {peer}: ended for a newer one", id=self.id, peer=self._peer)
+            self._log.info(
+                "connection {connection} from {peer}: ended for a newer one", connection=self.id, peer=self._peer
+            )
         self._broken = self.paused = True
         self.abort()
         return self.changes.done()

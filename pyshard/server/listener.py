@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -56,6 +56,7 @@ class Listener(Service):
         self._drain = drain
         self._refuse_waiting = refuse_waiting
         self._port: IListeningPort | None = None
+        self._awaited: list[Deferred[None]] = []  # fire when it listens
         self._next_check: IDelayedCall | None = None
 
     def privilegedStartService(self) -> None:
@@ -76,6 +77,14 @@ class Listener(Service):
         super().startService()
         self._schedule_check()
 
+    def when_listening(self) -> Deferred[None]:
+        """A Deferred that fires when it listens, or at once if it does."""
+        if self._port is not None:
+            return succeed(None)
+        awaited: Deferred[None] = Deferred()
+        self._awaited.append(awaited)
+        return awaited
+
     def _schedule_check(self) -> None:
         self._next_check = self._clock.callLater(settings.IDLE_LOOK, self._check_idle)
 
@@ -91,6 +100,9 @@ class Listener(Service):
         self._log.info("listening on {address}", address=port.getHost())
         if self._factory.tokens is None:
             self._log.info("there is no token file: whoever can connect may do everything")
+        awaited, self._awaited = self._awaited, []
+        for each in awaited:
+            each.callback(None)
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())

@@ -11,31 +11,19 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.logger import ILogObserver, Logger, textFileLogObserver
+from twisted.logger import FileLogObserver, ILogObserver, Logger
 from twisted.python.logfile import LogFile
 
 from pyshard.errors import ConfigError
+from pyshard.server.log_lines import Fields, LogFormat, line_maker
 from pyshard.server.option_numbers import whole_number
 from pyshard.server.twistd_file_options import TwistdFiles
 from pyshard.settings import settings
-
-#: The options of both daemons about their log.
-OPTIONS: list[list[object]] = [
-    [
-        "log-size",
-        None,
-        None,
-        "Bytes after which the log file (twistd's --logfile) is put aside, and a new one begins; 0: never "
-        f"[default: {settings.LOG_BYTES}].",
-    ],
-    ["log-count", None, None, f"Log files that are kept beside it [default: {settings.LOG_FILES}]."],
-]
 
 
 @attrs.frozen
@@ -50,20 +38,10 @@ class LogBounds:
     count: int = settings.LOG_FILES
 
 
-def chosen_log(options: Mapping[str, Any], files: TwistdFiles) -> Callable[[], DaemonLog] | None:
-    """What opens a daemon's log file; None: it has none.
-
-    :param options: the daemon's.
-    :raises ConfigError: an option is no such number, or there is no log file that it could bound.
-    """
-    bounds = log_bounds(options, files)
-    return None if files.log is None else partial(DaemonLog, files.log, files.log_mode, bounds)
-
-
 def log_bounds(options: Mapping[str, Any], files: TwistdFiles) -> LogBounds:
-    """What a daemon's options say of its log.
+    """What a daemon's options say of its log file.
 
-    :raises ConfigError: as `chosen_log`.
+    :raises ConfigError: an option is no such number, or there is no log file that it could bound.
     """
     given = {name: options[name] for name in ("log-size", "log-count") if options[name] is not None}
     if given and files.log is None:
@@ -82,14 +60,17 @@ class DaemonLog:
 
     :param path: the file.
     :param mode: the permissions of a new one; one that is there keeps its own.
+    :param bounds: how large it becomes.
+    :param form: how lines stand in it.
     :raises ConfigError: it can't be written.
     """
 
     _log = Logger()
 
-    def __init__(self, path: Path, mode: int, bounds: LogBounds) -> None:
+    def __init__(self, path: Path, mode: int, bounds: LogBounds, form: LogFormat = LogFormat.TEXT) -> None:
         self._path = path
         self._mode = mode
+        self._format = form
         self._bounds = bounds
         self._lock = threading.Lock()
         try:
@@ -97,9 +78,10 @@ class DaemonLog:
         except OSError as error:
             raise ConfigError(f"--logfile: {path} can't be written: {(error.strerror or str(error)).lower()}") from None
 
-    def observer(self) -> ILogObserver:
-        """What writes events into the file."""
-        return textFileLogObserver(self)  # type: ignore[arg-type]  # any file-like object will do
+    def observer(self, fields: Fields = dict) -> ILogObserver:
+        """See `IDaemonLog`."""
+        lines = line_maker(self._format, fields)
+        return FileLogObserver(self, lines)  # type: ignore[arg-type]  # any file-like object will do
 
     def write(self, text: str) -> None:
         """Write some text."""

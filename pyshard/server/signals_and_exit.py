@@ -5,6 +5,7 @@ Rules:
 - SIGTERM, SIGINT and SIGUSR2 stop the reactor, which drains. A second one changes nothing: stopping has its own bounds.
 - SIGHUP opens the log again, and reads tokens and certificates again. But when the terminal has gone in which a daemon
   was started, it drains.
+- As process 1, in a container say, it has the kernel clear away orphans that end. It starts no processes itself.
 - SIGUSR1 puts the log file aside, as twistd has it; without a log file it does nothing.
 - A mistake of the operator is one line on standard error, before twistd daemonizes.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from twisted.logger import Logger
@@ -73,6 +75,11 @@ class DaemonSignals:
     def _install_late(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle)
+        if os.getpid() == 1:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:  # those that ended before
+                    pass
 
     def _handle(self, number: signal.Signals) -> None:
         if number is signal.SIGUSR1:

@@ -18,6 +18,7 @@ from twisted.python import usage
 
 _PRIVATE = 0o600
 _ANYBODY = 0o666
+_ELSEWHERE = ("logger", "syslog")
 
 
 @attrs.frozen
@@ -27,11 +28,13 @@ class TwistdFiles:
     :param log: its log; None: it logs to no file.
     :param log_mode: the permissions of a new log file.
     :param pid: its pid file; None: it writes none.
+    :param elsewhere: the option by which it logs neither to a file nor to standard output; empty: none.
     """
 
     log: Path | None = None
     log_mode: int = _PRIVATE
     pid: Path | None = None
+    elsewhere: str = ""
 
 
 def twistd_files(parent: usage.Options | None) -> TwistdFiles:
@@ -53,11 +56,12 @@ def files_named(options: Mapping[str, Any]) -> TwistdFiles:
         None if log is None else Path(log).absolute(),
         _PRIVATE if umask is None else _ANYBODY & ~umask,
         Path(pid).absolute() if pid else None,
+        next((f"--{name}" for name in _ELSEWHERE if options.get(name)), ""),
     )
 
 
 def _log_name(options: Mapping[str, Any]) -> str | None:
-    if options.get("logger") or options.get("syslog") or options.get("logfile") == "-":
+    if any(map(options.get, _ELSEWHERE)) or options.get("logfile") == "-":
         return None
     in_front = options.get("nodaemon") or options.get("debug")
     return options.get("logfile") or (None if in_front else "twistd.log")

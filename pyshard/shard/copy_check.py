@@ -135,15 +135,15 @@ class CopyCheck:
             self._differs(digests, theirs, why)
             return
         self._verdict.equal = True
-        _log.info("{name}: {rows} rows are equal to those of the source", name=self._name, rows=digests.rows)
+        _log.info("{move}: {rows} rows are equal to those of the source", move=self._name, rows=digests.rows)
 
     def _differs(self, digests: RowDigests, theirs: Sequence[BucketDigest], why: str) -> None:
         verdict, portions = self._verdict, repair_portions(digests, theirs)
         verdict.differed += 1
         verdict.why = f"the copy isn't equal to what the source has: {why}"
         _log.error(
-            "{name}: {why}. {then} (found so {times} times).",
-            name=self._name,
+            "{move}: {why}. {then} (found so {times} times).",
+            move=self._name,
             why=verdict.why,
             then="It is given up, and begun anew" if portions is None else "They are fetched again",
             times=verdict.differed,
@@ -162,8 +162,8 @@ class CopyCheck:
         self._verdict.portions = self._verdict.portions[1:]
         self._verdict.refetched += portion.buckets
         _log.info(
-            "{name}: {buckets} buckets that differed were fetched again: {put} rows put, {removed} removed",
-            name=self._name,
+            "{move}: {buckets} buckets that differed were fetched again: {put} rows put, {removed} removed",
+            move=self._name,
             buckets=portion.buckets,
             put=done.put,
             removed=done.removed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +23,14 @@ from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
-from pyshard.server import daemon_options, daemon_tls_options, listen_address, rotated_log_file
+from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.option_numbers import whole_number
 from pyshard.server.pid_file import remove_stale
 from pyshard.server.shard_addresses_option import ShardAddressesOption, dial_by
 from pyshard.server.signals_and_exit import DaemonReactor, end
+from pyshard.server.systemd_notify import systemd_notifier
 from pyshard.server.twistd_file_options import twistd_files
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
@@ -71,10 +73,16 @@ class ShardOptions(ShardAddressesOption):
             "Bytes of changes that are kept for those who follow the shard: of its log, or of memory.",
         ],
         ["followed-log-seconds", None, int(settings.FOLLOWED_LOG_SECONDS), "How long such changes are kept."],
+        [
+            "slow-operation",
+            None,
+            round(1000 * settings.SLOW_OPERATION),
+            "Milliseconds from which on an operation is slow, and has a line in the log; 0: none is.",
+        ],
         daemon_options.TOKEN_FILE_OPTION,
         *daemon_options.CONNECTION_OPTIONS,
         HTTP_OPTION,
-        *rotated_log_file.OPTIONS,
+        *daemon_log.OPTIONS,
         *daemon_tls_options.OPTIONS,
     ]
     optFlags = [daemon_options.INSECURE_FLAG, daemon_tls_options.FLAG]
@@ -84,7 +92,7 @@ class ShardOptions(ShardAddressesOption):
         files = twistd_files(self.parent)
         remove_stale(files.pid)
         try:
-            self["open log"] = rotated_log_file.chosen_log(self, files)
+            self["open log"] = daemon_log.chosen_log(self, files)
             if self["listen"] is None:
                 self["listen"] = listen_address.listen_string(
                     self["host"], listen_address.port_number(self["port"], "--port")
@@ -98,6 +106,7 @@ class ShardOptions(ShardAddressesOption):
                 self["max-connections"], self["max-connections-per-address"], bool(self["tokens"])
             )
             self["http"] = http_endpoint(self)
+            self["slow"] = whole_number(self["slow-operation"], "--slow-operation", 0) / 1000 or None
             self["store"] = self._store()
         except ConfigError as error:
             end(error)
@@ -167,9 +176,12 @@ def makeService(options: ShardOptions) -> DaemonService:
         tokens.current if tokens else None,
         with_files(options["connections"]),
         authenticated_dial(dial_by(options["addresses"], dial), tokens.admin_secret if tokens else None),
+        slow=options["slow"],
     )
     try:
         add_http(service, service, reactor, options)
     except ConfigError as error:
         end(error)
-    return DaemonService(cast("DaemonReactor", reactor), service, log, [*reloads, *([tokens.reload] if tokens else [])])
+    reload = [*reloads, *([tokens.reload] if tokens else [])]
+    notifier = systemd_notifier(os.environ, os.getpid(), reactor)
+    return DaemonService(cast("DaemonReactor", reactor), service, log, reload, notifier)

@@ -36,6 +36,7 @@ from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.shard_stat import shard_stat
+from pyshard.shard.slow_operations import SlowOperationLog
 from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import ITSELF, Page, Sender
 
@@ -47,6 +48,7 @@ class ShardProtocol(ServerConnection):
     :param snapshots: the shard's open ones.
     :param followers: those of the shard.
     :param moves: those of the shard.
+    :param slow: logs what takes long; None: that isn't logged.
     """
 
     kind = SHARD
@@ -59,8 +61,10 @@ class ShardProtocol(ServerConnection):
         moves: ShardMoves,
         factory: ServerFactory,
         clock: IReactorTime,
+        slow: SlowOperationLog | None = None,
     ) -> None:
         self._shard = shard
+        self._slow = slow
         self._snapshots = snapshots
         self._followers = followers
         self._moves = moves
@@ -73,11 +77,13 @@ class ShardProtocol(ServerConnection):
             (commands.Hello, self.hello),
             (commands.GetMap, self.get_map),
             (commands.Configure, self.configure),
-            (commands.Keys, self.keys),
-            (commands.Count, self.count),
             (commands.Stat, self.stat),
-            (commands.OpenSnapshot, self.open_snapshot),
-            (commands.ReadSnapshot, self.read_snapshot),
+            *self._watched(
+                (commands.Keys, self.keys),
+                (commands.Count, self.count),
+                (commands.OpenSnapshot, self.open_snapshot),
+                (commands.ReadSnapshot, self.read_snapshot),
+            ),
             (commands.CloseSnapshot, self.close_snapshot),
             (commands.OpenCopy, self.open_copy),
             (commands.ReadCopy, self.read_copy),
@@ -92,6 +98,12 @@ class ShardProtocol(ServerConnection):
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
         return [(commands.Apply.commandName, (self.apply, self.applied))]
+
+    def _watched(
+        self, *responders: tuple[type[Command], Callable[..., object]]
+    ) -> Iterable[tuple[type[Command], Callable[..., object]]]:
+        slow = self._slow
+        return responders if slow is None else [slow.watching(self, *responder) for responder in responders]
 
     def connectionMade(self) -> None:
         self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self), self._is_gone)
@@ -118,9 +130,12 @@ class ShardProtocol(ServerConnection):
         return self._shard.configure(name, cluster_state_json.from_json(state)).addCallback(lambda _: {})
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
+        slow = self._slow
         epoch, batch = apply_arguments(box)
         if self.role is not None and self.role < Role.WRITE:
-            return self._apply_permitted(epoch, decode_readers_runs(batch), self.role, len(batch))
+            readers = decode_readers_runs(batch)
+            applied = self._apply_permitted(epoch, readers, self.role, len(batch))
+            return applied if slow is None else slow.watch(self, applied, readers, len(batch))
         runs = decode_runs(batch)
         self.operations += count_of(runs)
         try:
@@ -130,9 +145,13 @@ class ShardProtocol(ServerConnection):
             raise
         answers = applied.result if applied.called else None
         if type(answers) is list and not applied.paused:  # most are answered at once, and need no callback for it
-            self._shard.counts.add(runs, answers, self._clock.seconds() - self.heard)
-            return applied
-        return self._counted(runs, applied)
+            took = self._clock.seconds() - self.heard
+            self._shard.counts.add(runs, answers, took)
+            if slow is None or (not self.waited and took < slow.limit):  # as `watch` finds it, without a call
+                return applied
+        else:
+            applied = self._counted(runs, applied)
+        return applied if slow is None else slow.watch(self, applied, runs, len(batch))
 
     def applied(self, answers: list[Answer], tag: bytes) -> bytes:
         assignment = self._shard.assignment or self._shard.configured()

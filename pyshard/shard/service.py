@@ -9,10 +9,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
-from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -23,6 +22,7 @@ from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
+from pyshard.server.described_service import DescribedService
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.shard.open_snapshots import OpenSnapshots
@@ -33,6 +33,7 @@ from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.shard_stat import shard_stat, unhealthy, unready
+from pyshard.shard.slow_operations import SlowOperationLog
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
@@ -40,7 +41,7 @@ _SWEEP_REST = 3  # times that a sweep took of the reactor: so long others are se
 _SWEEP_MOST = 500  # records of one sweep
 
 
-class ShardService(MultiService):
+class ShardService(DescribedService):
     """Everything that a shard runs.
 
     :param open_shard: makes the shard; called when the service starts, which is after twistd has daemonized.
@@ -50,6 +51,7 @@ class ShardService(MultiService):
     :param connections: how many there may be.
     :param dial: leads to other shards, to pull ranges from them; None: it pulls from nobody.
     :param random: jitter.
+    :param slow: seconds from which on an operation is slow, and has a line in the log; None: none is.
     """
 
     shard: Shard
@@ -68,6 +70,7 @@ class ShardService(MultiService):
         connections: ConnectionLimits | None = None,
         dial: Dial | None = None,
         random: Random | None = None,
+        slow: float | None = None,
     ) -> None:
         super().__init__()
         self._open_shard = open_shard
@@ -75,14 +78,16 @@ class ShardService(MultiService):
         self._dial = dial
         self._random = random or Random()
         self._next_sweep: IDelayedCall | None = None
+        slow_log = None if slow is None else SlowOperationLog(clock, slow, self._has_index)
         self.factory = ServerFactory(
-            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, self.moves, made, clock),
+            lambda made: ShardProtocol(self.shard, self.snapshots, self.followers, self.moves, made, clock, slow_log),
             clock,
             tokens=tokens,
             connections=connections,
         )
         self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
-        Listener(clock, endpoint, self.factory, refuse_waiting=self._refuse_waiting).setServiceParent(self)
+        self.listener = Listener(clock, endpoint, self.factory, refuse_waiting=self._refuse_waiting)
+        self.listener.setServiceParent(self)
 
     def stat(self) -> dict[str, object]:
         """See `ReportedDaemon`."""
@@ -130,6 +135,23 @@ class ShardService(MultiService):
         self.moves.close()
         self.followers.close()
         await self.shard.store.close()
+
+    def log_fields(self) -> Mapping[str, str]:
+        """See `DescribedService`: the shard's name, once it has one."""
+        shard: Shard | None = getattr(self, "shard", None)
+        assignment = shard.assignment if shard is not None else None
+        return {} if assignment is None else {"shard": assignment.name}
+
+    def status(self) -> str:
+        """See `DescribedService`."""
+        assignment, store = self.shard.assignment, self.shard.store
+        if assignment is None:
+            return "waits for a bootstrap that configures it"
+        return f"shard {assignment.name}, epoch {assignment.state.epoch}, {store.documents:,} documents"
+
+    def _has_index(self, name: str) -> bool:
+        assignment = self.shard.assignment
+        return assignment is not None and name in assignment.state.indexes
 
     def _refuse_waiting(self) -> None:
         self.shard.store.refuse_waiting()

@@ -22,6 +22,7 @@ from typing import TypeVar
 import attrs
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.logger import Logger
 
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
@@ -30,6 +31,7 @@ from pyshard.errors import (
     NotConfigured,
     ShardBehind,
 )
+from pyshard.message_texts import plain
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
@@ -44,7 +46,9 @@ from pyshard.shard.batch_plan import BatchPlan
 from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
+_log = Logger()
 _T = TypeVar("_T")
+
 _COUNTED = 500  # records that are counted together before a range is given up
 
 
@@ -228,6 +232,8 @@ class Shard:
             await store.own(assignment.ranges)
             self._release()
             await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
+            if self._taken_on is None or self._taken_on.ranges != assignment.ranges:
+                _log.info("configured as shard {shard}, epoch {epoch}", shard=plain(name), epoch=state.epoch)
             self.assignment = self._taken_on = assignment
             self.on_assignment()
 

@@ -1,4 +1,4 @@
-"""The commands of docs/containers.md, run: the daemons of its compose file, health checks, and a client outside."""
+"""The commands of etc/docker/, with the image's entry point, run: daemons, health checks, and a client outside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from containers import CONFIG, OUTSIDE, lists, replaced
+from containers import COMPOSE, CONFIG, OUTSIDE, commands, lists, replaced
 from functional.cluster import HOST, PATIENCE, TWISTD, listens, run, until
 from functional.forwarder import Forwarder
 from functional.shell import shell_on
@@ -20,8 +20,8 @@ from ports import free_port
 
 pytestmark = pytest.mark.functional
 
-_SHARD, _BOOTSTRAP = lists("run: compose", "command")
-_CHECKS = [words[1:] for words in lists("run: compose", "test")]
+_SHARD, _BOOTSTRAP = commands(COMPOSE)
+_CHECKS = [words[1:] for words in lists(COMPOSE, "test")]
 
 
 class Container:
@@ -84,7 +84,9 @@ class Container:
 
 def test_the_page(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """The commands run a cluster with tokens, whose health checks work, and into which a client gets from outside."""
-    shards = [Container(tmp_path / name, environment, _SHARD, 5050, _CHECKS[0]) for name in ("shard0", "shard1")]
+    shards = [
+        Container(tmp_path / name, environment, _SHARD, 5050, _CHECKS[0]) for name in ("shard0", "shard1", "shard2")
+    ]
     bootstrap = Container(tmp_path / "bootstrap", environment, _BOOTSTRAP, 9192, _CHECKS[1])
     containers = [*shards, bootstrap]
     config = json.loads(CONFIG)
@@ -99,7 +101,11 @@ def test_the_page(tmp_path: Path, environment: Mapping[str, str]) -> None:
     with ExitStack() as held:
         outside = [held.enter_context(Forwarder(container.port)) for container in containers]
         for container, forwarder, inner, outer in zip(
-            containers, outside, ("shard0:5050", "shard1:5050", ""), (15050, 15051, 19192), strict=True
+            containers,
+            outside,
+            ("shard0:5050", "shard1:5050", "shard2:5050", ""),
+            (15050, 15051, 15052, 19192),
+            strict=True,
         ):
             changes = {f"db.example.com:{outer}": f"{HOST}:{forwarder.port}"}
             lines = replaced(lines, changes | ({inner: f"{HOST}:{container.port}"} if inner else {}))
@@ -113,8 +119,8 @@ def test_the_page(tmp_path: Path, environment: Mapping[str, str]) -> None:
         pyshard = shell_on(f"{HOST}:{bootstrap.port}", {**environment, "PYSHARD_TOKEN_FILE": str(tokens)}, tmp_path)
         until(lambda: pyshard("pyshard stat")[0] == 0, "the cluster is ready")
         assert pyshard("\n".join(lines)) == (0, '60\n"hello world"\n', "")
-        assert [forwarder.connections > 0 for forwarder in outside] == [True, False, True]
-        assert [container.stop() for container in containers] == [0, 0, 0]
+        assert [forwarder.connections > 0 for forwarder in outside] == [True, False, False, True]
+        assert [container.stop() for container in containers] == [0, 0, 0, 0]
         assert not any(container.healthy() for container in containers)
         for container in containers:
             assert "Traceback" not in container.text()

@@ -1,4 +1,6 @@
-"""An install where there is no compiler: it works, in plain Python.
+"""An install where there is no compiler: it works, in plain Python, and twistd finds both plugins.
+
+tests/functional/test_packages.py does more, by hand.
 
 Where there is one, tox has made such an install, and tests/test_compiled_twins.py looks at it.
 """
@@ -21,11 +23,15 @@ from pyshard.compiled import IN_USE
 from pyshard.model.document_encoding import decode, encode
 from pyshard.model.key_slots import slot_of
 from pyshard.testing import MemoryCluster
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
 
 with MemoryCluster() as cluster:
     client = cluster.connect()
     assert cluster.run(client.write("test", {"a": [1, {"b": "c"}]})) == 78
 assert slot_of(b"test") == 1671936
+names = {plugin.tapname for plugin in getPlugins(IServiceMaker)}
+assert names >= {"pyshard-shard", "pyshard-bootstrap"}, names
 print(IN_USE)
 """
 

@@ -13,7 +13,8 @@ import pytest
 from twisted.logger import LogLevel
 
 from pyshard.errors import ConfigError
-from pyshard.server.rotated_log_file import DaemonLog, LogBounds, chosen_log, log_bounds
+from pyshard.server.daemon_log import chosen_log
+from pyshard.server.rotated_log_file import DaemonLog, LogBounds, log_bounds
 from pyshard.server.twistd_file_options import TwistdFiles
 from pyshard.settings import settings
 
@@ -173,7 +174,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, opened: Open) -> None:
 
 def options(size: object = None, count: object = None) -> dict[str, Any]:
     """A daemon's options about its log."""
-    return {"log-size": size, "log-count": count}
+    return {"log-format": "text", "log-size": size, "log-count": count}
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,20 @@ def test_pid_file(arguments: list[str], pid: Path | None) -> None:
     assert files_named(options).pid == pid
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ([], ""),
+        (["--nodaemon"], ""),
+        (["--syslog"], "--syslog"),
+        (["--logger", "twisted.logger.jsonFileLogObserver"], "--logger"),
+    ],
+)
+def test_elsewhere(arguments: list[str], option: str) -> None:
+    """Which option has twistd log neither to a file nor to standard output."""
+    assert files_named(parsed(arguments)).elsewhere == option
+
+
 def test_no_twistd() -> None:
     """A plugin that something else runs has no files."""
     assert twistd_files(None) == twistd_files(usage.Options()) == TwistdFiles(None, 0o600, None)

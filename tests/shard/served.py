@@ -33,13 +33,16 @@ ONE = b"\x01\x00\x00\x00\x34\xa3one"
 
 
 class Bench:
-    """A shard that listens on a network in memory, and peers of it."""
+    """A shard that listens on a network in memory, and peers of it.
 
-    def __init__(self, store: IStore | None = None) -> None:
+    :param slow: seconds from which on an operation is slow.
+    """
+
+    def __init__(self, store: IStore | None = None, slow: float | None = None) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.shard = Shard(store or MemoryStore("1d", self.clock.seconds), self.clock.seconds)
-        self.service = ShardService(lambda: self.shard, self.clock, self.network.listen(*WHERE))
+        self.service = ShardService(lambda: self.shard, self.clock, self.network.listen(*WHERE), slow=slow)
         self.service.startService()
         self.peer = self.connect(BoundedAMP(self.clock))
 

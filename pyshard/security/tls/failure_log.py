@@ -38,4 +38,10 @@ class HandshakeFailureLog:
             self._logged.clear()
         self._logged[host, why] = now, 0
         again = f" ({more} times more since it was told last)" if more else ""
-        self._log.warn("connection {id} from {peer}: no TLS: {why}{again}", id=name, peer=peer, why=why, again=again)
+        self._log.warn(
+            "connection {connection} from {peer}: no TLS: {why}{again}",
+            connection=name,
+            peer=peer,
+            why=why,
+            again=again,
+        )

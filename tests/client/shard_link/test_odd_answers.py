@@ -39,6 +39,8 @@ def test_an_answer_that_does_not_fit_is_no_answer(
     """With an answer that makes no sense reads fail with `BadRequest`, changes are unknown, and nobody else suffers."""
     given: Deferred[list[Answer]] = Deferred()
     answer_with(cluster, monkeypatch, lambda: given)
+    counts = cluster.services["shard0"].shard.counts
+    monkeypatch.setattr(counts, "add", lambda *_: None)  # the shard itself knows that no batch has such an answer
     first, second = keys_on(cluster, "shard0", 2)
     outcomes: list[list[Any]] = [watch(client.read(first)), watch(client.write(second, 1))]
     cluster.advance(0)

@@ -25,7 +25,7 @@ class Owner:
     """As much of a store as its indexes use."""
 
     def __init__(self) -> None:
-        self.held = 0
+        self.held = self.expired = 0
         self.touched = False
         self.bucket_counts: array[int] = new_bucket_counts()
 
