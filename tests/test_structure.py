@@ -39,6 +39,7 @@ TOP = {"__init__", "__main__", "clocks", "message_texts", "errors", "settings"}
 #: Module names that stand more than once, always for the same thing.
 SAME_THING = {
     "client": "the verbs of a client, with Deferreds and on asyncio",
+    "command": "a subcommand of a package of its own",
     "connect": "makes such a client",
     "hidden_records": "records that nobody sees, in memory and durable",
     "index_handle": "a handle on one index, of each client",

@@ -100,7 +100,7 @@ class PacedRequest(Request):
         if wait < _SHORT:
             super().process()
             return
-        later = site.reactor.callLater(wait, super().process)
+        later = site.clock.callLater(wait, super().process)
         self.notifyFinish().addErrback(lambda _: later.cancel() if later.active() else None)
 
     def setHeader(self, name: bytes, value: bytes) -> None:
@@ -114,6 +114,7 @@ class BoundedSite(Site):
 
     :param root: its pages.
     :param clock: the reactor.
+    :ivar clock: the same.
     """
 
     noisy = False
@@ -128,6 +129,7 @@ class BoundedSite(Site):
         )
         self.protocol = BoundedChannel  # type: ignore[assignment]  # in place of one that may speak HTTP/2
         self._channels: dict[BoundedChannel, None] = {}  # those that have waited longest first
+        self.clock = clock
         self._free_at = -inf  # when the next request may be answered, were none to be let through before
 
     def listens(self, port: IListeningPort) -> None:
@@ -162,7 +164,7 @@ class BoundedSite(Site):
 
     def wait_for_turn(self) -> float:
         """Seconds that a request is to wait; below 0: none, and there is time to spare."""
-        now, pace = self.reactor.seconds(), settings.HTTP_PACE
+        now, pace = self.clock.seconds(), settings.HTTP_PACE
         self._free_at = max(self._free_at, now - settings.HTTP_BURST / pace) + 1 / pace
         return self._free_at - now
 

@@ -87,13 +87,14 @@ def test_files_that_cannot_be_read(pyshard: Commands, tmp_path: Path) -> None:
 
 
 def test_one_document(pyshard: Commands, tmp_path: Path) -> None:
-    """DOC and --file together are refused; a text that is - goes in double quotes; --default takes - as it is."""
+    """DOC and --file together are refused; a text that is - goes in double quotes."""
     (tmp_path / "doc").write_text("1")
     ended = pyshard("write", "k", "2", "--file", str(tmp_path / "doc"))
     assert (ended.code, ended.error.split(";")[0]) == (2, "pyshard: DOC and --file: found both, expected one of them")
     pyshard("write", "k", '"-"')
     assert pyshard("read", "k").out == '"-"\n'
-    assert pyshard("get", "none", "--default", "-").out == '"-"\n'
+    assert pyshard("get", "none", "--default", '"-"').out == '"-"\n'
+    assert pyshard("get", "none", "--default", "-", text="[1]").out == "[1]\n"
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "[1, 2e309]", "1e" + "9" * 100])

@@ -203,7 +203,7 @@ def test_the_largest_group(pulling: Pulling) -> None:
 
 def test_expected(pulling: Pulling) -> None:
     """The source says about how much it has to give, before it gives anything."""
-    keys = [b"key %d" % each for each in range(4000)]
+    keys = [b"key %d" % each for each in range(8000)]
     pulling.source.fill({key: b"r" * (len(key) * 20) for key in keys})
     pulling.run()
     pulling.step(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pyshard.cli.common_options import Target, on_cluster
-from pyshard.cli.doctor.findings import Verdict, worst
+from pyshard.cli.doctor.findings import CheckVerdict, worst
 from pyshard.cli.doctor.gathering import gathered
 from pyshard.cli.doctor.report import report_json, report_lines
 from pyshard.cli.doctor.room_checks import findings_of
@@ -62,5 +62,5 @@ def doctor(
     else:
         width = shutil.get_terminal_size().columns if is_terminal() else _WIDE
         put_all(report_lines(findings, width, is_terminal() and not os.environ.get("NO_COLOR")))
-    if verdict is Verdict.FAIL or (strict and verdict is Verdict.WARN):
+    if verdict is CheckVerdict.FAIL or (strict and verdict is CheckVerdict.WARN):
         click.get_current_context().exit(ExitCode.NEGATIVE)

@@ -8,7 +8,7 @@ from enum import Enum
 import attrs
 
 
-class Verdict(Enum):
+class CheckVerdict(Enum):
     """How a check ended."""
 
     PASS = "PASS"
@@ -28,7 +28,7 @@ class Finding:
     """
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     text: str
     subject: str = ""
     cure: str = ""
@@ -36,17 +36,17 @@ class Finding:
 
 def passed(check: str, text: str) -> Finding:
     """A check that found nothing wrong."""
-    return Finding(check, Verdict.PASS, text)
+    return Finding(check, CheckVerdict.PASS, text)
 
 
 def warned(check: str, subject: str, text: str, cure: str) -> Finding:
     """Something to look after soon."""
-    return Finding(check, Verdict.WARN, text, subject, cure)
+    return Finding(check, CheckVerdict.WARN, text, subject, cure)
 
 
 def failed(check: str, subject: str, text: str, cure: str) -> Finding:
     """Something that is wrong now."""
-    return Finding(check, Verdict.FAIL, text, subject, cure)
+    return Finding(check, CheckVerdict.FAIL, text, subject, cure)
 
 
 def found_or_passed(check: str, found: Sequence[Finding], text: str) -> list[Finding]:
@@ -57,7 +57,7 @@ def found_or_passed(check: str, found: Sequence[Finding], text: str) -> list[Fin
     return list(found) or [passed(check, text)]
 
 
-def worst(findings: Sequence[Finding]) -> Verdict:
+def worst(findings: Sequence[Finding]) -> CheckVerdict:
     """The worst verdict of all."""
     found = {finding.verdict for finding in findings}
-    return next((verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in found), Verdict.PASS)
+    return next((verdict for verdict in (CheckVerdict.FAIL, CheckVerdict.WARN) if verdict in found), CheckVerdict.PASS)

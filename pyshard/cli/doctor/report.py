@@ -8,9 +8,9 @@ from textwrap import wrap
 
 import click
 
-from pyshard.cli.doctor.findings import Finding, Verdict
+from pyshard.cli.doctor.findings import CheckVerdict, Finding
 
-_COLORS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
+_COLORS = {CheckVerdict.PASS: "green", CheckVerdict.WARN: "yellow", CheckVerdict.FAIL: "red"}
 _CHECK = 13  # columns of a check's name
 
 
@@ -30,11 +30,11 @@ def report_lines(findings: Sequence[Finding], width: int, colored: bool) -> list
         if finding.cure:
             lines += [f"{indent}{line}" for line in _wrapped(f"→ {finding.cure}", width - len(indent))]
     counts = Counter(finding.verdict for finding in findings)
-    words = {Verdict.FAIL: "failed", Verdict.WARN: "to look after", Verdict.PASS: "passed"}
+    words = {CheckVerdict.FAIL: "failed", CheckVerdict.WARN: "to look after", CheckVerdict.PASS: "passed"}
     return [*lines, ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items()) + "."]
 
 
-def report_json(findings: Sequence[Finding], verdict: Verdict) -> dict[str, object]:
+def report_json(findings: Sequence[Finding], verdict: CheckVerdict) -> dict[str, object]:
     """The findings as JSON has them."""
     return {
         "verdict": verdict.value,

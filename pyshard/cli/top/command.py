@@ -28,7 +28,7 @@ from pyshard.cli.json_output import put_json
 from pyshard.cli.rich_output import show
 from pyshard.cli.signals import interrupt_raises
 from pyshard.cli.standard_output import flush, is_terminal
-from pyshard.cli.top.rates import Row, rows, total
+from pyshard.cli.top.rates import ShardRates, rows, total
 from pyshard.cli.top.samples import Sample, sample
 from pyshard.cli.top.table import screen, top_json
 from pyshard.clocks import steady_seconds
@@ -47,8 +47,8 @@ class Look:
     :param moves: how many are under way; None: the bootstrap didn't say.
     """
 
-    rows: list[Row]
-    total: Row
+    rows: list[ShardRates]
+    total: ShardRates
     sample: Sample
     moves: int | None
 

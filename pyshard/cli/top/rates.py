@@ -13,14 +13,14 @@ from itertools import accumulate
 
 import attrs
 
-from pyshard.cli.top.samples import Figures, Sample, ShardSample, Times
+from pyshard.cli.top.samples import Figures, Sample, ShardSample, TimeHistogram
 
 _READING = ("read", "has", "item")
 _KINDS = ("read", "change")
 
 
 @attrs.frozen
-class Row:
+class ShardRates:
     """What is shown of a shard, or of all.
 
     :param name: the shard's; empty: all of them.
@@ -54,7 +54,7 @@ class Row:
         return self.bytes / self.limit if self.limit else 0.0
 
 
-def rows(before: Sample | None, now: Sample) -> list[Row]:
+def rows(before: Sample | None, now: Sample) -> list[ShardRates]:
     """What is shown of each shard.
 
     :param before: an older sample; None: there is none yet.
@@ -64,14 +64,14 @@ def rows(before: Sample | None, now: Sample) -> list[Row]:
     return [_row(known.get(one.name), one, seconds) for one in now.shards]
 
 
-def total(given: Sequence[Row], before: Sample | None, now: Sample) -> Row:
+def total(given: Sequence[ShardRates], before: Sample | None, now: Sample) -> ShardRates:
     """What is shown of all shards together."""
     alive = [row for row in given if not row.error]
     waiting = [row.waiting for row in alive if row.waiting is not None]
     older = {} if before is None else {one.name: one.figures for one in before.shards}
     times = [_between(older.get(one.name), one.figures) for one in now.shards if one.figures is not None]
     bounds, counts = _merged([time for time in times if time is not None])
-    return Row(
+    return ShardRates(
         "",
         operations=_sum([row.operations for row in alive]),
         reads=_sum([row.reads for row in alive]),
@@ -106,11 +106,11 @@ def percentile(bounds: Sequence[float], counts: Sequence[int], part: float) -> f
     return below + (bounds[place] - below) * (wanted - before) / counts[place]
 
 
-def _row(before: Figures | None, now: ShardSample, seconds: float) -> Row:
+def _row(before: Figures | None, now: ShardSample, seconds: float) -> ShardRates:
     figures = now.figures
     if figures is None:
-        return Row(now.name, now.address, now.error, limit=now.limit)
-    known = Row(
+        return ShardRates(now.name, now.address, now.error, limit=now.limit)
+    known = ShardRates(
         now.name,
         now.address,
         documents=figures.documents,
@@ -143,20 +143,20 @@ def _verb(figures: Figures, name: str) -> tuple[int, int]:
     return (0, 0) if found is None else (found.done, found.refused)
 
 
-def _between(before: Figures | None, now: Figures | None) -> list[Times] | None:
+def _between(before: Figures | None, now: Figures | None) -> list[TimeHistogram] | None:
     """The times of what came between two samples; None: they don't tell."""
     if before is None or now is None or now.uptime < before.uptime or now.operations < before.operations:
         return None
     found = []
     for kind in _KINDS:
-        times, older = now.latencies.get(kind, Times()), before.latencies.get(kind, Times())
+        times, older = now.latencies.get(kind, TimeHistogram()), before.latencies.get(kind, TimeHistogram())
         if times.bounds == older.bounds and len(times.counts) == len(older.counts):
             counts = [max(0, one - two) for one, two in zip(times.counts, older.counts, strict=True)]
-            found.append(Times(times.bounds, counts))
+            found.append(TimeHistogram(times.bounds, counts))
     return found
 
 
-def _merged(given: Sequence[list[Times]]) -> tuple[list[float], list[int]]:
+def _merged(given: Sequence[list[TimeHistogram]]) -> tuple[list[float], list[int]]:
     """Histograms with the same bounds, as one; those with others are left out."""
     all_times = [times for some in given for times in some if times.bounds]
     if not all_times:

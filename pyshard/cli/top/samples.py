@@ -14,7 +14,7 @@ from pyshard.blocking.daemon_reports import DaemonReport
 from pyshard.errors import of_peer
 
 
-class Times(msgspec.Struct):
+class TimeHistogram(msgspec.Struct):
     """A histogram of times: how many were at most so long."""
 
     bounds: list[float] = []
@@ -38,7 +38,7 @@ class Figures(msgspec.Struct):
     connected: int = 0
     waiting_bytes: int | None = None
     verbs: dict[str, Verb] = {}
-    latencies: dict[str, Times] = {}
+    latencies: dict[str, TimeHistogram] = {}
 
 
 @attrs.frozen

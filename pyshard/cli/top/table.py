@@ -13,14 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pyshard.cli.people_numbers import size, span
-from pyshard.cli.top.rates import Row
+from pyshard.cli.top.rates import ShardRates
 
 _WIDE = 110  # columns
 _NEAR, _FULL = 0.80, 0.95  # of a limit
 _ALL = "all"
 
 
-def screen(given: Sequence[Row], everything: Row, about: str, width: int) -> RenderableType:
+def screen(given: Sequence[ShardRates], everything: ShardRates, about: str, width: int) -> RenderableType:
     """The whole screen.
 
     :param about: the line above the table.
@@ -39,7 +39,7 @@ def screen(given: Sequence[Row], everything: Row, about: str, width: int) -> Ren
     return Group(Text(about), made, *errors)
 
 
-def top_json(given: Sequence[Row], everything: Row, epoch: int, moves: int | None) -> dict[str, object]:
+def top_json(given: Sequence[ShardRates], everything: ShardRates, epoch: int, moves: int | None) -> dict[str, object]:
     """The figures as JSON has them."""
     return {
         "epoch": epoch,
@@ -52,7 +52,7 @@ def top_json(given: Sequence[Row], everything: Row, epoch: int, moves: int | Non
 _OF_ONE = ("name", "address", "uptime", "error")
 
 
-def _fields(row: Row) -> dict[str, object]:
+def _fields(row: ShardRates) -> dict[str, object]:
     found: dict[str, object] = attrs.asdict(row)
     return {name: found[name] for name in _OF_ONE if name != "error"} | (
         {"error": row.error}
@@ -65,7 +65,7 @@ def _fields(row: Row) -> dict[str, object]:
     )
 
 
-def _cells(row: Row, wide: bool) -> list[Text]:
+def _cells(row: ShardRates, wide: bool) -> list[Text]:
     name = Text(row.name or _ALL)
     if row.error:
         return [name, Text("down", style="red")]

@@ -7,14 +7,14 @@ import pytest
 
 from pyshard.cli.doctor import cluster_checks as checks
 from pyshard.cli.doctor.evidence import AddressEvidence, DaemonEvidence, Evidence, Told, daemon_evidence
-from pyshard.cli.doctor.findings import Finding, Verdict, worst
+from pyshard.cli.doctor.findings import CheckVerdict, Finding, worst
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.listed_moves import ListedMove
 
-PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
+PASS, WARN, FAIL = CheckVerdict.PASS, CheckVerdict.WARN, CheckVerdict.FAIL
 NOW = 1_800_000_000.0
 DAY = 86_400.0
 
@@ -45,7 +45,7 @@ def with_shard(**told: object) -> Evidence:
     return attrs.evolve(GOOD, daemons=(BOOTSTRAP, shard(A), shard(B, **told)))
 
 
-def verdicts(findings: list[Finding]) -> list[tuple[Verdict, str]]:
+def verdicts(findings: list[Finding]) -> list[tuple[CheckVerdict, str]]:
     """Each verdict with its subject."""
     return [(finding.verdict, finding.subject) for finding in findings]
 
@@ -84,7 +84,7 @@ def test_a_host_without_an_address() -> None:
 
 
 @pytest.mark.parametrize(("told", "verdict"), [({"id": "ff" * 16}, FAIL), ({"id": ""}, FAIL), ({}, PASS)])
-def test_identities(told: dict[str, object], verdict: Verdict) -> None:
+def test_identities(told: dict[str, object], verdict: CheckVerdict) -> None:
     """A shard with another store than the map has for it is wrong."""
     assert worst(checks.identities_agree(with_shard(**told))) is verdict
 
@@ -97,7 +97,7 @@ def test_no_store_yet() -> None:
 
 
 @pytest.mark.parametrize(("epoch", "verdict"), [(7, PASS), (6, FAIL), (8, FAIL), (None, FAIL)])
-def test_epochs(epoch: int | None, verdict: Verdict) -> None:
+def test_epochs(epoch: int | None, verdict: CheckVerdict) -> None:
     """Every shard has the bootstrap's epoch."""
     assert worst(checks.epochs_agree(with_shard(epoch=epoch))) is verdict
 
@@ -118,7 +118,7 @@ def test_epoch_of_the_bootstrap() -> None:
         ({}, "2", [(WARN, "this command")]),
     ],
 )
-def test_versions(told: dict[str, object], own: str, expected: list[tuple[Verdict, str]]) -> None:
+def test_versions(told: dict[str, object], own: str, expected: list[tuple[CheckVerdict, str]]) -> None:
     """All daemons and this command have one version."""
     assert verdicts(checks.versions_agree(attrs.evolve(with_shard(**told), version=own))) == expected
 
@@ -127,7 +127,7 @@ def test_versions(told: dict[str, object], own: str, expected: list[tuple[Verdic
     ("time", "verdict"),
     [(NOW + 0.5, PASS), (NOW + 1.9, PASS), (NOW - 0.9, PASS), (NOW + 2.1, WARN), (NOW - 1.1, WARN), (None, PASS)],
 )
-def test_clocks(time: float | None, verdict: Verdict) -> None:
+def test_clocks(time: float | None, verdict: CheckVerdict) -> None:
     """A clock is off by what lies outside of the time between question and answer."""
     assert worst(checks.clocks_agree(with_shard(time=time))) is verdict
 
@@ -142,7 +142,7 @@ def test_skew(time: float, off: float) -> None:
     ("documents", "verdict"),
     [((0, 0), PASS), ((999, 0), PASS), ((1000, 0), PASS), ((500, 500), PASS)],
 )
-def test_spread_of_two(documents: tuple[int, int], verdict: Verdict) -> None:
+def test_spread_of_two(documents: tuple[int, int], verdict: CheckVerdict) -> None:
     """Of two shards none can have more than twice the mean."""
     found = attrs.evolve(GOOD, daemons=(shard(A, documents=documents[0]), shard(B, documents=documents[1])))
     assert worst(checks.documents_spread(found)) is verdict
@@ -172,7 +172,7 @@ MOVE = ListedMove(3, "a", "b", [(0.0, 0.1)], Phase.COPYING if hasattr(Phase, "CO
         (attrs.evolve(MOVE, over=True, error="connection refused"), PASS),
     ],
 )
-def test_moves(move: ListedMove, verdict: Verdict) -> None:
+def test_moves(move: ListedMove, verdict: CheckVerdict) -> None:
     """A move that doesn't go on, is paused or was given up is named; what an operator cancelled is fine."""
     findings = checks.moves_go_on(attrs.evolve(GOOD, moves=(move,)))
     assert worst(findings) is verdict
@@ -186,7 +186,7 @@ def test_moves_unknown() -> None:
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(31, PASS), (29, WARN), (0, FAIL), (-3, FAIL)])
-def test_certificates(days: float, verdict: Verdict) -> None:
+def test_certificates(days: float, verdict: CheckVerdict) -> None:
     """A certificate is renewed in time, a daemon's and this side's."""
     there = AddressEvidence("shard a", "10.0.0.1", ("10.0.0.1",), certificate_end=NOW + days * DAY)
     found = attrs.evolve(GOOD, tls=True, addresses=(there,))

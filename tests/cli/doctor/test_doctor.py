@@ -17,7 +17,7 @@ from in_process_command import Commands
 from pyshard.cli.doctor import gathering
 from pyshard.cli.doctor.address_probe import probe
 from pyshard.cli.doctor.evidence import AddressEvidence
-from pyshard.cli.doctor.findings import Finding, Verdict
+from pyshard.cli.doctor.findings import CheckVerdict, Finding
 from pyshard.cli.doctor.gathering import in_threads
 from pyshard.cli.doctor.machine_look import certificate_end, directory_evidence
 from pyshard.cli.doctor.report import report_lines
@@ -112,8 +112,8 @@ def test_in_threads() -> None:
 def test_report() -> None:
     """A line for each finding, with its cure; what is too long goes on below."""
     findings = [
-        Finding("limits", Verdict.WARN, "word " * 20, "shard a", "do something"),
-        Finding("map", Verdict.PASS, "fine"),
+        Finding("limits", CheckVerdict.WARN, "word " * 20, "shard a", "do something"),
+        Finding("map", CheckVerdict.PASS, "fine"),
     ]
     lines = report_lines(findings, 80, colored=False)
     assert lines[0].startswith("WARN  limits       shard a: word")

@@ -9,10 +9,10 @@ import pytest
 
 from pyshard.cli.doctor import room_checks as checks
 from pyshard.cli.doctor.evidence import DirectoryEvidence, Evidence, FileEvidence, daemon_evidence
-from pyshard.cli.doctor.findings import Verdict, worst
+from pyshard.cli.doctor.findings import CheckVerdict, worst
 from pyshard.model.shard_map import MapShard
 
-PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
+PASS, WARN, FAIL = CheckVerdict.PASS, CheckVerdict.WARN, CheckVerdict.FAIL
 A = MapShard("a", ((0, 100),), 1000, "10.0.0.1", 5050, "aa" * 16)
 NONE = Evidence(0, "1")
 
@@ -25,7 +25,7 @@ def with_shard(**told: object) -> Evidence:
 @pytest.mark.parametrize(
     ("used", "verdict"), [(0, PASS), (800, PASS), (801, WARN), (950, WARN), (951, FAIL), (1000, FAIL)]
 )
-def test_limits(used: int, verdict: Verdict) -> None:
+def test_limits(used: int, verdict: CheckVerdict) -> None:
     """Over 80 % of the limit is near, over 95 % too near."""
     assert worst(checks.limits_have_room(with_shard(bytes=used))) is verdict
 
@@ -43,7 +43,7 @@ def test_limits(used: int, verdict: Verdict) -> None:
         ({"disk": {"free": 5000, "size": 10_000}, "failing": True}, FAIL),
     ],
 )
-def test_disks(told: dict[str, object], verdict: Verdict) -> None:
+def test_disks(told: dict[str, object], verdict: CheckVerdict) -> None:
     """A disk must have room for what the limit lets the shard have, and take what is written."""
     assert worst(checks.disks_have_room(with_shard(**told))) is verdict
 
@@ -54,7 +54,7 @@ def test_shards_in_memory_have_no_disk() -> None:
 
 
 @pytest.mark.parametrize(("total", "verdict"), [(0.4, PASS), (0.6, WARN)])
-def test_commits(total: float, verdict: Verdict) -> None:
+def test_commits(total: float, verdict: CheckVerdict) -> None:
     """A commit takes 50 ms at the most, on average."""
     told = {"commits": {"updates": 20, "seconds": {"bounds": [1.0], "counts": [7, 3], "sum": total}}}
     assert worst(checks.commits_are_fast(with_shard(**told))) is verdict
@@ -77,7 +77,7 @@ def test_no_commits_yet() -> None:
         ({"connected": 96, "most_connected": None, "files": None}, PASS),
     ],
 )
-def test_connections(told: dict[str, object], verdict: Verdict) -> None:
+def test_connections(told: dict[str, object], verdict: CheckVerdict) -> None:
     """Neither the limit of connections nor that of open files is near."""
     assert worst(checks.connections_have_room(with_shard(**told))) is verdict
 
@@ -101,7 +101,7 @@ def test_files() -> None:
         (DirectoryEvidence(Path("d"), error="no such file"), FAIL),
     ],
 )
-def test_directories(directory: DirectoryEvidence, verdict: Verdict) -> None:
+def test_directories(directory: DirectoryEvidence, verdict: CheckVerdict) -> None:
     """A data directory has room, and syncs soon."""
     assert worst(checks.directories_are_good(attrs.evolve(NONE, directories=(directory,)))) is verdict
 

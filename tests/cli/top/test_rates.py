@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pyshard.blocking.daemon_reports import DaemonReport
-from pyshard.cli.top.rates import Row, percentile, rows, total
-from pyshard.cli.top.samples import Figures, Sample, ShardSample, Times, Verb, sample
+from pyshard.cli.top.rates import ShardRates, percentile, rows, total
+from pyshard.cli.top.samples import Figures, Sample, ShardSample, TimeHistogram, Verb, sample
 from pyshard.cli.top.table import screen, top_json
 from pyshard.model.shard_map import MapShard
 
@@ -29,7 +29,7 @@ def figures(operations: int, *, uptime: float = 10, reads: int = 0, slow: int = 
         connected=2,
         waiting_bytes=7,
         verbs={"read": Verb(reads), "write": Verb(operations - reads, 4)},
-        latencies={"read": Times(BOUNDS, [reads, 0, 0, 0]), "change": Times(BOUNDS, [0, 0, slow, 0])},
+        latencies={"read": TimeHistogram(BOUNDS, [reads, 0, 0, 0]), "change": TimeHistogram(BOUNDS, [0, 0, slow, 0])},
     )
 
 
@@ -130,21 +130,21 @@ def test_what_shards_tell_may_be_anything() -> None:
     assert found[2].figures == Figures(documents=3)
 
 
-def text_of(width: int, given_rows: list[Row]) -> list[str]:
+def text_of(width: int, given_rows: list[ShardRates]) -> list[str]:
     """What a terminal so wide shows."""
     console = Console(width=width, file=StringIO(), color_system=None)
-    console.print(screen(given_rows, Row("", operations=5.0), "about", width))
+    console.print(screen(given_rows, ShardRates("", operations=5.0), "about", width))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
 
 
 def test_table_fits() -> None:
     """80 columns have what matters, also with long names and large numbers; 110 and more have more."""
-    row = Row(
+    row = ShardRates(
         "a-shard-with-a-long-name", "h:1", "", 123_456.0, 1.0, 2.0, 3.0, 0.000123, 1.5, 987_654_321, 10**12, 10**12
     )
     row = attrs.evolve(row, connected=2, waiting=2**30, uptime=5)
-    down = Row("b", "h:2", "connection refused")
+    down = ShardRates("b", "h:2", "connection refused")
     narrow = text_of(80, [row, down])
     assert max(map(len, narrow)) <= 80
     assert narrow[1].split() == ["shard", "ops/s", "p50", "p99", "documents", "full", "queue"]
@@ -160,7 +160,12 @@ def test_table_fits() -> None:
 
 def test_json() -> None:
     """A shard has its figures or its error; all of them have sums."""
-    found = top_json([Row("a", "h:1", operations=1.5), Row("b", "h:2", "away")], Row("", operations=1.5), 3, None)
+    found = top_json(
+        [ShardRates("a", "h:1", operations=1.5), ShardRates("b", "h:2", "away")],
+        ShardRates("", operations=1.5),
+        3,
+        None,
+    )
     shards = found["shards"]
     assert isinstance(shards, list)
     assert shards[0]["operations"] == 1.5

@@ -10,6 +10,7 @@ from shard.served import ONE, ROOMY, Bench
 from shard.states import LOW
 
 from pyshard import __version__
+from pyshard.clocks import wall_seconds
 from pyshard.compiled import IN_USE
 from pyshard.errors import (
     BadRequest,
@@ -32,6 +33,7 @@ from pyshard.protocol.batch_operations import Has, Write
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.protocol.pages import decode_keys, encode_ranges
+from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment
 from pyshard.storage import MemoryStore
 
@@ -229,6 +231,8 @@ def test_stat(bench: Bench) -> None:
     assert told.pop("verbs")["write"] == {"done": 1, "refused": 0}
     assert [sum(told["latencies"][kind]["counts"]) for kind in ("read", "change", "keys", "snapshot")] == [0, 1, 1, 0]
     del told["latencies"]
+    assert abs(told.pop("time") - wall_seconds()) < 3600
+    assert told.pop("files") > 0
     assert told == {
         "id": "1d",
         "incarnation": "1d",
@@ -246,6 +250,7 @@ def test_stat(bench: Bench) -> None:
         "ephemeral": True,
         "compiled": IN_USE,
         "connected": 2,
+        "most_connected": settings.MAX_CONNECTIONS,
         "connections_by_role": {"none": 0, "read": 0, "backup": 0, "write": 0, "admin": 2},
         "connections_opened": 2,
         "connections_refused": {"limit": 0, "closed": 0, "handshake": 0},
