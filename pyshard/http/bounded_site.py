@@ -94,7 +94,7 @@ class PacedRequest(Request):
     """A request that is answered when the site has time for it."""
 
     def process(self) -> None:
-        """WebAnswer it, now or a little later."""
+        """Answer it, now or a little later."""
         site = cast(BoundedChannel, self.channel).site
         wait = site.wait_for_turn()
         if wait < _SHORT:
