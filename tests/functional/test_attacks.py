@@ -110,7 +110,7 @@ def store(daemon: Daemon, keys: list[bytes], ends: float | None = None) -> None:
         assert b"answers" in answer
 
 
-@pytest.fixture(params=[False, True], ids=["memory", "durable"])
+@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.long), True], ids=["memory", "durable"])
 def attacked(request: pytest.FixtureRequest, new_cluster: NewCluster) -> Cluster:
     """A cluster of one shard."""
     made = new_cluster(1, durable=request.param)
@@ -261,7 +261,7 @@ def guarded(new_cluster: NewCluster, tmp_path: Path) -> Cluster:
     return made
 
 
-@pytest.mark.parametrize("connections", [40, 200])
+@pytest.mark.parametrize("connections", [pytest.param(40, marks=pytest.mark.long), 200])
 def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
     """Strangers with thousands of boxes each are answered a few, and cut off."""
     (daemon,) = guarded.shards

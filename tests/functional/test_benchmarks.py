@@ -47,6 +47,7 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_every_workload(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """A tiny run does every workload, and has every peer, or says that it isn't installed; and writes page and plot."""
     every = [comparison.name for comparison in comparisons(QUICK, Mock(), Mock())]

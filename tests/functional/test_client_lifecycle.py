@@ -35,6 +35,7 @@ def ran(cluster: Cluster, code: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_thousand_clients(shared: Cluster) -> None:
     """A thousand clients at once, each with connections of its own, all get their own answers."""
     printed = ran(

@@ -137,7 +137,7 @@ def program(cluster: Cluster, clock: SteppedClock, face: str, code: str, number:
 
 
 @faces
-@pytest.mark.parametrize("number", [1, 5])
+@pytest.mark.parametrize("number", [1, pytest.param(5, marks=pytest.mark.long)])
 def test_a_deadline_while_the_clock_is_put_back(cluster: Cluster, clock: SteppedClock, face: str, number: int) -> None:
     """A read of a silent shard comes back at its deadline."""
     outcome, seconds = program(
@@ -180,7 +180,7 @@ def verb(client):
 
 
 @faces
-@pytest.mark.parametrize("seconds", [-10, 10])
+@pytest.mark.parametrize("seconds", [-10, pytest.param(10, marks=pytest.mark.long)])
 def test_work_while_the_clock_is_stepped(cluster: Cluster, clock: SteppedClock, face: str, seconds: int) -> None:
     """A client that works all the time notices nothing of many steps: no call waits for a clock to catch up."""
     outcome, took = program(
@@ -227,7 +227,7 @@ def test_a_shard_that_comes_back_after_the_clock_was_put_back(stepped: Cluster, 
     stepped.wait_ready()
 
 
-@pytest.mark.parametrize("seconds", [-10, 10])
+@pytest.mark.parametrize("seconds", [-10, pytest.param(10, marks=pytest.mark.long)])
 def test_daemons_at_work_while_the_clock_is_stepped(stepped: Cluster, clock: SteppedClock, seconds: int) -> None:
     """Clients notice nothing of it."""
     with Pyshard(stepped.server, deadline=8) as app:  # a call that waited for a clock would wait for 10 s

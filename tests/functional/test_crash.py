@@ -27,7 +27,7 @@ def test_nothing_acknowledged_is_lost(new_cluster: NewCluster) -> None:
     seed = int(os.environ.get("PYSHARD_TEST_SEED", random.randrange(10**6)))
     cluster = new_cluster(2, durable=True)
     cluster.start()
-    tally = crash(cluster, int(os.environ.get("PYSHARD_TEST_KILLS", "15")), seed)
+    tally = crash(cluster, int(os.environ.get("PYSHARD_TEST_KILLS", "8")), seed)
     print(f"seed {seed}: {tally}")  # noqa: T201  # the figures, for whoever runs it by hand
     assert tally.acknowledged > 0
 

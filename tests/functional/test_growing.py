@@ -128,6 +128,7 @@ def test_pause_and_cancel_over_a_restart(two: Cluster, pyshard: Shell) -> None:
     assert pyshard("pyshard count")[1] == f"{len(DOCUMENTS)}\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("two", ["memory"], indirect=True)
 def test_on_a_terminal(two: Cluster, pyshard: Shell) -> None:
     """`apply` shows the plan and asks; Ctrl-C there ends it, and nothing has changed. `jobs --follow` draws."""

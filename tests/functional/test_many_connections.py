@@ -75,6 +75,7 @@ def test_half_open_handshakes(new_cluster: NewCluster, tmp_path: Path, many_file
     assert len(shard.log().encode()) < 64 * 1024
 
 
+@pytest.mark.long
 def test_ten_thousand_connections(new_cluster: NewCluster) -> None:
     """Ten thousand that connect, ask one thing and go away, leave a small log; whoever comes then is served."""
     cluster: Cluster = new_cluster(1)

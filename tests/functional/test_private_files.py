@@ -19,7 +19,7 @@ from pyshard import Pyshard
 pytestmark = pytest.mark.functional
 
 
-@pytest.fixture(params=[0o000, 0o022])
+@pytest.fixture(params=[0o000, pytest.param(0o022, marks=pytest.mark.long)])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     """A umask that the processes have."""
     before = os.umask(request.param)

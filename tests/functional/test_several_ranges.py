@@ -66,7 +66,7 @@ _ASYNCIO = """
 """
 
 
-@pytest.fixture(params=["memory", "durable"])
+@pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.long), "durable"])
 def interleaved(new_cluster: NewCluster, request: pytest.FixtureRequest) -> Cluster:
     """A cluster of this layout, ready."""
     made = new_cluster(3, durable=request.param == "durable")

@@ -61,6 +61,7 @@ def check(seen: Seen, what: str, times: int) -> None:
     assert seen.waited_in_time(2 * LONGEST), seen  # the attack's process works all the time, too
 
 
+@pytest.mark.long
 def test_boxes(new_cluster: NewCluster) -> None:
     """Large boxes, with small ones in between or not, thousands of small ones, and a connection for each large one."""
     cluster = new_cluster(1)

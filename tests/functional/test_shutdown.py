@@ -43,7 +43,7 @@ def box(command: bytes, tag: int, **arguments: bytes) -> bytes:
     return serialize({b"_command": command, b"_ask": b"%d" % tag, **named})
 
 
-@pytest.mark.parametrize("durable", [True, False], ids=["durable", "memory"])
+@pytest.mark.parametrize("durable", [True, pytest.param(False, marks=pytest.mark.long)], ids=["durable", "memory"])
 def test_under_load(new_cluster: NewCluster, durable: bool) -> None:
     """Stopped under full load and started again, each daemon in turn: no operation fails, hangs or is unknown.
 
