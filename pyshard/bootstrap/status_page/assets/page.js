@@ -117,9 +117,9 @@ function showProblems(cluster) {
 }
 
 function withSmall(element, text, small) {
-  if (element.children.length !== 2) element.replaceChildren(make("span"), make("small"));
+  if (element.children.length !== 2) element.replaceChildren(make("span"), " ", make("small"));
   setText(element.children[0], text);
-  setText(element.children[1], small ? ` ${small}` : "");
+  setText(element.children[1], small);
 }
 
 function showTotals(cluster) {
@@ -190,7 +190,7 @@ function showLine(cluster) {
     `The hash line from 0 to 1. ${parts.join("; ")}.` + (moving.length ? ` ${moving.length} ranges are moving.` : ""),
   );
   const all = cluster.all_ranges > cluster.ranges.length ? `The ${cluster.ranges.length} largest of ${cluster.all_ranges} ranges. ` : "";
-  setText(one("line-note"), `${all}The thin line below is the heat: operations a second, beside the busiest part.`);
+  setText(one("line-note"), `${all}The thin line is the heat: how many operations come for a part of the line, beside the busiest one.`);
 }
 
 const COLUMNS = ["Shard", "State", "Of the line", "Stored of its limit", "Operations a second", "Documents", "Epoch", "Address"];
