@@ -14,6 +14,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,15 @@ _FLAGS = [
     "--force-device-scale-factor=1",
 ]
 
+#: Gives a program its pipes as the descriptors 3 and 4, where Chromium expects them.
+_REDIRECT = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
 
 class Chromium:
     """A browser with one page.
@@ -49,9 +59,9 @@ class Chromium:
         browser_reads, write = os.pipe()
         read, browser_writes = os.pipe()
         self._write, self._read = write, read
-        redirected = f'exec "$0" "$@" 3<&{browser_reads} 4>&{browser_writes}'
+        flags = [*_FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         self._process = subprocess.Popen(
-            ["sh", "-c", redirected, CHROMIUM, *_FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"],
+            [sys.executable, "-c", _REDIRECT, str(browser_reads), str(browser_writes), CHROMIUM, *flags],
             pass_fds=[browser_reads, browser_writes],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 
 
 def test_page(new_cluster: NewCluster, tmp_path: Path) -> None:
-    """It wants a token, shows what is there, finds a document, tells of a dead shard, and loads nothing from elsewhere."""
+    """It wants a token, shows what is there, finds a document, tells of a dead shard, and loads nothing else."""
     tokens = tmp_path / "tokens"
     tokens.write_text(f"admin an-admins-secret-of-20\nread {SECRET}\n")
     tokens.chmod(0o600)
