@@ -162,7 +162,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
     )
 
     def add_pages(root: Root, guard: TokenGuard) -> None:
-        from pyshard.bootstrap.status_page.pages import add_status_pages
+        from pyshard.bootstrap.status_page.status_pages import add_status_pages
 
         add_status_pages(root, guard, service, reactor)
 

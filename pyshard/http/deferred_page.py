@@ -42,7 +42,9 @@ class DeferredPage(WebPage):
                 self._log.failure("a page failed", answer)
                 answer = FAILED
             if not left:
-                request.write(send(request, answer))
+                body = send(request, answer)
+                request.setHeader(b"Content-Length", b"%d" % len(body))
+                request.write(body)
                 request.finish()
 
         self._begin(request).addBoth(answered)

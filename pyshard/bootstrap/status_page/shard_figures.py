@@ -17,7 +17,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
-class _Stat(msgspec.Struct):
+class _StatFields(msgspec.Struct):
     """The fields that are shown (docs/protocol.md, "Stat")."""
 
     uptime: _Seconds
@@ -32,7 +32,7 @@ class _Stat(msgspec.Struct):
     index_documents: dict[str, _Count] = {}
 
 
-_decoder = msgspec.json.Decoder(_Stat)
+_decoder = msgspec.json.Decoder(_StatFields)
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ STALE = 3.5
 NEARLY_FULL, FULL = 0.85, 0.99
 
 
-class Look(Enum):
+class ShardLook(Enum):
     """How a shard is, from the worst to the best."""
 
     REFUSED = "refused"
@@ -61,30 +61,30 @@ class WatchedShard:
         figures = self.fresh(now)
         return None if figures is None else figures.rate_since(self.older)
 
-    def look(self, now: float, since: float) -> tuple[Look, str]:
+    def look(self, now: float, since: float) -> tuple[ShardLook, str]:
         """How it is, and why, in one line.
 
         :param since: since when it is watched.
         """
         condition, detail = self.readiness.condition, self.readiness.detail
         if condition is Condition.REFUSED:
-            return Look.REFUSED, detail
+            return ShardLook.REFUSED, detail
         if condition is Condition.UNREACHABLE:
-            return Look.DOWN, detail
+            return ShardLook.DOWN, detail
         figures = self.fresh(now)
         if figures is None:
             late = now - since >= STALE
-            return (Look.SLOW, self.error or "it doesn't say how it fares") if late else (Look.READY, "")
+            return (ShardLook.SLOW, self.error or "it doesn't say how it fares") if late else (ShardLook.READY, "")
         if figures.failing:
-            return Look.FAILING, "its disk takes no changes"
+            return ShardLook.FAILING, "its disk takes no changes"
         if not figures.serves:
-            return Look.UNCONFIGURED, "it doesn't serve yet: it isn't configured, or takes on other ranges"
+            return ShardLook.UNCONFIGURED, "it doesn't serve yet: it isn't configured, or takes on other ranges"
         used = figures.size / self.own.limit if self.own.limit else 0.0
         if used >= FULL:
-            return Look.FULL, "it refuses changes that take more room"
+            return ShardLook.FULL, "it refuses changes that take more room"
         if used >= NEARLY_FULL:
-            return Look.NEARLY_FULL, "give it a larger limit, or another shard some of its ranges"
-        return Look.READY, ""
+            return ShardLook.NEARLY_FULL, "give it a larger limit, or another shard some of its ranges"
+        return ShardLook.READY, ""
 
 
 def share_of(shard: MapShard) -> float:
