@@ -21,7 +21,7 @@ from pyshard.protocol.listed_moves import ListedMove
 from pyshard.settings import settings
 
 #: What is shown at the most.
-MOST_RANGES, MOST_MOVES, MOST_MOVE_RANGES, MOST_INDEXES = 2000, 50, 50, 100
+MOST_RANGES, MOST_MOVES, MOST_MOVE_RANGES, MOST_INDEXES, MOST_NOTES = 2000, 50, 50, 100, 3
 
 
 @attrs.frozen
@@ -78,7 +78,12 @@ def shown_cluster(cluster: WatchedCluster) -> dict[str, object]:
         "cluster": state.cluster,
         "epoch": state.epoch,
         "shards": [
-            shown_shard(shard, colors[shard.own.name], tuple(notes[shard.own.name][:3]), now, cluster.since)
+            shown_shard(
+                attrs.evolve(shard, moves=tuple(notes[shard.own.name][:MOST_NOTES])),
+                colors[shard.own.name],
+                now,
+                cluster.since,
+            )
             for shard in cluster.shards
         ],
         "all_shards": len(state.map.shards),

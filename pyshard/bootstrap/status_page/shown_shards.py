@@ -31,6 +31,7 @@ class ShardLook(Enum):
     FULL = "full"
     SLOW = "slow"
     NEARLY_FULL = "nearly full"
+    MOVING = "moving"
     READY = "ready"
 
 
@@ -42,6 +43,7 @@ class WatchedShard:
     :param figures: what it said last; None: nothing yet.
     :param older: what it said some moments before; None: nothing.
     :param error: why its last answer couldn't be read, or didn't come; empty: it did.
+    :param moves: what it has to do with moves that aren't done with, each in a few words.
     """
 
     own: MapShard
@@ -49,6 +51,7 @@ class WatchedShard:
     figures: ShardFigures | None = None
     older: ShardFigures | None = None
     error: str = ""
+    moves: tuple[str, ...] = ()
 
     def fresh(self, now: float) -> ShardFigures | None:
         """The figures, unless they are too old, or the shard can't be reached."""
@@ -74,16 +77,20 @@ class WatchedShard:
         figures = self.fresh(now)
         if figures is None:
             late = now - since >= STALE
-            return (ShardLook.SLOW, self.error or "it doesn't say how it fares") if late else (ShardLook.READY, "")
+            if late:
+                return ShardLook.SLOW, self.error or "it doesn't say how it fares"
+            return (ShardLook.MOVING if self.moves else ShardLook.READY), ""
         if figures.failing:
             return ShardLook.FAILING, "its disk takes no changes"
-        if not figures.serves:
-            return ShardLook.UNCONFIGURED, "it doesn't serve yet: it isn't configured, or takes on other ranges"
+        if not figures.epoch:
+            return ShardLook.UNCONFIGURED, "it waits for the bootstrap"
         used = figures.size / self.own.limit if self.own.limit else 0.0
         if used >= FULL:
             return ShardLook.FULL, "it refuses changes that take more room"
         if used >= NEARLY_FULL:
             return ShardLook.NEARLY_FULL, "give it a larger limit, or another shard some of its ranges"
+        if self.moves or not figures.serves:  # it takes on other ranges
+            return ShardLook.MOVING, ""
         return ShardLook.READY, ""
 
 
@@ -92,11 +99,8 @@ def share_of(shard: MapShard) -> float:
     return sum(end - start for start, end in shard.ranges) / SLOTS
 
 
-def shown_shard(shard: WatchedShard, color: int, moves: tuple[str, ...], now: float, since: float) -> dict[str, object]:
-    """A shard for JSON.
-
-    :param moves: what it has to do with moves, each in a few words.
-    """
+def shown_shard(shard: WatchedShard, color: int, now: float, since: float) -> dict[str, object]:
+    """A shard for JSON."""
     look, why = shard.look(now, since)
     figures, own = shard.fresh(now), shard.own
     shown: dict[str, object] = {
@@ -105,7 +109,7 @@ def shown_shard(shard: WatchedShard, color: int, moves: tuple[str, ...], now: fl
         "color": color,
         "state": look.value,
         "why": why,
-        "moves": list(moves),
+        "moves": list(shard.moves),
         "share": share_of(own),
         "ranges": len(own.ranges),
         "limit": own.limit,

@@ -72,7 +72,7 @@ function bound(hash) {
 let shown = null;
 
 function pillClass(state) {
-  return `pill ${BAD.has(state) ? "bad" : WARN.has(state) ? "warn" : "good"}`;
+  return `pill ${BAD.has(state) ? "bad" : WARN.has(state) ? "warn" : state === "moving" ? "info" : "good"}`;
 }
 
 function place(element, start, end) {
@@ -83,7 +83,7 @@ function place(element, start, end) {
 function show(cluster) {
   shown = cluster;
   const ready = cluster.ready_shards === cluster.all_shards;
-  const troubled = cluster.shards.some((shard) => shard.state !== "ready");
+  const troubled = cluster.shards.some((shard) => WARN.has(shard.state));
   const bad = cluster.shards.some((shard) => BAD.has(shard.state));
   one("health").className = `pill ${!ready || bad ? "bad" : troubled ? "warn" : "good"}`;
   setText(one("health"), `${cluster.ready_shards} of ${cluster.all_shards} shards ready`);
@@ -99,7 +99,7 @@ function show(cluster) {
 }
 
 function showProblems(cluster) {
-  const problems = cluster.shards.filter((shard) => shard.state !== "ready").slice(0, 10);
+  const problems = cluster.shards.filter((shard) => BAD.has(shard.state) || WARN.has(shard.state)).slice(0, 10);
   each(
     one("problems"),
     problems,
@@ -238,8 +238,7 @@ function showShards(cluster) {
     setText(cells[4].children[0], known ? rate(shard.rate) : "–");
     cells[4].children[1].firstChild.style.width = `${((shard.rate || 0) / busiest) * 100}%`;
     setText(cells[5], known ? whole.format(shard.documents) : "–");
-    const behind = known && shard.epoch !== cluster.epoch ? " (other than the cluster's)" : "";
-    setText(cells[6], known ? `${shard.epoch}${behind}` : "–");
+    setText(cells[6], known ? String(shard.epoch) : "–");
     setText(cells[7], shard.address);
   });
   const more = cluster.all_shards - cluster.shards.length;
@@ -318,7 +317,7 @@ function showMoves(cluster) {
       const [name, phase, part] = item.firstChild.children;
       setText(name, `${move.source} → ${move.target}`);
       const word = move.over && move.phase === "committed" ? "done" : move.paused ? `${move.phase}, paused` : move.phase;
-      phase.className = `pill ${move.phase === "cancelled" ? "bad" : move.over ? "good" : "warn"}`;
+      phase.className = `pill ${move.phase === "cancelled" ? "bad" : move.over ? "good" : "info"}`;
       setText(phase, word);
       setText(part, `${percent(move.share)} of the line`);
       const done = move.over || move.phase === "committed" ? 1 : move.expected ? Math.min(move.bytes / move.expected, 1) : 0;
