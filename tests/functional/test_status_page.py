@@ -36,10 +36,10 @@ def test_page(new_cluster: NewCluster, tmp_path: Path) -> None:
         browser.resize(360, 800)
         browser.open(f"http://{HOST}:{port}/")
         browser.until("document.activeElement?.id === 'token' && !login.hidden && cluster.hidden")
-        browser.type("a-wrong-secret-of-20")
+        browser.write("a-wrong-secret-of-20")
         browser.press(*ENTER)
         browser.until("document.getElementById('login-error').textContent === 'That is no token of this cluster.'")
-        browser.type(SECRET)
+        browser.write(SECRET)
         browser.press(*ENTER)
         browser.until("document.querySelector('#total-documents').innerText.trim() === '101'")
         assert browser.value("[...document.querySelectorAll('#strip > div')].map((one) => one.innerText)") == ["a", "b"]
@@ -49,7 +49,7 @@ def test_page(new_cluster: NewCluster, tmp_path: Path) -> None:
             browser.resize(width, 800, dark=width == 768)
             assert browser.value("document.documentElement.scrollWidth") == width
         browser.value("document.getElementById('key').focus()")
-        browser.type(HOSTILE)
+        browser.write(HOSTILE)
         browser.press(*TAB)
         browser.press(*TAB)
         assert browser.value("document.activeElement.innerText") == "Look up"
