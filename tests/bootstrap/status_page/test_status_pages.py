@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from bootstrap.opened_page import Browser, site_of
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.status_page.key_look_up import MOST_TEXT, shown_item, text_of
 from pyshard.bootstrap.status_page.status_pages import FILES, opened_by_address
+from pyshard.errors import PyshardError, WrongShard
 from pyshard.model.document_encoding import encode
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import ITEM
+from pyshard.protocol.batch_operations import ReadItem
 from pyshard.security.tokens_and_roles import parse
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
@@ -115,8 +117,11 @@ def test_nobody_looks(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -
     site = site_of(cluster)
     cluster.advance(5)
     assert asked == []
-    browsers = [Browser(site, "/events") for _ in range(3)]
-    cluster.advance(9.5)
+    browsers = []
+    for _ in range(3):
+        browsers.append(Browser(site, "/events"))
+        cluster.advance(0.4)
+    cluster.advance(8.3)
     assert len(asked) == 20
     for browser in browsers:
         browser.leave()
@@ -214,6 +219,22 @@ def test_look_up_at_a_shard_that_is_away(cluster: MemoryCluster) -> None:
     cluster.kill_shard(own.name)
     cluster.advance(5)
     assert "can't be reached now" in looked_up(cluster, "a")[1]["note"]
+
+
+def test_look_up_of_a_key_that_has_just_moved(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its new owner is asked; what is refused again is told."""
+    read = ShardReconciler.read_item
+    refused: list[int] = []
+
+    def moved(self: ShardReconciler, run: ReadItem) -> Deferred[bytes | PyshardError | None]:
+        return succeed(WrongShard("it has moved")) if refused.pop() else read(self, run)
+
+    monkeypatch.setattr(ShardReconciler, "read_item", moved)
+    refused[:] = [0, 1]
+    assert looked_up(cluster, "a")[1]["found"] is False
+    refused[:] = [1, 1]
+    assert looked_up(cluster, "a")[1]["note"] == "The shard doesn't give it now: it has moved"
+    assert refused == []
 
 
 def test_one_key_of_a_shard_at_a_time(cluster: MemoryCluster) -> None:
