@@ -169,6 +169,8 @@ class Settings:
     SHOWN_RECORD_BYTES: int = 256 * 1024
     #: Seconds that the look-up of a key on the web page may take: somebody waits for it.
     LOOK_UP: float = 3.0
+    #: Keys that are looked up at a time, each at another shard, since an answer may take 16 MiB of memory.
+    LOOK_UPS: int = 4
 
     # -- batches, answers and pages --------------------------------------------------------------------------------
 

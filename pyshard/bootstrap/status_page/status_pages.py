@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 import msgspec
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
@@ -29,6 +29,7 @@ from pyshard.http.deferred_page import DeferredPage
 from pyshard.http.event_streams import EventStreams, event_of
 from pyshard.http.token_guard import TokenGuard
 from pyshard.http.web_page import Root, WebAnswer, WebPage
+from pyshard.settings import settings
 
 JSON = b"application/json"
 
@@ -48,6 +49,7 @@ HEADERS = {
     b"Cross-Origin-Resource-Policy": b"same-origin",
 }
 
+_BUSY = "several keys are being looked up just now; try again"
 _REBOUND = (
     "documents aren't shown here: without tokens, open this page by its IP address or as localhost, and not by a name; "
     "or start the bootstrap with --token-file"
@@ -79,8 +81,12 @@ def add_status_pages(root: Root, guard: TokenGuard, service: BootstrapService, c
     )
     root.putChild(b"events", streams)
 
+    places = DeferredSemaphore(settings.LOOK_UPS)
+
     def begin_look_up(request: Request) -> Deferred[WebAnswer]:
-        return Deferred.fromCoroutine(_looked_up(service, guard, request))
+        if not places.tokens:
+            return succeed(_answer({"error": _BUSY}, 503))
+        return places.run(lambda: Deferred.fromCoroutine(_looked_up(service, guard, request)))
 
     root.putChild(b"look-up", DeferredPage(begin_look_up, guard, JSON))
 

@@ -249,6 +249,25 @@ def test_one_key_of_a_shard_at_a_time(cluster: MemoryCluster) -> None:
     first.leave()
 
 
+def test_most_look_ups(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further one is refused, until one of the others has its answer."""
+    waiting: list[Deferred[bytes | PyshardError | None]] = []
+
+    def read(_: ShardReconciler, __: ReadItem) -> Deferred[bytes | PyshardError | None]:
+        waiting.append(Deferred())
+        return waiting[-1]
+
+    monkeypatch.setattr(ShardReconciler, "read_item", read)
+    site = site_of(cluster)
+    first = [Browser(site, "/look-up", Look_Up_Key="a") for _ in range(settings.LOOK_UPS)]
+    assert [browser.heard for browser in first] == [""] * settings.LOOK_UPS
+    assert Browser(site, "/look-up", Look_Up_Key="a").code == 503
+    waiting[0].callback(None)
+    assert json.loads(first[0].body)["found"] is False
+    assert Browser(site, "/look-up", Look_Up_Key="a").heard == ""
+    assert len(waiting) == settings.LOOK_UPS + 1
+
+
 def test_tokens() -> None:
     """Where there are tokens, all but the files is for whoever presents one; a look-up takes role read."""
     with MemoryCluster(tokens=parse("admin admins-secret-16x\nread readers-secret-16\n")) as cluster:
