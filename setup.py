@@ -43,7 +43,11 @@ setup(
     python_requires=">=3.11",
     # "twisted.plugins" has no __init__.py here: the one module in it is installed beside Twisted's own plugins.
     packages=[*find_packages(include=["pyshard", "pyshard.*"]), "twisted.plugins"],
-    package_data={"pyshard": ["py.typed"], "pyshard.compiled": ["*.pyi"]},
+    package_data={
+        "pyshard": ["py.typed"],
+        "pyshard.compiled": ["*.pyi"],
+        "pyshard.bootstrap.status_page": ["assets/*"],
+    },
     ext_modules=compiled,
     # For `man pyshard`; in a virtual environment, too, once its bin/ is on the path.
     data_files=[("share/man/man1", sorted(str(page) for page in Path("docs/man").glob("*.1")))],

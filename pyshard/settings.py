@@ -161,6 +161,18 @@ class Settings:
     HTTP_PACE: float = 50.0
     #: Requests that are answered at once, when none came before.
     HTTP_BURST: int = 50
+    #: Web pages of a bootstrap that are kept up to date at a time, each over a connection of its HTTP port.
+    HTTP_STREAMS: int = 20
+    #: Seconds for which such a page may read nothing: longer than a laptop's network is away, and then it is cut off.
+    HTTP_STREAM_STALLED: float = 30.0
+    #: Shards that the web page shows, since each is asked every second.
+    SHOWN_SHARDS: int = 500
+    #: Bytes of a document's record that the web page shows: a larger one is for a program, not for a page.
+    SHOWN_RECORD_BYTES: int = 256 * 1024
+    #: Seconds that the look-up of a key on the web page may take: somebody waits for it.
+    LOOK_UP: float = 3.0
+    #: Keys that are looked up at a time, each at another shard, since an answer may take 16 MiB of memory.
+    LOOK_UPS: int = 4
 
     # -- batches, answers and pages --------------------------------------------------------------------------------
 

@@ -131,6 +131,12 @@ TESTS = {
     "HTTP_REQUEST": ["http/test_bounded_site.py::test_slow_requests"],
     "HTTP_PACE": ["http/test_bounded_site.py::test_pace"],
     "HTTP_BURST": ["http/test_bounded_site.py::test_pace"],
+    "HTTP_STREAMS": ["http/test_event_streams.py::test_most_streams"],
+    "HTTP_STREAM_STALLED": ["http/test_event_streams.py::test_a_peer_that_does_not_read"],
+    "SHOWN_SHARDS": ["bootstrap/status_page/test_shown_cluster.py::test_a_huge_cluster"],
+    "SHOWN_RECORD_BYTES": ["bootstrap/status_page/test_status_pages.py::test_long_and_strange_documents"],
+    "LOOK_UPS": ["bootstrap/status_page/test_status_pages.py::test_most_look_ups"],
+    "LOOK_UP": ["bootstrap/status_page/test_status_pages.py::test_look_up_at_a_shard_that_is_away"],
     "STAT_CONNECTIONS": ["server/test_busiest_connections.py::test_all_while_they_are_few"],
     "FOLLOWED_LOG_BYTES": [
         "storage/durable/test_log_retention.py::test_what_need_not_be_kept",

@@ -6,7 +6,7 @@ import os
 import uuid
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -36,6 +36,10 @@ from pyshard.server.shard_addresses_option import ShardAddressesOption
 from pyshard.server.signals_and_exit import DaemonReactor, end
 from pyshard.server.systemd_notify import systemd_notifier
 from pyshard.server.twistd_file_options import twistd_files
+
+if TYPE_CHECKING:
+    from pyshard.http.token_guard import TokenGuard
+    from pyshard.http.web_page import Root
 
 _log = Logger()
 
@@ -158,8 +162,14 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         with_files(options["connections"]),
         options["addresses"],
     )
+
+    def add_pages(root: Root, guard: TokenGuard) -> None:
+        from pyshard.bootstrap.status_page.status_pages import add_status_pages
+
+        add_status_pages(root, guard, service, reactor)
+
     try:
-        add_http(service, service, reactor, options)
+        add_http(service, service, reactor, options, add_pages)
     except ConfigError as error:
         end(error)
     reload = [*reloads, *([tokens.reload] if tokens else [])]

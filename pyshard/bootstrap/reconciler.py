@@ -38,6 +38,9 @@ from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
+from pyshard.protocol.batch_answers import decode_answers
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.greeting import Greeting
 from pyshard.protocol.move_reports import MoveReports, decode_reports
 from pyshard.server.paced_log import LinePace
@@ -79,6 +82,7 @@ class ShardReconciler(Service):
         self._next_ping: IDelayedCall | None = None
         self._told = NOTHING_TOLD  # which state the shard has, over the present connection
         self._pushing = False
+        self._reading = False  # whether it is asked for an item
         self._waiters: deque[tuple[tuple[int, int], Deferred[None]]] = deque()  # with the state that each waits for
         self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
@@ -133,6 +137,39 @@ class ShardReconciler(Service):
 
         asked = connection.call(commands.Stat, settings.TIMEOUT)
         return asked.addCallback(lambda answer: cast("bytes", answer["stat"])).addErrback(not_told)
+
+    def read_item(self, run: ReadItem) -> Deferred[bytes | PyshardError | None]:
+        """The item of one key, as the shard answers it; None: there is none; or why it isn't given.
+
+        There is one question at a time, until it is answered, since an answer has up to 16 MiB.
+
+        :param run: has one key.
+        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
+        :raises BadRequest: (in the Deferred) its answer can't be read.
+        """
+        connection = self._dialer.connection
+        if connection is None:
+            return fail(Unavailable(f"shard {self.shard!r} can't be reached now"))
+        if self._reading:
+            return fail(Unavailable(f"shard {self.shard!r} is asked for another key just now; try again"))
+        self._reading = True
+        result: Deferred[bytes | PyshardError | None] = Deferred()
+        result.addTimeout(settings.LOOK_UP, self._clock)
+
+        def answered(outcome: bytes | PyshardError | Failure | None) -> None:
+            self._reading = False
+            result.callback(outcome)  # a Failure fails it
+
+        def not_read(failure: Failure) -> Failure:
+            if failure.check(BadRequest):
+                return failure
+            return Failure(Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}"))
+
+        epoch = self._bootstrap.state.epoch
+        asked = connection.callRemote(commands.Apply, epoch=epoch, batch=encode_runs([run]))
+        asked.addCallback(lambda answer: decode_answers(answer["answers"], [run])[0].outcomes()[0])
+        asked.addBoth(answered)
+        return result.addErrback(not_read)
 
     # ------------------------------------------------------------------ what the dialer asks
 

@@ -37,6 +37,8 @@ class BootstrapService(DescribedService):
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
     :param addresses: where shards are dialed in place of where the map says.
+    :ivar reconcilers: of the shards.
+    :ivar driver: of moves.
     """
 
     families = BOOTSTRAP_FAMILIES
@@ -54,7 +56,7 @@ class BootstrapService(DescribedService):
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
-        self._reconcilers = ShardReconcilers(
+        self.reconcilers = ShardReconcilers(
             bootstrap,
             lambda shard: ShardReconciler(
                 bootstrap,
@@ -65,8 +67,8 @@ class BootstrapService(DescribedService):
                 addresses.detour(shard.host, shard.port),
             ),
         )
-        driver = MoveDriver(bootstrap, clock, self._reconcilers.named)
-        application = ConfigApplication(bootstrap, clock, self._reconcilers.named)
+        self.driver = driver = MoveDriver(bootstrap, clock, self.reconcilers.named)
+        application = ConfigApplication(bootstrap, clock, self.reconcilers.named)
         self.factory = ServerFactory(
             lambda made: BootstrapProtocol(bootstrap, self.settle, application, driver, made, clock),
             clock,
@@ -76,7 +78,7 @@ class BootstrapService(DescribedService):
         self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
         self.listener = Listener(clock, endpoint, self.factory)
         self.listener.setServiceParent(self)
-        self._reconcilers.setServiceParent(self)
+        self.reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
 
     def status(self) -> str:
@@ -99,4 +101,4 @@ class BootstrapService(DescribedService):
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state, or a later one."""
-        return self._reconcilers.settle()
+        return self.reconcilers.settle()

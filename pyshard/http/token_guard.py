@@ -21,6 +21,11 @@ class TokenGuard:
     def __init__(self, tokens: Callable[[], Tokens] | None) -> None:
         self._tokens = tokens
 
+    @property
+    def wants_token(self) -> bool:
+        """Whether it takes a token to see figures."""
+        return self._tokens is not None
+
     def role_of(self, request: Request) -> Role | None:
         """The role of who asks; None: they have presented no valid token.
 

@@ -37,7 +37,7 @@ class ReadOnlyPage(Resource):
         """Set code and headers, and give the body."""
         raise NotImplementedError
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         """See `Resource`."""
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
@@ -65,12 +65,16 @@ class WebPage(ReadOnlyPage):
 
     def body(self, request: Request) -> bytes:
         """See `ReadOnlyPage`."""
+        return send(request, self.refusal(request) or self._make(request))
+
+    def refusal(self, request: Request) -> WebAnswer | None:
+        """Why it isn't for who asks; None: it is."""
         if request.postpath:
-            return send(request, NOT_FOUND)
+            return NOT_FOUND
         if self._guard is not None and self._guard.role_of(request) is None:
             request.setHeader(b"WWW-Authenticate", b"Bearer")
-            return send(request, NO_TOKEN)
-        return send(request, self._make(request))
+            return NO_TOKEN
+        return None
 
 
 class Root(ReadOnlyPage):

@@ -44,7 +44,7 @@ def apply(
 ) -> list[list[int] | BaseException]:
     """Apply a config, and let a second pass; what comes of it."""
     assert bench.service is not None
-    application = ConfigApplication(bench.bootstrap, bench.clock, bench.service._reconcilers.named)
+    application = ConfigApplication(bench.bootstrap, bench.clock, bench.service.reconcilers.named)
     text = config_text(ClusterConfig(ShardMap(shards), "localhost", 9192))
     applied = watch(Deferred.fromCoroutine(application.apply(text, order or bench.state.order)))
     bench.network.advance(1)
@@ -92,7 +92,7 @@ def test_a_shard_goes(running: Bench, log_lines: list[str]) -> None:
     assert running.state.map.named("third") is None
     assert running.conditions() == [Condition.READY] * 2
     assert running.service is not None
-    assert running.service._reconcilers.named("third") is None
+    assert running.service.reconcilers.named("third") is None
     running.network.cut(THIRD.host, THIRD.port)
     running.network.advance(100)
     assert not [line for line in log_lines if "shard third" in line and "unreachable" in line]
@@ -247,7 +247,7 @@ def test_another_state(running: Bench) -> None:
 def test_no_config(running: Bench) -> None:
     """Text that is no config changes nothing."""
     assert running.service is not None
-    application = ConfigApplication(running.bootstrap, running.clock, running.service._reconcilers.named)
+    application = ConfigApplication(running.bootstrap, running.clock, running.service.reconcilers.named)
     before = running.state
     with pytest.raises(BadRequest, match="config: found text that is not JSON"):
         result(Deferred.fromCoroutine(application.apply(b"{", before.order)))

@@ -21,7 +21,7 @@ LOW = ("127.0.0.1", 5050)
 def waiting(cluster: MemoryCluster) -> int:
     """How many callers wait in the bootstrap for shards to be told."""
     assert cluster.bootstrap is not None
-    return sum(len(watch._waiters) for watch in cluster.bootstrap._reconcilers)
+    return sum(len(watch._waiters) for watch in cluster.bootstrap.reconcilers)
 
 
 @pytest.mark.parametrize("clients", [1, 10])

@@ -342,7 +342,7 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
     assert isinstance(service, BootstrapService)
     (listener,) = [one for one in service.services if isinstance(one, Listener)]
     assert (listener._factory.tokens is not None) is guarded
-    reconcilers = [service._reconcilers.named(name) for name in ("low", "high")]
+    reconcilers = [service.reconcilers.named(name) for name in ("low", "high")]
     endpoints = [one._dialer._endpoint for one in reconcilers if one is not None]
     assert [isinstance(one, AuthenticatingEndpoint) for one in endpoints] == [guarded] * 2
     if guarded:

@@ -151,7 +151,7 @@ def test_stop(running: Bench, silent: bool) -> None:
     running.network.advance(0.1)
     result(stopping)
     assert running.conditions() == before
-    reconcilers = [service._reconcilers.named(shard.name) for shard in running.state.map.shards]
+    reconcilers = [service.reconcilers.named(shard.name) for shard in running.state.map.shards]
     assert not any(one is None or one.running for one in (service, *service.services, *reconcilers))
     assert ("localhost", 9192) not in running.network.listeners
     running.network.unsilence(*HIGH)

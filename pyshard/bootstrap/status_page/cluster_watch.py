@@ -1,0 +1,148 @@
+"""Watches the cluster while somebody looks at the page: asks the shards how they fare, and tells what is known.
+
+Rules:
+
+- While nobody looks, nobody is asked, and there is no timer.
+- A shard is asked again when it has answered, or its time is over. Nobody waits for another one's answer: once a second
+  what is known then is told.
+- Of the last minutes the operations a second are kept, in a ring.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.bootstrap.status_page.shard_figures import ShardFigures, read_figures
+from pyshard.bootstrap.status_page.shown_cluster import (
+    WatchedCluster,
+    shown_cluster,
+    total_rate,
+    watched_names,
+)
+from pyshard.bootstrap.status_page.shown_shards import WatchedShard
+from pyshard.errors import BadRequest, Unavailable
+from pyshard.protocol.listed_moves import ListedMove
+
+#: Seconds between two questions, and for which answers are waited for before what is known is told.
+EVERY, ANSWERED_WITHIN = 1.0, 0.3
+
+#: Answers of a shard that are kept: operations a second are those over them.
+KEPT_ANSWERS = 4
+
+#: Seconds whose operations a second are kept.
+KEPT_SECONDS = 300
+
+
+class _Asked:
+    """One shard: whether it is asked just now, its last answers, and what was wrong with the last one."""
+
+    def __init__(self) -> None:
+        self.asking = False
+        self.answers: deque[ShardFigures] = deque(maxlen=KEPT_ANSWERS)
+        self.error = ""
+
+
+class ClusterWatch:
+    """Watches while it is wanted.
+
+    :param bootstrap: has the state.
+    :param clock: the reactor.
+    :param ask: asks a shard for its `stat`, by its name.
+    :param moves: gives all moves, those that ended of late included.
+    :param tell: is called once a second with the JSON of `shown_cluster`.
+    :param wanted: whether somebody looks; else the watch ends.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Bootstrap,
+        clock: IReactorTime,
+        ask: Callable[[str], Deferred[bytes]],
+        moves: Callable[[], Sequence[ListedMove]],
+        tell: Callable[[bytes], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._clock = clock
+        self._ask_stat = ask
+        self._moves = moves
+        self._tell_all = tell
+        self._wanted = wanted
+        self._shards: dict[str, _Asked] = {}
+        self._rates: deque[tuple[float, float]] = deque(maxlen=int(KEPT_SECONDS / EVERY))
+        self._since = clock.seconds()
+        self._watches = False
+
+    def begin(self) -> bytes:
+        """Watch, unless that goes on already.
+
+        :return: what is known now.
+        """
+        if not self._watches:
+            self._watches, self._since, self._shards = True, self._clock.seconds(), {}
+            self._clock.callLater(0, self._ask_all)
+        return self.shown()
+
+    def shown(self) -> bytes:
+        """What is known, as JSON."""
+        return msgspec.json.encode(shown_cluster(self._known()))
+
+    # ------------------------------------------------------------------ inside
+
+    def _known(self) -> WatchedCluster:
+        state, now = self._bootstrap.state, self._clock.seconds()
+        readiness = {shard.name: shard for shard in self._bootstrap.readiness()}
+        well = {name for name, known in readiness.items() if known.condition is Condition.READY}
+        shards = []
+        for name in watched_names(state, well):
+            own, asked = state.map.named(name), self._shards.get(name, _Asked())
+            assert own is not None, "it is of the map"
+            answers = asked.answers
+            shards.append(
+                WatchedShard(
+                    own,
+                    readiness[name],
+                    answers[-1] if answers else None,
+                    answers[0] if len(answers) > 1 else None,
+                    asked.error,
+                )
+            )
+        while self._rates and now - self._rates[0][0] > KEPT_SECONDS:
+            self._rates.popleft()
+        return WatchedCluster(state, shards, len(well), self._moves(), tuple(self._rates), now, self._since)
+
+    def _ask_all(self) -> None:
+        if not self._wanted():
+            self._watches = False
+            return
+        known = {shard.own.name: shard for shard in self._known().shards}
+        self._shards = {name: self._shards.get(name) or _Asked() for name in known}
+        for name, asked in self._shards.items():
+            if not asked.asking and known[name].readiness.condition is Condition.READY:
+                asked.asking = True
+                self._ask_stat(name).addCallback(read_figures, self._clock.seconds()).addBoth(self._answered, asked)
+        self._clock.callLater(ANSWERED_WITHIN, self._tell)
+        self._clock.callLater(EVERY, self._ask_all)
+
+    def _answered(self, outcome: ShardFigures | Failure, asked: _Asked) -> None:
+        asked.asking = False
+        if isinstance(outcome, ShardFigures):
+            asked.error = ""
+            asked.answers.append(outcome)
+        else:
+            outcome.trap(Unavailable, BadRequest)
+            asked.error = outcome.getErrorMessage()
+
+    def _tell(self) -> None:
+        known = self._known()
+        rate = total_rate(known.shards, known.now)
+        if rate is not None:
+            self._rates.append((known.now, rate))
+        self._tell_all(self.shown())
