@@ -175,6 +175,7 @@ class TargetReport:
     :param rate: bytes of the copy that it took in a second of late.
     :param differed: how often its copy, when it was complete, wasn't equal to what the source had.
     :param refetched: how many buckets of rows it has fetched again for that.
+    :param ended: how many comparisons, or such fetches, ended before they were done, for want of either shard's copy.
     :param error: why it doesn't go on just now, in one line; empty: it does.
     :param full: whether that is for want of room.
     :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
@@ -193,6 +194,7 @@ class TargetReport:
     rate: float = 0.0
     differed: _Count = 0
     refetched: _Count = 0
+    ended: _Count = 0
     error: str = ""
     full: bool = False
     chasing: float = 0.0
@@ -272,6 +274,11 @@ def _cannot_end(target: TargetReport) -> str:
         return (
             f"the target hasn't caught up with the changes of these slots for {target.chasing:.0f} s, though their "
             "writers were slowed down; move less at a time, or when less is written"
+        )
+    if not target.complete and target.ended >= settings.MOVE_COPIES:
+        return (
+            f"the copy was compared with the source {target.ended} times, and each time one of the two shards ended "
+            "that before it was done. Move less at a time, or when less is written"
         )
     if not target.complete and target.copies >= settings.MOVE_COPIES and target.error:
         return f"the copy was begun {target.copies} times, and never came to its end: {target.error}"

@@ -6,7 +6,8 @@ Rules:
 
 - the source says after which group its digest is. The target has all groups up to that one, and none behind, when it
   begins its own. Both go on taking changes while they count;
-- where the digest of either side ends before it is done, both begin anew. That says nothing about the copy;
+- where the digest of either side ends before it is done, both begin anew. That says nothing about the copy, but is
+  counted: a move whose comparisons end again and again is cancelled (`pyshard.model.range_moves`);
 - where too much differs, the copy is given up (`pyshard.shard.repair_plan`). It isn't equal before it was compared as a
   whole, and nothing differed;
 - the target counts in turns, so that its clients don't wait for it.
@@ -78,8 +79,10 @@ class CopyCheck:
         :raises PyshardError: one of the stores failed, or the other shard refuses.
         """
         failure, self._failure = self._failure, None
-        if failure is not None and failure.check(SnapshotEnded) is None:
-            failure.raiseException()
+        if failure is not None:
+            if failure.check(SnapshotEnded) is None:
+                failure.raiseException()
+            self._verdict.ended += 1
         if self._verdict.equal:
             return
         if self._head is None:
@@ -158,6 +161,7 @@ class CopyCheck:
         try:
             done = await repair(self._store, portion.ranges, self._source, head, self._turns, self._put_right)
         except SnapshotEnded:
+            self._verdict.ended += 1
             return
         self._verdict.portions = self._verdict.portions[1:]
         self._verdict.refetched += portion.buckets

@@ -30,6 +30,7 @@ class CopyVerdict:
     :ivar why: how it differed the last time; empty: none did.
     :ivar portions: what of the present one is still to be fetched again, before it is compared once more.
     :ivar refetched: how many buckets were fetched again, of all of them.
+    :ivar ended: how many comparisons, or fetches, one of the two stores ended before they were done.
     """
 
     equal: bool = False
@@ -37,6 +38,7 @@ class CopyVerdict:
     why: str = ""
     portions: list[RepairPortion] = attrs.field(factory=list)
     refetched: int = 0
+    ended: int = 0
 
     def begin_copy(self) -> None:
         """Another copy is begun: nothing is known of it."""
@@ -46,13 +48,15 @@ class CopyVerdict:
 
 def judged_report(report: TargetReport, verdict: CopyVerdict) -> TargetReport:
     """What a target says of itself, in which a copy that wasn't found equal is neither complete nor sealed."""
+    ended = f"{verdict.ended} comparisons with the source ended before they were done" if verdict.ended else ""
     return attrs.evolve(
         report,
         complete=report.complete and verdict.equal,
         sealed=report.sealed if verdict.equal else 0,
         differed=verdict.differed,
         refetched=verdict.refetched,
-        error=report.error or ("" if verdict.equal else verdict.why),
+        ended=verdict.ended,
+        error=report.error or ("" if verdict.equal else verdict.why or ended),
     )
 
 

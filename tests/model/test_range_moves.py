@@ -137,6 +137,7 @@ def test_another_store(move: RangeMove) -> None:
         (attrs.evolve(EVEN, seconds_behind=1e9, chasing=settings.MOVE_CATCHES_UP + 1), "hasn't caught up"),
         (TargetReport(B, copies=settings.MOVE_COPIES, error="no room"), "no room"),
         (TargetReport(B, copies=settings.MOVE_COPIES + 1), "--followed-log-size"),
+        (TargetReport(B, copies=1, ended=settings.MOVE_COPIES), "each time one of the two shards ended that"),
     ],
 )
 def test_cancelled_when_it_cannot_end(target: TargetReport, why: str) -> None:

@@ -284,6 +284,7 @@ def test_a_digest_that_ends(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -
     pulling.run()
     mended(pulling)
     assert max(fail.values()) < 0
+    assert pulling.pull.verdict.ended == len(fail)
 
 
 def test_a_repair_that_fails(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:

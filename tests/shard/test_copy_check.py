@@ -419,6 +419,7 @@ def test_a_digest_that_ends(pulling_in_memory: Pulling, monkeypatch: pytest.Monk
         else:
             compare_anew(pulling_in_memory)
         assert left[0] <= 0
+        assert pulling_in_memory.pull.verdict.ended >= 4
         assert (pulling_in_memory.pull.verdict.differed, pulling_in_memory.pull.progress.copies) in {(0, 1), (0, 0)}
         monkeypatch.setattr(module, "digest_slice", before)
     check_released(pulling_in_memory)

@@ -26,6 +26,9 @@ def test_copies_that_differed() -> None:
     assert judged_report(REPORT, CopyVerdict(False, 2, "why")) == attrs.evolve(
         REPORT, complete=False, sealed=0, differed=2, error="why"
     )
+    assert judged_report(REPORT, CopyVerdict(ended=3)) == attrs.evolve(
+        REPORT, complete=False, sealed=0, ended=3, error="3 comparisons with the source ended before they were done"
+    )
     assert judged_report(REPORT, CopyVerdict(True, 2, "why")) == attrs.evolve(REPORT, differed=2)
     assert judged_report(REPORT, CopyVerdict(True, 2, "why", refetched=5)).refetched == 5
     failed = attrs.evolve(REPORT, error="the connection was lost")
