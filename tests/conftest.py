@@ -26,7 +26,7 @@ from pyshard.testing import MemoryCluster
 # Nothing here is quick or slow by itself: the machine decides. CI runs the same examples each time.
 _examples = int(os.environ.get("PYSHARD_TEST_EXAMPLES", "0"))
 hypothesis_settings.register_profile("here", deadline=None, max_examples=_examples or 100)
-hypothesis_settings.register_profile("ci", deadline=None, max_examples=_examples or 25, derandomize=True)
+hypothesis_settings.register_profile("ci", deadline=None, max_examples=_examples or 12, derandomize=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 #: Takes the errors logged so far (those of the given classes; all, without) and forgets them.

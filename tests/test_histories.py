@@ -40,7 +40,7 @@ from pyshard.shard import shard as shard_module
 from pyshard.storage import ITSELF, IStore, MemoryStore, Sender, Task
 from pyshard.testing import MemoryCluster
 
-SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "20"))
+SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "8"))
 FIRST = int(os.environ.get("PYSHARD_TEST_SEED", "0"))
 BLOCK = 20
 STEPS = 60

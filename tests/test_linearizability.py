@@ -328,7 +328,7 @@ def histories(draw: st.DrawFn) -> list[Operation]:
 
 
 @given(histories())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_against_all_orders(history: list[Operation]) -> None:
     """It agrees with a search that tries everything."""
     history = [

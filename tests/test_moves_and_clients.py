@@ -18,7 +18,7 @@ from pyshard.model.range_moves import Phase
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
-RUNS = 12
+RUNS = 6
 KEYS = MOVING[:8]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated_cluster import Simulation
 
-SEEDS = 120
+SEEDS = 60
 BLOCK = 20
 STEPS = 40
 

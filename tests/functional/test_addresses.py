@@ -72,6 +72,7 @@ def test_shard_moves(new_cluster: NewCluster) -> None:
         cluster.wait_ready()
 
 
+@pytest.mark.long
 def test_names(cluster: Cluster, new_cluster: NewCluster) -> None:
     """Shards and bootstrap go by names, too; a shard's name that leads nowhere is told in a line, by the deadline."""
     named = new_cluster()

@@ -150,6 +150,7 @@ def test_who_gets_in(nat: BehindNat) -> None:
     assert all(forwarder.connections for forwarder in nat.outside)
 
 
+@pytest.mark.long
 def test_who_does_not_get_in(nat: BehindNat) -> None:
     """Without the mapping the error names the address that was dialed; with a wrong one, both."""
     nowhere = f"{HOST}:{free_port()}"
@@ -194,6 +195,7 @@ def _refusal(face: Face, nat: BehindNat, files: Tls) -> PyshardError:
     return refused.value
 
 
+@pytest.mark.long
 def test_up(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """`up` has daemons listen where the config file says; what it prints works, though nobody is where it announces."""
     ports = [free_port() for _ in range(6)]

@@ -144,6 +144,7 @@ def test_changes_that_wait_for_the_disk(new_cluster: NewCluster) -> None:
     assert seen.waited_in_time(LONGEST), seen
 
 
+@pytest.mark.long
 def test_snapshots_of_what_has_expired(attacked: Cluster) -> None:
     """Who opens and reads snapshots all the time, over many expired records, leaves others most of the time."""
     (daemon,) = attacked.shards
@@ -226,6 +227,7 @@ def test_batches_across_boxes(attacked: Cluster) -> None:
     assert seen.waited_in_time(LONGEST), seen
 
 
+@pytest.mark.long
 def test_statistics_of_many_connections(new_cluster: NewCluster) -> None:
     """Who asks for statistics all the time, beside thousands of connections, leaves the others most of their rate."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -272,6 +274,7 @@ def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
     assert seen.waited_in_time(LONGEST), seen
 
 
+@pytest.mark.long
 def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
     """A hundred that redial all the time don't make a shard useless, and have few lines in its log."""
     (daemon,) = guarded.shards

@@ -75,6 +75,7 @@ def test_stat_with_a_shard_down(cluster: Cluster, environment: Mapping[str, str]
     assert "down" in out
 
 
+@pytest.mark.long
 def test_airports(shell: Shell, tmp_path: Path) -> None:
     """28,000 airports go in and come out the same, by file and by pipe."""
     airports = pytest.importorskip("airportsdata").load("ICAO")

@@ -49,7 +49,7 @@ def write_until_failure(app: Pyshard) -> list[str]:
     raise AssertionError("the disk has no end")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
 def test_everything_is_there_after_a_restart(new_cluster: NewCluster, number: int) -> None:
     """Documents, long keys, large documents, indexes, versions and expiries survive an end of any kind."""
     cluster = new_cluster(2, durable=True)

@@ -70,6 +70,7 @@ def test_a_handler_that_exits(shared: Cluster) -> None:
     assert told(shared, interruption_programs.ENDED) == [{"7": 100}, 1]
 
 
+@pytest.mark.long
 def test_forgotten_clients(shared: Cluster) -> None:
     """1,000 clients that nobody closed leave no descriptor and no thread."""
     assert told(shared, interruption_programs.FORGOTTEN) is True
@@ -92,6 +93,7 @@ def test_greenlets(shared: Cluster, when: str) -> None:
     assert told(shared, interruption_programs.GREENLETS, when) == [True, 20, [0, 0]]
 
 
+@pytest.mark.long
 def test_time_limits_of_celery(shared: Cluster, tmp_path: Path) -> None:
     """A soft time limit in a worker comes each time, and the client that the worker inherited is usable afterwards."""
     pytest.importorskip("celery")

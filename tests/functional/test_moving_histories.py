@@ -83,6 +83,7 @@ async def test_killed_and_stopped(
     assert happened.kills or happened.stops
 
 
+@pytest.mark.long
 @PARTS
 @pytest_twisted.ensureDeferred
 async def test_in_memory(new_cluster: NewCluster, impatient: None, programs: list[Programs], part: int) -> None:

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.functional
 
 _INDEX = "pages"
 
-#: Orders in which daemons end and start again: two in CI, all with PYSHARD_TEST_ORDERS=6.
-_IN_CI = [("a", "b", "bootstrap"), ("bootstrap", "b", "a")]
+#: Orders in which daemons end and start again: one in CI, all with PYSHARD_TEST_ORDERS=6.
+_IN_CI = [("bootstrap", "b", "a")]
 _ORDERS = [*_IN_CI, *sorted({*permutations(["a", "b", "bootstrap"])} - {*_IN_CI})]
 _MOST = int(os.environ.get("PYSHARD_TEST_ORDERS", len(_IN_CI)))
 

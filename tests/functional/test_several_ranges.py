@@ -106,6 +106,7 @@ def test_every_client(interleaved: Cluster) -> None:
         assert keys == expected
 
 
+@pytest.mark.long
 def test_restarts(interleaved: Cluster) -> None:
     """Ranges are the same after a restart of everything; a durable shard serves them without a bootstrap."""
     durable = any("--data-dir=data-a" in word for word in interleaved.shards[0]._command)

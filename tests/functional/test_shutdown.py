@@ -63,6 +63,7 @@ def test_under_load(new_cluster: NewCluster, durable: bool) -> None:
     assert load.troubles == {}
 
 
+@pytest.mark.long
 def test_a_peer_that_sends_on(new_cluster: NewCluster) -> None:
     """A peer that knows nothing of `GoAway`, and sends without end, has an answer for each change that was made.
 

@@ -105,6 +105,7 @@ def test_roles(guarded: Guarded) -> None:
     assert secrets_shown == []
 
 
+@pytest.mark.long
 def test_who_does_not_get_in(guarded: Guarded, tmp_path: Path) -> None:
     """Without a token, or with a wrong one, the command ends at once with one line and exit code 5."""
     wrong = put(tmp_path / "wrong", guarded.new(Role.ADMIN))

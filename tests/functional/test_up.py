@@ -98,6 +98,7 @@ def test_daemons_end_with_a_killed_up(up: Up) -> None:
     until(lambda: all(map(gone, pids)), "all daemons have ended")
 
 
+@pytest.mark.long
 def test_up_keeps_its_run_directory(up: Up, environment: Mapping[str, str]) -> None:
     """A second run in the same directory is refused while the first one goes on, and then takes up its state."""
     refused = Up(up.folder, environment)
@@ -227,6 +228,7 @@ def test_up_with_a_token_file(tmp_path: Path, environment: Mapping[str, str]) ->
     assert [text for text in shown if secret in text] == []
 
 
+@pytest.mark.long
 def test_up_with_tls(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """Its daemons speak TLS with one another and with itself, and what it prints works as printed."""
     own = Certificates(tmp_path).daemon

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from shard.served import WHERE
 from shard.served import Bench as Served
 from storage.followers.following import bring_to_the_disk
@@ -29,6 +30,16 @@ REST = without(((0, SLOTS),), MOVING)
 KEYS = [b"%d" % each for each in range(400)] + [b"long" * 200]
 INDEXES = {"pages": 1}
 KINDS = ["memory", "lmdb", "lmdb with a small map"]
+
+#: Source and target: each kind on each side in CI, all pairs by hand.
+_IN_CI = {("memory", "lmdb"), ("lmdb", "memory"), ("lmdb with a small map", "lmdb with a small map")}
+PAIRS = [
+    pytest.param(
+        (source, target), marks=[] if (source, target) in _IN_CI else pytest.mark.long, id=f"{source} to {target}"
+    )
+    for source in KINDS
+    for target in KINDS
+]
 
 
 class Pulling:

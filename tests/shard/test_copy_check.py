@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 import pytest
 from msgspec.structs import replace
-from shard.pulling import INDEXES, KEYS, KINDS, MOVING, Pulling, records
+from shard.pulling import INDEXES, KEYS, KINDS, MOVING, PAIRS, Pulling, records
 from stores import folder
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -64,7 +64,7 @@ FAULTS: dict[str, Callable[[list[Change]], list[Change]]] = {
 }
 
 
-@pytest.fixture(params=[(source, target) for source in KINDS for target in KINDS], ids=" to ".join)
+@pytest.fixture(params=PAIRS)
 def pulling(request: pytest.FixtureRequest) -> Iterator[Pulling]:
     """Each pair of stores."""
     with folder() as path:

@@ -7,7 +7,7 @@ from random import Random
 
 import attrs
 import pytest
-from shard.pulling import INDEXES, KEYS, KINDS, MOVING, REST, Pulling, records
+from shard.pulling import INDEXES, KEYS, MOVING, PAIRS, REST, Pulling, records
 from stores import PLENTY, folder
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -22,7 +22,7 @@ from pyshard.settings import settings
 from pyshard.shard import range_pull, served_followers
 
 
-@pytest.fixture(params=[(source, target) for source in KINDS for target in KINDS], ids=" to ".join)
+@pytest.fixture(params=PAIRS)
 def pulling(request: pytest.FixtureRequest) -> Iterator[Pulling]:
     """Each pair of stores."""
     with folder() as path:

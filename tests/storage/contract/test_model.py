@@ -240,6 +240,6 @@ def test_store_against_model(kind: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=hypothesis_settings(
-            max_examples=60, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=25, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
         ),
     )

@@ -134,7 +134,7 @@ def read_runs() -> list[Run]:
     return [Pop("", [b"never there"]), Touch("", [b"never there"], [1])]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(["memory", "lmdb with a small map", "lmdb"]),
     st.sampled_from(["memory", "lmdb with a small map"]),

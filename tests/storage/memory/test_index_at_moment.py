@@ -103,7 +103,7 @@ def apply(store: MemoryStore, index: str, run: Run) -> None:
     result(store.apply([Task(run, number, slots)], PLENTY, PLENTY))
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.lists(steps, max_size=60))
 def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> None:
     """Each snapshot and copy gives what the store had when it was opened, and counts that, whatever is done between."""

@@ -96,7 +96,7 @@ def test_an_index_made_while_a_checkpoint_is_on_its_way(before: int, behind: int
         run(bench, [("make", 0), *first, ("make", 0), *later])
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(steps, st.integers(0, 30)), max_size=40))
 def test_any_steps(does: list[tuple[str, int]]) -> None:
     """Whatever indexes are made and dropped, and wherever the process is killed, the store has what it must."""
