@@ -124,6 +124,7 @@ def asynchronous(server: str, keys: list[str], **how: Any) -> list[int]:
 FACES: list[Face] = [blocking, pickled, deferred, asynchronous]
 
 
+@pytest.mark.long
 def test_who_gets_in(nat: BehindNat) -> None:
     """All clients get in by the mapping, as an argument, in a URL, in the environment and in the command's option."""
     addresses = nat.addresses()

@@ -217,6 +217,7 @@ def test_conditions_on_large_documents(new_cluster: NewCluster) -> None:
     assert seen.waited_in_time(LONGEST), seen
 
 
+@pytest.mark.long
 def test_batches_across_boxes(attacked: Cluster) -> None:
     """Forty peers that each send many batches at once are served in turn, and others in between."""
     (daemon,) = attacked.shards
@@ -336,6 +337,7 @@ class Memory:
             self.most = max(self.most, self._bytes() - self._before)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells how much memory a process has for itself")
 def test_answers_of_large_documents(attacked: Cluster) -> None:
     """A few bytes on one connection that ask for many large documents never have a shard hold many of them."""

@@ -39,6 +39,7 @@ def test_documentation(new_cluster: Callable[[], Cluster], environment: Mapping[
                 assert re.fullmatch(re.escape(printed).replace("…", r"[\d.]+"), out + error), (typed, out + error)
 
 
+@pytest.mark.long
 def test_unreachable(shell: Shell) -> None:
     """No bootstrap: a line soon, a line at the end, and an exit code that isn't that of a missing key."""
     server = f"{HOST}:{free_port()}"
@@ -59,6 +60,7 @@ def test_unreachable_is_said_soon(environment: Mapping[str, str], tmp_path: Path
     assert process.communicate(timeout=PATIENCE)[1] == b"pyshard: interrupted\n"
 
 
+@pytest.mark.long
 def test_stat_with_a_shard_down(cluster: Cluster, environment: Mapping[str, str], tmp_path: Path) -> None:
     """A shard that is down is listed with its error, and the exit code is 1."""
     cluster.shards[1].kill()
@@ -109,6 +111,7 @@ def test_closed_output(shell: Shell) -> None:
     assert shell("pyshard has test >&-") == (6, "", "pyshard: standard output: Bad file descriptor\n")
 
 
+@pytest.mark.long
 def test_closed_streams(shell: Shell) -> None:
     """A stream that the command was started without, or that is full, is one line, and changes no exit code."""
     closed = "Invalid value for '{}': standard input is closed; see 'pyshard {} --help'\n"

@@ -223,6 +223,7 @@ def test_in_a_reactor_and_in_a_loop(shared: Cluster) -> None:
     assert printed == "False\n" * 3
 
 
+@pytest.mark.long
 def test_idle_while_the_shard_restarts(cluster: Cluster) -> None:
     """A client that does nothing while its shards are killed and restarted makes its next call as any other."""
     keys = [cluster.keys(number, 1)[0] for number in range(2)]

@@ -157,6 +157,7 @@ def verb(client):
     assert 1.9 < seconds < 20
 
 
+@pytest.mark.long
 @faces
 def test_writes_in_flight_while_the_clock_is_put_on(cluster: Cluster, clock: SteppedClock, face: str) -> None:
     """They wait for their answers as long as they may: none is in doubt."""
@@ -238,6 +239,7 @@ def test_daemons_at_work_while_the_clock_is_stepped(stepped: Cluster, clock: Ste
         assert [one["state"] for one in app.readiness()] == ["ready", "ready"]
 
 
+@pytest.mark.long
 def test_half_a_box_while_the_clock_is_put_on(stepped: Cluster, clock: SteppedClock) -> None:
     """A peer has as long as ever to finish what it began: it isn't cut off, and the daemon answers."""
     ask = {b"_ask": b"1", b"_command": b"Ping"}
@@ -268,6 +270,7 @@ def test_times_to_live_follow_the_clock(stepped: Cluster, clock: SteppedClock) -
         assert all(0 <= shard["uptime"] < 600 for shard in shards)
 
 
+@pytest.mark.long
 def test_up_while_the_clock_is_put_back(clock: SteppedClock, environment: Mapping[str, str], tmp_path: Path) -> None:
     """A daemon that ends is started again, and the run ends when it is told to."""
     up = Up(tmp_path, clock.of(environment))
@@ -286,6 +289,7 @@ def test_up_while_the_clock_is_put_back(clock: SteppedClock, environment: Mappin
         up.process.kill()
 
 
+@pytest.mark.long
 def test_a_command_while_the_clock_is_put_back(
     cluster: Cluster, clock: SteppedClock, environment: Mapping[str, str], tmp_path: Path
 ) -> None:

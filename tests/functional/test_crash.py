@@ -43,6 +43,7 @@ def _fill(path: Path, count: int) -> None:
     store.close()
 
 
+@pytest.mark.long
 def test_start_with_many_documents(new_cluster: NewCluster) -> None:
     """A shard reads no documents when it starts: it is ready at once, however many it has."""
     cluster = new_cluster(1, durable=True)

@@ -85,6 +85,7 @@ def test_everything_is_there_after_a_restart(new_cluster: NewCluster, number: in
         assert [one["id"] for one in again_stat] == [one["id"] for one in stat]
 
 
+@pytest.mark.long
 def test_a_dropped_index_stays_dropped(new_cluster: NewCluster) -> None:
     """An index that is dropped and created again is empty, also when a shard was away meanwhile."""
     cluster = new_cluster(2, durable=True)
@@ -136,6 +137,7 @@ def test_a_full_disk(new_cluster: NewCluster) -> None:
         assert sorted(app.keys()) == sorted(["before", "after", *written])
 
 
+@pytest.mark.long
 def test_one_process_for_one_directory(new_cluster: NewCluster) -> None:
     """A second shard on a directory in use ends with one line; the first goes on."""
     cluster = new_cluster(1, durable=True)

@@ -100,6 +100,7 @@ def test_a_shard_comes_and_goes(two: Cluster, pyshard: Shell) -> None:
         assert dict(app.items()) == DOCUMENTS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("two", ["durable"], indirect=True)
 def test_pause_and_cancel_over_a_restart(two: Cluster, pyshard: Shell) -> None:
     """A paused move stays paused when the bootstrap is restarted; cancelled, it leaves everything as before."""

@@ -60,6 +60,7 @@ def test_interrupts(shared: Cluster, call: str, raised: str) -> None:
     assert told(shared, interruption_programs.INTERRUPTED, call, raised) == [100, True, True, 1]
 
 
+@pytest.mark.long
 def test_a_handler_that_writes(shared: Cluster) -> None:
     """10,000 signals into a handler that makes a call: no deadlock, none refused, nothing lost."""
     assert told(shared, interruption_programs.HANDLER) == [10_000, 10_000, True]
@@ -81,6 +82,7 @@ def test_finalizers_and_the_end(shared: Cluster) -> None:
     assert told(shared, interruption_programs.FINALIZERS) == [2000, 2001, [28]]
 
 
+@pytest.mark.long
 def test_forks_under_load(shared: Cluster) -> None:
     """A child that is forked at any moment, while threads make calls, works; the parent's answers stay right."""
     assert told(shared, interruption_programs.FORKS) == [{"0": 40}, []]

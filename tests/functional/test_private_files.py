@@ -34,6 +34,7 @@ def exposed(folder: Path, *names: str) -> list[str]:
     return [str(each.relative_to(folder)) for each in found if stat.S_IMODE(each.stat().st_mode) & 0o077]
 
 
+@pytest.mark.long
 def test_daemons_and_backups(new_cluster: NewCluster, umask: int) -> None:
     """Data directories, the state, logs and backups are their owner's alone, when they are new and after restarts."""
     cluster = new_cluster(durable=True)

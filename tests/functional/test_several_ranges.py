@@ -127,6 +127,7 @@ def test_restarts(interleaved: Cluster) -> None:
     assert [one["ranges"] for one in stat(interleaved)] == [[list(bounds) for bounds in ranges] for ranges in LAYOUT]
 
 
+@pytest.mark.long
 def test_backup_and_other_configs(interleaved: Cluster, new_cluster: NewCluster) -> None:
     """A backup goes into a cluster of other ranges and back; a config with other ranges changes nothing by itself."""
     with Pyshard(interleaved.server) as app:

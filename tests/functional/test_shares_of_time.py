@@ -91,6 +91,7 @@ def start_with_tls(daemon: Daemon, files: Certificates) -> None:
     daemon.wait_listening()
 
 
+@pytest.mark.long
 def test_records_of_one_byte(new_cluster: NewCluster, tmp_path: Path) -> None:
     """Whoever sends each byte in a record of TLS of its own is cut off soon, and takes little time of others."""
     cluster, certificates = new_cluster(1), Certificates(tmp_path)

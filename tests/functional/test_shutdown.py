@@ -113,6 +113,7 @@ def test_a_peer_that_sends_on(new_cluster: NewCluster) -> None:
         assert app.read("count") == {"hash_": pytest.approx(0.5, abs=0.5), "record": answered}
 
 
+@pytest.mark.long
 def test_bad_company(new_cluster: NewCluster) -> None:
     """Connections that peers leave open delay a stop only within its bounds.
 
@@ -141,6 +142,7 @@ def test_bad_company(new_cluster: NewCluster) -> None:
         assert app.read("large") is None
 
 
+@pytest.mark.long
 def test_idle(cluster: Cluster) -> None:
     """SIGINT, twice, ends daemons in order, too; clients that were idle meanwhile go on as if nothing had been."""
     with Pyshard(cluster.server, deadline=PATIENCE) as app:

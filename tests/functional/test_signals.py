@@ -196,6 +196,7 @@ def test_the_terminal_goes(environment: Mapping[str, str], tmp_path: Path) -> No
 # -- pid files ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plugin", ["pyshard-shard", "pyshard-bootstrap"])
 def test_a_pid_file_that_names_the_daemon_itself(
     environment: Mapping[str, str], tmp_path: Path, plugin: str, cluster: Cluster
@@ -218,6 +219,7 @@ def test_a_pid_file_that_names_the_daemon_itself(
     assert not (cluster.folder / "own.pid").exists()
 
 
+@pytest.mark.long
 def test_a_pid_file_of_a_daemon_that_runs(cluster: Cluster, environment: Mapping[str, str]) -> None:
     """A second daemon with the pid file of one that runs is refused, as twistd has it, and the file stays."""
     pid = cluster.shards[0].pid_file.read_text()

@@ -184,6 +184,7 @@ def test_foreign_shard(new_cluster: NewCluster) -> None:
     owner.wait_ready()
 
 
+@pytest.mark.long
 def test_swapped_addresses(cluster: Cluster) -> None:
     """Two shards whose addresses are swapped in the config file are refused, until the file is right again."""
     keys = [cluster.keys(number, 1)[0] for number in range(2)]

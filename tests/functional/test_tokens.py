@@ -179,6 +179,7 @@ async def test_tokens_are_exchanged(guarded: Guarded) -> None:
     await client.close()
 
 
+@pytest.mark.long
 def test_every_daemon_again(guarded: Guarded) -> None:
     """Daemons that are killed and started again authenticate to each other, and clients to them."""
     with Pyshard(guarded.cluster.server, token_file=guarded.files[Role.WRITE]) as app:
