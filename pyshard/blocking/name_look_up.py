@@ -47,7 +47,7 @@ def look_up(host: str, port: int, until: float) -> Steps[Sequence[FoundAddress]]
             return question.outcome()
         now = steady_seconds()
         if now >= until:
-            raise OSError(errno.EHOSTUNREACH, f"{host!r} was not looked up within {max(0.0, until - began):.3g} s")
+            raise OSError(errno.EHOSTUNREACH, f"{host!r} was not looked up within {max(0.0, until - began):.2g} s")
         yield from Interest((), min(until, now + pause))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
