@@ -1,0 +1,61 @@
+"""What a bootstrap makes of what the replicas of a shard report: the next group, if there is to be one. Pure.
+
+Rules:
+
+- a report counts if it is of the store that the group knows, and under the group's ballot;
+- while the primary reports, it alone is heard: it says itself whom it misses;
+- else the member leads that has the most in its log, of those whose promise has run out. Each of them has all that was
+  acknowledged.
+
+Which of two next groups comes true, the compare-and-swap of the cluster's state decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyshard.model.range_moves import StoreId
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.replication.wishes import Kind, ReplicaReport, Wish
+
+
+def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport]) -> ReplicaGroup | None:
+    """The group that follows; None: it stays as it is.
+
+    :param reports: address → what the replica there said just now.
+    :raises BadRequest: the primary wants what can't be.
+    """
+    counting = {address: report for address, report in reports.items() if _counts(group, address, report)}
+    primary = counting.get(group.primary)
+    if primary is not None and not primary.failed:
+        return None if primary.wish is None else _granted(group, primary.wish)
+    standing = [
+        address
+        for address in group.others
+        if (report := counting.get(address)) is not None and report.complete and _stands(report.wish, address)
+    ]
+    if not standing:
+        return None
+    return group.led_by(max(standing, key=lambda address: (counting[address].position, address)))
+
+
+def _counts(group: ReplicaGroup, address: str, report: ReplicaReport) -> bool:
+    return report.ballot == group.ballot and group.holds(address, StoreId(report.identity, report.incarnation))
+
+
+def _stands(wish: Wish | None, address: str) -> bool:
+    return wish is not None and wish.kind is Kind.LEAD and wish.address == address
+
+
+def _granted(group: ReplicaGroup, wish: Wish) -> ReplicaGroup | None:
+    """What the primary wants.
+
+    :raises BadRequest: it can't be.
+    """
+    if wish.kind is Kind.JOIN:
+        return group.with_member(wish.address)
+    if wish.kind is Kind.REMOVE:
+        return group.without_member(wish.address)
+    if wish.kind is Kind.SWITCH:
+        return group.switched_to(wish.address)
+    return group.renewed() if wish.kind is Kind.RENEW else None  # who leads needn't stand

@@ -1,0 +1,175 @@
+"""What a primary knows under one ballot: who has which groups, for how long it may answer, and what it wants. Pure.
+
+Rules:
+
+- a group is committed when all *needed* replicas have it: the other members, and a learner that is about to join. The
+  bootstrap may have made it a member before this side hears of it;
+- a lease is of one needed replica, counted from when this side sent the answer that the replica's question followed. To
+  answer what it has read, a primary needs those of all;
+- a member that is silent, or has to begin from a copy, is to be removed. Until that is known, it is needed;
+- a learner that keeps up is to join; one at a time. It is needed from then on, and the wish is told only when it has what
+  was committed before without it;
+- to switch, the primary takes no more changes, and says so when the other one has all.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import Enum
+from math import inf
+
+import attrs
+
+from pyshard.model.range_moves import StoreId
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.protocol.log_positions import BallotHistory, common_point
+from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.pulls import Pull
+from pyshard.replication.wishes import Kind, Wish
+
+_BEACON = struct.Struct(">16sd")  # the term's own token, and when it was sent
+
+
+class Course(Enum):
+    """How a replica that pulled goes on."""
+
+    GROUPS = "groups"  # with the groups behind its last one
+    CUT = "cut"  # when it has cut what this log doesn't have
+    COPY = "copy"  # from a copy
+    NOBODY = "nobody"  # it isn't of the group
+
+
+@attrs.define
+class _Other:
+    """Another replica, as the primary knows it.
+
+    :param heard: when it asked last, or the term began.
+    :param confirmed: the number up to which it has all groups of this log.
+    :param leased: until when the primary may answer by its promise.
+    :param given: the number of this log's last group when it was answered last.
+    :param keeps_up: whether it had all when it asked that there was when it asked before.
+    :param lost: whether it has to begin from a copy.
+    """
+
+    heard: float
+    confirmed: int = 0
+    leased: float = -inf
+    given: int = 0
+    keeps_up: bool = False
+    lost: bool = False
+
+
+class PrimaryTerm:
+    """A primary's part under one ballot.
+
+    :param group: the group.
+    :param times: the group's.
+    :param began: when the term began, by the clock that all other moments are of.
+    :param token: 16 random bytes, so that beacons of other terms and processes don't count.
+    :ivar committed: all groups up to this number are committed.
+    """
+
+    def __init__(self, group: ReplicaGroup, times: GroupTimes, began: float, token: bytes) -> None:
+        self.group = group
+        self._times = times
+        self._token = token
+        self._others = {
+            replica.address: _Other(began) for replica in group.replicas if replica.address != group.primary
+        }
+        self._joining: str | None = None
+        self._switching: str | None = None
+        self.committed = 0
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The addresses of those whose word every commit and every lease needs."""
+        others = self.group.others
+        return others if self._joining is None else others | {self._joining}
+
+    @property
+    def takes_changes(self) -> bool:
+        """Whether there are members enough, and the primary's place isn't about to be another's."""
+        return len(self.group.members) >= self.group.least and self._switching is None
+
+    def beacon(self, now: float) -> bytes:
+        """What an answer that is sent now brings along."""
+        return _BEACON.pack(self._token, now)
+
+    def heard(self, pull: Pull, history: BallotHistory, last: int, now: float) -> Course:
+        """Note what a replica has, and say how it goes on.
+
+        :param pull: its question, under this ballot.
+        :param history: of this side's log.
+        :param last: the number of that log's last group.
+        """
+        other = self._others.get(pull.address)
+        if other is None or not self.group.holds(pull.address, StoreId(pull.identity, pull.incarnation)):
+            return Course.NOBODY
+        other.heard = now
+        sent = self._sent(pull.beacon, now)
+        if sent is not None:
+            other.leased = max(other.leased, sent + self._times.lease)
+        common = common_point(history, last, pull.history, pull.last)
+        other.lost = not pull.complete or (common == 0 and pull.last > 0)
+        if other.lost:
+            return Course.COPY
+        if common < pull.last:
+            return Course.CUT
+        other.keeps_up = pull.last >= other.given > 0
+        other.given = last
+        other.confirmed = pull.last
+        return Course.GROUPS
+
+    def falls_behind(self, address: str) -> None:
+        """Note that this log doesn't go back to where a replica is."""
+        self._others[address].lost = True
+
+    def commit(self, safe: int) -> int:
+        """The number up to which groups are committed by now.
+
+        :param safe: the number of the last group that is safe on this side.
+        """
+        reached = min([safe, *(self._others[address].confirmed for address in self.needed)])
+        self.committed = max(self.committed, reached)
+        return self.committed
+
+    def may_answer(self, now: float) -> bool:
+        """Whether nobody else can lead yet, so that what was read is what there is."""
+        return all(now < self._others[address].leased for address in self.needed)
+
+    def confirmed(self) -> dict[str, int]:
+        """Address of each other replica → the number up to which it has all groups."""
+        return {address: other.confirmed for address, other in self._others.items()}
+
+    def switch(self, address: str | None) -> None:
+        """Take no more changes, so that a member can lead in this one's place; None: go on as before."""
+        self._switching = address
+
+    def wish(self, last: int, now: float) -> Wish | None:
+        """What is to become of the group.
+
+        :param last: the number of the log's last group.
+        """
+        for address in sorted(self.needed):
+            other = self._others[address]
+            if other.lost or now - other.heard > self._times.silence:
+                return Wish(Kind.REMOVE, address)
+        if self._switching is not None:
+            ready = self._switching in self.group.others and self._others[self._switching].confirmed >= last
+            return Wish(Kind.SWITCH, self._switching) if ready and self.committed >= last else None
+        if self._joining is None:
+            self._joining = next((each for each in self.group.learners if self._may_join(each, now)), None)
+        if self._joining is None or self._others[self._joining].confirmed < self.committed:
+            return None
+        return Wish(Kind.JOIN, self._joining)
+
+    def _may_join(self, address: str, now: float) -> bool:
+        other = self._others[address]
+        return other.keeps_up and not other.lost and now - other.heard <= self._times.silence
+
+    def _sent(self, beacon: bytes, now: float) -> float | None:
+        """When a beacon was sent; None: it isn't of this term."""
+        if len(beacon) != _BEACON.size:
+            return None
+        token, sent = _BEACON.unpack(beacon)
+        return sent if token == self._token and sent <= now else None

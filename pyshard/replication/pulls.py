@@ -1,0 +1,65 @@
+"""What a member asks the primary, and what it is answered: values that cross the wire. Pure.
+
+A member *pulls*: it asks for the groups behind those that it has, which says that it has them, safe in its log. Each
+question is at the same time its promise not to lead for a while (`pyshard.replication.group_times`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_positions import BallotHistory
+from pyshard.settings import settings
+
+_Text = Annotated[str, msgspec.Meta(max_length=300)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Token = Annotated[bytes, msgspec.Meta(max_length=64)]
+
+
+class Pull(msgspec.Struct, array_like=True, frozen=True):
+    """A member's question for more.
+
+    :param ballot: of the group as the member knows it.
+    :param address: the member's.
+    :param identity: of its store.
+    :param incarnation: of that, too.
+    :param history: which ballots its log has.
+    :param last: the number of its last group; all up to it are safe there.
+    :param complete: whether it has all up to that; else it needs a copy.
+    :param beacon: of the last answer that it had under this ballot; empty: there was none.
+    """
+
+    ballot: _Count
+    address: _Text
+    identity: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+    incarnation: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+    history: BallotHistory
+    last: _Count
+    complete: bool
+    beacon: _Token = b""
+
+
+class Pulled(msgspec.Struct, array_like=True, frozen=True):
+    """The primary's answer.
+
+    :param ballot: of the group as the primary knows it. With another one than the member's nothing else counts, but for
+        the group.
+    :param group: that group, if the member has an older one.
+    :param committed: all groups up to this number are on all members.
+    :param beacon: to be given back with the next question: the primary counts the lease from it.
+    :param cut: the number up to which the member's log is the primary's: what is behind it must go first; None: all is.
+    :param copy: whether the member must begin from a copy, since the primary's log doesn't go back so far.
+    :param groups: those behind the member's last one, in order.
+    """
+
+    ballot: _Count
+    group: ReplicaGroup | None = None
+    committed: _Count = 0
+    beacon: _Token = b""
+    cut: _Count | None = None
+    copy: bool = False
+    groups: list[ChangeGroup] = []

@@ -1,0 +1,327 @@
+"""One replica of a shard: takes on groups as the cluster's state gives them, leads or follows, and says what it wants.
+
+Rules:
+
+- a group is taken on when its ballot is higher than every one before, and once the store has saved that. A lower one is
+  passed over;
+- the primary of a group leads if its store is the one that the group knows. One that began anew asks for a new ballot
+  first: it doesn't know who was about to join;
+- everybody else follows the primary: a member, or a learner;
+- what a member asks, and what it is answered, counts under one ballot only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.errors import BadRequest, FollowerBehind, NotConfigured, PyshardError, SnapshotEnded
+from pyshard.model.range_moves import StoreId
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_positions import LogPosition
+from pyshard.replication.answer_gate import AnswerGate
+from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.interfaces import Primary, ReplicaStore
+from pyshard.replication.member_term import MemberTerm
+from pyshard.replication.primary_term import Course, PrimaryTerm
+from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.wishes import Kind, ReplicaReport, Wish
+
+_PAUSE = 0.05  # seconds before a question that failed is asked again
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ReplicaGroup).decode
+
+
+class GroupSource(Protocol):
+    """Gives the groups of the primary's own log."""
+
+    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
+        """Those behind a number, when there are some; none after a while.
+
+        :raises FollowerBehind: they aren't kept.
+        """
+        ...
+
+
+class Replica:
+    """One process's part in a group of replicas.
+
+    :param me: the address of this replica.
+    :param store: its store.
+    :param source: gives the groups of that store to others.
+    :param clock: times leases; its seconds go on while the machine is suspended.
+    :param times: the group's.
+    :param reach: gives the replica at an address.
+    :param random: gives so many random bytes.
+    :param on_term: called when this replica leads, or does so no more.
+    :ivar group: the group; None: it was told of none yet.
+    :ivar failed: why it can't go on by itself; empty: it can.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        me: str,
+        store: ReplicaStore,
+        source: GroupSource,
+        clock: IReactorTime,
+        times: GroupTimes,
+        reach: Callable[[str], Primary],
+        random: Callable[[int], bytes],
+        on_term: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._me = me
+        self._store = store
+        self._source = source
+        self._clock = clock
+        self._times = times
+        self._reach = reach
+        self._random = random
+        self._on_term = on_term
+        self._taking_on = DeferredLock()
+        self._primary: PrimaryTerm | None = None
+        self._gate: AnswerGate | None = None
+        self._member: MemberTerm | None = None
+        self._following: Deferred[None] | None = None
+        self._began_anew = True
+        self.group: ReplicaGroup | None = None
+        self.failed = ""
+        ballot, text = store.promised
+        if ballot:
+            self.group = _decode(text)
+            self._begin_member()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the primary, as far as it knows."""
+        return self._primary is not None
+
+    @property
+    def takes_changes(self) -> bool:
+        """Whether it leads, and takes changes."""
+        return self._primary is not None and self._primary.takes_changes
+
+    def start(self) -> None:
+        """Go on with the group that the store remembers."""
+        self._follow()
+
+    def stop(self) -> None:
+        """Ask and answer nobody any more."""
+        self._end_term()
+
+    def take_on(self, group: ReplicaGroup) -> Deferred[None]:
+        """Take on a group, when those before it have been; an older one is passed over."""
+        taken: Deferred[None] = self._taking_on.run(lambda: Deferred.fromCoroutine(self._take_on(group)))
+        return taken
+
+    def passed(self, seen: int, changed: bool) -> Deferred[None]:
+        """Fires when an answer may be given; see `AnswerGate.passed`.
+
+        :raises NotConfigured: this replica doesn't lead.
+        """
+        if self._gate is None or self._primary is None:
+            raise NotConfigured("this replica doesn't lead its shard; get the newest map")
+        self._primary.commit(self._store.safe)
+        return self._gate.passed(seen, changed)
+
+    async def pulled(self, question: Pull) -> Pulled:
+        """Answer a member, or a learner.
+
+        :raises NotConfigured: this replica doesn't lead.
+        :raises BadRequest: who asks isn't of the group.
+        """
+        term, gate = self._primary, self._gate
+        if term is None or gate is None or self.failed:
+            raise NotConfigured("this replica doesn't lead its shard; ask the bootstrap for the newest group")
+        if question.ballot != term.group.ballot:
+            return Pulled(term.group.ballot, term.group if question.ballot < term.group.ballot else None)
+        course = term.heard(question, self._store.history, self._store.position.sequence, self._clock.seconds())
+        await self._committed(term, gate)
+        if course is Course.NOBODY:
+            raise BadRequest(f"replica {question.address}: found a store that isn't of the group")
+        groups: list[ChangeGroup] = []
+        if course is Course.GROUPS:
+            try:
+                groups = await self._source.groups(question.address, question.last)
+            except FollowerBehind:
+                term.falls_behind(question.address)
+                course = Course.COPY
+        cut = self._common(question) if course is Course.CUT else None
+        beacon = term.beacon(self._clock.seconds())
+        return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups)
+
+    def report(self) -> ReplicaReport:
+        """What it says of itself to a bootstrap. A member may stand for the primary's place with this."""
+        store, ballot = self._store, 0 if self.group is None else self.group.ballot
+        durable = not store.ephemeral
+        return ReplicaReport(
+            store.identity,
+            store.incarnation,
+            durable,
+            ballot,
+            store.position,
+            store.complete,
+            self._wish(),
+            self.failed,
+        )
+
+    def fail(self, why: str) -> None:
+        """Lead no more under this ballot: the store can't go on."""
+        self.failed = why
+        self._end_term()
+
+    # ------------------------------------------------------------------ inside
+
+    def _wish(self) -> Wish | None:
+        now = self._clock.seconds()
+        if self._primary is not None:
+            self._primary.commit(self._store.safe)
+            return self._primary.wish(self._store.position.sequence, now)
+        if self._member is None or self.group is None:
+            return None
+        if self.group.primary == self._me:
+            return Wish(Kind.RENEW, self._me) if self._knows_me(self.group) else None
+        return self._member.stand(self._store.complete, now)
+
+    def _knows_me(self, group: ReplicaGroup) -> bool:
+        return group.holds(self._me, StoreId(self._store.identity, self._store.incarnation))
+
+    async def _take_on(self, group: ReplicaGroup) -> None:
+        if self.group is not None and group.ballot <= self.group.ballot:
+            return
+        await self._store.promise(group.ballot, _encode(group))
+        self._end_term()
+        self.group, self.failed = group, ""
+        if group.primary == self._me and self._knows_me(group) and self._store.complete:
+            await self._lead(group)
+        else:
+            await self._store.follow_others()
+            self._begin_member()
+            self._follow()
+
+    async def _lead(self, group: ReplicaGroup) -> None:
+        term = PrimaryTerm(group, self._times, self._clock.seconds(), self._random(16))
+        term.committed = self._store.committed
+        await self._store.lead(group.ballot)
+        self._primary, self._gate = term, AnswerGate(term, self._clock.seconds)
+        await self._committed(term, self._gate)
+        self._on_term()
+
+    def _begin_member(self) -> None:
+        assert self.group is not None
+        self._member = MemberTerm(self.group, self._me, self._times, self._clock.seconds())
+
+    def _end_term(self) -> None:
+        led, gate, following = self._primary is not None, self._gate, self._following
+        self._primary = self._gate = self._member = self._following = None
+        if gate is not None:
+            gate.end(NotConfigured("this replica doesn't lead its shard any more"))
+        if following is not None:
+            following.cancel()
+        if led:
+            self._on_term()
+
+    async def _committed(self, term: PrimaryTerm, gate: AnswerGate) -> None:
+        """Let the store, and those who wait, know how much is committed."""
+        before = self._store.committed
+        if term.commit(self._store.safe) > before:
+            await self._store.commit(term.committed)
+        gate.look()
+
+    def _common(self, question: Pull) -> int:
+        from pyshard.protocol.log_positions import common_point
+
+        store = self._store
+        return common_point(store.history, store.position.sequence, question.history, question.last)
+
+    # ------------------------------------------------------------------ a member
+
+    def _follow(self) -> None:
+        term = self._member
+        if term is None or term.group.primary == self._me:
+            return
+        following = Deferred.fromCoroutine(self._pull(term, self._reach(term.group.primary)))
+        self._following = following
+        following.addErrback(self._stopped)
+
+    def _stopped(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self.failed = failure.getErrorMessage()
+            self._log.failure("this replica stops", failure)
+
+    async def _pull(self, term: MemberTerm, primary: Primary) -> None:
+        while self._member is term:
+            try:
+                if not await self._pull_once(term, primary):
+                    return
+            except (PyshardError, OSError) as error:
+                self._log.debug("{primary}: {why}", primary=term.group.primary, why=error)
+                await deferLater(self._clock, _PAUSE)
+
+    async def _pull_once(self, term: MemberTerm, primary: Primary) -> bool:
+        """Ask once, and do as the answer says; whether to go on."""
+        store = self._store
+        if term.standing:
+            await deferLater(self._clock, _PAUSE)
+            return True
+        answer = await primary.pull(
+            Pull(
+                term.group.ballot,
+                self._me,
+                store.identity,
+                store.incarnation,
+                store.history,
+                store.position.sequence,
+                store.complete,
+                term.beacon,
+            )
+        )
+        if answer.ballot != term.group.ballot:
+            if answer.group is not None and answer.ballot > term.group.ballot:
+                self.take_on(answer.group)  # it cancels this one
+            await deferLater(self._clock, _PAUSE)
+            return True
+        term.answered(answer.beacon, self._clock.seconds())
+        if answer.cut is not None:
+            await self._cut(answer.cut, primary)
+        elif answer.copy:
+            await self._copy(primary)
+        else:
+            if answer.groups:
+                await store.append(answer.groups)
+            committed = min(answer.committed, store.position.sequence)
+            if committed > store.committed:
+                await store.commit(committed)
+        return True
+
+    async def _cut(self, sequence: int, primary: Primary) -> None:
+        try:
+            await self._store.cut(sequence)
+        except BadRequest:
+            await self._copy(primary)
+
+    async def _copy(self, primary: Primary) -> None:
+        """Become a copy of the primary's store."""
+        head = await primary.open_copy()
+        await self._store.begin_copy(head)
+        try:
+            while rows := await primary.copied_rows():
+                await self._store.take_copied(rows)
+        except SnapshotEnded:
+            return  # it isn't complete, so another copy is begun
+        await self._store.end_copy()
+
+    @property
+    def position(self) -> LogPosition:
+        """Where the log ends."""
+        return self._store.position
