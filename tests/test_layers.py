@@ -26,6 +26,7 @@ LAYERS = [
     "metrics",
     "client_core",
     "storage",
+    "replication",
     "net",
     "server",
     "http",

@@ -26,7 +26,7 @@ from pyshard.model.range_moves import StoreId
 
 
 @attrs.frozen
-class Replica:
+class MapReplica:
     """A process that holds a copy of a shard, or is to hold one.
 
     :param host: name or IP address at which others reach it.
@@ -61,7 +61,7 @@ class ReplicaGroup:
     ballot: int
     primary: str
     members: frozenset[str]
-    replicas: tuple[Replica, ...]
+    replicas: tuple[MapReplica, ...]
     least: int = 1
 
     def __attrs_post_init__(self) -> None:
@@ -84,7 +84,7 @@ class ReplicaGroup:
         """The members without the primary."""
         return self.members - {self.primary}
 
-    def at(self, address: str) -> Replica | None:
+    def at(self, address: str) -> MapReplica | None:
         """The replica at an address."""
         return next((replica for replica in self.replicas if replica.address == address), None)
 
@@ -156,7 +156,7 @@ class ReplicaGroup:
         )
         return self._next(replicas=replicas, members=self.members - {address} | {self.primary})
 
-    def with_replicas(self, replicas: Iterable[Replica], least: int) -> ReplicaGroup:
+    def with_replicas(self, replicas: Iterable[MapReplica], least: int) -> ReplicaGroup:
         """The group with the replicas of a config: those that come are learners.
 
         :param replicas: their stores are passed over.
@@ -189,7 +189,7 @@ class ReplicaGroup:
         self,
         primary: str | None = None,
         members: frozenset[str] | None = None,
-        replicas: tuple[Replica, ...] | None = None,
+        replicas: tuple[MapReplica, ...] | None = None,
         least: int | None = None,
     ) -> ReplicaGroup:
         return ReplicaGroup(
@@ -201,7 +201,7 @@ class ReplicaGroup:
         )
 
 
-def new_group(replicas: Iterable[Replica], least: int | None = None) -> ReplicaGroup:
+def new_group(replicas: Iterable[MapReplica], least: int | None = None) -> ReplicaGroup:
     """The first group of a shard: its first replica alone; the others are learners, and join when they have a copy.
 
     :param replicas: at least one, the first of which is to lead.

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.replication.wishes import Kind, ReplicaReport, Wish
+from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
 
 
 def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport]) -> ReplicaGroup | None:
@@ -44,7 +44,7 @@ def _counts(group: ReplicaGroup, address: str, report: ReplicaReport) -> bool:
 
 
 def _stands(wish: Wish | None, address: str) -> bool:
-    return wish is not None and wish.kind is Kind.LEAD and wish.address == address
+    return wish is not None and wish.kind is WishKind.LEAD and wish.address == address
 
 
 def _granted(group: ReplicaGroup, wish: Wish) -> ReplicaGroup | None:
@@ -52,10 +52,10 @@ def _granted(group: ReplicaGroup, wish: Wish) -> ReplicaGroup | None:
 
     :raises BadRequest: it can't be.
     """
-    if wish.kind is Kind.JOIN:
+    if wish.kind is WishKind.JOIN:
         return group.with_member(wish.address)
-    if wish.kind is Kind.REMOVE:
+    if wish.kind is WishKind.REMOVE:
         return group.without_member(wish.address)
-    if wish.kind is Kind.SWITCH:
+    if wish.kind is WishKind.SWITCH:
         return group.switched_to(wish.address)
-    return group.renewed() if wish.kind is Kind.RENEW else None  # who leads needn't stand
+    return group.renewed() if wish.kind is WishKind.RENEW else None  # who leads needn't stand

@@ -2,8 +2,9 @@
 
 Rules:
 
-- with each question a member gives back the *beacon* of the primary's last answer. That is its promise not to lead within
-  the grace, counted from when it had that answer. The primary counts its lease from when it sent it, which was before;
+- with each question a member gives back the *beacon* of the primary's last answer. That is its promise not to lead
+  within the grace, counted from when it had that answer. The primary counts its lease from when it sent it, which was
+  before;
 - so questions that nobody answers prolong nothing;
 - a member whose promise has run out may stand for the primary's place. From then on it asks for nothing more under this
   ballot: else the old primary could answer by a new promise, while this one is made the primary;
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.group_times import GroupTimes
-from pyshard.replication.wishes import Kind, Wish
+from pyshard.replication.wishes import Wish, WishKind
 
 
 class MemberTerm:
@@ -58,4 +59,4 @@ class MemberTerm:
             return None
         if now >= self._promised_until:
             self.standing = True
-        return Wish(Kind.LEAD, self._me) if self.standing else None
+        return Wish(WishKind.LEAD, self._me) if self.standing else None

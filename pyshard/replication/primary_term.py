@@ -7,8 +7,8 @@ Rules:
 - a lease is of one needed replica, counted from when this side sent the answer that the replica's question followed. To
   answer what it has read, a primary needs those of all;
 - a member that is silent, or has to begin from a copy, is to be removed. Until that is known, it is needed;
-- a learner that keeps up is to join; one at a time. It is needed from then on, and the wish is told only when it has what
-  was committed before without it;
+- a learner that keeps up is to join; one at a time. It is needed from then on, and the wish is told only when it has
+  what was committed before without it;
 - to switch, the primary takes no more changes, and says so when the other one has all.
 """
 
@@ -25,7 +25,7 @@ from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_positions import BallotHistory, common_point
 from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.pulls import Pull
-from pyshard.replication.wishes import Kind, Wish
+from pyshard.replication.wishes import Wish, WishKind
 
 _BEACON = struct.Struct(">16sd")  # the term's own token, and when it was sent
 
@@ -153,15 +153,15 @@ class PrimaryTerm:
         for address in sorted(self.needed):
             other = self._others[address]
             if other.lost or now - other.heard > self._times.silence:
-                return Wish(Kind.REMOVE, address)
+                return Wish(WishKind.REMOVE, address)
         if self._switching is not None:
             ready = self._switching in self.group.others and self._others[self._switching].confirmed >= last
-            return Wish(Kind.SWITCH, self._switching) if ready and self.committed >= last else None
+            return Wish(WishKind.SWITCH, self._switching) if ready and self.committed >= last else None
         if self._joining is None:
             self._joining = next((each for each in self.group.learners if self._may_join(each, now)), None)
         if self._joining is None or self._others[self._joining].confirmed < self.committed:
             return None
-        return Wish(Kind.JOIN, self._joining)
+        return Wish(WishKind.JOIN, self._joining)
 
     def _may_join(self, address: str, now: float) -> bool:
         other = self._others[address]

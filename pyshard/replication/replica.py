@@ -26,14 +26,14 @@ from pyshard.errors import BadRequest, FollowerBehind, NotConfigured, PyshardErr
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.protocol.log_positions import LogPosition
+from pyshard.protocol.log_positions import common_point
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.primary_term import Course, PrimaryTerm
 from pyshard.replication.pulls import Pull, Pulled
-from pyshard.replication.wishes import Kind, ReplicaReport, Wish
+from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
 
 _PAUSE = 0.05  # seconds before a question that failed is asked again
 
@@ -156,6 +156,8 @@ class Replica:
             except FollowerBehind:
                 term.falls_behind(question.address)
                 course = Course.COPY
+        if self._primary is not term:  # what its log has now may be another primary's
+            raise NotConfigured("this replica leads its shard no more; ask the bootstrap for the newest group")
         cut = self._common(question) if course is Course.CUT else None
         beacon = term.beacon(self._clock.seconds())
         return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups)
@@ -190,7 +192,7 @@ class Replica:
         if self._member is None or self.group is None:
             return None
         if self.group.primary == self._me:
-            return Wish(Kind.RENEW, self._me) if self._knows_me(self.group) else None
+            return Wish(WishKind.RENEW, self._me) if self._knows_me(self.group) else None
         return self._member.stand(self._store.complete, now)
 
     def _knows_me(self, group: ReplicaGroup) -> bool:
@@ -239,8 +241,6 @@ class Replica:
         gate.look()
 
     def _common(self, question: Pull) -> int:
-        from pyshard.protocol.log_positions import common_point
-
         store = self._store
         return common_point(store.history, store.position.sequence, question.history, question.last)
 
@@ -320,8 +320,3 @@ class Replica:
         except SnapshotEnded:
             return  # it isn't complete, so another copy is begun
         await self._store.end_copy()
-
-    @property
-    def position(self) -> LogPosition:
-        """Where the log ends."""
-        return self._store.position

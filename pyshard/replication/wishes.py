@@ -15,7 +15,7 @@ from pyshard.protocol.log_positions import LogPosition
 from pyshard.settings import settings
 
 
-class Kind(Enum):
+class WishKind(Enum):
     """What is wanted."""
 
     JOIN = "join"
@@ -32,7 +32,7 @@ class Wish(msgspec.Struct, frozen=True):
     :param address: of the replica that is to join, to go, or to lead; of the primary itself, to renew.
     """
 
-    kind: Kind
+    kind: WishKind
     address: Annotated[str, msgspec.Meta(max_length=300)]
 
 

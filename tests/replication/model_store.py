@@ -1,7 +1,7 @@
 """A plain store with a log, as a replica needs it: a few lines in place of files and dicts, for simulations.
 
-It has its rules in the open: the log is a list; what is behind `committed` in it isn't applied, but for a primary, which
-applies what it does at once; the disk has what was synced.
+It has its rules in the open: the log is a list; what is behind `committed` in it isn't applied, but for a primary,
+which applies what it does at once; the disk has what was synced.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Disk:
 
     identity: str
     incarnation: str = "1"
-    base: LogPosition = LogPosition()
+    base: LogPosition = attrs.Factory(LogPosition)
     history: BallotHistory = ()
     log: list[ChangeGroup] = attrs.Factory(list)
     flushed: tuple[int, dict[bytes, bytes]] = (0, {})
@@ -70,9 +70,9 @@ class ModelStore:
 
     # ------------------------------------------------------------------ what a primary's callers ask
 
-    def execute(self, work: Callable[[dict[bytes, bytes]], tuple[object, dict[bytes, bytes | None]]]) -> tuple[
-        object, int, bool, Deferred[None]
-    ]:
+    def execute(
+        self, work: Callable[[dict[bytes, bytes]], tuple[object, dict[bytes, bytes | None]]]
+    ) -> tuple[object, int, bool, Deferred[None]]:
         """Do something at the primary.
 
         :param work: given the values, gives a result, and what becomes of keys.
@@ -135,7 +135,9 @@ class ModelStore:
         for group in groups:
             last = self.position
             if group.sequence <= last.sequence:
-                known = self.log[group.sequence - self.base.sequence - 1] if group.sequence > self.base.sequence else None
+                known = (
+                    self.log[group.sequence - self.base.sequence - 1] if group.sequence > self.base.sequence else None
+                )
                 if known is None or known.ballot != group.ballot:
                     return fail(BadRequest("another group is there"))
                 continue

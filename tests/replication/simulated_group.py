@@ -1,4 +1,4 @@
-"""A whole group of replicas in memory, with bootstraps, clients, a network and clocks, under faults that a seed chooses.
+"""A whole group of replicas in memory, with bootstraps, clients, network and clocks, under faults that a seed chooses.
 
 The replicas are the real ones (`pyshard.replication.replica`), over a plain store. What is simulated:
 
@@ -10,21 +10,21 @@ The replicas are the real ones (`pyshard.replication.replica`), over a plain sto
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from linearizability import UNKNOWN, Operation, by_key, check
 from replication.model_store import Disk, ModelStore
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, FollowerBehind, NotConfigured, PyshardError, Unavailable
+from pyshard.errors import BadRequest, NotConfigured, PyshardError, Unavailable
 from pyshard.model.range_moves import StoreId
-from pyshard.model.replica_group import Replica as Placed
-from pyshard.model.replica_group import ReplicaGroup, new_group
+from pyshard.model.replica_group import MapReplica, ReplicaGroup, new_group
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.replication.group_decision import next_group
 from pyshard.replication.group_times import GroupTimes
@@ -125,7 +125,7 @@ class Machine:
             self.disk = self._new_disk()
         self.alive = True
         clock = MachineClock(self, self.life)
-        store = self.store = ModelStore(self.disk, self.world.ephemeral, lambda life=self.life: self._sync(life))
+        store = self.store = ModelStore(self.disk, self.world.ephemeral, functools.partial(self._sync, self.life))
         self.replica = Replica(
             self.address,
             store,
@@ -266,7 +266,7 @@ class World:
         self.machines = {address: Machine(self, address, number) for number, address in enumerate(addresses)}
         self.cut: set[tuple[str, str]] = set()
         self.loss = 0.0
-        self.state = new_group([Placed("h", number + 1) for number in range(replicas)], least=1)
+        self.state = new_group([MapReplica("h", number + 1) for number in range(replicas)], least=1)
         self.terms: list[str] = []
         self.history: list[tuple[object, Operation]] = []
         self.away: set[str] = set()  # bootstraps that are down
@@ -360,7 +360,9 @@ class World:
             if self.state == seen:
                 self.state = wanted
                 self.swaps += 1
-                self.terms.append(f"{self.clock.seconds():.3f} {wanted.ballot}: {wanted.primary} {sorted(wanted.members)}")
+                self.terms.append(
+                    f"{self.clock.seconds():.3f} {wanted.ballot}: {wanted.primary} {sorted(wanted.members)}"
+                )
 
         chance = self.random.random()
         if chance >= 0.95:
@@ -493,7 +495,9 @@ class World:
         names = [*self.machines, "bootstrap 1", "bootstrap 2"]
         while self.clock.seconds() < end:
             await deferLater(self.clock, self.random.uniform(0.05, 1.5))
-            kind = self.random.choice(["kill", "kill primary", "sleep", "cut", "cut", "loss", "away", "power", "switch"])
+            kind = self.random.choice(
+                ["kill", "kill primary", "sleep", "cut", "cut", "loss", "away", "power", "switch"]
+            )
             machine = self.random.choice(list(self.machines.values()))
             if kind == "kill primary":
                 machine, kind = self.machines[self.state.primary], "kill"
@@ -511,7 +515,9 @@ class World:
                 self.clock.callLater(self.random.uniform(0.01, 4.0), machine.start)
             elif kind == "sleep":
                 machine.asleep_until = self.clock.seconds() + self.random.uniform(0.05, 3.0)
-                self.terms.append(f"{self.clock.seconds():.3f} {machine.address} sleeps until {machine.asleep_until:.3f}")
+                self.terms.append(
+                    f"{self.clock.seconds():.3f} {machine.address} sleeps until {machine.asleep_until:.3f}"
+                )
             elif kind == "cut":
                 here, there = self.random.sample([*names, "client 1"], 2)
                 pairs = [(here, there), (there, here)][: self.random.randrange(1, 3)]
@@ -563,7 +569,8 @@ class World:
         self.stopped = True
         self._advance(4.0)
         self._check()
-        return f"{len(self.history)} operations, {self.swaps} changes of the group, {sum(m.stores for m in self.machines.values())} stores"
+        stores = sum(machine.stores for machine in self.machines.values())
+        return f"{len(self.history)} operations, {self.swaps} changes of the group, {stores} stores"
 
     def _advance(self, seconds: float) -> None:
         """Let time pass, call by call."""
@@ -587,9 +594,7 @@ class World:
             assert not machine.replica.failed, machine.replica.failed
             assert machine.store.position == leader.store.position, f"logs differ at the end\n{terms}"
             assert _values_at(machine.store) == leader.store.values, f"values differ at the end\n{terms}"
-        ending = [
-            (key, Operation("end", "read", 1e9, 1e9 + 1, _number(leader.store.values.get(key)))) for key in KEYS
-        ]
+        ending = [(key, Operation("end", "read", 1e9, 1e9 + 1, _number(leader.store.values.get(key)))) for key in KEYS]
         for key, operations in by_key([*self.history, *ending]).items():
             try:
                 check(operations)
