@@ -57,6 +57,8 @@ class Settings:
     MAX_RANGES: int = 20_000
     #: Ranges of one shard, since its statistics have a histogram of each.
     MAX_SHARD_RANGES: int = 1000
+    #: Replicas of one shard, since each waits for the slowest of them.
+    MAX_REPLICAS: int = 7
     #: Moves of ranges that a cluster's state has: planned, under way, or not done with.
     MAX_MOVES: int = 1000
     #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.

@@ -321,7 +321,7 @@ class Hostile:
             "identity": "hostile", "durable": False,
         }  # fmt: skip
         whole: dict[str, object] = {
-            "format": 3, "cluster": "c", "epoch": 1, "shards": [shard], "indexes": {"pages": 1}, "next_index": 2
+            "format": 4, "cluster": "c", "epoch": 1, "shards": [shard], "indexes": {"pages": 1}, "next_index": 2
         }  # fmt: skip
         for part in (shard, whole):
             for field in list(part):

@@ -7,6 +7,8 @@ Rules:
 - a change of the map or of indexes gives a state of the next epoch. Any other one is a step within the epoch, of which
   no client has to know: what a move does before it is committed. Of two states the one of the later epoch is newer, and
   within an epoch the one of the later step;
+- another primary of a shard is a change of the map, and its ranges have the new epoch as their *since*, too; any other
+  change of its replicas is a step;
 - what is committed of a move changes the map in the same state. Its slots have the new epoch as their *since*: whoever
   routed by an older one doesn't know who had them in between;
 - an index gets an id that no other index of the cluster ever had, so a name that is dropped and created again never
@@ -23,11 +25,12 @@ from typing import Any
 
 import attrs
 
-from pyshard.errors import IndexExists, IndexNotFound, InvalidIndexName, shown_value
+from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, shown_value
 from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
-from pyshard.model.range_moves import Phase, RangeMove, check_move, without_store
+from pyshard.model.range_moves import Phase, RangeMove, StoreId, check_move, without_store
 from pyshard.model.range_plan import Transfer
+from pyshard.model.replica_group import MapReplica, ReplicaGroup, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import union, without
 from pyshard.settings import settings
@@ -142,12 +145,27 @@ class ClusterState:
         )
         return attrs.evolve(state, moves=tuple(without_store(move, name, identity) for move in self.moves))
 
+    def with_group(self, name: str, group: ReplicaGroup) -> ClusterState:
+        """The next state, in which a shard has other replicas, or another one of them leads.
+
+        Its moves that began with another store are cancelled, unless they are decided; see `with_identity`.
+        """
+        shard = self.map.named(name)
+        assert shard is not None, "the shard is one of the map's"
+        led = shard.led_by_group(group)
+        shards = ShardMap(led if each.name == name else each for each in self.map.shards)
+        if (led.address, led.identity) == (shard.address, shard.identity):
+            return attrs.evolve(self, map=shards, step=self.step + 1)
+        since = moved_since(self.since, shard.ranges, self.epoch + 1) if shard.ranges else self.since
+        moves = tuple(without_store(move, name, led.identity) for move in self.moves)
+        return self._of_next_epoch(map=shards, since=since, moves=moves)
+
     def with_addresses(self, configured: ShardMap) -> ClusterState:
-        """The state with the addresses and limits of a config: this one if nothing differs, else the next.
+        """The state with the addresses, replicas and limits of a config: this one if nothing differs, else the next.
 
-        Shards and ranges stay as they are, whatever the config says of them.
+        Shards and ranges stay as they are, whatever the config says of them. So does who leads, and who is a member.
 
-        :raises ConfigError: two shards would have one address.
+        :raises ConfigError: two shards would have one address, or a replica would go that is a member.
         """
         shards = tuple(_placed_as(shard, configured.named(shard.name)) for shard in self.map.shards)
         return self if shards == self.map.shards else self._with_shards(shards)
@@ -207,10 +225,32 @@ class ClusterState:
 
 
 def _placed_as(shard: MapShard, configured: MapShard | None) -> MapShard:
-    """A shard with the address and limit that a config has for it, if it has any."""
+    """A shard with the addresses and limit that a config has for it, if it has any.
+
+    :raises ConfigError: its replicas can't become those of the config.
+    """
     if configured is None:
         return shard
-    return attrs.evolve(shard, host=configured.host, port=configured.port, limit=configured.limit)
+    limited = attrs.evolve(shard, limit=configured.limit)
+    if shard.group is None and configured.group is None:
+        return attrs.evolve(limited, host=configured.host, port=configured.port)
+    try:
+        group = _group_as(shard, configured)
+    except BadRequest as error:
+        raise ConfigError(f"shard {shard.name!r}: {error}") from None
+    return attrs.evolve(limited, group=None) if group is None else limited.led_by_group(group)
+
+
+def _group_as(shard: MapShard, configured: MapShard) -> ReplicaGroup | None:
+    """The replicas of a shard when they are those of a config.
+
+    :raises BadRequest: some that are members would go.
+    """
+    store = StoreId(shard.identity, "") if shard.identity else None
+    now = shard.group or new_group([MapReplica(shard.host, shard.port, store, shard.durable)])
+    wanted = configured.group or new_group([MapReplica(configured.host, configured.port)])
+    group = now.with_replicas(wanted.replicas, wanted.least)
+    return None if configured.group is None else group
 
 
 def index_not_found(name: str) -> IndexNotFound:

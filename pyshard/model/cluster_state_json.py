@@ -14,29 +14,49 @@ from pyshard.errors import BadRequest, ConfigError, plain, shown_value
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase, RangeMove, StoreId
+from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import union
 from pyshard.settings import settings
 
 #: The format number of the text that this version reads and writes.
-FORMAT = 3
+FORMAT = 4
 
 # The bounds of what a state may say, whoever sends it.
 _Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
 _Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
 _Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+_Address = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 _IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores have 4 bytes for it
 
 
-class _JsonShard(msgspec.Struct):
+class _JsonReplica(msgspec.Struct):
+    host: _Host
+    port: _Port
+    store: tuple[_Id, _Id] | None
+    durable: bool
+
+
+class _JsonGroup(msgspec.Struct):
+    ballot: _Large
+    primary: _Address
+    members: Annotated[list[_Address], msgspec.Meta(max_length=settings.MAX_REPLICAS)]
+    replicas: Annotated[list[_JsonReplica], msgspec.Meta(max_length=settings.MAX_REPLICAS)]
+    least: Annotated[int, msgspec.Meta(ge=1, le=settings.MAX_REPLICAS)]
+
+
+class _JsonShard(msgspec.Struct, omit_defaults=True):
     name: _Name
     ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
     size: _Large
-    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    host: _Host
+    port: _Port
     identity: _Id
     durable: bool
+    group: _JsonGroup | None = None
 
 
 class _JsonMove(msgspec.Struct):
@@ -76,7 +96,16 @@ def _pair(store: StoreId | None) -> tuple[str, str] | None:
 def to_json(state: ClusterState) -> bytes:
     """The state as JSON text in UTF-8, with ranges in slots."""
     shards = [
-        _JsonShard(shard.name, list(shard.ranges), shard.limit, shard.host, shard.port, shard.identity, shard.durable)
+        _JsonShard(
+            shard.name,
+            list(shard.ranges),
+            shard.limit,
+            shard.host,
+            shard.port,
+            shard.identity,
+            shard.durable,
+            None if shard.group is None else _json_group(shard.group),
+        )
         for shard in state.map.shards
     ]
     moves = [
@@ -122,10 +151,7 @@ def from_json(text: bytes) -> ClusterState:
         if given != FORMAT:
             raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
         read = msgspec.json.decode(text, type=_JsonState)
-        shards = ShardMap(
-            MapShard(shard.name, shard.ranges, shard.size, shard.host, shard.port, shard.identity, shard.durable)
-            for shard in read.shards
-        )
+        shards = ShardMap(map(_shard, read.shards))
         if len(read.indexes) > settings.MAX_INDEXES:
             raise BadRequest(
                 f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
@@ -151,6 +177,40 @@ def from_json(text: bytes) -> ClusterState:
         read.next_move,
         since,
     )
+
+
+def _json_group(group: ReplicaGroup) -> _JsonGroup:
+    replicas = [
+        _JsonReplica(replica.host, replica.port, _pair(replica.store), replica.durable) for replica in group.replicas
+    ]
+    return _JsonGroup(group.ballot, group.primary, sorted(group.members), replicas, group.least)
+
+
+def _shard(read: _JsonShard) -> MapShard:
+    """A shard.
+
+    :raises BadRequest: its replicas can't be those of a shard that is where it is.
+    """
+    group = None if read.group is None else _group(read.name, read.group)
+    shard = MapShard(read.name, read.ranges, read.size, read.host, read.port, read.identity, read.durable, group)
+    if group is not None and shard.led_by_group(group) != shard:
+        raise BadRequest(f"the cluster state has shard {shown_value(read.name)} elsewhere than its primary")
+    return shard
+
+
+def _group(name: str, read: _JsonGroup) -> ReplicaGroup:
+    """The replicas of a shard.
+
+    :raises BadRequest: they can't be.
+    """
+    replicas = tuple(
+        MapReplica(replica.host, replica.port, replica.store and StoreId(*replica.store), replica.durable)
+        for replica in read.replicas
+    )
+    try:
+        return ReplicaGroup(read.ballot, read.primary, frozenset(read.members), replicas, read.least)
+    except ValueError as error:
+        raise BadRequest(f"the cluster state has shard {shown_value(name)} with {error}") from None
 
 
 def _move(read: _JsonMove, shards: ShardMap) -> RangeMove:

@@ -31,7 +31,7 @@ class MapReplica:
 
     :param host: name or IP address at which others reach it.
     :param port: its TCP port.
-    :param store: the store that answers there; None: none was seen yet.
+    :param store: the store that answers there; None: none was seen yet. An empty incarnation: it wasn't seen yet.
     :param durable: whether that store keeps its data over a restart.
     """
 
@@ -148,13 +148,15 @@ class ReplicaGroup:
         known = self.at(address)
         if known is None or (known.store, known.durable) == (store, durable):
             return self
-        if address == self.primary and known.store is not None and self.others:
+        same = known.store is not None and known.store.identity == store.identity and not known.store.incarnation
+        if address == self.primary and known.store is not None and self.others and not same:
             return self
         replicas = tuple(
             attrs.evolve(each, store=store, durable=durable) if each.address == address else each
             for each in self.replicas
         )
-        return self._next(replicas=replicas, members=self.members - {address} | {self.primary})
+        members = self.members if same else self.members - {address} | {self.primary}
+        return self._next(replicas=replicas, members=members)
 
     def with_replicas(self, replicas: Iterable[MapReplica], least: int) -> ReplicaGroup:
         """The group with the replicas of a config: those that come are learners.

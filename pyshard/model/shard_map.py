@@ -5,7 +5,8 @@ Rules; a set of shards that breaks one can't become a map:
 - a shard owns one range, several, or none;
 - ranges are half-open, ``[start, end)``, in slots;
 - the ranges of all shards cover [0, SLOTS) with no gap and no overlap;
-- each name and each address is used once;
+- each name and each address is used once, by shards and by replicas of them;
+- a shard with replicas is where its primary is (`pyshard.model.replica_group`);
 - there are at most `settings.MAX_SHARDS`, with at most `settings.MAX_SHARD_RANGES` each, and `settings.MAX_RANGES` in
   all.
 """
@@ -21,6 +22,7 @@ from pyshard.compiled import IN_USE, key_leaves
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
+from pyshard.model.replica_group import ReplicaGroup
 from pyshard.model.slot_ranges import SlotRanges, shown
 from pyshard.settings import settings
 
@@ -48,6 +50,7 @@ class MapShard:
     :param port: its TCP port.
     :param identity: the id (hex UUID) of the store that serves it; empty until one was configured.
     :param durable: whether that store keeps its data over a restart.
+    :param group: its replicas; None: it has none beside this one.
     """
 
     name: str
@@ -57,11 +60,26 @@ class MapShard:
     port: int
     identity: str = ""
     durable: bool = False
+    group: ReplicaGroup | None = None
 
     @property
     def address(self) -> str:
         """``host:port``, with brackets around an IPv6 address."""
         return host_and_port(self.host, self.port)
+
+    @property
+    def addresses(self) -> list[str]:
+        """The address of each of its replicas."""
+        return [self.address] if self.group is None else [replica.address for replica in self.group.replicas]
+
+    def led_by_group(self, group: ReplicaGroup) -> MapShard:
+        """The shard with other replicas; it is where their primary is."""
+        primary = group.at(group.primary)
+        assert primary is not None, "a group's primary is one of its replicas"
+        identity = "" if primary.store is None else primary.store.identity
+        return attrs.evolve(
+            self, host=primary.host, port=primary.port, identity=identity, durable=primary.durable, group=group
+        )
 
     @property
     def bounds(self) -> str:
@@ -154,12 +172,13 @@ def _check_names(shards: Sequence[MapShard]) -> None:
         if shard.name in names:
             raise ConfigError(f"shard {shard.name!r}: name: found it twice, expected a name for each shard")
         names.add(shard.name)
-        if shard.address in addresses:
-            raise ConfigError(
-                f"shard {shard.name!r}: host and port: found {shard.address}, which is the address of shard "
-                f"{addresses[shard.address]!r} too, expected an address for each shard"
-            )
-        addresses[shard.address] = shard.name
+        for address in shard.addresses:
+            if address in addresses:
+                raise ConfigError(
+                    f"shard {shard.name!r}: host and port: found {address}, which is the address of shard "
+                    f"{addresses[address]!r} too, expected an address for each shard"
+                )
+            addresses[address] = shard.name
         if len(shard.ranges) > settings.MAX_SHARD_RANGES:
             raise ConfigError(
                 f"shard {shard.name!r}: ranges: found {len(shard.ranges):,}, expected at most "

@@ -131,8 +131,8 @@ def test_load_unreadable(path: Path, spoil: Callable[[Path], None], reason: str)
         (to_json(OLD)[:-10], "this is no cluster state: Input data was truncated"),
         (b"\0" * 100, "this is no cluster state: JSON is malformed: invalid character (byte 0)"),
         (
-            to_json(OLD).replace(b'"format":3', b'"format":1'),
-            "the cluster state is of format 1; this version knows format 3",
+            to_json(OLD).replace(b'"format":4', b'"format":1'),
+            "the cluster state is of format 1; this version knows format 4",
         ),
     ],
     ids=["empty", "cut", "zeros", "another format"],

@@ -123,7 +123,7 @@ def test_state_file(environment: Mapping[str, str], tmp_path: Path) -> None:
         "since": [],
     }
     state.write_text(json.dumps(known))
-    assert "the cluster state is of format 2; this version knows format 3" in refused(
+    assert "the cluster state is of format 2; this version knows format 4" in refused(
         environment, tmp_path, "pyshard-bootstrap", "--config=shards.json"
     )
     assert json.loads(state.read_text()) == known

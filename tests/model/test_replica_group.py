@@ -103,6 +103,16 @@ def test_a_primary_with_another_store() -> None:
     assert alone.holds("h:1", other)
 
 
+def test_an_incarnation_that_was_not_seen() -> None:
+    """A shard that gets replicas knows the identity of its store alone; its incarnation is learned."""
+    known = MapReplica("h", 1, StoreId("store 1", ""))
+    group = ReplicaGroup(5, "h:1", frozenset({"h:1", "h:2"}), (known, B))
+    learned = group.with_store("h:1", StoreId("store 1", "first"), durable=True)
+    assert (learned.ballot, learned.members) == (6, group.members)
+    assert learned.holds("h:1", StoreId("store 1", "first"))
+    assert group.with_store("h:1", StoreId("other", "first"), durable=True) is group
+
+
 def test_config() -> None:
     """Replicas come as learners, with what is known of the others; members don't go by a config."""
     d = MapReplica("h", 4)

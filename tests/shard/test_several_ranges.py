@@ -62,7 +62,7 @@ def test_an_assignment_of_another_version(clock: Clock) -> None:
         Shard(store, clock.seconds)
     assert str(refused.value) == (
         "what the store of shard 'low' remembers can't be read: the cluster state is of format 1; this version knows "
-        "format 3; back it up with the version that wrote it, and restore the backup into an empty cluster"
+        "format 4; back it up with the version that wrote it, and restore the backup into an empty cluster"
     )
 
 

@@ -1,4 +1,4 @@
-"""The JSON text of a cluster state: format 3, and what is refused."""
+"""The JSON text of a cluster state: format 4, and what is refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def states(draw: st.DrawFn) -> ClusterState:
 
 
 def test_json_text() -> None:
-    """The JSON text of a state is the one of format 3, field for field."""
+    """The JSON text of a state is the one of format 4, field for field."""
     assert to_json(STATE) == TEXT
     assert from_json(TEXT) == STATE
 
@@ -83,10 +83,10 @@ def test_other_format() -> None:
     low, high = json.loads(TEXT)["shards"]
     for shard in (low, high):
         ((shard["start"], shard["end"]),) = shard.pop("ranges")
-    for number, text in ((4, text_with(format=4)), (1, text_with(format=1, shards=[low, high]))):
+    for number, text in ((5, text_with(format=5)), (1, text_with(format=1, shards=[low, high]))):
         with pytest.raises(BadRequest) as refused:
             from_json(text)
-        assert str(refused.value) == f"the cluster state is of format {number}; this version knows format 3"
+        assert str(refused.value) == f"the cluster state is of format {number}; this version knows format 4"
 
 
 @pytest.mark.parametrize(
