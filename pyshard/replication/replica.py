@@ -202,9 +202,15 @@ class Replica:
         if self.group is not None and group.ballot <= self.group.ballot:
             return
         await self._store.promise(group.ballot, _encode(group))
+        leads = group.primary == self._me and self._knows_me(group) and self._store.complete
+        same = self.group is not None and self.group.primary == group.primary and not leads
+        if same and self._member is not None and self._following is not None:
+            self.group = group  # and go on with what is under way, such as a copy
+            self._begin_member()
+            return
         self._end_term()
         self.group, self.failed = group, ""
-        if group.primary == self._me and self._knows_me(group) and self._store.complete:
+        if leads:
             await self._lead(group)
         else:
             await self._store.follow_others()
@@ -247,10 +253,10 @@ class Replica:
     # ------------------------------------------------------------------ a member
 
     def _follow(self) -> None:
-        term = self._member
-        if term is None or term.group.primary == self._me:
+        if self._member is None or self._member.group.primary == self._me:
             return
-        following = Deferred.fromCoroutine(self._pull(term, self._reach(term.group.primary)))
+        primary = self._member.group.primary
+        following = Deferred.fromCoroutine(self._pull(primary, self._reach(primary)))
         self._following = following
         following.addErrback(self._stopped)
 
@@ -259,21 +265,21 @@ class Replica:
             self.failed = failure.getErrorMessage()
             self._log.failure("this replica stops", failure)
 
-    async def _pull(self, term: MemberTerm, primary: Primary) -> None:
-        while self._member is term:
+    async def _pull(self, address: str, primary: Primary) -> None:
+        """Follow a primary, under one ballot after the other, until it is another one."""
+        while (term := self._member) is not None and term.group.primary == address:
             try:
-                if not await self._pull_once(term, primary):
-                    return
+                await self._pull_once(term, primary)
             except (PyshardError, OSError) as error:
-                self._log.debug("{primary}: {why}", primary=term.group.primary, why=error)
+                self._log.debug("{primary}: {why}", primary=address, why=error)
                 await deferLater(self._clock, _PAUSE)
 
-    async def _pull_once(self, term: MemberTerm, primary: Primary) -> bool:
-        """Ask once, and do as the answer says; whether to go on."""
+    async def _pull_once(self, term: MemberTerm, primary: Primary) -> None:
+        """Ask once, and do as the answer says."""
         store = self._store
         if term.standing:
             await deferLater(self._clock, _PAUSE)
-            return True
+            return
         answer = await primary.pull(
             Pull(
                 term.group.ballot,
@@ -286,11 +292,14 @@ class Replica:
                 term.beacon,
             )
         )
+        if self._member is not term:  # the answer is of an older ballot
+            return
         if answer.ballot != term.group.ballot:
             if answer.group is not None and answer.ballot > term.group.ballot:
-                self.take_on(answer.group)  # it cancels this one
-            await deferLater(self._clock, _PAUSE)
-            return True
+                await self.take_on(answer.group)  # it cancels this one, if it has another primary
+            else:
+                await deferLater(self._clock, _PAUSE)
+            return
         term.answered(answer.beacon, self._clock.seconds())
         if answer.cut is not None:
             await self._cut(answer.cut, primary)
@@ -302,7 +311,6 @@ class Replica:
             committed = min(answer.committed, store.position.sequence)
             if committed > store.committed:
                 await store.commit(committed)
-        return True
 
     async def _cut(self, sequence: int, primary: Primary) -> None:
         try:
